@@ -1,0 +1,1 @@
+"""What the labeler and the trainer agree on. Imports neither of them."""

@@ -1,0 +1,242 @@
+"""What the annotation log means: a pure fold over its rows, written once and used by both services.
+
+The log is the only truth. What an image is labeled *now* follows from the rows alone:
+
+- an undone row vanishes, whatever came after it;
+- an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
+- the last standing `settle` decides, else the majority of the answers that are labels; a tie is unlabeled;
+- an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while no
+  other answer stands, so that it never overrides anyone;
+- a merged class counts as the class it went into, a deleted class as no answer at all.
+
+`Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
+property test compares it with a fold from scratch). It costs the rows of one image, not of the log, except for class
+merges and deletions, which are rare and look at every image.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from shared.messages import Row, Split
+
+Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
+ANSWERS = frozenset({"label", "skip", "flag"})
+LATE = "late"
+
+
+@dataclass(slots=True)
+class ClassState:
+    """A class as the log leaves it. Old names stay aliases, so that old files and links keep working."""
+
+    id: int
+    name: str
+    aliases: set[str] = field(default_factory=set)
+    merged_into: int | None = None
+    deleted: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether images can be labeled as this class."""
+        return not self.deleted and self.merged_into is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The part of a row that an image's state depends on."""
+
+    id: UUID
+    action: str
+    label: int | None
+    annotator: str
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """What one image is now. `answered` are the annotators whose answer stands and need not be asked again."""
+
+    label: int | None = None
+    status: Status = "unlabeled"
+    answered: frozenset[str] = frozenset()
+    settled: bool = False
+    disputed: bool = False  # answers that are labels tie
+
+    def finished(self, overlap: int) -> bool:
+        """Whether nobody needs to be asked: settled, or `overlap` annotators have answered."""
+        return self.settled or len(self.answered) >= overlap
+
+
+UNLABELED = ImageState()
+
+
+class Fold:
+    """The state after the rows applied so far."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.last_seq = 0
+        self.classes: dict[int, ClassState] = {}
+        self.images: dict[int, ImageState] = {}  # only those that some row is about
+        self.labels: dict[int, int] = {}  # image id → class id, for labeled images alone
+        self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
+        self.removed: set[int] = set()
+        self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
+        self._entries: dict[int, list[_Entry]] = {}
+        self._undone: dict[int, set[UUID]] = defaultdict(set)
+        for row in rows:
+            self.apply(row)
+
+    def state(self, image_id: int) -> ImageState:
+        """What the image is now."""
+        return self.images.get(image_id, UNLABELED)
+
+    def resolve(self, class_id: int | None) -> int | None:
+        """The live class that `class_id` stands for after merges, or None if it was deleted or never was."""
+        seen: set[int] = set()
+        while class_id is not None and class_id not in seen:
+            seen.add(class_id)
+            known = self.classes.get(class_id)
+            if known is None or known.deleted:
+                return None
+            if known.merged_into is None:
+                return class_id
+            class_id = known.merged_into
+        return None
+
+    def named(self, name: str) -> int | None:
+        """The live class that goes by `name` now, or went by it before; None if none does."""
+        for known in self.classes.values():
+            if known.live and known.name == name:
+                return known.id
+        for known in self.classes.values():
+            if name == known.name or name in known.aliases:
+                live = self.resolve(known.id)
+                if live is not None:
+                    return live
+        return None
+
+    def live_classes(self) -> list[ClassState]:
+        """The classes that can be given, in the order in which they were added."""
+        return [known for known in self.classes.values() if known.live]
+
+    def standing(self, image_id: int) -> list[UUID]:
+        """Ids of the image's rows that are not undone, oldest first."""
+        undone = self._undone.get(image_id, set())
+        return [entry.id for entry in self._entries.get(image_id, []) if entry.id not in undone]
+
+    def apply(self, row: Row) -> set[int]:
+        """Take the next row; returns the ids of the images whose state it may have changed.
+
+        Raises ValueError when `row` is not the next one: the log is dense.
+        """
+        if row.seq != self.last_seq + 1:
+            raise ValueError(f"row {row.seq} does not follow row {self.last_seq}")
+        self.last_seq = row.seq
+        match row.action:
+            case "label" | "skip" | "flag" | "settle":
+                return self._answer(row)
+            case "undo":
+                return self._undo(row)
+            case "split_changed":
+                if row.image_id is not None and row.split is not None:
+                    self.splits[row.image_id] = row.split
+                    return {row.image_id}
+            case "image_removed":
+                if row.image_id is not None:
+                    self._remove(row.image_id)
+                    return {row.image_id}
+            case _:
+                return self._class_event(row)
+        return set()
+
+    def _answer(self, row: Row) -> set[int]:
+        if row.image_id is None:
+            return set()
+        entry = _Entry(row.id, row.action, row.label, row.annotator, row.source == LATE)
+        self._entries.setdefault(row.image_id, []).append(entry)
+        self._refresh(row.image_id)
+        return {row.image_id}
+
+    def _undo(self, row: Row) -> set[int]:
+        if row.image_id is None or row.target is None:
+            return set()
+        self._undone[row.image_id].add(row.target)
+        self._refresh(row.image_id)
+        return {row.image_id}
+
+    def _remove(self, image_id: int) -> None:
+        if image_id not in self.removed:
+            self.removed.add(image_id)
+            if image_id in self.images:
+                self.counts[self.images[image_id].status] -= 1
+        self.labels.pop(image_id, None)
+
+    def _class_event(self, row: Row) -> set[int]:
+        if row.label is None:
+            return set()
+        known = self.classes.get(row.label)
+        if row.action == "class_added":
+            if known is None:
+                self.classes[row.label] = ClassState(row.label, row.name or str(row.label))
+            return set()
+        if known is None:
+            return set()
+        if row.action == "class_renamed":
+            if row.name:
+                known.aliases.add(known.name)
+                known.name = row.name
+            return set()
+        if row.action == "class_merged":
+            # A circle (a into b into a) would leave both without a label: the later row of one means nothing.
+            if row.into is None or self.resolve(row.into) in (None, row.label):
+                return set()
+            known.merged_into = row.into
+        elif row.action == "class_deleted":
+            known.deleted = True
+        changed = set(self._entries)
+        for image_id in changed:
+            self._refresh(image_id)
+        return changed
+
+    def _refresh(self, image_id: int) -> None:
+        before = self.images.get(image_id)
+        after = self._compute(image_id)
+        self.images[image_id] = after
+        if image_id in self.removed:
+            return
+        if before is not None:
+            self.counts[before.status] -= 1
+        self.counts[after.status] += 1
+        if after.label is None:
+            self.labels.pop(image_id, None)
+        else:
+            self.labels[image_id] = after.label
+
+    def _compute(self, image_id: int) -> ImageState:
+        undone = self._undone.get(image_id, ())
+        answers: dict[str, _Entry] = {}
+        settled: int | None = None
+        for entry in self._entries.get(image_id, ()):
+            if entry.id in undone:
+                continue
+            label = self.resolve(entry.label)
+            if entry.action == "settle":
+                settled = label if label is not None else settled
+            elif entry.action != "label" or label is not None:
+                answers[entry.annotator] = entry
+        if any(not entry.late for entry in answers.values()):
+            answers = {who: entry for who, entry in answers.items() if not entry.late}
+        answered = frozenset(answers)
+        if settled is not None:
+            return ImageState(settled, "labeled", answered, settled=True)
+        votes = Counter(self.resolve(entry.label) for entry in answers.values() if entry.action == "label")
+        ranked = votes.most_common(2)
+        if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
+            return ImageState(ranked[0][0], "labeled", answered)
+        actions = {entry.action for entry in answers.values()}
+        status: Status = "flagged" if "flag" in actions else "skipped" if "skip" in actions else "unlabeled"
+        return ImageState(None, status, answered, disputed=bool(ranked))

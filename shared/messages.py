@@ -1,0 +1,452 @@
+"""The wire types: everything that passes between a browser, the labeler and the trainer.
+
+They hold no behaviour beyond validation. Times are ISO 8601 UTC, ids of images and classes are integers that the labeler
+gives, ids of annotations and pushes are UUIDs that their sender makes, which is what makes every message repeatable.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Split = Literal["train", "validation", "test"]
+Action = Literal[
+    "label",
+    "skip",
+    "flag",
+    "undo",
+    "settle",
+    "class_added",
+    "class_renamed",
+    "class_merged",
+    "class_deleted",
+    "split_changed",
+    "image_removed",
+]
+TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "failed"]
+Purpose = Literal["query", "validation", "test"]
+
+MAX_ROWS = 5_000
+"""Rows in one message from the labeler to the trainer, and annotations in one post to the labeler."""
+MAX_QUERIES = 10_000
+"""Queries in one push."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
+Confidence = Annotated[float, Field(ge=0, le=1)]
+
+
+class Message(BaseModel):
+    """What all wire types share: an unknown field is refused, so that a typo never passes in silence."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Reply(BaseModel):
+    """An answer. The reader ignores fields that it does not know, so that a newer peer can add some."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+# ---------------------------------------------------------------- the annotation log, labeler → trainer
+
+
+class Row(Reply):
+    """One fact of the annotation log, as it was written; see `shared.log` for what the rows mean together."""
+
+    seq: int = Field(ge=1)
+    id: UUID
+    action: Action
+    image_id: int | None = None
+    label: int | None = None  # a class id: of the label given, or of the class that a class_* row is about
+    name: str | None = None  # class_added, class_renamed: the name from here on
+    into: int | None = None  # class_merged: the class id that takes over
+    split: Split | None = None  # split_changed
+    annotator: str = ""
+    seconds: float | None = None  # from image on screen to answer
+    query_version: int | None = None  # of the queue that asked
+    target: UUID | None = None  # undo: the row that vanishes
+    reason: str | None = None
+    note: str | None = None
+    source: str | None = None  # "late", "import", …; None for a person at the card
+    created_at: datetime
+
+
+class AnnotationBatch(Message):
+    """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, dense and in order."""
+
+    log_id: UUID
+    after_seq: int = Field(ge=0)
+    last_seq: int = Field(ge=0)  # the log's end, which may lie beyond this batch
+    annotations: list[Row] = Field(max_length=MAX_ROWS)
+    catalog_version: int = Field(ge=0)
+    leased: list[int] = Field(default_factory=list, max_length=100_000)
+
+
+class Acknowledgement(Reply):
+    """Trainer's answer: everything up to `acked_seq` is durable there."""
+
+    acked_seq: int
+
+
+class AnnotationPage(Reply):
+    """`GET /api/annotations`: a page of the log; `last_seq` is the log's end, not the page's."""
+
+    log_id: UUID
+    annotations: list[Row]
+    last_seq: int
+
+
+# ---------------------------------------------------------------- a person's or a program's answers, → labeler
+
+
+class Annotation(Message):
+    """One answer. `label` is a class id (int) or a class name (str)."""
+
+    id: UUID
+    image_id: int
+    action: Literal["label", "skip", "flag", "settle"]
+    label: int | str | None = None
+    annotator: Name
+    session: Name | None = None  # whose lease the answer came under; the annotator's own by default
+    seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    query_version: int | None = None
+    target: UUID | None = None
+    reason: str | None = Field(default=None, max_length=500)
+    note: str | None = Field(default=None, max_length=5_000)
+    source: str | None = Field(default=None, max_length=100)
+
+
+class AnnotationPost(Message):
+    """`POST /api/annotations`: all of it is written, or nothing."""
+
+    annotations: list[Annotation] = Field(max_length=MAX_ROWS)
+
+
+class AnnotationReceipt(Reply):
+    """What was written. A duplicate is an id that the log already holds with the same content."""
+
+    last_seq: int
+    accepted: int
+    duplicates: int
+
+
+class Undo(Message):
+    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands."""
+
+    id: UUID
+    annotator: Name
+    session: Name | None = None
+    target: UUID | None = None
+
+
+# ---------------------------------------------------------------- queries, trainer → labeler
+
+
+class Suggestion(Message):
+    """A class that the model proposes, with its probability."""
+
+    label: int
+    confidence: Confidence
+
+
+class Query(Message):
+    """One image to ask about. `score` falls along the list; `reason` is a few words for the person."""
+
+    image_id: int
+    score: Score = 0.0
+    reason: str | None = Field(default=None, max_length=500)
+    suggestions: list[Suggestion] = Field(default_factory=list, max_length=50)
+
+
+class QueryPush(Message):
+    """`POST /api/queries`: a ranked list, best first, made by a model that had seen the log up to `acked_seq`."""
+
+    id: UUID
+    log_id: UUID
+    model_version: Name
+    acked_seq: int = Field(ge=0)
+    strategy: Name
+    queries: list[Query] = Field(max_length=MAX_QUERIES)
+
+
+class QueryReceipt(Reply):
+    """The version under which the list is in force."""
+
+    query_version: int
+
+
+class SuggestionOut(Reply):
+    """A suggestion as the queue hands it out: the class by id and by its name of now."""
+
+    label: int
+    name: str
+    confidence: float
+
+
+class QueueItem(Reply):
+    """One leased image."""
+
+    image_id: int
+    url: str
+    purpose: Purpose
+    rank: int
+    score: float | None = None
+    reason: str | None = None
+    suggestions: list[SuggestionOut] = Field(default_factory=list)
+    query_version: int
+
+
+class QueuePage(Reply):
+    """`GET /api/queue`."""
+
+    items: list[QueueItem]
+    query_version: int
+    remaining: int  # images that nobody has finished yet
+
+
+# ---------------------------------------------------------------- evaluations, trainer → labeler
+
+
+class Interval(Reply):
+    """A proportion with its 95 % Wilson interval, and the number of images it was measured on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class ClassMetrics(Reply):
+    """One class on the test sample. Precision is None while nothing is predicted as it, recall while it has no image."""
+
+    label: int
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+
+
+class Evaluation(Reply):
+    """How good a model is on the test images labeled so far, which nothing learns from."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    id: UUID
+    log_id: UUID
+    acked_seq: int
+    model_version: str
+    round: int
+    labels: int  # that the model was trained on
+    spent: int  # all labels given, test ones included
+    created_at: datetime
+    accuracy: Interval
+    macro_f1: float | None
+    log_loss: float | None
+    classes: list[ClassMetrics] = Field(default_factory=list)
+    confusion: list[list[int]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
+    final: bool = False  # made by a stop
+
+
+# ---------------------------------------------------------------- catalogue and project
+
+
+class ImageEntry(Reply):
+    """One image of the catalogue, as of its last change."""
+
+    id: int
+    uri: str
+    sha256: str
+    split: Split
+    removed: bool
+
+
+class ImagePage(Reply):
+    """`GET /api/images`: entries in order of change; ask again with `after=next`."""
+
+    images: list[ImageEntry]
+    next: int
+    catalog_version: int
+
+
+class ImagePost(Message):
+    """`POST /api/images`."""
+
+    uris: list[str] = Field(max_length=100_000)
+
+
+class Rejection(Reply):
+    """An image that could not be taken, and why, in words for a person."""
+
+    uri: str
+    reason: str
+
+
+class ImageReceipt(Reply):
+    """What became of the images posted."""
+
+    added: int
+    duplicates: int
+    rejected: list[Rejection]
+
+
+class ClassEntry(Reply):
+    """A class. `hotkey` is the key that gives it on the card, None beyond the ninth."""
+
+    id: int
+    name: str
+    hotkey: str | None
+
+
+class ClassPost(Message):
+    """`POST /api/classes`."""
+
+    name: ClassName
+    annotator: Name = "api"
+
+
+class ClassPatch(Message):
+    """`PATCH /api/classes/{id}`: a new name, or the class that this one becomes part of."""
+
+    name: ClassName | None = None
+    into: int | None = None
+    annotator: Name = "api"
+
+
+class ImageCounts(Reply):
+    """Images by what they are now. The parts add up to `total`."""
+
+    total: int
+    labeled: int
+    skipped: int
+    flagged: int
+    unlabeled: int
+
+
+class TrainerView(Reply):
+    """The trainer as the labeler sees it. `absent` is the labeler's word for one that does not answer."""
+
+    state: TrainerState | Literal["absent"]
+    acked_seq: int
+    lag: int
+    last_error: str | None
+    url: str = ""
+    detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's last /status, whole
+
+
+class OutboxView(Reply):
+    """What waits for the trainer."""
+
+    pending: int
+    oldest_seconds: float | None
+    sent_seq: int
+    failures: int  # in a row
+    last_error: str | None
+
+
+class Project(Reply):
+    """`GET /api/project`."""
+
+    log_id: UUID
+    last_seq: int
+    classes: list[ClassEntry]
+    images: ImageCounts
+    splits: dict[str, ImageCounts]
+    trainer: TrainerView
+    outbox: OutboxView
+    query_version: int
+    catalog_version: int
+    duplicates: int
+    rejected: int
+    scanning: ScanView
+
+
+class ScanView(Reply):
+    """How far the catalogue is with the image folder."""
+
+    running: bool
+    done: int
+    total: int | None
+    seconds_left: float | None
+    error: str | None = None
+
+
+class Progress(Reply):
+    """`GET /api/progress`: everything a curve needs."""
+
+    evaluations: list[Evaluation]
+    labels_per_class: dict[str, int]
+    labels_per_minute: float
+    labels: int
+
+
+# ---------------------------------------------------------------- the trainer's own
+
+
+class EmbeddingProgress(Reply):
+    """Images embedded out of those catalogued; `problems` could not be read."""
+
+    done: int
+    total: int
+    backbone: str = ""
+    seconds_left: float | None = None
+    problems: int = 0
+    banner: str | None = None  # what this backbone costs in accuracy and how to do better
+
+
+class Saved(Reply):
+    """What a stop saved, and where."""
+
+    model: str
+    dataset: str
+    model_version: str
+    reason: str
+    at: datetime
+
+
+class TrainerStatus(Reply):
+    """`GET /status` of the trainer."""
+
+    state: TrainerState
+    log_id: UUID | None
+    acked_seq: int
+    round: int
+    labels: int
+    model_version: str | None
+    strategy: str
+    metrics: dict[str, Any]
+    last_error: str | None
+    embedding: EmbeddingProgress
+    timings: dict[str, float]  # milliseconds of the last round, by step
+    stop_reason: str | None = None
+    saved: Saved | None = None
+    version: str = ""
+
+
+class PredictRequest(Message):
+    """`POST /predict` as JSON; images may also be uploaded, all fields named `images`."""
+
+    image_ids: list[int] = Field(max_length=10_000)
+
+
+class Prediction(Reply):
+    """One image's class probabilities, by class name."""
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class Predictions(Reply):
+    """In the order in which the images were given."""
+
+    model_version: str
+    predictions: list[Prediction]
+
+
+Project.model_rebuild()

@@ -1,0 +1,269 @@
+"""Settings of both services: file < environment < command line, each value with its source.
+
+The defaults stand in one place, `config/labeler.toml` and `config/trainer.toml`, beside their units and reasons; the
+classes here hold types and limits only. An unknown or impossible value raises `SettingsError` with one sentence that
+names it, which stops the start.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+import config
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+Source = Literal["default", "file", "environment", "command line", "changed while running"]
+
+METRICS = frozenset({"accuracy", "macro_f1"})
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown or impossible. The message is one sentence for a person."""
+
+
+class ServiceSettings(BaseSettings):
+    """What both services have, and how a value is found."""
+
+    model_config = SettingsConfigDict(extra="forbid", protected_namespaces=(), validate_assignment=True)
+
+    workspace: Path
+    host: str
+    port: Port
+    log_level: LogLevel
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service, so that it needs no token."""
+        return self.host in {"127.0.0.1", "localhost", "::1"} or self.host.startswith("127.")
+
+    @classmethod
+    def service(cls) -> str:
+        """The name in file and environment: `labeler` or `trainer`."""
+        return cls.__name__.removesuffix("Settings").lower()
+
+    @classmethod
+    def load(
+        cls, *, file: Path | None = None, command_line: Mapping[str, Any] | None = None
+    ) -> tuple[Self, dict[str, Source]]:
+        """Read all sources; returns the settings and where each value came from.
+
+        Raises SettingsError for an unreadable file and an unknown or impossible value.
+        """
+        service = cls.service()
+        layers: list[tuple[Source, str, Mapping[str, Any]]] = [
+            ("default", f"config/{service}.toml", _read_toml(Path(config.__file__).parent / f"{service}.toml"))
+        ]
+        if file is not None:
+            layers.append(("file", str(file), _read_toml(file)))
+        environment = EnvSettingsSource(cls, env_prefix=cls.environment_prefix())
+        layers.append(("environment", "the environment", _with_unknown(environment, cls)))
+        given = {key: value for key, value in (command_line or {}).items() if value is not None}
+        layers.append(("command line", "the command line", given))
+        values: dict[str, Any] = {}
+        sources: dict[str, Source] = {}
+        places: dict[str, str] = {}
+        for source, place, layer in layers:
+            for key, value in layer.items():
+                if key not in cls.model_fields:
+                    raise SettingsError(f"There is no {service} setting {key!r} (from {place}).{_nearest(key, cls)}")
+                values[key], sources[key], places[key] = value, source, place
+        try:
+            return cls.model_validate(values), sources
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, service, places)) from None
+
+    @classmethod
+    def environment_prefix(cls) -> str:
+        """What the names of environment variables begin with."""
+        return f"FLYWHEEL_{cls.service().upper()}__"
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, **_: Any) -> tuple[Any, ...]:
+        """`load` walks the sources itself, to know where each value came from."""
+        return (init_settings,)
+
+
+class LabelerSettings(ServiceSettings):
+    """See config/labeler.toml for what each means."""
+
+    images: str
+    classes: list[Annotated[str, Field(min_length=1, max_length=100)]]
+    test_set: str
+    trainer_url: str
+    buffer_size: Annotated[int, Field(ge=1, le=5_000)]
+    buffer_seconds: Seconds
+    trainer_poll_seconds: Seconds
+    trainer_timeout_seconds: Seconds
+    test_set_frac: Annotated[float, Field(ge=0, le=0.9)]
+    validation_set_frac: Annotated[float, Field(ge=0, le=0.9)]
+    test_free_labels: Annotated[int, Field(ge=0)]
+    test_first_share: Annotated[float, Field(ge=0, lt=1)]
+    test_first_count: Annotated[int, Field(ge=0)]
+    test_later_share: Annotated[float, Field(ge=0, lt=1)]
+    test_enough: Annotated[int, Field(ge=0)]
+    lease_seconds: Seconds
+    overlap: Annotated[int, Field(ge=1, le=100)]
+    read_ahead: Annotated[int, Field(ge=1, le=50)]
+    max_unconfirmed: Annotated[int, Field(ge=1, le=100)]
+    max_image_bytes: Positive
+    max_image_pixels: Positive
+    max_request_bytes: Positive
+    max_images: Positive
+    display_pixels: Annotated[int, Field(ge=64, le=8_192)]
+    database_url: str
+
+    @field_validator("trainer_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _http_url(url)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _comma_list(value)
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str]) -> list[str]:
+        names = [name.strip() for name in classes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {twice[0]!r} twice")
+        if any(not name for name in names):
+            raise ValueError("has an empty name")
+        return names
+
+    @model_validator(mode="after")
+    def _room_to_train(self) -> Self:
+        if self.test_set_frac + self.validation_set_frac >= 1:
+            raise ValueError("test_set_frac and validation_set_frac leave nothing to train on: their sum must be below 1")
+        return self
+
+
+class TrainerSettings(ServiceSettings):
+    """See config/trainer.toml for what each means."""
+
+    labeler_url: str
+    labeler_timeout_seconds: Seconds
+    backbone: Annotated[str, Field(min_length=1)]
+    auto_backbone: Annotated[str, Field(min_length=1)]
+    backbone_weights: str
+    backbone_mean: list[float]
+    backbone_std: list[Annotated[float, Field(gt=0)]]
+    input_size: Annotated[int, Field(ge=0, le=4_096)]
+    model_fn: str
+    batch_size: Annotated[int, Field(ge=1, le=4_096)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    max_image_bytes: Positive
+    max_image_pixels: Positive
+    query_strategy: Annotated[str, Field(min_length=1)]
+    exploration: Fraction
+    query_length: Annotated[int, Field(ge=1, le=10_000)]
+    eval_and_query_every: Annotated[int, Field(ge=1)]
+    early_stopping_metrics_thresholds: dict[str, Fraction]
+    label_budget: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @field_validator("labeler_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _http_url(url)
+
+    @field_validator("backbone_mean", "backbone_std", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _comma_list(value)
+
+    @field_validator("backbone_mean", "backbone_std")
+    @classmethod
+    def _three(cls, value: list[float]) -> list[float]:
+        if len(value) not in (0, 3):
+            raise ValueError("must have three numbers, one a colour channel, or none")
+        return value
+
+    @field_validator("early_stopping_metrics_thresholds", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): number.strip() for name, _, number in pairs}
+
+    @field_validator("early_stopping_metrics_thresholds")
+    @classmethod
+    def _known_metrics(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - METRICS)
+        if unknown:
+            raise ValueError(f"names {unknown[0]!r}, which is not measured; it can be {', '.join(sorted(METRICS))}")
+        return value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        raise SettingsError(f"There is no settings file {path}.") from None
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
+
+
+def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict[str, Any]:
+    """What the environment sets; a misspelt name with our prefix is kept, so that it is refused and not ignored."""
+    prefix = cls.environment_prefix().lower()
+    unknown = {
+        name.removeprefix(prefix): value
+        for name, value in source.env_vars.items()
+        if name.startswith(prefix) and value is not None and name.removeprefix(prefix) not in cls.model_fields
+    }
+    known: dict[str, Any] = {}
+    for key, field_info in cls.model_fields.items():
+        raw = source.env_vars.get(prefix + key)
+        if raw is None:
+            continue
+        known[key] = source.decode_complex_value(key, field_info, raw) if raw[:1] in ("[", "{") else raw
+    return {**known, **unknown}
+
+
+def _nearest(key: str, cls: type[ServiceSettings]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, list(cls.model_fields), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _sentence(error: ValidationError, service: str, places: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"The {service} settings cannot be: {message}."
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return f"The {service} setting {name!r} is missing."
+    return f"The {service} setting {name!r} (from {places[name]}) cannot be {first['input']!r}: {message}."
+
+
+def _http_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address like http://127.0.0.1:3333")
+    return url.rstrip("/")
+
+
+def _comma_list(value: object) -> object:
+    """Let the environment and the command line give a list as `a,b,c`."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
