@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 import config
 
@@ -44,7 +45,7 @@ class ServiceSettings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the service, so that it needs no token."""
-        return self.host in {"127.0.0.1", "localhost", "::1"} or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     @classmethod
     def service(cls) -> str:
@@ -88,7 +89,9 @@ class ServiceSettings(BaseSettings):
         return f"FLYWHEEL_{cls.service().upper()}__"
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, **_: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """`load` walks the sources itself, to know where each value came from."""
         return (init_settings,)
 
@@ -146,13 +149,16 @@ class LabelerSettings(ServiceSettings):
     @model_validator(mode="after")
     def _room_to_train(self) -> Self:
         if self.test_set_frac + self.validation_set_frac >= 1:
-            raise ValueError("test_set_frac and validation_set_frac leave nothing to train on: their sum must be below 1")
+            raise ValueError(
+                "test_set_frac and validation_set_frac leave nothing to train on: their sum must be below 1"
+            )
         return self
 
 
 class TrainerSettings(ServiceSettings):
     """See config/trainer.toml for what each means."""
 
+    images: str
     labeler_url: str
     labeler_timeout_seconds: Seconds
     backbone: Annotated[str, Field(min_length=1)]
@@ -206,6 +212,14 @@ class TrainerSettings(ServiceSettings):
         if unknown:
             raise ValueError(f"names {unknown[0]!r}, which is not measured; it can be {', '.join(sorted(METRICS))}")
         return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a service that listens on `host` can be reached from this machine alone. A name is not looked up."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
