@@ -1,0 +1,59 @@
+"""Herding covers groups in the order of their size, leans to what is unsure, and its lazy greedy is exact."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.pools import pool_of
+from trainer.strategies import Pool, strategy_named
+from trainer.strategies.herding import greedy_cover
+
+
+def groups(sizes, *, seed=0):
+    """Unit vectors in tight groups along the axes; returns them and each one's group."""
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    Z = np.eye(len(sizes), 8)[of] + 0.1 * rng.standard_normal((len(of), 8))
+    return (Z / np.linalg.norm(Z, axis=1, keepdims=True)).astype(np.float32), of
+
+
+def test_without_labels_it_asks_one_of_each_group_the_largest_first():
+    Z, of = groups([30, 20, 10])
+    pool = Pool(Z, None, np.full(60, -1), np.zeros(60, dtype=bool), np.arange(60))
+    assert of[strategy_named("uncertainty_herding")(pool, 3).rows].tolist() == [0, 1, 2]
+
+
+def test_what_is_labeled_or_leased_is_covered():
+    Z, of = groups([30, 20, 10])
+    labels, leased = np.full(60, -1), np.zeros(60, dtype=bool)
+    labels[0], leased[30] = 5, True
+    pool = Pool(Z, None, labels, leased, np.flatnonzero((labels < 0) & ~leased))
+    assert of[strategy_named("maxherding")(pool, 1).rows[0]] == 2
+
+
+def test_it_asks_where_the_head_is_unsure_though_the_group_is_small():
+    Z, of = groups([30, 20, 10])
+    p = np.array([[0.99, 0.01], [0.98, 0.02], [0.55, 0.45]])[of]
+    labels = np.full(60, -1)
+    labels[[0, 30]] = [0, 1]
+    pool = pool_of(p, embeddings=Z, labels=labels)
+    assert of[strategy_named("uncertainty_herding")(pool, 1).rows[0]] == 2
+
+
+@settings(deadline=None)
+@given(st.integers(1, 25), st.integers(1, 12), st.integers(0, 30), st.integers(0, 1000))
+def test_the_lazy_greedy_picks_what_the_plain_one_picks(rows, targets, count, seed):
+    rng = np.random.default_rng(seed)
+    similarity = np.round(rng.random((rows, targets)), 1).astype(np.float32)  # rounded, so that some tie
+    weight, cover = rng.random(targets).astype(np.float32), (0.3 * rng.random(targets)).astype(np.float32)
+    picks, gains = greedy_cover(similarity, weight, cover, count, rng.random(rows))
+    assert len(np.unique(picks)) == len(picks) == min(count, rows)
+    reached = cover.copy()
+    left = set(range(rows))
+    for pick, gain in zip(picks.tolist(), gains.tolist(), strict=True):
+        best = max(float(np.maximum(similarity[i] - reached, 0) @ weight) for i in left)
+        np.testing.assert_allclose(float(np.maximum(similarity[pick] - reached, 0) @ weight), best, atol=1e-5)
+        np.testing.assert_allclose(gain, best, atol=1e-5)
+        reached = np.maximum(reached, similarity[pick])
+        left.remove(pick)
+    assert (np.diff(gains) <= 1e-5).all()

@@ -1,0 +1,115 @@
+"""How good a head is on images that nothing learns from, with how sure that is.
+
+Arrays in, the measured parts of `shared.messages.Evaluation` out. A class that the head does not know yet is a class
+that it gets wrong: it counts as a miss everywhere, never as an image left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.messages import ClassMetrics, Interval
+
+Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+LEAST = 1e-6  # a probability below this counts as this, so that one certain miss does not make the loss infinite
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`confusion` counts truth (rows) against prediction (columns), both in the order of `classes`.
+
+    `macro_f1` is the mean over classes that occur as truth or as prediction. `lower_bounds` are where the 95 %
+    intervals of accuracy and macro-F1 begin, which is what may stop training.
+    """
+
+    accuracy: Interval
+    macro_f1: float | None
+    log_loss: float | None
+    classes: list[ClassMetrics]
+    confusion: list[list[int]]
+    lower_bounds: dict[str, float]
+
+
+def evaluate(
+    y_true: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    names: Mapping[int, str],
+) -> Measured:
+    """Measure `probabilities` (n, K), columns `classes` (K,), against class ids `y_true` (n,).
+
+    `names` lists the classes to report; ids that it does not know are reported by their number. No image is no error:
+    the interval is then 0 to 1 and the rest None.
+    """
+    known = np.asarray(classes, dtype=np.int64)
+    ids = np.array(sorted({*names, *known.tolist(), *y_true.tolist()}), dtype=np.int64)
+    size, n = len(ids), len(y_true)
+    predicted = known[np.argmax(probabilities, axis=1)] if n else np.empty(0, dtype=np.int64)
+    confusion = np.zeros((size, size), dtype=np.int64)
+    np.add.at(confusion, (np.searchsorted(ids, y_true), np.searchsorted(ids, predicted)), 1)
+    scores = _f1(confusion)
+    occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    accuracy = wilson(int(np.trace(confusion)), n)
+    return Measured(
+        accuracy=accuracy,
+        macro_f1=float(scores[occurs].mean()) if n else None,
+        log_loss=_log_loss(y_true, probabilities, known) if n else None,
+        classes=[_class_metrics(i, int(ids[i]), names, confusion, scores) for i in range(size)],
+        confusion=confusion.tolist(),
+        lower_bounds={"accuracy": accuracy.low, "macro_f1": _macro_f1_low(confusion)},
+    )
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The share successes / n with its 95 % interval (Wilson 1927), which stays within 0 and 1; 0 to 1 for n = 0."""
+    if n == 0:
+        return Interval(value=0.0, low=0.0, high=1.0, n=0)
+    share, square = successes / n, Z95 * Z95
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = Z95 * sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
+    return Interval(value=share, low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)), n=n)
+
+
+def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 a class of confusion matrices (…, K, K); 0 where a class neither occurs nor is predicted."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    return np.asarray(2 * hits / np.maximum(total, 1), dtype=np.float64)
+
+
+def _macro_f1_low(confusion: NDArray[np.int64]) -> float:
+    """Where macro-F1's 95 % bootstrap interval begins: the test images drawn again, with replacement (Efron 1979)."""
+    n = int(confusion.sum())
+    if n == 0:
+        return 0.0
+    size = len(confusion)
+    draws = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=RESAMPLES).reshape(-1, size, size)
+    occurs = (draws.sum(axis=-1) + draws.sum(axis=-2)) > 0
+    means = (_f1(draws) * occurs).sum(axis=-1) / occurs.sum(axis=-1)
+    return float(np.quantile(means, 0.025))
+
+
+def _log_loss(y_true: NDArray[np.int64], probabilities: NDArray[np.float32], known: NDArray[np.int64]) -> float:
+    columns = np.searchsorted(known, y_true).clip(max=len(known) - 1)
+    given = np.where(known[columns] == y_true, probabilities[np.arange(len(y_true)), columns], 0.0)
+    return float(-np.log(np.clip(given, LEAST, 1.0)).mean())
+
+
+def _class_metrics(
+    i: int, class_id: int, names: Mapping[int, str], confusion: NDArray[np.int64], f1: NDArray[np.float64]
+) -> ClassMetrics:
+    support, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+    return ClassMetrics(
+        label=class_id,
+        name=names.get(class_id, str(class_id)),
+        precision=hits / predicted if predicted else None,
+        recall=hits / support if support else None,
+        f1=float(f1[i]) if support or predicted else None,
+        support=support,
+    )

@@ -1,0 +1,1 @@
+"""What learns from labels: the head, fitted anew on every batch."""

@@ -1,0 +1,82 @@
+"""What a strategy is given and what it returns.
+
+A strategy is a function of a `Pool` and a number: it reads arrays, touches nothing, and returns pool rows in the
+order in which to ask. The order is good at every prefix, because the person may stop at any image and a new list may
+come at any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The images that may be asked and everything a strategy may know of them. N images, D values, K classes.
+
+    `embeddings` (N, D) float32, centred and of unit length; `probabilities` (N, K) float32, or None before there is a
+    head; `labels` (N,) int64 class ids, -1 where unlabeled; `leased` (N,) bool, on somebody's screen now;
+    `candidates` (M,) int64 rows that may be asked; `classes` (K,) int64 class ids of the columns of `probabilities`.
+
+    `memory` is scratch for geometry that outlives a round. It lives as long as the embedding version: rows are
+    appended to `embeddings` under the same memory, but never changed. Labels may be given, changed and taken back at
+    any time.
+    """
+
+    embeddings: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None
+    labels: NDArray[np.int64]
+    leased: NDArray[np.bool_]
+    candidates: Rows
+    seed: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+    classes: NDArray[np.int64] | None = None
+
+    @property
+    def labeled(self) -> Rows:
+        """Rows that have a label."""
+        return np.flatnonzero(self.labels >= 0)
+
+    @property
+    def covered(self) -> Rows:
+        """Rows that are labeled, or about to be."""
+        return np.flatnonzero((self.labels >= 0) | self.leased)
+
+    def lots(self) -> Floats:
+        """One number in [0, 1) a row, drawn under `seed`: breaks ties. A row keeps its number while the pool grows."""
+        return np.random.default_rng(self.seed).random(len(self.labels))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """`rows` (n,) int64 in the order in which to ask, `scores` (n,) float64, and for each row a few words for the
+    person.
+
+    A word `{class:12}` in a reason stands for the name of class 12.
+    """
+
+    rows: Rows
+    scores: Floats
+    reasons: list[str]
+
+
+Strategy = Callable[[Pool, int], Ranking]
+
+NOTHING = Ranking(np.empty(0, dtype=np.int64), np.empty(0), [])
+
+
+def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None) -> tuple[Rows, Floats]:
+    """The `count` candidates of highest utility, ties drawn by lot; `utilities` belong to `rows` (default:
+    candidates).
+    """
+    rows = pool.candidates if rows is None else rows
+    order = np.lexsort((pool.lots()[rows], -utilities))[:count]
+    return rows[order], np.asarray(utilities, dtype=np.float64)[order]
