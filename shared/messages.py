@@ -1,7 +1,8 @@
 """The wire types: everything that passes between a browser, the labeler and the trainer.
 
-They hold no behaviour beyond validation. Times are ISO 8601 UTC, ids of images and classes are integers that the labeler
-gives, ids of annotations and pushes are UUIDs that their sender makes, which is what makes every message repeatable.
+They hold no behaviour beyond validation. Times are ISO 8601 UTC, ids of images and classes are integers that the
+labeler gives, ids of annotations and pushes are UUIDs that their sender makes, which is what makes every message
+repeatable.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ class Interval(Reply):
 
 
 class ClassMetrics(Reply):
-    """One class on the test sample. Precision is None while nothing is predicted as it, recall while it has no image."""
+    """One class on the test sample. Precision is None while nothing is predicted as it, recall while it has none."""
 
     label: int
     name: str

@@ -1,0 +1,81 @@
+"""How both services come up and go down: one socket, one worker, one line when ready, an orderly end.
+
+The socket is bound before the application is made, so that port 0 works and the guard knows its port, and a port that
+is taken is one sentence and not a stack trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.settings import LogLevel, SettingsError
+
+GRACE_SECONDS = 3
+"""How long open connections may take to end when the service is asked to."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise SettingsError(
+            f"Port {port} of {host} cannot be had ({error.strerror}): is Flywheel running already? "
+            "Choose another with --port."
+        ) from None
+
+
+def address(sock: socket.socket) -> str:
+    """The URL under which a socket can be reached from this machine."""
+    host, port = sock.getsockname()[:2]
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
+    """Serve until SIGINT or SIGTERM; prints `NAME ready at URL` on stdout as soon as requests are answered."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=30,
+        ws_max_size=1 << 24,
+    )
+    _Server(config, f"{name} ready at {address(sock)}").run(sockets=[sock])
+
+
+def log_to(workspace: Path, service: str, level: LogLevel) -> None:
+    """Log to stderr, and to `workspace`/logs/`service`.log in files that are rotated at 5 MB."""
+    folder = workspace / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = logging.handlers.RotatingFileHandler(
+        folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8"
+    )
+    stream = logging.StreamHandler(sys.stderr)
+    form = logging.Formatter(f"%(asctime)s {service} %(levelname)s %(name)s: %(message)s")
+    for handler in (file, stream):
+        handler.setFormatter(form)
+    logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
+    for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready_line: str) -> None:
+        super().__init__(config)
+        self._ready_line = ready_line
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            print(self._ready_line, flush=True)

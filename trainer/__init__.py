@@ -1,0 +1,1 @@
+"""Owns the model: embeddings, learners, query strategies, evaluation, versions. Knows nothing of the labeler's code."""

@@ -1,0 +1,199 @@
+"""The trainer's routes: each turns a request into one call of `Trainer`, and an error into a sentence with a status."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile as StarletteUpload
+
+from shared.images import ImageProblem
+from shared.messages import (
+    Acknowledgement,
+    AnnotationBatch,
+    Evaluation,
+    Predictions,
+    PredictRequest,
+    Saved,
+    TrainerStatus,
+)
+from shared.settings import SettingsError
+from trainer.registry import UnknownVersion
+from trainer.replica import Gap
+from trainer.service import NotInPool, NotReady, Trainer, package_version
+from trainer.telemetry import prometheus_text
+
+MAX_UPLOADS = 256
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+
+
+def create_api(trainer: Trainer) -> FastAPI:
+    """The FastAPI application over one trainer."""
+    api = FastAPI(title="Flywheel trainer", version=package_version(), docs_url="/docs", redoc_url=None)
+    _add_errors(api)
+
+    @api.get("/health")
+    def health() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok", "version": package_version()}
+
+    @api.get("/status")
+    def status() -> TrainerStatus:
+        """State, lag, metrics, embedding progress, timings in milliseconds."""
+        return trainer.status()
+
+    @api.post("/annotations")
+    def annotations(batch: AnnotationBatch) -> Acknowledgement:
+        """Rows of the annotation log; durable when this answers. 409 names where to go on."""
+        return trainer.accept(batch)
+
+    @api.post("/pause")
+    def pause() -> dict[str, str]:
+        """Stop learning and embedding; rows are still taken."""
+        return {"state": trainer.wish("pause")}
+
+    @api.post("/resume")
+    def resume() -> dict[str, str]:
+        """Go on after a pause or a stop; the rule that stopped does not fire again."""
+        return {"state": trainer.wish("run")}
+
+    @api.post("/stop")
+    def stop() -> dict[str, str]:
+        """Flush, evaluate once more, save model and dataset. `/status` says where they are."""
+        return {"state": trainer.wish("stop")}
+
+    @api.get("/settings")
+    def settings() -> dict[str, dict[str, Any]]:
+        """Every setting: value, source, whether it may change while running."""
+        return trainer.settings_view()
+
+    @api.patch("/settings")
+    def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, dict[str, Any]]:
+        """Change settings until the next start; all or none."""
+        trainer.change_settings(changes)
+        return trainer.settings_view()
+
+    @api.get("/evaluations")
+    def evaluations() -> dict[str, list[Evaluation]]:
+        """All evaluations of this log, oldest first."""
+        return {"evaluations": trainer.evaluations()}
+
+    @api.get("/label-issues")
+    def label_issues(limit: Limit = 100) -> dict[str, Any]:
+        """Doubtful labels, worst first."""
+        return {"issues": trainer.label_issues(limit)}
+
+    @api.get("/similar")
+    def similar(image_id: int, limit: Limit = 20) -> dict[str, Any]:
+        """Neighbours of one image in embedding space."""
+        return {"image_id": image_id, "similar": trainer.similar(image_id, limit)}
+
+    @api.get("/clusters")
+    def clusters(count: Annotated[int, Query(ge=1, le=500)] = 20, limit: Limit = 20) -> dict[str, Any]:
+        """Groups of images, each with its most typical ones."""
+        return {"clusters": trainer.clusters(count, limit)}
+
+    @api.get("/map")
+    def positions() -> dict[str, Any]:
+        """2-D positions of the pool."""
+        return {"points": trainer.map()}
+
+    @api.post(
+        "/predict",
+        openapi_extra={
+            "requestBody": {
+                "content": {
+                    "application/json": {"schema": PredictRequest.model_json_schema()},
+                    "multipart/form-data": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {
+                                "images": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                            },
+                        }
+                    },
+                }
+            }
+        },
+    )
+    async def predict(request: Request) -> Predictions:
+        """Class probabilities of catalogued images (JSON) or uploaded ones (multipart, fields named `images`)."""
+        from starlette.concurrency import run_in_threadpool
+
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            async with request.form(max_files=MAX_UPLOADS, max_fields=MAX_UPLOADS) as form:
+                uploads = [part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)]
+                images = [await upload.read() for upload in uploads]
+            return await run_in_threadpool(trainer.predict_uploads, images)
+        wanted = PredictRequest.model_validate_json(await request.body())
+        return await run_in_threadpool(trainer.predict, wanted.image_ids)
+
+    @api.get("/models")
+    def models() -> dict[str, Any]:
+        """Saved versions, oldest first."""
+        return {"models": trainer.models()}
+
+    @api.post("/models")
+    def name_version(name: Annotated[str, Body(embed=True, min_length=1, max_length=100)]) -> Saved:
+        """Save the model of now under a name."""
+        return trainer.name_version(name)
+
+    @api.get("/models/{version}/export")
+    def export(version: str, format: str = "safetensors") -> FileResponse:
+        """A saved version's file: `safetensors` (weights), `json` (description) or `csv` (the labels it stands on)."""
+        files = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
+        if format not in files:
+            raise ValueError(f"There is no export format {format!r}; it can be {', '.join(files)}.")
+        found = trainer.version(version)
+        return FileResponse(found.folder / files[format], filename=f"{version}-{files[format]}")
+
+    @api.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus text."""
+        return Response(prometheus_text(trainer), media_type="text/plain; version=0.0.4")
+
+    return api
+
+
+def _add_errors(api: FastAPI) -> None:
+    """Each error that the trainer names, as `{"detail": sentence}` with its status."""
+
+    def answer(status: int, detail: str, **fields: Any) -> JSONResponse:
+        return JSONResponse({"detail": detail, **fields}, status_code=status)
+
+    @api.exception_handler(Gap)
+    async def gap(_: Request, error: Gap) -> JSONResponse:
+        return answer(409, str(error), acked_seq=error.acked_seq)
+
+    @api.exception_handler(RequestValidationError)
+    async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(422, _first_problem(error.errors()))
+
+    @api.exception_handler(ValidationError)
+    async def invalid_body(_: Request, error: ValidationError) -> JSONResponse:
+        return answer(422, _first_problem(error.errors()))
+
+    statuses: dict[type[Exception], int] = {
+        NotReady: 409,
+        FileExistsError: 409,
+        NotInPool: 404,
+        UnknownVersion: 404,
+        SettingsError: 422,
+        ImageProblem: 422,
+        ValueError: 422,
+    }
+    for kind, status in statuses.items():
+
+        async def named(_: Request, error: Exception, status: int = status) -> JSONResponse:
+            return answer(status, str(error))
+
+        api.add_exception_handler(kind, named)
+
+
+def _first_problem(errors: Any) -> str:
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return f"{place or 'The request'}: {first['msg']}"

@@ -1,0 +1,83 @@
+"""The trainer as a process: settings in, one guarded application out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+if __package__ in (
+    None,
+    "",
+):  # started as `python trainer/app.py`: the checkout, not this folder, is where imports begin
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from fastapi import FastAPI
+from filelock import FileLock, Timeout
+from starlette.types import ASGIApp
+
+from shared.auth import Guard, client_headers, token_for
+from shared.serving import bind, log_to, serve
+from shared.settings import SettingsError, Source, TrainerSettings, parse_command_line
+
+logger = logging.getLogger(__name__)
+
+PUBLIC = frozenset({"/health"})
+
+
+def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
+    """The trainer's application. Raises SettingsError for anything that cannot be."""
+    token = token_for(settings.host, os.environ)
+    from trainer.api import create_api  # torch and timm take seconds: not before the settings are known to be right
+    from trainer.service import Trainer
+
+    trainer = Trainer(settings, sources, headers=client_headers(token))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        trainer.start()
+        yield
+        trainer.close()
+
+    api = create_api(trainer)
+    api.router.lifespan_context = lifespan
+    return Guard(
+        api,
+        host=settings.host,
+        port=port if port is not None else settings.port,
+        token=token,
+        public=PUBLIC,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start the trainer; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    try:
+        file, given = parse_command_line(TrainerSettings, sys.argv[1:] if argv is None else argv)
+        settings, sources = TrainerSettings.load(file=file, command_line=given)
+        workspace = Path(settings.workspace).absolute()
+        folder = workspace / "trainer"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "trainer.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise SettingsError(
+                f"Another trainer works in {workspace}: stop it, or choose another --workspace."
+            ) from None
+        with lock:
+            sock = bind(settings.host, settings.port)
+            log_to(workspace, "trainer", settings.log_level)
+            app = create_app(settings, sources, port=sock.getsockname()[1])
+            serve(app, sock, name="Trainer")
+    except (SettingsError, OSError) as error:
+        print(f"Flywheel trainer: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

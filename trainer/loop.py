@@ -1,0 +1,427 @@
+"""The one thread that learns: it embeds, fits, ranks, evaluates and stops, and decides what comes next.
+
+A fit goes before the next embedding batch, because a person waits for it; an embedding batch is short, so a new label
+waits for one at most. Everything heavy happens on this thread, so nothing here needs more than the replica's lock,
+and the API answers meanwhile. What the thread should do next follows from a few facts (`_next`), not from where it
+was before: a pause, a stop, a new setting or a kill in between all take the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal
+
+from shared.messages import EmbeddingProgress, Evaluation, ImageEntry, Row, Saved, TrainerState
+from shared.settings import TrainerSettings
+from trainer.embeddings.embedder import Embedder
+from trainer.intent import Intent
+from trainer.labeler_client import LabelerAway, LabelerClient, Refused
+from trainer.pool import ImagePool
+from trainer.publisher import CatalogFollower, Publisher
+from trainer.registry import Registry
+from trainer.replica import Replica
+from trainer.rounds import Model, Snapshot, Timings, fit, measure, rank
+from trainer.saving import save_version
+from trainer.stopping import Thresholds, budget_spent, nothing_left
+from trainer.strategies import strategy_named, with_exploration
+
+logger = logging.getLogger(__name__)
+
+ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
+CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
+FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
+RETRY_SECONDS = 30.0  # until images that could not be read are tried again
+
+Step = Literal["finish", "rest", "learn", "embed", "wait"]
+
+
+class Loop:
+    """Learns from `replica`, asks through `publisher`. `start` it, `wake` it when something changed, `close` it."""
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        *,
+        folder: Path,
+        replica: Replica,
+        embedder: Embedder,
+        client: LabelerClient,
+        publisher: Publisher,
+        catalog: CatalogFollower,
+        registry: Registry,
+    ) -> None:
+        self.settings = settings
+        self.replica = replica
+        self.embedder = embedder
+        self.registry = registry
+        self._client = client
+        self._publisher = publisher
+        self._catalog = catalog
+        self._intent_path = folder / "intent.json"
+        self.intent = Intent.load(self._intent_path)
+        self._rules = self.intent.stopping
+        self.thresholds = self._load_thresholds()
+
+        self.pool: ImagePool | None = None
+        self.model: Model | None = None
+        self.latest: Evaluation | None = replica.evaluations[-1] if replica.evaluations else None
+        self.timings = Timings()
+        self.last_error: str | None = None
+        self.failed = False
+        self.leased: frozenset[int] = frozenset()
+
+        self._changed = threading.Condition()
+        self._closing = False
+        self._batches = 0  # that brought answers, since the last round
+        self._refresh = True  # rank again whatever the batches say
+        self._last_round = 0.0
+        self._last_retry = time.monotonic()
+        self._ranked_geometry = -1
+        self._pending: dict[int, ImageEntry] = {}  # to be embedded, in this order
+        self._catalog_seen = -1
+        self._log_id = replica.log_id
+        self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    # ------------------------------------------------------------ called from other threads
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self, *, refresh: bool = False) -> None:
+        """Something changed; `refresh` asks for a new list even without new answers."""
+        with self._changed:
+            self._refresh = self._refresh or refresh
+            self._changed.notify_all()
+
+    def received(self, rows: list[Row], leased: list[int]) -> None:
+        """New rows are durable in the replica."""
+        with self._changed:
+            self.leased = frozenset(leased)
+            if any(row.action in ANSWERS for row in rows):
+                self._batches += 1
+            if any(row.action not in ANSWERS for row in rows):
+                self._refresh = True
+            if any(row.action == "split_changed" for row in rows):
+                self._catalog_seen = -1
+            self._changed.notify_all()
+
+    def wish(self, wish: Literal["run", "pause", "stop"], reason: str | None = None) -> TrainerState:
+        """Run, pause or stop; returns the state at once, the rest follows."""
+        with self._changed:
+            if wish == "run" and self.intent.wish == "stop":
+                self._disarm()
+            if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
+                self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
+                if wish == "run":
+                    self.intent.saved = None
+                self._save_intent()
+            self._refresh = self._refresh or wish == "run"
+            self._changed.notify_all()
+        return self.state
+
+    def apply_settings(self, changes: dict[str, object]) -> None:
+        """Settings that may change while running; already validated."""
+        with self._changed:
+            for name, value in changes.items():
+                setattr(self.settings, name, value)
+            if "early_stopping_metrics_thresholds" in changes:
+                self.thresholds = Thresholds(self.settings.early_stopping_metrics_thresholds)
+            if "label_budget" in changes:
+                self._rules.pop("budget_disarmed", None)
+            self._refresh = True
+            self._changed.notify_all()
+
+    @property
+    def state(self) -> TrainerState:
+        """In the words of the contract."""
+        match self.intent.wish:
+            case "stop":
+                return "stopped" if self.intent.finished else "stopping"
+            case "pause":
+                return "paused"
+        if self.failed:
+            return "failed"
+        return "training" if self.model is not None else "waiting"
+
+    def progress(self) -> EmbeddingProgress:
+        """How far the embeddings are."""
+        total = len(self.replica.catalog) - len(self.replica.removed)
+        return self.embedder.progress(total)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """End after the step at hand; the files are in order at any instant."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        steps: dict[Step, Callable[[], None]] = {
+            "finish": self._finish,
+            "learn": self._learn,
+            "embed": self._embed,
+            "rest": lambda: self._sleep(30.0),
+            "wait": lambda: self._sleep(0.5),
+        }
+        while not self._closing:
+            step = self._next()
+            try:
+                steps[step]()
+            except Exception as error:  # a failing strategy or a full disk must not end the service
+                logger.exception("The step %r failed", step)
+                self.last_error, self.failed = f"{type(error).__name__}: {error}", True
+                self._sleep(1.0)
+
+    def _next(self) -> Step:
+        with self._changed:
+            if self.intent.wish == "stop" and not self.intent.finished:
+                return "finish"
+            if self.intent.wish != "run":
+                return "rest"
+            self._refresh_pending()
+            if self._due():
+                return "learn"
+            return "embed" if self._pending else "wait"
+
+    def _due(self) -> bool:
+        if self.pool is None or not len(self.pool.train.ids):
+            return False
+        catching_up = self.replica.acked_seq < self.replica.leader_seq
+        if catching_up and time.monotonic() - self._last_round < CATCH_UP_SECONDS:
+            return False
+        return (
+            self._refresh
+            or self._batches >= self.settings.eval_and_query_every
+            or self._ranked_geometry != self.pool.version
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        with self._changed:
+            if not self._closing:
+                self._changed.wait(seconds)
+
+    # ------------------------------------------------------------ embedding
+
+    def _refresh_pending(self) -> None:
+        """Bring the pool and the list of images to embed up to date with the catalogue."""
+        if self._log_id != self.replica.log_id:
+            self._start_over()
+        if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
+            self._last_retry = time.monotonic()
+            self.embedder.retry()
+            self._catalog_seen = -1
+        if self._catalog_seen == self.replica.catalog_after:
+            return
+        with self.replica.lock:
+            self._catalog_seen = self.replica.catalog_after
+            splits = self.replica.fold.splits
+            entries = [
+                entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
+                for entry in self.replica.catalog.values()
+                if not entry.removed
+            ]
+        if self.pool is None and self.embedder.backbone is not None:
+            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
+        if self.pool is not None:
+            self.pool.move(self.pool.outdated(entries))
+            entries = [entry for entry in entries if entry.id not in self.pool]
+        # By content hash: a prefix of a random order covers the pool, one of the folder's order a few sub-folders.
+        entries.sort(key=lambda entry: entry.sha256)
+        self._pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
+        if self.pool is not None:  # after a restart nearly all are embedded already
+            self._embedded([entry for entry in entries if self.embedder.has(entry.sha256)])
+
+    def _start_over(self) -> None:
+        """The labeler has another log: ids mean other images now. Vectors stay, they are keyed by content."""
+        self._log_id = self.replica.log_id
+        self.pool, self.model, self.latest = None, None, None
+        self._catalog_seen, self._tested = -1, {}
+        self._catalog.restart()
+
+    def _embed(self) -> None:
+        pending = self._pending
+        labeled = [pending[image_id] for image_id in list(self.replica.fold.labels) if image_id in pending]
+        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), 4 * self.settings.batch_size)}
+        done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
+        if self.pool is None and self.embedder.backbone is not None:
+            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
+        for image_id in self.embedder.problems:
+            pending.pop(image_id, None)
+        self._embedded(done)
+        if not done:
+            self._sleep(0.2)  # `pixels` waits for images to fit itself on
+
+    def _embedded(self, entries: list[ImageEntry]) -> None:
+        for entry in entries:
+            self._pending.pop(entry.id, None)
+        if self.pool is not None:
+            self.pool.add(entries, complete=not self._pending and self._catalog.complete.is_set())
+
+    # ------------------------------------------------------------ learning
+
+    def _learn(self) -> None:
+        with self._changed:
+            self._batches, self._refresh = 0, False
+        self._last_round = time.monotonic()
+        snapshot = Snapshot.of(self.replica)
+        if snapshot is None or self.pool is None:
+            return
+        timings = Timings()
+        with timings.step("total"):
+            self._fit(snapshot, timings)
+            self._ranked_geometry = self.pool.version
+            self._ask(snapshot, timings)
+            with timings.step("evaluate"):
+                self._evaluate(snapshot)
+        if self._publisher.push_ms is not None:
+            timings.steps["push"] = self._publisher.push_ms
+        self.timings = timings
+        self.failed, self.last_error = False, None
+        self.intent.round += 1
+        self._save_intent()
+        self._check_stops(snapshot)
+
+    def _fit(self, snapshot: Snapshot, timings: Timings) -> None:
+        assert self.pool is not None  # noqa: S101 - `_due` has looked
+        with timings.step("fit"):
+            self.model = fit(self.pool, snapshot, self.model, seed=self.settings.seed)
+
+    def _ask(self, snapshot: Snapshot, timings: Timings) -> None:
+        assert self.pool is not None  # noqa: S101
+        settings = self.settings
+        push = rank(
+            self.pool,
+            snapshot,
+            self.model,
+            with_exploration(strategy_named(settings.query_strategy), settings.exploration),
+            strategy_name=settings.query_strategy,
+            leased=self.leased,
+            length=settings.query_length,
+            seed=settings.seed + self.intent.round,
+            timings=timings,
+        )
+        if push is not None:
+            self._publisher.offer(push)
+
+    def _evaluate(self, snapshot: Snapshot, *, final: bool = False) -> None:
+        if self.model is None or self.pool is None:
+            return
+        tested = {image: label for image, label in snapshot.labels.items() if image in self.pool.held.row_of}
+        known = self.latest is not None and self.latest.model_version == self.model.version and tested == self._tested
+        if known and not final:
+            return  # neither the model nor the sample is new
+        self._tested = tested
+        measured = measure(self.pool, snapshot, self.model, round_number=self.intent.round, final=final)
+        if measured is None:
+            return
+        self.latest, lower_bounds = measured
+        self.replica.add_evaluation(self.latest)
+        self._publisher.worker.wake()
+        reason = self.thresholds.observe(lower_bounds, self.latest.accuracy.n)
+        self._rules["thresholds"] = self.thresholds.to_dict()
+        if reason is not None and not final:
+            self.wish("stop", reason)
+
+    # ------------------------------------------------------------ stopping
+
+    def _check_stops(self, snapshot: Snapshot) -> None:
+        if not self._rules.get("budget_disarmed"):
+            reason = budget_spent(len(snapshot.labels), self.settings.label_budget)
+            if reason:
+                self.wish("stop", reason)
+                return
+        left = self._left_to_ask(snapshot)
+        if left:
+            self._rules.pop("nothing_left_disarmed", None)
+        elif left == 0 and not self._rules.get("nothing_left_disarmed"):
+            reason = nothing_left(left)
+            if reason:
+                self.wish("stop", reason)
+
+    def _left_to_ask(self, snapshot: Snapshot) -> int | None:
+        """Images of any split that nobody has answered; None when that cannot be said yet."""
+        if self._pending or not self._catalog.complete.is_set() or not snapshot.labels:
+            return None
+        left = len(self.replica.catalog.keys() - self.replica.removed - snapshot.answered)
+        if left:
+            return left
+        try:  # the labeler may still be reading the folder
+            project = self._client.project()
+        except (LabelerAway, Refused):
+            return None
+        if project["scanning"]["running"] or project["last_seq"] > snapshot.acked_seq:
+            return None
+        return int(project["images"]["unlabeled"])
+
+    def _disarm(self) -> None:
+        """Someone resumed after a stop: what fired does not fire again by itself."""
+        self.thresholds.disarm()
+        self._rules.update(thresholds=self.thresholds.to_dict(), budget_disarmed=True, nothing_left_disarmed=True)
+
+    def _finish(self) -> None:
+        """The last flush, fit and evaluation; then everything is saved."""
+        self._pull_rest()
+        snapshot = Snapshot.of(self.replica)
+        if snapshot is not None and self.pool is not None:
+            self._fit(snapshot, self.timings)
+            self._evaluate(snapshot, final=True)
+            if self.model is not None:
+                self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", snapshot)
+        with self._changed:
+            if self.intent.wish == "stop":  # nobody resumed meanwhile
+                self.intent.finished = True
+                self._save_intent()
+        logger.info("Trainer safely shut down (%s)", self.intent.reason or "asked to stop")
+
+    def _pull_rest(self) -> None:
+        """Fetch rows that are still in the labeler's buffer, as long as it answers soon."""
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while time.monotonic() < deadline and self.replica.log_id is not None:
+            try:
+                page = self._client.annotations(self.replica.acked_seq)
+            except (LabelerAway, Refused) as error:
+                logger.warning("Stopping without the labeler's last rows: %s", error)
+                return
+            if page.log_id != self.replica.log_id or not page.annotations:
+                return
+            self.replica.follow_page(page)
+
+    def save_version(self, name: str, snapshot: Snapshot | None = None) -> Saved:
+        """Save the model of now under `name`.
+
+        Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
+        """
+        model, snapshot = self.model, snapshot or Snapshot.of(self.replica)
+        if model is None or snapshot is None:
+            raise ValueError("There is no model yet: label images of at least two classes first.")
+        return save_version(
+            name,
+            self.registry,
+            model,
+            snapshot,
+            self.replica,
+            backbone=self.embedder.key,
+            settings=self.settings,
+            evaluation=self.latest,
+            reason=self.intent.reason or "asked to save",
+        )
+
+    def _load_thresholds(self) -> Thresholds:
+        wanted = self.settings.early_stopping_metrics_thresholds
+        kept = self._rules.get("thresholds")
+        return Thresholds.from_dict(kept) if kept and kept["thresholds"] == wanted else Thresholds(wanted)
+
+    def _save_intent(self) -> None:
+        with self._changed:
+            self.intent.save(self._intent_path)

@@ -1,0 +1,146 @@
+"""The embedded images as arrays: which row is which image, and the geometry that learners and strategies share.
+
+Rows are centred on the mean of the train-split images and scaled to unit length; a well-scaled linear head and all
+distances live in that space. The mean is fixed per *geometry version*: taken from the first images, taken again each
+time their number has doubled, and once when all are embedded, so that early questions are possible and late ones are
+right. Train images and held-out ones (validation, test) are kept in separate matrices, so that no strategy can look
+at the latter. It knows nothing of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.messages import ImageEntry, Split
+
+Read = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+class Matrix:
+    """A float32 matrix that grows by rows, amortised, without copying all of it at each append."""
+
+    def __init__(self, dim: int) -> None:
+        self._data = np.empty((0, dim), np.float32)
+        self.ids = np.empty(0, np.int64)
+        self.row_of: dict[int, int] = {}
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """(N, D) view of what is filled."""
+        return self._data[: len(self.ids)]
+
+    def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (N,) and rows (N, D) that belong together, for a reader on another thread."""
+        ids = self.ids
+        return ids, self._data[: len(ids)]
+
+    def append(self, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
+        """Add rows (n, D) for images that are not in it yet."""
+        start, end = len(self.ids), len(self.ids) + len(ids)
+        if end > len(self._data):
+            grown = np.empty((max(end, 2 * start), self._data.shape[1]), np.float32)
+            grown[:start] = self.rows
+            self._data = grown
+        self._data[start:end] = rows
+        self.ids = np.concatenate([self.ids, np.asarray(ids, np.int64)])
+        self.row_of.update({image_id: start + offset for offset, image_id in enumerate(ids)})
+
+
+class ImagePool:
+    """Train and held-out embeddings of the images embedded so far."""
+
+    def __init__(self, dim: int, read: Read) -> None:
+        self.dim = dim
+        self._read = read  # content hashes → raw vectors (n, D)
+        self._entries: dict[int, ImageEntry] = {}
+        self.mean = np.zeros(dim, np.float32)
+        self.version = 0  # of the geometry; anything cached for another one is stale
+        self._mean_count = 0
+        self.train = Matrix(dim)
+        self.held = Matrix(dim)
+        self.memory: dict[str, Any] = {}  # scratch of the strategies, as long-lived as the geometry
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def split_of(self, image_id: int) -> Split:
+        """The split that the image was taken in under. Raises KeyError for one that was not."""
+        return self._entries[image_id].split
+
+    def add(self, entries: Sequence[ImageEntry], *, complete: bool) -> None:
+        """Take in images that have a vector now; `complete` says that no more are on their way."""
+        fresh = [entry for entry in entries if entry.id not in self._entries]
+        self._entries.update({entry.id: entry for entry in fresh})
+        train = len(self.train.ids) + sum(entry.split == "train" for entry in fresh)
+        # A mean over nine tenths of the images is near enough: a few late ones do not lay everything out anew.
+        enough = 1.1 * self._mean_count if complete else 2.0 * self._mean_count
+        if train > max(enough, 1):
+            self._rebuild()
+        elif fresh:
+            self._append(fresh)
+
+    def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
+        """Those of `entries` that are in here with another split or content; drops what `entries` does not name."""
+        now = {entry.id for entry in entries}
+        self.drop([image_id for image_id in self._entries if image_id not in now])
+        return [entry for entry in entries if self._differs(entry)]
+
+    def _differs(self, entry: ImageEntry) -> bool:
+        known = self._entries.get(entry.id)
+        return known is not None and (known.split, known.sha256) != (entry.split, entry.sha256)
+
+    def move(self, entries: Sequence[ImageEntry]) -> None:
+        """Splits or contents changed: lay everything out anew."""
+        known = [entry for entry in entries if entry.id in self._entries]
+        self._entries.update({entry.id: entry for entry in known})
+        if known:
+            self._rebuild()
+
+    def drop(self, image_ids: Sequence[int]) -> None:
+        """Forget images, for instance because their content changed and must be embedded again."""
+        before = len(self._entries)
+        for image_id in image_ids:
+            self._entries.pop(image_id, None)
+        if len(self._entries) < before:
+            self._rebuild()
+
+    def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw vectors (n, D) → rows of this geometry: centred, unit length."""
+        return scaled(raw, self.mean)
+
+    def _append(self, entries: Sequence[ImageEntry]) -> None:
+        for matrix, held in ((self.train, False), (self.held, True)):
+            some = [entry for entry in entries if (entry.split != "train") == held]
+            if some:
+                raw = self._read([entry.sha256 for entry in some])
+                matrix.append([entry.id for entry in some], self.transform(raw))
+
+    def _rebuild(self) -> None:
+        entries = list(self._entries.values())
+        self.train, self.held = Matrix(self.dim), Matrix(self.dim)
+        train = [entry.sha256 for entry in entries if entry.split == "train"]
+        if train:
+            total = np.zeros(self.dim, np.float64)
+            for start in range(0, len(train), 8_192):  # in blocks: the raw matrix need not fit twice
+                total += self._read(train[start : start + 8_192]).sum(axis=0, dtype=np.float64)
+            self.mean = (total / len(train)).astype(np.float32)
+        self._mean_count = len(train)
+        self.version += 1
+        self.memory = {}
+        for start in range(0, len(entries), 8_192):
+            self._append(entries[start : start + 8_192])
+
+
+def scaled(raw: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centre (n, D) on `mean` (D,) and scale each row to unit length; a row at the mean stays zero."""
+    centred = np.asarray(raw, np.float32) - mean
+    length = np.sqrt(np.einsum("nd,nd->n", centred, centred))[:, None]
+    unit: NDArray[np.float32] = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12)
+    return unit

@@ -1,0 +1,209 @@
+"""One round of learning: from labels and embeddings to a fitted head, a ranked list, and an evaluation.
+
+Functions over arrays and plain values, without threads, clocks of their own or network, so that a test or a benchmark
+can run exactly what the service runs. The loop decides *when*; here stands *what*.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.messages import Evaluation, Query, QueryPush, Suggestion
+from trainer.evaluation import evaluate
+from trainer.learners.head import Head, fit_head
+from trainer.pool import ImagePool
+from trainer.replica import Replica
+from trainer.strategies import Pool, Strategy
+
+SUGGESTIONS = 5
+"""Classes proposed with each query, the likeliest first."""
+_CLASS_TOKEN = re.compile(r"\{class:(\d+)\}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The log's meaning at one `acked_seq`, taken in one go."""
+
+    log_id: UUID
+    acked_seq: int
+    labels: Mapping[int, int]  # image id → class id
+    answered: frozenset[int]  # images labeled, skipped, flagged or removed: not to be asked
+    names: Mapping[int, str]  # live classes
+
+    @classmethod
+    def of(cls, replica: Replica) -> Snapshot | None:
+        """None while no log is followed yet."""
+        with replica.lock:
+            fold = replica.fold
+            if replica.log_id is None:
+                return None
+            answered = {image_id for image_id, state in fold.images.items() if state.status != "unlabeled"}
+            answered |= fold.removed | replica.removed
+            return cls(
+                replica.log_id,
+                replica.acked_seq,
+                dict(fold.labels),
+                frozenset(answered),
+                {known.id: known.name for known in fold.live_classes()},
+            )
+
+
+@dataclass
+class Model:
+    """A head, the geometry it was fitted in, and what it learned from."""
+
+    head: Head
+    version: str
+    geometry: int
+    mean: NDArray[np.float32]  # (D,) that its inputs are centred on
+    rows: NDArray[np.int64]  # of the train matrix
+    classes: NDArray[np.int64]  # class id given to each of `rows`
+
+    def fits(self, geometry: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
+        """Whether fitting again would give the same model."""
+        return self.geometry == geometry and np.array_equal(self.rows, rows) and np.array_equal(self.classes, classes)
+
+
+@dataclass
+class Timings:
+    """Milliseconds of each step of the last round."""
+
+    steps: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        began = time.perf_counter()
+        yield
+        self.steps[name] = (time.perf_counter() - began) * 1e3
+
+
+def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the train matrix that are labeled, ascending, and the class id of each."""
+    row_of = pool.train.row_of
+    pairs = sorted((row_of[image_id], label) for image_id, label in snapshot.labels.items() if image_id in row_of)
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def fit(pool: ImagePool, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
+    """A model of all labels so far; `previous` when nothing changed, None while fewer than two classes are labeled."""
+    rows, classes = train_labels(pool, snapshot)
+    if len(np.unique(classes)) < 2:
+        return None
+    if previous is not None and previous.fits(pool.version, rows, classes):
+        return previous
+    warm = previous.head if previous is not None and previous.geometry == pool.version else None
+    head = fit_head(pool.train.rows[rows], classes, previous=warm, seed=seed)
+    return Model(head, f"head-{uuid4().hex}", pool.version, pool.mean, rows, classes)
+
+
+def rank(
+    pool: ImagePool,
+    snapshot: Snapshot,
+    model: Model | None,
+    strategy: Strategy,
+    *,
+    strategy_name: str,
+    leased: frozenset[int],
+    length: int,
+    seed: int,
+    timings: Timings,
+) -> QueryPush | None:
+    """A ranked list of at most `length` train images that nobody has answered; None when there is nothing to ask."""
+    size = len(pool.train.ids)
+    open_rows = np.ones(size, bool)
+    open_rows[[pool.train.row_of[image] for image in snapshot.answered if image in pool.train.row_of]] = False
+    leased_rows = np.zeros(size, bool)
+    leased_rows[[pool.train.row_of[image] for image in leased if image in pool.train.row_of]] = True
+    candidates = np.flatnonzero(open_rows & ~leased_rows)
+    if len(candidates) == 0:
+        return None
+    with timings.step("score"):
+        probabilities = model.head.predict_proba(pool.train.rows) if model is not None else None
+    rows, classes = train_labels(pool, snapshot)
+    labels = np.full(size, -1, np.int64)
+    labels[rows] = classes
+    with timings.step("rank"):
+        known = model.head.classes if model is not None else None
+        view = Pool(pool.train.rows, probabilities, labels, leased_rows, candidates, seed, pool.memory, classes=known)
+        ranking = strategy(view, length)
+    queries = [
+        Query(
+            image_id=int(pool.train.ids[row]),
+            score=float(score),
+            reason=_named(reason, snapshot.names) or None,
+            suggestions=_suggestions(model.head.classes, probabilities[row], snapshot.names)
+            if model is not None and probabilities is not None
+            else [],
+        )
+        for row, score, reason in zip(ranking.rows, ranking.scores, ranking.reasons, strict=True)
+    ]
+    return QueryPush(
+        id=uuid4(),
+        log_id=snapshot.log_id,
+        model_version=model.version if model is not None else f"cold-{uuid4().hex}",
+        acked_seq=snapshot.acked_seq,
+        strategy=strategy_name,
+        queries=queries,
+    )
+
+
+def measure(
+    pool: ImagePool, snapshot: Snapshot, model: Model, *, round_number: int, final: bool = False
+) -> tuple[Evaluation, dict[str, float]] | None:
+    """How good the model is on the test images labeled so far, and where each metric's 95 % interval begins.
+
+    None while no test image is labeled.
+    """
+    tested = [
+        (row, snapshot.labels[image_id])
+        for image_id, row in pool.held.row_of.items()
+        if image_id in snapshot.labels and pool.split_of(image_id) == "test"
+    ]
+    if not tested:
+        return None
+    rows, truth = (np.array(column, np.int64) for column in zip(*tested, strict=True))
+    measured = evaluate(truth, model.head.predict_proba(pool.held.rows[rows]), model.head.classes, dict(snapshot.names))
+    evaluation = Evaluation(
+        id=uuid4(),
+        log_id=snapshot.log_id,
+        acked_seq=snapshot.acked_seq,
+        model_version=model.version,
+        round=round_number,
+        labels=len(model.rows),
+        spent=len(snapshot.labels),
+        created_at=datetime.now(UTC),
+        accuracy=measured.accuracy,
+        macro_f1=measured.macro_f1,
+        log_loss=measured.log_loss,
+        classes=measured.classes,
+        confusion=measured.confusion,
+        final=final,
+    )
+    return evaluation, measured.lower_bounds
+
+
+def _suggestions(
+    classes: NDArray[np.int64], probabilities: NDArray[np.float32], names: Mapping[int, str]
+) -> list[Suggestion]:
+    likeliest = np.argsort(-probabilities, kind="stable")[:SUGGESTIONS]
+    return [
+        Suggestion(label=int(classes[k]), confidence=float(np.clip(probabilities[k], 0, 1)))
+        for k in likeliest
+        if int(classes[k]) in names
+    ]
+
+
+def _named(reason: str, names: Mapping[int, str]) -> str:
+    """Strategies know classes by id; a person knows them by name."""
+    return _CLASS_TOKEN.sub(lambda match: names.get(int(match[1]), "a class of before"), reason)

@@ -1,0 +1,325 @@
+"""One trainer, put together: what the routes call.
+
+Each method is one thing that the contract offers; it takes and returns wire types or plain values and raises errors
+that say what to do. No HTTP here, so that a test can call what a route calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from shared.images import ImageLimits, ImageProblem, read
+from shared.messages import (
+    Acknowledgement,
+    AnnotationBatch,
+    Evaluation,
+    ImageEntry,
+    Prediction,
+    Predictions,
+    Saved,
+    TrainerState,
+    TrainerStatus,
+)
+from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
+from trainer import atlas
+from trainer.embeddings.embedder import Embedder
+from trainer.label_issues import doubts
+from trainer.labeler_client import LabelerAway, LabelerClient, Refused
+from trainer.loop import FLUSH_SECONDS, Loop
+from trainer.pool import ImagePool, scaled
+from trainer.publisher import CatalogFollower, Publisher
+from trainer.registry import Registry, Version
+from trainer.replica import Replica
+from trainer.rounds import Model, Snapshot, train_labels
+from trainer.strategies import strategy_named
+
+logger = logging.getLogger(__name__)
+
+CHANGEABLE = frozenset(
+    {
+        "query_strategy",
+        "exploration",
+        "query_length",
+        "eval_and_query_every",
+        "early_stopping_metrics_thresholds",
+        "label_budget",
+    }
+)
+
+
+class NotReady(Exception):  # noqa: N818 - a state, not a failure
+    """What was asked for needs a model or embeddings that are not there yet; the message says what to do."""
+
+
+class NotInPool(Exception):  # noqa: N818
+    """The image is unknown, not embedded yet, or held out for measuring."""
+
+
+class Trainer:
+    """Composes the rooms of the trainer in `settings.workspace`/trainer."""
+
+    def __init__(
+        self, settings: TrainerSettings, sources: Mapping[str, Source], *, headers: dict[str, str] | None = None
+    ) -> None:
+        strategy_named(settings.query_strategy)  # refuse a wrong name before anything is opened
+        self.settings = settings
+        self.sources = dict(sources)
+        self.folder = Path(settings.workspace).absolute() / "trainer"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._images = Path(settings.images).absolute() if settings.images else None
+        url, patience = settings.labeler_url, settings.labeler_timeout_seconds
+        self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
+        self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
+        self.embedder = Embedder(settings, self.folder / "embeddings", self.fetch)
+        self.replica = Replica(self.folder)
+        self.registry = Registry(self.folder / "models")
+        self.publisher = Publisher(self.client, self.replica)
+        self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
+        self.loop = Loop(
+            settings,
+            folder=self.folder,
+            replica=self.replica,
+            embedder=self.embedder,
+            client=self._quick,
+            publisher=self.publisher,
+            catalog=self.catalog,
+            registry=self.registry,
+        )
+
+    def start(self) -> None:
+        """Begin to learn; returns at once."""
+        self.publisher.worker.start()
+        self.catalog.worker.start()
+        self.publisher.worker.wake()
+        if self.replica.log_id is not None:
+            self.catalog.worker.wake()
+        self.loop.start()
+
+    def close(self) -> None:
+        """End all threads and let go of the files."""
+        self.loop.close()
+        self.catalog.worker.close()
+        self.publisher.worker.close()
+        self.embedder.close()
+        self.replica.close()
+        self.client.close()
+        self._quick.close()
+        logger.info("Trainer safely shut down")
+
+    # ------------------------------------------------------------ the stream
+
+    def accept(self, batch: AnnotationBatch) -> Acknowledgement:
+        """Take a batch; durable when this returns. Raises replica.Gap and ValueError."""
+        rows = self.replica.accept(batch)
+        self.loop.received(rows, batch.leased)
+        if batch.catalog_version != self.replica.catalog_after or not self.catalog.complete.is_set():
+            self.catalog.worker.wake()
+        return Acknowledgement(acked_seq=self.replica.acked_seq)
+
+    def fetch(self, entry: ImageEntry) -> bytes:
+        """An image's bytes, from the folder where it can be read, else from the labeler. Raises ImageProblem."""
+        if self._images is not None:
+            try:
+                return read(entry.uri, self._images, self._limits)
+            except ImageProblem:
+                pass  # uploaded, or in a folder that only the labeler sees
+        try:
+            return self.client.content(entry.id)
+        except (LabelerAway, Refused) as error:
+            raise ImageProblem(str(error)) from None
+
+    # ------------------------------------------------------------ how it is
+
+    def status(self) -> TrainerStatus:
+        """`GET /status`."""
+        loop, latest = self.loop, self.loop.latest
+        metrics: dict[str, Any] = {}
+        if latest is not None:
+            metrics = {
+                "accuracy": latest.accuracy.value,
+                "accuracy_low": latest.accuracy.low,
+                "accuracy_high": latest.accuracy.high,
+                "test_labels": latest.accuracy.n,
+                "macro_f1": latest.macro_f1,
+                "log_loss": latest.log_loss,
+            }
+        worker_error = self.catalog.worker.last_error or self.publisher.worker.last_error
+        return TrainerStatus(
+            state=loop.state,
+            log_id=self.replica.log_id,
+            acked_seq=self.replica.acked_seq,
+            round=loop.intent.round,
+            labels=len(loop.model.rows) if loop.model is not None else 0,
+            model_version=loop.model.version if loop.model is not None else None,
+            strategy=self.settings.query_strategy,
+            metrics=metrics,
+            last_error=loop.last_error or worker_error,
+            embedding=loop.progress(),
+            timings={name: round(value, 2) for name, value in loop.timings.steps.items()},
+            stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
+            saved=loop.intent.saved,
+            version=package_version(),
+        )
+
+    def wish(self, wish: Literal["run", "pause", "stop"]) -> TrainerState:
+        """Pause, resume, stop."""
+        return self.loop.wish(wish, "asked to stop" if wish == "stop" else None)
+
+    def evaluations(self) -> list[Evaluation]:
+        """All evaluations of this log."""
+        return list(self.replica.evaluations)
+
+    # ------------------------------------------------------------ settings
+
+    def settings_view(self) -> dict[str, dict[str, Any]]:
+        """Every setting with its value, its source and whether it may change while running."""
+        values = self.settings.model_dump(mode="json")
+        return {
+            name: {"value": value, "source": self.sources.get(name, "default"), "changeable": name in CHANGEABLE}
+            for name, value in values.items()
+        }
+
+    def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Change settings until the next start. Raises SettingsError with one sentence, and then changes nothing."""
+        for name in changes:
+            if name not in type(self.settings).model_fields:
+                raise SettingsError(f"There is no trainer setting {name!r}.")
+            if name not in CHANGEABLE:
+                raise SettingsError(
+                    f"The trainer setting {name!r} cannot change while it runs: set it and start again."
+                )
+        try:
+            checked = type(self.settings).model_validate({**self.settings.model_dump(), **changes})
+            strategy_named(checked.query_strategy)
+        except ValidationError as error:
+            raise SettingsError(first_sentence(error, "trainer")) from None
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        self.sources.update(dict.fromkeys(changes, "changed while running"))
+        self.loop.apply_settings({name: getattr(checked, name) for name in changes})
+
+    # ------------------------------------------------------------ what the model knows
+
+    def predict(self, image_ids: Sequence[int]) -> Predictions:
+        """Predict catalogued images, in the order given. Raises NotReady and NotInPool."""
+        model = self._ready()
+        entries = [self.replica.catalog.get(image_id) for image_id in image_ids]
+        for image_id, entry in zip(image_ids, entries, strict=True):
+            if entry is None or not self.embedder.has(entry.sha256):
+                raise NotInPool(f"Image {image_id} is unknown here, or not embedded yet.")
+        return self._predictions(model, self.embedder.read([entry.sha256 for entry in entries if entry is not None]))
+
+    def predict_uploads(self, images: Sequence[bytes]) -> Predictions:
+        """Predict images that are not in the catalogue. Raises NotReady and ImageProblem."""
+        return self._predictions(self._ready(), self.embedder.embed_images(list(images)))
+
+    def similar(self, image_id: int, limit: int) -> list[dict[str, Any]]:
+        """The train images most like one, most similar first. Raises NotInPool."""
+        pool = self._pool()
+        ids, rows = pool.train.view()
+        row = pool.train.row_of.get(image_id)
+        if row is None or row >= len(ids):
+            raise NotInPool(
+                f"Image {image_id} is not in the pool: not embedded yet, unknown, or held out for measuring."
+            )
+        found, similarity = atlas.neighbours(rows, row, limit)
+        return [{"image_id": int(ids[i]), "similarity": float(s)} for i, s in zip(found, similarity, strict=True)]
+
+    def clusters(self, count: int, limit: int) -> list[dict[str, Any]]:
+        """Groups of train images, the largest first, each with its most typical images."""
+        ids, rows = self._pool().train.view()
+        group, closeness = atlas.groups(rows, count, seed=self.settings.seed)
+        found = []
+        for k in np.unique(group):
+            members = np.flatnonzero(group == k)
+            typical = members[np.argsort(-closeness[members], kind="stable")[:limit]]
+            found.append({"cluster": int(k), "size": len(members), "image_ids": ids[typical].tolist()})
+        return sorted(found, key=lambda entry: -int(str(entry["size"])))
+
+    def map(self) -> list[dict[str, Any]]:
+        """2-D positions of the train images."""
+        ids, rows = self._pool().train.view()
+        return [
+            {"image_id": int(image_id), "x": float(x), "y": float(y)}
+            for image_id, (x, y) in zip(ids, atlas.positions(rows, seed=self.settings.seed), strict=True)
+        ]
+
+    def label_issues(self, limit: int) -> list[dict[str, Any]]:
+        """Doubtful labels of train images, worst first, with the label proposed."""
+        pool, snapshot = self._pool(), Snapshot.of(self.replica)
+        if snapshot is None:
+            return []
+        ids, matrix = pool.train.view()
+        rows, given = train_labels(pool, snapshot)
+        names = snapshot.names
+        return [
+            {
+                "image_id": int(ids[rows[doubt.row]]),
+                "label": doubt.given,
+                "label_name": names.get(doubt.given, str(doubt.given)),
+                "proposed": doubt.proposed,
+                "proposed_name": names.get(doubt.proposed, str(doubt.proposed)),
+                "label_probability": doubt.given_probability,
+                "proposed_probability": doubt.proposed_probability,
+            }
+            for doubt in doubts(matrix[rows], given, seed=self.settings.seed)[:limit]
+        ]
+
+    def models(self) -> list[dict[str, Any]]:
+        """Saved versions, oldest first."""
+        return [entry.description for entry in self.registry.list()]
+
+    def name_version(self, name: str) -> Saved:
+        """Save the model of now under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
+        self._ready()
+        return self.loop.save_version(name)
+
+    def version(self, name: str) -> Version:
+        """A saved version. Raises registry.UnknownVersion."""
+        return self.registry.get(name)
+
+    def _pool(self) -> ImagePool:
+        pool = self.loop.pool
+        if pool is None:
+            raise NotReady("No image is embedded yet; wait for the progress bar to begin.")
+        return pool
+
+    def _ready(self) -> Model:
+        model = self.loop.model
+        if model is None:
+            raise NotReady("There is no model yet: label images of at least two classes first.")
+        return model
+
+    def _predictions(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
+        with self.replica.lock:
+            classes = self.replica.fold.classes
+            names = [classes[int(k)].name if int(k) in classes else str(k) for k in model.head.classes]
+        probabilities = model.head.predict_proba(scaled(raw, model.mean))
+        return Predictions(
+            model_version=model.version,
+            predictions=[
+                Prediction(
+                    label=names[int(row.argmax())],
+                    confidence=float(np.clip(row.max(), 0, 1)),
+                    probabilities=dict(zip(names, row.tolist(), strict=True)),
+                )
+                for row in probabilities
+            ],
+        )
+
+
+def package_version() -> str:
+    """Flywheel's version, or `checkout` when it is not installed."""
+    try:
+        return version("flywheel-labeling")
+    except PackageNotFoundError:
+        return "checkout"
