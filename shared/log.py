@@ -5,8 +5,8 @@ The log is the only truth. What an image is labeled *now* follows from the rows 
 - an undone row vanishes, whatever came after it;
 - an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
 - the last standing `settle` decides, else the majority of the answers that are labels; a tie is unlabeled;
-- an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while no
-  other answer stands, so that it never overrides anyone;
+- an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
+  no other answer stands, so that it never overrides anyone;
 - a merged class counts as the class it went into, a deleted class as no answer at all.
 
 `Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
@@ -96,9 +96,7 @@ class Fold:
 
     def resolve(self, class_id: int | None) -> int | None:
         """The live class that `class_id` stands for after merges, or None if it was deleted or never was."""
-        seen: set[int] = set()
-        while class_id is not None and class_id not in seen:
-            seen.add(class_id)
+        while class_id is not None:
             known = self.classes.get(class_id)
             if known is None or known.deleted:
                 return None
@@ -190,9 +188,11 @@ class Fold:
                 known.aliases.add(known.name)
                 known.name = row.name
             return set()
+        if not known.live:
+            return set()
         if row.action == "class_merged":
-            # A circle (a into b into a) would leave both without a label: the later row of one means nothing.
-            if row.into is None or self.resolve(row.into) in (None, row.label):
+            # Only a live class goes into another one that leads to a live class, so that no circle can come about.
+            if self.resolve(row.into) in (None, row.label):
                 return set()
             known.merged_into = row.into
         elif row.action == "class_deleted":
@@ -218,7 +218,7 @@ class Fold:
 
     def _compute(self, image_id: int) -> ImageState:
         undone = self._undone.get(image_id, ())
-        answers: dict[str, _Entry] = {}
+        standing: list[_Entry] = []
         settled: int | None = None
         for entry in self._entries.get(image_id, ()):
             if entry.id in undone:
@@ -227,9 +227,9 @@ class Fold:
             if entry.action == "settle":
                 settled = label if label is not None else settled
             elif entry.action != "label" or label is not None:
-                answers[entry.annotator] = entry
-        if any(not entry.late for entry in answers.values()):
-            answers = {who: entry for who, entry in answers.items() if not entry.late}
+                standing.append(entry)
+        in_time = [entry for entry in standing if not entry.late]
+        answers = {entry.annotator: entry for entry in in_time or standing}
         answered = frozenset(answers)
         if settled is not None:
             return ImageState(settled, "labeled", answered, settled=True)

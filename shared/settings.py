@@ -81,7 +81,7 @@ class ServiceSettings(BaseSettings):
         try:
             return cls.model_validate(values), sources
         except ValidationError as error:
-            raise SettingsError(_sentence(error, service, places)) from None
+            raise SettingsError(first_sentence(error, service, places)) from None
 
     @classmethod
     def environment_prefix(cls) -> str:
@@ -228,7 +228,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except FileNotFoundError:
         raise SettingsError(f"There is no settings file {path}.") from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
 
 
@@ -245,7 +245,13 @@ def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict
         raw = source.env_vars.get(prefix + key)
         if raw is None:
             continue
-        known[key] = source.decode_complex_value(key, field_info, raw) if raw[:1] in ("[", "{") else raw
+        known[key] = raw
+        if source.field_is_complex(field_info) and raw[:1] in ("[", "{"):
+            try:
+                known[key] = source.decode_complex_value(key, field_info, raw)
+            except ValueError as error:
+                place = f"The {cls.service()} setting {key!r} (from the environment)"
+                raise SettingsError(f"{place} cannot be {raw!r}: it is not JSON ({error}).") from None
     return {**known, **unknown}
 
 
@@ -256,7 +262,8 @@ def _nearest(key: str, cls: type[ServiceSettings]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _sentence(error: ValidationError, service: str, places: Mapping[str, str]) -> str:
+def first_sentence(error: ValidationError, service: str, places: Mapping[str, str] | None = None) -> str:
+    """What is wrong with the first impossible value, naming it and, where known, the place it came from."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
@@ -264,7 +271,8 @@ def _sentence(error: ValidationError, service: str, places: Mapping[str, str]) -
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"The {service} setting {name!r} is missing."
-    return f"The {service} setting {name!r} (from {places[name]}) cannot be {first['input']!r}: {message}."
+    place = f" (from {places[name]})" if places and name in places else ""
+    return f"The {service} setting {name!r}{place} cannot be {first['input']!r}: {message}."
 
 
 def _http_url(url: str) -> str:

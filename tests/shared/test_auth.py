@@ -216,7 +216,7 @@ def test_without_token_programs_get_401_and_browsers_a_form() -> None:
     ["Bearer wrong", f"Bearer {TOKEN}x", "Bearer", "Bearer ", f"Basic {TOKEN}", "Bearer wr\u00f6ng", TOKEN],
 )
 def test_wrong_tokens_are_refused(authorization: str) -> None:
-    assert remote().post("/stop", headers={"authorization": authorization.encode("latin-1")}).status_code == 401
+    assert remote().post("/stop", headers={b"authorization": authorization.encode("latin-1")}).status_code == 401
 
 
 def test_a_browser_swaps_the_token_for_a_cookie() -> None:
