@@ -297,11 +297,12 @@ class ImageReceipt(Reply):
 
 
 class ClassEntry(Reply):
-    """A class. `hotkey` is the key that gives it on the card, None beyond the ninth."""
+    """A class. `hotkey` is the key that gives it on the card, None beyond the ninth; `labels`, the images labeled so."""
 
     id: int
     name: str
     hotkey: str | None
+    labels: int | None = None
 
 
 class ClassPost(Message):
@@ -365,6 +366,8 @@ class Project(Reply):
     duplicates: int
     rejected: int
     scanning: ScanView
+    accuracy: Interval | None = None  # of the latest evaluation
+    labels_per_minute: float | None = None
 
 
 class ScanView(Reply):
