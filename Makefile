@@ -1,0 +1,34 @@
+# `make run` and `make test` need nothing but Python 3.11 or newer. ARGS goes to the command:
+#   make run ARGS="PHOTOS --classes shirt,shoes,hat"      make test ARGS="tests/shared -x"
+
+.PHONY: run test check lint types format up
+
+run:
+	@scripts/install
+	.venv/bin/flywheel up $(ARGS)
+
+test:
+	@scripts/install dev
+	@scripts/browser
+	.venv/bin/pytest $(ARGS)
+
+check: lint types
+
+lint:
+	@scripts/install dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types:
+	@scripts/install dev
+	.venv/bin/mypy shared labeler trainer flywheel.py tests benchmarks
+
+format:
+	@scripts/install dev
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+# Both services in containers: make up PHOTOS=/path/to/photos
+up:
+	@scripts/token
+	docker compose up --build --detach
