@@ -5,8 +5,8 @@ told as an `ImageProblem` whose text ends the sentence "this file …"; no other
 behind that:
 
 - Files are opened with Pillow's own decoders for six formats, picked by their first bytes, and not with `Image.open`,
-  whose guard against decompression bombs is a process-wide number that warns or raises. Ours is a limit that an argument
-  gives, checked on the header before a pixel is decoded, and safe in any number of threads.
+  whose guard against decompression bombs is a process-wide number that warns or raises. Ours is an argument, checked on
+  the header before a pixel is decoded, and safe in any number of threads.
 - A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough. The file is still read to its
   end, so that a truncated one is found.
 """
@@ -264,7 +264,7 @@ def _decode(image: ImageFile.ImageFile, at_least: int | None) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation of a decoded image, 1 to 8; 1 where the tag is broken, and for a TIFF, which Pillow has turned."""
+    """EXIF orientation of a decoded image, 1 to 8; 1 where the tag is broken, and for a TIFF, which Pillow turned."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # of many kinds; broken metadata is no reason to refuse the pixels

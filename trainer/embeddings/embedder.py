@@ -1,0 +1,249 @@
+"""Embeds the pool a batch at a time beside other work: fetch, decode, one forward pass, store. Knows no labels.
+
+The trainer's one loop calls `step` again and again, and fits a head whenever labels came, so that a step must be short:
+one batch. While a batch is in the network, threads already fetch and decode the next one, and go on between two calls.
+An image that cannot be read is a problem with a reason, and blocks nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.images import ImageLimits, ImageProblem, open_rgb
+from shared.messages import EmbeddingProgress, ImageEntry
+from shared.settings import TrainerSettings
+from trainer.embeddings import pixels
+from trainer.embeddings.backbones import Backbone, load_backbone
+from trainer.embeddings.pixels import PixelBackbone
+from trainer.embeddings.store import LARGEST, EmbeddingStore
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[ImageEntry], bytes]
+
+COLLECT_SECONDS = 0.5
+"""How long one step may read images to fit `pixels` on, while there is nothing else to do."""
+RATE_WINDOW = 30.0
+"""Seconds over which the rate behind `seconds_left` is measured."""
+
+
+class Embedder:
+    """Vectors for images, kept under `folder`/<backbone key>. One thread calls `step`; any may read.
+
+    `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
+    Raises SettingsError when the backbone that the settings ask for cannot be had.
+    """
+
+    def __init__(self, settings: TrainerSettings, folder: Path, fetch: Fetch) -> None:
+        self.problems: dict[int, str] = {}  # image id → what is wrong with it
+        self._settings = settings
+        self._folder = folder
+        self._fetch = fetch
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="decode")
+        self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by image id and hash: begun, not yet taken
+        self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images that `pixels` will be fitted on
+        self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
+        self._done: set[int] = set()  # image ids
+        self._store: EmbeddingStore | None = None
+        self._backbone: Backbone | None = None
+        backbone = load_backbone(settings, folder)
+        if backbone is not None:
+            self._use(backbone)
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """None while `pixels` waits for train images to be fitted on."""
+        return self._backbone
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector; 0 while there is no backbone."""
+        return self._backbone.dim if self._backbone else 0
+
+    @property
+    def key(self) -> str:
+        """Names backbone, weights, size and normalisation; "pixels" while there is no backbone yet."""
+        return self._backbone.key if self._backbone else "pixels"
+
+    @property
+    def banner(self) -> str | None:
+        """What a person should know about this backbone."""
+        return self._backbone.banner if self._backbone else pixels.BANNER
+
+    def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
+        """Embed one batch: the first of `pending` that have no vector and are no known problem.
+
+        Returns the entries that now have a vector, those found in the store on the way too. `more_coming`: the
+        catalogue is not complete yet, so that `pixels` waits for the train images that it wants to be fitted on; until
+        it is fitted, pass all that is pending. Raises OSError when the disk refuses.
+        """
+        if self._backbone is None:
+            self._collect(pending, more_coming)
+        if self._backbone is None or self._store is None:
+            return []
+        done: list[ImageEntry] = []
+        missing: list[ImageEntry] = []  # this batch, and the next one
+        for entry in pending:
+            if entry.sha256 in self._store:
+                done.append(entry)
+            elif entry.id not in self.problems:
+                missing.append(entry)
+                if len(missing) == 2 * self._settings.batch_size:
+                    break
+        taken = self._take(missing)
+        if taken:
+            done += self._embed(taken, self._backbone, self._store)
+        self._done.update(entry.id for entry in done)
+        return done
+
+    def has(self, sha256: str) -> bool:
+        """Whether this content has a vector."""
+        return self._store is not None and sha256 in self._store
+
+    def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors (n, dim) by content hash, in the order given. Raises KeyError for one that is not there."""
+        if self._store is None:
+            raise KeyError(next(iter(sha256s), "no backbone yet"))
+        return self._store.read(sha256s)
+
+    def embed_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """Vectors (n, dim) of images that are not in the pool, in the order given; nothing is stored.
+
+        Raises ImageProblem, with the image's number, for one that cannot be opened, and RuntimeError while there is no
+        backbone.
+        """
+        backbone = self._backbone
+        if backbone is None:
+            raise RuntimeError("There is no backbone yet: it waits for train images to be fitted on.")
+        size = self._settings.batch_size
+        vectors = [np.empty((0, backbone.dim), dtype=np.float32)]
+        for start in range(0, len(images), size):
+            opened = [self._threads.submit(self._open, data) for data in images[start : start + size]]
+            inputs = []
+            for number, future in enumerate(opened, start + 1):
+                try:
+                    inputs.append(future.result())
+                except ImageProblem as problem:
+                    raise ImageProblem(f"(number {number}) {problem}") from None
+            vectors.append(backbone.embed(np.stack(inputs)))
+        return np.concatenate(vectors)
+
+    def progress(self, total: int) -> EmbeddingProgress:
+        """How many of `total` images are embedded, and how long the rest takes at the rate of the last half minute."""
+        done, problems = min(len(self._done), total), len(self.problems)
+        recent = list(self._recent)
+        seconds_left = None
+        if len(recent) > 1 and recent[-1][0] > recent[0][0]:
+            rate = sum(count for _, count in recent[1:]) / (recent[-1][0] - recent[0][0])
+            seconds_left = max(total - done - problems, 0) / rate
+        return EmbeddingProgress(
+            done=done,
+            total=total,
+            backbone=self.key,
+            seconds_left=seconds_left,
+            problems=problems,
+            banner=self.banner,
+        )
+
+    def retry(self) -> None:
+        """Forget what could not be read, so that it is tried again."""
+        self.problems.clear()
+
+    def close(self) -> None:
+        """Stop the threads and let go of the store."""
+        self._threads.shutdown(cancel_futures=True)
+        if self._store is not None:
+            self._store.close()
+
+    # ------------------------------------------------------------ one batch
+
+    def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
+        """The first batch of `entries` as network inputs, but for problems; the rest is begun in the threads."""
+        earlier, self._ahead = self._ahead, {}
+        for entry in entries:
+            key = (entry.id, entry.sha256)
+            self._ahead[key] = earlier.pop(key) if key in earlier else self._threads.submit(self._prepare, entry)
+        for unwanted in earlier.values():
+            unwanted.cancel()
+        taken = []
+        for entry in entries[: self._settings.batch_size]:
+            try:
+                taken.append((entry, self._ahead.pop((entry.id, entry.sha256)).result()))
+            except ImageProblem as problem:
+                self.problems[entry.id] = str(problem)
+        return taken
+
+    def _embed(
+        self, taken: Sequence[tuple[ImageEntry, npt.NDArray[Any]]], backbone: Backbone, store: EmbeddingStore
+    ) -> list[ImageEntry]:
+        vectors = backbone.embed(np.stack([prepared for _, prepared in taken]))
+        usable = np.abs(vectors).max(axis=1) < LARGEST  # False for NaN
+        for (entry, _), fine in zip(taken, usable, strict=True):
+            if not fine:
+                self.problems[entry.id] = "gets numbers from the backbone that are infinite or too large to be kept"
+        entries = [entry for (entry, _), fine in zip(taken, usable, strict=True) if fine]
+        store.append([entry.sha256 for entry in entries], vectors[usable])
+        now = time.monotonic()
+        self._recent.append((now, len(taken)))
+        while now - self._recent[0][0] > RATE_WINDOW:
+            self._recent.popleft()
+        return entries
+
+    def _prepare(self, entry: ImageEntry) -> npt.NDArray[Any]:
+        """Fetch and decode one image, in a thread. Raises ImageProblem and nothing else."""
+        known = self._sample.pop(entry.sha256, None) if self._backbone is not None else None
+        if known is not None:
+            return known
+        try:
+            data = self._fetch(entry)
+        except ImageProblem:
+            raise
+        except Exception as error:  # the fetcher is not ours: whatever it raises must not stop the others
+            log.warning("Image %d (%s) could not be fetched.", entry.id, entry.uri, exc_info=True)
+            raise ImageProblem(f"could not be fetched ({type(error).__name__})") from None
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise ImageProblem("has changed since it was catalogued")
+        return self._open(data)
+
+    def _open(self, data: bytes) -> npt.NDArray[Any]:
+        backbone = self._backbone
+        size = backbone.input_size if backbone else pixels.input_size(self._settings)
+        image = open_rgb(data, self._limits, at_least=size)
+        return backbone.prepare(image) if backbone else pixels.prepare(image, size)
+
+    # ------------------------------------------------------------ the backbone
+
+    def _use(self, backbone: Backbone) -> None:
+        self._store = EmbeddingStore(self._folder / backbone.key, backbone.dim)
+        self._backbone = backbone
+
+    def _collect(self, pending: Sequence[ImageEntry], more_coming: bool) -> None:
+        """Read train images for `pixels`, for a moment; fit it once there are enough, or no more will come."""
+        train = [entry for entry in pending if entry.split == "train"]  # never test or validation
+        until = time.monotonic() + COLLECT_SECONDS
+        while True:
+            room = pixels.FIT_IMAGES - len(self._sample)
+            new = (entry for entry in train if entry.sha256 not in self._sample and entry.id not in self.problems)
+            wanted = list(islice(new, min(room, 2 * self._settings.batch_size)))
+            if not wanted or time.monotonic() > until:
+                break
+            for entry, prepared in self._take(wanted):
+                self._sample[entry.sha256] = prepared
+        enough = len(self._sample) >= pixels.FIT_IMAGES or not (wanted or more_coming)
+        if enough and len(self._sample) >= 2:
+            backbone = PixelBackbone.fit(list(self._sample.values()), seed=self._settings.seed)
+            backbone.save(pixels.path_in(self._folder, self._settings))
+            self._use(backbone)

@@ -1,0 +1,105 @@
+"""The backbone that needs no download: principal components of the pixels of small copies of the images.
+
+It sees colours and where they are, not what they show. That is enough for small, aligned pictures (digits, symbols,
+textures) and far from enough for photos, which the banner says. It is fitted once, on images of the train split alone,
+and kept: the components are part of what an embedding means, so their hash is part of the key.
+
+The components are not whitened: on the digits, 100 / 1,000 labels give 89.4 / 95.9 % right as they are, 61.3 / 92.4
+whitened, 88.1 / 95.5 half-whitened (logistic regression on centred rows of length 20, 6 draws).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from sklearn.utils.extmath import randomized_svd
+
+from shared.settings import TrainerSettings
+
+SIZE = 32
+"""Pixels a side unless a setting says otherwise."""
+FIT_IMAGES = 2_000
+"""Images that the components are fitted on; more do not change them noticeably."""
+COMPONENTS = 128
+NEGLIGIBLE = 1e-3
+"""Components weaker than this share of the strongest hold rounding errors: an 8 × 8 picture has no more than 64."""
+BANNER = (
+    "Images are compared by their raw pixels, which is enough for small, aligned pictures but weak on real photos. "
+    "For much better results connect to the internet and restart, or set backbone and backbone_weights to a local file."
+)
+
+
+class PixelBackbone:
+    """Maps (B, 3, S, S) uint8 to (B, dim) float32: projections on the principal components of the train images."""
+
+    banner: str | None = BANNER
+
+    def __init__(self, mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32]) -> None:
+        self.mean = mean  # (3·S·S,)
+        self.components = components  # (dim, 3·S·S)
+        self.dim = len(components)
+        self.input_size = round((len(mean) / 3) ** 0.5)
+        content = hashlib.sha256(mean.tobytes() + components.tobytes()).hexdigest()
+        self.key = f"pixels-{self.input_size}px-{self.dim}d-{content[:12]}"
+
+    @classmethod
+    def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
+        """Fit on at least two prepared images (3, S, S), which must all be of the train split."""
+        X: npt.NDArray[np.float32] = np.stack(images).reshape(len(images), -1) / np.float32(255)  # (N, 3·S·S)
+        mean = X.mean(axis=0, dtype=np.float32)
+        _, strength, components = randomized_svd(X - mean, min(COMPONENTS, len(X) - 1), random_state=seed)
+        kept = max(int((strength > NEGLIGIBLE * strength[0]).sum()), 1)
+        return cls(mean, np.ascontiguousarray(components[:kept], dtype=np.float32))
+
+    @classmethod
+    def load(cls, path: Path) -> PixelBackbone | None:
+        """What `save` wrote, or None when it is not there or not whole, and must be fitted again."""
+        try:
+            tensors = load_file(path)
+            return cls(tensors["mean"], tensors["components"])
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as stream:
+            stream.write(save({"mean": self.mean, "components": self.components}))
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+
+    def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """One RGB image as (3, S, S) uint8."""
+        return prepare(image, self.input_size)
+
+    def embed(self, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """(B, 3, S, S) uint8 → (B, dim) float32."""
+        X = batch.reshape(len(batch), -1).astype(np.float32) / 255
+        projected: npt.NDArray[np.float32] = (X - self.mean) @ self.components.T
+        return projected
+
+
+def input_size(settings: TrainerSettings) -> int:
+    """Pixels a side."""
+    return settings.input_size or SIZE
+
+
+def path_in(folder: Path, settings: TrainerSettings) -> Path:
+    """Where the fitted components are kept."""
+    return folder / f"pixels-{input_size(settings)}.safetensors"
+
+
+def prepare(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """The whole image, squeezed to a square: (3, size, size) uint8. Needed before there is a backbone to ask."""
+    small = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))

@@ -1,0 +1,126 @@
+"""Vectors on disk, one row an image, found by the image's content hash. Knows nothing of images or backbones.
+
+Two append-only files: the rows as float16, and the 32-byte hashes. A row counts once its hash is whole, and the hash is
+written after the row is on disk, so that a process that dies at any instant leaves at most a tail that the next opening
+cuts. float16 halves the file; in memory rows are float32, because arithmetic on float16 is slow on a CPU. One process
+writes at a time; threads may share a store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from io import FileIO
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+ROWS = "vectors.f16"
+HASHES = "sha256.bin"
+HASH_BYTES = 32
+LARGEST = 65_504.0
+"""What float16 can hold."""
+CHUNK = 4096
+"""Rows converted at once, so that reading needs little memory beyond its result."""
+
+
+class EmbeddingStore:
+    """Rows of `dim` numbers under `folder`, which is made when it is not there. Raises OSError when it cannot be."""
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.dim = dim
+        self._row_bytes = 2 * dim
+        self._lock = Lock()
+        self._rows = _open(folder / ROWS)
+        self._hashes = _open(folder / HASHES)
+        _sync_folder(folder)
+        whole = min(_size(self._rows) // self._row_bytes, _size(self._hashes) // HASH_BYTES)
+        self._rows.truncate(whole * self._row_bytes)
+        self._hashes.truncate(whole * HASH_BYTES)
+        hashes = self._hashes.read(whole * HASH_BYTES)
+        self._row_of = {hashes[i * HASH_BYTES : (i + 1) * HASH_BYTES]: i for i in range(whole)}
+        self._count = whole
+        self._map: npt.NDArray[np.float16] = self._mapped()
+
+    def __contains__(self, sha256: str) -> bool:
+        return bytes.fromhex(sha256) in self._row_of
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def append(self, sha256s: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
+        """Add `vectors` (n, dim) under their hashes; they are on disk on return. A hash that has a row keeps it.
+
+        Raises ValueError for another shape and for numbers that float16 cannot hold (beyond 65,504, infinite, NaN);
+        OSError when the disk refuses, and then the store is as before.
+        """
+        if vectors.shape != (len(sha256s), self.dim):
+            raise ValueError(f"the vectors have shape {vectors.shape}, not {(len(sha256s), self.dim)}")
+        with np.errstate(over="ignore"):
+            half = vectors.astype("<f2")
+        if not np.isfinite(half).all():
+            raise ValueError("a vector holds numbers beyond what float16 can: it is too large, infinite or NaN")
+        with self._lock:
+            fresh = {bytes.fromhex(sha256): i for i, sha256 in enumerate(sha256s)}
+            fresh = {key: i for key, i in fresh.items() if key not in self._row_of}
+            if not fresh:
+                return
+            # Written from the known end, over whatever a failed append left there.
+            _write(self._rows, self._count * self._row_bytes, half[list(fresh.values())].tobytes())
+            _write(self._hashes, self._count * HASH_BYTES, b"".join(fresh))
+            for key in fresh:
+                self._row_of[key] = self._count
+                self._count += 1
+
+    def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
+        """The vectors (n, dim) of these hashes, in their order. Raises KeyError for one that is not there."""
+        rows = np.array([self._row_of[bytes.fromhex(sha256)] for sha256 in sha256s], dtype=np.int64)
+        with self._lock:
+            if len(self._map) < self._count:
+                self._map = self._mapped()
+            mapped = self._map
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            vectors[start : start + CHUNK] = mapped[part]
+        return vectors
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._rows.close()
+        self._hashes.close()
+
+    def _mapped(self) -> npt.NDArray[np.float16]:
+        if self._count == 0:  # an empty file cannot be mapped
+            return np.empty((0, self.dim), dtype="<f2")
+        return np.memmap(self._rows, dtype="<f2", mode="r", shape=(self._count, self.dim))
+
+
+def _open(path: Path) -> FileIO:
+    path.touch()
+    return path.open("r+b", buffering=0)  # unbuffered: what is written has left the process
+
+
+def _size(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _write(file: FileIO, at: int, data: bytes) -> None:
+    file.seek(at)
+    view = memoryview(data)
+    while view:  # an unbuffered file may take less than it is given
+        view = view[file.write(view) :]
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the files' names durable; not every system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
