@@ -56,7 +56,6 @@ class Embedder:
         self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by image id and hash: begun, not yet taken
         self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images that `pixels` will be fitted on
         self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
-        self._done: set[int] = set()  # image ids
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
         backbone = load_backbone(settings, folder)
@@ -106,7 +105,6 @@ class Embedder:
         taken = self._take(missing)
         if taken:
             done += self._embed(taken, self._backbone, self._store)
-        self._done.update(entry.id for entry in done)
         return done
 
     def has(self, sha256: str) -> bool:
@@ -142,8 +140,11 @@ class Embedder:
         return np.concatenate(vectors)
 
     def progress(self, total: int) -> EmbeddingProgress:
-        """How many of `total` images are embedded, and how long the rest takes at the rate of the last half minute."""
-        done, problems = min(len(self._done), total), len(self.problems)
+        """How many of `total` images are embedded, and how long the rest takes at the rate of the last half minute.
+
+        `done` counts what is stored, so that images taken out of the catalogue count too.
+        """
+        done, problems = min(len(self._store) if self._store else 0, total), len(self.problems)
         recent = list(self._recent)
         seconds_left = None
         if len(recent) > 1 and recent[-1][0] > recent[0][0]:

@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +54,8 @@ class PixelBackbone:
     @classmethod
     def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
         """Fit on at least two prepared images (3, S, S), which must all be of the train split."""
-        X: npt.NDArray[np.float32] = np.stack(images).reshape(len(images), -1) / np.float32(255)  # (N, 3·S·S)
-        mean = X.mean(axis=0, dtype=np.float32)
+        X = _rows(np.stack(images))
+        mean = X.mean(axis=0)
         _, strength, components = randomized_svd(X - mean, min(COMPONENTS, len(X) - 1), random_state=seed)
         kept = max(int((strength > NEGLIGIBLE * strength[0]).sum()), 1)
         return cls(mean, np.ascontiguousarray(components[:kept], dtype=np.float32))
@@ -82,11 +83,9 @@ class PixelBackbone:
         """One RGB image as (3, S, S) uint8."""
         return prepare(image, self.input_size)
 
-    def embed(self, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(B, 3, S, S) uint8 → (B, dim) float32."""
-        X = batch.reshape(len(batch), -1).astype(np.float32) / 255
-        projected: npt.NDArray[np.float32] = (X - self.mean) @ self.components.T
-        return projected
+        return np.asarray((_rows(batch) - self.mean) @ self.components.T, dtype=np.float32)
 
 
 def input_size(settings: TrainerSettings) -> int:
@@ -103,3 +102,10 @@ def prepare(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     """The whole image, squeezed to a square: (3, size, size) uint8. Needed before there is a backbone to ask."""
     small = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+
+
+def _rows(batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """(B, 3, S, S) uint8 → (B, 3·S·S) float32 from 0 to 1."""
+    rows: npt.NDArray[np.float32] = batch.reshape(len(batch), -1).astype(np.float32)
+    rows /= 255
+    return rows
