@@ -1,0 +1,1 @@
+"""The pages in the browser: they show what `labeler.service` knows, and hold no logic of their own."""

@@ -1,0 +1,242 @@
+// The labeling card. It runs its own loop beside Streamlit: a key or a click puts the next image on screen at once and
+// the answer into the outbox. Streamlit may call this again at any rerun; what is set up once stays on the parent element.
+
+const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
+const CARD = Symbol("card");
+
+export default function ({ parentElement, data }) {
+  parentElement[CARD] ??= new Card(parentElement, data);
+  return () => {
+    parentElement[CARD]?.close();
+    delete parentElement[CARD];
+  };
+}
+
+/** What outlives the card while the tab is open, so that leaving the page for another does not stop the sending. */
+const outboxes = new Map();
+
+async function outboxOf({ log_id, max_unconfirmed }) {
+  if (!outboxes.has(log_id)) {
+    outboxes.set(log_id, openSession().then((session) => new Outbox(log_id, session, max_unconfirmed)));
+  }
+  return outboxes.get(log_id);
+}
+
+class Card {
+  constructor(root, data) {
+    this.view = new View(root);
+    this.painted = false; // whether the image in place has been on screen: no answer counts before
+    this.held = null; // an answer given while the image in place was not painted yet
+    this.undoing = 0;
+    this.history = []; // this page's answers, latest last
+    this.open(data);
+  }
+
+  async open(data) {
+    this.outbox = await outboxOf(data);
+    if (this.closed) return;
+    this.questions = new Questions(this.outbox, data.read_ahead);
+    this.outbox.changed = () => this.show();
+    this.outbox.confirmed = (ids) => this.questions.confirmed(ids);
+    this.outbox.refused = ({ image_id }, reason) => this.view.say(`Image ${image_id} was not saved: ${reason}`, true);
+    this.questions.changed = () => this.show();
+    this.questions.annotator = this.view.annotator;
+    this.listen();
+    this.renewal = setInterval(() => this.questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
+    this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
+    this.questions.ask();
+  }
+
+  close() {
+    this.closed = true;
+    clearInterval(this.renewal);
+    this.unsubscribe?.();
+    this.stopListening?.abort();
+    if (!this.outbox) return;
+    this.outbox.changed = this.outbox.confirmed = this.outbox.refused = () => {};
+  }
+
+  listen() {
+    this.stopListening = new AbortController();
+    const { signal } = this.stopListening;
+    // In the capture phase, so that a key which the card takes never reaches Streamlit's own shortcuts.
+    addEventListener("keydown", (event) => this.key(event), { capture: true, signal });
+    addEventListener("resize", () => this.view.fit(), { signal });
+    document.addEventListener("flywheel:bar", () => this.view.fit(), { signal }); // it grew or shrank above the card
+    this.view.on({
+      answer: (classId, at) => this.answer("label", classId, at),
+      act: (name, at) => (name === "undo" ? this.undo() : this.answer(name, null, at)),
+      add: (name) => this.addClass(name),
+      rename: (annotator) => {
+        this.questions.annotator = annotator;
+        this.questions.ask();
+      },
+    });
+  }
+
+  hear(project, connected) {
+    if (connected && !this.wasConnected) this.outbox.nudge();
+    this.wasConnected = connected;
+    if (!project) return;
+    if (this.questions.current) this.questions.renew(project.query_version);
+    else this.questions.ask(); // images may have come, or come free
+    this.view.project(project, this.outbox.items);
+    this.show();
+  }
+
+  show() {
+    const { current } = this.questions;
+    const waiting = this.outbox.full;
+    if (current !== this.shown || waiting !== this.waited) {
+      this.shown = current;
+      this.waited = waiting;
+      this.painted = false;
+      this.held = null;
+      this.placedAt = performance.now();
+      this.view.question(waiting ? null : current);
+      if (current && !waiting) this.afterPaint(current);
+    }
+    this.view.state(this.outbox, this.questions, live().connected);
+  }
+
+  /** A frame callback runs just before the frame is painted, and a message sent from it arrives just after. */
+  afterPaint(question) {
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => {
+        channel.port1.close();
+        if (question !== this.shown || this.waited) return;
+        this.painted = true;
+        this.paintedAt = performance.now();
+        tell("painted", { image_id: question.item.image_id, at: this.paintedAt });
+        this.held?.();
+      };
+      channel.port2.postMessage(null);
+    });
+  }
+
+  key(event) {
+    const target = event.composedPath()[0];
+    const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+    const undo = event.ctrlKey || event.metaKey ? event.key.toLowerCase() === "z" && !event.shiftKey : false;
+    if (typing || event.repeat || event.isComposing || event.altKey) return;
+    if ((event.ctrlKey || event.metaKey) && !undo) return;
+    if (event.key === "Enter" && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the focused control's own
+    if (!this.press(event, undo)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+
+  /** Do what the key means; false if it means nothing here. */
+  press(event, undo) {
+    const at = event.timeStamp;
+    const digit = /^\d$/.test(event.key) ? event.key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
+    const { filtering } = this.view; // with many classes letters look for one, and the actions take Shift
+    const letter = filtering && !event.shiftKey ? "" : event.key.toUpperCase();
+    if (undo || letter === "Z") this.undo();
+    else if (digit && !event.shiftKey) this.answerWith(this.view.classAt((Number(digit) + 9) % 10), at);
+    else if (letter === "S") this.answer("skip", null, at);
+    else if (letter === "F") this.answer("flag", null, at);
+    else if (event.key === "Enter") this.answerWith(this.view.chosen ?? this.questions.current?.item.suggestions[0]?.label, at);
+    else if (filtering && this.view.type(event.key)) return true;
+    else if (event.key === "Backspace") this.undo();
+    else return false;
+    return true;
+  }
+
+  answerWith(classId, at) {
+    if (classId !== undefined) this.answer("label", classId, at);
+  }
+
+  answer(action, classId, at) {
+    const { current } = this.questions;
+    if (!current || this.outbox.full || this.undoing) return;
+    if (!this.painted) return this.hold(action, classId, at);
+    if (current.broken && action === "label") return this.view.say("There is no image to label: skip it or flag it.");
+    const { item } = current;
+    const annotation = {
+      id: uuid(),
+      image_id: item.image_id,
+      action,
+      label: classId,
+      annotator: this.view.annotator,
+      session: this.outbox.session,
+      seconds: Math.max(0, at - this.paintedAt) / 1000,
+      query_version: item.query_version,
+    };
+    this.history.push(annotation.id);
+    tell("answer", { ...annotation, at });
+    this.view.say("");
+    this.view.clearFilter();
+    this.outbox.add(annotation);
+    this.questions.advance();
+  }
+
+  /** Keep one answer until its image is painted. One that was given before the image was even in place, while the
+   *  browser was busy, was meant for another image: it is not counted, and the card says so. */
+  hold(action, classId, at) {
+    if (this.held || at < this.placedAt) this.view.say("Too quick: that came before its image and was not counted.");
+    else this.held = () => this.answer(action, classId, at);
+  }
+
+  /** Take back this page's last answer, or after a reload the annotator's last; labels on their way arrive first. */
+  async undo() {
+    if (this.undoing++) return; // the loop below takes it
+    this.view.say("Undoing …");
+    while (this.undoing > 0) {
+      await this.undoOne();
+      this.undoing = Math.max(0, this.undoing - 1);
+    }
+  }
+
+  async undoOne() {
+    await this.outbox.empty();
+    const target = this.history.at(-1);
+    const undo = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target };
+    try {
+      const response = await post("/api/undo", undo);
+      const answer = await response.json();
+      if (!response.ok) throw new Error(wordsOf(answer));
+      this.history.pop();
+      this.questions.putFirst(answer);
+      this.view.say("Taken back.");
+      tell("undone", { image_id: answer.image_id });
+    } catch (error) {
+      this.undoing = 0;
+      if (!(error instanceof TypeError)) this.history.pop(); // what the labeler refuses once it will refuse again
+      this.view.say(`Nothing was undone: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+    }
+  }
+
+  async addClass(name) {
+    try {
+      const response = await post("/api/classes", { name, annotator: this.view.annotator });
+      const answer = await response.json();
+      if (!response.ok) throw new Error(wordsOf(answer));
+      await live().refresh();
+      this.view.say(`Class “${answer.name}” added.`);
+      return true;
+    } catch (error) {
+      this.view.say(`Class “${name}” was not added: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      return false;
+    }
+  }
+}
+
+/** What the card did, for whoever watches the page: tests and benchmarks. */
+function tell(name, detail) {
+  document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
+}
+
+async function post(url, body) {
+  return fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(15000),
+  });
+}
+
+function wordsOf({ detail }) {
+  return typeof detail === "string" ? detail : (detail?.[0]?.msg ?? "the labeler refused");
+}

@@ -1,0 +1,144 @@
+// The images to ask about: the one on screen, and those decoded behind it. A new order at the labeler replaces what lies
+// behind, but for the next one or two, and never the one on screen. The images replaced stay usable until the new ones
+// are decoded, so that a fast hand never waits for the network.
+
+const KEPT = 2; // of the images read ahead, those that a new order leaves in place
+const BROKEN_RETRY_MS = 1000;
+
+class Questions {
+  /** `changed()` whenever a question has come, is decoded, or there are none. */
+  constructor(outbox, readAhead) {
+    this.outbox = outbox;
+    this.readAhead = readAhead;
+    this.current = null;
+    this.next = [];
+    this.stale = []; // replaced by a newer order, still decoded
+    this.remaining = null; // images that nobody has finished, as of the last answer of the queue
+    this.version = 0; // of the order that `next` follows
+    this.asked = 0;
+    this.done = new Map(); // image id → number of the last request that may still name it although it is answered
+    this.annotator = "me";
+    this.changed = () => {};
+  }
+
+  /** Answered: show the next one. */
+  advance() {
+    this.current = null;
+    this.fill();
+    if (this.next.length <= this.readAhead / 2) this.ask();
+  }
+
+  /** Put `item` on screen before all others (an undo gave it back); what was there comes next. */
+  putFirst(item) {
+    this.done.delete(item.image_id);
+    const again = (question) => question.item.image_id !== item.image_id;
+    this.next = [this.current, ...this.next].filter((question) => question && again(question));
+    this.stale = [];
+    this.current = null;
+    this.next.unshift(this.question(item));
+    this.fill();
+  }
+
+  /** These answers are in the log: requests sent from now on will not name their images. */
+  confirmed(imageIds) {
+    for (const id of imageIds) this.done.set(id, this.asked);
+  }
+
+  /** There is a newer order. */
+  renew(version) {
+    if (version > this.version) this.ask(KEPT);
+  }
+
+  /** Ask the queue; renews the leases of what is held, and frees the rest. `kept`: how many of `next` stay. */
+  async ask(kept = this.next.length) {
+    if (this.asking) {
+      this.again = Math.min(kept, this.again ?? kept);
+      return;
+    }
+    this.asking = true;
+    const number = ++this.asked;
+    const held = [this.current, ...this.next.slice(0, kept)].filter(Boolean);
+    const waiting = this.outbox.items.map((item) => item.image_id);
+    const keep = [...new Set([...held.map((question) => question.item.image_id), ...waiting])];
+    const query = new URLSearchParams({
+      annotator: this.annotator,
+      session: this.outbox.session,
+      limit: this.readAhead + 1 + waiting.length,
+      keep: keep.join(","),
+    });
+    try {
+      const response = await fetch(`/api/queue?${query}`, { signal: AbortSignal.timeout(10000) });
+      if (!response.ok) throw new Error(String(response.status));
+      this.take(await response.json(), number, new Set(held));
+      this.failed = false;
+    } catch {
+      this.failed = true; // the next push, answer or renewal asks again
+    }
+    this.asking = false;
+    this.fill();
+    if (this.again !== undefined) {
+      const again = this.again;
+      this.again = undefined;
+      this.ask(again);
+    }
+  }
+
+  take(page, number, held) {
+    this.remaining = page.remaining;
+    this.version = page.query_version;
+    for (const [id, last] of this.done) if (last < number) this.done.delete(id);
+    const answered = new Set([...this.done.keys(), ...this.outbox.items.map((item) => item.image_id)]);
+    if (this.current) answered.add(this.current.item.image_id);
+    const known = new Map([...this.next, ...this.stale].map((question) => [question.item.image_id, question]));
+    const fresh = page.items.filter((item) => !answered.has(item.image_id));
+    const given = new Set(fresh.map((item) => item.image_id));
+    const stay = this.next.filter((question) => held.has(question) && given.has(question.item.image_id));
+    for (const question of stay) question.item = fresh.find((item) => item.image_id === question.item.image_id);
+    const staying = new Set(stay.map((question) => question.item.image_id));
+    const come = fresh
+      .filter((item) => !staying.has(item.image_id))
+      .map((item) => known.get(item.image_id) ?? this.question(item));
+    const replaced = [...this.next, ...this.stale].filter((question) => !given.has(question.item.image_id));
+    this.next = [...stay, ...come].slice(0, this.readAhead);
+    const ready = this.next.some((question) => question.ready);
+    this.stale = ready ? [] : replaced.filter((question) => question.ready && !answered.has(question.item.image_id));
+  }
+
+  /** Put the first decoded question on screen, if there is none. */
+  fill() {
+    if (!this.current) {
+      const index = this.next.findIndex((question) => question.ready);
+      if (index >= 0) [this.current] = this.next.splice(index, 1);
+      else this.current = this.stale.shift() ?? null;
+    }
+    this.changed();
+  }
+
+  question(item) {
+    const question = { item, image: new Image(), ready: false, broken: false };
+    question.image.alt = `Image ${item.image_id}, to be labeled`;
+    question.image.draggable = false;
+    question.image.decoding = "sync";
+    this.decode(question);
+    return question;
+  }
+
+  async decode(question) {
+    const { image, item } = question;
+    image.src = item.url;
+    try {
+      await image.decode();
+    } catch {
+      // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
+      const response = await fetch(item.url).catch(() => null);
+      if (!response || response.status >= 500) {
+        const wanted = question === this.current || this.next.includes(question);
+        if (wanted) setTimeout(() => this.decode(question), BROKEN_RETRY_MS);
+        return;
+      }
+      question.broken = true;
+    }
+    question.ready = true;
+    this.fill();
+  }
+}

@@ -1,0 +1,58 @@
+"""The two parts of a page that live in the browser: the labeling card and the bar.
+
+Both are Streamlit v2 components, because a widget that reruns the page loses and misplaces keys at typing speed, and
+because they hear changes over a WebSocket instead of rerunning. Their HTML, CSS and JavaScript are plain files beside
+this one, read as text; a component is one module, so the scripts that it is made of are joined. They know nothing of
+Python but the data given here: all else they ask from the API, as any client does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import streamlit as st
+
+from labeler.ui.words import TRAINER
+from shared.messages import Project
+from shared.settings import LabelerSettings
+
+FOLDER = Path(__file__).parent
+Press = Literal["pause", "resume", "stop"]
+
+
+def card(project: Project, settings: LabelerSettings) -> None:
+    """Mount the labeling card. It asks, shows and sends by itself; nothing comes back to the script."""
+    _CARD(
+        key="card",
+        data={
+            "log_id": str(project.log_id),
+            "read_ahead": settings.read_ahead,
+            "max_unconfirmed": settings.max_unconfirmed,
+            "lease_seconds": settings.lease_seconds,
+        },
+    )
+
+
+def bar() -> Press | None:
+    """Mount the bar; returns the button that was pressed, once."""
+    result: Any = _BAR(key="bar", data={"words": TRAINER}, on_pressed_change=lambda: None)
+    pressed: Press | None = result.pressed
+    return pressed
+
+
+def _component(name: str, scripts: list[str]) -> Any:
+    return st.components.v2.component(
+        f"flywheel.{name}",
+        html=_text(f"{name}/{name}.html"),
+        css=_text(f"{name}/{name}.css"),
+        js="\n".join(_text(script) for script in scripts),
+    )
+
+
+def _text(path: str) -> str:
+    return (FOLDER / path).read_text(encoding="utf-8")
+
+
+_CARD = _component("card", ["live.js", "card/outbox.js", "card/questions.js", "card/view.js", "card/card.js"])
+_BAR = _component("bar", ["live.js", "bar/bar.js"])

@@ -1,0 +1,35 @@
+"""The page on which images are labeled: the card, or as long as there is no class, a form to name some."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler import service
+from labeler.problems import Problem
+from labeler.ui import components
+
+
+def page() -> None:
+    """Draw the page."""
+    labeler = service.current()
+    project = labeler.project()
+    if project.classes:
+        components.card(project, labeler.settings)
+    else:
+        _name_classes(labeler)
+
+
+def _name_classes(labeler: service.Service) -> None:
+    st.subheader("What do the images show?")
+    st.write("Name the classes that you want to tell apart. You can add, rename and merge classes at any time.")
+    with st.form("classes", border=False, width=560):
+        names = st.text_area("Classes, one a line", placeholder="shirt\nshoes\nhat", height=160)
+        if not st.form_submit_button("Start labeling", type="primary"):
+            return
+    try:
+        for name in filter(None, map(str.strip, names.splitlines())):
+            labeler.add_class(name, "me")
+    except Problem as problem:
+        st.error(problem.detail)
+    else:
+        st.rerun()

@@ -1,0 +1,29 @@
+"""The script that Streamlit runs for every page: navigation, the bar, and the page that was chosen."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler import service
+from labeler.problems import Problem
+from labeler.ui import components, finish, label, progress, settings
+
+PAGES = {
+    "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),
+    "progress": st.Page(progress.page, title="Progress", icon=":material/show_chart:", url_path="progress"),
+    "finish": st.Page(finish.page, title="Finish", icon=":material/flag:", url_path="finish"),
+    "settings": st.Page(settings.page, title="Settings", icon=":material/tune:", url_path="settings"),
+}
+
+st.set_page_config(page_title="Flywheel", page_icon=str(components.FOLDER / "icon.svg"), layout="wide")
+chosen = st.navigation(list(PAGES.values()), position="top")
+pressed = components.bar()
+if pressed is not None:
+    try:
+        getattr(service.current().trainer, pressed)()
+    except Problem as problem:
+        st.toast(problem.detail, icon=":material/error:")
+    else:
+        if pressed == "stop" and chosen != PAGES["finish"]:
+            st.switch_page(PAGES["finish"])
+chosen.run()

@@ -1,0 +1,15 @@
+"""What the states of the services are called on the pages, and what a person can do about them."""
+
+from __future__ import annotations
+
+TRAINER: dict[str, tuple[str, str]] = {
+    "waiting": ("Waiting for labels", "it learns with the first batch"),
+    "training": ("Learning", ""),
+    "paused": ("Paused", "labels are kept, and learned when you press Resume"),
+    "stopping": ("Stopping", "one last evaluation, then model and dataset are saved"),
+    "stopped": ("Trainer safely shut down", "press Resume to go on"),
+    "failed": ("Failed", "labels are kept; press Resume to try again, and see the trainer's log"),
+    "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: flywheel trainer"),
+    "lost": ("Labeler not reachable", "this page goes on by itself when it is back"),
+}
+"""Trainer state → its name, and what it means or what to do. `lost` is the page's own: it cannot reach the labeler."""
