@@ -1,10 +1,10 @@
 """Opening a database so that a committed row is on disk and no writer overwrites another.
 
-SQLite as shipped loses rows under concurrency: pysqlite opens transactions late and upgrades them on the first write, so
-that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed. Here each
+SQLite as shipped loses rows under concurrency: pysqlite opens transactions late and upgrades them on the first write,
+so that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed. Here each
 connection runs in WAL with `synchronous=FULL` (a commit survives a power loss), enforces foreign keys, waits for a busy
-file, and `write` begins with BEGIN IMMEDIATE. Reads take a plain snapshot and never wait for a writer. It knows nothing of
-tables; the labeler's store and the trainer's replica both use it. Other databases are opened as they are.
+file, and `write` begins with BEGIN IMMEDIATE. Reads take a plain snapshot and never wait for a writer. It knows nothing
+of tables; the labeler's store and the trainer's replica both use it. Other databases are opened as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WRITES = "flywheel_writes"
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`, for example `sqlite:////absolute/path/flywheel.db`; the file's folder is made when missing."""
+    """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; the file's folder is made when missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True)

@@ -7,7 +7,8 @@ The log is the only truth. What an image is labeled *now* follows from the rows 
 - the last standing `settle` decides, else the majority of the answers that are labels; a tie is unlabeled;
 - an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
   no other answer stands, so that it never overrides anyone;
-- a merged class counts as the class it went into, a deleted class as no answer at all.
+- a merged class counts as the class it went into, a deleted class as no answer at all;
+- a removed image takes no part until a `split_changed` row puts it back into a split, with the answers it has.
 
 `Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
 property test compares it with a fold from scratch). It costs the rows of one image, not of the log, except for class
@@ -142,6 +143,7 @@ class Fold:
             case "split_changed":
                 if row.image_id is not None and row.split is not None:
                     self.splits[row.image_id] = row.split
+                    self._restore(row.image_id)
                     return {row.image_id}
             case "image_removed":
                 if row.image_id is not None:
@@ -172,6 +174,15 @@ class Fold:
             if image_id in self.images:
                 self.counts[self.images[image_id].status] -= 1
         self.labels.pop(image_id, None)
+
+    def _restore(self, image_id: int) -> None:
+        if image_id in self.removed:
+            self.removed.discard(image_id)
+            if image_id in self.images:
+                self.counts[self.images[image_id].status] += 1
+                label = self.images[image_id].label
+                if label is not None:
+                    self.labels[image_id] = label
 
     def _class_event(self, row: Row) -> set[int]:
         if row.label is None:

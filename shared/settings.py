@@ -8,10 +8,11 @@ names it, which stops the start.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -214,12 +215,56 @@ class TrainerSettings(ServiceSettings):
         return value
 
 
+def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple[Path | None, dict[str, str]]:
+    """`--config FILE` and every setting as `--its-name VALUE`; returns the file and the values given.
+
+    `--help` lists the settings with the comments of the file that holds the defaults. Raises SettingsError.
+    """
+    service = cls.service()
+    parser = _Parser(
+        prog=f"{service}/app.py",
+        description=f"The {service}. Settings: file < environment ({cls.environment_prefix()}NAME) < command line.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
+    comments = _comments(Path(config.__file__).parent / f"{service}.toml")
+    for name in cls.model_fields:
+        text = comments.get(name, "").replace("%", "%%")
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
+    given = vars(parser.parse_args(list(argv)))
+    file = given.pop("config")
+    return file, {name: value for name, value in given.items() if value is not None}
+
+
 def is_loopback(host: str) -> bool:
     """Whether a service that listens on `host` can be reached from this machine alone. A name is not looked up."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it as all other settings' problems are said."""
+        raise SettingsError(f"The command line cannot be read: {message}. See --help.")
+
+
+def _comments(path: Path) -> dict[str, str]:
+    """The default and the comment of each setting in a settings file; a comment may go on in the next lines."""
+    comments: dict[str, str] = {}
+    name = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        code, _, comment = line.partition("# ")
+        key, equals, value = code.partition("=")
+        if equals:
+            name = key.strip()
+            comments[name] = f"{comment.strip()} (default: {value.strip()})"
+        elif name and comment and line.startswith(" "):
+            comments[name] += f" {comment.strip()}"
+        else:
+            name = ""
+    return comments
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -45,9 +45,10 @@ def test_an_exception_rolls_back(tmp_path: Path) -> None:
     engine = open_engine(url(tmp_path))
     with write(engine) as connection:
         connection.execute(text("CREATE TABLE seen (id INTEGER PRIMARY KEY)"))
-    with pytest.raises(IntegrityError), write(engine) as connection:
-        connection.execute(text("INSERT INTO seen VALUES (1)"))
-        connection.execute(text("INSERT INTO seen VALUES (1)"))
+    twice = text("INSERT INTO seen VALUES (1)")
+    with pytest.raises(IntegrityError), write(engine) as connection:  # noqa: PT012
+        connection.execute(twice)
+        connection.execute(twice)
     with read(engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM seen")).scalar_one() == 0
     engine.dispose()

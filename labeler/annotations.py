@@ -1,0 +1,162 @@
+"""Answers of people and programs: what may be written about an image, and taking it back.
+
+A post is written whole or not at all. An id makes an answer repeatable: sent again with the same content it changes
+nothing, with other content it is refused. An answer is taken whoever holds the image; only one that comes without a
+lease, after someone else has finished the image, is marked `late`, and then never overrides (see `shared.log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from labeler.annotation_log import AnnotationLog, Draft
+from labeler.database import Store
+from labeler.labeling_queue import LabelingQueue
+from labeler.leases import Leases
+from labeler.problems import AnnotationRefused, Conflict, Forbidden, Missing
+from labeler.tally import Tally
+from shared.log import LATE
+from shared.messages import Annotation, AnnotationReceipt, Row, Undo
+from shared.settings import LabelerSettings
+
+_NEEDS_LABEL = frozenset({"label", "settle"})
+
+
+class _NotTakenError(ValueError):
+    """Why one annotation cannot be written."""
+
+
+class Annotations:
+    """The rules of one workspace's answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        leases: Leases,
+        queue: LabelingQueue,
+        settings: LabelerSettings,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._leases = leases
+        self._queue = queue
+        self._settings = settings
+
+    def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
+        """Write the answers; they are on disk when this returns.
+
+        Raises AnnotationRefused, naming every annotation that cannot be taken and why, when there is one.
+        """
+        with self._store.lock:
+            known = self._log.find({annotation.id for annotation in annotations})
+            drafts: dict[UUID, Draft] = {}
+            invalid: list[dict[str, str]] = []
+            for annotation in annotations:
+                same_id = known.get(annotation.id) or drafts.get(annotation.id)
+                try:
+                    if same_id is None:
+                        drafts[annotation.id] = self._draft(annotation)
+                    else:
+                        self._check_same(same_id, annotation)
+                except _NotTakenError as problem:
+                    invalid.append({"id": str(annotation.id), "reason": str(problem)})
+            if invalid:
+                raise AnnotationRefused(invalid)
+            self._log.append(list(drafts.values()))
+            for annotation in annotations:
+                self._leases.release(annotation.image_id, annotation.session or annotation.annotator)
+            return AnnotationReceipt(
+                last_seq=self._log.last_seq, accepted=len(drafts), duplicates=len(annotations) - len(drafts)
+            )
+
+    def undo(self, undo: Undo) -> int:
+        """Take an answer back and lease its image to the session; returns the image's id.
+
+        Raises Missing when there is nothing to take back, Forbidden for somebody else's answer, Conflict for an id that
+        the log holds for something else.
+        """
+        with self._store.lock:
+            before = self._log.find([undo.id]).get(undo.id)
+            if before is None:
+                image_id = self._take_back(undo)
+            elif before.action == "undo" and before.image_id is not None and before.annotator == undo.annotator:
+                image_id = before.image_id
+            else:
+                raise Conflict("Another row of the log has this id. Undo again under a new id.")
+            if not self._log.fold.state(image_id).finished(self._settings.overlap):
+                self._queue.lease(image_id, undo.annotator, undo.session or undo.annotator)
+            return image_id
+
+    def _take_back(self, undo: Undo) -> int:
+        if undo.target is None:
+            last = self._log.last_answer(undo.annotator)
+            if last is None:
+                raise Missing(f"There is no answer of {undo.annotator!r} left to take back.")
+            target, image_id = last
+        else:
+            target, image_id = undo.target, self._target(undo.target, undo.annotator)
+        self._log.append([Draft(action="undo", id=undo.id, image_id=image_id, annotator=undo.annotator, target=target)])
+        return image_id
+
+    def _target(self, target: UUID, annotator: str) -> int:
+        row = self._log.find([target]).get(target)
+        if row is None or row.image_id is None or target not in self._log.fold.standing(row.image_id):
+            raise Missing(f"There is no standing answer {target} to take back.")
+        if row.annotator != annotator:
+            raise Forbidden(f"The answer is {row.annotator!r}'s, who alone can take it back; settle the image instead.")
+        return row.image_id
+
+    def _draft(self, annotation: Annotation) -> Draft:
+        image_id = annotation.image_id
+        if image_id not in self._tally.splits:
+            raise _NotTakenError(
+                f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
+            )
+        label = self._label(annotation)
+        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source"})
+        source = LATE if self._is_late(annotation) else annotation.source
+        return Draft(**content, label=label, source=source)
+
+    def _label(self, annotation: Annotation) -> int | None:
+        given = annotation.label
+        if annotation.action not in _NEEDS_LABEL:
+            if given is not None:
+                raise _NotTakenError(f"a {annotation.action} takes no label")
+            return None
+        if given is None:
+            raise _NotTakenError(f"a {annotation.action} needs a label")
+        fold = self._log.fold
+        label = fold.named(given.strip()) if isinstance(given, str) else fold.resolve(given)
+        if label is None:
+            raise _NotTakenError(f"there is no class {given!r}: add it first")
+        return label
+
+    def _is_late(self, annotation: Annotation) -> bool:
+        if annotation.action == "settle":  # a decision over the others' answers, made on purpose
+            return False
+        state = self._log.fold.state(annotation.image_id)
+        by_others = state.answered - {annotation.annotator}
+        finished = state.settled or len(by_others) >= self._settings.overlap
+        holds = self._leases.holds(annotation.image_id, annotation.session or annotation.annotator)
+        return finished and bool(by_others) and not holds
+
+    def _check_same(self, known: Row | Draft, given: Annotation) -> None:
+        same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)
+        if not (same and self._same_label(known.label, given.label)):
+            raise _NotTakenError("another annotation has this id: send it again under a new id")
+
+    def _same_label(self, known: int | None, given: int | str | None) -> bool:
+        """Whether `given` meant the class `known` when it was written, by an id or name that may have changed since."""
+        if known is None or given is None:
+            return known is None and given is None
+        fold = self._log.fold
+        meant = fold.named(given.strip()) if isinstance(given, str) else fold.resolve(given)
+        if meant is not None and meant == fold.resolve(known):
+            return True
+        state = fold.classes[known]
+        return given == known if isinstance(given, int) else given.strip() in {state.name, *state.aliases}

@@ -1,0 +1,254 @@
+"""The labeler's HTTP routes, served under `/api`: each parses, calls the service, and answers. Nothing is decided here.
+
+Routes are plain functions that run in threads, but for the upload and the WebSocket; every refusal is a
+`labeler.problems.Problem` and becomes an answer in one place.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from labeler.problems import Invalid, Problem
+from labeler.running_settings import Shown
+from labeler.service import Service
+from shared.messages import (
+    AnnotationPage,
+    AnnotationPost,
+    AnnotationReceipt,
+    ClassEntry,
+    ClassPatch,
+    ClassPost,
+    Evaluation,
+    ImagePage,
+    ImagePost,
+    ImageReceipt,
+    Progress,
+    Project,
+    QueryPush,
+    QueryReceipt,
+    QueueItem,
+    QueuePage,
+    Rejection,
+    Undo,
+)
+
+MAX_UPLOADS = 10_000
+_UPLOAD_BODY = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": ImagePost.model_json_schema()},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+        }
+    }
+}
+
+
+def create_api(service: Service) -> FastAPI:
+    """The routes of one labeler."""
+    api = FastAPI(title="Flywheel labeler", version=_version())
+    api.add_exception_handler(Problem, _problem)
+    api.add_exception_handler(RequestValidationError, _unreadable)
+    api.add_exception_handler(HTTPException, _plain)
+    _project_routes(api, service)
+    _image_routes(api, service)
+    _labeling_routes(api, service)
+    _trainer_routes(api, service)
+    return api
+
+
+def _project_routes(api: FastAPI, service: Service) -> None:
+    @api.get("/health")
+    def health() -> dict[str, str]:
+        """Whether the labeler answers."""
+        return {"status": "ok", "version": _version()}
+
+    @api.get("/project")
+    def project() -> Project:
+        """Where the project stands."""
+        return service.project()
+
+    @api.post("/classes", status_code=201)
+    def add_class(post: ClassPost) -> ClassEntry:
+        """Add a class."""
+        return service.add_class(post.name, post.annotator)
+
+    @api.patch("/classes/{class_id}")
+    def change_class(class_id: int, patch: ClassPatch) -> ClassEntry:
+        """Rename a class, or merge it into another."""
+        return service.change_class(class_id, patch)
+
+    @api.delete("/classes/{class_id}", status_code=204)
+    def delete_class(class_id: int, annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api") -> None:
+        """Delete a class; its images are asked again."""
+        service.delete_class(class_id, annotator)
+
+    @api.get("/progress")
+    def progress() -> Progress:
+        """All evaluations and label counts."""
+        return service.progress()
+
+    @api.get("/settings")
+    def settings() -> dict[str, Shown]:
+        """Every setting with its value, its source and whether it may be changed now."""
+        return service.running.show()
+
+    @api.patch("/settings")
+    def change_settings(patch: dict[str, Any]) -> dict[str, Shown]:
+        """Change settings until the labeler ends; its files stay as they are."""
+        return service.running.change(patch)
+
+    @api.get("/export")
+    def export(format: str = "csv") -> StreamingResponse:
+        """The labels in a standard format, streamed."""
+        stream, chosen = service.export(format)
+        headers = {"Content-Disposition": f'attachment; filename="flywheel-labels.{chosen.suffix}"'}
+        return StreamingResponse(stream, media_type=chosen.media_type, headers=headers)
+
+    @api.websocket("/events")
+    async def events(page: WebSocket) -> None:
+        await service.events.serve(page)
+
+
+def _image_routes(api: FastAPI, service: Service) -> None:
+    @api.get("/images")
+    def images(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000
+    ) -> ImagePage:
+        """Images in order of change."""
+        return service.catalog.page(after, limit)
+
+    @api.post("/images", openapi_extra=_UPLOAD_BODY)
+    async def add_images(request: Request) -> ImageReceipt:
+        """Add images by URI (JSON) or by upload (multipart)."""
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            async with request.form(max_files=MAX_UPLOADS) as form:
+                uploads = [
+                    (each.filename or "upload", await each.read())
+                    for _, each in form.multi_items()
+                    if isinstance(each, UploadFile)
+                ]
+            return await run_in_threadpool(service.add_uploads, uploads)
+        try:
+            post = ImagePost.model_validate_json(await request.body())
+        except ValidationError as error:
+            raise Invalid(_sentence(error.errors())) from None
+        return await run_in_threadpool(service.add_uris, post.uris)
+
+    @api.get("/images/rejected")
+    def rejected() -> list[Rejection]:
+        """Files that could not be taken, and why."""
+        return service.catalog.rejections()
+
+    @api.get("/images/{image_id}/content", response_class=Response)
+    def content(image_id: int, request: Request) -> Response:
+        """The original bytes."""
+        data, media_type, sha256 = service.content(image_id)
+        return _bytes(request, data, media_type, sha256, "private, max-age=3600")
+
+    @api.get("/images/{image_id}/thumbnail", response_class=Response)
+    def thumbnail(image_id: int, request: Request, size: int = 320) -> Response:
+        """A smaller copy. With `v`, part of the hash, the address never means another image."""
+        data, media_type, sha256 = service.thumbnail(image_id, size)
+        return _bytes(request, data, media_type, f"{sha256}-{size}", "private, max-age=31536000, immutable")
+
+
+def _labeling_routes(api: FastAPI, service: Service) -> None:
+    @api.get("/queue")
+    def queue(
+        annotator: Annotated[str, Query(min_length=1, max_length=200)],
+        session: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+        limit: Annotated[int, Query(ge=0, le=200)] = 1,
+        keep: Annotated[list[str] | None, Query()] = None,
+    ) -> QueuePage:
+        """Lease the next images to a page; `keep` are those that it still holds, separated by commas."""
+        return service.serve(annotator, session, limit, _ids(keep or []))
+
+    @api.post("/annotations")
+    def annotate(post: AnnotationPost) -> AnnotationReceipt:
+        """Write answers, all or none; they are on disk when this answers."""
+        return service.annotate(post.annotations)
+
+    @api.get("/annotations")
+    def annotations(
+        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000
+    ) -> AnnotationPage:
+        """The annotation log after a `seq`."""
+        return service.log.page(after, limit)
+
+    @api.post("/undo")
+    def undo(undo: Undo) -> QueueItem:
+        """Take an answer back; its image is leased to the session again."""
+        return service.undo(undo)
+
+
+def _trainer_routes(api: FastAPI, service: Service) -> None:
+    @api.post("/queries")
+    def queries(push: QueryPush) -> QueryReceipt:
+        """Take a ranked list from the trainer."""
+        return service.push(push)
+
+    @api.post("/evaluations", status_code=201)
+    def evaluations(evaluation: Evaluation) -> dict[str, str]:
+        """Keep an evaluation of the trainer."""
+        service.evaluate(evaluation)
+        return {"id": str(evaluation.id)}
+
+
+# ---------------------------------------------------------------- answers
+
+
+async def _problem(_request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)  # noqa: S101 - registered for it alone
+    return JSONResponse({"detail": problem.detail, **problem.fields}, problem.status)
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    return JSONResponse({"detail": _sentence(error.errors())}, 422)
+
+
+async def _plain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
+
+
+def _sentence(errors: Any) -> str:
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"The request's {where} cannot be so: {message}." if where else f"The request cannot be read: {message}."
+
+
+def _bytes(request: Request, data: bytes, media_type: str, tag: str, caching: str) -> Response:
+    headers = {"ETag": f'"{tag}"', "Cache-Control": caching, "X-Content-Type-Options": "nosniff"}
+    if f'"{tag}"' in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def _ids(given: list[str]) -> list[int]:
+    try:
+        return [int(part) for text in given for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise Invalid("The request's keep cannot be so: it is a list of image ids like 3,17,4.") from None
+
+
+def _version() -> str:
+    try:
+        return version("flywheel-labeling")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "0+checkout"

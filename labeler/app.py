@@ -1,0 +1,96 @@
+"""The labeler as a process: one application that serves pages and routes on one port, and how it is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # started as `python labeler/app.py`: imports begin at the checkout, not in this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from labeler.api import create_api
+from labeler.service import Service
+from shared.auth import Guard, token_for
+from shared.serving import bind, log_to, serve
+from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
+
+PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
+MEGABYTE = 1_000_000
+
+
+def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
+    """The labeler's application; `port` is the one that is served when the settings leave it open.
+
+    Its service starts and ends with the application. Raises SettingsError for anything that cannot be.
+    """
+    token = token_for(settings.host, os.environ)
+    service = Service(settings, sources, token=token)
+    served = settings.port if port is None else port
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            service.close()
+
+    routes = [Mount("/api", create_api(service))]
+    return Guard(
+        _with_pages(settings, routes, lifespan),
+        host=settings.host,
+        port=served,
+        token=token,
+        max_request_bytes=settings.max_request_bytes,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start the labeler; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    try:
+        file, given = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
+        settings, sources = LabelerSettings.load(file=file, command_line=given)
+        sock = bind(settings.host, settings.port)
+        with sock:
+            log_to(settings.workspace, "labeler", settings.log_level)
+            app = create_app(settings, sources, port=sock.getsockname()[1])
+            serve(app, sock, name="Labeler")
+    except (SettingsError, OSError) as error:
+        print(f"Flywheel labeler: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _with_pages(settings: LabelerSettings, routes: list[Mount], lifespan: Any) -> ASGIApp:
+    if not PAGES.is_file():
+        return Starlette(routes=routes, lifespan=lifespan)
+    quiet = {
+        "BROWSER_GATHER_USAGE_STATS": "false",
+        "SERVER_HEADLESS": "true",
+        "SERVER_FILE_WATCHER_TYPE": "none",
+        "SERVER_ENABLE_XSRF_PROTECTION": "true",
+        "SERVER_MAX_UPLOAD_SIZE": str(max(1, settings.max_request_bytes // MEGABYTE)),
+        "CLIENT_TOOLBAR_MODE": "minimal",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(f"STREAMLIT_{name}", value)
+    import streamlit  # reads its options from the environment when it is imported, and takes over the server's loggers
+
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+    return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

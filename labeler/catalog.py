@@ -1,0 +1,335 @@
+"""The catalogue: which images there are, under which content hash, in which split.
+
+An image is its content: files with the same bytes are one image, asked once, and a file that was renamed or came back
+keeps its id and its labels. The split is drawn when a content is first seen, by its salted hash, and kept, so that
+images which join later join fairly. What happens to an image later (gone, back, moved to the test split) is a row of
+the annotation log, which decides; the tables here only say where the bytes lie.
+
+It reads no pixels itself: `files` looks at files, `scanner` says when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from labeler.annotation_log import AnnotationLog, Draft
+from labeler.database import Store
+from labeler.labeling_queue import LabelingQueue
+from labeler.problems import Missing
+from labeler.tables import FILE, IMAGE
+from labeler.tally import Tally
+from shared.images import Inspected
+from shared.messages import ImageEntry, ImagePage, Rejection, Split
+from shared.settings import LabelerSettings, SettingsError, Source
+
+Root = Literal["images", "test", "uploads"]
+Outcome = Literal["added", "duplicate", "rejected"]
+_Added = tuple[int, Split, float]  # image id, split, place
+_CHUNK = 500  # values in one SQL statement
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that was looked at: what it holds, or what is wrong with it."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+    inspected: Inspected | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An image's content hash, format, and the files in which it was seen, the one it goes by first."""
+
+    sha256: str
+    format: str
+    files: list[tuple[Root, str]]
+
+
+class Catalog:
+    """The images of one workspace. Raises SettingsError when the splits were drawn with other shares."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        queue: LabelingQueue,
+        settings: LabelerSettings,
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._queue = queue
+        self._max_images = settings.max_images
+        self._salt = store.settled("salt", secrets.token_hex(16))
+        self._shares = _settled_shares(store, settings, sources)
+        self._load()
+
+    @property
+    def duplicates(self) -> int:
+        """Files whose content another file has too."""
+        return max(0, self._readable_files - len(self._tally.splits))
+
+    def record(self, root: Root, found: Sequence[Found], split: Split | None = None) -> list[Outcome]:
+        """Take note of files just looked at, in one transaction; new contents become images that can be asked.
+
+        They go into `split`; None draws it.
+        """
+        with self._store.lock:
+            added: list[_Added] = []
+            with self._store.write() as connection:
+                outcomes = [self._record(connection, root, each, split, added) for each in found]
+            for image_id, drawn, place in added:
+                self._tally.put(image_id, drawn)
+                self._queue.put(image_id, drawn, place)
+            return outcomes
+
+    def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Size and time of change under which these files were looked at before."""
+        statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
+        known: dict[str, tuple[int, int]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(uris), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
+                known |= {uri: (size, mtime_ns) for uri, size, mtime_ns in connection.execute(chunk)}
+        return known
+
+    def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
+        """The images that these files hold."""
+        statement = select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.image_id.is_not(None))
+        images: dict[str, int] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(uris), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
+                images |= {row.uri: row.image_id for row in connection.execute(chunk)}
+        return images
+
+    def forget_files(self, root: Root, present: Collection[str]) -> None:
+        """Forget the files of `root` that are not `present` any more; `settle_images` then sees to their images."""
+        with self._store.write() as connection:
+            stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
+            vanished = [file_id for file_id, uri in stored if uri not in present]
+            for start in range(0, len(vanished), _CHUNK):
+                connection.execute(FILE.delete().where(FILE.c.id.in_(vanished[start : start + _CHUNK])))
+            self._count(connection)
+
+    def settle_images(self) -> None:
+        """Let each image go by a file that is there, and write to the log which images have none left or are back."""
+        with self._store.lock:
+            with self._store.write() as connection:
+                gone = [image_id for image_id in self._homeless(connection) if not self._rehome(connection, image_id)]
+                for image_id in gone:
+                    self._change(connection, image_id)
+            self._log.append([Draft(action="image_removed", image_id=image_id) for image_id in gone])
+            self.bring_back()
+
+    def bring_back(self) -> None:
+        """Write to the log which removed images a file holds again."""
+        with self._store.lock:
+            with self._store.write() as connection:
+                back = [image_id for image_id in self._returned(connection) if self._rehome(connection, image_id)]
+            self.move(back)
+
+    def move(self, image_ids: Collection[int], split: Split | None = None) -> None:
+        """Write to the log that these images are in `split` (their own, if None); removed ones are then back."""
+        with self._store.lock:
+            drawn = self._drawn(image_ids)
+            splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
+            moved = [image_id for image_id in drawn if self._tally.splits.get(image_id) != splits[image_id]]
+            with self._store.write() as connection:
+                for image_id in moved:
+                    self._change(connection, image_id)
+            self._log.append(
+                [Draft(action="split_changed", image_id=image_id, split=splits[image_id]) for image_id in moved]
+            )
+            for image_id in moved:
+                self._tally.put(image_id, splits[image_id])
+                self._queue.put(image_id, splits[image_id], drawn[image_id][1])
+
+    def page(self, after: int, limit: int) -> ImagePage:
+        """Images in order of change; `next` is what to ask after next."""
+        statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(limit)
+        with self._store.lock, self._store.read() as connection:
+            rows = connection.execute(statement).mappings().all()
+            entries = [self._entry(row) for row in rows]
+            return ImagePage(images=entries, next=rows[-1]["changed"] if rows else after, catalog_version=self.version)
+
+    def entries(self, after_id: int, limit: int) -> list[ImageEntry]:
+        """Images in order of id."""
+        statement = select(IMAGE).where(IMAGE.c.id > after_id).order_by(IMAGE.c.id).limit(limit)
+        with self._store.lock, self._store.read() as connection:
+            return [self._entry(row) for row in connection.execute(statement).mappings()]
+
+    def locate(self, image_id: int) -> Located:
+        """Where the image's bytes lie. Raises Missing."""
+        with self._store.read() as connection:
+            image = connection.execute(select(IMAGE).where(IMAGE.c.id == image_id)).mappings().first()
+            if image is None:
+                raise Missing(f"There is no image {image_id}.")
+            files = connection.execute(
+                select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(20)
+            )
+            places = dict.fromkeys([(image["root"], image["uri"]), *(tuple(each) for each in files)])
+        return Located(image["sha256"], image["format"], list(places))
+
+    def hashes(self, image_ids: Sequence[int]) -> dict[int, str]:
+        """Content hashes of a page of images."""
+        with self._store.read() as connection:
+            found = connection.execute(select(IMAGE.c.id, IMAGE.c.sha256).where(IMAGE.c.id.in_(image_ids)))
+            return {row.id: row.sha256 for row in found}
+
+    def rejections(self, limit: int = 1_000) -> list[Rejection]:
+        """Files that could not be taken, and why."""
+        statement = (
+            select(FILE.c.uri, FILE.c.reason).where(FILE.c.reason.is_not(None)).order_by(FILE.c.uri).limit(limit)
+        )
+        with self._store.read() as connection:
+            return [Rejection(uri=uri, reason=reason) for uri, reason in connection.execute(statement)]
+
+    def has_files(self, root: Root) -> bool:
+        """Whether any file of this root is known."""
+        with self._store.read() as connection:
+            return connection.execute(select(FILE.c.id).where(FILE.c.root == root).limit(1)).first() is not None
+
+    def _load(self) -> None:
+        with self._store.lock, self._store.read() as connection:
+            self.version: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.changed), 0))).scalar_one()
+            self._last_id: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.id), 0))).scalar_one()
+            self._count(connection)
+            images = connection.execution_options(yield_per=5_000).execute(
+                select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
+            )
+            for image_id, drawn, place in images:
+                if image_id not in self._log.fold.removed:
+                    split = self._split_now(image_id, drawn)
+                    self._tally.put(image_id, split)
+                    self._queue.put(image_id, split, place)
+
+    def _record(
+        self, connection: Connection, root: Root, found: Found, split: Split | None, added: list[_Added]
+    ) -> Outcome:
+        inspected, reason, image_id = found.inspected, found.reason, None
+        outcome: Outcome = "rejected"
+        if inspected is not None:
+            image_id = connection.execute(select(IMAGE.c.id).where(IMAGE.c.sha256 == inspected.sha256)).scalar()
+            outcome = "duplicate"
+            if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
+                outcome, reason = "rejected", f"is one more than {self._max_images:,} images, which max_images sets"
+            elif image_id is None:
+                new = self._insert(connection, root, found.uri, inspected, split)
+                added.append(new)
+                outcome, image_id = "added", new[0]
+        values = {"size": found.size, "mtime_ns": found.mtime_ns, "image_id": image_id, "reason": reason}
+        before = connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri == found.uri)).mappings().first()
+        if before is None:
+            connection.execute(FILE.insert().values(root=root, uri=found.uri, **values))
+        else:
+            connection.execute(update(FILE).where(FILE.c.id == before["id"]).values(**values))
+        self._readable_files += (image_id is not None) - (before is not None and before["image_id"] is not None)
+        self.rejected += (reason is not None) - (before is not None and before["reason"] is not None)
+        return outcome
+
+    def _insert(
+        self, connection: Connection, root: Root, uri: str, inspected: Inspected, split: Split | None
+    ) -> _Added:
+        place = _place(self._salt, inspected.sha256)
+        split = split or _split(place, self._shares)
+        self._last_id += 1
+        self.version += 1
+        values: dict[str, Any] = {"id": self._last_id, "root": root, "uri": uri, "sha256": inspected.sha256}
+        values |= {"width": inspected.width, "height": inspected.height, "format": inspected.format}
+        connection.execute(IMAGE.insert().values(**values, split=split, place=place, changed=self.version))
+        return self._last_id, split, place
+
+    def _change(self, connection: Connection, image_id: int, **values: Any) -> None:
+        self.version += 1
+        connection.execute(update(IMAGE).where(IMAGE.c.id == image_id).values(changed=self.version, **values))
+
+    def _homeless(self, connection: Connection) -> list[int]:
+        """Images that the file they go by does not hold any more."""
+        home = (FILE.c.image_id == IMAGE.c.id) & (FILE.c.root == IMAGE.c.root) & (FILE.c.uri == IMAGE.c.uri)
+        statement = select(IMAGE.c.id).outerjoin(FILE, home).where(FILE.c.id.is_(None)).order_by(IMAGE.c.id)
+        removed = self._log.fold.removed
+        return [image_id for image_id in connection.execute(statement).scalars() if image_id not in removed]
+
+    def _rehome(self, connection: Connection, image_id: int) -> bool:
+        """Let the image go by the first file that holds it, if there is one."""
+        statement = select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(1)
+        home = connection.execute(statement).first()
+        if home is not None:
+            self._change(connection, image_id, root=home.root, uri=home.uri)
+        return home is not None
+
+    def _returned(self, connection: Connection) -> list[int]:
+        """Images that the log calls removed and that a file holds again."""
+        removed = sorted(self._log.fold.removed)
+        returned: list[int] = []
+        for start in range(0, len(removed), _CHUNK):
+            statement = select(FILE.c.image_id).distinct().where(FILE.c.image_id.in_(removed[start : start + _CHUNK]))
+            returned += connection.execute(statement).scalars()
+        return returned
+
+    def _drawn(self, image_ids: Collection[int]) -> dict[int, tuple[Split, float]]:
+        wanted = list(image_ids)
+        drawn: dict[int, tuple[Split, float]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
+                chunk = statement.where(IMAGE.c.id.in_(wanted[start : start + _CHUNK]))
+                drawn |= {image_id: (split, place) for image_id, split, place in connection.execute(chunk)}
+        return drawn
+
+    def _split_now(self, image_id: int, drawn: Split) -> Split:
+        return self._log.fold.splits.get(image_id, drawn)
+
+    def _entry(self, row: Any) -> ImageEntry:
+        image_id: int = row["id"]
+        return ImageEntry(
+            id=image_id,
+            uri=row["uri"],
+            sha256=row["sha256"],
+            split=self._split_now(image_id, row["split"]),
+            removed=image_id in self._log.fold.removed,
+        )
+
+    def _count(self, connection: Connection) -> None:
+        counted = select(func.count(FILE.c.image_id), func.count(FILE.c.reason))
+        self._readable_files, self.rejected = connection.execute(counted).one()
+
+
+def _place(salt: str, sha256: str) -> float:
+    digest = hashlib.sha256((salt + sha256).encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _split(place: float, shares: tuple[float, float]) -> Split:
+    test, validation = shares
+    return "test" if place < test else "validation" if place < test + validation else "train"
+
+
+def _settled_shares(store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> tuple[float, float]:
+    """Shares of test and validation images, as the workspace was made with."""
+    wanted = {
+        "test_set_frac": 0.0 if settings.test_set else settings.test_set_frac,
+        "validation_set_frac": settings.validation_set_frac,
+    }
+    settled: dict[str, float] = json.loads(store.settled("shares", json.dumps(wanted)))
+    for name, value in wanted.items():
+        asked_for = sources.get(name, "default") != "default" and not (name == "test_set_frac" and settings.test_set)
+        if asked_for and value != settled[name]:
+            raise SettingsError(
+                f"The labeler setting {name!r} cannot be {value:g}: the workspace {settings.workspace} was made with "
+                f"{settled[name]:g}, and its images are drawn. Leave it, or begin a new workspace."
+            )
+    return settled["test_set_frac"], settled["validation_set_frac"]

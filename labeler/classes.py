@@ -1,0 +1,98 @@
+"""Classes: added, renamed, merged and deleted while labeling goes on, each as a row of the annotation log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from labeler.annotation_log import AnnotationLog, Draft
+from labeler.database import Store
+from labeler.problems import Conflict, Invalid, Missing
+from shared.log import ClassState
+from shared.messages import ClassEntry, ClassPatch
+
+_HOTKEYS = 9
+
+
+class Classes:
+    """The classes of one workspace."""
+
+    def __init__(self, store: Store, log: AnnotationLog) -> None:
+        self._store = store
+        self._log = log
+
+    def entries(self) -> list[ClassEntry]:
+        """Those that can be given, in the order in which they were added; the first nine have a key."""
+        with self._store.lock:
+            return [
+                ClassEntry(id=known.id, name=known.name, hotkey=str(place) if place <= _HOTKEYS else None)
+                for place, known in enumerate(self._log.fold.live_classes(), start=1)
+            ]
+
+    def name(self, class_id: int) -> str | None:
+        """What the class is called now; None if it was deleted or never was."""
+        fold = self._log.fold
+        live = fold.resolve(class_id)
+        return None if live is None else fold.classes[live].name
+
+    def begin_with(self, names: Iterable[str]) -> None:
+        """Add those that never were: one that was renamed, merged or deleted since does not come back."""
+        with self._store.lock:
+            known = {name for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
+            self._add([name for name in names if name not in known], "settings")
+
+    def add(self, name: str, annotator: str) -> ClassEntry:
+        """Raises Conflict when there is a class of that name, Invalid when the name is blank."""
+        with self._store.lock:
+            self._add([self._free(name)], annotator)
+            return self.entries()[-1]
+
+    def change(self, class_id: int, patch: ClassPatch) -> ClassEntry:
+        """Rename the class or merge it into another; returns the class as it is now, or the one it became part of.
+
+        Raises Missing, Conflict and Invalid.
+        """
+        if (patch.name is None) == (patch.into is None):
+            raise Invalid("Give either a new name or the class to merge into.")
+        with self._store.lock:
+            known = self._live(class_id)
+            if patch.name is not None and patch.name.strip() != known.name:
+                name = self._free(patch.name)
+                self._log.append([Draft(action="class_renamed", label=class_id, name=name, annotator=patch.annotator)])
+            if patch.into is not None:
+                into = self._live(patch.into)
+                if into.id == class_id:
+                    raise Invalid(f"The class {known.name!r} cannot be merged into itself.")
+                self._log.append(
+                    [Draft(action="class_merged", label=class_id, into=into.id, annotator=patch.annotator)]
+                )
+                class_id = into.id
+            return next(entry for entry in self.entries() if entry.id == class_id)
+
+    def delete(self, class_id: int, annotator: str) -> None:
+        """Images labeled as it become unlabeled and are asked again. Raises Missing."""
+        with self._store.lock:
+            self._live(class_id)
+            self._log.append([Draft(action="class_deleted", label=class_id, annotator=annotator)])
+
+    def _add(self, names: list[str], annotator: str) -> None:
+        first = max(self._log.fold.classes, default=0) + 1
+        self._log.append(
+            [
+                Draft(action="class_added", label=class_id, name=name, annotator=annotator)
+                for class_id, name in enumerate(names, start=first)
+            ]
+        )
+
+    def _live(self, class_id: int) -> ClassState:
+        known = self._log.fold.classes.get(class_id)
+        if known is None or not known.live:
+            raise Missing(f"There is no class {class_id}.")
+        return known
+
+    def _free(self, name: str) -> str:
+        name = name.strip()
+        if not name:
+            raise Invalid("A class needs a name.")
+        if any(known.name == name for known in self._log.fold.live_classes()):
+            raise Conflict(f"There is a class {name!r} already; merge into it instead.")
+        return name

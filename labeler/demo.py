@@ -1,0 +1,40 @@
+"""The demo: the 1,797 handwritten digits that ship inside scikit-learn, written out as image files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CLASSES = [str(digit) for digit in range(10)]
+SCALE = 8
+"""Each of the 8 × 8 pixels becomes a square of this side, so that a person can see the digit."""
+
+
+def write_digits(folder: Path) -> Path:
+    """Write `folder/images/*.png` once and `folder/labels.csv` for a simulated annotator; returns the image folder."""
+    images = folder / "images"
+    if images.is_dir():
+        return images
+    from sklearn.datasets import load_digits  # two seconds to import, and only the demo needs it
+
+    digits = load_digits()
+    part = folder / f".images.{os.getpid()}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    truth = StringIO(newline="")
+    rows = csv.writer(truth, lineterminator="\n")
+    rows.writerow(["filename", "label"])
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        name = f"digit-{number:04d}.png"
+        grey = np.kron(255 - pixels * (255 / 16), np.ones((SCALE, SCALE))).astype(np.uint8)  # (64, 64), ink is dark
+        Image.fromarray(grey).save(part / name)
+        rows.writerow([name, label])
+    (folder / "labels.csv").write_text(truth.getvalue(), encoding="utf-8")
+    part.rename(images)
+    return images

@@ -1,0 +1,47 @@
+"""The trainer's evaluations, kept here so that the curve survives the trainer."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from labeler.database import Store
+from labeler.problems import Conflict
+from labeler.tables import EVALUATED
+from shared.messages import Evaluation
+
+
+class Evaluations:
+    """Those of one workspace, in order of arrival."""
+
+    def __init__(self, store: Store, log_id: UUID) -> None:
+        self._store = store
+        self._log_id = log_id
+        self.last = next(iter(self._read(newest=True)), None)
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Keep it; a repeat of the same id changes nothing. Raises Conflict for another workspace's."""
+        if evaluation.log_id != self._log_id:
+            raise Conflict(
+                f"The evaluation is of log {evaluation.log_id}, this workspace's log is {self._log_id}.",
+                log_id=str(self._log_id),
+            )
+        with self._store.lock:
+            with self._store.write() as connection:
+                same = select(EVALUATED.c.position).where(EVALUATED.c.id == evaluation.id)
+                if connection.execute(same).first() is not None:
+                    return
+                connection.execute(EVALUATED.insert().values(id=evaluation.id, body=evaluation.model_dump(mode="json")))
+            self.last = evaluation
+
+    def all(self) -> list[Evaluation]:
+        """Every evaluation so far."""
+        return self._read()
+
+    def _read(self, *, newest: bool = False) -> list[Evaluation]:
+        statement = select(EVALUATED.c.body).order_by(EVALUATED.c.position)
+        if newest:
+            statement = select(EVALUATED.c.body).order_by(EVALUATED.c.position.desc()).limit(1)
+        with self._store.read() as connection:
+            return [Evaluation.model_validate(body) for body in connection.execute(statement).scalars()]

@@ -1,0 +1,117 @@
+"""Looking at the files of the roots: where they lie, what they hold, and their bytes for a page.
+
+A root is a folder that images are taken from: `images`, the given `test` set, and `uploads` in the workspace. Nothing
+is read from anywhere else, whatever a request or a link says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from labeler.catalog import Found, Located, Root
+from labeler.problems import Gone, Missing
+from shared import images
+from shared.images import ImageLimits, ImageProblem
+
+MEDIA_TYPES: Final[dict[str, str]] = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "GIF": "image/gif",
+}
+UNKNOWN_TYPE: Final = "application/octet-stream"
+SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()}
+
+
+class Files:
+    """The roots of one workspace, by name."""
+
+    def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits) -> None:
+        self.roots: dict[Root, Path] = dict(roots)
+        self.limits = limits
+
+    def look_at(self, root: Root, uri: str) -> Found:
+        """Read, hash and check one file; what is wrong with it stands in `reason`."""
+        size, mtime_ns = self.stamp(root, uri)
+        try:
+            inspected = images.inspect(images.read(uri, self.roots[root], self.limits), self.limits)
+        except ImageProblem as problem:
+            return Found(uri, size, mtime_ns, None, str(problem))
+        return Found(uri, size, mtime_ns, inspected)
+
+    def stamp(self, root: Root, uri: str) -> tuple[int, int]:
+        """Size (bytes) and time of change (ns) of a file, not read again while both stay; zeros without one."""
+        try:
+            status = (self.roots[root] / uri).stat()
+        except (OSError, ValueError):
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
+    def content(self, located: Located) -> bytes:
+        """The image's bytes. Raises Missing when no file of it can be read, Gone when its files hold something else."""
+        reason, changed = "its file is not known any more", False
+        for root, uri in located.files:
+            if root not in self.roots:
+                continue
+            try:
+                data = images.read(uri, self.roots[root], self.limits)
+            except ImageProblem as problem:
+                reason = f"{uri} {problem}"
+                continue
+            if hashlib.sha256(data).hexdigest() == located.sha256:
+                return data
+            changed = True
+        if changed:
+            raise Gone(
+                f"The file {located.files[0][1]} was replaced since it was catalogued; it is looked at again soon."
+            )
+        raise Missing(f"The image cannot be read: {reason}.")
+
+    def uri_of(self, given: str) -> tuple[Root, str]:
+        """Root and URI of a path relative to the image folder, or absolute and inside a root.
+
+        Raises ImageProblem for what lies outside all of them, and for addresses of another kind.
+        """
+        text = given.removeprefix("file://")
+        if not Path(text).is_absolute():
+            if "images" not in self.roots:
+                raise ImageProblem("cannot be found: no image folder is set")
+            return "images", text
+        path = Path(os.path.normpath(text))
+        for root, folder in self.roots.items():
+            for base in (folder.absolute(), folder.resolve()):
+                if path.is_relative_to(base):
+                    return root, path.relative_to(base).as_posix()
+        raise ImageProblem("lies outside the folders that images are taken from")
+
+    def store_upload(self, data: bytes) -> Found:
+        """Check an uploaded image and keep it in the workspace. Raises ImageProblem."""
+        if not data:
+            raise ImageProblem("is empty")
+        if len(data) > self.limits.max_bytes:
+            raise ImageProblem(f"has more than {self.limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
+        inspected = images.inspect(data, self.limits)
+        uri = f"{inspected.sha256[:2]}/{inspected.sha256}{SUFFIX_OF.get(inspected.format, '.bin')}"
+        write_whole(self.roots["uploads"] / uri, data)
+        return Found(uri, *self.stamp("uploads", uri), inspected)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever reads a part of it; a file that is there is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Leases: which page holds which image, and until when.
+
+A lease belongs to a page's session, so that two tabs of one person never show the same image; it expires unless the
+page renews it by asking again. Leases live in memory only: after a restart a page asks with what it still holds and
+gets that. They decide what is served, never whether an answer is taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One image held by one session until `expires` (seconds of the clock)."""
+
+    session: str
+    annotator: str
+    expires: float
+
+
+class Leases:
+    """All leases of the workspace. Not locked: whoever calls holds the store's lock."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._by_image: dict[int, dict[str, Lease]] = {}
+        self._by_session: dict[str, set[int]] = {}
+
+    def take(self, image_id: int, session: str, annotator: str, seconds: float) -> None:
+        """Give the session the image, or renew it, for `seconds` from now."""
+        self._by_image.setdefault(image_id, {})[session] = Lease(session, annotator, self._clock() + seconds)
+        self._by_session.setdefault(session, set()).add(image_id)
+
+    def holds(self, image_id: int, session: str) -> bool:
+        """Whether the session's lease on the image lives."""
+        return any(lease.session == session for lease in self.on(image_id))
+
+    def on(self, image_id: int) -> list[Lease]:
+        """The leases on the image that live."""
+        leases = self._by_image.get(image_id)
+        if not leases:
+            return []
+        now = self._clock()
+        for session in [lease.session for lease in leases.values() if lease.expires <= now]:
+            self.release(image_id, session)
+        return list(leases.values())
+
+    def leased(self) -> list[int]:
+        """Images on which some lease lives."""
+        return [image_id for image_id in list(self._by_image) if self.on(image_id)]
+
+    def release(self, image_id: int, session: str) -> None:
+        """End one lease, if there is one."""
+        leases = self._by_image.get(image_id)
+        if leases is None or leases.pop(session, None) is None:
+            return
+        if not leases:
+            del self._by_image[image_id]
+        held = self._by_session[session]
+        held.discard(image_id)
+        if not held:
+            del self._by_session[session]
+
+    def free(self, session: str, keep: Collection[int] = ()) -> None:
+        """End all of the session's leases but those on `keep`."""
+        for image_id in self._by_session.get(session, set()) - set(keep):
+            self.release(image_id, session)

@@ -1,0 +1,1 @@
+"""How the labeler's database came to its shape, one alembic revision a step; applied at each start."""

@@ -1,0 +1,80 @@
+"""Settings as a running labeler shows and changes them. Changes last until the process ends; files stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from labeler.problems import Invalid
+from shared.messages import Reply
+from shared.settings import LabelerSettings, Source, first_sentence
+
+CHANGEABLE = frozenset(
+    {
+        "buffer_size",
+        "buffer_seconds",
+        "lease_seconds",
+        "overlap",
+        "read_ahead",
+        "max_unconfirmed",
+        "trainer_url",
+        "log_level",
+    }
+)
+
+
+class Shown(Reply):
+    """A setting on the page."""
+
+    value: Any
+    source: Source
+    changeable: bool
+
+
+class RunningSettings:
+    """`changed` is called with the names whose value became another."""
+
+    def __init__(
+        self, settings: LabelerSettings, sources: Mapping[str, Source], changed: Callable[[set[str]], None]
+    ) -> None:
+        self._settings = settings
+        self._sources: dict[str, Source] = dict(sources)
+        self._changed = changed
+
+    def show(self) -> dict[str, Shown]:
+        """Every setting with its value, its source and whether it may be changed now; passwords masked."""
+        values = self._settings.model_dump(mode="json")
+        values["database_url"] = _masked(self._settings.database_url)
+        return {
+            name: Shown(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
+            for name, value in values.items()
+        }
+
+    def change(self, patch: Mapping[str, Any]) -> dict[str, Shown]:
+        """Take new values, all or none. Raises Invalid, naming the setting."""
+        for name in patch:
+            if name not in type(self._settings).model_fields:
+                raise Invalid(f"There is no labeler setting {name!r}.")
+            if name not in CHANGEABLE:
+                raise Invalid(f"The labeler setting {name!r} cannot change while running: set it and start again.")
+        try:
+            wanted = type(self._settings).model_validate({**self._settings.model_dump(), **patch})
+        except ValidationError as error:
+            raise Invalid(first_sentence(error, "labeler")) from None
+        changed = {name for name in patch if getattr(self._settings, name) != getattr(wanted, name)}
+        for name in changed:
+            setattr(self._settings, name, getattr(wanted, name))
+            self._sources[name] = "changed while running"
+        self._changed(changed)
+        return self.show()
+
+
+def _masked(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True) if url else ""
+    except ArgumentError:
+        return "***"

@@ -1,0 +1,377 @@
+"""One labeler: composes the rooms of a workspace and is what routes and pages call.
+
+Everything that changes state holds the store's lock; the log's listeners keep queue, counts and open pages in step
+with each row that is written. Nothing here decides anything that a room could decide.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labeler.annotation_log import AnnotationLog
+from labeler.annotations import Annotations
+from labeler.catalog import Catalog, Root
+from labeler.classes import Classes
+from labeler.database import Store
+from labeler.demo import CLASSES as DEMO_CLASSES
+from labeler.demo import write_digits
+from labeler.evaluations import Evaluations
+from labeler.events import Events
+from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
+from labeler.formats import FORMATS, Format
+from labeler.formats.rows import export_rows
+from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
+from labeler.leases import Leases
+from labeler.outbox import Outbox
+from labeler.problems import Invalid
+from labeler.running_settings import RunningSettings
+from labeler.scanner import Scanner
+from labeler.tally import SPLITS, Tally
+from labeler.test_set import import_test_set, open_test_set
+from labeler.thumbnails import Thumbnails
+from labeler.trainer import Trainer
+from labeler.trainer_client import TrainerClient
+from labeler.workspace import WorkspaceLock
+from shared.images import ImageLimits, ImageProblem
+from shared.messages import (
+    Annotation,
+    AnnotationReceipt,
+    ClassEntry,
+    ClassPatch,
+    Evaluation,
+    ImageReceipt,
+    Progress,
+    Project,
+    QueryPush,
+    QueryReceipt,
+    QueueItem,
+    QueuePage,
+    Rejection,
+    Row,
+    SuggestionOut,
+    Undo,
+)
+from shared.settings import LabelerSettings, SettingsError, Source
+
+logger = logging.getLogger(__name__)
+_current: list[Service] = []
+
+
+def current() -> Service:
+    """The service that runs in this process. Raises RuntimeError when there is none."""
+    if not _current:
+        raise RuntimeError("No labeler runs in this process.")
+    return _current[-1]
+
+
+class Service:
+    """The labeler of one workspace. Raises SettingsError when it cannot be had as the settings say."""
+
+    def __init__(
+        self, settings: LabelerSettings, sources: Mapping[str, Source] | None = None, *, token: str | None = None
+    ) -> None:
+        self.settings = settings
+        self.sources = dict(sources or {})
+        self.workspace = WorkspaceLock(settings.workspace)
+        try:
+            self._open(token)
+        except BaseException:
+            self.workspace.release()
+            raise
+
+    def _open(self, token: str | None) -> None:
+        settings = self.settings
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._test_set = open_test_set(settings.test_set) if settings.test_set else None
+        self.store = Store(settings)
+        self.engine = self.store.engine
+        self.log = AnnotationLog(self.store)
+        self.tally = Tally(self.log.fold)
+        self.log.load(self.tally.observe)
+        self.leases = Leases()
+        self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
+        self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
+        self.classes = Classes(self.store, self.log)
+        self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
+        self.evaluations = Evaluations(self.store, self.log.log_id)
+        self.events = Events(self.snapshot)
+        self.files = Files(self._roots(), limits)
+        self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
+        self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
+        self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)
+        self.outbox = Outbox(
+            self.log,
+            self.client,
+            settings,
+            catalog_version=lambda: self.catalog.version,
+            leased=self._leased,
+            changed=self.events.notify,
+        )
+        self.trainer = Trainer(self.client, self.outbox)
+        self.running = RunningSettings(settings, self.sources, self._settings_changed)
+        self.log.listen(self._written)
+        self.classes.begin_with(settings.classes or ([] if settings.images else DEMO_CLASSES))
+
+    def start(self) -> None:
+        """Begin to scan and to talk to the trainer."""
+        _current.append(self)
+        self.outbox.start()
+        self.scanner.start()
+
+    def close(self) -> None:
+        """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
+        self.scanner.close()
+        self.outbox.close()
+        self.client.close()
+        self.store.close()
+        self.workspace.release()
+        if self in _current:
+            _current.remove(self)
+
+    # ---------------------------------------------------------------- where the project stands
+
+    def project(self) -> Project:
+        """Everything about the workspace in one answer."""
+        with self.store.lock:
+            return Project(
+                log_id=self.log.log_id,
+                last_seq=self.log.last_seq,
+                classes=self._class_entries(),
+                images=self.tally.counts(),
+                splits={split: self.tally.counts(split) for split in SPLITS},
+                trainer=self.trainer.view(),
+                outbox=self.outbox.view(),
+                query_version=self.queue.version,
+                query_acked_seq=self.queue.acked_seq,
+                catalog_version=self.catalog.version,
+                duplicates=self.catalog.duplicates,
+                rejected=self.catalog.rejected,
+                scanning=self.scanner.view(),
+                accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,
+                labels_per_minute=self.tally.labels_per_minute(),
+            )
+
+    def progress(self) -> Progress:
+        """What the curve needs."""
+        evaluations = self.evaluations.all()
+        with self.store.lock:
+            per_class = {entry.name: entry.labels or 0 for entry in self._class_entries()}
+            return Progress(
+                evaluations=evaluations,
+                labels_per_class=per_class,
+                labels_per_minute=self.tally.labels_per_minute(),
+                labels=sum(per_class.values()),
+            )
+
+    def snapshot(self) -> dict[str, Any]:
+        """What open pages are told when something changes."""
+        with self.store.lock:
+            trainer = self.trainer.view()
+            last = self.evaluations.last
+            return {
+                "query_version": self.queue.version,
+                "last_seq": self.log.last_seq,
+                "trainer": trainer.model_dump(mode="json", exclude={"detail"}),
+                "embedding": trainer.detail.get("embedding"),
+                "metrics": last.model_dump(mode="json", exclude={"classes", "confusion"}) if last else None,
+                "images": self.tally.counts().model_dump(),
+                "outbox": self.outbox.view().model_dump(exclude={"oldest_seconds"}),
+                "classes": [entry.model_dump() for entry in self._class_entries()],
+                "catalog_version": self.catalog.version,
+                "accuracy": last.accuracy.model_dump() if last else None,
+                "labels_per_minute": round(self.tally.labels_per_minute(), 1),
+                "scanning": self.scanner.view().model_dump(),
+            }
+
+    # ---------------------------------------------------------------- classes
+
+    def add_class(self, name: str, annotator: str = "api") -> ClassEntry:
+        """See `Classes.add`."""
+        return self.classes.add(name, annotator)
+
+    def change_class(self, class_id: int, patch: ClassPatch) -> ClassEntry:
+        """See `Classes.change`."""
+        return self.classes.change(class_id, patch)
+
+    def delete_class(self, class_id: int, annotator: str = "api") -> None:
+        """See `Classes.delete`."""
+        self.classes.delete(class_id, annotator)
+
+    # ---------------------------------------------------------------- questions and answers
+
+    def serve(self, annotator: str, session: str | None, limit: int, keep: Sequence[int] = ()) -> QueuePage:
+        """Lease the next images to a page; see `LabelingQueue.serve`."""
+        with self.store.lock:
+            picks = self.queue.serve(annotator, session or annotator, limit, keep)
+            return QueuePage(items=self._items(picks), query_version=self.queue.version, remaining=self.queue.remaining)
+
+    def push(self, push: QueryPush) -> QueryReceipt:
+        """Take a ranked list; see `LabelingQueue.push`."""
+        with self.store.lock:
+            receipt = self.queue.push(push)
+        self.events.notify()
+        return receipt
+
+    def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
+        """Write answers; see `Annotations.annotate`."""
+        return self.annotations.annotate(annotations)
+
+    def undo(self, undo: Undo) -> QueueItem:
+        """Take an answer back; see `Annotations.undo`. Returns its image, leased to the session."""
+        with self.store.lock:
+            return self._items([self.queue.pick(self.annotations.undo(undo))])[0]
+
+    def evaluate(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation of the trainer; see `Evaluations.add`."""
+        self.evaluations.add(evaluation)
+        self.events.notify()
+
+    # ---------------------------------------------------------------- images
+
+    def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
+        """Take files under the roots into the catalogue; a file that changed is looked at again."""
+        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
+        for given in uris:
+            try:
+                root, uri = self.files.uri_of(given)
+            except ImageProblem as problem:
+                receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
+                continue
+            found = self.files.look_at(root, uri)
+            if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to remember
+                receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
+            else:
+                self._record(root, found, given, receipt)
+        return self._taken(receipt)
+
+    def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
+        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue."""
+        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
+        for name, data in uploads:
+            try:
+                self._record("uploads", self.files.store_upload(data), name, receipt)
+            except ImageProblem as problem:
+                receipt.rejected.append(Rejection(uri=name, reason=str(problem)))
+        return self._taken(receipt)
+
+    def content(self, image_id: int) -> tuple[bytes, str, str]:
+        """The original: bytes, media type, content hash."""
+        located = self.catalog.locate(image_id)
+        return self.files.content(located), MEDIA_TYPES.get(located.format, UNKNOWN_TYPE), located.sha256
+
+    def thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str]:
+        """A smaller copy: bytes, media type, content hash."""
+        located = self.catalog.locate(image_id)
+        data, media_type = self.thumbnails.get(located.sha256, size, lambda: self.files.content(located))
+        return data, media_type, located.sha256
+
+    def export(self, name: str) -> tuple[Iterator[bytes], Format]:
+        """The labels as a stream. Raises Invalid for a format that there is not."""
+        if name not in FORMATS:
+            raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
+        rows = export_rows(self.store, self.log, self.catalog, lambda image_id: self.content(image_id)[0])
+        return FORMATS[name].write(rows), FORMATS[name]
+
+    # ---------------------------------------------------------------- inside
+
+    def _class_entries(self) -> list[ClassEntry]:
+        entries = self.classes.entries()
+        return [entry.model_copy(update={"labels": self.tally.labels_of(entry.id)}) for entry in entries]
+
+    def _items(self, picks: Sequence[Pick]) -> list[QueueItem]:
+        hashes = self.catalog.hashes([pick.image_id for pick in picks])
+        size = self.settings.display_pixels
+        return [
+            QueueItem(
+                image_id=pick.image_id,
+                url=f"/api/images/{pick.image_id}/thumbnail?size={size}&v={hashes[pick.image_id][:12]}",
+                purpose=PURPOSES[pick.split],
+                rank=rank,
+                score=pick.place.score if pick.place else None,
+                reason=pick.place.reason if pick.place else None,
+                suggestions=self._suggestions(pick),
+                query_version=pick.place.version if pick.place else self.queue.version,
+            )
+            for rank, pick in enumerate(picks)
+        ]
+
+    def _suggestions(self, pick: Pick) -> list[SuggestionOut]:
+        suggestions = []
+        for given in pick.place.suggestions if pick.place else ():
+            live = self.log.fold.resolve(given.label)
+            if live is not None:
+                name = self.log.fold.classes[live].name
+                suggestions.append(SuggestionOut(label=live, name=name, confidence=given.confidence))
+        return suggestions
+
+    def _record(self, root: Root, found: Any, given: str, receipt: ImageReceipt) -> None:
+        outcome = self.catalog.record(root, [found], "test" if root == "test" else None)[0]
+        if outcome == "added":
+            receipt.added += 1
+        elif outcome == "duplicate":
+            receipt.duplicates += 1
+        else:
+            receipt.rejected.append(Rejection(uri=given, reason=found.reason or "is one image too many"))
+
+    def _taken(self, receipt: ImageReceipt) -> ImageReceipt:
+        self.catalog.bring_back()
+        self.events.notify()
+        return receipt
+
+    def _leased(self) -> list[int]:
+        with self.store.lock:
+            return self.queue.leased()
+
+    def _written(self, rows: Sequence[Row], changed: set[int]) -> None:
+        for row in rows:
+            self.tally.observe(row)
+            if row.action == "image_removed" and row.image_id is not None:
+                self.tally.put(row.image_id, None)
+        for image_id in changed:
+            self.tally.refresh(image_id)
+            self.queue.refresh(image_id)
+        self.events.notify()
+
+    def _settings_changed(self, names: set[str]) -> None:
+        self.client.url = self.settings.trainer_url
+        if "overlap" in names:
+            with self.store.lock:
+                self.queue.refresh_all()
+        if "log_level" in names:
+            logging.getLogger().setLevel(self.settings.log_level.upper())
+        self.events.notify()
+
+    def _roots(self) -> dict[Root, Path]:
+        settings = self.settings
+        uploads = settings.workspace / "uploads"
+        uploads.mkdir(exist_ok=True)
+        roots: dict[Root, Path] = {"uploads": uploads}
+        if settings.images:
+            folder = Path(settings.images).expanduser()
+            if not folder.is_dir() and not self.catalog.has_files("images"):
+                raise SettingsError(
+                    f"The labeler setting 'images' cannot be {settings.images!r}: there is no such folder."
+                )
+            roots["images"] = folder
+        else:
+            roots["images"] = settings.workspace / "demo" / "images"
+        if self._test_set is not None:
+            roots["test"] = self._test_set.folder
+        return roots
+
+    def _scans(self) -> list[Any]:
+        steps: list[Any] = []
+        if not self.settings.images:
+            steps.append(lambda: write_digits(self.settings.workspace / "demo"))
+        if self._test_set is not None:
+            steps.append(self._import_test_set)
+        steps.append(lambda: self.scanner.scan("images"))
+        return steps
+
+    def _import_test_set(self) -> None:
+        if self._test_set is not None:
+            images = self.files.roots.get("images")
+            import_test_set(self._test_set, images, self.store, self.log, self.classes, self.catalog, self.scanner)

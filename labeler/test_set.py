@@ -1,0 +1,114 @@
+"""A labeled evaluation set that somebody brings along: a folder per class, or a CSV with columns filename,label.
+
+Its images join as test images with their labels, so that no test image has to be asked. They are scanned before the
+image folder: a photo that is in both is a test image and is never learned from.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeler.annotation_log import AnnotationLog, Draft
+from labeler.catalog import Catalog, Root
+from labeler.classes import Classes
+from labeler.database import Store
+from labeler.scanner import Scanner
+from labeler.tally import IMPORT
+from shared.images import ImageProblem, find_images, locate
+from shared.settings import SettingsError
+
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """`folder` becomes the root `test`; `table` is the CSV that was given, if one was."""
+
+    __test__ = False  # not a test class
+
+    folder: Path
+    table: Path | None
+
+    def labels(self, images: Path | None) -> dict[tuple[Root, str], str]:
+        """Class name of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
+
+        Raises SettingsError when the set cannot be read.
+        """
+        if self.table is None:
+            return {("test", uri): uri.split("/")[0] for uri in find_images(self.folder) if "/" in uri}
+        labels: dict[tuple[Root, str], str] = {}
+        for filename, label in _rows(self.table):
+            root: Root = "images" if images is not None and _is_in(images, filename) else "test"
+            labels[root, filename] = label
+        return labels
+
+
+def open_test_set(given: str) -> TestSet:
+    """Raises SettingsError when there is no such folder or CSV."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        if next((uri for uri in find_images(path) if "/" in uri), None) is None:
+            raise SettingsError(
+                f"The labeler setting 'test_set' cannot be {given!r}: it has no image in a class folder."
+            )
+        return TestSet(path, None)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: it is no folder and no CSV file.")
+    if next(_rows(path), None) is None:
+        raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: the file has no row.")
+    return TestSet(path.parent, path)
+
+
+def import_test_set(
+    test_set: TestSet,
+    images: Path | None,
+    store: Store,
+    log: AnnotationLog,
+    classes: Classes,
+    catalog: Catalog,
+    scanner: Scanner,
+) -> None:
+    """Scan the set and write its labels to the log; what is there already stays as it is."""
+    labels = test_set.labels(images)
+    classes.begin_with(dict.fromkeys(labels.values()))
+    for root in ("images", "test"):
+        uris = [uri for each, uri in labels if each == root]
+        if uris:
+            scanner.scan(root, uris, split="test")
+        for start in range(0, len(uris), _CHUNK):
+            image_of = catalog.images_of(root, uris[start : start + _CHUNK])
+            catalog.move(image_of.values(), "test")
+            with store.lock:
+                named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}
+                ids = {name: log.fold.named(name) for name in set(named.values())}
+                log.append(
+                    [
+                        Draft(action="label", image_id=image_id, label=ids[name], annotator=IMPORT, source=IMPORT)
+                        for image_id, name in named.items()
+                        if ids[name] is not None and log.fold.state(image_id).status == "unlabeled"
+                    ]
+                )
+
+
+def _rows(table: Path) -> Iterator[tuple[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream)
+            if not {"filename", "label"} <= set(rows.fieldnames or ()):
+                raise SettingsError(f"The test set {table} needs the columns filename and label.")
+            for row in rows:
+                if row["filename"] and (row["label"] or "").strip():
+                    yield row["filename"], row["label"].strip()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"The test set {table} cannot be read: {error}.") from None
+
+
+def _is_in(folder: Path, uri: str) -> bool:
+    try:
+        locate(uri, folder)
+    except ImageProblem:
+        return False
+    return True
