@@ -162,7 +162,8 @@ class Guard:
             return _error(401, "This is not the token.") if is_json else _form("This is not the token.")
         response = Response(status_code=204) if is_json else RedirectResponse("/", status_code=303)
         secure = scope["scheme"] == "https"
-        response.set_cookie(COOKIE, _cookie_of(token), httponly=True, samesite="strict", secure=secure, path="/")
+        cookie = _cookie_of(token, salt=secrets.token_hex(16))
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
         return response
 
     async def _slow_down(self, right: bool) -> None:
@@ -179,8 +180,6 @@ class Guard:
 
         async def limited_receive() -> Message:
             nonlocal read
-            if read > self._max_request_bytes:
-                return {"type": "http.disconnect"}
             message = await receive()
             read += len(message.get("body", b""))
             # The app sees the client go away, which every framework ends in some way of its own …
@@ -269,15 +268,13 @@ def _equal(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _cookie_of(token: str, salt: str | None = None) -> str:
-    """A value that proves knowledge of the token, is another at each sign-in, and outlives a restart of the service."""
-    salt = salt or secrets.token_hex(16)
+def _cookie_of(token: str, salt: str) -> str:
+    """A value that proves knowledge of the token, and that a restart of the service leaves valid."""
     return f"{salt}.{hmac.digest(token.encode(), f'session {salt}'.encode(), 'sha256').hex()}"
 
 
 def _is_cookie_of(token: str, cookie: str) -> bool:
-    salt = cookie.partition(".")[0]
-    return bool(salt) and _equal(cookie, _cookie_of(token, salt))
+    return _equal(cookie, _cookie_of(token, salt=cookie.partition(".")[0]))
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

@@ -271,6 +271,10 @@ def test_a_malformed_sign_in_is_refused(body: bytes) -> None:
         assert "set-cookie" not in answer.headers
 
 
+def test_a_sign_in_of_any_length_is_not_read_to_its_end() -> None:
+    assert remote().post("/api/session", json={"token": TOKEN, "more": "x" * 10_000}).status_code == 401
+
+
 def test_wrong_tokens_wait_longer_and_a_right_one_ends_it(waits: list[float]) -> None:
     client = remote()
     for _ in range(10):
