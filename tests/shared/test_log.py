@@ -173,6 +173,7 @@ def test_a_deleted_class_is_no_answer() -> None:
     assert fold.state(7) == UNLABELED
     assert after(label(7, CAT, "ann"), label(7, DOG, "bob"), deleted(CAT)).labels == {7: DOG}
     assert after(label(7, DOG), settle(7, CAT), deleted(CAT)).labels == {7: DOG}
+    assert after(settle(7, DOG), settle(7, CAT), deleted(CAT)).labels == {7: DOG}
 
 
 def test_old_names_stay_aliases() -> None:
