@@ -146,6 +146,8 @@ class TorchBackbone:
 def _pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackbone:
     """The timm network `name` with its published weights, from the hub's cache or the hub."""
     config = _config(setting, name)
+    if not config.has_weights:
+        raise UnreachableError(f"There are no published weights of {name!r} (setting {setting!r}).")
     cached = _cached(config.hf_hub_id)
     if cached is None and not _hub_answers():
         raise UnreachableError(
@@ -168,7 +170,8 @@ def _from_file(settings: TrainerSettings) -> TorchBackbone:
     name = settings.backbone
     config = _config("backbone", name)
     size = settings.input_size or min(config.input_size[-1], LARGEST_DEFAULT)
-    tensors = _read_weights(Path(settings.backbone_weights).expanduser())
+    path = Path(settings.backbone_weights).expanduser()
+    tensors = _read_weights(path)
     try:
         network = _create(name, config, size)
     except Exception as error:
@@ -176,7 +179,7 @@ def _from_file(settings: TrainerSettings) -> TorchBackbone:
             f"The trainer setting 'input_size' cannot be {size} for {name!r}: {_first_line(error)}."
         ) from None
     adapt = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    misfit = f"The trainer setting 'backbone_weights' names {settings.backbone_weights}, which does not fit {name!r}"
+    misfit = f"The trainer setting 'backbone_weights' names {path}, which does not fit {name!r} at {size} pixels a side"
     try:
         if adapt is not None:  # timm's own: other names of older checkpoints, position embeddings of another size
             tensors = adapt(tensors, network)
@@ -229,17 +232,16 @@ def _create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
 
 
 def _config(setting: str, name: str) -> Any:
-    """timm's pretrained configuration of `name`."""
-    architecture = name.partition(".")[0]
-    config = timm.get_pretrained_cfg(name) if timm.is_model(architecture) else None
+    """timm's pretrained configuration of `name`, which may carry a tag: `resnet50.a1_in1k`."""
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # the tag is unknown
+        config = None
     if config is None:
-        close = get_close_matches(
-            name, [*timm.list_models(), *timm.list_pretrained(), "auto", "pixels"], n=1, cutoff=0.5
-        )
+        known = [*timm.list_models(), *timm.list_pretrained(), "auto", "pixels"]
+        close = get_close_matches(name, known, n=1)
         nearest = f" Did you mean {close[0]!r}?" if close else ""
-        raise SettingsError(
-            f"The trainer setting {setting!r} cannot be {name!r}: timm has no model of that name.{nearest}"
-        )
+        raise SettingsError(f"The trainer setting {setting!r} cannot be {name!r}: timm has no such model.{nearest}")
     return config
 
 

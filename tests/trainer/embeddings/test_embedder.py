@@ -1,0 +1,265 @@
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shared.images import ImageLimits, ImageProblem, read
+from shared.messages import ImageEntry, Split
+from shared.settings import TrainerSettings
+from trainer.embeddings.embedder import Embedder
+
+LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
+OWN = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"}
+
+
+def mean_colour() -> torch.nn.Module:
+    """A backbone whose vector is the image's mean colour, from 0 to 1."""
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+
+class Broken(torch.nn.Module):
+    """A backbone that fails on white images."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return 1 / (1 - pixels.mean(dim=(2, 3)))
+
+
+class Photos:
+    """A folder of one-coloured photos and its catalogue."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.fetched: list[int] = []
+        root.mkdir()
+
+    def add(self, count: int, *, split: Split = "train", first: int = 1) -> list[ImageEntry]:
+        return [self.entry(number, self.png(number), split) for number in range(first, first + count)]
+
+    def png(self, number: int) -> bytes:
+        stream = BytesIO()
+        colour = (number % 256, number // 256 % 256, 0)
+        Image.new("RGB", (20, 10), colour).save(stream, "PNG")
+        return stream.getvalue()
+
+    def entry(self, number: int, data: bytes, split: Split = "train") -> ImageEntry:
+        (self.root / f"{number}.png").write_bytes(data)
+        return ImageEntry(id=number, uri=f"{number}.png", sha256=sha256(data).hexdigest(), split=split, removed=False)
+
+    def fetch(self, entry: ImageEntry) -> bytes:
+        self.fetched.append(entry.id)
+        return read(entry.uri, self.root, LIMITS)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Photos:
+    return Photos(tmp_path / "photos")
+
+
+Opened = Callable[..., Embedder]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, photos: Photos) -> Iterator[Opened]:
+    embedders: list[Embedder] = []
+
+    def open_with(fetch: Callable[[ImageEntry], bytes] = photos.fetch, **values: object) -> Embedder:
+        settings = TrainerSettings.load(command_line={"device": "cpu", "batch_size": 4, **OWN, **values})[0]
+        embedders.append(Embedder(settings, tmp_path / "embeddings", fetch))
+        return embedders[-1]
+
+    yield open_with
+    for embedder in embedders:
+        embedder.close()
+
+
+def run(embedder: Embedder, entries: Sequence[ImageEntry], *, steps: int = 100) -> list[ImageEntry]:
+    """Step until nothing is left, as the trainer's loop does."""
+    pending, done = list(entries), []
+    for _ in range(steps):
+        now = embedder.step(pending, more_coming=False)
+        done += now
+        settled = {entry.id for entry in now} | set(embedder.problems)
+        pending = [entry for entry in pending if entry.id not in settled]
+        if not pending:
+            return done
+    raise AssertionError(f"{len(pending)} images are still pending after {steps} steps")
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_every_image_gets_the_vector_of_its_own_pixels(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(11)
+    embedder = opened()
+    assert run(embedder, entries) == entries
+    vectors = embedder.read([entry.sha256 for entry in reversed(entries)])
+    np.testing.assert_allclose(vectors[:, 0] * 255, range(11, 0, -1), atol=0.02)
+    assert (embedder.dim, embedder.problems) == (3, {})
+    assert sorted(photos.fetched) == list(range(1, 12))  # each once
+
+
+def test_a_step_is_one_batch_and_the_next_one_is_already_under_way(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(20)
+    ahead = threading.Event()
+
+    def fetch(entry: ImageEntry) -> bytes:
+        if entry.id == 8:
+            ahead.set()
+        return photos.fetch(entry)
+
+    embedder = opened(fetch)
+    assert embedder.step(entries, more_coming=False) == entries[:4]
+    assert ahead.wait(10)
+    assert not {entry.id for entry in entries[8:]} & set(photos.fetched)
+    assert embedder.step(entries[4:], more_coming=False) == entries[4:8]
+
+
+def test_vectors_are_found_after_a_restart_and_nothing_is_fetched_again(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(6)
+    first = opened()
+    run(first, entries)
+    first.close()
+    photos.fetched.clear()
+    again = opened()
+    assert again.has(entries[0].sha256)
+    assert again.step(entries, more_coming=False) == entries
+    assert photos.fetched == []
+
+
+def test_the_order_may_change_between_steps(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(30)
+    embedder = opened()
+    done = embedder.step(entries, more_coming=False)
+    done += run(embedder, [entry for entry in reversed(entries) if entry not in done])
+    assert sorted(entry.id for entry in done) == list(range(1, 31))
+    vectors = embedder.read([entry.sha256 for entry in entries])
+    np.testing.assert_allclose(vectors[:, 0] * 255, range(1, 31), atol=0.02)
+
+
+def test_two_images_of_the_same_content_both_get_its_vector(photos: Photos, opened: Opened) -> None:
+    data = photos.png(7)
+    twins = [photos.entry(1, data), photos.entry(2, data)]
+    assert run(opened(), twins) == twins
+
+
+# ---------------------------------------------------------------- problems
+
+
+def test_what_cannot_be_read_is_a_problem_with_a_reason_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(9)
+    (photos.root / "2.png").unlink()
+    (photos.root / "4.png").write_bytes(photos.png(99))
+    text = photos.entry(5, b"a text named .png")
+    entries[4] = text
+    embedder = opened()
+    assert [entry.id for entry in run(embedder, entries)] == [1, 3, 6, 7, 8, 9]
+    assert embedder.problems[2] == "is not there any more"
+    assert embedder.problems[4] == "has changed since it was catalogued"
+    assert embedder.problems[5].startswith("is not an image")
+    (photos.root / "2.png").write_bytes(photos.png(2))
+    assert embedder.step([entries[1]], more_coming=False) == []
+    embedder.retry()
+    assert embedder.step([entries[1]], more_coming=False) == [entries[1]]
+
+
+@pytest.mark.parametrize("error", [OSError("cable"), RuntimeError("bug"), KeyError("x")])
+def test_a_fetcher_that_fails_in_its_own_way_stops_nothing(photos: Photos, opened: Opened, error: Exception) -> None:
+    entries = photos.add(3)
+
+    def fetch(entry: ImageEntry) -> bytes:
+        if entry.id == 2:
+            raise error
+        return photos.fetch(entry)
+
+    embedder = opened(fetch)
+    assert [entry.id for entry in run(embedder, entries)] == [1, 3]
+    assert "could not be fetched" in embedder.problems[2]
+
+
+def test_a_vector_that_is_not_finite_is_that_image_s_problem_alone(photos: Photos, opened: Opened) -> None:
+    white = BytesIO()
+    Image.new("RGB", (8, 8), "white").save(white, "PNG")
+    entries = [*photos.add(2), photos.entry(3, white.getvalue())]
+    embedder = opened(model_fn=f"{__name__}:Broken")
+    assert [entry.id for entry in run(embedder, entries)] == [1, 2]
+    assert "infinite" in embedder.problems[3]
+
+
+# ---------------------------------------------------------------- pixels
+
+
+def test_pixels_waits_for_train_images_and_is_fitted_on_no_others(photos: Photos, opened: Opened) -> None:
+    test, train = photos.add(5, split="test"), photos.add(12, first=100)
+    embedder = opened(model_fn="", backbone="pixels")
+    assert embedder.step(test, more_coming=True) == []
+    assert embedder.step(test + train[:5], more_coming=True) == []
+    assert (embedder.backbone, embedder.dim, embedder.has(train[0].sha256)) == (None, 0, False)
+    assert embedder.progress(17).done == 0
+    assert {entry.id for entry in run(embedder, test + train)} == {entry.id for entry in test + train}
+    assert embedder.backbone is not None
+    assert "raw pixels" in (embedder.banner or "")
+    key = embedder.key
+    embedder.close()
+    again = opened(model_fn="", backbone="pixels")
+    assert again.key == key
+    assert again.has(test[0].sha256)
+
+
+def test_what_pixels_is_fitted_on_does_not_depend_on_held_out_images(tmp_path: Path, photos: Photos) -> None:
+    train, held_out = photos.add(8), photos.add(8, split="test", first=50) + photos.add(8, split="validation", first=70)
+    settings = TrainerSettings.load(command_line={"backbone": "pixels", "input_size": 8})[0]
+    keys = set()
+    for name, entries in {"without": train, "with": held_out + train}.items():
+        embedder = Embedder(settings, tmp_path / name, photos.fetch)
+        run(embedder, entries)
+        keys.add(embedder.key)
+        embedder.close()
+    assert len(keys) == 1
+
+
+def test_pixels_reads_each_image_once(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(30)
+    run(opened(model_fn="", backbone="pixels"), entries)
+    assert sorted(photos.fetched) == list(range(1, 31))
+
+
+def test_pixels_without_two_readable_train_images_goes_on_waiting(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(2)
+    (photos.root / "1.png").unlink()
+    embedder = opened(model_fn="", backbone="pixels")
+    assert embedder.step(entries, more_coming=False) == []
+    assert embedder.backbone is None
+    with pytest.raises(RuntimeError, match="no backbone yet"):
+        embedder.embed_images([photos.png(1)])
+
+
+# ---------------------------------------------------------------- uploads and progress
+
+
+def test_uploads_are_embedded_in_their_order_and_not_kept(photos: Photos, opened: Opened) -> None:
+    embedder = opened()
+    vectors = embedder.embed_images([photos.png(number) for number in range(1, 11)])
+    np.testing.assert_allclose(vectors[:, 0] * 255, range(1, 11), atol=1e-3)
+    assert embedder.embed_images([]).shape == (0, 3)
+    assert not embedder.has(sha256(photos.png(1)).hexdigest())
+    with pytest.raises(ImageProblem, match=r"number 6.*is not an image"):
+        embedder.embed_images([*[photos.png(1)] * 5, b"text"])
+
+
+def test_progress_says_how_far_and_how_long(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(12)
+    (photos.root / "3.png").unlink()
+    embedder = opened()
+    assert embedder.progress(12).seconds_left is None
+    for start in (0, 4, 8):
+        embedder.step(entries[start:], more_coming=False)
+    told = embedder.progress(12)
+    assert (told.done, told.total, told.problems, told.backbone) == (11, 12, 1, embedder.key)
+    assert told.seconds_left == 0
+    assert (embedder.progress(100).seconds_left or 0) > 0
