@@ -8,6 +8,7 @@ ARG EXTRA_INDEX_URL=""
 
 WORKDIR /flywheel
 COPY pyproject.toml README.md LICENSE constraints.txt flywheel.py ./
+COPY commands commands
 COPY config config
 COPY shared shared
 COPY labeler labeler

@@ -21,7 +21,7 @@ lint:
 
 types:
 	@scripts/install dev
-	.venv/bin/mypy shared labeler trainer flywheel.py tests benchmarks
+	.venv/bin/mypy shared labeler trainer commands flywheel.py tests benchmarks
 
 format:
 	@scripts/install dev

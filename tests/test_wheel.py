@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("config", "labeler", "shared", "trainer")
+PACKAGES = ("commands", "config", "labeler", "shared", "trainer")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,15 @@ def test_it_holds_every_file_of_every_package(wheel: set[str]) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["flywheel.py", "config/*.toml", "labeler/ui/*.js", "labeler/ui/*.css", "labeler/migrations/*", "*/LICENSE"],
+    [
+        "flywheel.py",
+        "config/*.toml",
+        "labeler/ui/**/*.js",
+        "labeler/ui/**/*.css",
+        "labeler/ui/.streamlit/*",
+        "labeler/migrations/*",
+        "*/LICENSE",
+    ],
 )
 def test_it_holds_what_is_not_a_module_of_a_package(wheel: set[str], pattern: str) -> None:
     assert [name for name in wheel if Path(name).match(pattern)]
