@@ -147,10 +147,10 @@ class Outbox:
         if self._status is None:  # nobody is there to take it: the next look comes first
             return float("inf")
         if self._force:
-            return now
+            return float("-inf")  # at once: a time read now would lie after the one that it is compared with
         pending = self._log.last_seq - self._sent_seq
         if pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping"):
-            return now
+            return float("-inf")  # at once: a time read now would lie after the one that it is compared with
         due = float("inf")
         if pending > 0:
             self._waiting_since = self._waiting_since or now
