@@ -31,12 +31,12 @@ def in_words(latest: Evaluation) -> str:
     margin = (accuracy.high - accuracy.low) / 2
     sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
     return (
-        f"After **{latest.spent:,} labels** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} test images; "
-        f"with 95 % confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
+        f"After **{latest.spent:,} labels** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} test "
+        f"images; with 95 % confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
     )
 
 
-def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart:
+def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
     """Accuracy against labels spent, as a line in its 95 % band."""
     frame = pd.DataFrame(
         {
@@ -82,7 +82,7 @@ def class_table(latest: Evaluation) -> pd.DataFrame:
 def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
     """Labels given, a bar a class, in the order of the classes."""
     frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})
-    return (
+    chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
@@ -92,6 +92,7 @@ def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
         )
         .properties(height=alt.Step(26))
     )
+    return chart
 
 
 def _percent(value: float | None) -> str:

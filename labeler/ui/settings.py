@@ -22,7 +22,7 @@ def page() -> None:
     )
     meanings = meanings_of(Path(config.__file__).parent / "labeler.toml")
     rows = [
-        {"Setting": name, "Value": str(shown["value"]), "From": shown["source"], "Meaning": meanings.get(name, "")}
+        {"Setting": name, "Value": str(shown.value), "From": shown.source, "Meaning": meanings.get(name, "")}
         for name, shown in service.current().running.show().items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")

@@ -44,6 +44,7 @@ class Card {
     this.listen();
     this.renewal = setInterval(() => this.questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
     this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
+    this.view.fit();
     this.questions.ask();
   }
 
@@ -150,9 +151,10 @@ class Card {
 
   answer(action, classId, at) {
     const { current } = this.questions;
-    if (!current || this.outbox.full || this.undoing) return;
+    if (this.outbox.full) return this.refuse("The labels before this one are not saved yet: it was not counted.");
+    if (!current || this.undoing) return this.refuse("There is no image yet: that was not counted.");
     if (!this.painted) return this.hold(action, classId, at);
-    if (current.broken && action === "label") return this.view.say("There is no image to label: skip it or flag it.");
+    if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
     const { item } = current;
     const annotation = {
       id: uuid(),
@@ -166,7 +168,6 @@ class Card {
     };
     this.history.push(annotation.id);
     tell("answer", { ...annotation, at });
-    this.view.say("");
     this.view.clearFilter();
     this.outbox.add(annotation);
     this.questions.advance();
@@ -175,8 +176,13 @@ class Card {
   /** Keep one answer until its image is painted. One that was given before the image was even in place, while the
    *  browser was busy, was meant for another image: it is not counted, and the card says so. */
   hold(action, classId, at) {
-    if (this.held || at < this.placedAt) this.view.say("Too quick: that came before its image and was not counted.");
+    if (this.held || at < this.placedAt) this.refuse("Too quick: that came before its image and was not counted.");
     else this.held = () => this.answer(action, classId, at);
+  }
+
+  refuse(words) {
+    this.view.say(words);
+    tell("refused", { words });
   }
 
   /** Take back this page's last answer, or after a reload the annotator's last; labels on their way arrive first. */
@@ -198,7 +204,7 @@ class Card {
       const answer = await response.json();
       if (!response.ok) throw new Error(wordsOf(answer));
       this.history.pop();
-      this.questions.putFirst(answer);
+      await this.questions.putFirst(answer);
       this.view.say("Taken back.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {

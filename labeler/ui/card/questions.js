@@ -3,6 +3,7 @@
 // are decoded, so that a fast hand never waits for the network.
 
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
+const ASK_AFTER = 2; // answers until the queue is asked again
 const BROKEN_RETRY_MS = 1000;
 
 class Questions {
@@ -13,6 +14,7 @@ class Questions {
     this.current = null;
     this.next = [];
     this.stale = []; // replaced by a newer order, still decoded
+    this.returning = null; // given back by an undo, not decoded yet
     this.remaining = null; // images that nobody has finished, as of the last answer of the queue
     this.version = 0; // of the order that `next` follows
     this.asked = 0;
@@ -25,18 +27,20 @@ class Questions {
   advance() {
     this.current = null;
     this.fill();
-    if (this.next.length <= this.readAhead / 2) this.ask();
+    if (this.next.length <= this.readAhead - ASK_AFTER) this.ask();
   }
 
   /** Put `item` on screen before all others (an undo gave it back); what was there comes next. */
-  putFirst(item) {
+  async putFirst(item) {
     this.done.delete(item.image_id);
-    const again = (question) => question.item.image_id !== item.image_id;
-    this.next = [this.current, ...this.next].filter((question) => question && again(question));
+    this.returning = this.question(item);
+    await this.returning.decoded;
+    const others = [this.current, ...this.next].filter((question) => question && question.item.image_id !== item.image_id);
+    this.next = others;
     this.stale = [];
-    this.current = null;
-    this.next.unshift(this.question(item));
-    this.fill();
+    this.current = this.returning;
+    this.returning = null;
+    this.changed();
   }
 
   /** These answers are in the log: requests sent from now on will not name their images. */
@@ -57,7 +61,7 @@ class Questions {
     }
     this.asking = true;
     const number = ++this.asked;
-    const held = [this.current, ...this.next.slice(0, kept)].filter(Boolean);
+    const held = [this.current, this.returning, ...this.next.slice(0, kept)].filter(Boolean);
     const waiting = this.outbox.items.map((item) => item.image_id);
     const keep = [...new Set([...held.map((question) => question.item.image_id), ...waiting])];
     const query = new URLSearchParams({
@@ -88,7 +92,7 @@ class Questions {
     this.version = page.query_version;
     for (const [id, last] of this.done) if (last < number) this.done.delete(id);
     const answered = new Set([...this.done.keys(), ...this.outbox.items.map((item) => item.image_id)]);
-    if (this.current) answered.add(this.current.item.image_id);
+    for (const shown of [this.current, this.returning]) if (shown) answered.add(shown.item.image_id);
     const known = new Map([...this.next, ...this.stale].map((question) => [question.item.image_id, question]));
     const fresh = page.items.filter((item) => !answered.has(item.image_id));
     const given = new Set(fresh.map((item) => item.image_id));
@@ -119,26 +123,25 @@ class Questions {
     question.image.alt = `Image ${item.image_id}, to be labeled`;
     question.image.draggable = false;
     question.image.decoding = "sync";
-    this.decode(question);
+    question.decoded = this.decode(question);
     return question;
   }
 
   async decode(question) {
     const { image, item } = question;
-    image.src = item.url;
-    try {
-      await image.decode();
-    } catch {
-      // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
-      const response = await fetch(item.url).catch(() => null);
-      if (!response || response.status >= 500) {
-        const wanted = question === this.current || this.next.includes(question);
-        if (wanted) setTimeout(() => this.decode(question), BROKEN_RETRY_MS);
-        return;
+    while (!question.ready) {
+      image.src = item.url;
+      try {
+        await image.decode();
+        question.ready = true;
+      } catch {
+        // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
+        const response = await fetch(item.url).catch(() => null);
+        question.broken = question.ready = Boolean(response && response.status < 500);
+        if (!question.ready) await new Promise((resolve) => setTimeout(resolve, BROKEN_RETRY_MS));
+        if (![this.current, this.returning, ...this.next].includes(question)) return;
       }
-      question.broken = true;
     }
-    question.ready = true;
     this.fill();
   }
 }

@@ -163,7 +163,6 @@ class View {
     const signature = JSON.stringify(project.classes);
     if (signature === this.signature) return;
     this.signature = signature;
-    this.fit();
     this.known = project.classes;
     this.drawClasses();
   }
@@ -262,9 +261,12 @@ class View {
     return { title: "Nothing left to label", text: "Every image has its answer. See Progress for how good the model is, and Finish to save it." };
   }
 
+  /** Show a message for a few seconds, long enough to be read out. */
   say(words, trouble = false) {
     setText(this.message, words);
     this.message.classList.toggle("trouble", trouble);
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => setText(this.message, ""), trouble ? 20000 : 6000);
   }
 }
 
