@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
+import signal
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 import uvicorn
@@ -19,18 +23,34 @@ from shared.settings import LogLevel, SettingsError
 
 GRACE_SECONDS = 3
 """How long open connections may take to end when the service is asked to."""
+SUPERVISED = "FLYWHEEL_SUPERVISOR"
+"""Environment variable with the process id of the `flywheel up` that a service belongs to."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError when the address cannot be had."""
+    """A socket with the address, which refuses connections until it is served. Raises SettingsError.
+
+    It does not listen yet: a peer that asks while we still load should hear at once that nobody is there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        _in_use(family, host, port)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
     except OSError as error:
+        sock.close()
         raise SettingsError(
             f"Port {port} of {host} cannot be had ({error.strerror}): is Flywheel running already? "
             "Choose another with --port."
         ) from None
+    return sock
+
+
+def _in_use(family: int, host: str, port: int) -> None:
+    """Raise OSError when somebody listens there; binding alone would not notice on every system."""
+    if port:
+        socket.create_server((host, port), family=family).close()
 
 
 def address(sock: socket.socket) -> str:
@@ -51,6 +71,7 @@ def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
         timeout_keep_alive=30,
         ws_max_size=1 << 24,
     )
+    _end_with_supervisor()
     _Server(config, f"{name} ready at {address(sock)}").run(sockets=[sock])
 
 
@@ -68,6 +89,20 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
     for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _end_with_supervisor() -> None:
+    """End in order when the `flywheel up` that started us is gone, killed perhaps, so that no orphan holds the lock."""
+    supervisor = os.environ.get(SUPERVISED)
+    if not supervisor:
+        return
+
+    def watch() -> None:
+        while str(os.getppid()) == supervisor:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="supervisor", daemon=True).start()
 
 
 class _Server(uvicorn.Server):

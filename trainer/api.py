@@ -51,19 +51,22 @@ def create_api(trainer: Trainer) -> FastAPI:
         return trainer.accept(batch)
 
     @api.post("/pause")
-    def pause() -> dict[str, str]:
+    def pause() -> TrainerStatus:
         """Stop learning and embedding; rows are still taken."""
-        return {"state": trainer.wish("pause")}
+        trainer.wish("pause")
+        return trainer.status()
 
     @api.post("/resume")
-    def resume() -> dict[str, str]:
+    def resume() -> TrainerStatus:
         """Go on after a pause or a stop; the rule that stopped does not fire again."""
-        return {"state": trainer.wish("run")}
+        trainer.wish("run")
+        return trainer.status()
 
     @api.post("/stop")
-    def stop() -> dict[str, str]:
+    def stop() -> TrainerStatus:
         """Flush, evaluate once more, save model and dataset. `/status` says where they are."""
-        return {"state": trainer.wish("stop")}
+        trainer.wish("stop")
+        return trainer.status()
 
     @api.get("/settings")
     def settings() -> dict[str, dict[str, Any]]:

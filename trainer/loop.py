@@ -154,7 +154,8 @@ class Loop:
     def progress(self) -> EmbeddingProgress:
         """How far the embeddings are."""
         total = len(self.replica.catalog) - len(self.replica.removed)
-        return self.embedder.progress(total)
+        done = len(self.pool) if self.pool is not None else 0
+        return self.embedder.progress(total).model_copy(update={"done": done})
 
     def close(self, timeout: float = 10.0) -> None:
         """End after the step at hand; the files are in order at any instant."""
@@ -244,7 +245,9 @@ class Loop:
 
     def _start_over(self) -> None:
         """The labeler has another log: ids mean other images now. Vectors stay, they are keyed by content."""
-        self._log_id = self.replica.log_id
+        first, self._log_id = self._log_id is None, self.replica.log_id
+        if first:
+            return
         self.pool, self.model, self.latest = None, None, None
         self._catalog_seen, self._tested = -1, {}
         self._catalog.restart()
@@ -252,7 +255,9 @@ class Loop:
     def _embed(self) -> None:
         pending = self._pending
         labeled = [pending[image_id] for image_id in list(self.replica.fold.labels) if image_id in pending]
-        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), 4 * self.settings.batch_size)}
+        # While `pixels` chooses what to fit itself on, it must see everything that there is.
+        look = 4 * self.settings.batch_size if self.embedder.backbone is not None else None
+        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
         done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
         if self.pool is None and self.embedder.backbone is not None:
             self.pool = ImagePool(self.embedder.dim, self.embedder.read)

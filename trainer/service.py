@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -129,9 +130,11 @@ class Trainer:
         """An image's bytes, from the folder where it can be read, else from the labeler. Raises ImageProblem."""
         if self._images is not None:
             try:
-                return read(entry.uri, self._images, self._limits)
+                data = read(entry.uri, self._images, self._limits)
             except ImageProblem:
-                pass  # uploaded, or in a folder that only the labeler sees
+                data = b""  # uploaded, or in a folder that only the labeler sees
+            if sha256(data).hexdigest() == entry.sha256:
+                return data
         try:
             return self.client.content(entry.id)
         except (LabelerAway, Refused) as error:

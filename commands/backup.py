@@ -1,0 +1,70 @@
+"""`flywheel backup` and `flywheel restore`: a workspace copied while it is in use, and put back.
+
+The database is copied through SQLite's own online backup, so that labeling goes on meanwhile. The copy gets a
+`log_id` of its own: a trainer that meets it later sees another log and starts again from its rows, instead of
+trusting that its newer rows are still there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from shared.settings import SettingsError
+
+DATABASE = "flywheel.db"
+FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "demo")
+"""What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
+
+
+def backup(workspace: Path, target: Path) -> Path:
+    """Copy `workspace` to the new folder `target` while it may be in use. Raises SettingsError."""
+    source = workspace / DATABASE
+    if not source.is_file():
+        raise SettingsError(f"There is no workspace in {workspace}: {DATABASE} is missing.")
+    if target.exists():
+        raise SettingsError(f"{target} exists already: a backup goes to a new folder.")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as live,
+            closing(sqlite3.connect(partial / DATABASE)) as copy,
+        ):
+            live.backup(copy)
+            copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (f'"{uuid4()}"',))
+            copy.commit()
+        for folder in FOLDERS:
+            if (workspace / folder).is_dir():
+                shutil.copytree(workspace / folder, partial / folder)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return target
+
+
+def restore(source: Path, workspace: Path) -> Path | None:
+    """Put a backup in the place of `workspace`; what was there is kept beside it. Returns where, None if nothing was.
+
+    Raises SettingsError while a service uses the workspace, or when `source` is no backup.
+    """
+    if not (source / DATABASE).is_file():
+        raise SettingsError(f"{source} is no backup: {DATABASE} is missing.")
+    aside = None
+    if workspace.exists():
+        try:
+            with FileLock(workspace / "labeler.lock", timeout=0):
+                pass
+        except Timeout:
+            raise SettingsError(f"A labeler works in {workspace}: stop it first.") from None
+        aside = workspace.with_name(f"{workspace.name}-before-restore-{uuid4().hex[:8]}")
+        workspace.rename(aside)
+    shutil.copytree(source, workspace)
+    return aside

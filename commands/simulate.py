@@ -1,0 +1,197 @@
+"""`flywheel simulate`: an annotator that answers from a table, over the same routes as the browser.
+
+It asks for the queue, answers the first image, and asks again, exactly as a person's page does, so that the whole
+loop can be watched, measured and tested without a click. The truth is read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from shared.settings import SettingsError
+
+ANSWER_SECONDS = 30.0
+"""How long a request to the labeler may take."""
+FRESH_SECONDS = 60.0
+"""How long to wait for the queue that a batch has changed, before going on with the one in force."""
+
+
+@dataclass
+class Measurement:
+    """The state after a batch: labels given, accuracy on the test sample, and how long the new queue took."""
+
+    labels: int
+    train_labels: int
+    seconds_to_queue: float | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    test_labels: int
+
+
+@dataclass
+class Simulation:
+    """What came of it. `answers` are (image id, class name, purpose) in the order given."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    answers: list[tuple[int, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    ended: str = "the budget is spent"
+
+
+def read_truth(path: Path) -> dict[str, str]:
+    """File name → label, from a CSV with the columns `filename` and `label`. Raises SettingsError."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            if not {"filename", "label"} <= set(reader.fieldnames or ()):
+                raise SettingsError(f"{path} needs the columns filename and label.")
+            return {row["filename"]: row["label"] for row in reader if row["label"]}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+
+
+def demo_truth() -> dict[str, str]:
+    """The right answers of the demo, which scikit-learn knows."""
+    from labeler.demo import truth
+
+    return truth()
+
+
+class Annotator:
+    """Talks to one labeler at `url` as one page of one person."""
+
+    def __init__(
+        self, url: str, truth: Mapping[str, str], *, name: str = "simulated", token: str | None = None
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else None
+        self._http = httpx.Client(base_url=url, timeout=ANSWER_SECONDS, headers=headers)
+        self._truth = dict(truth)
+        self._by_name = {Path(uri).name: label for uri, label in truth.items()}
+        self.name = name
+        self.session = f"{name}-{uuid4()}"
+        self._uris: dict[int, str] = {}
+        self._after = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        """The answer to a GET; raises httpx.HTTPStatusError."""
+        response = self._http.get(path)
+        response.raise_for_status()
+        return response.json()
+
+    def add_classes(self) -> None:
+        """Make sure that every class of the truth can be given."""
+        known = {entry["name"] for entry in self.get("/api/project")["classes"]}
+        for name in sorted(set(self._truth.values()) - known):
+            self._http.post("/api/classes", json={"name": name}).raise_for_status()
+
+    def label_of(self, image_id: int) -> str | None:
+        """What the truth says of an image; None when it says nothing."""
+        if image_id not in self._uris:
+            self._read_catalog()
+        uri = self._uris.get(image_id, "")
+        return self._truth.get(uri) or self._by_name.get(Path(uri).name)
+
+    def run(
+        self,
+        budget: int,
+        *,
+        pace: float = 0.0,
+        on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
+    ) -> Simulation:
+        """Give up to `budget` labels, `pace` a second (0: each batch as fast as it goes, then wait for the new queue)."""
+        self.add_classes()
+        buffer = int(self.get("/api/settings")["buffer_size"]["value"])
+        result, began = Simulation(), time.monotonic()
+        for count, item in enumerate(self._questions(budget, result), start=1):
+            since = self._answer(item, result)
+            measured = None
+            if count % buffer == 0 or count == budget:
+                measured = self._measure(result, since if pace == 0 else None)
+                result.measurements.append(measured)
+            on_progress(count, measured)
+            if pace > 0:
+                time.sleep(max(0.0, began + count / pace - time.monotonic()))
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _questions(self, budget: int, result: Simulation) -> Iterator[dict[str, Any]]:
+        """The image on top of the queue, until the budget or the queue is at its end."""
+        patience = time.monotonic() + FRESH_SECONDS
+        while len(result.answers) < budget:
+            page = self._http.get(
+                "/api/queue", params={"annotator": self.name, "session": self.session, "limit": 1}
+            ).raise_for_status()
+            items = page.json()["items"]
+            if items:
+                patience = time.monotonic() + FRESH_SECONDS
+                yield items[0]
+                continue
+            project = self.get("/api/project")
+            if not project["scanning"]["running"] or time.monotonic() > patience:
+                result.ended = "nothing is left to label"
+                return
+            time.sleep(0.1)
+
+    def _answer(self, item: Mapping[str, Any], result: Simulation) -> tuple[float, int]:
+        """Post one answer; returns when that was and its place in the log."""
+        label = self.label_of(item["image_id"])
+        answer = {
+            "id": str(uuid4()),
+            "image_id": item["image_id"],
+            "action": "label" if label is not None else "skip",
+            "label": label,
+            "annotator": self.name,
+            "session": self.session,
+            "seconds": 0.0,
+            "query_version": item["query_version"],
+        }
+        receipt = self._http.post("/api/annotations", json={"annotations": [answer]}).raise_for_status()
+        result.answers.append((item["image_id"], label or "", item["purpose"]))
+        return time.monotonic(), int(receipt.json()["last_seq"])
+
+    def _measure(self, result: Simulation, since: tuple[float, int] | None) -> Measurement:
+        seconds = self._wait_for_queue(*since) if since is not None else None
+        metrics = self.get("/api/project")["trainer"]["detail"].get("metrics", {})
+        return Measurement(
+            labels=len(result.answers),
+            train_labels=sum(purpose == "query" for _, _, purpose in result.answers),
+            seconds_to_queue=seconds,
+            accuracy=metrics.get("accuracy"),
+            low=metrics.get("accuracy_low"),
+            high=metrics.get("accuracy_high"),
+            test_labels=int(metrics.get("test_labels") or 0),
+        )
+
+    def _wait_for_queue(self, since: float, seq: int) -> float | None:
+        """Seconds from the last answer, row `seq`, to a queue made by a model that had seen it; None when none comes."""
+        while time.monotonic() - since < FRESH_SECONDS:
+            project = self.get("/api/project")
+            if project["query_acked_seq"] >= seq:
+                return time.monotonic() - since
+            if project["trainer"]["state"] in ("stopped", "stopping", "paused", "failed", "absent"):
+                return None
+            if project["splits"]["train"]["unlabeled"] == 0:
+                return None  # nothing left to rank
+            time.sleep(0.01)
+        return None
+
+    def _read_catalog(self) -> None:
+        while True:
+            page = self.get(f"/api/images?after={self._after}&limit=10000")
+            self._uris.update({entry["id"]: entry["uri"] for entry in page["images"]})
+            if page["next"] == self._after or not page["images"]:
+                return
+            self._after = page["next"]

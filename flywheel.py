@@ -1,0 +1,305 @@
+"""The command line. The only file that knows both services, and it only starts them and talks to them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from commands import backup as backups
+from commands import simulate as simulation
+from commands.up import up as run_both
+from shared.auth import client_headers
+from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
+)
+console = Console()
+Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
+LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
+TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
+
+
+@app.command()
+def up(
+    photos: Annotated[
+        Path | None, typer.Argument(help="Folder of photos; the demo's handwritten digits if none.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Class names to begin with: shirt,shoes,hat")] = None,
+    workspace: Annotated[Path | None, typer.Option(help="Folder for everything of this project.")] = None,
+    test: Annotated[str | None, typer.Option(help="Labeled evaluation set: a folder per class, or a CSV.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback FLYWHEEL_TOKEN is needed.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")] = None,
+    trainer_port: Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Query strategy.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other setting: --set labeler.buffer_size=20")
+    ] = None,
+    labeler_config: Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.")] = None,
+    trainer_config: Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.")] = None,
+) -> None:
+    """Start both services; label in the browser."""
+    labeler: dict[str, Any] = {"images": photos, "classes": classes, "test_set": test, "host": host, "port": port}
+    trainer: dict[str, Any] = {"backbone": backbone, "query_strategy": strategy, "host": host, "port": trainer_port}
+    for given in (labeler, trainer):
+        given["workspace"] = workspace
+    for service, name, value in map(_assignment, set_ or []):
+        (labeler if service == "labeler" else trainer)[name] = value
+    # Read everything here too: what cannot be is said before any process starts, and only once.
+    ours = _load(LabelerSettings, labeler_config, labeler)
+    theirs = _load(TrainerSettings, trainer_config, trainer)
+    if ours.images:
+        trainer.setdefault("images", ours.images)
+    if ours.workspace != theirs.workspace:
+        trainer["workspace"] = ours.workspace
+    if ours.host != theirs.host:
+        raise SettingsError("Under `flywheel up` both services listen on one host; start them singly for two.")
+    code = run_both(
+        _flags(labeler, labeler_config),
+        _flags(trainer, trainer_config),
+        port=ours.port,
+        trainer_port=theirs.port,
+        host=ours.host,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(context_settings=PASS_ON)
+def labeler(context: typer.Context) -> None:
+    """Start the labeler alone; takes every labeler setting as --name value."""
+    from labeler.app import main
+
+    raise typer.Exit(main(context.args))
+
+
+@app.command(context_settings=PASS_ON)
+def trainer(context: typer.Context) -> None:
+    """Start the trainer alone; takes every trainer setting as --name value."""
+    from trainer.app import main
+
+    raise typer.Exit(main(context.args))
+
+
+@app.command()
+def simulate(
+    labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
+    pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
+    annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
+    url: LabelerUrl = LABELER,
+) -> None:
+    """Label like a person, from a table of right answers; see the curve at the end."""
+    truth = simulation.read_truth(labels) if labels is not None else simulation.demo_truth()
+    person = simulation.Annotator(url, truth, name=annotator, token=_token())
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        "{task.fields[accuracy]}",
+    )
+    progress = Progress(
+        *(TextColumn(column) if isinstance(column, str) else column for column in columns), console=console
+    )
+    with progress:
+        task = progress.add_task("Labeling", total=budget, accuracy="")
+
+        def show(count: int, measured: simulation.Measurement | None) -> None:
+            progress.update(task, completed=count)
+            if measured is not None and measured.accuracy is not None:
+                progress.update(task, accuracy=_accuracy(measured))
+
+        result = _reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
+    person.close()
+    console.print(_curve(result))
+    console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
+
+
+@app.command()
+def status(labeler_url: LabelerUrl = LABELER) -> None:
+    """Where labeling and training stand."""
+    project = _get(f"{labeler_url}/api/project")
+    images, trainer_view = project["images"], project["trainer"]
+    table = Table(show_header=False)
+    table.add_row("images", f"{images['total']} ({images['labeled']} labeled, {images['skipped']} skipped)")
+    table.add_row("trainer", f"{trainer_view['state']}, {trainer_view['lag']} rows behind")
+    table.add_row("outbox", f"{project['outbox']['pending']} rows waiting")
+    metrics = trainer_view["detail"].get("metrics") or {}
+    if metrics.get("accuracy") is not None:
+        low, high, n = metrics["accuracy_low"], metrics["accuracy_high"], metrics["test_labels"]
+        table.add_row("accuracy", f"{metrics['accuracy']:.1%} ({low:.1%} – {high:.1%}, {n} test images)")
+    if trainer_view["last_error"]:
+        table.add_row("last error", trainer_view["last_error"])
+    console.print(table)
+
+
+@app.command()
+def pause(trainer_url: TrainerUrl = TRAINER) -> None:
+    """Pause training; labels are still taken."""
+    _command(trainer_url, "pause")
+
+
+@app.command()
+def resume(trainer_url: TrainerUrl = TRAINER) -> None:
+    """Go on after a pause or a stop."""
+    _command(trainer_url, "resume")
+
+
+@app.command()
+def stop(trainer_url: TrainerUrl = TRAINER) -> None:
+    """Finish: last labels, last evaluation, model and dataset saved."""
+    _command(trainer_url, "stop")
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    format: Annotated[str, typer.Option(help="csv, jsonl, …; by default from the file's ending.")] = "",
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """Write the labels of a running labeler to a file."""
+    wanted = format or target.suffix.removeprefix(".")
+    partial = target.with_name(f".{target.name}.partial")
+
+    def download() -> None:
+        with (
+            httpx.stream(
+                "GET",
+                f"{labeler_url}/api/export",
+                params={"format": wanted},
+                headers=client_headers(_token()),
+                timeout=60,
+            ) as response,
+            partial.open("wb") as stream,
+        ):
+            if response.is_error:
+                response.read()
+                response.raise_for_status()
+            for chunk in response.iter_bytes():
+                stream.write(chunk)
+
+    try:
+        _reach(labeler_url, download)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    console.print(f"Written: {target}")
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = Path("workspace")
+) -> None:
+    """Copy the workspace, also while it is in use."""
+    console.print(f"Written: {backups.backup(workspace, target)}")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
+    workspace: Workspace = Path("workspace"),
+) -> None:
+    """Put a backup in the place of the workspace; what was there is kept beside it."""
+    aside = backups.restore(source, workspace)
+    console.print(f"Restored {workspace}." + (f" What was there is in {aside}." if aside else ""))
+
+
+def main() -> None:
+    """Run the command line; an error that a person can mend is one sentence and code 2."""
+    try:
+        app()
+    except SettingsError as error:
+        print(f"Flywheel: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _load(kind: type[ServiceSettings], file: Path | None, given: dict[str, Any]) -> Any:
+    return kind.load(file=file, command_line={name: str(value) for name, value in given.items() if value is not None})[
+        0
+    ]
+
+
+def _flags(given: dict[str, Any], file: Path | None) -> dict[str, str]:
+    """What the child is told: paths made absolute, so that it need not run where we do."""
+    told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
+    for name in ("images", "workspace", "test_set"):
+        if told.get(name):
+            told[name] = str(Path(told[name]).absolute())
+    return {**told, **({"config": str(file.absolute())} if file is not None else {})}
+
+
+def _assignment(text: str) -> tuple[str, str, str]:
+    path, equals, value = text.partition("=")
+    service, dot, name = path.partition(".")
+    if not equals or not dot or service not in ("labeler", "trainer"):
+        raise SettingsError(f"--set takes labeler.NAME=VALUE or trainer.NAME=VALUE, not {text!r}.")
+    return service, name.replace("-", "_"), value
+
+
+def _token() -> str | None:
+    return os.environ.get("FLYWHEEL_TOKEN") or None
+
+
+def _reach(url: str, act: Any) -> Any:
+    """Do what needs the service at `url`; raises SettingsError with a sentence when it cannot be done."""
+    try:
+        return act()
+    except httpx.HTTPStatusError as error:
+        try:
+            detail = error.response.json()["detail"]
+        except (ValueError, KeyError, TypeError):
+            detail = f"HTTP {error.response.status_code}"
+        raise SettingsError(f"{url} says: {detail}") from None
+    except httpx.HTTPError as error:
+        raise SettingsError(f"Nothing answers at {url} ({error}): start Flywheel with `flywheel up`.") from None
+
+
+def _get(url: str) -> Any:
+    def ask() -> Any:
+        return httpx.get(url, timeout=10, headers=client_headers(_token())).raise_for_status().json()
+
+    return _reach(url, ask)
+
+
+def _command(url: str, verb: str) -> None:
+    def ask() -> Any:
+        return httpx.post(f"{url}/{verb}", timeout=10, headers=client_headers(_token())).raise_for_status().json()
+
+    console.print(f"The trainer is {_reach(url, ask)['state']}.")
+
+
+def _accuracy(measured: simulation.Measurement) -> str:
+    if measured.accuracy is None or measured.low is None or measured.high is None:
+        return ""
+    return f"{measured.accuracy:.1%} ({measured.low:.1%} – {measured.high:.1%})"
+
+
+def _curve(result: simulation.Simulation) -> Table:
+    """At most a dozen points of the curve."""
+    table = Table("labels", "accuracy on test (95 %)", "test labels", "batch → new queue")
+    step = max(1, len(result.measurements) // 12)
+    points = result.measurements[step - 1 :: step]
+    for point in points:
+        waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"
+        table.add_row(str(point.labels), _accuracy(point) or "not measured yet", str(point.test_labels), waited)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Both real services as processes, for tests that start, ask, kill and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+import numpy as np
+from PIL import Image
+
+HOME = Path(__file__).resolve().parent.parent
+COLOURS = {"red": (205, 40, 40), "green": (40, 180, 60), "blue": (45, 60, 205)}
+START_SECONDS = 120.0
+T = TypeVar("T")
+
+
+def write_photos(folder: Path, count: int, *, seed: int = 0) -> dict[str, str]:
+    """`count` small images of three classes in `folder`; returns the truth, file name → class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    truth = {}
+    for number in range(count):
+        name = list(COLOURS)[number % len(COLOURS)]
+        noise = rng.normal(0, 30, (16, 16, 3))
+        pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
+        path = folder / f"{seed}-{number:05d}.png"
+        Image.fromarray(pixels).save(path)
+        truth[path.name] = name
+    return truth
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float = 60.0) -> T:
+    """The first true value of `condition`; AssertionError when there is none in time. Requests may fail meanwhile."""
+    deadline = time.monotonic() + seconds
+    last: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            found = condition()
+        except (httpx.HTTPError, KeyError) as error:
+            found, last = None, error
+        if found:
+            return found
+        time.sleep(0.03)
+    raise AssertionError(f"{what} did not come about within {seconds:.0f} s ({last or 'no error'})")
+
+
+@dataclass
+class Process:
+    """One service; `start` and `kill` it as often as you like. Its output is in `log`."""
+
+    name: str
+    settings: dict[str, Any]
+    port: int = field(default_factory=free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it says that it is ready."""
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", self.name, f"--port={self.port}", *flags],
+            cwd=HOME,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        ready = threading.Event()
+        threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
+        if wait:
+            assert ready.wait(START_SECONDS), f"the {self.name} did not start:\n" + "".join(self.log[-30:])
+
+    def kill(self) -> None:
+        """As if the power had gone."""
+        self.end(signal.SIGKILL)
+
+    def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
+        """End it; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(seconds)
+
+    def _listen(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+        for line in process.stdout or ():
+            self.log.append(line)
+            if f"{self.name.capitalize()} ready at " in line:
+                ready.set()
+
+
+@dataclass
+class Services:
+    """A labeler and a trainer that know each other, and the truth about their images."""
+
+    workspace: Path
+    photos: Path
+    truth: dict[str, str]
+    labeler: Process
+    trainer: Process
+
+    def get(self, path: str) -> Any:
+        """A GET at the labeler."""
+        return httpx.get(self.labeler.url + path, timeout=20).raise_for_status().json()
+
+    def status(self) -> Any:
+        """The trainer's own status."""
+        return httpx.get(self.trainer.url + "/status", timeout=20).raise_for_status().json()
+
+    def queue(self, annotator: str = "ann", limit: int = 1, session: str | None = None) -> list[dict[str, Any]]:
+        """The next images of a page."""
+        return list(self.get(f"/api/queue?annotator={annotator}&session={session or annotator}&limit={limit}")["items"])
+
+    def names(self) -> dict[int, str]:
+        """Image id → file name."""
+        page = self.get("/api/images?after=0&limit=10000")
+        return {entry["id"]: Path(entry["uri"]).name for entry in page["images"]}
+
+    def annotate(self, answers: list[dict[str, Any]]) -> httpx.Response:
+        """Post answers as they are."""
+        return httpx.post(self.labeler.url + "/api/annotations", json={"annotations": answers}, timeout=20)
+
+    def label(self, count: int, annotator: str = "ann") -> list[dict[str, Any]]:
+        """Label the next `count` images truthfully; returns the answers."""
+        names, given = self.names(), []
+        for _ in range(count):
+            (item,) = self.queue(annotator)
+            answer = self.answer(item["image_id"], self.truth[names[item["image_id"]]], annotator)
+            self.annotate([answer]).raise_for_status()
+            given.append(answer)
+        return given
+
+    @staticmethod
+    def answer(image_id: int, label: str, annotator: str = "ann") -> dict[str, Any]:
+        """One answer with an id of its own."""
+        return {"id": str(uuid4()), "image_id": image_id, "action": "label", "label": label, "annotator": annotator}
+
+    def caught_up(self) -> bool:
+        """Whether the trainer has every row."""
+        project = self.get("/api/project")
+        status = self.status()
+        return status["log_id"] == project["log_id"] and status["acked_seq"] == project["last_seq"]
+
+
+@contextmanager
+def running_services(
+    *,
+    images: int = 90,
+    labeler: dict[str, Any] | None = None,
+    trainer: dict[str, Any] | None = None,
+    start_trainer: bool = True,
+) -> Iterator[Services]:
+    """Both services over `images` small photos of three colours, in a workspace of their own; ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True) as folder:
+        photos, workspace = Path(folder) / "photos", Path(folder) / "workspace"
+        truth = write_photos(photos, images)
+        one = Process(
+            "labeler",
+            {"images": photos, "workspace": workspace, "classes": ",".join(COLOURS), "buffer_seconds": 1},
+        )
+        other = Process(
+            "trainer", {"workspace": workspace, "images": photos, "backbone": "pixels", "labeler_url": one.url}
+        )
+        one.settings |= {"trainer_url": other.url, **(labeler or {})}
+        other.settings |= trainer or {}
+        services = Services(workspace, photos, truth, one, other)
+        try:
+            if start_trainer:
+                other.start(wait=False)
+            one.start()
+            wait_for(lambda: not services.get("/api/project")["scanning"]["running"], "the scan")
+            if start_trainer:
+                wait_for(services.status, "the trainer", START_SECONDS)
+            yield services
+        finally:
+            for process in (one, other):
+                if process.process is not None and process.process.poll() is None:
+                    process.kill()

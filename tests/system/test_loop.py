@@ -1,0 +1,110 @@
+"""The spine: click, learn, ask again; stop, resume, start again tomorrow. Both real services, real HTTP."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.services import running_services, wait_for
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def services():
+    with running_services() as services:
+        yield services
+
+
+def test_the_queue_is_ordered_before_the_first_label(services):
+    wait_for(lambda: services.get("/api/project")["query_version"] >= 1, "the cold-start order")
+    (item,) = services.queue("early")
+    assert item["score"] is not None
+    assert item["reason"]
+    assert item["suggestions"] == []  # nobody has said what a class looks like
+
+
+def test_a_batch_changes_the_queue_and_brings_suggestions(services):
+    before = services.get("/api/project")["query_version"]
+    services.label(10)
+    seq = services.get("/api/project")["last_seq"]
+    wait_for(lambda: services.get("/api/project")["query_acked_seq"] >= seq, "a list that has seen the labels")
+    assert services.get("/api/project")["query_version"] > before
+    (item,) = services.queue("next")
+    assert {s["name"] for s in item["suggestions"]} <= {"red", "green", "blue"}
+    assert item["suggestions"][0]["confidence"] > 1 / 3
+
+
+def test_accuracy_is_measured_on_images_that_nothing_learns_from(services):
+    services.label(50)
+    measured = wait_for(lambda: services.get("/api/progress")["evaluations"], "an evaluation")
+    wait_for(services.caught_up, "the trainer")
+    splits = {e["id"]: e["split"] for e in services.get("/api/images?after=0&limit=1000")["images"]}
+    rows = [r for r in services.get("/api/annotations?after=0&limit=5000")["annotations"] if r["action"] == "label"]
+    tested = sum(splits[row["image_id"]] == "test" for row in rows)
+    assert tested >= 1
+    status = wait_for(lambda: (s := services.status())["labels"] + tested == len(rows) and s, "the last fit")
+    measured = services.get("/api/progress")["evaluations"][-1]
+    assert 0 < measured["accuracy"]["n"] <= tested
+    assert measured["accuracy"]["low"] <= measured["accuracy"]["value"] <= measured["accuracy"]["high"]
+    assert status["metrics"]["accuracy"] > 0.8  # three colours are easy
+
+
+def test_test_images_are_asked_blind(services):
+    splits = {e["id"]: e["split"] for e in services.get("/api/images?after=0&limit=1000")["images"]}
+    items = services.queue("someone", limit=30)
+    tests = [item for item in items if splits[item["image_id"]] == "test"]
+    for item in tests:
+        assert (item["purpose"], item["suggestions"], item["reason"], item["score"]) == ("test", [], None, None)
+    similar = httpx.get(f"{services.trainer.url}/map", timeout=20).json()["points"]
+    assert not [point for point in similar if splits[point["image_id"]] == "test"]
+
+
+def test_stop_saves_and_resume_goes_on(services):
+    rows = services.get("/api/project")["images"]["labeled"]
+    services.label(3)  # less than a buffer: the stop must flush it
+    httpx.post(f"{services.trainer.url}/stop", timeout=20).raise_for_status()
+    status = wait_for(lambda: (s := services.status())["state"] == "stopped" and s, "the stop")
+    assert "Trainer safely shut down" in "".join(services.trainer.log)
+    with Path(status["saved"]["dataset"]).open(newline="") as stream:
+        saved = list(csv.DictReader(stream))
+    assert len(saved) == rows + 3
+    assert all(services.truth[Path(row["uri"]).name] == row["label"] for row in saved)
+    assert Path(status["saved"]["model"]).is_file()
+    assert services.get("/api/progress")["evaluations"][-1]["final"] is True
+
+    services.label(2)  # a stopped trainer still takes labels
+    wait_for(services.caught_up, "the acknowledgement")
+    assert services.status()["state"] == "stopped"
+    httpx.post(f"{services.trainer.url}/resume", timeout=20).raise_for_status()
+    wait_for(lambda: services.status()["state"] == "training", "training")
+
+
+def test_tomorrow_everything_is_there(services):
+    before = services.get("/api/project")
+    curve = services.get("/api/progress")["evaluations"]
+    wait_for(services.caught_up, "the trainer")
+    order = [item["image_id"] for item in services.queue("fresh", limit=10)]
+    services.labeler.end()
+    services.trainer.end()
+    services.labeler.start()  # the trainer is still away
+    after = services.get("/api/project")
+    assert after["last_seq"] == before["last_seq"]
+    assert after["images"] == before["images"]
+    assert services.get("/api/progress")["evaluations"] == curve
+    again = [item["image_id"] for item in services.queue("fresh", limit=10)]
+    assert again == order
+    services.trainer.start()
+    wait_for(lambda: services.status()["model_version"], "the model")
+    assert services.status()["metrics"]["test_labels"] == curve[-1]["accuracy"]["n"]
+
+
+def test_a_trainer_without_its_files_gets_everything_again(services):
+    labels = wait_for(lambda: services.caught_up() and services.status()["labels"], "the model")
+    services.trainer.kill()
+    shutil.rmtree(services.workspace / "trainer")
+    services.trainer.start()
+    wait_for(services.caught_up, "the whole log")
+    wait_for(lambda: services.status()["labels"] == labels, "the model of before")

@@ -1,0 +1,167 @@
+"""`flywheel up` and its siblings, as typed in a terminal."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.services import HOME, free_port, wait_for, write_photos
+
+pytestmark = pytest.mark.system
+
+FLYWHEEL = [sys.executable, str(HOME / "flywheel.py")]
+
+
+@pytest.fixture
+def running(tmp_path):
+    """`flywheel up` on a small folder; the process and the address it prints."""
+    truth = write_photos(tmp_path / "my photos", 60)
+    (tmp_path / "truth.csv").write_text("filename,label\n" + "".join(f"{n},{c}\n" for n, c in truth.items()))
+    port, trainer_port = free_port(), free_port()
+    log = (tmp_path / "log").open("w+")
+    process = subprocess.Popen(
+        [*FLYWHEEL, "up", "my photos", "--classes", "red,green", "--workspace", "W", "--backbone", "pixels"]
+        + ["--port", str(port), "--trainer-port", str(trainer_port), "--set", "labeler.buffer_size=5"],
+        cwd=tmp_path,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+    def output():
+        return (tmp_path / "log").read_text()
+
+    try:
+        wait_for(lambda: "Open http" in output() or process.poll() is not None, "the address", 120)
+        yield process, re.search(r"Open (http://\S+)", output())[1], trainer_port, output
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+        log.close()
+
+
+def children(process):
+    return {child.cmdline()[3]: child for child in psutil.Process(process.pid).children()}
+
+
+def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
+    process, url, trainer_port, output = running
+    classes = [entry["name"] for entry in httpx.get(f"{url}/api/project").json()["classes"]]
+    assert classes == ["red", "green"]
+
+    simulated = subprocess.run(
+        [*FLYWHEEL, "simulate", "--labels", "truth.csv", "--budget", "25", "--url", url],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert simulated.returncode == 0, simulated.stderr
+    assert "25 labels in" in simulated.stdout
+    assert "batch → new queue" in simulated.stdout
+    project = httpx.get(f"{url}/api/project").json()
+    assert project["images"]["labeled"] == 25
+    assert "blue" in {entry["name"] for entry in project["classes"]}  # the annotator added what was missing
+
+    exported = subprocess.run(
+        [*FLYWHEEL, "export", "labels.csv", "--labeler-url", url], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    assert exported.returncode == 0
+    assert (tmp_path / "labels.csv").read_text().count("red") >= 1
+
+    killed = children(process)["trainer"]
+    killed.kill()
+    wait_for(lambda: httpx.get(f"http://127.0.0.1:{trainer_port}/status").json()["labels"], "the trainer again", 120)
+    assert "starting it again" in output()
+
+    second = subprocess.run(
+        [*FLYWHEEL, "up", "--workspace", "W", "--port", "0", "--trainer-port", "0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert second.returncode == 2
+    assert "W" in second.stderr  # the workspace that is in use
+    assert httpx.get(f"{url}/api/health").status_code == 200  # the first pair goes on
+
+    before = list(children(process).values())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert not [child for child in before if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert "Traceback" not in output()
+    assert "Trainer safely shut down" in output()
+
+
+def test_children_end_when_their_parent_is_killed(running):
+    process, *_ = running
+    before = list(children(process).values())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(child.is_running() for child in before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [child for child in before if child.is_running()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["up", "/nowhere/photos"], "/nowhere/photos"),
+        (["up", "--set", "labeler.buffersize=3"], "Did you mean 'buffer_size'?"),
+        (["up", "--set", "labeler.buffer_size=0"], "buffer_size"),
+        (["up", "--set", "buffer_size=3"], "labeler.NAME=VALUE"),
+        (["up", "--strategy", "guess", "--backbone", "pixels"], "guess"),
+        (["up", "--host", "0.0.0.0"], "FLYWHEEL_TOKEN"),
+        (["labeler", "--buffer-size", "many"], "buffer_size"),
+        (["trainer", "--batchsize", "3"], "batch_size"),
+        (["trainer", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["status", "--labeler-url", "http://127.0.0.1:9"], "flywheel up"),
+        (["backup", "copy", "--workspace", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
+    environment = {name: value for name, value in os.environ.items() if name != "FLYWHEEL_TOKEN"}
+    ports = ["--port", "0", "--trainer-port", "0"] if arguments[0] == "up" else []
+    done = subprocess.run(
+        [*FLYWHEEL, *arguments, *ports], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Flywheel")]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("start", [["-m", "labeler"], ["labeler/app.py"], ["-m", "trainer"], ["trainer/app.py"]])
+def test_each_service_starts_by_itself(tmp_path, start):
+    name = "labeler" if "labeler" in start[-1] else "trainer"
+    more = ["--backbone=pixels"] if name == "trainer" else []
+    process = subprocess.Popen(
+        [sys.executable, *start, "--port=0", f"--workspace={tmp_path / 'w'}", *more],
+        cwd=HOME,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        lines = iter(process.stdout.readline, "")
+        line = next(line for line in lines if " ready at " in line)
+        url = line.split()[-1]
+        path = "/api/health" if name == "labeler" else "/health"
+        assert httpx.get(url + path, timeout=20).json()["status"] == "ok"
+        foreign = httpx.get(url + path.replace("health", "project" if name == "labeler" else "status"),
+                            headers={"host": "evil.example"}, timeout=20)
+        assert foreign.status_code == 403
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+    assert Path(tmp_path / "w").is_dir()

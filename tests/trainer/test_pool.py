@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from tests.trainer.logs import entry
+from trainer.pool import ImagePool, scaled
+
+DIM = 6
+
+
+@pytest.fixture
+def vectors():
+    """Raw vectors by content hash, as the embedding store would read them."""
+    rng = np.random.default_rng(0)
+    return {entry(i).sha256: rng.normal(3.0, 1.0, DIM).astype(np.float32) for i in range(200)}
+
+
+@pytest.fixture
+def pool(vectors):
+    return ImagePool(DIM, lambda hashes: np.stack([vectors[sha256] for sha256 in hashes]))
+
+
+def test_rows_are_centred_on_the_train_images_and_of_unit_length(pool, vectors):
+    train, held = [entry(i) for i in range(50)], [entry(i, split="test") for i in range(50, 60)]
+    pool.add([*train, *held], complete=True)
+    raw = np.stack([vectors[e.sha256] for e in train])
+    np.testing.assert_allclose(pool.mean, raw.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(pool.train.rows, axis=1), 1, rtol=1e-5)
+    assert pool.train.ids.tolist() == list(range(50))
+    assert pool.held.ids.tolist() == list(range(50, 60))
+
+
+def test_the_mean_follows_while_images_come_and_is_exact_at_the_end(pool, vectors):
+    for start in range(0, 200, 16):
+        pool.add([entry(i) for i in range(start, min(start + 16, 200))], complete=start + 16 >= 200)
+    raw = np.stack([vectors[entry(i).sha256] for i in range(200)])
+    np.testing.assert_allclose(pool.mean, raw.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(pool.train.rows, scaled(raw, pool.mean)[[i for i in pool.train.ids]], atol=1e-5)
+
+
+def test_a_few_late_images_do_not_lay_everything_out_anew(pool):
+    pool.add([entry(i) for i in range(100)], complete=True)
+    version, memory = pool.version, pool.memory
+    pool.add([entry(i) for i in range(100, 105)], complete=True)
+    assert pool.version == version
+    assert pool.memory is memory
+    assert len(pool.train.ids) == 105
+
+
+def test_an_image_that_changes_its_split_changes_sides(pool):
+    pool.add([entry(i) for i in range(10)], complete=True)
+    moved = entry(3, split="test")
+    assert pool.outdated([moved if i == 3 else entry(i) for i in range(10)]) == [moved]
+    pool.move([moved])
+    assert 3 not in pool.train.row_of
+    assert pool.split_of(3) == "test"
+    assert pool.held.ids.tolist() == [3]
+
+
+def test_images_that_are_gone_are_dropped(pool):
+    pool.add([entry(i) for i in range(10)], complete=True)
+    assert pool.outdated([entry(i) for i in range(8)]) == []
+    assert 9 not in pool
+    assert sorted(pool.train.ids) == list(range(8))
+
+
+def test_adding_twice_changes_nothing(pool):
+    pool.add([entry(i) for i in range(10)], complete=False)
+    pool.add([entry(i) for i in range(10)], complete=False)
+    assert sorted(pool.train.ids) == list(range(10))
+
+
+def test_a_row_at_the_mean_stays_zero():
+    assert scaled(np.ones((1, 3), np.float32), np.ones(3, np.float32)).tolist() == [[0, 0, 0]]

@@ -1,0 +1,261 @@
+"""The trainer as its routes see it, with a real folder of images and no labeler in reach."""
+
+import io
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from shared.settings import SettingsError, TrainerSettings
+from tests.trainer.logs import batch, class_rows, entry, label_rows
+from trainer.api import create_api
+from trainer.service import Trainer
+
+COLOURS = {1: (220, 30, 30), 2: (30, 30, 220)}  # class id → what its images look like
+
+
+def picture(colour, seed):
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(-25, 25, (24, 24, 3))
+    pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def truth(image_id):
+    return 1 + image_id % 2
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """60 images in two colours; the last 20 are the test sample."""
+    from hashlib import sha256
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    entries = []
+    for number in range(60):
+        data = picture(COLOURS[truth(number)], number)
+        (folder / f"{number}.png").write_bytes(data)
+        split = "test" if number >= 40 else "train"
+        entries.append(entry(number, split=split, sha256=sha256(data).hexdigest()))
+    return folder, entries
+
+
+def settings_for(tmp_path, photos, **more):
+    given = {
+        "workspace": tmp_path / "w",
+        "images": photos,
+        "backbone": "pixels",
+        "labeler_url": "http://127.0.0.1:9",  # nobody listens there
+        "labeler_timeout_seconds": 0.5,
+        **more,
+    }
+    return TrainerSettings.load(command_line={name: str(value) for name, value in given.items()})
+
+
+@pytest.fixture
+def trainer(tmp_path, photos):
+    folder, entries = photos
+    trainer = Trainer(*settings_for(tmp_path, folder))
+    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    trainer.start()
+    yield trainer
+    trainer.close()
+
+
+@pytest.fixture
+def client(trainer):
+    return TestClient(create_api(trainer))
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come about in time")
+
+
+def teach(client, images, after=0):
+    rows = [] if after else class_rows("red", "blue")
+    rows += label_rows([(image, truth(image)) for image in images], after=after or 2)
+    message = batch(rows, catalog=60).model_dump(mode="json")
+    answer = client.post("/annotations", json=message)
+    assert answer.status_code == 200
+    return answer.json()["acked_seq"]
+
+
+def test_it_learns_and_measures_itself_on_images_it_never_learns_from(client):
+    assert client.get("/status").json()["state"] == "waiting"
+    teach(client, [*range(12), *range(40, 60)])
+    status = wait_for(lambda: (s := client.get("/status").json())["metrics"].get("test_labels") == 20 and s)
+    assert status["state"] == "training"
+    assert status["labels"] == 12  # the test images are not among them
+    assert status["metrics"]["accuracy"] == 1.0
+    assert status["metrics"]["accuracy_low"] < 1.0
+    assert {"fit", "rank", "total"} <= status["timings"].keys()
+    evaluation = client.get("/evaluations").json()["evaluations"][-1]
+    assert evaluation["accuracy"]["n"] == 20
+
+
+def test_a_gap_names_where_to_go_on(client):
+    message = batch(label_rows([(1, 1)], after=7)).model_dump(mode="json")
+    answer = client.post("/annotations", json=message)
+    assert answer.status_code == 409
+    assert answer.json()["acked_seq"] == 0
+    assert "detail" in answer.json()
+
+
+def test_predictions_come_in_the_order_given(client):
+    assert client.post("/predict", json={"image_ids": [1]}).status_code == 409  # no model yet
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    answer = client.post("/predict", json={"image_ids": [30, 31, 32]}).json()
+    assert [p["label"] for p in answer["predictions"]] == ["red", "blue", "red"]
+    assert all(abs(sum(p["probabilities"].values()) - 1) < 1e-4 for p in answer["predictions"])
+    uploads = [("images", (f"{n}.png", picture(COLOURS[n], 1_000 + n), "image/png")) for n in (2, 1, 2)]
+    answer = client.post("/predict", files=uploads).json()
+    assert [p["label"] for p in answer["predictions"]] == ["blue", "red", "blue"]
+    broken = client.post("/predict", files=[("images", ("x.png", b"not an image", "image/png"))])
+    assert broken.status_code == 422
+    assert client.post("/predict", json={"image_ids": [999]}).status_code == 404
+
+
+def test_pause_resume_and_stop(client, trainer, tmp_path):
+    teach(client, [*range(12), *range(40, 60)])
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    assert client.post("/pause").json()["state"] == "paused"
+    acked = teach(client, [12, 13], after=34)
+    assert acked == 36  # still taken
+    time.sleep(0.3)
+    assert client.get("/status").json()["labels"] == 12  # but not learned
+    client.post("/resume")
+    wait_for(lambda: client.get("/status").json()["labels"] == 14)
+
+    assert client.post("/stop").json()["state"] in ("stopping", "stopped")
+    status = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s)
+    saved = status["saved"]
+    assert saved["model"].startswith(str(tmp_path / "w"))
+    (version,) = client.get("/models").json()["models"]
+    assert version["version"] == saved["model_version"]
+    assert version["labels"] == 14
+    exported = client.get(f"/models/{saved['model_version']}/export", params={"format": "csv"})
+    assert exported.text.count("\n") == 1 + 34  # a header, 14 train and 20 test labels
+    assert client.post("/predict", json={"image_ids": [30]}).status_code == 200  # a stopped trainer predicts
+    assert client.post("/pause").json()["state"] == "stopped"
+    assert client.post("/resume").json()["state"] == "training"
+
+
+def test_pause_survives_a_restart_and_so_does_what_was_learned(tmp_path, photos):
+    folder, entries = photos
+    first = Trainer(*settings_for(tmp_path, folder))
+    first.replica.update_catalog(entries, after=60)
+    first.catalog.complete.set()
+    first.start()
+    client = TestClient(create_api(first))
+    teach(client, [*range(12), *range(40, 60)])
+    wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
+    client.post("/pause")
+    first.close()
+
+    second = Trainer(*settings_for(tmp_path, folder))
+    second.start()
+    try:
+        client = TestClient(create_api(second))
+        status = client.get("/status").json()
+        assert (status["state"], status["acked_seq"]) == ("paused", 34)
+        assert status["metrics"]["accuracy"] == 1.0
+        client.post("/resume")
+        wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    finally:
+        second.close()
+
+
+def test_a_budget_stops_it_and_resume_goes_on(client, trainer):
+    client.patch("/settings", json={"label_budget": 10})
+    teach(client, range(12))
+    status = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s)
+    assert "budget of 10" in status["stop_reason"]
+    client.post("/resume")
+    teach(client, [12], after=14)
+    wait_for(lambda: client.get("/status").json()["labels"] == 13)
+    assert client.get("/status").json()["state"] == "training"
+
+
+def test_settings_change_while_running_or_not_at_all(client):
+    view = client.patch("/settings", json={"query_strategy": "margin", "exploration": 0.2}).json()
+    assert view["query_strategy"] == {"value": "margin", "source": "changed while running", "changeable": True}
+    assert view["port"]["changeable"] is False
+    for bad in ({"query_strategy": "guess"}, {"exploration": 2}, {"port": 1}, {"colour": "red"}):
+        answer = client.patch("/settings", json={**bad, "query_length": 7})
+        assert answer.status_code == 422
+        assert next(iter(bad)) in answer.json()["detail"] or "guess" in answer.json()["detail"]
+    assert client.get("/settings").json()["query_length"]["value"] != 7
+
+
+def test_similar_clusters_and_map_show_no_test_image(client):
+    teach(client, range(4))
+    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
+    wait_for(lambda: len(client.get("/map").json()["points"]) == 40)
+    similar = client.get("/similar", params={"image_id": 0, "limit": 5}).json()["similar"]
+    assert {truth(found["image_id"]) for found in similar} == {truth(0)}
+    clusters = client.get("/clusters", params={"count": 2, "limit": 40}).json()["clusters"]
+    shown = [image for cluster in clusters for image in cluster["image_ids"]]
+    assert sorted(shown) == list(range(40))
+    assert client.get("/similar", params={"image_id": 50}).status_code == 404
+
+
+def test_a_wrong_label_is_the_first_in_doubt(client):
+    rows = class_rows("red", "blue") + label_rows(
+        [(image, truth(image) if image != 7 else 1) for image in range(30)], after=2
+    )
+    client.post("/annotations", json=batch(rows, catalog=60).model_dump(mode="json"))
+    issues = wait_for(lambda: len(found := client.get("/label-issues").json().get("issues", [])) == 30 and found)
+    assert issues[0]["image_id"] == 7
+    assert (issues[0]["label_name"], issues[0]["proposed_name"]) == ("red", "blue")
+
+
+def test_prometheus_text(client):
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    text = client.get("/metrics").text
+    assert "flywheel_trainer_labels 12.0" in text
+    assert 'flywheel_trainer_state{state="training"} 1.0' in text
+
+
+def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):
+    folder, _ = photos
+    (folder / "broken.png").write_bytes(b"not an image")
+    trainer.replica.update_catalog([entry(100, uri="broken.png"), entry(101, uri="gone.png")], after=62)
+    trainer.loop.wake()
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["embedding"]["problems"] == 2)
+    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"query_strategy": "guess"}, "guess"),
+        ({"backbone": "resnet18", "backbone_weights": "/nowhere/weights.safetensors"}, "backbone_weights"),
+        ({"backbone": "no_such_net"}, "no_such_net"),
+    ],
+)
+def test_what_cannot_be_stops_the_start_with_a_sentence(tmp_path, given, named):
+    with pytest.raises((SettingsError, ValueError), match=named):
+        Trainer(*settings_for(tmp_path, tmp_path, **given))
+
+
+def test_time_is_utc(client):
+    teach(client, [*range(12), *range(40, 60)])
+    evaluations = wait_for(lambda: client.get("/evaluations").json()["evaluations"])
+    made = datetime.fromisoformat(evaluations[0]["created_at"])
+    assert abs((datetime.now(UTC) - made).total_seconds()) < 120
