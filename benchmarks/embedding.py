@@ -1,8 +1,8 @@
 """How much of the network's own speed is left when images come from files: `python -m benchmarks.embedding`.
 
 Embeds small files (short side 160 px) and 12-megapixel JPEGs through the real `Embedder` (read, hash, decode, forward,
-store), each as a ratio to a bare forward pass of the same backbone on prepared batches, the two taking turns in one run.
-Then reads and inspects the same files as a scan of the catalogue does, in one thread. Without `--images` the photos are
+store), each as a ratio to a bare forward pass of the same backbone on prepared batches; the two take turns in one run.
+Then reads and inspects the same files as a scan of the catalogue does, in one thread. Without `--images` photos are
 made; without `--backbone` the network has random weights, which cost the same time.
 """
 
@@ -70,8 +70,8 @@ def _embedding(
         embedder.close()
     ratios = [part / full for part, full in zip(whole, bare, strict=True)]
     print(
-        f"{name}: {statistics.median(whole):.1f} images/s embedded, {statistics.median(bare):.1f} in a bare forward pass, "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} turns of "
+        f"{name}: {statistics.median(whole):.1f} images/s embedded, {statistics.median(bare):.1f} in a bare forward "
+        f"pass, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} turns of "
         f"{len(entries)} images; {embedder.key})"
     )
 

@@ -236,8 +236,8 @@ def _told_as_problem() -> Iterator[None]:
         yield
     except ImageProblem:
         raise
-    except MemoryError:
-        raise ImageProblem("needs more memory than there is") from None
+    except (MemoryError, Image.DecompressionBombError):  # the latter: Pillow's own guard, inside some decoders
+        raise ImageProblem("is too large to be decoded") from None
     except Exception:
         raise ImageProblem("cannot be decoded: it is damaged or cut off") from None
 

@@ -1,7 +1,8 @@
 """The backbone that needs no download: principal components of the pixels of small copies of the images.
 
-It sees colours and where they are, not what they show. That is enough for small, aligned pictures (digits, symbols,
-textures) and far from enough for photos, which the banner says. It is fitted once, on images of the train split alone,
+It sees colours and where they are, not what they show. That is enough for small, aligned pictures (digits: see below),
+and far from enough for photos, which the banner says: on the clothing photos, 100 / 400 random labels gave 27.6 / 32.2 %
+right, where mobilenetv2_100 gave 64.6 / 77.5. It is fitted once, on images of the train split alone,
 and kept: the components are part of what an embedding means, so their hash is part of the key.
 
 The components are not whitened: on the digits, 100 / 1,000 labels give 89.4 / 95.9 % right as they are, 61.3 / 92.4
@@ -33,8 +34,9 @@ COMPONENTS = 128
 NEGLIGIBLE = 1e-3
 """Components weaker than this share of the strongest hold rounding errors: an 8 × 8 picture has no more than 64."""
 BANNER = (
-    "Images are compared by their raw pixels, which is enough for small, aligned pictures but weak on real photos. "
-    "For much better results connect to the internet and restart, or set backbone and backbone_weights to a local file."
+    "Images are compared by their raw pixels: fine for small, aligned pictures such as digits, but on real photos less "
+    "than half as many answers are right as with a pretrained backbone. To get one, connect to the internet and restart, "
+    "or set backbone and backbone_weights to a local file."
 )
 
 
