@@ -38,6 +38,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
+        _take_back_loggers()
         service.start()
         try:
             yield
@@ -83,13 +84,17 @@ def _with_pages(settings: LabelerSettings, routes: list[Mount], lifespan: Any) -
     }
     for name, value in quiet.items():
         os.environ.setdefault(f"STREAMLIT_{name}", value)
-    import streamlit  # reads its options from the environment when it is imported, and takes over the server's loggers
+    import streamlit  # reads its options from the environment when it is imported
 
+    return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
+
+
+def _take_back_loggers() -> None:
+    """Streamlit gives the server's loggers handlers of its own, for each request too."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from labeler.database import Store
 from labeler.hash_order import HashOrder
 from labeler.leases import Leases
 from labeler.problems import Conflict
-from labeler.schedule import tests_due, validations_due
+from labeler.schedule import due_test_images, due_validation_images
 from labeler.tables import PUSH, RANKED
 from labeler.tally import Tally
 from shared.messages import Purpose, Query, QueryPush, QueryReceipt, Split, Suggestion
@@ -186,9 +186,9 @@ class LabelingQueue:
         while len(picks) < count:
             total = sum(asked.values()) + 1
             order = ["train", "validation", "test"]
-            if asked["validation"] < validations_due(total, share, self._settings):
+            if asked["validation"] < due_validation_images(total, share, self._settings):
                 order.insert(0, "validation")
-            if asked["test"] < tests_due(total, self._settings):
+            if asked["test"] < due_test_images(total, self._settings):
                 order.insert(0, "test")
             image_id = next((found for name in order for found in sources[name]), None)
             if image_id is None:
@@ -278,7 +278,10 @@ class LabelingQueue:
 
 
 def _first_of_each(queries: Sequence[Query]) -> list[Query]:
-    return list({query.image_id: query for query in reversed(queries)}.values())[::-1]
+    first: dict[int, Query] = {}
+    for query in queries:
+        first.setdefault(query.image_id, query)
+    return list(first.values())
 
 
 def _stored(image_id: int, place: Place, push: QueryPush) -> dict[str, Any]:

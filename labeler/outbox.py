@@ -51,7 +51,8 @@ class Outbox:
         self._sent_catalog = -1
         self._sent_at = -1e9  # of the last message
         self._waiting_since: float | None = None  # the oldest row not sent yet was written
-        self._force = False
+        self._force = False  # send, even if there is no row: the trainer is to see where the log ends
+        self._wanted_seq = 0  # send up to there without waiting for more
         self._failures = 0
         self._not_before = 0.0
         self._next_poll = 0.0
@@ -75,8 +76,7 @@ class Outbox:
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; whether the trainer has it all within `timeout` seconds."""
-        goal = self._log.last_seq
-        self._force = True
+        goal = self._wanted_seq = self._log.last_seq
         self._not_before = self._next_poll = 0.0
         self._wake.set()
         with self._progress:
@@ -146,10 +146,9 @@ class Outbox:
         now = time.monotonic()
         if self._status is None:  # nobody is there to take it: the next look comes first
             return float("inf")
-        if self._force:
-            return float("-inf")  # at once: a time read now would lie after the one that it is compared with
         pending = self._log.last_seq - self._sent_seq
-        if pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping"):
+        full = pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping")
+        if self._force or full or self._sent_seq < self._wanted_seq:
             return float("-inf")  # at once: a time read now would lie after the one that it is compared with
         due = float("inf")
         if pending > 0:

@@ -52,7 +52,7 @@ class Scanner:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop after the file being read; what was found so far is kept."""
+        """Stop after the file being read; what was written so far is kept."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(CLOSING_SECONDS)
@@ -137,7 +137,7 @@ class Scanner:
                     yield uri
 
     def _write(self, root: Root, found: list[Found], split: Split | None) -> None:
-        if found:
+        if found and not self._closing.is_set():
             self._catalog.record(root, found, split)
             self._done += len(found)
             self._changed()

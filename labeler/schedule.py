@@ -13,7 +13,7 @@ VALIDATION_ENOUGH = 200
 """Validation labels from which on the trainer can choose between models by them."""
 
 
-def tests_due(asked: int, settings: LabelerSettings) -> int:
+def due_test_images(asked: int, settings: LabelerSettings) -> int:
     """Test images among the first `asked` images."""
     after = max(0, asked - settings.test_free_labels)
     first = min(settings.test_first_count, settings.test_enough)
@@ -24,7 +24,7 @@ def tests_due(asked: int, settings: LabelerSettings) -> int:
     return min(settings.test_enough, first + _floor(max(0.0, after - spent) * settings.test_later_share))
 
 
-def validations_due(asked: int, share: float, settings: LabelerSettings) -> int:
+def due_validation_images(asked: int, share: float, settings: LabelerSettings) -> int:
     """Validation images among the first `asked` images; `share` is that of the validation split."""
     return min(VALIDATION_ENOUGH, _floor(max(0, asked - settings.test_free_labels) * share))
 

@@ -1,0 +1,93 @@
+"""A real trainer for tests, as small as the contract allows: it follows the log and learns nothing.
+
+It can be told to fail, to be slow, and to forget; those are what the outbox must live with.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from shared.messages import AnnotationBatch, Row
+from shared.serving import bind
+
+
+class Follower:
+    """What it has of the log, and what it was told to do."""
+
+    def __init__(self) -> None:
+        self.log_id: UUID | None = None
+        self.rows: list[Row] = []
+        self.batches: list[AnnotationBatch] = []
+        self.state = "waiting"
+        self.failing = False
+        self.delay = 0.0
+        self.api = FastAPI()
+        self.api.get("/status")(self.status)
+        self.api.post("/annotations")(self.annotations)
+        for order in ("pause", "resume", "stop"):
+            self.api.post(f"/{order}")(self._order(order))
+
+    def status(self) -> Any:
+        if self.failing:
+            return JSONResponse({"detail": "out of order"}, 500)
+        return {
+            "state": self.state,
+            "log_id": self.log_id,
+            "acked_seq": len(self.rows),
+            "round": 0,
+            "labels": 0,
+            "model_version": None,
+            "strategy": "none",
+            "metrics": {},
+            "last_error": None,
+            "embedding": {"done": 0, "total": 0},
+            "timings": {},
+        }
+
+    def annotations(self, batch: AnnotationBatch) -> Any:
+        time.sleep(self.delay)
+        if self.failing:
+            return JSONResponse({"detail": "out of order"}, 500)
+        if batch.log_id != self.log_id or len(self.rows) > batch.last_seq:
+            self.log_id, self.rows = batch.log_id, []
+        if batch.after_seq != len(self.rows):
+            return JSONResponse({"detail": "There is a gap.", "acked_seq": len(self.rows)}, 409)
+        self.batches.append(batch)
+        self.rows += batch.annotations
+        return {"acked_seq": len(self.rows)}
+
+    def forget(self) -> None:
+        """Lose everything, as with its files deleted."""
+        self.log_id, self.rows = None, []
+
+    def _order(self, order: str) -> Any:
+        def follow() -> Any:
+            self.state = {"pause": "paused", "resume": "training", "stop": "stopped"}[order]
+            return self.status()
+
+        return follow
+
+
+@contextmanager
+def following() -> Iterator[tuple[Follower, str]]:
+    """A follower that listens, and its URL."""
+    follower = Follower()
+    sock = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(follower.api, log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread.start()
+    try:
+        yield follower, f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        sock.close()

@@ -1,0 +1,85 @@
+"""Small workspaces with real images and a real labeler, for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from PIL import Image
+
+from labeler.service import Service
+from shared.messages import Annotation, Query, QueryPush
+from shared.settings import LabelerSettings
+
+NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
+
+
+def photo(path: Path, shade: int, size: tuple[int, int] = (16, 12)) -> Path:
+    """An image of which no other shade is a duplicate."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade % 256, shade // 256, 100)).save(path)
+    return path
+
+
+def photos(folder: Path, count: int) -> Path:
+    """A folder of `count` images: 0000.png, 0001.png, …"""
+    for number in range(count):
+        photo(folder / f"{number:04d}.png", number)
+    return folder
+
+
+def settings(tmp: Path, **values: Any) -> LabelerSettings:
+    """Settings of a workspace in `tmp`; images are in `tmp/photos`, and none is held out."""
+    given = {
+        "workspace": tmp / "workspace",
+        "images": str(tmp / "photos"),
+        "classes": ["cat", "dog"],
+        "trainer_url": NOBODY,
+        "test_set_frac": 0.0,
+        "port": 0,
+    } | values
+    return LabelerSettings.load(command_line=given)[0]
+
+
+@contextmanager
+def labeler(tmp: Path, **values: Any) -> Iterator[Service]:
+    """A running labeler that has scanned its folder."""
+    service = Service(settings(tmp, **values))
+    service.start()
+    try:
+        service.scanner.wait(30)
+        yield service
+    finally:
+        service.close()
+
+
+def answer(image_id: int, label: int | str | None = "cat", **values: Any) -> Annotation:
+    """A label, unless `action` says otherwise."""
+    content = {"id": uuid4(), "image_id": image_id, "action": "label", "label": label, "annotator": "ann"} | values
+    return Annotation.model_validate(content)
+
+
+def pushed(service: Service, image_ids: list[int], **values: Any) -> QueryPush:
+    """A list that names these images, made with all of the log seen."""
+    queries = [
+        Query(image_id=image_id, score=1 / place, reason="far from all") for place, image_id in enumerate(image_ids, 1)
+    ]
+    content = {
+        "id": uuid4(),
+        "log_id": service.log.log_id,
+        "model_version": "m1",
+        "acked_seq": service.log.last_seq,
+        "strategy": "margin",
+        "queries": queries,
+    } | values
+    return QueryPush.model_validate(content)
+
+
+def asked(service: Service, annotator: str = "ann", limit: int = 1_000) -> list[int]:
+    """Images that the queue gives, in order; the leases are given back."""
+    page = service.serve(annotator, "looking", limit)
+    service.leases.free("looking")
+    return [item.image_id for item in page.items]

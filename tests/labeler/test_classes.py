@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from labeler.problems import Conflict, Invalid, Missing
+from shared.messages import ClassPatch
+from tests.labeler.projects import answer, asked, labeler, photos
+
+
+def names(service: object) -> list[str]:
+    return [entry.name for entry in service.classes.entries()]  # type: ignore[attr-defined]
+
+
+def test_the_first_nine_have_a_key(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path, classes=[str(number) for number in range(11)]) as service:
+        hotkeys = [entry.hotkey for entry in service.classes.entries()]
+        assert hotkeys == ["1", "2", "3", "4", "5", "6", "7", "8", "9", None, None]
+
+
+def test_add_and_refuse(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        assert service.add_class("  bird ").name == "bird"
+        with pytest.raises(Conflict, match="'bird'"):
+            service.add_class("bird")
+        with pytest.raises(Invalid):
+            service.add_class("   ")
+        with pytest.raises(Missing):
+            service.delete_class(99)
+        assert names(service) == ["cat", "dog", "bird"]
+
+
+def test_merge_moves_the_labels(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "cat"), answer(2, "dog")])
+        cat, dog = (entry.id for entry in service.classes.entries())
+        assert service.change_class(dog, ClassPatch(into=cat)).name == "cat"
+        assert service.progress().labels_per_class == {"cat": 2}
+        with pytest.raises(Invalid):
+            service.change_class(cat, ClassPatch(into=cat))
+        with pytest.raises(Missing):
+            service.change_class(dog, ClassPatch(into=cat))
+        with pytest.raises(Invalid, match="either"):
+            service.change_class(cat, ClassPatch())
+
+
+def test_images_of_a_deleted_class_are_asked_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "cat"), answer(2, "dog")])
+        assert asked(service) == []
+        service.delete_class(service.classes.entries()[0].id)
+        assert asked(service) == [1]
+        assert service.project().images.labeled == 1
+
+
+def test_the_classes_to_begin_with_do_not_come_back(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    first = ["cat", "dog", "cow", "pig"]
+    with labeler(tmp_path, classes=first) as service:
+        cat, dog, cow, _ = (entry.id for entry in service.classes.entries())
+        service.change_class(cat, ClassPatch(name="kitten"))
+        service.change_class(dog, ClassPatch(into=cow))
+        service.delete_class(cow)
+        assert names(service) == ["kitten", "pig"]
+    with labeler(tmp_path, classes=[*first, "hen"]) as service:
+        assert names(service) == ["kitten", "pig", "hen"]

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from labeler.files import Files, write_whole
+from shared.images import ImageLimits, ImageProblem
+from tests.labeler.projects import photo
+
+LIMITS = ImageLimits(max_bytes=10_000, max_pixels=1_000)
+
+
+def files(tmp_path: Path) -> Files:
+    for name in ("photos", "uploads"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    return Files({"images": tmp_path / "photos", "uploads": tmp_path / "uploads"}, LIMITS)
+
+
+def test_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "large.png", 1, (100, 100))
+    photo(tmp_path / "photos" / "good.png", 1)
+    looked_at = files(tmp_path)
+    assert looked_at.look_at("images", "good.png").inspected is not None
+    assert "pixels" in (looked_at.look_at("images", "large.png").reason or "")
+    assert looked_at.look_at("images", "none.png").reason == "is not there any more"
+
+
+def test_roots_of_given_paths(tmp_path: Path) -> None:
+    roots = files(tmp_path)
+    assert roots.uri_of("a/b.png") == ("images", "a/b.png")
+    assert roots.uri_of(str(tmp_path / "photos" / "a.png")) == ("images", "a.png")
+    assert roots.uri_of(f"file://{tmp_path}/uploads/x.png") == ("uploads", "x.png")
+    for outside in ("/etc/passwd", str(tmp_path / "photos" / ".." / "a.png")):
+        with pytest.raises(ImageProblem, match="outside"):
+            roots.uri_of(outside)
+
+
+def test_an_upload_is_kept_by_its_content(tmp_path: Path) -> None:
+    data = photo(tmp_path / "a.png", 3).read_bytes()
+    found = files(tmp_path).store_upload(data)
+    assert found.inspected is not None
+    assert found.uri == f"{found.inspected.sha256[:2]}/{found.inspected.sha256}.png"
+    assert (tmp_path / "uploads" / found.uri).read_bytes() == data
+    with pytest.raises(ImageProblem, match="is empty"):
+        files(tmp_path).store_upload(b"")
+    with pytest.raises(ImageProblem, match="max_image_bytes"):
+        files(tmp_path).store_upload(b"x" * 10_001)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    write_whole(tmp_path / "f", b"old")
+    with pytest.raises(TypeError):
+        write_whole(tmp_path / "f", "text")  # type: ignore[arg-type]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from labeler.problems import Invalid
+from labeler.running_settings import CHANGEABLE, RunningSettings
+from tests.labeler.projects import answer, asked, labeler, photos, settings
+
+
+def test_show_and_change(tmp_path: Path) -> None:
+    changes: list[set[str]] = []
+    held = settings(tmp_path, database_url="postgresql+psycopg://me:secret@db/flywheel")
+    running = RunningSettings(held, {"images": "file"}, changes.append)
+    shown = running.show()
+    assert set(shown) == set(type(held).model_fields)
+    assert "secret" not in str(shown)
+    assert (shown["images"].source, shown["port"].changeable) == ("file", False)
+    after = running.change({"buffer_size": 20, "overlap": 1})
+    assert (held.buffer_size, after["buffer_size"].source) == (20, "changed while running")
+    assert changes == [{"buffer_size"}]
+    assert {name for name, entry in shown.items() if entry.changeable} == CHANGEABLE
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ({"port": 1}, "'port' cannot change while running"),
+        ({"bufer_size": 1}, "no labeler setting 'bufer_size'"),
+        ({"buffer_size": 5, "overlap": 0}, "'overlap' cannot be 0"),
+        ({"trainer_url": "nowhere"}, "'trainer_url' cannot be 'nowhere'"),
+    ],
+)
+def test_refusals_change_nothing(tmp_path: Path, patch: dict[str, object], message: str) -> None:
+    held = settings(tmp_path)
+    before = held.model_dump()
+    with pytest.raises(Invalid, match=message):
+        RunningSettings(held, {}, lambda _: None).change(patch)
+    assert held.model_dump() == before
+
+
+def test_overlap_opens_images_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1)])
+        assert asked(service, "bob") == []
+        service.running.change({"overlap": 2, "trainer_url": "http://127.0.0.1:10"})
+        assert asked(service, "bob") == [1]
+        assert service.trainer.view().url == "http://127.0.0.1:10"
