@@ -122,7 +122,7 @@ class Card {
     const undo = event.ctrlKey || event.metaKey ? event.key.toLowerCase() === "z" && !event.shiftKey : false;
     if (typing || event.repeat || event.isComposing || event.altKey) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
-    if (event.key === "Enter" && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the focused control's own
+    if (/^(Enter| )$/.test(event.key) && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the control's own
     if (!this.press(event, undo)) return;
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -90,7 +90,7 @@ class View {
   type(key) {
     if (key === "Escape" && this.filter.value) this.filter.value = "";
     else if (key === "Backspace" && this.filter.value) this.filter.value = this.filter.value.slice(0, -1);
-    else if (key.length === 1 && /\p{L}/u.test(key)) this.filter.value += key;
+    else if (/^[\p{L}\p{P}\p{S}]$/u.test(key) || (key === " " && this.filter.value)) this.filter.value += key;
     else return false;
     this.drawClasses();
     return true;

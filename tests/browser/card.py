@@ -1,0 +1,91 @@
+"""The labeling card as a person sees and uses it, and a record of what was on screen at each key."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+RECORD = """
+window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
+for (const name of ["answer", "painted", "refused", "undone"]) {
+  const list = { answer: "answers" }[name] ?? name;
+  document.addEventListener(`flywheel:${name}`, (event) => recorded[list].push(event.detail));
+}
+// Ours is the first listener of the page, so it sees the key before the card does, and the image that is in place then.
+addEventListener("keydown", (event) => {
+  if (!window.stage?.isConnected) {
+    window.stage = [...document.querySelectorAll("*")].map((each) => each.shadowRoot?.querySelector(".stage")).find(Boolean);
+  }
+  const image = window.stage?.querySelector("img");
+  recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)[1]) });
+}, true);
+"""
+READY_MS = 30_000
+
+
+class Card:
+    """The card on one page. Call `open` first."""
+
+    def __init__(self, page: Page, url: str, annotator: str) -> None:
+        self.page = page
+        self.url = url
+        self.annotator = annotator
+
+    def open(self) -> Card:
+        self.page.add_init_script(f"localStorage.setItem('flywheel/annotator', {self.annotator!r})")
+        self.page.add_init_script(RECORD)
+        self.page.goto(self.url)
+        self.wait_for_image()
+        return self
+
+    def part(self, name: str) -> Locator:
+        return self.page.get_by_test_id(name)
+
+    def wait_for_image(self) -> None:
+        expect(self.part("stage").locator("img")).to_be_visible(timeout=READY_MS)
+        self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(%s)" % self._stage_id)
+
+    @property
+    def image_id(self) -> int:
+        return int(self.part("stage").get_attribute("data-image-id") or 0)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        record: dict[str, Any] = self.page.evaluate("recorded")
+        return record
+
+    def key(self, key: str) -> int:
+        """Press the key on a painted image; returns that image, once the next one is painted."""
+        self.wait_for_image()
+        before, painted = self.image_id, self._painted
+        self.page.keyboard.press(key)
+        self.page.wait_for_function("count => recorded.painted.length > count", arg=painted)
+        return before
+
+    def type_quickly(self, keys: list[str], seconds: float) -> None:
+        """Press the keys, each at least so long after the one before."""
+        self.wait_for_image()
+        pressed = 0.0
+        for key in keys:
+            time.sleep(max(0.0, pressed + seconds - time.monotonic()))
+            pressed = time.monotonic()
+            self.page.keyboard.press(key)
+
+    def wait_saved(self) -> None:
+        expect(self.part("saved")).to_have_text("All saved", timeout=READY_MS)
+
+    def class_button(self, name: str) -> Locator:
+        return self.part("class").filter(has=self.page.get_by_text(name, exact=True))
+
+    @property
+    def _painted(self) -> int:
+        return int(self.page.evaluate("recorded.painted.length"))
+
+    @property
+    def _stage_id(self) -> str:
+        return (
+            "[...document.querySelectorAll('*')].map((each) => each.shadowRoot?.querySelector('.stage'))"
+            ".find(Boolean)?.dataset.imageId"
+        )

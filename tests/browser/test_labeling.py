@@ -1,0 +1,202 @@
+"""Labeling in a real browser: what a key or a click does, and to which image."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.card import Card
+from tests.browser.processes import COLOURS, Service
+
+pytestmark = pytest.mark.browser
+CLASSES = list(COLOURS)
+
+
+def test_key_and_click_label_the_image_on_screen(card: Card, labeler: Service) -> None:
+    first = card.key("2")
+    second = card.image_id
+    card.class_button("red").click()
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(second))
+    card.wait_saved()
+    ids = labeler.class_ids()
+    rows = labeler.rows(card.annotator)
+    assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
+        ("label", first, ids["green"]),
+        ("label", second, ids["red"]),
+    ]
+    assert all(row["seconds"] is not None for row in rows)
+
+
+def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card, labeler: Service) -> None:
+    card.type_quickly(["123"[n % 3] for n in range(100)], seconds=0.04)
+    card.wait_saved()
+    recorded, ids = card.recorded, labeler.class_ids()
+    rows = labeler.rows(card.annotator)
+    # Each key either became a label or the card said that it was not counted, which happens when the machine is too
+    # busy to paint 25 images a second.
+    assert len(recorded["keys"]) == 100 == len(rows) + len(recorded["refused"])
+    assert len(rows) > 50
+    shown = [(key["shown"], ids[CLASSES[int(key["key"]) - 1]]) for key in recorded["keys"]]
+    labeled = [(row["image_id"], row["label"]) for row in rows]
+    assert len({image for image, _ in labeled}) == len(labeled)
+    assert _is_part_of(labeled, shown)
+    painted = [each["image_id"] for each in recorded["painted"]]
+    assert _is_part_of([image for image, _ in labeled], painted)
+
+
+def test_skip_and_flag(card: Card, labeler: Service) -> None:
+    skipped, flagged = card.key("s"), card.key("f")
+    card.wait_saved()
+    rows = labeler.rows(card.annotator)
+    assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
+        ("skip", skipped, None),
+        ("flag", flagged, None),
+    ]
+
+
+@pytest.mark.parametrize("key", ["z", "Control+z", "Backspace"])
+def test_undo_gives_back_image_after_image(card: Card, labeler: Service, key: str) -> None:
+    first, second = card.key("1"), card.key("2")
+    assert card.key(key) != second
+    assert card.image_id == second
+    card.key(key)
+    assert card.image_id == first
+    card.key("3")
+    card.wait_saved()
+    rows = labeler.rows(card.annotator)
+    assert [row["action"] for row in rows] == ["label", "label", "undo", "undo", "label"]
+    assert (rows[-1]["image_id"], rows[-1]["label"]) == (first, labeler.class_ids()["blue"])
+    assert card.image_id == second
+
+
+def test_undo_after_a_reload_takes_back_the_last_answer(card: Card, labeler: Service) -> None:
+    image = card.key("1")
+    card.wait_saved()
+    card.page.reload()
+    card.wait_for_image()
+    card.key("z")
+    assert card.image_id == image
+
+
+def test_undo_waits_for_labels_on_their_way(card: Card, labeler: Service) -> None:
+    held = []
+    card.page.route("**/api/annotations", lambda route: held.append(route))
+    image = card.key("1")
+    card.page.keyboard.press("z")
+    expect(card.part("message")).to_have_text("Undoing …")
+    held[0].continue_()
+    expect(card.part("stage")).to_have_attribute("data-image-id", str(image))
+    assert [row["action"] for row in labeler.rows(card.annotator)] == ["label", "undo"]
+
+
+def test_keys_that_are_not_meant_for_the_card(card: Card, labeler: Service) -> None:
+    before = card.image_id
+    card.part("add-class").focus()
+    card.page.keyboard.type("123sf")
+    card.part("add-class").fill("")
+    card.part("add-class").blur()
+    card.page.keyboard.press("Control+1")
+    card.page.keyboard.press("Alt+2")
+    card.page.keyboard.press("9")  # there is no ninth class
+    card.page.keyboard.press("Enter")  # there is no suggestion
+    assert card.image_id == before
+    card.page.keyboard.down("1")
+    for _ in range(5):
+        card.page.keyboard.down("1")  # held down: repeats
+    card.page.keyboard.up("1")
+    card.wait_saved()
+    assert [row["image_id"] for row in labeler.rows(card.annotator)] == [before]
+
+
+def test_a_focused_button_answers_to_enter(card: Card, labeler: Service) -> None:
+    image = card.image_id
+    card.class_button("blue").focus()
+    card.page.keyboard.press("Enter")
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(image))
+    card.wait_saved()
+    assert [row["label"] for row in labeler.rows(card.annotator)] == [labeler.class_ids()["blue"]]
+
+
+@pytest.mark.provokes_errors  # 409 for the class that there is
+def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Service) -> None:
+    name = f"<b>{uuid.uuid4().hex[:6]}</b>"
+    card.part("add-class").fill(name)
+    card.part("add-class").press("Enter")
+    expect(card.class_button(name)).to_be_visible()
+    image = card.image_id
+    card.class_button(name).click()
+    card.wait_saved()
+    rows = [row for row in labeler.rows(card.annotator) if row["action"] == "label"]
+    assert [(row["image_id"], row["label"]) for row in rows] == [(image, labeler.class_ids()[name])]
+    expect(card.class_button(name).locator(".labels")).to_have_text("1")
+    card.part("add-class").fill("red")
+    with card.page.expect_response("**/api/classes"):
+        card.part("add-class").press("Enter")
+    expect(card.part("message")).to_have_text(re.compile("was not added.*already"))
+    labeler.http.delete(f"/api/classes/{labeler.class_ids()[name]}").raise_for_status()
+    expect(card.class_button(name)).to_have_count(0)
+
+
+def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card, labeler: Service) -> None:
+    on_screen = card.image_id
+    project = labeler.get("/api/project")
+    entries = labeler.get("/api/images", limit=1000)["images"]
+    answered = {row["image_id"] for row in labeler.get("/api/annotations", limit=5000)["annotations"]}
+    wanted = [each["id"] for each in entries if each["split"] == "train" and each["id"] not in answered][-5:]
+    red = labeler.class_ids()["red"]
+    push = {
+        "id": str(uuid.uuid4()),
+        "log_id": project["log_id"],
+        "model_version": "test-1",
+        "acked_seq": project["last_seq"],
+        "strategy": "test",
+        "queries": [
+            {"image_id": image, "score": -rank, "reason": "<i>because</i>", "suggestions": [{"label": red, "confidence": 0.75}]}
+            for rank, image in enumerate(wanted)
+        ],
+    }
+    with card.page.expect_response("**/api/queue?**"):
+        labeler.post("/api/queries", push)
+    card.page.wait_for_timeout(300)  # the new images are decoded
+    assert card.image_id == on_screen
+    seen = []
+    while card.image_id not in wanted and len(seen) < 4:
+        seen.append(card.key("s"))
+    assert card.image_id == wanted[0]
+    expect(card.part("suggestion")).to_contain_text("red 75 %")
+    expect(card.part("reason")).to_have_text("<i>because</i>")
+    image = card.key("Enter")
+    card.wait_saved()
+    assert labeler.rows(card.annotator)[-1]["image_id"] == image
+    assert labeler.rows(card.annotator)[-1]["label"] == red
+
+
+def test_with_many_classes_letters_look_for_one(card: Card, labeler: Service) -> None:
+    names = [f"shade {letter}" for letter in "abcdefghi"]
+    for name in names:
+        labeler.post("/api/classes", {"name": name})
+    try:
+        expect(card.part("class")).to_have_count(12)
+        image = card.image_id
+        card.page.keyboard.type("shade h")
+        expect(card.part("class")).to_have_count(1)
+        card.key("Enter")
+        expect(card.part("class")).to_have_count(12)
+        skipped = card.key("Shift+S")
+        card.wait_saved()
+        rows = labeler.rows(card.annotator)
+        assert [(row["action"], row["image_id"]) for row in rows] == [("label", image), ("skip", skipped)]
+        assert rows[0]["label"] == labeler.class_ids()["shade h"]
+    finally:
+        for name, class_id in labeler.class_ids().items():
+            if name in names:
+                labeler.http.delete(f"/api/classes/{class_id}").raise_for_status()
+
+
+def _is_part_of(part: list[object], whole: list[object]) -> bool:
+    """Whether the items of `part` stand in `whole`, in that order."""
+    rest = iter(whole)
+    return all(item in rest for item in part)
