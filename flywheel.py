@@ -64,8 +64,8 @@ def up(
     # Read everything here too: what cannot be is said before any process starts, and only once.
     ours = _load(LabelerSettings, labeler_config, labeler)
     theirs = _load(TrainerSettings, trainer_config, trainer)
-    if ours.images:
-        trainer.setdefault("images", ours.images)
+    # The demo's digits lie in the workspace; either way the trainer reads files itself instead of asking for each.
+    trainer.setdefault("images", ours.images or ours.workspace / "demo" / "images")
     if ours.workspace != theirs.workspace:
         trainer["workspace"] = ours.workspace
     if ours.host != theirs.host:

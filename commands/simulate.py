@@ -111,7 +111,7 @@ class Annotator:
         pace: float = 0.0,
         on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
     ) -> Simulation:
-        """Give up to `budget` labels, `pace` a second (0: each batch as fast as it goes, then wait for the new queue)."""
+        """Give up to `budget` labels, `pace` a second; 0: each batch as fast as it goes, then wait for a new queue."""
         self.add_classes()
         buffer = int(self.get("/api/settings")["buffer_size"]["value"])
         result, began = Simulation(), time.monotonic()
@@ -176,7 +176,7 @@ class Annotator:
         )
 
     def _wait_for_queue(self, since: float, seq: int) -> float | None:
-        """Seconds from the last answer, row `seq`, to a queue made by a model that had seen it; None when none comes."""
+        """Seconds from the last answer, row `seq`, to a queue whose model had seen it; None when none comes."""
         while time.monotonic() - since < FRESH_SECONDS:
             project = self.get("/api/project")
             if project["query_acked_seq"] >= seq:

@@ -16,6 +16,13 @@ SCALE = 8
 """Each of the 8 × 8 pixels becomes a square of this side, so that a person can see the digit."""
 
 
+def truth() -> dict[str, str]:
+    """The right answers, file name → class, for a simulated annotator."""
+    from sklearn.datasets import load_digits
+
+    return {_file_name(number): str(label) for number, label in enumerate(load_digits().target)}
+
+
 def write_digits(folder: Path) -> Path:
     """Write `folder/images/*.png` once and `folder/labels.csv` for a simulated annotator; returns the image folder."""
     images = folder / "images"
@@ -27,14 +34,18 @@ def write_digits(folder: Path) -> Path:
     part = folder / f".images.{os.getpid()}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    truth = StringIO(newline="")
-    rows = csv.writer(truth, lineterminator="\n")
+    table = StringIO(newline="")
+    rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["filename", "label"])
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        name = f"digit-{number:04d}.png"
+        name = _file_name(number)
         grey = np.kron(255 - pixels * (255 / 16), np.ones((SCALE, SCALE))).astype(np.uint8)  # (64, 64), ink is dark
         Image.fromarray(grey).save(part / name)
         rows.writerow([name, label])
-    (folder / "labels.csv").write_text(truth.getvalue(), encoding="utf-8")
+    (folder / "labels.csv").write_text(table.getvalue(), encoding="utf-8")
     part.rename(images)
     return images
+
+
+def _file_name(number: int) -> str:
+    return f"digit-{number:04d}.png"

@@ -163,7 +163,7 @@ class Services:
         """Whether the trainer has every row."""
         project = self.get("/api/project")
         status = self.status()
-        return status["log_id"] == project["log_id"] and status["acked_seq"] == project["last_seq"]
+        return bool(status["log_id"] == project["log_id"] and status["acked_seq"] == project["last_seq"])
 
 
 @contextmanager

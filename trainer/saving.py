@@ -42,7 +42,7 @@ def save_version(
         "labels": len(model.rows),
         "reason": reason,
         "metrics": evaluation.model_dump(mode="json") if evaluation is not None else None,
-        "how_to_use": "Embed with the backbone, subtract `mean`, scale to unit length; logits are rows @ weights + bias.",
+        "how_to_use": "Embed with the backbone, subtract mean, scale to unit length; logits are rows @ weights + bias.",
     }
     tensors = {**model.head.to_tensors(), "mean": model.mean}
     saved = registry.save(name, tensors, description, _dataset(snapshot, replica))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(scope="module")
 def services():
-    with running_services() as services:
+    with running_services(images=180) as services:
         yield services
 
 

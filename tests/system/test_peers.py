@@ -94,7 +94,8 @@ def test_a_restored_backup_is_noticed(tmp_path):
         services.trainer.end()
         aside = restore(tmp_path / "backup", services.workspace)
         # The trainer is the newer one: it still holds rows that the restored log does not have.
-        (services.workspace / "trainer" / "replica.db").unlink(missing_ok=True)
+        assert aside is not None
+        (services.workspace / "trainer").mkdir(exist_ok=True)
         for name in ("replica.db", "replica.db-wal", "intent.json"):
             if (aside / "trainer" / name).exists():
                 (aside / "trainer" / name).rename(services.workspace / "trainer" / name)
@@ -129,6 +130,7 @@ def test_a_port_that_is_taken_is_one_sentence():
     with running_services(start_trainer=False) as services:
         services.trainer.port = services.labeler.port
         services.trainer.start(wait=False)
+        assert services.trainer.process is not None
         assert services.trainer.process.wait(60) == 2
         wait_for(lambda: "Choose another with --port" in "".join(services.trainer.log), "the sentence")
         assert "Traceback" not in "".join(services.trainer.log)

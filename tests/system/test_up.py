@@ -27,8 +27,11 @@ def running(tmp_path):
     port, trainer_port = free_port(), free_port()
     log = (tmp_path / "log").open("w+")
     process = subprocess.Popen(
-        [*FLYWHEEL, "up", "my photos", "--classes", "red,green", "--workspace", "W", "--backbone", "pixels"]
-        + ["--port", str(port), "--trainer-port", str(trainer_port), "--set", "labeler.buffer_size=5"],
+        [
+            *FLYWHEEL,
+            *("up", "my photos", "--classes", "red,green", "--workspace", "W", "--backbone", "pixels"),
+            *("--port", str(port), "--trainer-port", str(trainer_port), "--set", "labeler.buffer_size=5"),
+        ],
         cwd=tmp_path,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -40,7 +43,7 @@ def running(tmp_path):
 
     try:
         wait_for(lambda: "Open http" in output() or process.poll() is not None, "the address", 120)
-        yield process, re.search(r"Open (http://\S+)", output())[1], trainer_port, output
+        yield process, re.findall(r"Open (http://\S+)", output())[0], trainer_port, output
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -151,14 +154,18 @@ def test_each_service_starts_by_itself(tmp_path, start):
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
     try:
         lines = iter(process.stdout.readline, "")
         line = next(line for line in lines if " ready at " in line)
         url = line.split()[-1]
         path = "/api/health" if name == "labeler" else "/health"
         assert httpx.get(url + path, timeout=20).json()["status"] == "ok"
-        foreign = httpx.get(url + path.replace("health", "project" if name == "labeler" else "status"),
-                            headers={"host": "evil.example"}, timeout=20)
+        foreign = httpx.get(
+            url + path.replace("health", "project" if name == "labeler" else "status"),
+            headers={"host": "evil.example"},
+            timeout=20,
+        )
         assert foreign.status_code == 403
     finally:
         process.terminate()

@@ -39,7 +39,9 @@ def batch(rows: Sequence[Row], *, log_id: UUID = LOG, last_seq: int | None = Non
     )
 
 
-def entry(image_id: int, *, split: Split = "train", uri: str = "", sha256: str = "", removed: bool = False) -> ImageEntry:
+def entry(
+    image_id: int, *, split: Split = "train", uri: str = "", sha256: str = "", removed: bool = False
+) -> ImageEntry:
     """A catalogue entry; its hash follows from its id."""
     return ImageEntry(
         id=image_id, uri=uri or f"{image_id}.png", sha256=sha256 or f"{image_id:064x}", split=split, removed=removed

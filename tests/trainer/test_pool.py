@@ -34,7 +34,7 @@ def test_the_mean_follows_while_images_come_and_is_exact_at_the_end(pool, vector
         pool.add([entry(i) for i in range(start, min(start + 16, 200))], complete=start + 16 >= 200)
     raw = np.stack([vectors[entry(i).sha256] for i in range(200)])
     np.testing.assert_allclose(pool.mean, raw.mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(pool.train.rows, scaled(raw, pool.mean)[[i for i in pool.train.ids]], atol=1e-5)
+    np.testing.assert_allclose(pool.train.rows, scaled(raw, pool.mean)[pool.train.ids], atol=1e-5)
 
 
 def test_a_few_late_images_do_not_lay_everything_out_anew(pool):

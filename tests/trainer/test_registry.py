@@ -74,6 +74,7 @@ def test_a_kill_leaves_whole_versions_or_none(tmp_path):
         while len(list(tmp_path.glob("v*"))) < before + 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(random.uniform(0, 0.05))
+        assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     versions = Registry(tmp_path).list()

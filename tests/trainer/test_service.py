@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from shared.messages import Split
 from shared.settings import SettingsError, TrainerSettings
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.api import create_api
@@ -41,7 +42,7 @@ def photos(tmp_path):
     for number in range(60):
         data = picture(COLOURS[truth(number)], number)
         (folder / f"{number}.png").write_bytes(data)
-        split = "test" if number >= 40 else "train"
+        split: Split = "test" if number >= 40 else "train"
         entries.append(entry(number, split=split, sha256=sha256(data).hexdigest()))
     return folder, entries
 

@@ -1,0 +1,69 @@
+"""500 kills of either service while 5,000 labels are given: `python -m benchmarks.kills`.
+
+The same check as tests/system/test_kills.py at length: every confirmed label once, in order, and the trainer's view
+equal to the log in the end. It takes as long as 500 starts take, an hour or so on two cores; `--kills 50 --labels
+500` says as much in minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import threading
+import time
+
+import httpx
+from rich.progress import track
+
+from benchmarks.machine import describe
+from tests.services import Services, running_services, wait_for
+
+
+def main() -> None:
+    """Run, check, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--labels", type=int, default=5_000)
+    options = parser.parse_args()
+    print(describe("sqlalchemy"))
+    rng = random.Random(0)
+    with running_services(images=options.labels) as services:
+        confirmed: list[str] = []
+        person = threading.Thread(target=_annotate, args=(services, confirmed), daemon=True)
+        person.start()
+        for number in track(range(options.kills), "Killing"):
+            victim = services.labeler if number % 2 else services.trainer
+            time.sleep(rng.uniform(0, 1.0))
+            victim.kill()
+            victim.start(wait=victim is services.labeler)
+        person.join(600)
+        rows = [
+            row
+            for after in range(0, options.labels + 1_000, 5_000)
+            for row in services.get(f"/api/annotations?after={after}&limit=5000")["annotations"]
+        ]
+        assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1)), "the log has a gap"
+        given = [row["id"] for row in rows if row["action"] == "label"]
+        assert given == confirmed, f"{len(confirmed)} confirmed, {len(given)} in the log"
+        assert len(given) == options.labels
+        wait_for(services.caught_up, "the trainer", 300)
+        print(
+            f"{options.kills} kills, {len(confirmed)} labels confirmed, {len(given)} in the log: once each, in order."
+        )
+
+
+def _annotate(services: Services, confirmed: list[str]) -> None:
+    for image_id, name in services.names().items():
+        answer = services.answer(image_id, services.truth[name])
+        while True:
+            try:
+                services.annotate([answer]).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.05)
+                continue
+            confirmed.append(str(answer["id"]))
+            break
+
+
+if __name__ == "__main__":
+    main()
