@@ -1,7 +1,7 @@
 # `make run` and `make test` need nothing but Python 3.11 or newer. ARGS goes to the command:
 #   make run ARGS="PHOTOS --classes shirt,shoes,hat"      make test ARGS="tests/shared -x"
 
-.PHONY: run test check lint types format up
+.PHONY: run test check lint types format docs up
 
 run:
 	@scripts/install
@@ -27,6 +27,10 @@ format:
 	@scripts/install dev
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+docs:
+	@scripts/install dev
+	.venv/bin/python scripts/docs.py
 
 # Both services in containers: make up PHOTOS=/path/to/photos
 up:

@@ -73,6 +73,7 @@ class Trainer:
         strategy_named(settings.query_strategy)  # refuse a wrong name before anything is opened
         self.settings = settings
         self.sources = dict(sources)
+        self._strategy_at_start = settings.query_strategy
         self.folder = Path(settings.workspace).absolute() / "trainer"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
@@ -202,6 +203,8 @@ class Trainer:
                 )
         try:
             checked = type(self.settings).model_validate({**self.settings.model_dump(), **changes})
+            if ":" in checked.query_strategy and checked.query_strategy != self._strategy_at_start:
+                raise ValueError("A query strategy of your own is named in the settings at start, not by a request.")
             strategy_named(checked.query_strategy)
         except ValidationError as error:
             raise SettingsError(first_sentence(error, "trainer")) from None

@@ -1,0 +1,103 @@
+"""Write the tables of docs/settings.md and docs/api.md from the settings files and the routes: `make docs`.
+
+What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so no setting
+and no route is left without its line.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HOME))
+
+from fastapi import FastAPI  # noqa: E402 - the checkout must be found first
+from fastapi.routing import APIWebSocketRoute  # noqa: E402
+
+from labeler.api import create_api as labeler_api  # noqa: E402
+from labeler.service import Service  # noqa: E402
+from shared.settings import LabelerSettings, TrainerSettings  # noqa: E402
+from trainer.api import create_api as trainer_api  # noqa: E402
+from trainer.service import Trainer  # noqa: E402
+
+VERBS = ("get", "post", "patch", "put", "delete")
+
+
+def settings_table(service: str) -> str:
+    """Every setting of a service with its default and its comment, under the headings of its file."""
+    lines = []
+    for line in (HOME / "config" / f"{service}.toml").read_text(encoding="utf-8").splitlines():
+        heading = re.match(r"# --- (.+)", line)
+        setting = re.match(r"(\w+) = (.+?)\s+# (.+)", line)
+        more = re.match(r"\s+# (.+)", line)
+        if heading:
+            lines += [
+                "",
+                f"### {heading[1][0].upper()}{heading[1][1:]}",
+                "",
+                "| setting | default | meaning |",
+                "|---|---|---|",
+            ]
+        elif setting:
+            if not lines:
+                lines += ["", "| setting | default | meaning |", "|---|---|---|"]
+            lines.append(f"| `{setting[1]}` | `{setting[2]}` | {setting[3].replace('|', chr(92) + '|')} |")
+        elif more and lines:
+            lines[-1] = f"{lines[-1].removesuffix(' |')} {more[1]} |"
+    return "\n".join(lines) + "\n"
+
+
+def route_table(api: FastAPI, prefix: str) -> str:
+    """Every route of an application with what it says of itself."""
+    lines = ["", "| route | what it does |", "|---|---|"]
+    for path, operations in api.openapi()["paths"].items():
+        for verb in VERBS:
+            if verb in operations:
+                said = " ".join(operations[verb].get("description", "").split())
+                lines.append(f"| `{verb.upper()} {prefix}{path}` | {said} |")
+    for route in api.routes:
+        if isinstance(route, APIWebSocketRoute):
+            lines.append(f"| `WS {prefix}{route.path}` | {' '.join((route.endpoint.__doc__ or '').split())} |")
+    return "\n".join(lines) + "\n"
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Document → marker → text."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = Service(LabelerSettings.load(command_line={"workspace": folder})[0])
+        other = Trainer(*TrainerSettings.load(command_line={"workspace": folder, "backbone": "pixels"}))
+        try:
+            routes = {"labeler": route_table(labeler_api(one), "/api"), "trainer": route_table(trainer_api(other), "")}
+        finally:
+            one.close()
+            other.close()
+    return {
+        "settings.md": {service: settings_table(service) for service in ("labeler", "trainer")},
+        "api.md": routes,
+    }
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    for name, part in parts.items():
+        marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        replace: Callable[[re.Match[str]], str] = lambda match, part=part: match[1] + part + match[2]  # noqa: E731
+        text, count = marked.subn(replace, text)
+        if count != 1:
+            raise ValueError(f"the marker {name!r} stands {count} times")
+    return text
+
+
+def main() -> None:
+    """Write the documents."""
+    for name, parts in tables().items():
+        path = HOME / "docs" / name
+        path.write_text(filled(path.read_text(encoding="utf-8"), parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
