@@ -73,8 +73,8 @@ def test_ask_answer_and_take_back(client: TestClient) -> None:
     assert first["url"].startswith(f"/api/images/{first['image_id']}/thumbnail?size=1280&v=")
     receipt = client.post("/annotations", json={"annotations": [label(first["image_id"])]}).json()
     assert receipt == {"last_seq": 3, "accepted": 1, "duplicates": 0}
-    keep = {"annotator": "ann", "session": "tab", "limit": 2, "keep": str(second["image_id"])}
-    assert [item["image_id"] for item in client.get("/queue", params=keep).json()["items"]][0] == second["image_id"]
+    kept = client.get(f"/queue?annotator=ann&session=tab&limit=2&keep={second['image_id']}").json()["items"]
+    assert kept[0]["image_id"] == second["image_id"]
     back = client.post("/undo", json={"id": str(uuid4()), "annotator": "ann", "session": "tab"}).json()
     assert back["image_id"] == first["image_id"]
     log = client.get("/annotations", params={"after": 2, "limit": 1}).json()

@@ -1,4 +1,5 @@
 import tempfile
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -69,7 +70,7 @@ class Project:
     def picks(self, session: str, limit: int, keep: tuple[int, ...] = (), annotator: str = "") -> list[Pick]:
         return self.queue.serve(annotator or session, session, limit, keep)
 
-    def _written(self, rows: list[Row], changed: set[int]) -> None:
+    def _written(self, _rows: Sequence[Row], changed: set[int]) -> None:
         for image_id in changed:
             self.tally.refresh(image_id)
             self.queue.refresh(image_id)
@@ -188,7 +189,7 @@ def test_the_test_share_holds_at_every_prefix(steps: list[str]) -> None:
         project.store.close()
 
 
-STEP = st.one_of(
+STEP: st.SearchStrategy[tuple[str, list[int]]] = st.one_of(
     st.tuples(st.just("push"), st.lists(st.integers(1, 14), max_size=6)),
     st.tuples(st.sampled_from(["ask", "other", "label", "undo", "reopen"]), st.just([])),
 )

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from labeler.catalog import Found, Root
 from labeler.files import Files
 from labeler.service import Service
 from tests.labeler.projects import labeler, photos, settings
@@ -21,7 +22,12 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     (folder / "0003.png").touch()
     read: list[str] = []
     look_at = Files.look_at
-    monkeypatch.setattr(Files, "look_at", lambda self, root, uri: (read.append(uri), look_at(self, root, uri))[1])
+
+    def watched(self: Files, root: Root, uri: str) -> Found:
+        read.append(uri)
+        return look_at(self, root, uri)
+
+    monkeypatch.setattr(Files, "look_at", watched)
     with labeler(tmp_path) as service:
         assert read == ["0003.png"]
         assert service.project().images.total == 5

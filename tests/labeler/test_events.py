@@ -1,0 +1,48 @@
+import threading
+from collections import Counter
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient
+
+from labeler.events import Events
+
+
+class Counting:
+    """A state that changes."""
+
+    number = 0
+
+    def __call__(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+
+def app(events: Events) -> Starlette:
+    return Starlette(routes=[WebSocketRoute("/events", events.serve)])
+
+
+def test_every_page_ends_with_the_newest_state_however_often_it_changes() -> None:
+    state = Counting()
+    events = Events(state)
+
+    def change() -> None:
+        for _ in range(2_000):
+            state.number += 1
+            events.notify()
+
+    with TestClient(app(events)) as client:
+        with client.websocket_connect("/events") as one, client.websocket_connect("/events") as other:
+            thread = threading.Thread(target=change)
+            thread.start()
+            received: Counter[int] = Counter()
+            for place, page in enumerate((one, other)):
+                while page.receive_json()["number"] < 2_000:
+                    received[place] += 1
+            thread.join()
+        assert max(received.values(), default=0) < 500  # they were told of states, not of changes
+        assert not events._pages
+
+
+def test_nobody_listens() -> None:
+    Events(Counting()).notify()
