@@ -5,9 +5,9 @@ weights, the input size and the normalisation. There are three ways to have one:
 cache, or a local file), a function of one's own (`model_fn`), or `pixels`.
 
 An image is scaled until its short side fits and cropped in the middle. On 3,781 clothing photos (mobilenetv2_100 at
-160 px, logistic regression on 100 / 400 random labels, 8 draws) the crop gave 64.6 / 77.5 % right, the whole image
-squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirrored image gave 65.8 / 78.4 at
-twice the cost, and is left out.
+160 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 % right, the whole
+image squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image gave 65.8 / 78.4
+at twice the cost, and is left out.
 """
 
 from __future__ import annotations
