@@ -90,7 +90,7 @@ def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
             y=alt.Y("class:N", sort=None, title=None),
             tooltip=["class:N", "labels:Q"],
         )
-        .properties(height=alt.Step(26))
+        .properties(height=40 + 26 * len(frame))
     )
     return chart
 

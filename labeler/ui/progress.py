@@ -30,7 +30,7 @@ def _figures() -> None:
         st.write(figures.in_words(latest))
         st.altair_chart(figures.accuracy_curve(progress.evaluations), width="stretch")
         st.subheader("Classes on the test sample")
-        st.dataframe(figures.class_table(latest), hide_index=True, width="stretch")
+        st.table(figures.class_table(latest), border="horizontal", hide_index=True)
     st.subheader("Labels given")
     if progress.labels:
         st.altair_chart(figures.label_counts(progress.labels_per_class), width="stretch")

@@ -25,7 +25,7 @@ def page() -> None:
         {"Setting": name, "Value": str(shown.value), "From": shown.source, "Meaning": meanings.get(name, "")}
         for name, shown in service.current().running.show().items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch", height="content")
+    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
 
 
 def meanings_of(defaults: Path) -> dict[str, str]:

@@ -13,12 +13,15 @@ for (const name of ["answer", "painted", "refused", "undone"]) {
   const list = { answer: "answers" }[name] ?? name;
   document.addEventListener(`flywheel:${name}`, (event) => recorded[list].push(event.detail));
 }
+let known = null;
+window.stage = () => {
+  const inside = (each) => each.shadowRoot?.querySelector(".stage");
+  if (!known?.isConnected) known = [...document.querySelectorAll("*")].map(inside).find(Boolean);
+  return known;
+};
 // Ours is the first listener of the page, so it sees the key before the card does, and the image that is in place then.
 addEventListener("keydown", (event) => {
-  if (!window.stage?.isConnected) {
-    window.stage = [...document.querySelectorAll("*")].map((each) => each.shadowRoot?.querySelector(".stage")).find(Boolean);
-  }
-  const image = window.stage?.querySelector("img");
+  const image = stage()?.querySelector("img");
   recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)[1]) });
 }, true);
 """
@@ -45,7 +48,7 @@ class Card:
 
     def wait_for_image(self) -> None:
         expect(self.part("stage").locator("img")).to_be_visible(timeout=READY_MS)
-        self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(%s)" % self._stage_id)
+        self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(stage()?.dataset.imageId)")
 
     @property
     def image_id(self) -> int:
@@ -82,10 +85,3 @@ class Card:
     @property
     def _painted(self) -> int:
         return int(self.page.evaluate("recorded.painted.length"))
-
-    @property
-    def _stage_id(self) -> str:
-        return (
-            "[...document.querySelectorAll('*')].map((each) => each.shadowRoot?.querySelector('.stage'))"
-            ".find(Boolean)?.dataset.imageId"
-        )

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.card import Card
 from tests.browser.processes import COLOURS, ROOT, Service, running_labeler, running_pair, write_images
 
+StartLabeler = Callable[[Path, Sequence[str]], Service]
 ARTIFACTS = ROOT / "test-artifacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 # Streamlit looks for its health route below the page's own path first when a page is opened by its address.
 STREAMLITS_OWN = re.compile(r"/\w+/_stcore/(health|host-config)$")
+
+
+expect.set_options(timeout=20_000)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,8 +79,17 @@ def labeler(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[tuple[Service, Service]]:
-    with running_pair(tmp_path_factory.mktemp("pair"), images, list(COLOURS), "--test-free-labels", "4") as services:
+    with running_pair(
+        tmp_path_factory.mktemp("pair"), images, list(COLOURS), "--test-free-labels", "4", "--buffer-size", "5"
+    ) as services:
         yield services
+
+
+@pytest.fixture
+def start_labeler(tmp_path: Path) -> Iterator[StartLabeler]:
+    """Start a labeler of one's own. Ask for it before the page, so that it outlives the page."""
+    with contextlib.ExitStack() as running:
+        yield lambda images, classes: running.enter_context(running_labeler(tmp_path / "workspace", images, classes))
 
 
 @pytest.fixture

@@ -27,7 +27,16 @@ class Service:
     def __init__(self, module: str, workspace: Path, *arguments: str, port: int | None = None) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._command = [sys.executable, "-m", module, "--workspace", str(workspace), "--port", str(self.port), *arguments]
+        self._command = [
+            sys.executable,
+            "-m",
+            module,
+            "--workspace",
+            str(workspace),
+            "--port",
+            str(self.port),
+            *arguments,
+        ]
         self._process: subprocess.Popen[str] | None = None
         self._output: list[str] = []
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
@@ -101,7 +110,9 @@ def running_labeler(workspace: Path, images: Path, classes: Sequence[str], *argu
 
 
 @contextlib.contextmanager
-def running_pair(workspace: Path, images: Path, classes: Sequence[str], *arguments: str) -> Iterator[tuple[Service, Service]]:
+def running_pair(
+    workspace: Path, images: Path, classes: Sequence[str], *arguments: str
+) -> Iterator[tuple[Service, Service]]:
     """Labeler and trainer. `arguments` are the labeler's."""
     labeler_port, trainer_port = free_port(), free_port()
     labeler = Service(

@@ -46,7 +46,9 @@ def test_an_answer_that_is_lost_on_the_way_back_is_not_counted_twice(card: Card,
     assert [row["image_id"] for row in labeler.rows(card.annotator)] == [image]
 
 
-def test_a_labeler_that_is_killed_while_someone_types_loses_nothing(page: Page, annotator: str, mortal: Service) -> None:
+def test_a_labeler_that_is_killed_while_someone_types_loses_nothing(
+    page: Page, annotator: str, mortal: Service
+) -> None:
     card = Card(page, mortal.url, annotator).open()
     card.type_quickly(list("123" * 5), seconds=0.04)
     mortal.kill()

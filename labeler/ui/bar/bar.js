@@ -45,8 +45,8 @@ class Bar {
     const { trainer, outbox, scanning } = this.project;
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
     this.drawState(this.connected ? trainer.state : "lost");
-    write(this.part("lag"), trainer.lag ? `${count(trainer.lag, "label")} behind` : "up to date");
-    write(this.part("outbox"), outbox.pending ? `${outbox.pending} waiting to be sent` : "nothing waiting");
+    write(this.part("lag"), trainer.lag ? `trainer is ${trainer.lag} behind` : "trainer has every label");
+    write(this.part("outbox"), outbox.pending ? `${outbox.pending} waiting to be sent` : "nothing to send");
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     const error = trainer.last_error ?? outbox.last_error ?? scanning.error;

@@ -1,0 +1,178 @@
+"""The pages around the card: the bar, progress, finish, settings, and what they say when there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Locator, Page, ViewportSize, expect
+
+from tests.browser.card import Card
+from tests.browser.conftest import ARTIFACTS, StartLabeler
+from tests.browser.processes import COLOURS, Service, write_images
+
+pytestmark = pytest.mark.browser
+OpenCard = Callable[[Service], Card]
+PHONE = ViewportSize(width=390, height=844)
+Role = Literal["button", "textbox", "searchbox", "progressbar", "img"]
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+CLASSES = list(COLOURS)
+
+
+def test_an_absent_trainer_is_said_with_what_to_do(card: Card) -> None:
+    expect(card.part("trainer-state")).to_contain_text("Trainer not reachable")
+    expect(card.part("trainer-state")).to_contain_text("flywheel trainer")
+    expect(card.part("error")).to_contain_text("cannot be reached")
+    for button in ("pause", "resume", "stop"):
+        expect(card.part(button)).to_be_hidden()
+    assert card.key("1")  # and labeling goes on
+
+
+def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, page: Page, images: Path) -> None:
+    labeler = start_labeler(images, [])
+    page.goto(labeler.url)
+    page.get_by_label("Classes, one a line").fill("cat\n dog \n\ncat's friend")
+    page.get_by_role("button", name="Start labeling").click()
+    expect(page.get_by_test_id("class").locator(".name")).to_have_text(["cat", "dog", "cat's friend"])
+    assert list(labeler.class_ids()) == ["cat", "dog", "cat's friend"]
+
+
+def test_when_everything_is_labeled_the_card_says_what_next(
+    start_labeler: StartLabeler, open_card: OpenCard, tmp_path: Path
+) -> None:
+    card = open_card(start_labeler(write_images(tmp_path / "images", 3), CLASSES))
+    for _ in range(2):
+        card.key("1")
+    card.page.keyboard.press("1")
+    expect(card.part("notice")).to_contain_text("Nothing left to label")
+    expect(card.part("counts")).to_have_text("3 of 3 images labeled")
+    expect(card.class_button("red")).to_be_disabled()
+    card.page.keyboard.press("z")  # the last one can still be taken back
+    card.wait_for_image()
+
+
+def test_an_empty_folder_is_an_empty_state(start_labeler: StartLabeler, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    page.goto(start_labeler(tmp_path / "images", CLASSES).url)
+    expect(page.get_by_test_id("notice")).to_contain_text("No images yet")
+
+
+def test_progress_before_anything_is_measured(card: Card) -> None:
+    card.page.get_by_role("link", name="Progress").click()
+    expect(card.page.get_by_text("Accuracy is measured on test images")).to_be_visible()
+
+
+def test_settings_show_value_source_and_meaning(card: Card) -> None:
+    card.page.get_by_role("link", name="Settings").click()
+    expect(card.page.get_by_text("Settings of the labeler")).to_be_visible()
+    table = card.page.get_by_role("table")
+    for words in ("buffer_size", "command line", "labels; a full buffer is sent at once"):
+        expect(table.get_by_text(words).first).to_be_visible()
+
+
+def test_the_whole_loop_on_the_page(open_card: OpenCard, pair: tuple[Service, Service]) -> None:
+    labeler, trainer = pair
+    card = open_card(labeler)
+    entries = {each["id"]: each for each in labeler.get("/api/images", limit=1000)["images"]}
+    hints: dict[int, str] = {}
+    for _ in range(80):
+        hints[card.image_id] = card.part("suggestion").inner_text()
+        colour = entries[card.image_id]["uri"].split()[0]
+        card.key(str(CLASSES.index(colour) + 1))
+        if len(hints) > 30 and any(hint.startswith("Suggestion") for hint in list(hints.values())[-8:]):
+            break
+    card.wait_saved()
+    splits = {image: entries[image]["split"] for image in hints}
+    assert {splits[image] for image, hint in hints.items() if hint.startswith("Suggestion")} == {"train"}
+    assert all("measures accuracy" in hints[image] for image, split in splits.items() if split == "test")
+    assert "test" in splits.values()
+    expect(card.part("accuracy")).to_contain_text("95 % interval")
+
+    page = card.page
+    page.get_by_role("link", name="Progress").click()
+    expect(page.get_by_text("the model is right on")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    expect(page.get_by_text("Classes on the test sample")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "progress.png", full_page=True)
+
+    page.get_by_test_id("pause").click()
+    expect(page.get_by_test_id("trainer-state")).to_contain_text("Paused")
+    assert trainer.get("/status")["state"] == "paused"
+    page.get_by_test_id("resume").click()
+    expect(page.get_by_test_id("pause")).to_be_visible()
+    assert trainer.get("/status")["state"] in {"training", "waiting"}
+
+    page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("trainer-state")).to_contain_text("Trainer safely shut down")
+    expect(page.get_by_text("What was saved")).to_be_visible()
+    saved = trainer.get("/status")["saved"]
+    for place in (saved["model"], saved["dataset"]):
+        expect(page.get_by_text(place)).to_be_visible()
+        assert Path(place).exists()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download CSV").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) > 30
+    page.screenshot(path=ARTIFACTS / "finish.png", full_page=True)
+
+
+def test_the_card_on_a_phone(card: Card) -> None:
+    page = card.page
+    page.set_viewport_size(PHONE)
+    card.wait_for_image()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for name in COLOURS:
+        box = card.class_button(name).bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+    image = card.image_id
+    card.class_button("red").click()
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(image))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_text_has_contrast(card: Card, scheme: Scheme) -> None:
+    """WCAG 2.2 AA: 4.5 to 1."""
+    card.page.emulate_media(color_scheme=scheme)
+    expect(card.page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    for name in ("counts", "saved", "suggestion", "trainer-state", "outbox", "error", "skip"):
+        assert _contrast(card.part(name)) >= 4.5, name
+    for name in (".name", ".labels", "kbd"):
+        assert _contrast(card.class_button("red").locator(name)) >= 4.5, name
+
+
+def test_everything_on_the_card_has_a_name(card: Card) -> None:
+    roles: tuple[Role, ...] = ("button", "textbox", "searchbox", "progressbar", "img")
+    for role in roles:
+        for element in card.page.get_by_role(role).all():
+            assert element.aria_snapshot().strip() != f"- {role}", element
+    expect(card.part("saved")).to_have_attribute("aria-live", "polite")
+
+
+def _contrast(locator: Locator) -> float:
+    """Of the element's text against what lies behind it, measured on a canvas so that any CSS colour is understood."""
+    ratio: float = locator.evaluate(
+        """(element) => {
+          const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+          const behind = [];
+          for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
+            behind.unshift(getComputedStyle(each).backgroundColor);
+          }
+          const luminance = () => {
+            const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3).map((value) => {
+              const c = value / 255;
+              return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const fill = (colour) => { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); };
+          behind.forEach(fill);
+          const back = luminance();
+          fill(getComputedStyle(element).color);
+          const front = luminance();
+          return (Math.max(back, front) + 0.05) / (Math.min(back, front) + 0.05);
+        }"""
+    )
+    return ratio
