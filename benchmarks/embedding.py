@@ -9,8 +9,6 @@ made; without `--backbone` the network has random weights, which cost the same t
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -19,11 +17,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import PIL
 import timm
 import torch
 from PIL import Image
 
+from benchmarks.machine import describe
 from shared.images import ImageLimits, find_images, inspect, read
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
@@ -36,7 +34,8 @@ LIMITS = ImageLimits(max_bytes=100 * 2**20, max_pixels=100_000_000)
 def main() -> None:
     """Measure and print."""
     options = _options()
-    print(_machine())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"{describe('torch', 'timm', 'pillow')}, {gpu}")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         small = options.images or _photos(scratch / "small", options.count, (213, 160))
@@ -125,16 +124,6 @@ def _settings(options: argparse.Namespace) -> TrainerSettings:
         "device": options.device,
     }
     return TrainerSettings.load(command_line={**network, **given})[0]
-
-
-def _machine() -> str:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-    busy = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
-    versions = f"torch {torch.__version__}, timm {timm.__version__}, Pillow {PIL.__version__}"
-    return f"{cpu}, {os.cpu_count()} cores, {gpu}{busy}; Python {platform.python_version()}, {versions}"
 
 
 def _options() -> argparse.Namespace:

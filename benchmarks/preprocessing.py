@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from benchmarks.machine import describe
 from shared.images import ImageLimits, open_rgb, read
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--std", help="three numbers")
     parser.add_argument("--size", type=int, help="pixels a side of the network's input")
     options = parser.parse_args()
+    print(describe("torch", "timm", "scikit-learn"))
     digits = load_digits()
     images = [Image.fromarray((values * 255 / 16).astype(np.uint8)).convert("RGB") for values in digits.images]
     train = np.random.default_rng(0).random(len(images)) < 0.8
