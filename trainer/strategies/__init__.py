@@ -11,13 +11,20 @@ from importlib import import_module
 
 import numpy as np
 
+from trainer.strategies.balance import class_balanced
 from trainer.strategies.chance import random
+from trainer.strategies.committee import bald
+from trainer.strategies.coverage import coreset, probcover
 from trainer.strategies.exploration import with_exploration
+from trainer.strategies.gradients import badge
+from trainer.strategies.groups import cluster_margin, representative, typiclust
 from trainer.strategies.herding import maxherding, uncertainty_herding
+from trainer.strategies.mixture import confidence_bands, mixture
+from trainer.strategies.outliers import model_outlier, outlier
 from trainer.strategies.ranking import Pool, Ranking, Strategy
 from trainer.strategies.uncertainty import entropy, least_confidence, margin, ratio
 
-__all__ = ["STRATEGIES", "Pool", "Ranking", "Registered", "Strategy", "strategy_named", "with_exploration"]
+__all__ = ["STRATEGIES", "Pool", "Ranking", "Registered", "Strategy", "mixture", "strategy_named", "with_exploration"]
 
 
 @dataclass(frozen=True)
@@ -38,22 +45,40 @@ STRATEGIES: dict[str, Registered] = {
     "least_confidence": Registered(least_confidence, "Like margin, but also asks what resembles no class at all."),
     "ratio": Registered(ratio, "Like margin, with more weight on images of which the model knows little."),
     "entropy": Registered(entropy, "Where many classes are mixed up with one another; poor with few labels."),
+    "bald": Registered(bald, "Where models of the same labels disagree; for classes that are learned unevenly."),
+    "badge": Registered(badge, "From about a hundred labels on: uncertain and diverse, good in large batches."),
+    "coreset": Registered(coreset, "To leave no corner of the pool without a label, outliers included."),
+    "typiclust": Registered(typiclust, "For the first tens of labels: one typical image of each group."),
+    "probcover": Registered(probcover, "For the first tens of labels: covers as many images as it can, outliers last."),
+    "cluster_margin": Registered(cluster_margin, "Like margin, spread over groups; good in large batches."),
+    "representative": Registered(representative, "To see the centre of every group of similar images."),
+    "outlier": Registered(
+        outlier, "To find images that are unlike all others: damaged, odd, or of a class not thought of."
+    ),
+    "model_outlier": Registered(model_outlier, "To find images that fit none of the classes that the model knows."),
+    "class_balanced": Registered(class_balanced, "Where a class is rare: asks for what may belong to it."),
+    "confidence_bands": Registered(confidence_bands, "To see what the model is sure of as much as what it is not."),
+    "mixture": Registered(
+        mixture({random: 0.1, least_confidence: 0.8, outlier: 0.1}),
+        "A tenth random, eight tenths least confident, a tenth outliers; write your own as 0.5 margin + 0.5 typiclust.",
+    ),
     "random": Registered(random, "As a baseline, or where the labels must be a fair sample of the pool."),
 }
 
 
 def strategy_named(name: str) -> Strategy:
-    """The strategy of that name, or the function at a dotted path `package.module:function`.
+    """The strategy of that name, a mixture such as `0.9 margin + 0.1 outlier`, or a function `package.module:function`.
 
-    What a function of your own returns is checked at every call. Raises ValueError with one sentence when nothing
-    goes by the name or the path leads to no function.
+    What a function of your own returns is checked at every call. Raises ValueError with one sentence when nothing goes
+    by the name or the path leads to no function.
     """
     if name in STRATEGIES:
         return STRATEGIES[name].strategy
+    if "+" in name:
+        return _mixture_named(name)
     if ":" not in name:
-        raise ValueError(
-            f"There is no query strategy {name!r}; there are {', '.join(STRATEGIES)}, or package.module:function."
-        )
+        known = ", ".join(STRATEGIES)
+        raise ValueError(f"There is no query strategy {name!r}; there are {known}, or package.module:function.")
     path, _, attribute = name.partition(":")
     try:
         function = getattr(import_module(path), attribute)
@@ -62,6 +87,17 @@ def strategy_named(name: str) -> Strategy:
     if not callable(function):
         raise ValueError(f"The query strategy {name!r} is no function.")  # noqa: TRY004
     return _checked(name, function)
+
+
+def _mixture_named(name: str) -> Strategy:
+    shares: dict[Strategy, float] = {}
+    for part in name.split("+"):
+        share, _, strategy = part.strip().partition(" ")
+        try:
+            shares[strategy_named(strategy.strip())] = float(share)
+        except ValueError as error:
+            raise ValueError(f"The mixture {name!r} cannot be: {error}") from None
+    return mixture(shares)
 
 
 def _checked(name: str, function: Strategy) -> Strategy:

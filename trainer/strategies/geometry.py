@@ -1,24 +1,28 @@
 """What strategies need to know of distances, kept between rounds because embeddings stay while labels come and go.
 
 Everything here follows from the embeddings, the seed and the set of covered rows alone, whatever rounds came before:
-a label that is taken back leaves no trace, and rows that join the pool are taken in (a property test compares each
-cache with a computation from scratch). Distances are between unit vectors, so squared ones lie in [0, 4].
+a label that is taken back leaves no trace, and rows that join the pool are taken in (property tests compare a
+strategy that remembers with one that does not). Beyond a few thousand images a random sample, the stand-ins, speaks
+for the pool. Distances are between unit vectors, so squared ones lie in [0, 4].
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 
 from trainer.strategies.ranking import Pool, Rows
 
 Matrix = NDArray[np.float32]
 T = TypeVar("T")
 
-TARGETS = 4_000  # images that stand for the whole pool where all would take too long
-NEIGHBOURS = 10  # whose mean distance is the scale of the pool
+STAND_INS = 4_000  # 4,000² distances are 64 MB
+NEIGHBOUR = 10  # the neighbour whose mean distance is the scale of the pool
+FARTHEST = 4.0
 
 
 def squared_distances(A: Matrix, B: Matrix) -> Matrix:
@@ -30,38 +34,78 @@ def squared_distances(A: Matrix, B: Matrix) -> Matrix:
     return products
 
 
-def targets(pool: Pool) -> Rows:
-    """Up to `TARGETS` rows that stand for the pool, drawn under the seed; most stay when the pool grows a little."""
-    n = len(pool.labels)
-    if n <= TARGETS:
-        return np.arange(n)
-    return np.sort(np.argpartition(pool.lots(), TARGETS)[:TARGETS])
+def stand_ins(pool: Pool) -> Rows:
+    """Up to `STAND_INS` rows that speak for the pool, ascending, drawn by lot; most stay when the pool grows a
+    little.
+    """
+
+    def drawn() -> Rows:
+        n = len(pool.labels)
+        if n <= STAND_INS:
+            return np.arange(n)
+        return np.sort(np.argpartition(pool.lots(), STAND_INS)[:STAND_INS])
+
+    return remembered(pool, "stand_ins", drawn)
+
+
+def stand_in_distances(pool: Pool) -> Matrix:
+    """Squared distances (T, T) among the stand-ins."""
+
+    def measured() -> Matrix:
+        sample = pool.embeddings[stand_ins(pool)]
+        return squared_distances(sample, sample)
+
+    return remembered(pool, "distances", measured)
+
+
+def spacing(pool: Pool) -> float:
+    """Mean distance of a stand-in to its 10th neighbour among them: the scale of the pool, 1 where there is none."""
+
+    def measured() -> float:
+        squared = stand_in_distances(pool)[:1_000]  # 1,000 of them give the mean to a percent
+        k = min(NEIGHBOUR, squared.shape[1] - 1)
+        return float(np.sqrt(np.partition(squared, k, axis=1)[:, k]).mean()) if k > 0 else 1.0
+
+    return remembered(pool, "spacing", measured)
+
+
+def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
+    """The cluster (T,) of each stand-in, by k-means into at most `count` clusters."""
+
+    def fitted() -> NDArray[np.int64]:
+        sample = pool.embeddings[stand_ins(pool)]
+        distinct = len({row.tobytes() for row in sample})
+        k = max(1, min(count, distinct))
+        means = KMeans(k, n_init=1, max_iter=15, random_state=pool.seed % 2**32)
+        return np.asarray(means.fit_predict(sample), dtype=np.int64) if len(sample) else np.empty(0, dtype=np.int64)
+
+    return remembered(pool, f"clusters {count}", fitted)
 
 
 class Nearest:
-    """For each target the squared distance to the nearest covered row; 4, the farthest there is, without any."""
+    """For each of some rows the squared distance to the nearest covered row; 4, the farthest there is, without any."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.distance = np.full(len(rows), 4.0, dtype=np.float32)
+        self.distance = np.full(len(rows), FARTHEST, dtype=np.float32)
         self.nearest = np.full(len(rows), -1)
         self.covered: Rows = np.empty(0, dtype=np.int64)
 
     def update(self, embeddings: Matrix, covered: Rows) -> None:
-        """Take in what joined and what left: only targets whose nearest row left are looked at in full again."""
+        """Take in what joined and what left: only rows whose nearest row left are looked at in full again."""
         left = np.setdiff1d(self.covered, covered, assume_unique=True)
         joined = np.setdiff1d(covered, self.covered, assume_unique=True)
         orphans = np.flatnonzero(np.isin(self.nearest, left)) if len(left) else np.empty(0, dtype=np.int64)
-        self.distance[orphans], self.nearest[orphans] = 4.0, -1
+        self.distance[orphans], self.nearest[orphans] = FARTHEST, -1
         self._shorten(embeddings, orphans, np.setdiff1d(covered, joined, assume_unique=True))
         self._shorten(embeddings, np.arange(len(self.rows)), joined)
         self.covered = covered
 
     def _shorten(self, embeddings: Matrix, which: Rows, by: Rows) -> None:
+        if not len(which):
+            return
         for start in range(0, len(by), 2_000):  # 2,000 × 4,000 distances are 32 MB
             block = by[start : start + 2_000]
-            if not len(which):
-                return
             distances = squared_distances(embeddings[self.rows[which]], embeddings[block])
             best = distances.argmin(axis=1)
             shortest = distances[np.arange(len(which)), best]
@@ -70,38 +114,19 @@ class Nearest:
             self.distance[changed], self.nearest[changed] = shortest[closer], block[best[closer]]
 
 
-def nearest_covered(pool: Pool) -> tuple[Rows, Matrix]:
-    """The targets and the squared distance of each to the nearest labeled or leased row, (T,)."""
-    known = pool.memory.get("nearest")
-    if not isinstance(known, Nearest) or known.rows is not _target_rows(pool):
-        known = Nearest(_target_rows(pool))
-        pool.memory["nearest"] = known
-    known.update(pool.embeddings, pool.covered)
-    return known.rows, known.distance
+def nearest_covered(pool: Pool) -> Matrix:
+    """The squared distance (T,) of each stand-in to the nearest labeled or leased row."""
+    nearest = remembered(pool, "nearest", lambda: Nearest(stand_ins(pool)))
+    nearest.update(pool.embeddings, pool.covered)
+    return nearest.distance
 
 
-def spacing(pool: Pool) -> float:
-    """Mean distance of a target to its `NEIGHBOURS`-th neighbour among the targets: the scale of the pool."""
-    rows = _target_rows(pool)
-    known = pool.memory.get("spacing")
-    if isinstance(known, tuple) and known[0] is rows:
-        return float(known[1])
-    sample = pool.embeddings[rows]
-    k = min(NEIGHBOURS, len(rows) - 1)
-    if k < 1:
-        return 1.0
-    squared = squared_distances(sample[:1_000], sample)  # 1,000 of them give the mean to a percent
-    value = float(np.sqrt(np.partition(squared, k, axis=1)[:, k]).mean())
-    pool.memory["spacing"] = (rows, value)
+def remembered(pool: Pool, name: str, compute: Callable[[], T]) -> T:
+    """What `compute` gave for a pool of this size and seed; what was kept for another is dropped."""
+    key = (len(pool.labels), pool.seed)
+    known = pool.memory.get(name)
+    if not isinstance(known, tuple) or known[0] != key:
+        known = (key, compute())
+        pool.memory[name] = known
+    value: T = known[1]
     return value
-
-
-def _target_rows(pool: Pool) -> Rows:
-    """`targets`, drawn once a size of the pool."""
-    known = pool.memory.get("targets")
-    if isinstance(known, tuple) and known[0] == (len(pool.labels), pool.seed):
-        rows: Rows = known[1]
-        return rows
-    rows = targets(pool)
-    pool.memory["targets"] = ((len(pool.labels), pool.seed), rows)
-    return rows

@@ -73,6 +73,32 @@ Strategy = Callable[[Pool, int], Ranking]
 NOTHING = Ranking(np.empty(0, dtype=np.int64), np.empty(0), [])
 
 
+def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
+    """`picked`, then other candidates by lot until there are `count`: for what only looks at a part of a large pool."""
+    missing = min(count, len(pool.candidates)) - len(picked.rows)
+    if missing <= 0:
+        return picked
+    rest = np.setdiff1d(pool.candidates, picked.rows)
+    rest = rest[np.argsort(pool.lots()[rest], kind="stable")][:missing]
+    return Ranking(
+        np.concatenate([picked.rows, rest]),
+        np.concatenate([picked.scores, np.full(len(rest), picked.scores.min(initial=0.0))]),
+        [*picked.reasons, *[reason] * len(rest)],
+    )
+
+
+def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
+    """At most `limit` candidates, ascending: the half of highest utility (n,) and a random half of the rest."""
+    rows = np.sort(pool.candidates)
+    if len(rows) <= limit:
+        return rows
+    lots = pool.lots()[rows]
+    by_utility = np.lexsort((lots, -utilities[rows]))
+    best, rest = by_utility[: limit // 2], by_utility[limit // 2 :]
+    drawn = rest[np.argsort(lots[rest], kind="stable")][: limit - len(best)]
+    return np.sort(rows[np.concatenate([best, drawn])])
+
+
 def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None) -> tuple[Rows, Floats]:
     """The `count` candidates of highest utility, ties drawn by lot; `utilities` belong to `rows` (default:
     candidates).

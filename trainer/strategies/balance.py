@@ -1,0 +1,37 @@
+"""Ask for classes that have few labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.strategies.chance import random
+from trainer.strategies.ranking import Pool, Ranking, completed, shortlist
+from trainer.strategies.uncertainty import margin_scores
+
+CANDIDATES = 10_000
+
+
+def class_balanced(pool: Pool, count: int) -> Ranking:
+    """Images that most likely belong to classes with few labels first (after Aggarwal et al. 2020).
+
+    An image is worth Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is expected of the images asked before it
+    in the list, so that one rare class does not fill it. Random order before there is a head.
+    """
+    if pool.probabilities is None or pool.classes is None or not len(pool.candidates) or count <= 0:
+        return random(pool, count)
+    rows = shortlist(pool, margin_scores(pool.probabilities), max(CANDIDATES, count))
+    p = pool.probabilities[rows].astype(np.float64)
+    have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
+    lots, left = pool.lots()[rows], np.ones(len(rows), dtype=bool)
+    picks, scores = [], []
+    for _ in range(min(count, len(rows))):
+        worth = np.where(left, p @ (1.0 / (1.0 + have)), -np.inf)
+        ties = np.flatnonzero(worth >= worth.max() - 1e-12)
+        pick = int(ties[np.argmin(lots[ties])])
+        picks.append(pick)
+        scores.append(float(worth[pick]))
+        left[pick] = False
+        have += p[pick]
+    likeliest = pool.classes[p[picks].argmax(axis=1)].tolist()
+    reasons = [f"perhaps {{class:{class_id}}}, of which there are few labels" for class_id in likeliest]
+    return completed(pool, Ranking(rows[picks], np.array(scores), reasons), count, "drawn at random")

@@ -1,0 +1,44 @@
+"""Disagreement of a committee of heads, each fitted on another weighting of the same labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.learners.head import fit_head
+from trainer.strategies.chance import random
+from trainer.strategies.ranking import Floats, Pool, Ranking, highest, shortlist
+from trainer.strategies.uncertainty import entropy_scores
+
+MEMBERS = 5
+LABELS = 1_000  # a member is fitted on, drawn by lot beyond that
+CANDIDATES = 10_000
+
+
+def bald(pool: Pool, count: int) -> Ranking:
+    """Highest mutual information of the answer and the model first (Houlsby et al. 2011, BALD).
+
+    The committee is a Bayesian bootstrap (Rubin 1981): every label counts in every member, with a random weight, so
+    that no class ever drops out. Before there are labels of two classes the order is random.
+    """
+    labeled = pool.labeled
+    if pool.probabilities is None or len(np.unique(pool.labels[labeled])) < 2:
+        return random(pool, count)
+    draw = np.random.default_rng(pool.seed)
+    if len(labeled) > LABELS:
+        labeled = np.sort(draw.choice(labeled, LABELS, replace=False))
+    rows = shortlist(pool, entropy_scores(pool.probabilities), max(CANDIDATES, 2 * count))
+    opinions = []
+    for _ in range(MEMBERS):
+        weights = draw.exponential(size=len(labeled))
+        head = fit_head(pool.embeddings[labeled], pool.labels[labeled], weights=weights / weights.mean())
+        opinions.append(head.predict_proba(pool.embeddings[rows]))
+    picked, scores = highest(pool, mutual_information(np.stack(opinions)), count, rows)
+    return Ranking(picked, scores, ["models of the same labels disagree"] * len(picked))
+
+
+def mutual_information(opinions: NDArray[np.float32] | Floats) -> Floats:
+    """Entropy of the mean minus mean entropy, in nats, for opinions (members, n, K); 0 where all agree."""
+    exact = np.asarray(opinions, dtype=np.float64)
+    agreed: Floats = np.mean([entropy_scores(p) for p in exact], axis=0)
+    return np.maximum(entropy_scores(exact.mean(axis=0)) - agreed, 0.0)
