@@ -67,12 +67,14 @@ class Child:
             self.process.wait()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            if " ready at http" in line:
-                self.address = line.rsplit(" ", 1)[-1].strip()
-                self.ready.set()
-            else:
-                print(line, end="", flush=True)
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        with process.stdout:
+            for line in process.stdout:
+                if " ready at http" in line:
+                    self.address = line.rsplit(" ", 1)[-1].strip()
+                    self.ready.set()
+                else:
+                    print(line, end="", flush=True)
 
 
 class Supervisor:

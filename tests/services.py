@@ -107,10 +107,12 @@ class Process:
         return self.process.wait(seconds)
 
     def _listen(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
-        for line in process.stdout or ():
-            self.log.append(line)
-            if f"{self.name.capitalize()} ready at " in line:
-                ready.set()
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self.log.append(line)
+                if f"{self.name.capitalize()} ready at " in line:
+                    ready.set()
 
 
 @dataclass

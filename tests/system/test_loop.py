@@ -20,7 +20,7 @@ def services():
 
 def test_the_queue_is_ordered_before_the_first_label(services):
     wait_for(lambda: services.get("/api/project")["query_version"] >= 1, "the cold-start order")
-    (item,) = services.queue("early")
+    (item,) = services.queue("fresh")
     assert item["score"] is not None
     assert item["reason"]
     assert item["suggestions"] == []  # nobody has said what a class looks like
@@ -32,7 +32,7 @@ def test_a_batch_changes_the_queue_and_brings_suggestions(services):
     seq = services.get("/api/project")["last_seq"]
     wait_for(lambda: services.get("/api/project")["query_acked_seq"] >= seq, "a list that has seen the labels")
     assert services.get("/api/project")["query_version"] > before
-    (item,) = services.queue("next")
+    (item,) = services.queue("fresh")
     assert {s["name"] for s in item["suggestions"]} <= {"red", "green", "blue"}
     assert item["suggestions"][0]["confidence"] > 1 / 3
 
@@ -54,7 +54,7 @@ def test_accuracy_is_measured_on_images_that_nothing_learns_from(services):
 
 def test_test_images_are_asked_blind(services):
     splits = {e["id"]: e["split"] for e in services.get("/api/images?after=0&limit=1000")["images"]}
-    items = services.queue("someone", limit=30)
+    items = services.queue("fresh", limit=30)
     tests = [item for item in items if splits[item["image_id"]] == "test"]
     for item in tests:
         assert (item["purpose"], item["suggestions"], item["reason"], item["score"]) == ("test", [], None, None)
