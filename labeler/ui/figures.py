@@ -32,7 +32,7 @@ def in_words(latest: Evaluation) -> str:
     sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
     return (
         f"After **{latest.spent:,} labels** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} test "
-        f"images; with 95 % confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
+        f"images; with 95% confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
     )
 
 
@@ -48,7 +48,7 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
         }
     )
     scale = alt.Scale(domain=[0, 1])
-    labels = alt.X("labels:Q", title="Labels given", axis=alt.Axis(tickMinStep=1))
+    labels = alt.X("labels:Q", title="Labels given", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
         *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
@@ -56,7 +56,7 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
     ]
     base = alt.Chart(frame).encode(x=labels)
     band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
-        y=alt.Y("low:Q", scale=scale, title="Accuracy on the test sample, 95 % interval", axis=alt.Axis(format="%")),
+        y=alt.Y("low:Q", scale=scale, title="Accuracy on the test sample, 95% interval", axis=alt.Axis(format="%")),
         y2="high:Q",
     )
     line = base.mark_line(interpolate="step-after").encode(y=alt.Y("accuracy:Q", scale=scale))

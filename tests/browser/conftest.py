@@ -6,16 +6,15 @@ import contextlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.card import Card
-from tests.browser.processes import COLOURS, ROOT, Service, running_labeler, running_pair, write_images
+from tests.services import HOME, Services, running_services
 
-StartLabeler = Callable[[Path, Sequence[str]], Service]
-ARTIFACTS = ROOT / "test-artifacts"
+StartLabeler = Callable[[int, Sequence[str]], Services]
+ARTIFACTS = HOME / "test-artifacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 # Streamlit looks for its health route below the page's own path first when a page is opened by its address.
@@ -66,30 +65,29 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_images(tmp_path_factory.mktemp("browser") / "images", 600)
-
-
-@pytest.fixture(scope="session")
-def labeler(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[Service]:
+def labeler() -> Iterator[Services]:
     """A labeler without trainer that many tests share, each under its own name."""
-    with running_labeler(tmp_path_factory.mktemp("labeler"), images, list(COLOURS)) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[tuple[Service, Service]]:
-    with running_pair(
-        tmp_path_factory.mktemp("pair"), images, list(COLOURS), "--test-free-labels", "4", "--buffer-size", "5"
-    ) as services:
+    with running_services(images=600, start_trainer=False) as services:
         yield services
 
 
 @pytest.fixture
-def start_labeler(tmp_path: Path) -> Iterator[StartLabeler]:
-    """Start a labeler of one's own. Ask for it before the page, so that it outlives the page."""
+def pair() -> Iterator[Services]:
+    """Labeler and trainer, with test images from early on."""
+    with running_services(images=600, labeler={"test_free_labels": 4, "buffer_size": 5}) as services:
+        yield services
+
+
+@pytest.fixture
+def start_labeler() -> Iterator[StartLabeler]:
+    """Start a labeler of one's own, over so many images. Ask for it before the page, so that it outlives the page."""
+
+    def start(images: int, classes: Sequence[str]) -> Services:
+        labeler = {"classes": ",".join(classes)}
+        return running.enter_context(running_services(images=images, labeler=labeler, start_trainer=False))
+
     with contextlib.ExitStack() as running:
-        yield lambda images, classes: running.enter_context(running_labeler(tmp_path / "workspace", images, classes))
+        yield start
 
 
 @pytest.fixture
@@ -98,10 +96,10 @@ def annotator(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def card(page: Page, labeler: Service, annotator: str) -> Card:
-    return Card(page, labeler.url, annotator).open()
+def card(page: Page, labeler: Services, annotator: str) -> Card:
+    return Card(page, labeler.labeler.url, annotator).open()
 
 
 @pytest.fixture
-def open_card(page: Page, annotator: str) -> Callable[[Service], Card]:
-    return lambda service: Card(page, service.url, annotator).open()
+def open_card(page: Page, annotator: str) -> Callable[[Services], Card]:
+    return lambda services: Card(page, services.labeler.url, annotator).open()

@@ -10,20 +10,20 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.card import Card
-from tests.browser.processes import COLOURS, Service
+from tests.browser.labeler import CLASSES, class_ids, delete_class, post, rows_of
+from tests.services import Services
 
 pytestmark = pytest.mark.browser
-CLASSES = list(COLOURS)
 
 
-def test_key_and_click_label_the_image_on_screen(card: Card, labeler: Service) -> None:
+def test_key_and_click_label_the_image_on_screen(card: Card, labeler: Services) -> None:
     first = card.key("2")
     second = card.image_id
     card.class_button("red").click()
     expect(card.part("stage")).not_to_have_attribute("data-image-id", str(second))
     card.wait_saved()
-    ids = labeler.class_ids()
-    rows = labeler.rows(card.annotator)
+    ids = class_ids(labeler)
+    rows = rows_of(labeler, card.annotator)
     assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
         ("label", first, ids["green"]),
         ("label", second, ids["red"]),
@@ -31,11 +31,11 @@ def test_key_and_click_label_the_image_on_screen(card: Card, labeler: Service) -
     assert all(row["seconds"] is not None for row in rows)
 
 
-def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card, labeler: Service) -> None:
+def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card, labeler: Services) -> None:
     card.type_quickly(["123"[n % 3] for n in range(100)], seconds=0.04)
     card.wait_saved()
-    recorded, ids = card.recorded, labeler.class_ids()
-    rows = labeler.rows(card.annotator)
+    recorded, ids = card.recorded, class_ids(labeler)
+    rows = rows_of(labeler, card.annotator)
     # Each key either became a label or the card said that it was not counted, which happens when the machine is too
     # busy to paint 25 images a second.
     assert len(recorded["keys"]) == 100 == len(rows) + len(recorded["refused"])
@@ -48,17 +48,17 @@ def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card,
     assert _is_part_of([image for image, _ in labeled], painted)
 
 
-def test_skip_and_flag(card: Card, labeler: Service) -> None:
+def test_skip_and_flag(card: Card, labeler: Services) -> None:
     skipped, flagged = card.key("s"), card.key("f")
     card.wait_saved()
-    rows = labeler.rows(card.annotator)
+    rows = rows_of(labeler, card.annotator)
     assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
         ("skip", skipped, None),
         ("flag", flagged, None),
     ]
 
 
-def test_undo_gives_back_image_after_image(card: Card, labeler: Service) -> None:
+def test_undo_gives_back_image_after_image(card: Card, labeler: Services) -> None:
     images = [card.key("1"), card.key("2"), card.key("s")]
     for key, image in zip(["z", "Control+z", "Backspace"], reversed(images), strict=True):
         card.key(key)
@@ -66,12 +66,12 @@ def test_undo_gives_back_image_after_image(card: Card, labeler: Service) -> None
     card.key("3")
     assert card.image_id == images[1]
     card.wait_saved()
-    rows = labeler.rows(card.annotator)
+    rows = rows_of(labeler, card.annotator)
     assert [row["action"] for row in rows] == ["label", "label", "skip", "undo", "undo", "undo", "label"]
-    assert (rows[-1]["image_id"], rows[-1]["label"]) == (images[0], labeler.class_ids()["blue"])
+    assert (rows[-1]["image_id"], rows[-1]["label"]) == (images[0], class_ids(labeler)["blue"])
 
 
-def test_undo_after_a_reload_takes_back_the_last_answer(card: Card, labeler: Service) -> None:
+def test_undo_after_a_reload_takes_back_the_last_answer(card: Card, labeler: Services) -> None:
     image = card.key("1")
     card.wait_saved()
     card.page.reload()
@@ -80,7 +80,7 @@ def test_undo_after_a_reload_takes_back_the_last_answer(card: Card, labeler: Ser
     assert card.image_id == image
 
 
-def test_undo_waits_for_labels_on_their_way(card: Card, labeler: Service) -> None:
+def test_undo_waits_for_labels_on_their_way(card: Card, labeler: Services) -> None:
     held = []
     card.page.route("**/api/annotations", lambda route: held.append(route))
     image = card.key("1")
@@ -88,10 +88,10 @@ def test_undo_waits_for_labels_on_their_way(card: Card, labeler: Service) -> Non
     expect(card.part("message")).to_have_text("Undoing …")
     held[0].continue_()
     expect(card.part("stage")).to_have_attribute("data-image-id", str(image))
-    assert [row["action"] for row in labeler.rows(card.annotator)] == ["label", "undo"]
+    assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label", "undo"]
 
 
-def test_keys_that_are_not_meant_for_the_card(card: Card, labeler: Service) -> None:
+def test_keys_that_are_not_meant_for_the_card(card: Card, labeler: Services) -> None:
     before = card.image_id
     card.part("add-class").focus()
     card.page.keyboard.type("123sf")
@@ -107,20 +107,20 @@ def test_keys_that_are_not_meant_for_the_card(card: Card, labeler: Service) -> N
         card.page.keyboard.down("1")  # held down: repeats
     card.page.keyboard.up("1")
     card.wait_saved()
-    assert [row["image_id"] for row in labeler.rows(card.annotator)] == [before]
+    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == [before]
 
 
-def test_a_focused_button_answers_to_enter(card: Card, labeler: Service) -> None:
+def test_a_focused_button_answers_to_enter(card: Card, labeler: Services) -> None:
     image = card.image_id
     card.class_button("blue").focus()
     card.page.keyboard.press("Enter")
     expect(card.part("stage")).not_to_have_attribute("data-image-id", str(image))
     card.wait_saved()
-    assert [row["label"] for row in labeler.rows(card.annotator)] == [labeler.class_ids()["blue"]]
+    assert [row["label"] for row in rows_of(labeler, card.annotator)] == [class_ids(labeler)["blue"]]
 
 
 @pytest.mark.provokes_errors  # 409 for the class that there is
-def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Service) -> None:
+def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Services) -> None:
     name = f"<b>{uuid.uuid4().hex[:6]}</b>"
     card.part("add-class").fill(name)
     card.part("add-class").press("Enter")
@@ -128,24 +128,24 @@ def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Ser
     image = card.image_id
     card.class_button(name).click()
     card.wait_saved()
-    rows = [row for row in labeler.rows(card.annotator) if row["action"] == "label"]
-    assert [(row["image_id"], row["label"]) for row in rows] == [(image, labeler.class_ids()[name])]
+    rows = [row for row in rows_of(labeler, card.annotator) if row["action"] == "label"]
+    assert [(row["image_id"], row["label"]) for row in rows] == [(image, class_ids(labeler)[name])]
     expect(card.class_button(name).locator(".labels")).to_have_text("1")
     card.part("add-class").fill("red")
     with card.page.expect_response("**/api/classes"):
         card.part("add-class").press("Enter")
     expect(card.part("message")).to_have_text(re.compile("was not added.*already"))
-    labeler.http.delete(f"/api/classes/{labeler.class_ids()[name]}").raise_for_status()
+    delete_class(labeler, class_ids(labeler)[name])
     expect(card.class_button(name)).to_have_count(0)
 
 
-def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card, labeler: Service) -> None:
+def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card, labeler: Services) -> None:
     on_screen = card.image_id
     project = labeler.get("/api/project")
-    entries = labeler.get("/api/images", limit=1000)["images"]
-    answered = {row["image_id"] for row in labeler.get("/api/annotations", limit=5000)["annotations"]}
+    entries = labeler.get("/api/images?limit=1000")["images"]
+    answered = {row["image_id"] for row in labeler.get("/api/annotations?limit=5000")["annotations"]}
     wanted = [each["id"] for each in entries if each["split"] == "train" and each["id"] not in answered][-5:]
-    red = labeler.class_ids()["red"]
+    red = class_ids(labeler)["red"]
     push = {
         "id": str(uuid.uuid4()),
         "log_id": project["log_id"],
@@ -163,25 +163,25 @@ def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card,
         ],
     }
     with card.page.expect_response("**/api/queue?**"):
-        labeler.post("/api/queries", push)
+        post(labeler, "/api/queries", push)
     card.page.wait_for_timeout(300)  # the new images are decoded
     assert card.image_id == on_screen
     seen: list[int] = []
     while card.image_id not in wanted and len(seen) < 4:
         seen.append(card.key("s"))
-    assert card.image_id == wanted[0]
-    expect(card.part("suggestion")).to_contain_text("red 75 %")
+    assert card.image_id in wanted  # the first that no other page holds
+    expect(card.part("suggestion")).to_contain_text("red 75%")
     expect(card.part("reason")).to_have_text("<i>because</i>")
     image = card.key("Enter")
     card.wait_saved()
-    assert labeler.rows(card.annotator)[-1]["image_id"] == image
-    assert labeler.rows(card.annotator)[-1]["label"] == red
+    assert rows_of(labeler, card.annotator)[-1]["image_id"] == image
+    assert rows_of(labeler, card.annotator)[-1]["label"] == red
 
 
-def test_with_many_classes_letters_look_for_one(card: Card, labeler: Service) -> None:
+def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -> None:
     names = [f"shade {letter}" for letter in "abcdefghi"]
     for name in names:
-        labeler.post("/api/classes", {"name": name})
+        post(labeler, "/api/classes", {"name": name})
     try:
         expect(card.part("class")).to_have_count(12)
         image = card.image_id
@@ -191,13 +191,13 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Service) ->
         expect(card.part("class")).to_have_count(12)
         skipped = card.key("Shift+S")
         card.wait_saved()
-        rows = labeler.rows(card.annotator)
+        rows = rows_of(labeler, card.annotator)
         assert [(row["action"], row["image_id"]) for row in rows] == [("label", image), ("skip", skipped)]
-        assert rows[0]["label"] == labeler.class_ids()["shade h"]
+        assert rows[0]["label"] == class_ids(labeler)["shade h"]
     finally:
-        for name, class_id in labeler.class_ids().items():
+        for name, class_id in class_ids(labeler).items():
             if name in names:
-                labeler.http.delete(f"/api/classes/{class_id}").raise_for_status()
+                delete_class(labeler, class_id)
 
 
 def _is_part_of(part: Sequence[object], whole: Sequence[object]) -> bool:

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.card import Card
-from tests.browser.processes import COLOURS, Service, running_labeler
+from tests.browser.labeler import delete_class, post, rows_of
+from tests.services import Services, running_services
 
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]
 POSTS = "**/api/annotations"
 
 
 @pytest.fixture
-def mortal(tmp_path: Path, images: Path) -> Iterator[Service]:
+def mortal() -> Iterator[Services]:
     """A labeler to be killed."""
-    with running_labeler(tmp_path / "workspace", images, list(COLOURS)) as service:
-        yield service
+    with running_services(images=120, start_trainer=False) as services:
+        yield services
 
 
-def test_a_reload_loses_no_unconfirmed_label(card: Card, labeler: Service) -> None:
+def test_a_reload_loses_no_unconfirmed_label(card: Card, labeler: Services) -> None:
     card.page.route(POSTS, lambda route: route.abort())
     labeled = [card.key("1"), card.key("2"), card.key("3")]
     expect(card.part("saved")).to_contain_text("Connection lost – 3 labels kept in this browser")
     card.page.reload()
     card.wait_for_image()
     assert card.image_id not in labeled
-    assert labeler.rows(card.annotator) == []
+    assert rows_of(labeler, card.annotator) == []
     card.page.unroute(POSTS)
     card.wait_saved()
-    assert [row["image_id"] for row in labeler.rows(card.annotator)] == labeled
+    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == labeled
 
 
-def test_an_answer_that_is_lost_on_the_way_back_is_not_counted_twice(card: Card, labeler: Service) -> None:
+def test_an_answer_that_is_lost_on_the_way_back_is_not_counted_twice(card: Card, labeler: Services) -> None:
     def take_and_say_nothing(route: Route) -> None:
         route.fetch()
         route.abort()
@@ -43,31 +43,30 @@ def test_an_answer_that_is_lost_on_the_way_back_is_not_counted_twice(card: Card,
     card.page.route(POSTS, take_and_say_nothing, times=2)
     image = card.key("1")
     card.wait_saved()
-    assert [row["image_id"] for row in labeler.rows(card.annotator)] == [image]
+    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == [image]
 
 
 def test_a_labeler_that_is_killed_while_someone_types_loses_nothing(
-    page: Page, annotator: str, mortal: Service
+    mortal: Services, page: Page, annotator: str
 ) -> None:
-    card = Card(page, mortal.url, annotator).open()
+    card = Card(page, mortal.labeler.url, annotator).open()
     card.type_quickly(list("123" * 5), seconds=0.04)
-    mortal.kill()
+    mortal.labeler.kill()
     card.type_quickly(list("123" * 10), seconds=0.04)
     expect(card.part("saved")).to_contain_text("kept in this browser, trying again")
-    mortal.start()
-    mortal.wait()
+    mortal.labeler.start()
     card.wait_saved()
     card.wait_for_image()
     card.type_quickly(list("321"), seconds=0.1)
     card.wait_saved()
     answers = card.recorded["answers"]
-    rows = mortal.rows(annotator)
+    rows = rows_of(mortal, annotator)
     assert [row["id"] for row in rows] == [answer["id"] for answer in answers]
     assert [(row["image_id"], row["label"]) for row in rows] == [(each["image_id"], each["label"]) for each in answers]
     assert len({row["image_id"] for row in rows}) == len(rows) > 15
 
 
-def test_too_many_unconfirmed_labels_make_the_card_wait(card: Card, labeler: Service) -> None:
+def test_too_many_unconfirmed_labels_make_the_card_wait(card: Card, labeler: Services) -> None:
     most = labeler.get("/api/settings")["max_unconfirmed"]["value"]
     card.page.route(POSTS, lambda route: route.abort())
     for _ in range(most - 1):
@@ -80,28 +79,28 @@ def test_too_many_unconfirmed_labels_make_the_card_wait(card: Card, labeler: Ser
     card.page.unroute(POSTS)
     card.wait_saved()
     card.wait_for_image()
-    assert len(labeler.rows(card.annotator)) == most
+    assert len(rows_of(labeler, card.annotator)) == most
 
 
-def test_what_the_labeler_refuses_is_told_and_the_rest_is_saved(card: Card, labeler: Service) -> None:
-    doomed = labeler.post("/api/classes", {"name": "doomed"})["id"]
+def test_what_the_labeler_refuses_is_told_and_the_rest_is_saved(card: Card, labeler: Services) -> None:
+    doomed = post(labeler, "/api/classes", {"name": "doomed"})["id"]
     expect(card.class_button("doomed")).to_be_visible()
     card.page.route(POSTS, lambda route: route.abort())
     first = card.key("1")
     refused = card.key("4")
     last = card.key("2")
-    labeler.http.delete(f"/api/classes/{doomed}").raise_for_status()
+    delete_class(labeler, doomed)
     card.page.unroute(POSTS)
     expect(card.part("message")).to_contain_text(f"Image {refused} was not saved", timeout=20_000)
     card.wait_saved()
-    rows = [row for row in labeler.rows(card.annotator) if row["action"] == "label"]
+    rows = [row for row in rows_of(labeler, card.annotator) if row["action"] == "label"]
     assert [row["image_id"] for row in rows] == [first, last]
 
 
 def test_two_tabs_never_show_the_same_image_and_one_sends_what_the_other_left(
-    card: Card, context: BrowserContext, labeler: Service
+    card: Card, context: BrowserContext, labeler: Services
 ) -> None:
-    second = Card(context.new_page(), labeler.url, card.annotator).open()
+    second = Card(context.new_page(), labeler.labeler.url, card.annotator).open()
     held = {card.key("1"), card.key("1"), card.image_id}
     assert held.isdisjoint({second.key("2"), second.key("2"), second.image_id})
     card.wait_saved()
@@ -113,16 +112,16 @@ def test_two_tabs_never_show_the_same_image_and_one_sends_what_the_other_left(
     card.wait_for_image()
     card.wait_saved()
     expect(card.part("saved")).to_have_text("All saved")
-    rows = labeler.rows(card.annotator)
+    rows = rows_of(labeler, card.annotator)
     assert [row["image_id"] for row in rows].count(left) == 1
     assert len(rows) == 5
 
 
-def test_labels_are_sent_on_while_another_page_is_open(card: Card, labeler: Service) -> None:
+def test_labels_are_sent_on_while_another_page_is_open(card: Card, labeler: Services) -> None:
     card.page.route(POSTS, lambda route: route.abort())
     image = card.key("1")
     card.page.get_by_role("link", name="Settings").click()
     expect(card.page.get_by_text("Settings of the labeler")).to_be_visible()
     card.page.unroute(POSTS)
     card.page.wait_for_function("Object.keys(localStorage).every((key) => !key.startsWith('flywheel/unconfirmed/'))")
-    assert [row["image_id"] for row in labeler.rows(card.annotator)] == [image]
+    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == [image]

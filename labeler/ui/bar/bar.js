@@ -44,23 +44,24 @@ class Bar {
     if (!this.project || !this.words) return;
     const { trainer, outbox, scanning } = this.project;
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
-    this.drawState(this.connected ? trainer.state : "lost");
+    const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
+    this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
     write(this.part("lag"), trainer.lag ? `trainer is ${trainer.lag} behind` : "trainer has every label");
     write(this.part("outbox"), outbox.pending ? `${outbox.pending} waiting to be sent` : "nothing to send");
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
-    const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
-    this.drawNote(this.part("error"), error && `${error}${this.advice(trainer.state)}`);
+    this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);
     this.banner = embedding?.banner;
     this.drawNote(this.part("banner"), this.banner !== this.closed && this.banner);
   }
 
-  drawState(state) {
+  /** With an error, what to do stands behind it and not here. */
+  drawState(state, hasError) {
     const [name, what] = this.words[state] ?? [state, ""];
     const line = this.part("trainer-state");
     line.dataset.state = state;
     write(line.querySelector("strong"), name);
-    write(line.querySelector("span"), what);
+    write(line.querySelector("span"), hasError ? "" : what);
     const idle = ["paused", "stopped", "failed"].includes(state);
     const away = ["absent", "lost"].includes(state);
     this.part("pause").hidden = idle || away || state === "stopping";
@@ -70,7 +71,7 @@ class Bar {
 
   advice(state) {
     const what = this.words[state]?.[1];
-    return what && ["absent", "failed"].includes(state) ? ` – ${what}` : "";
+    return what && ["absent", "failed"].includes(state) ? `${what[0].toUpperCase()}${what.slice(1)}.` : "";
   }
 
   drawWork(name, work, doing) {

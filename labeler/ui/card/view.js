@@ -157,7 +157,7 @@ class View {
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
     this.accuracy.textContent = accuracy
-      ? `accuracy ${percent(accuracy.value, 1)} (95 % interval ${Math.floor(100 * accuracy.low)}–${percent(accuracy.high)}, ${count(accuracy.n, "test image")})`
+      ? `accuracy ${percent(accuracy.value, 1)} (95% interval ${Math.floor(100 * accuracy.low)}–${percent(accuracy.high)}, ${count(accuracy.n, "test image")})`
       : "";
     this.pace.textContent = pace ? `${Math.round(pace)} a minute` : "";
     const signature = JSON.stringify(project.classes);
@@ -283,7 +283,7 @@ function setText(node, text) {
 }
 
 function percent(share, digits = 0) {
-  return `${(100 * share).toFixed(digits)} %`;
+  return `${(100 * share).toFixed(digits)}%`;
 }
 
 function capital(words) {
