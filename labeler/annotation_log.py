@@ -11,7 +11,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, RowMapping, select
@@ -148,6 +147,4 @@ def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -
 
 
 def _row(stored: RowMapping) -> Row:
-    # Validated when it was written: starting on a million rows is three times faster without doing it again.
-    values: dict[str, Any] = dict(stored)
-    return Row.model_construct(**values)
+    return Row.model_validate(dict(stored))

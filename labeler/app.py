@@ -39,6 +39,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         _take_back_loggers()
+        service.workspace.announce(f"http://{settings.host}:{served}")
         service.start()
         try:
             yield

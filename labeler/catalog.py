@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
@@ -31,7 +31,6 @@ from shared.settings import LabelerSettings, SettingsError, Source
 
 Root = Literal["images", "test", "uploads"]
 Outcome = Literal["added", "duplicate", "rejected"]
-_Added = tuple[int, Split, float]  # image id, split, place
 _CHUNK = 500  # values in one SQL statement
 
 
@@ -87,12 +86,14 @@ class Catalog:
         They go into `split`; None draws it.
         """
         with self._store.lock:
-            added: list[_Added] = []
-            with self._store.write() as connection:
-                outcomes = [self._record(connection, root, each, split, added) for each in found]
-            for image_id, drawn, place in added:
-                self._tally.put(image_id, drawn)
-                self._queue.put(image_id, drawn, place)
+            outcomes: list[Outcome] = []
+            for start in range(0, len(found), _CHUNK):
+                with self._store.write() as connection:
+                    written, added = self._record(connection, root, found[start : start + _CHUNK], split)
+                outcomes += written
+                for image in added:
+                    self._tally.put(image["id"], image["split"])
+                    self._queue.put(image["id"], image["split"], image["place"])
             return outcomes
 
     def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -217,40 +218,64 @@ class Catalog:
                     self._queue.put(image_id, split, place)
 
     def _record(
-        self, connection: Connection, root: Root, found: Found, split: Split | None, added: list[_Added]
-    ) -> Outcome:
-        inspected, reason, image_id = found.inspected, found.reason, None
-        outcome: Outcome = "rejected"
-        if inspected is not None:
-            image_id = connection.execute(select(IMAGE.c.id).where(IMAGE.c.sha256 == inspected.sha256)).scalar()
-            outcome = "duplicate"
-            if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
-                outcome, reason = "rejected", f"is one more than {self._max_images:,} images, which max_images sets"
-            elif image_id is None:
-                new = self._insert(connection, root, found.uri, inspected, split)
-                added.append(new)
-                outcome, image_id = "added", new[0]
-        values = {"size": found.size, "mtime_ns": found.mtime_ns, "image_id": image_id, "reason": reason}
-        before = connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri == found.uri)).mappings().first()
-        if before is None:
-            connection.execute(FILE.insert().values(root=root, uri=found.uri, **values))
-        else:
-            connection.execute(update(FILE).where(FILE.c.id == before["id"]).values(**values))
-        self._readable_files += (image_id is not None) - (before is not None and before["image_id"] is not None)
-        self.rejected += (reason is not None) - (before is not None and before["reason"] is not None)
-        return outcome
+        self, connection: Connection, root: Root, found: Sequence[Found], split: Split | None
+    ) -> tuple[list[Outcome], list[dict[str, Any]]]:
+        """What became of each file, and the images added; one statement for all, as each costs as much as a read."""
+        hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
+        images = connection.execute(select(IMAGE.c.sha256, IMAGE.c.id).where(IMAGE.c.sha256.in_(hashes)))
+        image_of = {row.sha256: row.id for row in images}
+        uris = [each.uri for each in found]
+        files = connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri.in_(uris)))
+        before = {row.uri: row for row in files}
+        outcomes: list[Outcome] = []
+        added: list[dict[str, Any]] = []
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for each in found:
+            outcome: Outcome = "rejected"
+            image_id, reason = None, each.reason
+            if each.inspected is not None:
+                image_id = image_of.get(each.inspected.sha256)
+                outcome = "duplicate"
+                if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
+                    outcome, reason = "rejected", f"is one more than {self._max_images:,} images, which max_images sets"
+                elif image_id is None:
+                    added.append(self._new(root, each.uri, each.inspected, split))
+                    image_id = image_of[each.inspected.sha256] = added[-1]["id"]
+                    outcome = "added"
+            outcomes.append(outcome)
+            values = {"size": each.size, "mtime_ns": each.mtime_ns, "image_id": image_id, "reason": reason}
+            file = before.get(each.uri)
+            if file is None:
+                new.append({"root": root, "uri": each.uri, **values})
+            else:
+                changed.append({"file_id": file.id, **values})
+            self._readable_files += (image_id is not None) - (file is not None and file.image_id is not None)
+            self.rejected += (reason is not None) - (file is not None and file.reason is not None)
+        if added:
+            connection.execute(IMAGE.insert(), added)
+        if new:
+            connection.execute(FILE.insert(), new)
+        if changed:
+            connection.execute(update(FILE).where(FILE.c.id == bindparam("file_id")), changed)
+        return outcomes, added
 
-    def _insert(
-        self, connection: Connection, root: Root, uri: str, inspected: Inspected, split: Split | None
-    ) -> _Added:
+    def _new(self, root: Root, uri: str, inspected: Inspected, split: Split | None) -> dict[str, Any]:
         place = _place(self._salt, inspected.sha256)
-        split = split or _split(place, self._shares)
         self._last_id += 1
         self.version += 1
-        values: dict[str, Any] = {"id": self._last_id, "root": root, "uri": uri, "sha256": inspected.sha256}
-        values |= {"width": inspected.width, "height": inspected.height, "format": inspected.format}
-        connection.execute(IMAGE.insert().values(**values, split=split, place=place, changed=self.version))
-        return self._last_id, split, place
+        return {
+            "id": self._last_id,
+            "root": root,
+            "uri": uri,
+            "sha256": inspected.sha256,
+            "width": inspected.width,
+            "height": inspected.height,
+            "format": inspected.format,
+            "split": split or _split(place, self._shares),
+            "place": place,
+            "changed": self.version,
+        }
 
     def _change(self, connection: Connection, image_id: int, **values: Any) -> None:
         self.version += 1

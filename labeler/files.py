@@ -31,11 +31,21 @@ SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for 
 
 
 class Files:
-    """The roots of one workspace, by name."""
+    """The roots of one workspace, by name. What the labeler itself writes in `workspace` is no image to label."""
 
-    def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits) -> None:
+    def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits, workspace: Path | None = None) -> None:
         self.roots: dict[Root, Path] = dict(roots)
         self.limits = limits
+        self._workspace = workspace
+
+    def listed(self, root: Root) -> list[str]:
+        """URIs of all images of a root. Raises ImageProblem when the folder cannot be read."""
+        folder = self.roots[root]
+        found = images.find_images(folder)
+        if self._workspace is None or not self._workspace.resolve().is_relative_to(folder.resolve()):
+            return list(found)
+        own = self._workspace.resolve().relative_to(folder.resolve()).as_posix() + "/"
+        return [uri for uri in found if not uri.startswith(own)]
 
     def look_at(self, root: Root, uri: str) -> Found:
         """Read, hash and check one file; what is wrong with it stands in `reason`."""
@@ -69,9 +79,7 @@ class Files:
                 return data
             changed = True
         if changed:
-            raise Gone(
-                f"The file {located.files[0][1]} was replaced since it was catalogued; it is looked at again soon."
-            )
+            raise Gone(f"The file {located.files[0][1]} was replaced since it was catalogued: restart to take it in.")
         raise Missing(f"The image cannot be read: {reason}.")
 
     def uri_of(self, given: str) -> tuple[Root, str]:

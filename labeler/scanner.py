@@ -17,7 +17,7 @@ from itertools import islice
 
 from labeler.catalog import Catalog, Found, Root
 from labeler.files import Files
-from shared.images import ImageProblem, find_images
+from shared.images import ImageProblem
 from shared.messages import ScanView, Split
 
 WORKERS = 2
@@ -79,7 +79,7 @@ class Scanner:
         """
         folder = self._files.roots[root]
         try:
-            listed = list(find_images(folder) if uris is None else uris)
+            listed = self._files.listed(root) if uris is None else list(uris)
         except ImageProblem as problem:
             self._fail(f"The folder {folder} {problem}; its images are kept as they were.")
             return

@@ -98,7 +98,7 @@ class Service:
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
         self.events = Events(self.snapshot)
-        self.files = Files(self._roots(), limits)
+        self.files = Files(self._roots(), limits, settings.workspace)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)

@@ -74,12 +74,12 @@ class Tally:
 
     def labels_per_minute(self) -> float:
         """Answers a minute over the last minutes of work."""
-        now = datetime.now(UTC)
-        recent = [at for at in self._recent if now - at < timedelta(minutes=PACE_MINUTES)]
+        now, recent = datetime.now(UTC), self._recent
+        while recent and now - recent[0] > timedelta(minutes=PACE_MINUTES):
+            recent.popleft()
         if len(recent) < 2:
             return float(len(recent))
-        minutes = max((now - recent[0]).total_seconds(), 1.0) / 60
-        return len(recent) / minutes
+        return 60 * len(recent) / max((now - recent[0]).total_seconds(), 1.0)
 
     def _uncount(self, image_id: int) -> None:
         before = self._counted.pop(image_id, None)

@@ -82,7 +82,7 @@ def following() -> Iterator[tuple[Follower, str]]:
     """A follower that listens, and its URL."""
     follower = Follower()
     sock = bind("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(follower.api, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(follower.api, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:

@@ -51,3 +51,11 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_whole(tmp_path / "f", "text")  # type: ignore[arg-type]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_what_the_labeler_wrote_is_not_listed(tmp_path: Path) -> None:
+    for name in ("a.png", "workspace/thumbnails/t.png", "workspace2/b.png"):
+        photo(tmp_path / name, 1)
+    assert Files({"images": tmp_path}, LIMITS, tmp_path / "workspace").listed("images") == ["a.png", "workspace2/b.png"]
+    demo = Files({"images": tmp_path / "workspace" / "thumbnails"}, LIMITS, tmp_path / "workspace")
+    assert demo.listed("images") == ["t.png"]

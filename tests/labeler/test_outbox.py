@@ -57,8 +57,9 @@ def test_leased_images_are_told(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
         held = [item.image_id for item in service.serve("ann", "tab", 2).items]
-        service.outbox.flush(10)
-        until(lambda: bool(follower.batches) and sorted(follower.batches[-1].leased) == sorted(held), "never told")
+        service.annotate([answer(image_id) for image_id in range(1, 5) if image_id not in held])
+        assert service.outbox.flush(10)
+        assert sorted(follower.batches[-1].leased) == sorted(held)
 
 
 def test_labeling_goes_on_without_a_trainer(tmp_path: Path) -> None:

@@ -318,3 +318,13 @@ def assert_adds_up(fold: Fold) -> None:
     assert +fold.counts == Counter(state.status for state in present.values())
     assert min(fold.counts.values(), default=0) >= 0
     assert fold.labels == {image: state.label for image, state in present.items() if state.label is not None}
+
+
+def test_a_removed_image_that_is_put_back_has_its_label() -> None:
+    added = {"action": "class_added", "label": CAT, "name": "cat"}
+    removed = {"action": "image_removed", "image_id": 5}
+    rows = log(added, label(5, CAT), removed, {"action": "split_changed", "image_id": 5, "split": "train"})
+    fold = Fold(rows[:3])
+    assert (fold.labels, fold.counts["labeled"]) == ({}, 0)
+    assert fold.apply(rows[3]) == {5}
+    assert (fold.labels, fold.counts["labeled"], fold.removed) == ({5: CAT}, 1, set())

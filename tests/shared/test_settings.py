@@ -15,6 +15,7 @@ from shared.settings import (
     SettingsError,
     TrainerSettings,
     is_loopback,
+    parse_command_line,
 )
 
 BOTH = pytest.mark.parametrize("settings", [LabelerSettings, TrainerSettings])
@@ -210,3 +211,28 @@ def assert_refused(
     assert [word for word in words if word not in sentence] == [], sentence
     assert sentence[-1] in ".?"
     assert "\n" not in sentence
+
+
+def test_the_command_line_names_settings_and_a_file() -> None:
+    file, given = parse_command_line(LabelerSettings, ["--config", "my.toml", "--buffer-size", "3", "--classes=a,b"])
+    assert file == Path("my.toml")
+    assert given == {"buffer_size": "3", "classes": "a,b"}
+    assert parse_command_line(TrainerSettings, []) == (None, {})
+
+
+@pytest.mark.parametrize("argv", [["--bufer-size", "3"], ["--buffer-size"], ["--buf", "3"], ["stray"]])
+def test_a_command_line_that_cannot_be_read(argv: list[str]) -> None:
+    with pytest.raises(SettingsError, match="The command line cannot be read"):
+        parse_command_line(LabelerSettings, argv)
+
+
+@pytest.mark.parametrize("settings", [LabelerSettings, TrainerSettings])
+def test_help_says_what_each_setting_means(
+    settings: type[LabelerSettings] | type[TrainerSettings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_command_line(settings, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name in settings.model_fields:
+        assert f"--{name.replace('_', '-')} VALUE " in text
+    assert text.count("(default: ") >= len(settings.model_fields) - 4  # a few names say it all
