@@ -1,14 +1,15 @@
 """The embedded images as arrays: which row is which image, and the geometry that learners and strategies share.
 
-Rows are centred on the mean of the train-split images and scaled to unit length; a well-scaled linear head and all
-distances live in that space. The mean is fixed per *geometry version*: taken from the first images, taken again each
-time their number has doubled, and once when all are embedded, so that early questions are possible and late ones are
-right. Train images and held-out ones (validation, test) are kept in separate matrices, so that no strategy can look
-at the latter. It knows nothing of labels.
+Rows are centred on the mean of the train-split images, weighted by their spectrum and scaled to unit length
+(`trainer.projection`); the head and all distances live in that space. It is fixed per *geometry version*: taken from
+the first images, taken again each time their number has doubled, and once when all are embedded, so that early
+questions are possible and late ones are right. Train images and held-out ones (validation, test) are kept in separate
+matrices, so that no strategy can look at the latter. It knows nothing of labels.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.messages import ImageEntry, Split
+from trainer.projection import SAMPLE, Projection, fit_projection, plain
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -57,7 +59,7 @@ class ImagePool:
         self.dim = dim
         self._read = read  # content hashes → raw vectors (n, D)
         self._entries: dict[int, ImageEntry] = {}
-        self.mean = np.zeros(dim, np.float32)
+        self.projection: Projection = plain(np.zeros(dim, np.float32))
         self.version = 0  # of the geometry; anything cached for another one is stale
         self._mean_count = 0
         self.train = Matrix(dim)
@@ -112,8 +114,8 @@ class ImagePool:
             self._rebuild()
 
     def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw vectors (n, D) → rows of this geometry: centred, unit length."""
-        return scaled(raw, self.mean)
+        """Raw vectors (n, D) → rows of this geometry (n, d), of unit length."""
+        return self.projection.transform(raw)
 
     def _append(self, entries: Sequence[ImageEntry]) -> None:
         for matrix, held in ((self.train, False), (self.held, True)):
@@ -124,23 +126,17 @@ class ImagePool:
 
     def _rebuild(self) -> None:
         entries = list(self._entries.values())
-        self.train, self.held = Matrix(self.dim), Matrix(self.dim)
         train = [entry.sha256 for entry in entries if entry.split == "train"]
         if train:
             total = np.zeros(self.dim, np.float64)
             for start in range(0, len(train), 8_192):  # in blocks: the raw matrix need not fit twice
                 total += self._read(train[start : start + 8_192]).sum(axis=0, dtype=np.float64)
-            self.mean = (total / len(train)).astype(np.float32)
+            sample = train if len(train) <= SAMPLE else sorted(random.Random(0).sample(train, SAMPLE))
+            self.projection = fit_projection((total / len(train)).astype(np.float32), self._read(sample))
+        width = self.projection.axes.shape[1]
+        self.train, self.held = Matrix(width), Matrix(width)
         self._mean_count = len(train)
         self.version += 1
         self.memory = {}
         for start in range(0, len(entries), 8_192):
             self._append(entries[start : start + 8_192])
-
-
-def scaled(raw: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centre (n, D) on `mean` (D,) and scale each row to unit length; a row at the mean stays zero."""
-    centred = np.asarray(raw, np.float32) - mean
-    length = np.sqrt(np.einsum("nd,nd->n", centred, centred))[:, None]
-    unit: NDArray[np.float32] = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12)
-    return unit

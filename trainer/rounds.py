@@ -21,6 +21,7 @@ from shared.messages import Evaluation, Query, QueryPush, Suggestion
 from trainer.evaluation import evaluate
 from trainer.learners.head import Head, fit_head
 from trainer.pool import ImagePool
+from trainer.projection import Projection
 from trainer.replica import Replica
 from trainer.strategies import Pool, Strategy
 
@@ -64,7 +65,7 @@ class Model:
     head: Head
     version: str
     geometry: int
-    mean: NDArray[np.float32]  # (D,) that its inputs are centred on
+    projection: Projection  # from raw vectors to its inputs
     rows: NDArray[np.int64]  # of the train matrix
     classes: NDArray[np.int64]  # class id given to each of `rows`
 
@@ -104,7 +105,7 @@ def fit(pool: ImagePool, snapshot: Snapshot, previous: Model | None, *, seed: in
         return previous
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     head = fit_head(pool.train.rows[rows], classes, previous=warm, seed=seed)
-    return Model(head, f"head-{uuid4().hex}", pool.version, pool.mean, rows, classes)
+    return Model(head, f"head-{uuid4().hex}", pool.version, pool.projection, rows, classes)
 
 
 def rank(

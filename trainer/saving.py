@@ -11,6 +11,10 @@ from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
 
+HOW_TO_USE = (
+    "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
+    "logits are exp(-0.4 * squared distance to each of anchors) @ weights + bias."
+)
 BACKBONE_SETTINGS = ("backbone", "backbone_mean", "backbone_std", "input_size", "model_fn")
 
 
@@ -36,15 +40,15 @@ def save_version(
         "classes": [{"id": int(k), "name": snapshot.names.get(int(k), str(k))} for k in model.head.classes],
         "backbone": backbone,
         "backbone_settings": {key: getattr(settings, key) for key in BACKBONE_SETTINGS},
-        "dim": len(model.mean),
+        "dim": len(model.projection.mean),
         "log_id": str(snapshot.log_id),
         "acked_seq": snapshot.acked_seq,
         "labels": len(model.rows),
         "reason": reason,
         "metrics": evaluation.model_dump(mode="json") if evaluation is not None else None,
-        "how_to_use": "Embed with the backbone, subtract mean, scale to unit length; logits are rows @ weights + bias.",
+        "how_to_use": HOW_TO_USE,
     }
-    tensors = {**model.head.to_tensors(), "mean": model.mean}
+    tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
     saved = registry.save(name, tensors, description, _dataset(snapshot, replica))
     return Saved(
         model=str(saved.folder / "model.safetensors"),

@@ -35,7 +35,7 @@ from trainer.embeddings.embedder import Embedder
 from trainer.label_issues import doubts
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.loop import FLUSH_SECONDS, Loop
-from trainer.pool import ImagePool, scaled
+from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry, Version
 from trainer.replica import Replica
@@ -309,7 +309,7 @@ class Trainer:
         with self.replica.lock:
             classes = self.replica.fold.classes
             names = [classes[int(k)].name if int(k) in classes else str(k) for k in model.head.classes]
-        probabilities = model.head.predict_proba(scaled(raw, model.mean))
+        probabilities = model.head.predict_proba(model.projection.transform(raw))
         return Predictions(
             model_version=model.version,
             predictions=[

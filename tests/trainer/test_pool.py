@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.logs import entry
-from trainer.pool import ImagePool, scaled
+from trainer.pool import ImagePool
 
 DIM = 6
 
@@ -23,7 +23,7 @@ def test_rows_are_centred_on_the_train_images_and_of_unit_length(pool, vectors):
     train, held = [entry(i) for i in range(50)], [entry(i, split="test") for i in range(50, 60)]
     pool.add([*train, *held], complete=True)
     raw = np.stack([vectors[e.sha256] for e in train])
-    np.testing.assert_allclose(pool.mean, raw.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(pool.projection.mean, raw.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(pool.train.rows, axis=1), 1, rtol=1e-5)
     assert pool.train.ids.tolist() == list(range(50))
     assert pool.held.ids.tolist() == list(range(50, 60))
@@ -33,8 +33,8 @@ def test_the_mean_follows_while_images_come_and_is_exact_at_the_end(pool, vector
     for start in range(0, 200, 16):
         pool.add([entry(i) for i in range(start, min(start + 16, 200))], complete=start + 16 >= 200)
     raw = np.stack([vectors[entry(i).sha256] for i in range(200)])
-    np.testing.assert_allclose(pool.mean, raw.mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(pool.train.rows, scaled(raw, pool.mean)[pool.train.ids], atol=1e-5)
+    np.testing.assert_allclose(pool.projection.mean, raw.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(pool.train.rows, pool.projection.transform(raw)[pool.train.ids], atol=1e-5)
 
 
 def test_a_few_late_images_do_not_lay_everything_out_anew(pool):
@@ -67,7 +67,3 @@ def test_adding_twice_changes_nothing(pool):
     pool.add([entry(i) for i in range(10)], complete=False)
     pool.add([entry(i) for i in range(10)], complete=False)
     assert sorted(pool.train.ids) == list(range(10))
-
-
-def test_a_row_at_the_mean_stays_zero():
-    assert scaled(np.ones((1, 3), np.float32), np.ones(3, np.float32)).tolist() == [[0, 0, 0]]

@@ -1,0 +1,63 @@
+"""The space that learners and strategies work in: raw vectors centred, weighted by the pool's spectrum, of unit length.
+
+A direction of variance λ weighs (λ/λ₁)^0.15: what varies most over the images most likely tells one kind from another,
+which is what unlabeled images can say before labels do. It is worth two to four points at 20 labels and costs nothing
+later. Directions of the least variance are dropped, which makes every later step several times cheaper. It knows
+nothing of labels, and is fitted on train images only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+
+WIDTH = 256  # values kept at most; 128 to 1,280 gave the same accuracy
+WEIGHT = 0.15  # exponent of a direction's share of the variance
+LEAST = 1e-3  # of the largest variance: what varies less weighs as if it varied that much
+SAMPLE = 10_000  # images are enough to see how the pool varies
+
+
+@dataclass(frozen=True)
+class Projection:
+    """`mean` (D,) and `axes` (D, d), float32: a raw vector x becomes (x − mean) @ axes, scaled to unit length."""
+
+    mean: Matrix
+    axes: Matrix
+
+    def transform(self, raw: Matrix) -> Matrix:
+        """Raw vectors (n, D) → unit rows (n, d); one at the mean stays zero."""
+        return unit(unit(np.asarray(raw, dtype=np.float32) - self.mean) @ self.axes)
+
+
+def fit_projection(mean: Matrix, sample: Matrix) -> Projection:
+    """The projection for a pool of this `mean` (D,), of which `sample` (n, D) are raw vectors drawn at random."""
+    rows = unit(np.asarray(sample, dtype=np.float32) - mean)
+    n, dim = rows.shape
+    width = min(WIDTH, dim)
+    if n < width:  # too few images to know how the pool varies
+        return plain(mean)
+    if n < dim:  # the same directions from the smaller of the two matrices
+        variances, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))  # ascending (n,), (n, n)
+        lengths = np.sqrt(np.maximum(variances, np.finfo(np.float32).eps * max(variances[-1], 1e-12)))
+        directions = rows.T @ (vectors / lengths)  # (D, n)
+    else:
+        variances, directions = np.linalg.eigh((rows.T @ rows).astype(np.float64))  # (D,), (D, D)
+    kept = slice(None, -width - 1, -1)
+    weights = np.maximum(variances[kept] / max(float(variances[-1]), 1e-12), LEAST) ** WEIGHT
+    return Projection(np.asarray(mean, dtype=np.float32), (directions[:, kept] * weights).astype(np.float32))
+
+
+def plain(mean: Matrix) -> Projection:
+    """The projection that only centres on `mean` (D,), for pools too small to have a spectrum."""
+    return Projection(np.asarray(mean, dtype=np.float32), np.eye(len(mean), dtype=np.float32))
+
+
+def unit(rows: Matrix) -> Matrix:
+    """`rows` (n, D) scaled to unit length each; one of zeros stays so."""
+    length = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    scaled: Matrix = np.divide(rows, length, out=np.zeros_like(rows), where=length > 1e-12)
+    return scaled
