@@ -117,10 +117,22 @@ class Annotations:
             raise _NotTakenError(
                 f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
             )
+        if annotation.action == "undo":
+            self._check_undo(annotation)
         label = self._label(annotation)
         content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source"})
         source = LATE if self._is_late(annotation) else annotation.source
         return Draft(**content, label=label, source=source)
+
+    def _check_undo(self, annotation: Annotation) -> None:
+        if annotation.target is None:
+            raise _NotTakenError("an undo needs the target that it takes back")
+        try:
+            image_id = self._target(annotation.target, annotation.annotator)
+        except (Missing, Forbidden) as problem:
+            raise _NotTakenError(problem.detail) from None
+        if image_id != annotation.image_id:
+            raise _NotTakenError(f"its target is about image {image_id}")
 
     def _label(self, annotation: Annotation) -> int | None:
         given = annotation.label
@@ -137,7 +149,7 @@ class Annotations:
         return label
 
     def _is_late(self, annotation: Annotation) -> bool:
-        if annotation.action == "settle":  # a decision over the others' answers, made on purpose
+        if annotation.action in ("settle", "undo"):  # over the others' answers on purpose, or about one's own
             return False
         state = self._log.fold.state(annotation.image_id)
         by_others = state.answered - {annotation.annotator}

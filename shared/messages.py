@@ -106,11 +106,11 @@ class AnnotationPage(Reply):
 
 
 class Annotation(Message):
-    """One answer. `label` is a class id (int) or a class name (str)."""
+    """One answer, or an `undo` of the answer `target`. `label` is a class id (int) or a class name (str)."""
 
     id: UUID
     image_id: int
-    action: Literal["label", "skip", "flag", "settle"]
+    action: Literal["label", "skip", "flag", "settle", "undo"]
     label: int | str | None = None
     annotator: Name
     session: Name | None = None  # whose lease the answer came under; the annotator's own by default
@@ -362,6 +362,7 @@ class Project(Reply):
     trainer: TrainerView
     outbox: OutboxView
     query_version: int
+    query_acked_seq: int = 0  # what the list in force had seen of the log
     catalog_version: int
     duplicates: int
     rejected: int

@@ -129,6 +129,24 @@ def test_undo_takes_answers_back_one_after_the_other(tmp_path: Path) -> None:
         assert label_of(service, 2) == "cat"
 
 
+def test_an_undo_may_come_as_an_annotation(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        given = answer(1)
+        service.annotate([given, answer(2)])
+        back = answer(1, None, action="undo", target=given.id)
+        assert service.annotate([back]).accepted == 1
+        assert service.annotate([back]).duplicates == 1
+        assert service.log.fold.state(1).label is None
+        for wrong in (
+            answer(1, None, action="undo"),
+            answer(1, None, action="undo", target=given.id),  # taken back already
+            answer(2, None, action="undo", target=uuid4()),
+        ):
+            with pytest.raises(AnnotationRefused):
+                service.annotate([wrong])
+
+
 def test_undo_is_idempotent_by_id(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path) as service:
