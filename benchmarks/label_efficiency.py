@@ -1,0 +1,186 @@
+"""How many labels to which accuracy: strategies × seeds × data sets, by simulated annotators that call the functions the
+trainer calls.
+
+    python -m benchmarks.label_efficiency                                          # digits, every strategy, 5 seeds
+    python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400      # embeddings X (n, D) and labels (n,)
+    python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
+
+A quarter is held out, stratified, drawn anew for each seed. The projection is fitted on the rest, the head on the labels
+asked so far; nothing sees the answer to an image that was not asked, nor a held-out image before it is scored. Prints a
+Markdown table, with the difference in area under the curve to the first strategy, paired by seed, and its 95 % bootstrap
+interval; `--out FOLDER` also gets curves.csv and curves.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from threadpoolctl import threadpool_limits
+
+from benchmarks.machine import describe
+from trainer.learners.head import Head, fit_head
+from trainer.projection import fit_projection
+from trainer.strategies import STRATEGIES, Pool, Strategy, strategy_named
+
+SHOWN = (20, 50, 100, 200, 400)
+STEP = 10
+Rows = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Curve = NDArray[np.float64]  # (budget / STEP,) accuracy on the held-out quarter
+
+
+def main() -> None:
+    """Read the command line, simulate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--npz", metavar="NAME=FILE", help="embeddings of your own; digits without")
+    parser.add_argument("--variant", choices=sorted(VARIANTS), default="whole")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the first is what others are compared with")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
+    given = parser.parse_args()
+    name, X, y = _read(given.npz)
+    print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
+    curves: dict[str, list[Curve]] = {}
+    first = given.strategies.split(",")[0]
+    shown = [n for n in SHOWN if n <= given.budget]
+    print(
+        "| strategy | " + " | ".join(map(str, shown)) + f" | area | to {first} | rare found | rare recall | s/query |"
+    )
+    print("|---|" + "---:|" * (len(shown) + 5))
+    for strategy in given.strategies.split(","):
+        began = time.perf_counter()
+        with threadpool_limits(1):  # one simulation beside others: more threads than cores only wait
+            runs = [
+                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget) for s in range(given.seeds)
+            ]
+        seconds = (time.perf_counter() - began) / sum(len(run[0]) for run in runs)
+        curves[strategy] = [run[0] for run in runs]
+        found, recall = np.median([run[1] for run in runs]), np.mean([run[2] for run in runs])
+        table = np.stack(curves[strategy])  # (seeds, points)
+        cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
+        difference = _difference(table.mean(axis=1), np.stack(curves[first]).mean(axis=1)) if strategy != first else "–"
+        print(
+            f"| {strategy} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} "
+            f"| {found:.0f} | {100 * recall:.0f} | {seconds:.2f} |",
+            flush=True,
+        )
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        _write_csv(given.out / "curves.csv", curves)
+        _write_svg(given.out / "curves.svg", curves, f"{name}, {given.variant}")
+
+
+def simulate(X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budget: int) -> tuple[Curve, int, float]:
+    """One run: accuracy after each ten labels, labels until the rarest class is found, recall on it at the end."""
+    X, y = VARIANTS[variant](X, y, np.random.default_rng(seed))
+    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
+    projection = fit_projection(X[train].mean(axis=0), X[train])
+    Z, held, truth = projection.transform(X[train]), projection.transform(X[test]), y[train]
+    rarest = np.argmin(np.bincount(y))
+    labels = np.full(len(train), -1)
+    head: Head | None = None
+    probabilities: NDArray[np.float32] | None = None
+    memory: dict[str, Any] = {}
+    curve: list[float] = []
+    found, guesses = budget, np.empty(0, dtype=np.int64)
+    for asked in range(STEP, min(budget, len(train)) + 1, STEP):
+        leased, classes = np.zeros(len(train), dtype=bool), None if head is None else head.classes
+        pool = Pool(Z, probabilities, labels.copy(), leased, np.flatnonzero(labels < 0), seed, memory, classes)
+        rows = strategy(pool, STEP).rows
+        labels[rows] = truth[rows]
+        labeled = np.flatnonzero(labels >= 0)
+        if found == budget and rarest in labels:
+            found = asked
+        if len(np.unique(labels[labeled])) > 1:
+            head = fit_head(Z[labeled], labels[labeled], previous=head, seed=seed)
+            probabilities = head.predict_proba(Z)
+            guesses = head.classes[head.predict_proba(held).argmax(axis=1)]
+        else:
+            guesses = np.full(len(test), labels[labeled[0]])
+        curve.append(float((guesses == y[test]).mean()))
+    return np.array(curve), found, float((guesses[y[test] == rarest] == rarest).mean())
+
+
+def _whole(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    return X, y
+
+
+def _rare(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """One class is cut to 1.5 % of the images, two to 3 %."""
+    keep = np.ones(len(y), dtype=bool)
+    for class_id, share in zip(rng.permutation(np.unique(y))[:3], (0.015, 0.03, 0.03), strict=True):
+        keep[rng.permutation(np.flatnonzero(y == class_id))[max(12, int(share * len(y))) :]] = False
+    return X[keep], y[keep]
+
+
+def _duplicates(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """A tenth of the images has ten near copies each, as a burst or a video leaves them."""
+    rows = np.repeat(rng.choice(len(y), len(y) // 10, replace=False), 10)
+    copies = X[rows] + 0.1 * X.std(axis=0) * rng.standard_normal((len(rows), X.shape[1]))
+    return np.concatenate([X, copies.astype(np.float32)]), np.concatenate([y, y[rows]])
+
+
+VARIANTS = {"whole": _whole, "rare": _rare, "duplicates": _duplicates}
+
+
+def _read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
+    if npz is None:
+        X, y = load_digits(return_X_y=True)
+        return "digits (pixels)", X.astype(np.float32), y.astype(np.int64)
+    name, _, file = npz.partition("=")
+    with np.load(file, allow_pickle=False) as arrays:
+        return (
+            name,
+            arrays["X"].astype(np.float32),
+            np.unique(arrays["labels"], return_inverse=True)[1].astype(np.int64),
+        )
+
+
+def _difference(areas: Curve, reference: Curve) -> str:
+    """Mean paired difference in points and its 95 % bootstrap interval over seeds."""
+    gaps = 100 * (areas - reference)
+    draws = np.random.default_rng(0).choice(gaps, size=(10_000, len(gaps))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"{gaps.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _write_csv(path: Path, curves: dict[str, list[Curve]]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["strategy", "seed", "labels", "accuracy"])
+        for strategy, runs in curves.items():
+            for seed, run in enumerate(runs):
+                writer.writerows([strategy, seed, STEP * (i + 1), f"{accuracy:.4f}"] for i, accuracy in enumerate(run))
+
+
+def _write_svg(path: Path, curves: dict[str, list[Curve]], title: str) -> None:
+    """Mean accuracy against labels, one line a strategy, without a plotting library."""
+    width, height, left = 640, 400, 50
+    points = max(len(run) for runs in curves.values() for run in runs)
+    lines = [f'<text x="{left}" y="20">{title}: accuracy (0 to 100 %) against labels (0 to {points * STEP})</text>']
+    lines.append(f'<rect x="{left}" y="30" width="{width}" height="{height}" fill="none" stroke="#999"/>')
+    for number, (strategy, runs) in enumerate(curves.items()):
+        colour = f"hsl({number * 360 // len(curves)} 70% 40%)"
+        mean = np.stack(runs).mean(axis=0)
+        path_points = " ".join(
+            f"{left + width * (i + 1) / points:.1f},{30 + height * (1 - a):.1f}" for i, a in enumerate(mean)
+        )
+        lines.append(f'<polyline points="{path_points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        lines.append(f'<text x="{left + width + 10}" y="{44 + 16 * number}" fill="{colour}">{strategy}</text>')
+    size = f'width="{left + width + 190}" height="{height + 50}"'
+    body = "\n".join(lines)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
+    path.write_text(f"{head}\n{body}\n</svg>\n")
+
+
+if __name__ == "__main__":
+    main()
