@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import figures
 from labeler.ui.words import TRAINER
 
 REFRESH_SECONDS = 1
@@ -18,6 +17,8 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _outcome() -> None:
+    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+
     labeler = service.current()
     project = labeler.project()
     status = labeler.trainer.status()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import figures
 
 REFRESH_SECONDS = 5
 
@@ -17,6 +16,8 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _figures() -> None:
+    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     latest = progress.evaluations[-1] if progress.evaluations else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 import config
@@ -25,7 +24,7 @@ def page() -> None:
         {"Setting": name, "Value": str(shown.value), "From": shown.source, "Meaning": meanings.get(name, "")}
         for name, shown in service.current().running.show().items()
     ]
-    st.table(pd.DataFrame(rows), border="horizontal", hide_index=True)
+    st.table(rows, border="horizontal", hide_index=True)
 
 
 def meanings_of(defaults: Path) -> dict[str, str]:

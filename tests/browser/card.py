@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+from tests.services import HOME
+
+ARTIFACTS = HOME / "test-artifacts"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
 
 RECORD = """
 window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
@@ -26,6 +33,11 @@ addEventListener("keydown", (event) => {
 }, true);
 """
 READY_MS = 30_000
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Debian's Chromium where there is one, else Playwright's own (`playwright install chromium`)."""
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
 
 
 class Card:

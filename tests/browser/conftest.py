@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.browser.card import Card
-from tests.services import HOME, Services, running_services
+from tests.browser.card import ARTIFACTS, Card, launch
+from tests.browser.labeler import StartLabeler
+from tests.services import Services, running_services
 
-StartLabeler = Callable[[int, Sequence[str]], Services]
-ARTIFACTS = HOME / "test-artifacts"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 # Streamlit looks for its health route below the page's own path first when a page is opened by its address.
 STREAMLITS_OWN = re.compile(r"/\w+/_stcore/(health|host-config)$")
-
 
 expect.set_options(timeout=20_000)
 
@@ -31,8 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # Debian's browser where there is one, else Playwright's own (`playwright install chromium`).
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

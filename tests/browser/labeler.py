@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import httpx
 from tests.services import COLOURS, Services
 
 CLASSES = list(COLOURS)
+StartLabeler = Callable[[int, Sequence[str]], Services]
 
 
 def rows_of(services: Services, annotator: str) -> list[dict[str, Any]]:

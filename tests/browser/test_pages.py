@@ -9,9 +9,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Locator, Page, ViewportSize, expect
 
-from tests.browser.card import Card
-from tests.browser.conftest import ARTIFACTS, StartLabeler
-from tests.browser.labeler import CLASSES, class_ids
+from tests.browser.card import ARTIFACTS, Card
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids
 from tests.services import Services
 
 pytestmark = pytest.mark.browser

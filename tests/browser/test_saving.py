@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
@@ -64,6 +65,23 @@ def test_a_labeler_that_is_killed_while_someone_types_loses_nothing(
     assert [row["id"] for row in rows] == [answer["id"] for answer in answers]
     assert [(row["image_id"], row["label"]) for row in rows] == [(each["image_id"], each["label"]) for each in answers]
     assert len({row["image_id"] for row in rows}) == len(rows) > 15
+
+
+def test_a_label_is_never_sent_to_another_project(mortal: Services, page: Page, annotator: str, tmp_path: Path) -> None:
+    card = Card(page, mortal.labeler.url, annotator).open()
+    page.route(POSTS, lambda route: route.abort())
+    card.key("1")
+    mortal.labeler.kill()
+    mortal.labeler.settings["workspace"] = tmp_path / "another"
+    mortal.labeler.start()
+    page.unroute(POSTS)
+    page.wait_for_function("recorded.answers.length === 0")  # the page began anew, with the other project
+    image = card.key("2")
+    card.wait_saved()
+    assert [row["image_id"] for row in rows_of(mortal, annotator)] == [image]
+    assert (
+        page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('flywheel/unconfirmed/')).length") == 1
+    )
 
 
 def test_too_many_unconfirmed_labels_make_the_card_wait(card: Card, labeler: Services) -> None:

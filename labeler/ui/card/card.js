@@ -76,9 +76,11 @@ class Card {
   }
 
   hear(project, connected) {
-    if (connected && !this.wasConnected) this.outbox.nudge();
+    if (!connected) this.outbox.doubt();
+    else if (!this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;
     if (!project) return;
+    if (project.log_id && project.log_id !== this.outbox.logId) return location.reload(); // another project is served
     if (this.questions.current) this.questions.renew(project.query_version);
     else this.questions.ask(); // images may have come, or come free
     this.view.project(project, this.outbox.items);

@@ -11,12 +11,14 @@ const ADOPT_MS = 10000;
 class Outbox {
   /** `changed()` after every change, `confirmed(ids of images)`, `refused(annotation, reason)` as they happen. */
   constructor(logId, session, most) {
+    this.logId = logId;
     this.prefix = `flywheel/unconfirmed/${logId}/`;
     this.session = session;
     this.most = most;
     this.items = this.load(this.prefix + session);
     this.failures = 0;
     this.sending = false;
+    this.sure = false; // that the labeler at this address still serves the project which these are for
     this.durable = true; // whether the browser lets us keep them
     this.problem = null; // what keeps the labeler from confirming, in words
     this.changed = this.confirmed = this.refused = () => {};
@@ -36,6 +38,11 @@ class Outbox {
     this.send();
   }
 
+  /** The connection was lost: who knows what answers next. */
+  doubt() {
+    this.sure = false;
+  }
+
   /** Try again now: something says that the connection is back. */
   nudge() {
     clearTimeout(this.waiting);
@@ -53,6 +60,7 @@ class Outbox {
     this.sending = true;
     const batch = this.items.slice(0, this.alone ? 1 : SEND_MOST);
     try {
+      if (!this.sure) await this.makeSure();
       const response = await fetch("/api/annotations", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -66,6 +74,7 @@ class Outbox {
       this.failures = 0;
       this.problem = null;
     } catch (error) {
+      this.sure = false;
       this.problem = error instanceof TypeError || error.name === "TimeoutError" ? "connection lost" : error.message;
       const wait = Math.min(BACK_OFF_MS * 2 ** this.failures++, BACK_OFF_MOST_MS);
       this.waiting = setTimeout(() => this.nudge(), wait);
@@ -73,6 +82,13 @@ class Outbox {
     this.sending = false;
     this.keep();
     this.send();
+  }
+
+  async makeSure() {
+    const response = await fetch("/api/project", { signal: AbortSignal.timeout(10000) });
+    const { log_id } = await response.json();
+    if (log_id !== this.logId) throw new Error("another project is served here");
+    this.sure = true;
   }
 
   settle(batch) {
