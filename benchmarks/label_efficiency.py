@@ -1,14 +1,13 @@
-"""How many labels to which accuracy: strategies × seeds × data sets, by simulated annotators that call the functions the
-trainer calls.
+"""How many labels to which accuracy: strategies × seeds × data sets, by simulated annotators in this process.
 
-    python -m benchmarks.label_efficiency                                          # digits, every strategy, 5 seeds
-    python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400      # embeddings X (n, D) and labels (n,)
+    python -m benchmarks.label_efficiency                                    # digits, every strategy, 5 seeds
+    python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400   # X (n, D) raw vectors, labels (n,)
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
 
-A quarter is held out, stratified, drawn anew for each seed. The projection is fitted on the rest, the head on the labels
-asked so far; nothing sees the answer to an image that was not asked, nor a held-out image before it is scored. Prints a
-Markdown table, with the difference in area under the curve to the first strategy, paired by seed, and its 95 % bootstrap
-interval; `--out FOLDER` also gets curves.csv and curves.svg.
+They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
+projection is fitted on the rest, the head on the labels asked so far; nothing sees the answer to an image that was not
+asked, nor a held-out image before it is scored. Prints a Markdown table, with the difference in area under the curve to
+the first strategy, paired by seed, and its 95 % bootstrap interval; `--out FOLDER` also gets curves.csv and curves.svg.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.trainer.pools import make_pool
+from tests.trainer.pools import pool_of
 from trainer.learners.head import fit_head
 from trainer.strategies import strategy_named
 from trainer.strategies.committee import mutual_information
@@ -15,11 +15,13 @@ def test_agreement_is_worth_nothing_however_unsure():
     np.testing.assert_allclose(mutual_information(torn)[0], np.log(2))
 
 
-def test_its_scores_are_information_and_fall():
-    scores = strategy_named("bald")(make_pool(), 20).scores
-    assert (scores >= 0).all()
-    assert scores[0] > 0
-    assert (np.diff(scores) <= 0).all()
+def test_what_models_disagree_on_is_drawn_sooner():
+    """Two labeled corners: what lies between them is where the models differ, most of the time."""
+    angles = np.concatenate([[0.0, 0.05, 1.5, 1.55], np.full(20, 0.02), np.full(20, 0.78)])
+    Z = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    pool = pool_of(np.full((44, 2), 0.5), embeddings=Z, labels=[0, 0, 1, 1] + [-1] * 40)
+    rows = strategy_named("bald")(pool, 10).rows
+    assert (rows >= 24).mean() > 0.5
 
 
 def test_a_weight_of_two_counts_a_label_twice():

@@ -97,9 +97,8 @@ def fit_head(
 
 def kernel(A: Matrix, B: Matrix) -> Matrix:
     """exp(-γ·d²) (a, b) between unit rows `A` (a, D) and `B` (b, D)."""
-    products: Matrix = A @ B.T
-    products -= 1.0
-    products *= 2.0 * GAMMA
+    products: Matrix = A @ (2.0 * GAMMA * B.T)
+    products -= 2.0 * GAMMA
     np.exp(products, out=products)
     return products
 

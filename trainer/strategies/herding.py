@@ -23,7 +23,7 @@ from trainer.strategies.geometry import (
 from trainer.strategies.ranking import NOTHING, Floats, Pool, Ranking, Rows, completed, shortlist
 from trainer.strategies.uncertainty import margin_scores, torn_between
 
-CANDIDATES = 4_000  # looked at in one list
+CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own stand-ins
 
 
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
@@ -79,7 +79,9 @@ def greedy_cover(similarity: Matrix, weight: Matrix, cover: Matrix, count: int, 
 def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
     if not len(pool.candidates) or count <= 0:
         return NOTHING
-    rows, targets, width = shortlist(pool, weights, CANDIDATES), stand_ins(pool), max(spacing(pool), 1e-3)
+    targets, width = stand_ins(pool), max(spacing(pool), 1e-3)
+    whole = len(targets) == len(pool.labels)
+    rows = np.sort(pool.candidates) if whole else shortlist(pool, weights, max(CANDIDATES, count))
     similarity = _squared(pool, rows)  # (M, T)
     similarity = np.exp(np.multiply(similarity, -1.0 / width**2, out=similarity), out=similarity)
     nearest = nearest_covered(pool)
