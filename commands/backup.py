@@ -38,7 +38,7 @@ def backup(workspace: Path, target: Path) -> Path:
             closing(sqlite3.connect(partial / DATABASE)) as copy,
         ):
             live.backup(copy)
-            copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (f'"{uuid4()}"',))
+            copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (str(uuid4()),))
             copy.commit()
         for folder in FOLDERS:
             if (workspace / folder).is_dir():

@@ -169,6 +169,7 @@ class TrainerSettings(ServiceSettings):
     backbone_std: list[Annotated[float, Field(gt=0)]]
     input_size: Annotated[int, Field(ge=0, le=4_096)]
     model_fn: str
+    embeddings: str
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
     max_image_bytes: Positive
@@ -231,7 +232,13 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple
     for name in cls.model_fields:
         text = comments.get(name, "").replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
-    given = vars(parser.parse_args(list(argv)))
+    known, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        name = unknown[0].partition("=")[0].removeprefix("--").replace("-", "_")
+        raise SettingsError(
+            f"There is no {service} setting {name!r} (from the command line).{_nearest(name, cls)} See --help."
+        )
+    given = vars(known)
     file = given.pop("config")
     return file, {name: value for name, value in given.items() if value is not None}
 

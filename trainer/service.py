@@ -70,7 +70,10 @@ class Trainer:
     def __init__(
         self, settings: TrainerSettings, sources: Mapping[str, Source], *, headers: dict[str, str] | None = None
     ) -> None:
-        strategy_named(settings.query_strategy)  # refuse a wrong name before anything is opened
+        try:
+            strategy_named(settings.query_strategy)  # refuse a wrong name before anything is opened
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         self.settings = settings
         self.sources = dict(sources)
         self._strategy_at_start = settings.query_strategy

@@ -220,9 +220,17 @@ def test_the_command_line_names_settings_and_a_file() -> None:
     assert parse_command_line(TrainerSettings, []) == (None, {})
 
 
-@pytest.mark.parametrize("argv", [["--bufer-size", "3"], ["--buffer-size"], ["--buf", "3"], ["stray"]])
-def test_a_command_line_that_cannot_be_read(argv: list[str]) -> None:
-    with pytest.raises(SettingsError, match="The command line cannot be read"):
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--bufer-size", "3"], "no labeler setting 'bufer_size'.*Did you mean 'buffer_size'"),
+        (["--buf=3"], "no labeler setting 'buf'"),
+        (["stray"], "no labeler setting 'stray'"),
+        (["--buffer-size"], "The command line cannot be read"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read(argv: list[str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
         parse_command_line(LabelerSettings, argv)
 
 
