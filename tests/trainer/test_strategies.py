@@ -1,6 +1,8 @@
 """What every registered strategy promises, whatever it is, and how strategies are found by name."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,3 +180,22 @@ def test_a_function_of_your_own_is_found_by_its_path():
 def test_what_a_function_of_your_own_returns_is_checked(function, words):
     with pytest.raises(ValueError, match=words):
         strategy_named(f"{__name__}:{function.__name__}")(make_pool(), 5)
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "strategies.md"
+
+
+def test_every_strategy_is_documented_with_its_sentence():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name, registered in STRATEGIES.items():
+        assert f"| `{name}` | {registered.when} |" in text
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_the_example_in_the_document_runs(head, tmp_path, monkeypatch):
+    source = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert source is not None
+    (tmp_path / "example_of_a_strategy.py").write_text(source.group(1), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = make_pool(head=head)
+    holds(strategy_named("example_of_a_strategy:oldest_doubt")(pool, 9), pool, 9)

@@ -12,20 +12,21 @@ CANDIDATES = 10_000
 
 
 def class_balanced(pool: Pool, count: int) -> Ranking:
-    """Images that most likely belong to classes with few labels first (after Aggarwal et al. 2020).
+    """Uncertain images that may belong to classes with few labels first (after Aggarwal et al. 2020).
 
-    An image is worth Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is expected of the images asked before it
+    An image is worth its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is expected of the images asked before it
     in the list, so that one rare class does not fill it. Random order before there is a head.
     """
     if pool.probabilities is None or pool.classes is None or not len(pool.candidates) or count <= 0:
         return random(pool, count)
     rows = shortlist(pool, margin_scores(pool.probabilities), max(CANDIDATES, count))
     p = pool.probabilities[rows].astype(np.float64)
+    unsure = margin_scores(p) + 1e-3
     have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
     lots, left = pool.lots()[rows], np.ones(len(rows), dtype=bool)
     picks, scores = [], []
     for _ in range(min(count, len(rows))):
-        worth = np.where(left, p @ (1.0 / (1.0 + have)), -np.inf)
+        worth = np.where(left, unsure * (p @ (1.0 / (1.0 + have))), -np.inf)
         ties = np.flatnonzero(worth >= worth.max() - 1e-12)
         pick = int(ties[np.argmin(lots[ties])])
         picks.append(pick)

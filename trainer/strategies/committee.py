@@ -19,9 +19,9 @@ def bald(pool: Pool, count: int) -> Ranking:
     """High mutual information of the answer and the model first (Houlsby et al. 2011, BALD).
 
     The best ones by score alone are copies of one another (on digits 78 % at 100 labels, far below random), so the
-    order is drawn with odds in proportion to the information (Kirsch et al. 2023, PowerBALD); scores are the log-odds as
-    drawn. The committee is a Bayesian bootstrap (Rubin 1981): every label counts in every member, with a random weight,
-    so that no class ever drops out. Before there are labels of two classes the order is random.
+    order is drawn with odds in proportion to the information (Kirsch et al. 2023, PowerBALD); scores are the log-odds
+    as drawn. The committee is a Bayesian bootstrap (Rubin 1981): every label counts in every member, with a random
+    weight, so that no class ever drops out. Before there are labels of two classes the order is random.
     """
     labeled = pool.labeled
     if pool.probabilities is None or len(np.unique(pool.labels[labeled])) < 2:

@@ -1,4 +1,4 @@
-"""What does not belong: images unlike all others, and images that excite no class as its labeled images do."""
+"""What does not belong: images unlike all others, and images that the head is oddly unsure of."""
 
 from __future__ import annotations
 
@@ -23,21 +23,18 @@ def outlier(pool: Pool, count: int) -> Ranking:
 
 
 def model_outlier(pool: Pool, count: int) -> Ranking:
-    """Lowest probabilities compared with those that labeled images reach first (Monarch 2021, section 4.2).
+    """Least confident among those taken for the same class first (after Monarch 2021, section 4.2).
 
-    For the likeliest class of an image: the share of that class's labeled images which the head is surer of. Random
-    order before there is a head.
+    How many standard deviations the confidence lies below the mean of all images with the same likeliest class, so that a
+    class of which the head is never sure does not fill the list. Random order before there is a head.
     """
     if pool.probabilities is None:
         return random(pool, count)
-    labeled, p = pool.labeled, pool.probabilities
-    likeliest = p.argmax(axis=1)
-    utilities = 1.0 - p[pool.candidates].max(axis=1).astype(np.float64)  # where a class has no labels to compare with
-    for k in range(p.shape[1]):
-        own = np.sort(p[labeled[likeliest[labeled] == k], k])
-        mine = np.flatnonzero(likeliest[pool.candidates] == k)
-        if len(own) and len(mine):
-            rank = np.searchsorted(own, p[pool.candidates[mine], k], side="right") / len(own)
-            utilities[mine] = (1.0 - rank) + 1e-3 * utilities[mine]  # confidence breaks ties of the rank
-    rows, scores = highest(pool, utilities, count)
-    return Ranking(rows, scores, ["unlike the labeled images of any class"] * len(rows))
+    p = pool.probabilities.astype(np.float64)
+    likeliest, confidence = p.argmax(axis=1), p.max(axis=1)
+    sizes = np.maximum(np.bincount(likeliest, minlength=p.shape[1]), 1)
+    mean = np.bincount(likeliest, confidence, minlength=p.shape[1]) / sizes
+    spread = np.sqrt(np.bincount(likeliest, (confidence - mean[likeliest]) ** 2, minlength=p.shape[1]) / sizes)
+    below = (mean[likeliest] - confidence) / (spread[likeliest] + 1e-3)
+    rows, scores = highest(pool, below[pool.candidates], count)
+    return Ranking(rows, scores, ["the model is less sure of it than of its like"] * len(rows))
