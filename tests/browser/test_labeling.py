@@ -48,6 +48,23 @@ def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card,
     assert _is_part_of([image for image, _ in labeled], painted)
 
 
+def test_keys_quicker_than_the_screen_wait_for_its_image_or_are_told(card: Card, labeler: Services) -> None:
+    first = card.image_id
+    answered_at_once = card.page.evaluate(
+        """() => {
+          for (const key of ["1", "2", "3"]) dispatchEvent(new KeyboardEvent("keydown", { key }));
+          return recorded.answers.map((answer) => answer.image_id);
+        }"""
+    )
+    assert answered_at_once == [first]  # the second key waits until the next image is painted, the third is not counted
+    expect(card.part("message")).to_contain_text("not counted")
+    card.wait_saved()
+    second = card.recorded["painted"][1]["image_id"]
+    ids = class_ids(labeler)
+    rows = rows_of(labeler, card.annotator)
+    assert [(row["image_id"], row["label"]) for row in rows] == [(first, ids["red"]), (second, ids["green"])]
+
+
 def test_skip_and_flag(card: Card, labeler: Services) -> None:
     skipped, flagged = card.key("s"), card.key("f")
     card.wait_saved()

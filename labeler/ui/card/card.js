@@ -17,7 +17,10 @@ const outboxes = new Map();
 
 async function outboxOf({ log_id, max_unconfirmed }) {
   if (!outboxes.has(log_id)) {
-    outboxes.set(log_id, openSession().then((session) => new Outbox(log_id, session, max_unconfirmed)));
+    outboxes.set(
+      log_id,
+      openSession().then((session) => new Outbox(log_id, session, max_unconfirmed)),
+    );
   }
   return outboxes.get(log_id);
 }
@@ -140,7 +143,8 @@ class Card {
     else if (digit && !event.shiftKey) this.answerWith(this.view.classAt((Number(digit) + 9) % 10), at);
     else if (letter === "S") this.answer("skip", null, at);
     else if (letter === "F") this.answer("flag", null, at);
-    else if (event.key === "Enter") this.answerWith(this.view.chosen ?? this.questions.current?.item.suggestions[0]?.label, at);
+    else if (event.key === "Enter")
+      this.answerWith(this.view.chosen ?? this.questions.current?.item.suggestions[0]?.label, at);
     else if (filtering && this.view.type(event.key)) return true;
     else if (event.key === "Backspace") this.undo();
     else return false;
@@ -225,7 +229,10 @@ class Card {
       this.view.say(`Class “${answer.name}” added.`);
       return true;
     } catch (error) {
-      this.view.say(`Class “${name}” was not added: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.view.say(
+        `Class “${name}” was not added: ${error instanceof TypeError ? "connection lost" : error.message}`,
+        true,
+      );
       return false;
     }
   }

@@ -70,7 +70,10 @@ class Outbox {
       });
       if (response.ok) this.settle(batch);
       else if (response.status === 422) this.sort(batch, await response.json());
-      else throw new Error(response.status === 401 ? "signed out – sign in again" : `the labeler answers ${response.status}`);
+      else
+        throw new Error(
+          response.status === 401 ? "signed out – sign in again" : `the labeler answers ${response.status}`,
+        );
       this.failures = 0;
       this.problem = null;
     } catch (error) {
@@ -130,7 +133,9 @@ class Outbox {
 
   /** Take over what a closed tab left behind. */
   async adopt() {
-    const left = Object.keys(localStorage).filter((key) => key.startsWith(this.prefix) && key !== this.prefix + this.session);
+    const left = Object.keys(localStorage).filter(
+      (key) => key.startsWith(this.prefix) && key !== this.prefix + this.session,
+    );
     for (const key of left) {
       await ifAlone(key.slice(this.prefix.length), () => {
         this.items.push(...this.load(key));

@@ -35,7 +35,9 @@ class Questions {
     this.done.delete(item.image_id);
     this.returning = this.question(item);
     await this.returning.decoded;
-    const others = [this.current, ...this.next].filter((question) => question && question.item.image_id !== item.image_id);
+    const others = [this.current, ...this.next].filter(
+      (question) => question && question.item.image_id !== item.image_id,
+    );
     this.next = others;
     this.stale = [];
     this.current = this.returning;

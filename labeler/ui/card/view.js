@@ -77,7 +77,8 @@ class View {
 
   /** Fill what the window leaves under whatever stands above. */
   fit() {
-    const above = this.card.getBoundingClientRect().top + (this.card.getRootNode().host?.closest(".stMain")?.scrollTop ?? 0);
+    const above =
+      this.card.getBoundingClientRect().top + (this.card.getRootNode().host?.closest(".stMain")?.scrollTop ?? 0);
     this.card.style.setProperty("--above", `${Math.round(above)}px`);
   }
 
@@ -130,7 +131,11 @@ class View {
       this.suggestion.append("Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `);
       this.suggestion.append(element("kbd", "Enter"));
     } else if (held) {
-      this.suggestion.append(this.item.purpose === "test" ? "Test image: it measures accuracy, so no suggestion." : "Held-out image, so no suggestion.");
+      this.suggestion.append(
+        this.item.purpose === "test"
+          ? "Test image: it measures accuracy, so no suggestion."
+          : "Held-out image, so no suggestion.",
+      );
     } else if (this.item) {
       this.suggestion.append("No suggestion yet: the model has not learned enough.");
     }
@@ -192,7 +197,12 @@ class View {
       button.type = "button";
       button.dataset.classId = id;
       button.dataset.testid = "class";
-      button.append(element("kbd"), element("span", "", "name"), element("span", "", "confidence"), element("span", "", "labels"));
+      button.append(
+        element("kbd"),
+        element("span", "", "name"),
+        element("span", "", "confidence"),
+        element("span", "", "labels"),
+      );
       this.buttons.set(id, button);
     }
     const [key, label, , labels_] = button.children;
@@ -200,8 +210,12 @@ class View {
     setText(key, hotkey);
     setText(label, name);
     setText(labels_, labels === undefined ? "" : labels.toLocaleString("en"));
-    button.setAttribute("aria-label", `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`);
-    if (this.classes.children[index] !== button) this.classes.insertBefore(button, this.classes.children[index] ?? null);
+    button.setAttribute(
+      "aria-label",
+      `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`,
+    );
+    if (this.classes.children[index] !== button)
+      this.classes.insertBefore(button, this.classes.children[index] ?? null);
   }
 
   /** How the outbox stands, and if no image is on screen, why. */
@@ -209,7 +223,8 @@ class View {
     const waiting = outbox.items.length;
     this.saved.classList.toggle("trouble", Boolean(outbox.problem));
     let words = waiting ? `${waiting} on their way` : "All saved";
-    if (outbox.problem) words = `${capital(outbox.problem)} – ${count(waiting, "label")} kept in this browser, trying again`;
+    if (outbox.problem)
+      words = `${capital(outbox.problem)} – ${count(waiting, "label")} kept in this browser, trying again`;
     if (!outbox.durable) words = `${waiting} not saved yet, and this browser keeps nothing: leave the page open`;
     setText(this.saved, words);
     const disabled = !this.item;
@@ -253,12 +268,21 @@ class View {
       };
     }
     if (!this.news.images.total) {
-      return { title: "No images yet", text: "Put images into the folder that the labeler was started with, and start it again." };
+      return {
+        title: "No images yet",
+        text: "Put images into the folder that the labeler was started with, and start it again.",
+      };
     }
     if (questions.remaining > 0) {
-      return { title: "Others hold what is left", text: `${count(questions.remaining, "image")} will come here if they are not answered there.` };
+      return {
+        title: "Others hold what is left",
+        text: `${count(questions.remaining, "image")} will come here if they are not answered there.`,
+      };
     }
-    return { title: "Nothing left to label", text: "Every image has its answer. See Progress for how good the model is, and Finish to save it." };
+    return {
+      title: "Nothing left to label",
+      text: "Every image has its answer. See Progress for how good the model is, and Finish to save it.",
+    };
   }
 
   /** Show a message for a few seconds, long enough to be read out. */

@@ -1,0 +1,89 @@
+"""The figures and sentences of the pages, as the pages draw them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import config
+from labeler.ui import figures
+from labeler.ui.settings import meanings_of
+from labeler.ui.words import TRAINER
+from shared.messages import ClassMetrics, Evaluation, Interval, TrainerView
+from shared.settings import LabelerSettings
+
+
+def evaluation(spent: int, accuracy: float, margin: float, n: int) -> Evaluation:
+    return Evaluation(
+        id=uuid4(),
+        log_id=uuid4(),
+        acked_seq=spent,
+        model_version=f"head-{spent}",
+        round=1,
+        labels=spent - n,
+        spent=spent,
+        created_at=datetime.now(UTC),
+        accuracy=Interval(value=accuracy, low=accuracy - margin, high=accuracy + margin, n=n),
+        macro_f1=None,
+        log_loss=None,
+        classes=[
+            ClassMetrics(label=1, name="shirt", precision=0.9, recall=0.75, f1=0.82, support=n),
+            ClassMetrics(label=2, name="hat", precision=None, recall=None, f1=None, support=0),
+        ],
+    )
+
+
+def test_the_curve_has_a_point_an_evaluation_inside_its_band() -> None:
+    curve = figures.accuracy_curve([evaluation(20, 0.5, 0.2, 10), evaluation(40, 0.9, 0.09, 20)]).to_dict()
+    (points,) = curve["datasets"].values()
+    assert [(point["labels"], point["accuracy"], point["test images"]) for point in points] == [
+        (20, 0.5, 10),
+        (40, 0.9, 20),
+    ]
+    assert all(point["low"] < point["accuracy"] < point["high"] for point in points)
+    assert len(curve["layer"]) == 3
+
+
+def test_words_say_how_good_how_sure_and_what_helps() -> None:
+    rough = figures.in_words(evaluation(40, 0.9, 0.09, 20))
+    assert "40 labels" in rough
+    assert "90.0%" in rough
+    assert "of 20 test images" in rough
+    assert "between 81.0% and 99.0%" in rough
+    assert "more test labels" in rough
+    assert "sharp figure" in figures.in_words(evaluation(2000, 0.96, 0.01, 1000))
+
+
+def test_a_class_without_test_images_has_dashes_and_no_zeros() -> None:
+    table = figures.class_table(evaluation(40, 0.9, 0.09, 20))
+    assert table.to_dict("records") == [
+        {"Class": "shirt", "Test images": 20, "Precision": "90%", "Recall": "75%", "F1": "82%"},
+        {"Class": "hat", "Test images": 0, "Precision": "–", "Recall": "–", "F1": "–"},
+    ]
+
+
+def test_label_counts_keep_the_order_of_the_classes() -> None:
+    chart = figures.label_counts({"zebra": 3, "ape": 5}).to_dict()
+    (bars,) = chart["datasets"].values()
+    assert [(bar["class"], bar["labels"]) for bar in bars] == [("zebra", 3), ("ape", 5)]
+    assert chart["encoding"]["y"]["sort"] is None
+
+
+@pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])
+def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
+    settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
+    assert words in figures.nothing_measured(settings)
+
+
+def test_every_setting_has_a_meaning() -> None:
+    meanings = meanings_of(Path(config.__file__).parent / "labeler.toml")
+    assert set(LabelerSettings.model_fields) <= set(meanings)
+
+
+def test_every_state_of_the_trainer_has_words() -> None:
+    states = TrainerView.model_json_schema()["properties"]["state"]
+    names = {name for part in states["anyOf"] for name in part.get("enum", [part.get("const")])}
+    assert names <= set(TRAINER)
