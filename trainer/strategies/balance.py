@@ -14,8 +14,9 @@ CANDIDATES = 10_000
 def class_balanced(pool: Pool, count: int) -> Ranking:
     """Uncertain images that may belong to classes with few labels first (after Aggarwal et al. 2020).
 
-    An image is worth its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is expected of the images asked before it
-    in the list, so that one rare class does not fill it. Random order before there is a head.
+    An image is worth its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is
+    expected of the images asked before it in the list, so that one rare class does not fill it. Random order before
+    there is a head.
     """
     if pool.probabilities is None or pool.classes is None or not len(pool.candidates) or count <= 0:
         return random(pool, count)

@@ -25,8 +25,8 @@ def outlier(pool: Pool, count: int) -> Ranking:
 def model_outlier(pool: Pool, count: int) -> Ranking:
     """Least confident among those taken for the same class first (after Monarch 2021, section 4.2).
 
-    How many standard deviations the confidence lies below the mean of all images with the same likeliest class, so that a
-    class of which the head is never sure does not fill the list. Random order before there is a head.
+    How many standard deviations the confidence lies below the mean of all images with the same likeliest class, so
+    that a class of which the head is never sure does not fill the list. Random order before there is a head.
     """
     if pool.probabilities is None:
         return random(pool, count)
