@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from labeler.ui.words import plain
 from shared.messages import Evaluation
 from shared.settings import LabelerSettings
 
@@ -68,7 +69,7 @@ def class_table(latest: Evaluation) -> pd.DataFrame:
     """Precision, recall, F1 and number of test images, a row a class."""
     rows = [
         {
-            "Class": each.name,
+            "Class": plain(each.name),
             "Test images": each.support,
             "Precision": _percent(each.precision),
             "Recall": _percent(each.recall),

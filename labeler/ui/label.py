@@ -7,6 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.problems import Problem
 from labeler.ui import components
+from labeler.ui.words import plain
 
 
 def page() -> None:
@@ -30,6 +31,6 @@ def _name_classes(labeler: service.Service) -> None:
         for name in filter(None, map(str.strip, names.splitlines())):
             labeler.add_class(name, "me")
     except Problem as problem:
-        st.error(problem.detail)
+        st.error(plain(problem.detail))
     else:
         st.rerun()

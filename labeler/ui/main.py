@@ -7,6 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.problems import Problem
 from labeler.ui import components, finish, label, progress, settings
+from labeler.ui.words import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),
@@ -22,7 +23,7 @@ if pressed is not None:
     try:
         getattr(service.current().trainer, pressed)()
     except Problem as problem:
-        st.toast(problem.detail, icon=":material/error:")
+        st.toast(plain(problem.detail), icon=":material/error:")
     else:
         if pressed == "stop" and chosen != PAGES["finish"]:
             st.switch_page(PAGES["finish"])

@@ -9,6 +9,7 @@ import streamlit as st
 
 import config
 from labeler import service
+from labeler.ui.words import plain
 
 _LINE = re.compile(r"^(?P<name>\w+) = .*?#\s*(?P<meaning>.+)$")
 
@@ -21,7 +22,7 @@ def page() -> None:
     )
     meanings = meanings_of(Path(config.__file__).parent / "labeler.toml")
     rows = [
-        {"Setting": name, "Value": str(shown.value), "From": shown.source, "Meaning": meanings.get(name, "")}
+        {"Setting": name, "Value": plain(str(shown.value)), "From": shown.source, "Meaning": meanings.get(name, "")}
         for name, shown in service.current().running.show().items()
     ]
     st.table(rows, border="horizontal", hide_index=True)

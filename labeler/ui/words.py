@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 TRAINER: dict[str, tuple[str, str]] = {
     "waiting": ("Waiting for labels", "it learns with the first batch"),
     "training": ("Learning", ""),
@@ -13,3 +15,10 @@ TRAINER: dict[str, tuple[str, str]] = {
     "lost": ("Labeler not reachable", "this page goes on by itself when it is back"),
 }
 """Trainer state → its name, and what it means or what to do. `lost` is the page's own: it cannot reach the labeler."""
+
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
+
+
+def plain(text: str) -> str:
+    """Words that someone typed, for places where Streamlit reads Markdown: a class named `![](…)` stays a name."""
+    return _MARKS.sub(r"\\\1", text)

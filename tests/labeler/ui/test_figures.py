@@ -11,7 +11,7 @@ import pytest
 import config
 from labeler.ui import figures
 from labeler.ui.settings import meanings_of
-from labeler.ui.words import TRAINER
+from labeler.ui.words import TRAINER, plain
 from shared.messages import ClassMetrics, Evaluation, Interval, TrainerView
 from shared.settings import LabelerSettings
 
@@ -87,3 +87,8 @@ def test_every_state_of_the_trainer_has_words() -> None:
     states = TrainerView.model_json_schema()["properties"]["state"]
     names = {name for part in states["anyOf"] for name in part.get("enum", [part.get("const")])}
     assert names <= set(TRAINER)
+
+
+def test_typed_words_are_no_markdown() -> None:
+    assert plain("![](http://a.b)") == r"\!\[\]\(http\://a\.b\)"
+    assert plain("T-shirt, größe 5") == r"T\-shirt, größe 5"
