@@ -27,6 +27,7 @@ from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.networks import TorchBackbone
 
 LIMITS = ImageLimits(max_bytes=100 * 2**20, max_pixels=100_000_000)
 
@@ -58,7 +59,7 @@ def _embedding(
     whole, bare = [], []
     for turn in range(rounds):
         embedder = Embedder(settings, scratch / f"{name} {turn}", lambda entry: read(entry.uri, root, LIMITS))
-        if embedder.backbone is None:
+        if not isinstance(embedder.backbone, TorchBackbone):
             raise SystemExit("This measures networks; `pixels` has none.")
         bare.append(_forward(embedder.backbone, len(entries), settings.batch_size))
         start, pending = time.perf_counter(), entries

@@ -2,7 +2,8 @@
 
 The trainer's one loop calls `step` again and again, and fits a head whenever labels came, so that a step must be short:
 one batch. While a batch is in the network, threads already fetch and decode the next one, and go on between two calls.
-An image that cannot be read is a problem with a reason, and blocks nothing.
+An image that cannot be read is a problem with a reason, and blocks nothing. Where the vectors come from a file, no
+image is read at all, and the store holds copies of its rows by content.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from shared.messages import EmbeddingProgress, ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
 from trainer.embeddings.backbones import Backbone, load_backbone
+from trainer.embeddings.own_vectors import OwnVectors
 from trainer.embeddings.pixels import PixelBackbone
 from trainer.embeddings.store import LARGEST, EmbeddingStore
 
@@ -43,7 +45,7 @@ class Embedder:
     """Vectors for images, kept under `folder`/<backbone key>. One thread calls `step`; any may read.
 
     `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
-    Raises SettingsError when the backbone that the settings ask for cannot be had.
+    Raises SettingsError when the backbone, or the file of vectors, that the settings ask for cannot be had.
     """
 
     def __init__(self, settings: TrainerSettings, folder: Path, fetch: Fetch) -> None:
@@ -58,29 +60,33 @@ class Embedder:
         self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
+        self._own = OwnVectors.load(settings) if settings.embeddings else None
+        if self._own is not None:
+            self._store = EmbeddingStore(folder / self._own.key, self._own.dim)
+            return
         backbone = load_backbone(settings, folder)
         if backbone is not None:
             self._use(backbone)
 
     @property
-    def backbone(self) -> Backbone | None:
-        """None while `pixels` waits for train images to be fitted on."""
-        return self._backbone
+    def backbone(self) -> Backbone | OwnVectors | None:
+        """Where vectors come from; None while `pixels` waits for train images to be fitted on."""
+        return self._own or self._backbone
 
     @property
     def dim(self) -> int:
         """Numbers in a vector; 0 while there is no backbone."""
-        return self._backbone.dim if self._backbone else 0
+        return self.backbone.dim if self.backbone else 0
 
     @property
     def key(self) -> str:
         """Names backbone, weights, size and normalisation; "pixels" while there is no backbone yet."""
-        return self._backbone.key if self._backbone else "pixels"
+        return self.backbone.key if self.backbone else "pixels"
 
     @property
     def banner(self) -> str | None:
         """What a person should know about this backbone."""
-        return self._backbone.banner if self._backbone else pixels.BANNER
+        return self.backbone.banner if self.backbone else pixels.BANNER
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
         """Embed one batch: the first of `pending` that have no vector and are no known problem.
@@ -89,9 +95,9 @@ class Embedder:
         catalogue is not complete yet, so that `pixels` waits for the train images that it wants to be fitted on; until
         it is fitted, pass all that is pending. Raises OSError when the disk refuses.
         """
-        if self._backbone is None:
+        if self.backbone is None:
             self._collect(pending, more_coming)
-        if self._backbone is None or self._store is None:
+        if self._store is None:
             return []
         done: list[ImageEntry] = []
         missing: list[ImageEntry] = []  # this batch, and the next one
@@ -102,9 +108,12 @@ class Embedder:
                 missing.append(entry)
                 if len(missing) == 2 * self._settings.batch_size:
                     break
+        if self._own is not None:
+            return done + self._copy(missing, self._own, self._store)
         taken = self._take(missing)
-        if taken:
-            done += self._embed(taken, self._backbone, self._store)
+        if taken and self._backbone is not None:
+            vectors = self._backbone.embed(np.stack([prepared for _, prepared in taken]))
+            done += self._keep([entry for entry, _ in taken], vectors, self._store)
         return done
 
     def has(self, sha256: str) -> bool:
@@ -120,9 +129,14 @@ class Embedder:
     def embed_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float32]:
         """Vectors (n, dim) of images that are not in the pool, in the order given; nothing is stored.
 
-        Raises ImageProblem, with the image's number, for one that cannot be opened, and RuntimeError while there is no
-        backbone.
+        Raises ImageProblem, with the image's number, for one that cannot be opened, ValueError where vectors come from
+        a file, and RuntimeError while there is no backbone.
         """
+        if self._own is not None:
+            raise ValueError(
+                f"Vectors come from {self._own.path.name} here (setting 'embeddings') and there is no network: only "
+                "catalogued images can be predicted."
+            )
         backbone = self._backbone
         if backbone is None:
             raise RuntimeError("There is no backbone yet: it waits for train images to be fitted on.")
@@ -187,21 +201,31 @@ class Embedder:
                 self.problems[entry.id] = str(problem)
         return taken
 
-    def _embed(
-        self, taken: Sequence[tuple[ImageEntry, npt.NDArray[Any]]], backbone: Backbone, store: EmbeddingStore
+    def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:
+        """Take the vectors of `entries` from the file; those that it does not have are problems."""
+        found = [entry for entry in entries if own.has(entry.uri)]
+        for entry in entries:
+            if not own.has(entry.uri):
+                self.problems[entry.id] = f"has no vector in {own.path.name}"
+        return self._keep(found, own.vectors([entry.uri for entry in found]), store) if found else []
+
+    def _keep(
+        self, entries: Sequence[ImageEntry], vectors: npt.NDArray[np.float32], store: EmbeddingStore
     ) -> list[ImageEntry]:
-        vectors = backbone.embed(np.stack([prepared for _, prepared in taken]))
+        """Store `vectors` (n, dim), but for those that cannot be; returns the entries that have one now."""
         usable = np.abs(vectors).max(axis=1) < LARGEST  # False for NaN
-        for (entry, _), fine in zip(taken, usable, strict=True):
-            if not fine:
+        kept = []
+        for entry, fine in zip(entries, usable, strict=True):
+            if fine:
+                kept.append(entry)
+            else:
                 self.problems[entry.id] = "gets numbers from the backbone that are infinite or too large to be kept"
-        entries = [entry for (entry, _), fine in zip(taken, usable, strict=True) if fine]
-        store.append([entry.sha256 for entry in entries], vectors[usable])
+        store.append([entry.sha256 for entry in kept], vectors[usable])
         now = time.monotonic()
-        self._recent.append((now, len(taken)))
+        self._recent.append((now, len(entries)))
         while now - self._recent[0][0] > RATE_WINDOW:
             self._recent.popleft()
-        return entries
+        return kept
 
     def _prepare(self, entry: ImageEntry) -> npt.NDArray[Any]:
         """Fetch and decode one image, in a thread. Raises ImageProblem and nothing else."""

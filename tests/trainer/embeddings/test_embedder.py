@@ -263,3 +263,38 @@ def test_progress_says_how_far_and_how_long(photos: Photos, opened: Opened) -> N
     assert (told.done, told.total, told.problems, told.backbone) == (11, 12, 1, embedder.key)
     assert told.seconds_left == 0
     assert (embedder.progress(100).seconds_left or 0) > 0
+
+
+# ---------------------------------------------------------------- vectors from a file
+
+
+def from_file(photos: Photos, numbers: Sequence[int]) -> dict[str, object]:
+    """Settings with a file in which the vector of `7.png` is (7, 0)."""
+    path = photos.root.with_name("vectors.npz")
+    np.savez(path, v=[[number, 0] for number in numbers], filename=[f"{number}.png" for number in numbers])
+    return {"model_fn": "", "embeddings": str(path), "images": str(photos.root)}
+
+
+def test_vectors_of_one_s_own_are_taken_without_opening_an_image(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(30)
+    embedder = opened(**from_file(photos, range(30, 0, -1)))
+    assert embedder.backbone is not None
+    assert [entry.id for entry in run(embedder, entries)] == list(range(1, 31))
+    assert embedder.read([entry.sha256 for entry in entries])[:, 0].tolist() == list(range(1, 31))
+    assert (photos.fetched, embedder.dim, embedder.banner, embedder.progress(30).done) == ([], 2, None, 30)
+
+
+def test_an_image_that_the_file_does_not_know_is_a_problem_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(9)
+    embedder = opened(**from_file(photos, [1, 2, 3, 5, 6, 7, 8, 9]))
+    assert len(run(embedder, entries)) == 8
+    assert embedder.problems == {4: "has no vector in vectors.npz"}
+    embedder.close()
+    repaired = opened(**from_file(photos, range(1, 10)))
+    assert run(repaired, entries) == entries
+
+
+def test_without_a_network_uploads_are_refused_with_the_reason(photos: Photos, opened: Opened) -> None:
+    photos.add(1)
+    with pytest.raises(ValueError, match=r"vectors\.npz.*only catalogued images"):
+        opened(**from_file(photos, [1])).embed_images([photos.png(1)])
