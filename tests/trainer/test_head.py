@@ -62,14 +62,14 @@ def test_the_same_labels_give_the_same_head_and_their_order_does_not_matter(digi
     np.testing.assert_array_equal(head.weights, again.weights)
     shuffled = np.random.default_rng(1).permutation(120)
     other = fit_head(Z[:120][shuffled], y[:120][shuffled])
-    np.testing.assert_allclose(head.predict_proba(Z[200:300]), other.predict_proba(Z[200:300]), atol=2e-3)
+    np.testing.assert_allclose(head.predict_proba(Z[200:300]), other.predict_proba(Z[200:300]), atol=1e-2)
 
 
 def test_a_warm_start_finds_the_same_optimum(digits):
     Z, y = digits
     previous = fit_head(Z[:100], y[:100])
     warm, cold = fit_head(Z[:150], y[:150], previous=previous), fit_head(Z[:150], y[:150])
-    np.testing.assert_allclose(warm.predict_proba(Z[200:]), cold.predict_proba(Z[200:]), atol=5e-3)
+    np.testing.assert_allclose(warm.predict_proba(Z[200:]), cold.predict_proba(Z[200:]), atol=2e-2)
 
 
 def test_identical_and_zero_rows_do_no_harm():
@@ -86,3 +86,11 @@ def test_it_survives_as_arrays(digits):
     tensors = head.to_tensors()
     assert all(isinstance(array, np.ndarray) and array.dtype != object for array in tensors.values())
     np.testing.assert_array_equal(Head.from_tensors(tensors).predict_proba(Z), head.predict_proba(Z))
+
+
+def test_more_labels_than_anchors_are_learned_as_well(digits):
+    Z, y = digits
+    head = fit_head(Z[:1_300], y[:1_300])
+    assert len(head.anchors) < 1_300
+    assert set(head.classes) == set(range(10))
+    assert (head.classes[head.predict_proba(Z[1_300:]).argmax(axis=1)] == y[1_300:]).mean() > 0.95

@@ -25,8 +25,10 @@ from threadpoolctl import ThreadpoolController
 
 GAMMA = 0.4  # of the kernel exp(-γ·d²); unit rows are at most d² = 4 apart
 SCALE = 20.0  # features have length 20 under a penalty of ½·|W|²: on unit length that penalty flattens everything
-ANCHORS = 1_000  # at most; beyond that scoring a large pool would cost more than it brings
-MAX_ITERATIONS = 100  # of L-BFGS; a fit that is cut short is a little more regularised, no worse
+EXACT = 1_000  # labels that are all anchors
+ANCHORS = 500  # drawn from more labels than that: n·m² operations must stay well below a second
+ITERATIONS = (100, 20)  # of L-BFGS, exact and beyond; a fit that is cut short is a little more regularised, no worse
+TOLERANCE = 1e-5  # relative gain in loss that is worth another iteration
 JITTER = 1e-6  # added to the kernel's diagonal, so that equal images do no harm
 BLOCK = 4_096  # rows scored at a time
 
@@ -85,12 +87,13 @@ def fit_head(
     with _threads().limit(limits=1, user_api="blas"):
         anchors = Z[_anchor_rows(targets, seed)]
         triangle = _triangle(anchors)
-        coordinates = solve_triangular(triangle, kernel(Z, anchors).T, lower=True).T  # (n, m)
+        exact = len(anchors) == len(Z)
+        coordinates = triangle if exact else kernel(Z, anchors) @ _inverse(triangle).T  # (n, m)
         features = np.ascontiguousarray(SCALE * coordinates, dtype=np.float32)
         start = np.zeros((len(anchors) + 1, len(classes)))
         if previous is not None and np.array_equal(previous.classes, classes):
             start = _start(previous, anchors, triangle)
-        found = _minimise(features, np.eye(len(classes))[targets], counts, start)
+        found = _minimise(features, np.eye(len(classes))[targets], counts, start, ITERATIONS[0 if exact else 1])
         coefficients = SCALE * solve_triangular(triangle, found[:-1], lower=True, trans="T")
     return Head(classes.astype(np.int64), anchors, coefficients.astype(np.float32), found[-1].astype(np.float32))
 
@@ -104,7 +107,9 @@ def kernel(A: Matrix, B: Matrix) -> Matrix:
 
 
 def _anchor_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """All rows, or `ANCHORS` of them drawn at random with every class among them."""
+    """All rows, or `ANCHORS` of many drawn at random with every class among them."""
+    if len(targets) <= EXACT:
+        return np.arange(len(targets))
     order = np.random.default_rng(seed).permutation(len(targets))
     firsts = np.unique(targets[order], return_index=True)[1]  # one of each class
     return np.sort(np.concatenate([order[firsts], np.delete(order, firsts)])[:ANCHORS])
@@ -117,6 +122,11 @@ def _triangle(anchors: Matrix) -> NDArray[np.float64]:
     return np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
 
 
+def _inverse(triangle: NDArray[np.float64]) -> Matrix:
+    identity = np.eye(len(triangle))
+    return np.asarray(solve_triangular(triangle, identity, lower=True), dtype=np.float32)
+
+
 def _start(previous: Head, anchors: Matrix, triangle: NDArray[np.float64]) -> NDArray[np.float64]:
     """The parameters (m+1, K) of the function nearest to `previous` in what the anchors span."""
     logits = (kernel(anchors, previous.anchors) @ previous.weights).astype(np.float64)
@@ -124,7 +134,11 @@ def _start(previous: Head, anchors: Matrix, triangle: NDArray[np.float64]) -> ND
 
 
 def _minimise(
-    features: Matrix, onehot: NDArray[np.float64], counts: NDArray[np.float64], start: NDArray[np.float64]
+    features: Matrix,
+    onehot: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    start: NDArray[np.float64],
+    iterations: int,
 ) -> NDArray[np.float64]:
     """Minimise cross-entropy + ½·|W|² over W (m, K) and bias (K,), together (m+1, K); the bias is not penalised."""
     targets = onehot * counts[:, None]
@@ -138,7 +152,7 @@ def _minimise(
         gradient = np.vstack([features.T @ residual.astype(np.float32) + inner, residual.sum(axis=0)])
         return loss, gradient.ravel()
 
-    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-7}
+    options = {"maxiter": iterations, "ftol": TOLERANCE}
     found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x).reshape(start.shape)
 
