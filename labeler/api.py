@@ -18,7 +18,6 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from labeler.problems import Invalid, Problem
-from labeler.running_settings import Shown
 from labeler.service import Service
 from shared.messages import (
     AnnotationPage,
@@ -38,6 +37,7 @@ from shared.messages import (
     QueueItem,
     QueuePage,
     Rejection,
+    SettingView,
     Undo,
 )
 
@@ -102,12 +102,12 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         return service.progress()
 
     @api.get("/settings")
-    def settings() -> dict[str, Shown]:
+    def settings() -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may be changed now."""
         return service.running.show()
 
     @api.patch("/settings")
-    def change_settings(patch: dict[str, Any]) -> dict[str, Shown]:
+    def change_settings(patch: dict[str, Any]) -> dict[str, SettingView]:
         """Change settings until the labeler ends; its files stay as they are."""
         return service.running.change(patch)
 

@@ -1,7 +1,7 @@
 """Write the tables of docs/settings.md and docs/api.md from the settings files and the routes: `make docs`.
 
-What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so no setting
-and no route is left without its line.
+What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so
+that no setting and no route is left without its line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
@@ -59,9 +58,8 @@ def route_table(api: FastAPI, prefix: str) -> str:
             if verb in operations:
                 said = " ".join(operations[verb].get("description", "").split())
                 lines.append(f"| `{verb.upper()} {prefix}{path}` | {said} |")
-    for route in api.routes:
-        if isinstance(route, APIWebSocketRoute):
-            lines.append(f"| `WS {prefix}{route.path}` | {' '.join((route.endpoint.__doc__ or '').split())} |")
+    sockets = [route for route in api.routes if isinstance(route, APIWebSocketRoute)]
+    lines += [f"| `WS {prefix}{each.path}` | {' '.join((each.endpoint.__doc__ or '').split())} |" for each in sockets]
     return "\n".join(lines) + "\n"
 
 
@@ -85,8 +83,7 @@ def filled(text: str, parts: dict[str, str]) -> str:
     """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
     for name, part in parts.items():
         marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        replace: Callable[[re.Match[str]], str] = lambda match, part=part: match[1] + part + match[2]  # noqa: E731
-        text, count = marked.subn(replace, text)
+        text, count = marked.subn(lambda match: match[1] + part + match[2], text)  # noqa: B023 - used at once
         if count != 1:
             raise ValueError(f"the marker {name!r} stands {count} times")
     return text

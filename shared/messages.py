@@ -13,6 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.settings import Source
+
 Split = Literal["train", "validation", "test"]
 Action = Literal[
     "label",
@@ -297,7 +299,7 @@ class ImageReceipt(Reply):
 
 
 class ClassEntry(Reply):
-    """A class. `hotkey` is the key that gives it on the card, None beyond the ninth; `labels`, the images labeled so."""
+    """A class. `hotkey` is the key that gives it on the card, None where there is none; `labels` the images."""
 
     id: int
     name: str
@@ -431,6 +433,27 @@ class TrainerStatus(Reply):
     stop_reason: str | None = None
     saved: Saved | None = None
     version: str = ""
+
+
+class SettingView(Reply):
+    """A setting of a running service."""
+
+    value: Any
+    source: Source
+    changeable: bool  # now, until the next start
+
+
+class StrategyEntry(Reply):
+    """A query strategy that goes by a name, and one sentence on when to use it."""
+
+    name: str
+    when: str
+
+
+class StrategyList(Reply):
+    """`GET /strategies`."""
+
+    strategies: list[StrategyEntry]
 
 
 class PredictRequest(Message):

@@ -63,7 +63,7 @@ class ServiceSettings(BaseSettings):
         """
         service = cls.service()
         layers: list[tuple[Source, str, Mapping[str, Any]]] = [
-            ("default", f"config/{service}.toml", _read_toml(Path(config.__file__).parent / f"{service}.toml"))
+            ("default", f"config/{service}.toml", _read_toml(_defaults(cls)))
         ]
         if file is not None:
             layers.append(("file", str(file), _read_toml(file)))
@@ -228,9 +228,8 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
-    comments = _comments(Path(config.__file__).parent / f"{service}.toml")
-    for name in cls.model_fields:
-        text = comments.get(name, "").replace("%", "%%")
+    for name, (meaning, default) in _comments(cls).items():
+        text = f"{meaning} (default: {default})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
     known, unknown = parser.parse_known_args(list(argv))
     if unknown:
@@ -251,27 +250,37 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def meanings(cls: type[ServiceSettings]) -> dict[str, str]:
+    """What each setting means: the comment beside its default, which stands there and nowhere else."""
+    return {name: meaning for name, (meaning, _) in _comments(cls).items()}
+
+
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say it as all other settings' problems are said."""
         raise SettingsError(f"The command line cannot be read: {message}. See --help.")
 
 
-def _comments(path: Path) -> dict[str, str]:
-    """The default and the comment of each setting in a settings file; a comment may go on in the next lines."""
-    comments: dict[str, str] = {}
+def _comments(cls: type[ServiceSettings]) -> dict[str, tuple[str, str]]:
+    """The comment and the default of each setting in the file of defaults; a comment may go on in the next lines."""
+    comments: dict[str, tuple[str, str]] = {}
     name = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _defaults(cls).read_text(encoding="utf-8").splitlines():
         code, _, comment = line.partition("# ")
         key, equals, value = code.partition("=")
         if equals:
             name = key.strip()
-            comments[name] = f"{comment.strip()} (default: {value.strip()})"
+            comments[name] = (comment.strip(), value.strip())
         elif name and comment and line.startswith(" "):
-            comments[name] += f" {comment.strip()}"
+            meaning, default = comments[name]
+            comments[name] = (f"{meaning} {comment.strip()}", default)
         else:
             name = ""
     return comments
+
+
+def _defaults(cls: type[ServiceSettings]) -> Path:
+    return Path(config.__file__).parent / f"{cls.service()}.toml"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

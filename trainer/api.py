@@ -18,6 +18,8 @@ from shared.messages import (
     Predictions,
     PredictRequest,
     Saved,
+    SettingView,
+    StrategyList,
     TrainerStatus,
 )
 from shared.settings import SettingsError
@@ -69,15 +71,20 @@ def create_api(trainer: Trainer) -> FastAPI:
         return trainer.status()
 
     @api.get("/settings")
-    def settings() -> dict[str, dict[str, Any]]:
+    def settings() -> dict[str, SettingView]:
         """Every setting: value, source, whether it may change while running."""
         return trainer.settings_view()
 
     @api.patch("/settings")
-    def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, dict[str, Any]]:
+    def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
         """Change settings until the next start; all or none."""
         trainer.change_settings(changes)
         return trainer.settings_view()
+
+    @api.get("/strategies")
+    def strategies() -> StrategyList:
+        """The query strategies that go by a name, each with when to use it."""
+        return trainer.strategies()
 
     @api.get("/evaluations")
     def evaluations() -> dict[str, list[Evaluation]]:

@@ -173,8 +173,8 @@ class Replica:
         self.catalog: dict[int, ImageEntry] = {}
         self.removed: set[int] = set()  # of the catalogue
         with read(self.engine) as connection:
-            pairs = connection.execute(select(col(FactRow.key), col(FactRow.value))).tuples()
-            facts: dict[str, Any] = dict(pairs.all())
+            pairs = connection.execute(select(col(FactRow.key), col(FactRow.value)))
+            facts: dict[str, Any] = {pair.key: pair.value for pair in pairs}
             for payload in connection.scalars(select(col(LogRow.payload)).order_by(col(LogRow.seq))):
                 self.fold.apply(Row.model_validate_json(payload))
             for payload in connection.scalars(select(col(CatalogRow.payload))):

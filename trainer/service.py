@@ -26,6 +26,9 @@ from shared.messages import (
     Prediction,
     Predictions,
     Saved,
+    SettingView,
+    StrategyEntry,
+    StrategyList,
     TrainerState,
     TrainerStatus,
 )
@@ -40,7 +43,7 @@ from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry, Version
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot, train_labels
-from trainer.strategies import strategy_named
+from trainer.strategies import STRATEGIES, strategy_named
 
 logger = logging.getLogger(__name__)
 
@@ -187,11 +190,11 @@ class Trainer:
 
     # ------------------------------------------------------------ settings
 
-    def settings_view(self) -> dict[str, dict[str, Any]]:
+    def settings_view(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may change while running."""
         values = self.settings.model_dump(mode="json")
         return {
-            name: {"value": value, "source": self.sources.get(name, "default"), "changeable": name in CHANGEABLE}
+            name: SettingView(value=value, source=self.sources.get(name, "default"), changeable=name in CHANGEABLE)
             for name, value in values.items()
         }
 
@@ -204,10 +207,11 @@ class Trainer:
                 raise SettingsError(
                     f"The trainer setting {name!r} cannot change while it runs: set it and start again."
                 )
+        named = changes.get("query_strategy", self._strategy_at_start)
+        if ":" in str(named) and named != self._strategy_at_start:
+            raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")
         try:
             checked = type(self.settings).model_validate({**self.settings.model_dump(), **changes})
-            if ":" in checked.query_strategy and checked.query_strategy != self._strategy_at_start:
-                raise ValueError("A query strategy of your own is named in the settings at start, not by a request.")
             strategy_named(checked.query_strategy)
         except ValidationError as error:
             raise SettingsError(first_sentence(error, "trainer")) from None
@@ -215,6 +219,12 @@ class Trainer:
             raise SettingsError(str(error)) from None
         self.sources.update(dict.fromkeys(changes, "changed while running"))
         self.loop.apply_settings({name: getattr(checked, name) for name in changes})
+
+    def strategies(self) -> StrategyList:
+        """Every query strategy that goes by a name, with when to use it."""
+        return StrategyList(
+            strategies=[StrategyEntry(name=name, when=registered.when) for name, registered in STRATEGIES.items()]
+        )
 
     # ------------------------------------------------------------ what the model knows
 

@@ -191,11 +191,18 @@ def test_a_budget_stops_it_and_resume_goes_on(client, trainer):
     assert client.get("/status").json()["state"] == "training"
 
 
+def test_strategies_are_offered_with_when_to_use_them(client):
+    offered = client.get("/strategies").json()["strategies"]
+    assert {"margin", "random"} < {each["name"] for each in offered}
+    assert all(each["when"].endswith(".") for each in offered)
+
+
 def test_settings_change_while_running_or_not_at_all(client):
     view = client.patch("/settings", json={"query_strategy": "margin", "exploration": 0.2}).json()
     assert view["query_strategy"] == {"value": "margin", "source": "changed while running", "changeable": True}
     assert view["port"]["changeable"] is False
-    for bad in ({"query_strategy": "guess"}, {"query_strategy": "os:system"}, {"exploration": 2}, {"port": 1}, {"colour": "red"}):
+    refused = [("query_strategy", "guess"), ("query_strategy", "os:system"), ("exploration", 2), ("port", 1), ("x", 1)]
+    for bad in ({name: value} for name, value in refused):
         answer = client.patch("/settings", json={**bad, "query_length": 7})
         assert answer.status_code == 422
         assert next(iter(bad)).replace("_", " ") in answer.json()["detail"].replace("_", " ")
