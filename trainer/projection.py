@@ -1,9 +1,9 @@
 """The space that learners and strategies work in: raw vectors centred, weighted by the pool's spectrum, of unit length.
 
-A direction of variance λ weighs (λ/λ₁)^0.15: what varies most over the images most likely tells one kind from another,
-which is what unlabeled images can say before labels do. It is worth two to four points at 20 labels and costs nothing
-later. Directions of the least variance are dropped, which makes every later step several times cheaper. It knows
-nothing of labels, and is fitted on train images only.
+A direction of variance λ weighs (λ/λ₁)^0.15: what varies most over the images most likely tells one kind from
+another, which is what unlabeled images can say before labels do. It is worth two to four points at 20 labels and
+nothing later. Directions of the least variance are dropped, which makes every later step several times cheaper. It
+knows nothing of labels, and is fitted on train images only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Matrix = NDArray[np.float32]
 
@@ -40,12 +41,13 @@ def fit_projection(mean: Matrix, sample: Matrix) -> Projection:
     width = min(WIDTH, dim)
     if n < width:  # too few images to know how the pool varies
         return plain(mean)
-    if n < dim:  # the same directions from the smaller of the two matrices
-        variances, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))  # ascending (n,), (n, n)
+    smaller = rows @ rows.T if n < dim else rows.T @ rows  # either has the same variances
+    with threadpool_limits(1, user_api="blas"):  # two threads that wait for each other are slower on busy cores
+        variances, vectors = np.linalg.eigh(smaller.astype(np.float64))  # ascending
+    directions = vectors
+    if n < dim:
         lengths = np.sqrt(np.maximum(variances, np.finfo(np.float32).eps * max(variances[-1], 1e-12)))
         directions = rows.T @ (vectors / lengths)  # (D, n)
-    else:
-        variances, directions = np.linalg.eigh((rows.T @ rows).astype(np.float64))  # (D,), (D, D)
     kept = slice(None, -width - 1, -1)
     weights = np.maximum(variances[kept] / max(float(variances[-1]), 1e-12), LEAST) ** WEIGHT
     return Projection(np.asarray(mean, dtype=np.float32), (directions[:, kept] * weights).astype(np.float32))

@@ -29,8 +29,8 @@ CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own st
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """Cover what the head is unsure of; before there is a head, cover the pool (Bae et al. 2025).
 
-    An image weighs √(1 − (p₁ − p₂)): the root keeps those of which the head is fairly sure in sight, which won at
-    every budget (docs/experiments.md).
+    An image weighs √(1 − (p₁ − p₂)): the root keeps those of which the head is fairly sure in sight. It is as good as
+    no root within noise, and the fourth root is worse (docs/experiments.md).
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
