@@ -185,7 +185,7 @@ class Annotator:
                 return None
             if project["splits"]["train"]["unlabeled"] == 0:
                 return None  # nothing left to rank
-            time.sleep(0.01)
+            time.sleep(0.02)
         return None
 
     def _read_catalog(self) -> None:
