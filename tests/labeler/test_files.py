@@ -49,7 +49,7 @@ def test_an_upload_is_kept_by_its_content(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", b"old")
     with pytest.raises(TypeError):
-        write_whole(tmp_path / "f", "text")  # type: ignore[arg-type]
+        write_whole(tmp_path / "f", "text")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 

@@ -72,7 +72,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
     image = open_rgb(encoded(picture().convert(mode), form), LIMITS)
     assert image.mode == "RGB"
     expected = picture().convert(mode).convert("RGB")
-    assert close(image.getpixel((5, 5)), expected.getpixel((5, 5)))  # type: ignore[arg-type]
+    assert close(image.getpixel((5, 5)), expected.getpixel((5, 5)))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
@@ -180,7 +180,7 @@ def png_header(width: int, height: int) -> bytes:
 )
 def test_what_is_no_usable_image_is_told_in_words(check: object, data: bytes, problem: str) -> None:
     with pytest.raises(ImageProblem, match=problem):
-        check(data, LIMITS)  # type: ignore[operator]
+        check(data, LIMITS)
 
 
 def test_a_size_beyond_pillow_s_own_guard_is_ours_to_decide() -> None:
