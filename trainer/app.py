@@ -33,13 +33,17 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
     token = token_for(settings.host, os.environ)
     from trainer.api import create_api  # torch and timm take seconds: not before the settings are known to be right
     from trainer.service import Trainer
+    from trainer.terminal import ProgressBar
 
     trainer = Trainer(settings, sources, headers=client_headers(token))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        bar = ProgressBar(trainer.loop.progress)
         trainer.start()
+        bar.start()
         yield
+        bar.close()
         trainer.close()
 
     api = create_api(trainer)

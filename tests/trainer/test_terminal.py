@@ -1,0 +1,40 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from shared.messages import EmbeddingProgress
+from trainer.terminal import ProgressBar, time_left
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (420, "7 min"), (7_500, "2 h 5 min")]
+)
+def test_time_left_is_said_as_a_person_says_it(seconds, words):
+    assert time_left(seconds) == words
+
+
+def test_the_bar_follows_the_embedding_to_its_end():
+    screen = io.StringIO()
+    done = iter([*range(0, 40, 10), *[40] * 1_000])
+    bar = ProgressBar(
+        lambda: EmbeddingProgress(done=next(done), total=40, seconds_left=90),
+        Console(file=screen, force_terminal=True, width=80),
+    )
+    bar.start()
+    deadline = time.monotonic() + 20
+    while "/40" not in screen.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bar.close()
+    assert "Embedding" in screen.getvalue()
+    assert "about 2 min left" in screen.getvalue()
+
+
+def test_a_file_gets_no_bar():
+    log = io.StringIO()
+    bar = ProgressBar(lambda: EmbeddingProgress(done=1, total=4), Console(file=log))
+    bar.start()
+    time.sleep(1.2)
+    bar.close()
+    assert "━" not in log.getvalue()

@@ -1,0 +1,70 @@
+"""The embedding's progress in the terminal that the trainer was started from: a bar with the time left.
+
+Drawn only where somebody can see it; a log file gets one line at the beginning and one at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from shared.messages import EmbeddingProgress
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+
+
+class ProgressBar:
+    """Watches `progress` on a thread of its own, from `start` to `close`."""
+
+    def __init__(self, progress: Callable[[], EmbeddingProgress], console: Console | None = None) -> None:
+        self._progress = progress
+        self._console = console or Console(file=sys.stderr)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="terminal", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the terminal as it is."""
+        self._ended.set()
+        self._thread.join(2 * LOOK_SECONDS)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            if _unfinished(self._progress()):
+                self._show()
+
+    def _show(self) -> None:
+        """One bar, from the first image that has no vector to the last."""
+        logger.info("Embedding %d images.", self._progress().total)
+        columns = (TextColumn("Embedding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task("", total=None, left="")
+            while not self._ended.wait(LOOK_SECONDS):
+                now = self._progress()
+                left = f"about {time_left(now.seconds_left)} left" if now.seconds_left is not None else ""
+                bar.update(task, completed=now.done, total=now.total, left=left)
+                if not _unfinished(now):
+                    logger.info("%d images embedded, %d could not be read.", now.done, now.problems)
+                    return
+
+
+def time_left(seconds: float) -> str:
+    """As a person says it: `40 s`, `7 min`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _unfinished(progress: EmbeddingProgress) -> bool:
+    return progress.done + progress.problems < progress.total
