@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from labeler.problems import Invalid
-from shared.messages import Reply
+from shared.messages import SettingView
 from shared.settings import LabelerSettings, Source, first_sentence
 
 CHANGEABLE = frozenset(
@@ -27,14 +27,6 @@ CHANGEABLE = frozenset(
 )
 
 
-class Shown(Reply):
-    """A setting on the page."""
-
-    value: Any
-    source: Source
-    changeable: bool
-
-
 class RunningSettings:
     """`changed` is called with the names whose value became another."""
 
@@ -45,16 +37,16 @@ class RunningSettings:
         self._sources: dict[str, Source] = dict(sources)
         self._changed = changed
 
-    def show(self) -> dict[str, Shown]:
+    def show(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may be changed now; passwords masked."""
         values = self._settings.model_dump(mode="json")
         values["database_url"] = _masked(self._settings.database_url)
         return {
-            name: Shown(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
+            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
             for name, value in values.items()
         }
 
-    def change(self, patch: Mapping[str, Any]) -> dict[str, Shown]:
+    def change(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
         """Take new values, all or none. Raises Invalid, naming the setting."""
         for name in patch:
             if name not in type(self._settings).model_fields:

@@ -1,19 +1,21 @@
-"""The trainer as the pages use it: its last seen status, and the buttons Pause, Resume and Stop."""
+"""The trainer as the pages use it: its last seen status, the buttons Pause, Resume and Stop, and its settings."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
 
 from labeler.outbox import Outbox
-from labeler.problems import Unreachable
-from labeler.trainer_client import TrainerClient, TrainerProblem
-from shared.messages import TrainerStatus, TrainerView
+from labeler.problems import Invalid, Unreachable
+from labeler.trainer_client import Refusal, TrainerClient, TrainerProblem
+from shared.messages import SettingView, StrategyEntry, TrainerStatus, TrainerView
 
 FLUSH_SECONDS = 3.0
 
 
 class Trainer:
-    """Each order is one finite request and raises Unreachable when it was not followed."""
+    """What asks or orders is one finite request and raises Unreachable when the trainer did not do it."""
 
     def __init__(self, client: TrainerClient, outbox: Outbox) -> None:
         self._client = client
@@ -40,10 +42,34 @@ class Trainer:
         self._outbox.flush(FLUSH_SECONDS)
         return self._order("stop")
 
+    def settings(self) -> dict[str, SettingView]:
+        """Every setting of the trainer with its value, its source and whether it may be changed now."""
+        with _told():
+            return self._client.settings()
+
+    def change_settings(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
+        """Change settings until the trainer's next start, all or none. Raises Invalid, in the trainer's words."""
+        with _told():
+            return self._client.change_settings(patch)
+
+    def strategies(self) -> list[StrategyEntry]:
+        """The query strategies that the trainer knows by name, with when to use each."""
+        with _told():
+            return self._client.strategies()
+
     def _order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
-        try:
+        with _told():
             status = self._client.order(order)
-        except TrainerProblem as problem:
-            raise Unreachable(str(problem)) from None
         self._outbox.look()
         return status
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The trainer's problems as the labeler tells its own."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Invalid(str(refusal)) from None
+    except TrainerProblem as problem:
+        raise Unreachable(str(problem)) from None

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 import httpx
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from shared.auth import client_headers
-from shared.messages import Acknowledgement, AnnotationBatch, TrainerStatus
+from shared.messages import (
+    Acknowledgement,
+    AnnotationBatch,
+    SettingView,
+    StrategyEntry,
+    StrategyList,
+    TrainerStatus,
+)
+
+T = TypeVar("T")
+_STATUS = TypeAdapter(TrainerStatus)
+_ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
+_SETTINGS = TypeAdapter(dict[str, SettingView])
+_STRATEGIES = TypeAdapter(StrategyList)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
@@ -23,6 +37,10 @@ class Rewind(TrainerProblem):
         self.acked_seq = acked_seq
 
 
+class Refusal(TrainerProblem):
+    """The trainer understood and said no. The message is its own sentence."""
+
+
 class TrainerClient:
     """Talks to the trainer at `url`, which may be changed while it is used; safe from any thread."""
 
@@ -33,7 +51,7 @@ class TrainerClient:
 
     def status(self) -> TrainerStatus:
         """What the trainer is doing. Raises TrainerProblem."""
-        return self._status(self._request("GET", "/status"))
+        return _understood(_STATUS, self._request("GET", "/status"))
 
     def send(self, batch: AnnotationBatch) -> int:
         """Hand over rows of the log; returns how far the trainer then has it. Raises Rewind, TrainerProblem."""
@@ -41,13 +59,25 @@ class TrainerClient:
         try:
             if answer.status_code == httpx.codes.CONFLICT:
                 raise Rewind(Acknowledgement.model_validate(answer.json()).acked_seq)
-            return Acknowledgement.model_validate(_checked(answer)).acked_seq
-        except (ValidationError, ValueError) as error:
-            raise TrainerProblem(f"The trainer's answer cannot be understood: {error}") from None
+        except ValueError as error:
+            raise _garbled(error) from None
+        return _understood(_ACKNOWLEDGEMENT, answer).acked_seq
 
     def order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
         """Returns what the trainer is doing then. Raises TrainerProblem."""
-        return self._status(self._request("POST", f"/{order}"))
+        return _understood(_STATUS, self._request("POST", f"/{order}"))
+
+    def settings(self) -> dict[str, SettingView]:
+        """Every setting of the trainer. Raises TrainerProblem."""
+        return _understood(_SETTINGS, self._request("GET", "/settings"))
+
+    def change_settings(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
+        """Change settings, all or none. Raises Refusal for what the trainer does not take, TrainerProblem."""
+        return _understood(_SETTINGS, self._request("PATCH", "/settings", dict(patch)))
+
+    def strategies(self) -> list[StrategyEntry]:
+        """The query strategies that the trainer knows by name. Raises TrainerProblem."""
+        return _understood(_STRATEGIES, self._request("GET", "/strategies")).strategies
 
     def close(self) -> None:
         """Drop the connections."""
@@ -61,11 +91,16 @@ class TrainerClient:
         except httpx.HTTPError as error:
             raise TrainerProblem(f"The trainer at {self.url} cannot be reached ({error}).") from None
 
-    def _status(self, answer: httpx.Response) -> TrainerStatus:
-        try:
-            return TrainerStatus.model_validate(_checked(answer))
-        except (ValidationError, ValueError) as error:
-            raise TrainerProblem(f"The trainer's answer cannot be understood: {error}") from None
+
+def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:
+    try:
+        return expected.validate_python(_checked(answer))
+    except ValueError as error:  # no JSON, or not of that shape
+        raise _garbled(error) from None
+
+
+def _garbled(error: ValueError) -> TrainerProblem:
+    return TrainerProblem(f"The trainer's answer cannot be understood: {error}")
 
 
 def _checked(answer: httpx.Response) -> Any:
@@ -75,4 +110,6 @@ def _checked(answer: httpx.Response) -> Any:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
         detail = answer.reason_phrase
+    if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+        raise Refusal(detail)
     raise TrainerProblem(f"The trainer answered {answer.status_code}: {detail}")

@@ -7,6 +7,7 @@ names it, which stops the start.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 import config
+from shared.schedule import read_steps
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -175,7 +177,7 @@ class TrainerSettings(ServiceSettings):
     max_image_bytes: Positive
     max_image_pixels: Positive
     query_strategy: Annotated[str, Field(min_length=1)]
-    exploration: Fraction
+    exploration: Fraction | str
     query_length: Annotated[int, Field(ge=1, le=10_000)]
     eval_and_query_every: Annotated[int, Field(ge=1)]
     early_stopping_metrics_thresholds: dict[str, Fraction]
@@ -199,12 +201,27 @@ class TrainerSettings(ServiceSettings):
             raise ValueError("must have three numbers, one a colour channel, or none")
         return value
 
+    @field_validator("exploration", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """A number as a number, whichever way it was written; a schedule as it was written."""
+        if isinstance(value, str) and ":" in value:
+            read_steps(value)
+            return value
+        try:
+            share = float(str(value))
+        except ValueError:
+            share = math.nan
+        if not 0.0 <= share <= 1.0:
+            raise ValueError("must be a share between 0 and 1, or pairs labels:share such as 0:0, 100:0.1")
+        return share
+
     @field_validator("early_stopping_metrics_thresholds", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        pairs = [part.partition("=") for part in value.strip().strip("{}").split(",") if part.strip()]
         return {name.strip(): number.strip() for name, _, number in pairs}
 
     @field_validator("early_stopping_metrics_thresholds")

@@ -1,35 +1,139 @@
-"""The page that shows every setting of the labeler with its value, its meaning, and where the value came from."""
+"""The page that shows every setting of both services, and changes those that may change while they run.
+
+It knows no setting by what it does: meanings come from the comments of the settings files, and limits from the service,
+which refuses in its own words. Each control is one setting and takes effect when it is left; the value that it shows is
+the one in force, but for a refused one, which stays with the reason so that it can be corrected.
+"""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import streamlit as st
 
-import config
 from labeler import service
-from labeler.ui.words import plain
+from labeler.problems import Problem
+from labeler.ui.words import TRAINER, plain
+from shared.messages import SettingView
+from shared.settings import LabelerSettings, LogLevel, ServiceSettings, TrainerSettings, meanings
 
-_LINE = re.compile(r"^(?P<name>\w+) = .*?#\s*(?P<meaning>.+)$")
+Views = Mapping[str, SettingView]
+Change = Callable[[dict[str, Any]], object]
+LOG_LEVELS = list(get_args(LogLevel))
+LOOK_SECONDS = 2
+PROBLEMS = "settings problems"  # in the session: control → why its value was refused
 
 
 def page() -> None:
     """Draw the page."""
     st.write(
-        "Settings of the labeler. A file (`--config`), the environment (`FLYWHEEL_LABELER__…`) and the command line "
-        "change them at the next start; the trainer has its own in `config/trainer.toml`."
+        "What you change here takes effect at once and holds **until the next start**. To keep a value, set it in a "
+        "file (`--config`), in the environment (`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
     )
-    meanings = meanings_of(Path(config.__file__).parent / "labeler.toml")
-    rows = [
-        {"Setting": name, "Value": plain(str(shown.value)), "From": shown.source, "Meaning": meanings.get(name, "")}
-        for name, shown in service.current().running.show().items()
-    ]
-    st.table(rows, border="horizontal", hide_index=True)
+    st.header("Learning and asking", anchor=False)
+    if service.current().trainer.status() is None:
+        _absent()
+    else:
+        _trainer()
+    st.header("Labeling", anchor=False)
+    running = service.current().running
+    _settings(LabelerSettings, running.show(), running.change, meanings(LabelerSettings), {"log_level": LOG_LEVELS})
 
 
-def meanings_of(defaults: Path) -> dict[str, str]:
-    """The comment behind each setting in a file of defaults: the meanings stand there and nowhere else."""
-    lines = defaults.read_text(encoding="utf-8").splitlines()
-    found = (_LINE.match(line) for line in lines)
-    return {match["name"]: match["meaning"] for match in found if match}
+@st.fragment(run_every=LOOK_SECONDS)
+def _absent() -> None:
+    """The trainer's part while it is away. Looks at what is known of it, without a request."""
+    name, what = TRAINER["absent"]
+    st.warning(
+        f"**{name}.** Its settings can be seen and changed when it is back. What is set here is not lost: {what}.",
+        icon=":material/cloud_off:",
+    )
+    if service.current().trainer.status() is not None:
+        st.rerun()
+
+
+def _trainer() -> None:
+    trainer = service.current().trainer
+    try:
+        views, when = trainer.settings(), {each.name: each.when for each in trainer.strategies()}
+    except Problem as problem:
+        st.error(plain(problem.detail), icon=":material/cloud_off:")
+        st.button("Try again")
+        return
+    meaning = meanings(TrainerSettings)
+    chosen = when.get(views["query_strategy"].value)
+    if chosen is not None:
+        meaning["query_strategy"] = f"which images to ask about. {chosen}"
+    _settings(TrainerSettings, views, trainer.change_settings, meaning, {"query_strategy": list(when)})
+    with st.expander("Which query strategy when"):
+        rows = [{"Strategy": name, "When to use it": plain(sentence)} for name, sentence in when.items()]
+        st.table(rows, border="horizontal", hide_index=True)
+
+
+def _settings(
+    cls: type[ServiceSettings],
+    views: Views,
+    change: Change,
+    meaning: Mapping[str, str],
+    choices: Mapping[str, list[str]],
+) -> None:
+    """All settings of a service: first those that may change now, then a table of the rest."""
+    for name, view in views.items():
+        if view.changeable:
+            control, words = st.columns([2, 3], vertical_alignment="center")
+            with control:
+                _control(cls.service(), name, view.value, change, choices.get(name))
+            words.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
+    with st.expander("Set at the start"):
+        rows = [
+            {
+                "Setting": name,
+                "Value": plain(_text(view.value)),
+                "From": view.source,
+                "Meaning": plain(meaning.get(name, "")),
+            }
+            for name, view in views.items()
+            if not view.changeable
+        ]
+        st.table(rows, border="horizontal", hide_index=True)
+
+
+def _control(owner: str, name: str, value: Any, change: Change, choices: list[str] | None) -> None:
+    """One setting as the control that fits its value."""
+    key = f"{owner}.{name}"
+    problems: dict[str, str] = st.session_state.setdefault(PROBLEMS, {})
+    number = isinstance(value, int | float)
+    if key not in problems or key not in st.session_state:
+        problems.pop(key, None)
+        st.session_state[key] = value if number else _text(value)
+    given: dict[str, Any] = {"label": f"`{name}`", "key": key, "on_change": _apply, "args": (key, name, change)}
+    if choices is not None:
+        own = name == "query_strategy"  # a mixture may be typed
+        options = choices if value in choices else [*choices, value]
+        st.selectbox(**given, options=options, accept_new_options=own)
+    elif number:
+        step = 1 if isinstance(value, int) else 1.0 if name.endswith("_seconds") else 0.05
+        st.number_input(**given, step=step, format="%d" if isinstance(value, int) else "%g")
+    else:
+        st.text_input(**given, placeholder="accuracy=0.95" if isinstance(value, dict) else None)
+    if key in problems:
+        st.error(plain(problems[key]))
+
+
+def _apply(key: str, name: str, change: Change) -> None:
+    """Called when a control was changed, before the page is drawn again."""
+    problems = st.session_state[PROBLEMS]
+    try:
+        change({name: st.session_state[key]})
+    except Problem as problem:
+        problems[key] = problem.detail
+    else:
+        problems.pop(key, None)
+
+
+def _text(value: Any) -> str:
+    """A value as it is written on a command line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

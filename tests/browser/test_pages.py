@@ -61,12 +61,30 @@ def test_progress_before_anything_is_measured(card: Card) -> None:
     expect(card.page.get_by_text("Accuracy is measured on test images")).to_be_visible()
 
 
-def test_settings_show_value_source_and_meaning(card: Card) -> None:
-    card.page.get_by_role("link", name="Settings").click()
-    expect(card.page.get_by_text("Settings of the labeler")).to_be_visible()
-    table = card.page.get_by_role("table")
-    for words in ("buffer_size", "command line", "labels; a full buffer is sent at once"):
+def test_settings_show_value_source_and_meaning_and_refuse_in_words(card: Card) -> None:
+    page = card.page
+    page.get_by_role("link", name="Settings").click()
+    expect(page.get_by_text("until the next start")).to_be_visible()
+    expect(page.get_by_text("Its settings can be seen and changed when it is back")).to_be_visible()
+    expect(page.get_by_label("buffer_size")).to_have_value("10")
+    expect(page.get_by_text("labels; a full buffer is sent at once")).to_be_visible()
+    overlap = page.get_by_label("overlap")
+    overlap.fill("0")
+    overlap.press("Enter")
+    expect(page.get_by_text("The labeler setting 'overlap' cannot be 0")).to_be_visible()
+    page.get_by_text("Set at the start").click()
+    table = page.get_by_role("table")
+    for words in ("display_pixels", "command line", "longest side of the image on the card"):
         expect(table.get_by_text(words).first).to_be_visible()
+
+
+def test_the_trainers_settings_are_changed_on_the_page(pair: Services, page: Page) -> None:
+    page.goto(f"{pair.labeler.url}/settings")
+    page.get_by_label("query_strategy").click()
+    page.get_by_role("option", name="badge").click()
+    expect(page.get_by_text("From about a hundred labels on: uncertain and diverse").first).to_be_visible()
+    expect(page.get_by_text("From: changed while running")).to_be_visible()
+    assert pair.status()["strategy"] == "badge"
 
 
 def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None:

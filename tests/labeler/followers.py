@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
 from fastapi.responses import JSONResponse
 
 from shared.messages import AnnotationBatch, Row
@@ -35,6 +35,16 @@ class Follower:
         self.api.post("/annotations")(self.annotations)
         for order in ("pause", "resume", "stop"):
             self.api.post(f"/{order}")(self._order(order))
+        self.settings: dict[str, Any] = {
+            "query_strategy": "margin",
+            "exploration": 0.0,
+            "early_stopping_metrics_thresholds": {},
+            "label_budget": 0,
+            "seed": 0,
+        }
+        self.api.get("/settings")(self.show_settings)
+        self.api.patch("/settings")(self.change_settings)
+        self.api.get("/strategies")(self.strategies)
 
     def status(self) -> Any:
         if self.failing:
@@ -64,6 +74,26 @@ class Follower:
         self.batches.append(batch)
         self.rows += batch.annotations
         return {"acked_seq": len(self.rows)}
+
+    def show_settings(self) -> Any:
+        return {
+            name: {"value": value, "source": "default", "changeable": name != "seed"}
+            for name, value in self.settings.items()
+        }
+
+    def change_settings(self, changes: Annotated[dict[str, Any], Body()]) -> Any:
+        if changes.get("exploration", 0) > 1:
+            return JSONResponse({"detail": "The trainer setting 'exploration' cannot be that."}, 422)
+        self.settings |= changes
+        return self.show_settings()
+
+    def strategies(self) -> Any:
+        return {
+            "strategies": [
+                {"name": "margin", "when": "Where two classes are hard to tell apart."},
+                {"name": "random", "when": "As a baseline."},
+            ]
+        }
 
     def forget(self) -> None:
         """Lose everything, as with its files deleted."""

@@ -15,6 +15,7 @@ from shared.settings import (
     SettingsError,
     TrainerSettings,
     is_loopback,
+    meanings,
     parse_command_line,
 )
 
@@ -133,6 +134,11 @@ def test_an_unknown_setting_is_named_with_its_place(tmp_path: Path, monkeypatch:
         (TrainerSettings, "backbone_std", "0.5,0.5,0"),
         (TrainerSettings, "exploration", 1.5),
         (TrainerSettings, "exploration", "inf"),
+        (TrainerSettings, "exploration", "a tenth"),
+        (TrainerSettings, "exploration", "0:0, 100:1.5"),
+        (TrainerSettings, "exploration", "0:0, 100"),
+        (TrainerSettings, "exploration", "100:0.1, 100:0.2"),
+        (TrainerSettings, "exploration", "-1:0.1"),
         (TrainerSettings, "early_stopping_metrics_thresholds", {"accuracy": 95}),
         (TrainerSettings, "early_stopping_metrics_thresholds", {"recall": 0.9}),
         (TrainerSettings, "early_stopping_metrics_thresholds", "accuracy"),
@@ -232,6 +238,12 @@ def test_the_command_line_names_settings_and_a_file() -> None:
 def test_a_command_line_that_cannot_be_read(argv: list[str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         parse_command_line(LabelerSettings, argv)
+
+
+@BOTH
+def test_every_setting_has_a_meaning(settings: type[ServiceSettings]) -> None:
+    assert set(meanings(settings)) == set(settings.model_fields)
+    assert all(meanings(settings).values())
 
 
 @pytest.mark.parametrize("settings", [LabelerSettings, TrainerSettings])

@@ -209,6 +209,21 @@ def test_settings_change_while_running_or_not_at_all(client):
     assert client.get("/settings").json()["query_length"]["value"] != 7
 
 
+def test_exploration_may_change_with_the_labels_spent(client, trainer):
+    schedule = "0:0, 12:1"
+    view = client.patch("/settings", json={"exploration": schedule}).json()
+    assert view["exploration"]["value"] == schedule
+    assert client.patch("/settings", json={"exploration": "12:1, 0:0"}).status_code == 422
+    offered = []
+    trainer.publisher.offer = offered.append
+    teach(client, range(11))
+    before = wait_for(lambda: next((push for push in offered if push.acked_seq == 13), None))
+    assert "drawn at random" not in {query.reason for query in before.queries}
+    teach(client, [11], after=13)
+    after = wait_for(lambda: next((push for push in offered if push.acked_seq == 14), None))
+    assert {query.reason for query in after.queries} == {"drawn at random"}
+
+
 def test_similar_clusters_and_map_show_no_test_image(client):
     teach(client, range(4))
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-import config
 from labeler.ui import figures
-from labeler.ui.settings import meanings_of
 from labeler.ui.words import TRAINER, plain
 from shared.messages import ClassMetrics, Evaluation, Interval, TrainerView
 from shared.settings import LabelerSettings
@@ -76,11 +73,6 @@ def test_label_counts_keep_the_order_of_the_classes() -> None:
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
     assert words in figures.nothing_measured(settings)
-
-
-def test_every_setting_has_a_meaning() -> None:
-    meanings = meanings_of(Path(config.__file__).parent / "labeler.toml")
-    assert set(LabelerSettings.model_fields) <= set(meanings)
 
 
 def test_every_state_of_the_trainer_has_words() -> None:
