@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.messages import EmbeddingProgress, Evaluation, ImageEntry, Row, Saved, TrainerState
+from shared.schedule import share_at
 from shared.settings import TrainerSettings
 from trainer.embeddings.embedder import Embedder
 from trainer.intent import Intent
@@ -309,7 +310,9 @@ class Loop:
             self.pool,
             snapshot,
             self.model,
-            with_exploration(strategy_named(settings.query_strategy), settings.exploration),
+            with_exploration(
+                strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.labels))
+            ),
             strategy_name=settings.query_strategy,
             leased=self.leased,
             length=settings.query_length,
