@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from commands import backup as backups
+from commands import embed as embeddings
 from commands import simulate as simulation
 from commands.up import up as run_both
 from shared.auth import client_headers
@@ -129,6 +130,31 @@ def simulate(
     person.close()
     console.print(_curve(result))
     console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
+
+
+@app.command()
+def embed(
+    simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
+    workspace: Workspace = Path("workspace"),
+    epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
+    arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
+    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Pixels a side.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
+) -> None:
+    """Train a backbone on your own photos; goes on where it was interrupted."""
+    if not simclr:
+        raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
+    embeddings.simclr(
+        workspace,
+        images,
+        arch=arch,
+        input_size=input_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        console=console,
+        token=_token(),
+    )
 
 
 @app.command()

@@ -72,7 +72,7 @@ def _of_pixels(name: str, images: list[Image.Image], y: npt.NDArray[np.generic],
     X = PixelBackbone.fit(list(prepared[chosen]), seed=0).embed(prepared)
     spread = X[train].std(axis=0)
     for variant, rows in {"as they are": X, "half whitened": X / np.sqrt(spread), "whitened": X / spread}.items():
-        _score(f"{name}, pixels, components {variant}", rows.astype(np.float32), y, train)
+        score(f"{name}, pixels, components {variant}", rows.astype(np.float32), y, train)
 
 
 def _of_network(
@@ -86,14 +86,15 @@ def _of_network(
         return np.concatenate([backbone.embed(np.stack([backbone.prepare(change(i)) for i in b])) for b in batches])
 
     crop = embedded(lambda image: image)
-    _score("photos, network, middle square", crop, y, train)
-    _score("photos, network, squeezed", embedded(lambda image: image.resize(size, bicubic)), y, train)
+    score("photos, network, middle square", crop, y, train)
+    score("photos, network, squeezed", embedded(lambda image: image.resize(size, bicubic)), y, train)
     grey = (128, 128, 128)
-    _score("photos, network, padded", embedded(lambda image: ImageOps.pad(image, size, bicubic, grey)), y, train)
-    _score("photos, network, middle square and its mirror image", crop + embedded(ImageOps.mirror), y, train)
+    score("photos, network, padded", embedded(lambda image: ImageOps.pad(image, size, bicubic, grey)), y, train)
+    score("photos, network, middle square and its mirror image", crop + embedded(ImageOps.mirror), y, train)
 
 
-def _score(name: str, X: Matrix, y: npt.NDArray[np.generic], train: npt.NDArray[np.bool]) -> None:
+def score(name: str, X: Matrix, y: npt.NDArray[np.generic], train: npt.NDArray[np.bool]) -> None:
+    """Print how many answers are right with vectors X (N, D) at some numbers of random labels of the `train` rows."""
     Z = X - X[train].mean(axis=0)
     Z *= 20 / np.linalg.norm(Z, axis=1, keepdims=True)
     told = []

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from shared.settings import SettingsError
 
 DATABASE = "flywheel.db"
-FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "demo")
+FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
 """What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
 
 

@@ -64,11 +64,8 @@ class TorchBackbone:
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
 
     def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """One RGB image as (3, S, S) uint8: the middle square, scaled."""
-        size = (self.input_size, self.input_size)
-        if image.size != size:
-            image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
-        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        """One RGB image as (3, S, S) uint8."""
+        return middle_square(image, self.input_size)
 
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, S, S) uint8 to vectors (B, dim). Raises ValueError if the network returns another shape."""
@@ -84,7 +81,7 @@ class TorchBackbone:
 
 def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackbone:
     """The timm network `name` with its published weights, from the hub's cache or the hub."""
-    config = _config(setting, name)
+    config = config_of(setting, name)
     if not config.has_weights:
         raise UnreachableError(f"There are no published weights of {name!r} (setting {setting!r}).")
     cached = cached_weights(config.hf_hub_id)
@@ -93,9 +90,9 @@ def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackb
             f"The weights of {name!r} (setting {setting!r}) are not on this machine and the hub is out of reach."
         )
     overlay = {"file": cached} if cached else None
-    size = settings.input_size or min(config.input_size[-1], LARGEST_DEFAULT)
+    size = settings.input_size or _usual_size(config)
     try:
-        network = _create(name, config, size, pretrained=True, pretrained_cfg_overlay=overlay)
+        network = create(name, config, size, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:  # the network, the disk, a half-written cache: of many kinds, none of them ours
         log.debug("timm could not load %s", name, exc_info=True)
         raise UnreachableError(
@@ -107,12 +104,12 @@ def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackb
 def from_file(settings: TrainerSettings) -> TorchBackbone:
     """The timm network settings.backbone with weights from settings.backbone_weights."""
     name = settings.backbone
-    config = _config("backbone", name)
-    size = settings.input_size or min(config.input_size[-1], LARGEST_DEFAULT)
+    config = config_of("backbone", name)
+    size = settings.input_size or _usual_size(config)
     path = Path(settings.backbone_weights).expanduser()
     tensors = _read_weights(path)
     try:
-        network = _create(name, config, size)
+        network = create(name, config, size)
     except Exception as error:
         raise SettingsError(
             f"The trainer setting 'input_size' cannot be {size} for {name!r}: {_first_line(error)}."
@@ -149,29 +146,28 @@ def own(settings: TrainerSettings) -> TorchBackbone:
     return _fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn")
 
 
-def _fitted(settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str) -> TorchBackbone:
-    """The backbone around `network`, which is run once, so that a size it cannot take is found at the start."""
-    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # what timm knows of these weights
-    mean = settings.backbone_mean or config.get("mean", IMAGENET_DEFAULT_MEAN)
-    std = settings.backbone_std or config.get("std", IMAGENET_DEFAULT_STD)
-    device = _device(settings.device)
-    try:
-        return TorchBackbone(name, network, input_size=size, mean=tuple(mean), std=tuple(std), device=device)
-    except Exception as error:
-        raise SettingsError(
-            f"The trainer setting {setting!r}: {name!r} cannot take {size} × {size} pixels: {_first_line(error)}."
-        ) from None
+def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """One RGB image as (3, size, size) uint8: the middle square, scaled."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def _create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
+def _usual_size(config: Any) -> int:
+    """Pixels a side that an input size of 0 stands for."""
+    return min(int(config.input_size[-1]), LARGEST_DEFAULT)
+
+
+def create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
+    """The timm network `name` without a classifier, for inputs of `size` pixels; random weights by default."""
     if config.fixed_input_size:  # transformers are built for one size; their position embeddings are resampled to it
         kwargs["img_size"] = size
     network: Module = timm.create_model(name, num_classes=0, **kwargs)
     return network
 
 
-def _config(setting: str, name: str) -> Any:
-    """timm's pretrained configuration of `name`, which may carry a tag: `resnet50.a1_in1k`."""
+def config_of(setting: str, name: str) -> Any:
+    """timm's pretrained configuration of `name`, which may carry a tag: `resnet50.a1_in1k`. Raises SettingsError."""
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # the tag is unknown
@@ -182,6 +178,31 @@ def _config(setting: str, name: str) -> Any:
         nearest = f" Did you mean {close[0]!r}?" if close else ""
         raise SettingsError(f"The trainer setting {setting!r} cannot be {name!r}: timm has no such model.{nearest}")
     return config
+
+
+def device_named(name: str) -> torch.device:
+    """The device of the setting 'device'; `auto` takes the fastest there is. Raises SettingsError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+    except Exception:  # RuntimeError, AssertionError or NotImplementedError, by backend
+        raise SettingsError(f"The trainer setting 'device' is {name!r}, which this machine does not have.") from None
+    return torch.device(name)
+
+
+def _fitted(settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str) -> TorchBackbone:
+    """The backbone around `network`, which is run once, so that a size it cannot take is found at the start."""
+    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # what timm knows of these weights
+    mean = settings.backbone_mean or config.get("mean", IMAGENET_DEFAULT_MEAN)
+    std = settings.backbone_std or config.get("std", IMAGENET_DEFAULT_STD)
+    device = device_named(settings.device)
+    try:
+        return TorchBackbone(name, network, input_size=size, mean=tuple(mean), std=tuple(std), device=device)
+    except Exception as error:
+        raise SettingsError(
+            f"The trainer setting {setting!r}: {name!r} cannot take {size} × {size} pixels: {_first_line(error)}."
+        ) from None
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -206,16 +227,6 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 # ---------------------------------------------------------------- details
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name)
-    except Exception:  # RuntimeError, AssertionError or NotImplementedError, by backend
-        raise SettingsError(f"The trainer setting 'device' is {name!r}, which this machine does not have.") from None
-    return torch.device(name)
 
 
 def _is_cuda(device: torch.device) -> bool:

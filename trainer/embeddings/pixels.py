@@ -15,7 +15,6 @@ They are not whitened. Right answers in % at 100 / 1,000 random labels, by `pyth
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from safetensors.numpy import load_file, save
 from sklearn.utils.extmath import randomized_svd
 
 from shared.settings import TrainerSettings
+from trainer.embeddings.disk import write_whole
 
 SIZE = 32
 """Pixels a side unless a setting says otherwise."""
@@ -76,13 +76,7 @@ class PixelBackbone:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all. Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as stream:
-            stream.write(save({"mean": self.mean, "components": self.components}))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        write_whole(path, save({"mean": self.mean, "components": self.components}))
 
     def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """One RGB image as (3, S, S) uint8."""
