@@ -235,6 +235,42 @@ class ClassMetrics(Reply):
     support: int
 
 
+class Expected(Reply):
+    """Accuracy expected once `labels` are trained on, with a 95 % band."""
+
+    labels: int
+    accuracy: float
+    low: float
+    high: float
+
+
+class Needed(Reply):
+    """About `labels` more to train on, `low` to `high`, reach accuracy `goal`; None is more than can be said."""
+
+    goal: float
+    labels: int | None
+    low: int
+    high: int | None
+
+
+class Advice(Reply):
+    """Whether more labels are worth it. Each part is empty while there is no ground for it; nothing stops by it."""
+
+    agreement: float | None = None  # mean kappa of the last three models, a fixed number of labels apart
+    stable: bool = False  # they agree so well that more labels change little
+    slope: float | None = None  # accuracy gained per hundred labels, of late
+    flat: bool = False  # that is less than half a point
+    forecast: list[Expected] = Field(default_factory=list)
+    needed: Needed | None = None
+
+
+class RandomEstimate(Reply):
+    """Accuracy that `labels` random labels would have given: an estimate made inside the test sample, for display."""
+
+    labels: int
+    accuracy: Interval
+
+
 class Evaluation(Reply):
     """How good a model is on the test images labeled so far, which nothing learns from."""
 
@@ -254,6 +290,8 @@ class Evaluation(Reply):
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[int]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
     final: bool = False  # made by a stop
+    advice: Advice | None = None
+    random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few to say
 
 
 # ---------------------------------------------------------------- catalogue and project
@@ -432,6 +470,7 @@ class TrainerStatus(Reply):
     timings: dict[str, float]  # milliseconds of the last round, by step
     stop_reason: str | None = None
     saved: Saved | None = None
+    advice: Advice | None = None  # of the latest evaluation
     version: str = ""
 
 

@@ -1,8 +1,8 @@
 """Whether more labeling is worth it, in numbers. Advice only: nothing here stops anything.
 
 Three signs, each shown only where there is ground for it: predictions no longer change (Bloodgood & Vijay-Shanker
-2009), the curve has gone flat, and where a power law through the curve so far leads. Pure functions over what was
-measured on the random test sample; they know nothing of models and services.
+2009), the curve has gone flat, and where a power law through the curve so far leads. It looks at what was measured on
+the random test sample and at what models predict; it knows nothing of heads and services.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
+
+from shared.messages import Advice, Evaluation, Expected, Needed
 
 STABLE = 0.99  # mean kappa of three comparisons
+APART = 50  # labels between the models compared
+SAMPLE = 2_000  # images that they are compared on
 FLAT = 0.005  # accuracy gained per hundred labels
 LEAST_EVALUATIONS, LEAST_TEST = 5, 100  # before a curve is drawn on
+GOALS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995)
+AHEAD = np.linspace(1.0, 2.0, 6)  # times the labels of now: where the forecast is shown
 DRAWS = 200  # for the band
 EXPONENTS = np.arange(0.1, 2.01, 0.05)
 
 Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,23 +38,59 @@ class Point:
     n: int
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """Accuracy expected at `labels`, with a 95 % band."""
+class Stability:
+    """How far models agree that are at least `APART` labels apart, on a fixed sample of the pool.
 
-    labels: int
-    accuracy: float
-    low: float
-    high: float
+    Lives as long as the process: after a restart it begins anew, as there is no model of before to compare with.
+    """
+
+    def __init__(self) -> None:
+        self.kappas: list[float] = []
+        self._labels = 0
+        self._predicted: dict[int, int] = {}  # image → class id, by the model compared with next
+
+    def observe(self, labels: int, ids: Ids, predicted: Ids) -> None:
+        """Look at what a model of `labels` predicts of the images `ids` (n,); most looks come too soon and do nothing.
+
+        Labels taken back begin anew: fewer labels are not the next step of the same course.
+        """
+        if labels < self._labels:
+            self.kappas, self._predicted = [], {}
+        elif self._predicted and labels - self._labels < APART:
+            return
+        now = dict(zip(ids.tolist(), predicted.tolist(), strict=True))
+        both = [image for image in now if image in self._predicted]
+        if both:
+            before, after = (np.array([each[image] for image in both], np.int64) for each in (self._predicted, now))
+            self.kappas = [*self.kappas, kappa(before, after)][-3:]
+        self._labels, self._predicted = labels, now
 
 
-@dataclass(frozen=True)
-class Needed:
-    """About `labels` more to reach the goal, between `low` and `high`; None is more than can be said."""
+def advise(evaluations: Sequence[Evaluation], kappas: Sequence[float], *, goal: float | None = None) -> Advice | None:
+    """All there is to say after the last of `evaluations`; None when that is nothing.
 
-    labels: int | None
-    low: int
-    high: int | None
+    Without a `goal`, labels are counted to the next one of `GOALS`.
+    """
+    points = curve(evaluations)
+    agreement = float(np.mean(kappas[-3:])) if len(kappas) >= 3 else None
+    if not _ground(points):
+        return None if agreement is None else Advice(agreement=agreement, stable=stable(kappas))
+    now = points[-1]
+    goal = goal or next((each for each in GOALS if each >= now.accuracy + 0.01), None)
+    return Advice(
+        agreement=agreement,
+        stable=stable(kappas),
+        slope=slope(points),
+        flat=flat(points),
+        forecast=forecast(points, [round(now.labels * times) for times in AHEAD]),
+        needed=labels_needed(points, goal) if goal is not None and now.accuracy < goal else None,
+    )
+
+
+def curve(evaluations: Sequence[Evaluation]) -> list[Point]:
+    """One point for each number of labels up to that of now, the latest where there are several."""
+    latest = {each.labels: Point(each.labels, each.accuracy.value, each.accuracy.n) for each in evaluations}
+    return [latest[labels] for labels in sorted(latest) if labels <= evaluations[-1].labels]
 
 
 def kappa(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
@@ -81,34 +123,36 @@ def flat(points: Sequence[Point]) -> bool:
     return gained is not None and gained < FLAT
 
 
-def forecast(points: Sequence[Point], labels: int, *, seed: int = 0) -> Forecast | None:
-    """Where error = a + b·labels^(−c) through the curve leads (Hestness et al. 2017); None without ground.
+def forecast(points: Sequence[Point], ahead: Sequence[int], *, seed: int = 0) -> list[Expected]:
+    """Where error = a + b·labels^(−c) through the curve leads (Hestness et al. 2017); [] without ground.
 
     The band: the same fit to curves redrawn from what each test sample could have shown.
     """
     if not _ground(points):
-        return None
-    x = np.array([point.labels for point in points], dtype=np.float64)
-    drawn = _power_law(x, _redrawn(points, seed), np.array([float(labels)]))[:, 0]
-    low, high = np.quantile(drawn[1:], [0.025, 0.975])
-    return Forecast(labels, 1 - float(drawn[0]), 1 - float(high), 1 - float(low))
+        return []
+    drawn = 1 - _power_law(points, _redrawn(points, seed), np.asarray(ahead, dtype=np.float64))
+    low, high = np.quantile(drawn[1:], [0.025, 0.975], axis=0)
+    return [
+        Expected(labels=labels, accuracy=float(drawn[0, i]), low=float(low[i]), high=float(high[i]))
+        for i, labels in enumerate(ahead)
+    ]
 
 
 def labels_needed(points: Sequence[Point], goal: float, *, seed: int = 0) -> Needed | None:
     """How many more labels reach accuracy `goal`; None without ground.
 
-    Looks as far as ten times the labels spent: beyond that a curve says nothing.
+    Looks as far as ten times the labels trained on: beyond that a curve says nothing.
     """
     if not _ground(points):
         return None
-    x = np.array([point.labels for point in points], dtype=np.float64)
-    ahead = np.unique(np.geomspace(x[-1], 10 * x[-1], 200).round())
-    reached = _power_law(x, _redrawn(points, seed), ahead) <= 1 - goal  # (1 + draws, ahead)
-    more = np.where(reached.any(axis=1), ahead[reached.argmax(axis=1)] - x[-1], np.inf)
+    now = points[-1].labels
+    ahead = np.unique(np.geomspace(now, 10 * now, 200).round())
+    reached = _power_law(points, _redrawn(points, seed), ahead) <= 1 - goal  # (1 + draws, ahead)
+    more = np.where(reached.any(axis=1), ahead[reached.argmax(axis=1)] - now, np.inf)
     low, high = np.quantile(more[1:], [0.025, 0.975], method="nearest")
     if not np.isfinite(low):
-        return Needed(None, int(9 * x[-1]), None)
-    return Needed(_whole(more[0]), int(low), _whole(high))
+        return Needed(goal=goal, labels=None, low=9 * now, high=None)
+    return Needed(goal=goal, labels=_whole(more[0]), low=int(low), high=_whole(high))
 
 
 def _whole(value: float) -> int | None:
@@ -134,15 +178,28 @@ def _redrawn(points: Sequence[Point], seed: int) -> Floats:
     return curves
 
 
-def _power_law(x: Floats, errors: Floats, ahead: Floats) -> Floats:
-    """Errors (curves, ahead) by the best a + b·x^(−c) with a, b ≥ 0 for each row of `errors` (curves, points)."""
+def _power_law(points: Sequence[Point], errors: Floats, ahead: Floats) -> Floats:
+    """Errors (curves, ahead) by the best a + b·x^(−c) with a, b ≥ 0 for each row of `errors` (curves, points).
+
+    Each point weighs as much as it has test images. With two unknowns, non-negative least squares is the plain solution
+    where that is allowed, and the better of a alone and b alone elsewhere.
+    """
+    x = np.array([point.labels for point in points], dtype=np.float64)
+    weights = np.array([point.n for point in points], dtype=np.float64)
+    weights /= weights.sum()
     best = np.full(len(errors), np.inf)
     found: Floats = np.empty((len(errors), len(ahead)))
+    mean = errors @ weights
     for exponent in EXPONENTS:
-        design = np.stack([np.ones_like(x), (x / x[0]) ** -exponent], axis=1)
-        there = np.stack([np.ones_like(ahead), (ahead / x[0]) ** -exponent], axis=1)
-        for i, row in enumerate(errors):
-            solution, residual = nnls(design, row)
-            if residual < best[i]:
-                best[i], found[i] = residual, np.asarray(there @ solution)
+        fall, there = (x / x[0]) ** -exponent, (ahead / x[0]) ** -exponent
+        spread = weights @ (fall - weights @ fall) ** 2
+        b = (errors - mean[:, None]) @ (weights * fall) / spread
+        a = mean - b * (weights @ fall)
+        alone = errors @ (weights * fall) / (weights @ fall**2)  # b where a would be negative
+        a, b = np.where(a < 0, 0.0, a), np.where(a < 0, alone, b)
+        a, b = np.where(b < 0, mean, a), np.where(b < 0, 0.0, b)
+        residual = (errors - a[:, None] - b[:, None] * fall) ** 2 @ weights
+        better = residual < best
+        best[better] = residual[better]
+        found[better] = a[better, None] + b[better, None] * there
     return found

@@ -20,6 +20,7 @@ from typing import Literal
 from shared.messages import EmbeddingProgress, Evaluation, ImageEntry, Row, Saved, TrainerState
 from shared.schedule import share_at
 from shared.settings import TrainerSettings
+from trainer.advice import Stability
 from trainer.embeddings.embedder import Embedder
 from trainer.intent import Intent
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
@@ -71,6 +72,7 @@ class Loop:
 
         self.pool: ImagePool | None = None
         self.model: Model | None = None
+        self.stability = Stability()
         self.latest: Evaluation | None = replica.evaluations[-1] if replica.evaluations else None
         self.timings = Timings()
         self.last_error: str | None = None
@@ -250,6 +252,7 @@ class Loop:
         if first:
             return
         self.pool, self.model, self.latest = None, None, None
+        self.stability = Stability()
         self._catalog_seen, self._tested = -1, {}
         self._catalog.restart()
 
@@ -330,7 +333,17 @@ class Loop:
         if known and not final:
             return  # neither the model nor the sample is new
         self._tested = tested
-        measured = measure(self.pool, snapshot, self.model, round_number=self.intent.round, final=final)
+        measured = measure(
+            self.pool,
+            snapshot,
+            self.model,
+            round_number=self.intent.round,
+            earlier=self.replica.evaluations,
+            stability=self.stability,
+            goal=self.settings.early_stopping_metrics_thresholds.get("accuracy"),
+            seed=self.settings.seed,
+            final=final,
+        )
         if measured is None:
             return
         self.latest, lower_bounds = measured

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,9 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.messages import Evaluation, Query, QueryPush, Suggestion
+from shared.messages import Evaluation, Query, QueryPush, RandomEstimate, Suggestion
+from trainer.advice import SAMPLE, Stability, advise
+from trainer.baseline import random_baseline
 from trainer.evaluation import evaluate
 from trainer.learners.head import Head, fit_head
 from trainer.pool import ImagePool
@@ -27,6 +29,8 @@ from trainer.strategies import Pool, Strategy
 
 SUGGESTIONS = 5
 """Classes proposed with each query, the likeliest first."""
+GROWN = 1.1
+"""Times the test sample has to grow until the random baseline is estimated anew."""
 _CLASS_TOKEN = re.compile(r"\{class:(\d+)\}")
 
 
@@ -160,12 +164,25 @@ def rank(
 
 
 def measure(
-    pool: ImagePool, snapshot: Snapshot, model: Model, *, round_number: int, final: bool = False
+    pool: ImagePool,
+    snapshot: Snapshot,
+    model: Model,
+    *,
+    round_number: int,
+    earlier: Sequence[Evaluation] = (),
+    stability: Stability | None = None,
+    goal: float | None = None,
+    seed: int = 0,
+    final: bool = False,
 ) -> tuple[Evaluation, dict[str, float]] | None:
     """How good the model is on the test images labeled so far, and where each metric's 95 % interval begins.
 
-    None while no test image is labeled.
+    `earlier` evaluations, `stability` and the `goal` for accuracy are what advice follows from. None while no test
+    image is labeled.
     """
+    if stability is not None:
+        guessed = model.head.predict_proba(pool.train.rows[:SAMPLE]).argmax(axis=1)
+        stability.observe(len(model.rows), pool.train.ids[:SAMPLE], model.head.classes[guessed])
     tested = [
         (row, snapshot.labels[image_id])
         for image_id, row in pool.held.row_of.items()
@@ -190,8 +207,21 @@ def measure(
         classes=measured.classes,
         confusion=measured.confusion,
         final=final,
+        random_baseline=_random_baseline(pool.held.rows[rows], truth, earlier, seed),
     )
-    return evaluation, measured.lower_bounds
+    kappas = stability.kappas if stability is not None else []
+    advice = advise([*earlier, evaluation], kappas, goal=goal)
+    return evaluation.model_copy(update={"advice": advice}), measured.lower_bounds
+
+
+def _random_baseline(
+    rows: NDArray[np.float32], truth: NDArray[np.int64], earlier: Sequence[Evaluation], seed: int
+) -> list[RandomEstimate]:
+    """That of the last evaluation, until the test sample has grown by a tenth: a round should stay quick."""
+    last = earlier[-1].random_baseline if earlier else []
+    if last and last[0].accuracy.n <= len(truth) < GROWN * last[0].accuracy.n:
+        return last
+    return random_baseline(rows, truth, seed=seed)
 
 
 def _suggestions(

@@ -177,6 +177,7 @@ class Trainer:
             timings={name: round(value, 2) for name, value in loop.timings.steps.items()},
             stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
             saved=loop.intent.saved,
+            advice=latest.advice if latest is not None else None,
             version=package_version(),
         )
 

@@ -107,6 +107,14 @@ def test_it_learns_and_measures_itself_on_images_it_never_learns_from(client):
     assert evaluation["accuracy"]["n"] == 20
 
 
+def test_status_tells_the_advice_of_the_latest_evaluation(client):
+    teach(client, [*range(12), *range(40, 60)])
+    status = wait_for(lambda: (s := client.get("/status").json())["metrics"].get("test_labels") == 20 and s)
+    latest = client.get("/evaluations").json()["evaluations"][-1]
+    assert status["advice"] is latest["advice"] is None  # no ground yet
+    assert latest["random_baseline"] == []
+
+
 def test_a_gap_names_where_to_go_on(client):
     message = batch(label_rows([(1, 1)], after=7)).model_dump(mode="json")
     answer = client.post("/annotations", json=message)

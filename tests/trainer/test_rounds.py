@@ -1,0 +1,83 @@
+"""One round on arrays: what a measurement touches, and what it leaves alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from tests.trainer.logs import LOG, entry
+from trainer import rounds
+from trainer.advice import Stability
+from trainer.pool import ImagePool
+from trainer.rounds import Snapshot, fit
+
+TRAIN, TEST = range(300), range(300, 420)
+
+
+@pytest.fixture(scope="module")
+def project():
+    """A pool of digits and a snapshot in which the first 60 train images and all test images are labeled."""
+    X, y = load_digits(return_X_y=True)
+    vectors = {f"{image:064x}": X[image].astype(np.float32) for image in (*TRAIN, *TEST)}
+    pool = ImagePool(64, lambda sha256s: np.stack([vectors[each] for each in sha256s]))
+    pool.add([entry(image, split="test" if image in TEST else "train") for image in (*TRAIN, *TEST)], complete=True)
+    labels = {image: int(y[image]) for image in (*range(60), *TEST)}
+    return pool, Snapshot(LOG, 180, labels, frozenset(labels), {k: str(k) for k in range(10)})
+
+
+def measure(pool, snapshot, model, **more):
+    measured = rounds.measure(pool, snapshot, model, round_number=1, **more)
+    assert measured is not None
+    return measured[0]
+
+
+def state(pool, model):
+    arrays = [
+        pool.train.rows,
+        pool.train.ids,
+        pool.held.rows,
+        model.rows,
+        model.classes,
+        *model.head.to_tensors().values(),
+    ]
+    return [array.tobytes() for array in arrays], sorted(pool.memory), pool.version, model.version
+
+
+def test_a_measurement_leaves_pool_and_model_as_they_were(project):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = state(pool, model)
+    evaluation = measure(pool, snapshot, model, stability=Stability())
+    assert [each.labels for each in evaluation.random_baseline] == [12, 24, 48, 96]
+    assert state(pool, model) == before
+    assert fit(pool, snapshot, model, seed=0) is model
+
+
+def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(project):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+
+    def measured(test_labels, *earlier):
+        left_out = list(TEST)[test_labels:]
+        labels = {image: label for image, label in snapshot.labels.items() if image not in left_out}
+        some = Snapshot(LOG, 180, labels, frozenset(labels), snapshot.names)
+        return measure(pool, some, model, earlier=earlier)
+
+    first = measured(80)
+    assert measured(86, first).random_baseline == first.random_baseline
+    assert {each.accuracy.n for each in measured(90, first).random_baseline} == {90}
+    assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # labels were taken back
+    assert measured(50, first).random_baseline == []
+
+
+def test_advice_comes_with_enough_evaluations(project):
+    pool, snapshot = project
+    evaluations = []
+    for count in (20, 30, 40, 50, 60):
+        labels = {image: label for image, label in snapshot.labels.items() if image < count or image in TEST}
+        some = Snapshot(LOG, count, labels, frozenset(labels), snapshot.names)
+        model = fit(pool, some, None, seed=0)
+        evaluations.append(measure(pool, some, model, earlier=evaluations, goal=0.999))
+    assert [each.advice is None for each in evaluations] == [True] * 4 + [False]
+    assert evaluations[-1].advice.needed.goal == 0.999
