@@ -2,23 +2,33 @@
 
 Both real services run over the handwritten digits of the demo. A script presses keys in the page at a person's pace and
 reads from the page itself when each key came and when the next image was painted; then it types 25 keys a second and
-compares what the log holds with what was on screen at each key. Beside it, how long the page takes to open.
+compares what the log holds with what was on screen at each key. Before that, how long the page takes to open until its
+image is painted, beside a bare Streamlit page of one line in the same browser: what is above that is ours. With
+`--images 100000` the pages open over so many generated images, and nothing is typed.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+import httpx
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from benchmarks.machine import describe, p50_p95
 from tests.browser.card import Card, launch
 from tests.browser.labeler import class_ids, rows_of
-from tests.services import Services, running_services
+from tests.services import Services, free_port, running_services, wait_for
 
 DIGITS = {"images": "", "classes": ""}  # with these the labeler makes its demo
+VIEWPORT = ViewportSize(width=1280, height=800)
 
 
 def main() -> None:
@@ -26,25 +36,68 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=200)
     parser.add_argument("--pace", type=float, default=0.25, help="seconds between keys of the first part")
+    parser.add_argument("--images", type=int, default=0, help="only open the page, over so many images")
     options = parser.parse_args()
     print(describe("streamlit", "playwright", "fastapi"))
+    demo = not options.images
     with (
-        running_services(images=0, labeler=DIGITS, trainer={"images": ""}) as services,
+        running_services(
+            images=options.images,
+            labeler=DIGITS if demo else None,
+            trainer={"images": ""} if demo else None,
+            start_trainer=demo,
+        ) as services,
         sync_playwright() as playwright,
     ):
         browser = launch(playwright)
-        print(f"Chromium {browser.version}")
-        _measure(services, browser, options.keys, options.pace)
+        print(f"Chromium {browser.version}, {services.get('/api/project')['images']['total']:,} images")
+        _open(services, browser)
+        if demo:
+            _type(services, browser, options.keys, options.pace)
         browser.close()
 
 
-def _measure(services: Services, browser: Browser, keys: int, pace: float) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    for visit in ("first", "second"):
-        card = Card(context.new_page(), services.labeler.url, f"{visit} visit")
-        started = time.monotonic()
-        card.open()
-        print(f"page usable after {time.monotonic() - started:.1f} s ({visit} visit)")
+def _open(services: Services, browser: Browser) -> None:
+    """Each visit in turn, so that a busy machine is busy for both."""
+    with _bare_page() as bare:
+        contexts = [browser.new_context(viewport=VIEWPORT) for _ in range(2)]
+        for visit in ("first", "second", "third"):
+            page = contexts[0].new_page()
+            started = time.monotonic()
+            page.goto(bare)
+            page.get_by_text("ready", exact=True).wait_for()
+            lines = [f"a bare Streamlit page opens in {time.monotonic() - started:.1f} s"]
+            page.close()
+            card = Card(contexts[1].new_page(), services.labeler.url, f"{visit} visit")
+            started = time.monotonic()
+            card.open()
+            lines.append(f"the label page, image painted, in {time.monotonic() - started:.1f} s")
+            card.page.close()
+            print(f"{visit} visit: {', '.join(lines)}")
+
+
+@contextmanager
+def _bare_page() -> Iterator[str]:
+    """The address of a Streamlit page that shows one word."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "bare.py"
+        script.write_text('import streamlit as st\n\nst.markdown("ready")\n', encoding="utf-8")
+        options = {"port": port, "headless": "true", "fileWatcherType": "none"}
+        flags = [f"--server.{name}={value}" for name, value in options.items()]
+        command = [sys.executable, "-m", "streamlit", "run", str(script), *flags, "--browser.gatherUsageStats=false"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(lambda: httpx.get(f"{url}/_stcore/health").is_success, "the bare page")
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _type(services: Services, browser: Browser, keys: int, pace: float) -> None:
+    context = browser.new_context(viewport=VIEWPORT)
     print("digits typed  keys  key to next image painted p50 / p95  not counted  lost  doubled  misplaced  rounds")
     for name, count, seconds in (("steadily", keys, pace), ("25 a second", keys, 0.04)):
         before = services.status()["round"]

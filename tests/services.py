@@ -194,7 +194,7 @@ def running_services(
             if start_trainer:
                 other.start(wait=False)
             one.start()
-            wait_for(lambda: not services.get("/api/project")["scanning"]["running"], "the scan")
+            wait_for(lambda: not services.get("/api/project")["scanning"]["running"], "the scan", 60 + images / 50)
             if start_trainer:
                 wait_for(services.status, "the trainer", START_SECONDS)
             yield services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -11,6 +12,7 @@ from labeler.ui.words import plain
 from shared.messages import Evaluation
 from shared.settings import LabelerSettings
 
+TICKS = 7  # asked for; rounding to even steps makes it ten at most
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
 
 
@@ -38,7 +40,7 @@ def in_words(latest: Evaluation) -> str:
 
 
 def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy against labels spent, as a line in its 95 % band."""
+    """Accuracy against labels spent, as a line in its 95 % band; from the tenth below the lowest bound up to 1."""
     frame = pd.DataFrame(
         {
             "labels": [each.spent for each in evaluations],
@@ -48,8 +50,9 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
             "test images": [each.accuracy.n for each in evaluations],
         }
     )
-    scale = alt.Scale(domain=[0, 1])
-    labels = alt.X("labels:Q", title="Labels given", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=True))
+    scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1])
+    axis = alt.Axis(tickMinStep=1, tickCount=TICKS)
+    labels = alt.X("labels:Q", title="Labels given", axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
         *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
@@ -87,7 +90,7 @@ def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("labels:Q", title="Labels", axis=alt.Axis(tickMinStep=1)),
+            x=alt.X("labels:Q", title="Labels", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
             y=alt.Y("class:N", sort=None, title=None),
             tooltip=["class:N", "labels:Q"],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui.words import TRAINER
+from labeler.ui.words import TRAINER, plain
 
 REFRESH_SECONDS = 1
 
@@ -27,7 +27,8 @@ def _outcome() -> None:
     if project.trainer.state == "stopping":
         st.info(f"**{name}:** {what}.", icon=":material/hourglass_top:")
     elif project.trainer.state == "stopped":
-        st.success(f"**{name}.** {status.stop_reason or ''}" if status else f"**{name}.**", icon=":material/check:")
+        why = f": {status.stop_reason}" if status and status.stop_reason else ""
+        st.success(f"**{name}**{plain(why)}.", icon=":material/check:")
     else:
         st.write(
             "Press **Stop** above when you are done: the last labels are learned, the model is measured once more, and "

@@ -27,7 +27,10 @@ def test_an_absent_trainer_is_said_with_what_to_do(card: Card) -> None:
     expect(card.part("error")).to_contain_text("start it with: flywheel trainer")
     for button in ("pause", "resume", "stop"):
         expect(card.part(button)).to_be_hidden()
+    waiting = card.part("lag").inner_text()
     assert card.key("1")  # and labeling goes on
+    expect(card.part("lag")).to_contain_text("waiting for the trainer")
+    expect(card.part("lag")).not_to_have_text(waiting)
 
 
 def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, page: Page) -> None:
@@ -125,10 +128,11 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     for place in (saved["model"], saved["dataset"]):
         expect(page.get_by_text(place)).to_be_visible()
         assert Path(place).exists()
+    expect(page.get_by_test_id("trainer-state")).to_be_in_viewport()
+    page.screenshot(path=ARTIFACTS / "finish.png", full_page=True)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) > 30
-    page.screenshot(path=ARTIFACTS / "finish.png", full_page=True)
 
 
 def test_the_card_on_a_phone(card: Card) -> None:
@@ -150,7 +154,7 @@ def test_text_has_contrast(card: Card, scheme: Scheme) -> None:
     """WCAG 2.2 AA: 4.5 to 1."""
     card.page.emulate_media(color_scheme=scheme)
     expect(card.page.locator(".stApp")).to_have_css("color-scheme", scheme)
-    for name in ("counts", "saved", "suggestion", "trainer-state", "outbox", "error", "skip"):
+    for name in ("counts", "saved", "suggestion", "trainer-state", "lag", "error", "skip"):
         assert _contrast(card.part(name)) >= 4.5, name
     for name in (".name", ".labels", "kbd"):
         assert _contrast(card.class_button("red").locator(name)) >= 4.5, name

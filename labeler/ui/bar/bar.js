@@ -46,8 +46,8 @@ class Bar {
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
     const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
-    write(this.part("lag"), trainer.lag ? `trainer is ${trainer.lag} behind` : "trainer has every label");
-    write(this.part("outbox"), outbox.pending ? `${outbox.pending} waiting to be sent` : "nothing to send");
+    const waiting = trainer.lag.toLocaleString("en"); // in the outbox or on the way: for a person that is the same
+    write(this.part("lag"), trainer.lag ? `${waiting} waiting for the trainer` : "The trainer is up to date");
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);

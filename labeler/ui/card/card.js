@@ -85,7 +85,7 @@ class Card {
     if (!project) return;
     if (project.log_id && project.log_id !== this.outbox.logId) return location.reload(); // another project is served
     if (this.questions.current) this.questions.renew(project.query_version);
-    else this.questions.ask(); // images may have come, or come free
+    else if (this.questions.empty) this.questions.ask(); // images may have come, or come free
     this.view.project(project, this.outbox.items);
     this.show();
   }

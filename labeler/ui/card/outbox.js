@@ -52,7 +52,7 @@ class Outbox {
 
   /** When everything is confirmed. */
   async empty() {
-    while (this.items.length) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (this.items.length) await pause(20);
   }
 
   async send() {
@@ -65,7 +65,6 @@ class Outbox {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ annotations: batch }),
-        keepalive: true,
         signal: AbortSignal.timeout(20000),
       });
       if (response.ok) this.settle(batch);

@@ -5,6 +5,7 @@
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
 const ASK_AFTER = 2; // answers until the queue is asked again
 const BROKEN_RETRY_MS = 1000;
+const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
 
 class Questions {
   /** `changed()` whenever a question has come, is decoded, or there are none. */
@@ -43,6 +44,11 @@ class Questions {
     this.current = this.returning;
     this.returning = null;
     this.changed();
+  }
+
+  /** Whether news of the project may bring an image: none is shown, and none is on its way. */
+  get empty() {
+    return !this.current && !this.next.length && (this.remaining !== null || this.failed);
   }
 
   /** These answers are in the log: requests sent from now on will not name their images. */
@@ -101,9 +107,14 @@ class Questions {
     const stay = this.next.filter((question) => held.has(question) && given.has(question.item.image_id));
     for (const question of stay) question.item = fresh.find((item) => item.image_id === question.item.image_id);
     const staying = new Set(stay.map((question) => question.item.image_id));
+    let turn; // with nothing on screen the first image goes alone, so that the labeler does not make all at once
     const come = fresh
       .filter((item) => !staying.has(item.image_id))
-      .map((item) => known.get(item.image_id) ?? this.question(item));
+      .map((item) => {
+        const question = known.get(item.image_id) ?? this.question(item, turn);
+        if (!this.current) turn ??= Promise.race([question.decoded, pause(HEAD_START_MS)]);
+        return question;
+      });
     const replaced = [...this.next, ...this.stale].filter((question) => !given.has(question.item.image_id));
     this.next = [...stay, ...come].slice(0, this.readAhead);
     const ready = this.next.some((question) => question.ready);
@@ -120,12 +131,13 @@ class Questions {
     this.changed();
   }
 
-  question(item) {
+  /** An item with its image, which is fetched after `turn`. */
+  question(item, turn) {
     const question = { item, image: new Image(), ready: false, broken: false };
     question.image.alt = `Image ${item.image_id}, to be labeled`;
     question.image.draggable = false;
     question.image.decoding = "sync";
-    question.decoded = this.decode(question);
+    question.decoded = Promise.resolve(turn).then(() => this.decode(question));
     return question;
   }
 
@@ -140,10 +152,14 @@ class Questions {
         // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
         const response = await fetch(item.url).catch(() => null);
         question.broken = question.ready = Boolean(response && response.status < 500);
-        if (!question.ready) await new Promise((resolve) => setTimeout(resolve, BROKEN_RETRY_MS));
+        if (!question.ready) await pause(BROKEN_RETRY_MS);
         if (![this.current, this.returning, ...this.next].includes(question)) return;
       }
     }
     this.fill();
   }
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -42,6 +42,7 @@ def test_the_curve_has_a_point_an_evaluation_inside_its_band() -> None:
     ]
     assert all(point["low"] < point["accuracy"] < point["high"] for point in points)
     assert len(curve["layer"]) == 3
+    assert curve["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0.3, 1]  # the tenth below the lowest bound
 
 
 def test_words_say_how_good_how_sure_and_what_helps() -> None:
