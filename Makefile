@@ -1,7 +1,7 @@
 # `make run` and `make test` need nothing but Python 3.11 or newer. ARGS goes to the command:
 #   make run ARGS="PHOTOS --classes shirt,shoes,hat"      make test ARGS="tests/shared -x"
 
-.PHONY: run test check lint types format docs up
+.PHONY: run test check lint types format docs screenshots up
 
 run:
 	@scripts/install
@@ -31,6 +31,11 @@ format:
 docs:
 	@scripts/install dev
 	.venv/bin/python scripts/docs.py
+
+screenshots:
+	@scripts/install dev
+	@scripts/browser
+	.venv/bin/python scripts/screenshots.py
 
 # Both services in containers: make up PHOTOS=/path/to/photos
 up:

@@ -1,0 +1,83 @@
+"""Take the screenshots of README and documents anew: `make screenshots`.
+
+Both services run over the handwritten digits of the demo in a workspace of their own, and a simulated annotator answers
+enough for the model to suggest. Then a browser visits the pages and keeps what it sees in docs/images.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+HOME = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HOME))
+
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402 - the checkout first
+
+from commands.simulate import Annotator, demo_truth  # noqa: E402
+from tests.browser.card import Card, launch  # noqa: E402
+from tests.services import running_services  # noqa: E402
+
+IMAGES = HOME / "docs" / "images"
+LABELS = 150
+LOOKS_AT_MOST = 40  # images passed over until one carries a suggestion: test images do not
+LAPTOP = ViewportSize(width=1280, height=800)
+PHONE = ViewportSize(width=390, height=844)
+DRAWN_MS = 1_500  # charts fade in
+
+
+def main() -> None:
+    """Take all of them."""
+    IMAGES.mkdir(exist_ok=True)
+    demo = {"images": "", "classes": ""}
+    with running_services(images=0, labeler=demo, trainer={"images": ""}) as services, sync_playwright() as playwright:
+        annotator = Annotator(services.labeler.url, demo_truth())
+        annotator.run(LABELS)
+        annotator.close()
+        url, browser = services.labeler.url, launch(playwright)
+        with _page(browser, LAPTOP, "light") as page:
+            _with_suggestion(Card(page, url, "ann").open())
+            _keep(page, "label")
+        with _page(browser, PHONE, "dark") as page:
+            _with_suggestion(Card(page, url, "bob").open())
+            _keep(page, "label-dark-phone")
+        with _page(browser, ViewportSize(width=1280, height=1100), "light") as page:
+            page.goto(f"{url}/progress")
+            expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=30_000)
+            _keep(page, "progress")
+            page.get_by_test_id("stop").click()
+            expect(page.get_by_test_id("trainer-state")).to_contain_text("safely shut down", timeout=60_000)
+            expect(page.get_by_text("What was saved")).to_be_visible(timeout=30_000)
+            _keep(page, "finish")
+        browser.close()
+
+
+@contextmanager
+def _page(browser: Browser, size: ViewportSize, scheme: Literal["light", "dark"]) -> Iterator[Page]:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    yield context.new_page()
+    context.close()
+
+
+def _with_suggestion(card: Card) -> None:
+    """Pass over images until one is on screen for which the model suggests a class."""
+    card.page.get_by_role("button", name="Close this note").click()
+    for _ in range(LOOKS_AT_MOST):
+        if card.part("suggestion").inner_text().startswith("Suggestion"):
+            return
+        card.key("s")
+    raise SystemExit(f"None of {LOOKS_AT_MOST} images carries a suggestion.")
+
+
+def _keep(page: Page, name: str) -> None:
+    page.wait_for_timeout(DRAWN_MS)
+    path = IMAGES / f"{name}.png"
+    page.screenshot(path=path)
+    print(f"{path.relative_to(HOME)}: {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
