@@ -16,7 +16,7 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _figures() -> None:
-    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+    from labeler.ui import figures, outlook  # pandas and altair take a second: not before the first figure is drawn
 
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
@@ -29,7 +29,9 @@ def _figures() -> None:
         st.info(figures.nothing_measured(labeler.settings), icon=":material/hourglass_empty:")
     else:
         st.write(figures.in_words(latest))
-        st.altair_chart(figures.accuracy_curve(progress.evaluations), width="stretch")
+        curve = figures.accuracy_curve(progress.evaluations)
+        st.altair_chart(outlook.with_outlook(curve, progress.evaluations), width="stretch")
+        st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(progress.evaluations)))
         st.subheader("Classes on the test sample")
         st.table(figures.class_table(latest), border="horizontal", hide_index=True)
     st.subheader("Labels given")

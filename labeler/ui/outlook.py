@@ -1,0 +1,109 @@
+"""Where the curve leads and what random labels would have given, as sentences and as lines in the curve.
+
+Pure functions over the trainer's evaluations: what there is no ground for is not in them, and is not said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from shared.messages import Advice, Evaluation, Needed
+
+Curve = alt.LayerChart | alt.FacetChart
+FORECAST = "forecast, 95% band"
+RANDOM = "random labels (estimate)"
+
+
+def sentences(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What the latest evaluation advises, and what the labels saved; [] while nothing can be said."""
+    advice = evaluations[-1].advice
+    return [*(_advice(advice) if advice is not None else []), *_saved(evaluations)]
+
+
+def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
+    """`chart`, of accuracy against labels spent, with the forecast and the random baseline where there are any."""
+    frame = _lines(evaluations)
+    if frame.empty:
+        return chart
+    names, dashes = [FORECAST, RANDOM], [[6, 4], [1, 0]]
+    legend = alt.Legend(orient="bottom", title=None)
+    base = alt.Chart(frame).encode(
+        x="labels:Q",
+        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=["#4c78a8", "#e45756"]), legend=legend),
+    )
+    band = (
+        base.transform_filter(alt.datum.line == FORECAST)
+        .mark_area(opacity=0.15, clip=True)
+        .encode(y="low:Q", y2="high:Q")
+    )
+    line = base.mark_line(clip=True).encode(
+        y="accuracy:Q",
+        strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
+        tooltip=[
+            "line:N",
+            "labels:Q",
+            *(alt.Tooltip(f"{each}:Q", format=".1%") for each in ("accuracy", "low", "high")),
+        ],
+    )
+    drawn: Curve = chart + band + line
+    return drawn
+
+
+def _advice(advice: Advice) -> list[str]:
+    said = []
+    if advice.stable and advice.agreement is not None:
+        said.append(
+            f"The last models agree on nearly every image (kappa {advice.agreement:.3f}): more labels change little."
+        )
+    if advice.slope is not None:
+        gained = f"a hundred more labels gain about {100 * advice.slope:.1f} points of accuracy"
+        said.append(f"The curve has gone flat: {gained}." if advice.flat else f"As the curve goes now, {gained}.")
+    if advice.needed is not None:
+        said.append(_needed(advice.needed))
+    return said
+
+
+def _needed(needed: Needed) -> str:
+    goal = f"to reach **{needed.goal:.1%}**"
+    if needed.labels is None:
+        return f"More than {needed.low:,} more labels {goal}, if the curve ever gets there."
+    between = f"{needed.low:,}–{needed.high:,}" if needed.high is not None else f"at least {needed.low:,}"
+    return f"About **{needed.labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
+
+
+def _saved(evaluations: Sequence[Evaluation]) -> list[str]:
+    """The model beside the largest estimate for no more labels than it has learned from."""
+    latest = evaluations[-1]
+    estimates = [each for each in latest.random_baseline if each.labels <= latest.labels]
+    if not estimates:
+        return []
+    random = estimates[-1]
+    accuracy = random.accuracy
+    reached = [each for each in evaluations if each.labels <= random.labels]
+    model = f" The model had {reached[-1].accuracy.value:.1%} with {reached[-1].labels:,}." if reached else ""
+    more = (
+        "" if random is not latest.random_baseline[-1] else " More random labels cannot be estimated from this sample."
+    )
+    return [
+        f"An estimate made inside the test sample: **{random.labels:,} random labels** would have given about "
+        f"{accuracy.value:.1%} ({accuracy.low:.1%}–{accuracy.high:.1%}).{model}{more}"
+    ]
+
+
+def _lines(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """Both lines, by labels spent: those ahead as if none went to the test sample, those behind as they did."""
+    latest = evaluations[-1]
+    ahead = latest.advice.forecast if latest.advice is not None else []
+    course = np.array(sorted({(0, 0), *((each.labels, each.spent) for each in evaluations)}))
+    rows = [
+        (FORECAST, latest.spent + each.labels - latest.labels, each.accuracy, each.low, each.high) for each in ahead
+    ]
+    for each in latest.random_baseline:
+        if each.labels <= latest.labels:
+            spent = float(np.interp(each.labels, course[:, 0], course[:, 1]))
+            rows.append((RANDOM, round(spent), each.accuracy.value, each.accuracy.low, each.accuracy.high))
+    return pd.DataFrame(rows, columns=["line", "labels", "accuracy", "low", "high"])

@@ -1,0 +1,74 @@
+"""What the page says of the labels to come and of those that were saved."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler.ui import figures, outlook
+from shared.messages import Advice, Evaluation, Expected, Interval, Needed, RandomEstimate
+from tests.labeler.ui.test_figures import evaluation
+
+
+def course(advice: Advice | None = None, baseline: tuple[int, ...] = ()) -> list[Evaluation]:
+    """40 labels on, then 160, of which 100 went to the test sample."""
+    estimates = [
+        RandomEstimate(labels=labels, accuracy=Interval(value=0.7, low=0.6, high=0.8, n=100)) for labels in baseline
+    ]
+    latest = evaluation(160, 0.9, 0.05, 100).model_copy(update={"advice": advice, "random_baseline": estimates})
+    return [evaluation(40, 0.8, 0.1, 10), latest]
+
+
+def test_without_ground_nothing_is_said_and_drawn() -> None:
+    assert outlook.sentences(course()) == []
+    chart = figures.accuracy_curve(course())
+    assert outlook.with_outlook(chart, course()) is chart
+
+
+@pytest.mark.parametrize(
+    ("needed", "words"),
+    [
+        (
+            Needed(goal=0.95, labels=1200, low=800, high=3000),
+            "About **1,200 more labels** (800–3,000) to reach **95.0%**",
+        ),
+        (Needed(goal=0.95, labels=1200, low=800, high=None), "(at least 800)"),
+        (Needed(goal=0.95, labels=None, low=900, high=None), "More than 900 more labels to reach **95.0%**"),
+    ],
+)
+def test_labels_needed_come_with_how_sure_that_is(needed: Needed, words: str) -> None:
+    (said,) = outlook.sentences(course(Advice(needed=needed)))
+    assert words in said
+
+
+def test_stable_and_flat_are_said_when_they_are() -> None:
+    stable, flat = outlook.sentences(course(Advice(agreement=0.994, stable=True, slope=0.002, flat=True)))
+    assert "kappa 0.994" in stable
+    assert "flat: a hundred more labels gain about 0.2 points" in flat
+    (rising,) = outlook.sentences(course(Advice(agreement=0.9, slope=0.03)))
+    assert "flat" not in rising
+    assert "3.0 points" in rising
+
+
+def test_the_random_baseline_is_named_an_estimate_and_set_beside_the_model() -> None:
+    (said,) = outlook.sentences(course(baseline=(12, 24, 48)))
+    assert "estimate" in said
+    assert "**48 random labels** would have given about 70.0% (60.0%–80.0%)" in said
+    assert "The model had 80.0% with 30" in said
+    assert "cannot be estimated" in said
+    (fewer,) = outlook.sentences(course(baseline=(50, 100)))  # the model has learned from 60
+    assert "**50 random labels**" in fewer
+    assert "cannot be estimated" not in fewer
+
+
+def test_both_lines_are_in_the_curve_by_labels_spent() -> None:
+    expected = [Expected(labels=labels, accuracy=0.92, low=0.9, high=0.94) for labels in (60, 120)]
+    evaluations = course(Advice(forecast=expected), baseline=(15, 30))
+    chart = outlook.with_outlook(figures.accuracy_curve(evaluations), evaluations).to_dict()
+    drawn = next(rows for rows in chart["datasets"].values() if "line" in rows[0])
+    assert [(row["line"], row["labels"]) for row in drawn] == [
+        (outlook.FORECAST, 160),
+        (outlook.FORECAST, 220),
+        (outlook.RANDOM, 20),
+        (outlook.RANDOM, 40),
+    ]
+    assert len(chart["layer"]) == 5
