@@ -3,17 +3,25 @@
     python -m benchmarks.label_efficiency                                    # digits, every strategy, 5 seeds
     python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400   # X (n, D) raw vectors, labels (n,)
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
+    python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
 projection is fitted on the rest, the head on the labels asked so far; nothing sees the answer to an image that was not
 asked, nor a held-out image before it is scored. Prints a Markdown table, with the difference in area under the curve to
 the first strategy, paired by seed, and its 95 % bootstrap interval; `--out FOLDER` also gets curves.csv and curves.svg.
+
+With `--http` the same annotators answer through both real services over HTTP (`benchmarks.http_curves`), and each
+strategy is run in this process too: the check that both ways give the same curve. They cannot be equal to the digit:
+the trainer keeps vectors as 16-bit numbers and its pool in another order, so that ties and draws fall otherwise, for
+`random` all of them. They agree when the 95 % interval of the paired difference in area comes within a point of nought;
+the exit code says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +32,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
+from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
 from trainer.learners.head import Head, fit_head
 from trainer.projection import fit_projection
@@ -31,6 +40,8 @@ from trainer.strategies import STRATEGIES, Pool, Strategy, strategy_named
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
+HTTP = " over HTTP"
+TOLERANCE = 1.0  # points of area by which the two ways may differ
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Curve = NDArray[np.float64]  # (budget / STEP,) accuracy on the held-out quarter
@@ -44,10 +55,22 @@ def main() -> None:
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the first is what others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--http", action="store_true", help="through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
     name, X, y = _read(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
+    curves = _both_ways(X, y, given) if given.http else _in_process(X, y, given)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        _write_csv(given.out / "curves.csv", curves)
+        _write_svg(given.out / "curves.svg", curves, f"{name}, {given.variant}")
+    if given.http and not _agree(curves):
+        sys.exit("The two ways do not agree.")
+
+
+def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Curve]]:
+    """Strategy → a curve a seed; prints a row a strategy."""
     curves: dict[str, list[Curve]] = {}
     first = given.strategies.split(",")[0]
     shown = [n for n in SHOWN if n <= given.budget]
@@ -72,16 +95,49 @@ def main() -> None:
             f"| {found:.0f} | {100 * recall:.0f} | {seconds:.2f} |",
             flush=True,
         )
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        _write_csv(given.out / "curves.csv", curves)
-        _write_svg(given.out / "curves.svg", curves, f"{name}, {given.variant}")
+    return curves
+
+
+def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Curve]]:
+    """The curves of each strategy in this process and, under its name and `HTTP`, over HTTP; prints two rows each."""
+    curves: dict[str, list[Curve]] = {}
+    shown = [n for n in SHOWN if n <= given.budget]
+    print(
+        "| strategy | " + " | ".join(map(str, shown)) + " | area | to in-process |\n|---|" + "---:|" * (len(shown) + 2)
+    )
+    for strategy in given.strategies.split(","):
+        with threadpool_limits(1):
+            curves[strategy] = [
+                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget)[0] for s in range(given.seeds)
+            ]
+        splits = [_split(X, y, seed, given.variant) for seed in range(given.seeds)]
+        curves[strategy + HTTP] = [
+            curve_over_http(vectors, classes, test, strategy, seed, given.budget, STEP)
+            for seed, (vectors, classes, _, test) in enumerate(splits)
+        ]
+        for way in (strategy, strategy + HTTP):
+            table = np.stack(curves[way])
+            cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
+            difference = "–"
+            if way != strategy:
+                difference = _difference(table.mean(axis=1), np.stack(curves[strategy]).mean(axis=1))
+            print(f"| {way} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} |", flush=True)
+    return curves
+
+
+def _agree(curves: dict[str, list[Curve]]) -> bool:
+    """Whether every curve over HTTP is that of this process, as far as the seeds can tell."""
+    for strategy in (name for name in curves if not name.endswith(HTTP)):
+        here, there = (np.stack(curves[each]).mean(axis=1) for each in (strategy, strategy + HTTP))
+        _, low, high = _interval(100 * (there - here))
+        if low > TOLERANCE or high < -TOLERANCE:
+            return False
+    return True
 
 
 def simulate(X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budget: int) -> tuple[Curve, int, float]:
     """One run: accuracy after each ten labels, labels until the rarest class is found, recall on it at the end."""
-    X, y = VARIANTS[variant](X, y, np.random.default_rng(seed))
-    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
+    X, y, train, test = _split(X, y, seed, variant)
     projection = fit_projection(X[train].mean(axis=0), X[train])
     Z, held, truth = projection.transform(X[train]), projection.transform(X[test]), y[train]
     rarest = np.argmin(np.bincount(y))
@@ -107,6 +163,13 @@ def simulate(X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budge
             guesses = np.full(len(test), labels[labeled[0]])
         curve.append(float((guesses == y[test]).mean()))
     return np.array(curve), found, float((guesses[y[test] == rarest] == rarest).mean())
+
+
+def _split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids]:
+    """The variant's vectors and classes, the rows to train on, and those of the stratified quarter held out."""
+    X, y = VARIANTS[variant](X, y, np.random.default_rng(seed))
+    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
+    return X, y, train, test
 
 
 def _whole(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
@@ -146,10 +209,15 @@ def _read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]
 
 def _difference(areas: Curve, reference: Curve) -> str:
     """Mean paired difference in points and its 95 % bootstrap interval over seeds."""
-    gaps = 100 * (areas - reference)
+    mean, low, high = _interval(100 * (areas - reference))
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _interval(gaps: Curve) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval of `gaps` (seeds,)."""
     draws = np.random.default_rng(0).choice(gaps, size=(10_000, len(gaps))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{gaps.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+    return float(gaps.mean()), float(low), float(high)
 
 
 def _write_csv(path: Path, curves: dict[str, list[Curve]]) -> None:
