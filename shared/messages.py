@@ -265,10 +265,14 @@ class Advice(Reply):
 
 
 class RandomEstimate(Reply):
-    """Accuracy that `labels` random labels would have given: an estimate made inside the test sample, for display."""
+    """Accuracy that `labels` random labels would have given: an estimate made inside the test sample, for display.
+
+    `chosen` is what the first as many labels that were asked for give on that sample; one estimate of a list has it.
+    """
 
     labels: int
     accuracy: Interval
+    chosen: Interval | None = None
 
 
 class Evaluation(Reply):

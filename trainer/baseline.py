@@ -42,20 +42,43 @@ def random_baseline(rows: NDArray[np.float32], truth: NDArray[np.int64], *, seed
         for number, judged in enumerate(folds):
             others = np.concatenate(folds[number + 1 :] + folds[:number])
             for size in sizes:
-                guessed = _guess(rows, truth, others[:size], judged, seed)
+                guessed = _guess(rows, truth, others[:size], rows[judged], seed)
                 hits[size] += int((guessed == truth[judged]).sum())
     return [RandomEstimate(labels=size, accuracy=wilson(hits[size], n)) for size in sizes]
+
+
+def beside_chosen(
+    estimates: list[RandomEstimate],
+    chosen: tuple[NDArray[np.float32], NDArray[np.int64]],
+    rows: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    *,
+    seed: int,
+) -> list[RandomEstimate]:
+    """`estimates`, with what as many chosen labels give beside the largest for which there are enough.
+
+    `chosen` are the rows (m, D) and class ids (m,) that were asked for, in the order in which they were labeled. The
+    models of then were measured on the smaller sample of then: to compare like with like, a head of the first labels
+    is fitted again, judged on the sample of now, and thrown away.
+    """
+    labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
+    if not labels:
+        return [each.model_copy(update={"chosen": None}) for each in estimates]
+    with threadpool_limits(1, "blas"):
+        guessed = _guess(*chosen, np.arange(labels), rows, seed)
+    given = wilson(int((guessed == truth).sum()), len(truth))
+    return [each.model_copy(update={"chosen": given if each.labels == labels else None}) for each in estimates]
 
 
 def _guess(
     rows: NDArray[np.float32],
     truth: NDArray[np.int64],
     learned: NDArray[np.int64],
-    judged: NDArray[np.int64],
+    judged: NDArray[np.float32],
     seed: int,
 ) -> NDArray[np.int64]:
-    """What a head of the labels `learned` says of `judged`; of one class alone it can say nothing else."""
+    """What a head of the labels `learned` says of the rows `judged`; of one class alone it can say nothing else."""
     if len(np.unique(truth[learned])) < 2:
         return np.full(len(judged), truth[learned[0]])
     head = fit_head(rows[learned], truth[learned], seed=seed)
-    return np.asarray(head.classes[head.predict_proba(rows[judged]).argmax(axis=1)])
+    return np.asarray(head.classes[head.predict_proba(judged).argmax(axis=1)])

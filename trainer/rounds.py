@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from shared.messages import Evaluation, Query, QueryPush, RandomEstimate, Suggestion
 from trainer.advice import SAMPLE, Stability, advise
-from trainer.baseline import random_baseline
+from trainer.baseline import MOST, beside_chosen, random_baseline
 from trainer.evaluation import evaluate
 from trainer.learners.head import Head, fit_head
 from trainer.pool import ImagePool
@@ -40,7 +41,7 @@ class Snapshot:
 
     log_id: UUID
     acked_seq: int
-    labels: Mapping[int, int]  # image id → class id
+    labels: Mapping[int, int]  # image id → class id, in the order in which they were given
     answered: frozenset[int]  # images labeled, skipped, flagged or removed: not to be asked
     names: Mapping[int, str]  # live classes
 
@@ -207,7 +208,13 @@ def measure(
         classes=measured.classes,
         confusion=measured.confusion,
         final=final,
-        random_baseline=_random_baseline(pool.held.rows[rows], truth, earlier, seed),
+        random_baseline=beside_chosen(
+            _random_baseline(pool.held.rows[rows], truth, earlier, seed),
+            _as_given(pool, snapshot),
+            pool.held.rows[rows],
+            truth,
+            seed=seed,
+        ),
     )
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
@@ -222,6 +229,14 @@ def _random_baseline(
     if last and last[0].accuracy.n <= len(truth) < GROWN * last[0].accuracy.n:
         return last
     return random_baseline(rows, truth, seed=seed)
+
+
+def _as_given(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Rows and class ids of the first train labels, in the order in which they were given."""
+    row_of = pool.train.row_of
+    first = list(islice(((row_of[image], label) for image, label in snapshot.labels.items() if image in row_of), MOST))
+    table = np.array(first, np.int64).reshape(-1, 2)
+    return pool.train.rows[table[:, 0]], table[:, 1]
 
 
 def _suggestions(

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from shared.messages import Advice, Evaluation, Needed
+from shared.messages import Advice, Evaluation, Needed, RandomEstimate
 
 Curve = alt.LayerChart | alt.FacetChart
 FORECAST = "forecast, 95% band"
@@ -21,7 +21,7 @@ RANDOM = "random labels (estimate)"
 def sentences(evaluations: Sequence[Evaluation]) -> list[str]:
     """What the latest evaluation advises, and what the labels saved; [] while nothing can be said."""
     advice = evaluations[-1].advice
-    return [*(_advice(advice) if advice is not None else []), *_saved(evaluations)]
+    return [*(_advice(advice) if advice is not None else []), *_saved(evaluations[-1].random_baseline)]
 
 
 def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
@@ -29,19 +29,17 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     frame = _lines(evaluations)
     if frame.empty:
         return chart
-    names, dashes = [FORECAST, RANDOM], [[6, 4], [1, 0]]
-    legend = alt.Legend(orient="bottom", title=None)
-    base = alt.Chart(frame).encode(
-        x="labels:Q",
-        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=["#4c78a8", "#e45756"]), legend=legend),
-    )
+    names, dashes, colours = [FORECAST, RANDOM], [[6, 4], [1, 0]], ["#4c78a8", "#e45756"]
+    legend = alt.Legend(orient="bottom-right", title=None, symbolType="stroke", symbolStrokeWidth=2)
+    base = alt.Chart(frame).encode(x="labels:Q")
     band = (
         base.transform_filter(alt.datum.line == FORECAST)
-        .mark_area(opacity=0.15, clip=True)
+        .mark_area(opacity=0.15, clip=True, color=colours[0])
         .encode(y="low:Q", y2="high:Q")
     )
     line = base.mark_line(clip=True).encode(
         y="accuracy:Q",
+        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
         tooltip=[
             "line:N",
@@ -71,26 +69,21 @@ def _needed(needed: Needed) -> str:
     goal = f"to reach **{needed.goal:.1%}**"
     if needed.labels is None:
         return f"More than {needed.low:,} more labels {goal}, if the curve ever gets there."
-    between = f"{needed.low:,}–{needed.high:,}" if needed.high is not None else f"at least {needed.low:,}"
+    if needed.high is not None:
+        between = f"{needed.low:,}–{needed.high:,}"
+    else:
+        between = f"at least {needed.low:,}" if needed.low else "the test sample is too small for bounds"
     return f"About **{needed.labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
 
 
-def _saved(evaluations: Sequence[Evaluation]) -> list[str]:
-    """The model beside the largest estimate for no more labels than it has learned from."""
-    latest = evaluations[-1]
-    estimates = [each for each in latest.random_baseline if each.labels <= latest.labels]
-    if not estimates:
-        return []
-    random = estimates[-1]
-    accuracy = random.accuracy
-    reached = [each for each in evaluations if each.labels <= random.labels]
-    model = f" The model had {reached[-1].accuracy.value:.1%} with {reached[-1].labels:,}." if reached else ""
-    more = (
-        "" if random is not latest.random_baseline[-1] else " More random labels cannot be estimated from this sample."
-    )
+def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
+    """Random labels beside as many chosen ones, where there is such a pair."""
     return [
-        f"An estimate made inside the test sample: **{random.labels:,} random labels** would have given about "
-        f"{accuracy.value:.1%} ({accuracy.low:.1%}–{accuracy.high:.1%}).{model}{more}"
+        f"With {each.labels:,} labels, **random ones would have given about {each.accuracy.value:.1%}** (an estimate "
+        f"made inside the test sample, {each.accuracy.low:.1%}–{each.accuracy.high:.1%}); the first {each.labels:,} "
+        f"that you were asked for give **{each.chosen.value:.1%}** ({each.chosen.low:.1%}–{each.chosen.high:.1%})."
+        for each in baseline
+        if each.chosen is not None
     ]
 
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from shared.messages import RandomEstimate
-from trainer.baseline import FOLDS, LEAST_TEST, MOST, random_baseline
+from trainer.baseline import FOLDS, LEAST_TEST, MOST, beside_chosen, random_baseline
 from trainer.learners.head import Head, fit_head
 from trainer.projection import fit_projection
 
@@ -68,6 +68,19 @@ def test_labels_without_meaning_score_by_chance():
         assert each.accuracy.value == pytest.approx(0.5, abs=0.12)
 
 
+def test_chosen_labels_are_judged_beside_the_largest_estimate_that_they_reach(digits):
+    Z, truth = sample(digits, 300)
+    rows, judged = Z[:200], truth[:200]
+    estimates = random_baseline(rows, judged, seed=0)
+    assert [each.labels for each in estimates] == [20, 40, 80, 160]
+    beside = beside_chosen(estimates, (Z[200:], truth[200:]), rows, judged, seed=0)
+    assert [each.chosen is not None for each in beside] == [False, False, True, False]
+    head = fit_head(Z[200:280], truth[200:280])
+    hits = head.classes[head.predict_proba(rows).argmax(axis=1)] == judged
+    assert beside[2].chosen.value == hits.mean()
+    assert beside_chosen(beside, (Z[200:210], truth[200:210]), rows, judged, seed=0) == estimates
+
+
 def heads_alive():
     gc.collect()
     return sum(type(each) is Head for each in gc.get_objects())
@@ -76,5 +89,6 @@ def heads_alive():
 def test_numbers_leave_and_heads_do_not(digits):
     before = heads_alive()
     estimates = random_baseline(*sample(digits, 100), seed=0)
+    estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100), seed=0)
     assert {type(each) for each in estimates} == {RandomEstimate}
     assert heads_alive() == before

@@ -50,6 +50,7 @@ def test_a_measurement_leaves_pool_and_model_as_they_were(project):
     before = state(pool, model)
     evaluation = measure(pool, snapshot, model, stability=Stability())
     assert [each.labels for each in evaluation.random_baseline] == [12, 24, 48, 96]
+    assert [each.chosen is not None for each in evaluation.random_baseline] == [False, False, True, False]
     assert state(pool, model) == before
     assert fit(pool, snapshot, model, seed=0) is model
 
@@ -65,7 +66,9 @@ def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(pro
         return measure(pool, some, model, earlier=earlier)
 
     first = measured(80)
-    assert measured(86, first).random_baseline == first.random_baseline
+    kept = measured(86, first).random_baseline
+    assert [each.accuracy for each in kept] == [each.accuracy for each in first.random_baseline]
+    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # the model's side is always of now
     assert {each.accuracy.n for each in measured(90, first).random_baseline} == {90}
     assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # labels were taken back
     assert measured(50, first).random_baseline == []

@@ -32,6 +32,7 @@ def test_without_ground_nothing_is_said_and_drawn() -> None:
             "About **1,200 more labels** (800–3,000) to reach **95.0%**",
         ),
         (Needed(goal=0.95, labels=1200, low=800, high=None), "(at least 800)"),
+        (Needed(goal=0.95, labels=1200, low=0, high=None), "(the test sample is too small for bounds)"),
         (Needed(goal=0.95, labels=None, low=900, high=None), "More than 900 more labels to reach **95.0%**"),
     ],
 )
@@ -49,15 +50,16 @@ def test_stable_and_flat_are_said_when_they_are() -> None:
     assert "3.0 points" in rising
 
 
-def test_the_random_baseline_is_named_an_estimate_and_set_beside_the_model() -> None:
-    (said,) = outlook.sentences(course(baseline=(12, 24, 48)))
+def test_the_random_baseline_is_named_an_estimate_and_set_beside_as_many_chosen_labels() -> None:
+    evaluations = course(baseline=(24, 48))
+    assert outlook.sentences(evaluations) == []
+    chosen = Interval(value=0.85, low=0.77, high=0.91, n=100)
+    evaluations[-1].random_baseline[-1].chosen = chosen
+    (said,) = outlook.sentences(evaluations)
     assert "estimate" in said
-    assert "**48 random labels** would have given about 70.0% (60.0%–80.0%)" in said
-    assert "The model had 80.0% with 30" in said
-    assert "cannot be estimated" in said
-    (fewer,) = outlook.sentences(course(baseline=(50, 100)))  # the model has learned from 60
-    assert "**50 random labels**" in fewer
-    assert "cannot be estimated" not in fewer
+    assert "With 48 labels, **random ones would have given about 70.0%**" in said
+    assert "60.0%–80.0%" in said
+    assert "the first 48 that you were asked for give **85.0%** (77.0%–91.0%)" in said
 
 
 def test_both_lines_are_in_the_curve_by_labels_spent() -> None:
