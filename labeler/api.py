@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -178,9 +179,9 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         return service.serve(annotator, session, limit, _ids(keep or []))
 
     @api.post("/annotations")
-    def annotate(post: AnnotationPost) -> AnnotationReceipt:
-        """Write answers, all or none; they are on disk when this answers."""
-        return service.annotate(post.annotations)
+    def annotate(post: AnnotationPost, log_id: UUID | None = None) -> AnnotationReceipt:
+        """Write answers, all or none; on disk when this answers. A `log_id`, if given, must be this project's."""
+        return service.annotate(post.annotations, log_id)
 
     @api.get("/annotations")
     def annotations(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from labeler.annotation_log import AnnotationLog
 from labeler.annotations import Annotations
@@ -26,7 +27,7 @@ from labeler.formats.rows import export_rows
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
 from labeler.outbox import Outbox
-from labeler.problems import Invalid
+from labeler.problems import Conflict, Invalid
 from labeler.running_settings import RunningSettings
 from labeler.scanner import Scanner
 from labeler.tally import SPLITS, Tally
@@ -215,8 +216,10 @@ class Service:
         self.events.notify()
         return receipt
 
-    def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
-        """Write answers; see `Annotations.annotate`."""
+    def annotate(self, annotations: Sequence[Annotation], log_id: UUID | None = None) -> AnnotationReceipt:
+        """Write answers; see `Annotations.annotate`. Raises Conflict when they are meant for another log."""
+        if log_id not in (None, self.log.log_id):
+            raise Conflict("The answers are for another project than the one served here.", log_id=str(self.log.log_id))
         return self.annotations.annotate(annotations)
 
     def undo(self, undo: Undo) -> QueueItem:

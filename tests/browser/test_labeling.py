@@ -99,8 +99,9 @@ def test_undo_after_a_reload_takes_back_the_last_answer(card: Card, labeler: Ser
 
 def test_undo_waits_for_labels_on_their_way(card: Card, labeler: Services) -> None:
     held = []
-    card.page.route("**/api/annotations", lambda route: held.append(route))
-    image = card.key("1")
+    card.page.route("**/api/annotations?*", lambda route: held.append(route))
+    with card.page.expect_request("**/api/annotations?*"):
+        image = card.key("1")
     card.page.keyboard.press("z")
     expect(card.part("message")).to_have_text("Undoing …")
     held[0].continue_()

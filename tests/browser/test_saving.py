@@ -13,7 +13,7 @@ from tests.browser.labeler import delete_class, post, rows_of
 from tests.services import Services, running_services
 
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]
-POSTS = "**/api/annotations"
+POSTS = "**/api/annotations?*"
 
 
 @pytest.fixture

@@ -129,6 +129,14 @@ def test_undo_takes_answers_back_one_after_the_other(tmp_path: Path) -> None:
         assert label_of(service, 2) == "cat"
 
 
+def test_answers_for_another_project_are_refused(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        with pytest.raises(Conflict, match="another project"):
+            service.annotate([answer(1)], uuid4())
+        assert service.annotate([answer(1)], service.log.log_id).accepted == 1
+
+
 def test_an_undo_may_come_as_an_annotation(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path) as service:

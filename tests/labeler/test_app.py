@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--bufer-size", "3"], "--bufer-size"),
+        (["--bufer-size", "3"], "Did you mean 'buffer_size'?"),
         (["--buffer-size", "0"], "'buffer_size' (from the command line) cannot be '0'"),
         (["--images", "/does/not/exist"], "no such folder"),
         (["--host", "0.0.0.0"], "FLYWHEEL_TOKEN"),

@@ -79,8 +79,7 @@ class Card {
   }
 
   hear(project, connected) {
-    if (!connected) this.outbox.doubt();
-    else if (!this.wasConnected) this.outbox.nudge();
+    if (connected && !this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;
     if (!project) return;
     if (project.log_id && project.log_id !== this.outbox.logId) return location.reload(); // another project is served

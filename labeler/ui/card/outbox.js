@@ -7,6 +7,7 @@ const SEND_MOST = 100;
 const BACK_OFF_MS = 250;
 const BACK_OFF_MOST_MS = 5000;
 const ADOPT_MS = 10000;
+const REFUSALS = { 401: "signed out – sign in again", 409: "another project is served here" };
 
 class Outbox {
   /** `changed()` after every change, `confirmed(ids of images)`, `refused(annotation, reason)` as they happen. */
@@ -18,7 +19,6 @@ class Outbox {
     this.items = this.load(this.prefix + session);
     this.failures = 0;
     this.sending = false;
-    this.sure = false; // that the labeler at this address still serves the project which these are for
     this.durable = true; // whether the browser lets us keep them
     this.problem = null; // what keeps the labeler from confirming, in words
     this.changed = this.confirmed = this.refused = () => {};
@@ -38,11 +38,6 @@ class Outbox {
     this.send();
   }
 
-  /** The connection was lost: who knows what answers next. */
-  doubt() {
-    this.sure = false;
-  }
-
   /** Try again now: something says that the connection is back. */
   nudge() {
     clearTimeout(this.waiting);
@@ -60,8 +55,8 @@ class Outbox {
     this.sending = true;
     const batch = this.items.slice(0, this.alone ? 1 : SEND_MOST);
     try {
-      if (!this.sure) await this.makeSure();
-      const response = await fetch("/api/annotations", {
+      // Named, so that a labeler which serves another project at this address by now refuses them.
+      const response = await fetch(`/api/annotations?log_id=${this.logId}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ annotations: batch }),
@@ -70,13 +65,10 @@ class Outbox {
       if (response.ok) this.settle(batch);
       else if (response.status === 422) this.sort(batch, await response.json());
       else
-        throw new Error(
-          response.status === 401 ? "signed out – sign in again" : `the labeler answers ${response.status}`,
-        );
+        throw new Error(REFUSALS[response.status] ?? `the labeler answers ${response.status}`);
       this.failures = 0;
       this.problem = null;
     } catch (error) {
-      this.sure = false;
       this.problem = error instanceof TypeError || error.name === "TimeoutError" ? "connection lost" : error.message;
       const wait = Math.min(BACK_OFF_MS * 2 ** this.failures++, BACK_OFF_MOST_MS);
       this.waiting = setTimeout(() => this.nudge(), wait);
@@ -84,13 +76,6 @@ class Outbox {
     this.sending = false;
     this.keep();
     this.send();
-  }
-
-  async makeSure() {
-    const response = await fetch("/api/project", { signal: AbortSignal.timeout(10000) });
-    const { log_id } = await response.json();
-    if (log_id !== this.logId) throw new Error("another project is served here");
-    this.sure = true;
   }
 
   settle(batch) {
