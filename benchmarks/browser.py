@@ -122,8 +122,8 @@ def _latencies(recorded: dict[str, Any]) -> list[float]:
 
 def _faults(services: Services, annotator: str, recorded: dict[str, Any]) -> str:
     """Labels lost, doubled and put on an image that was not on screen at their key."""
-    ids = list(class_ids(services).values())
-    shown = {(key["shown"], ids[int(key["key"]) - 1]) for key in recorded["keys"]}
+    ids = class_ids(services)  # the classes of the demo are digits, and each has its own as its key
+    shown = {(key["shown"], ids[key["key"]]) for key in recorded["keys"]}
     log = [(row["image_id"], row["label"]) for row in rows_of(services, annotator)]
     lost = len(recorded["answers"]) - len({row["id"] for row in rows_of(services, annotator)})
     doubled = len(log) - len({image for image, _ in log})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
@@ -10,7 +10,14 @@ from labeler.problems import Conflict, Invalid, Missing
 from shared.log import ClassState
 from shared.messages import ClassEntry, ClassPatch
 
-_HOTKEYS = 9
+DIGITS = "1234567890"  # as they lie on a keyboard
+
+
+def hotkeys(names: Sequence[str]) -> list[str | None]:
+    """The digit that gives each class: its own name where that is one, else the next that is free; ten have one."""
+    first = names[: len(DIGITS)]
+    free = (digit for digit in DIGITS if digit not in first)
+    return [name if name in tuple(DIGITS) else next(free) for name in first] + [None] * (len(names) - len(first))
 
 
 class Classes:
@@ -21,11 +28,12 @@ class Classes:
         self._log = log
 
     def entries(self) -> list[ClassEntry]:
-        """Those that can be given, in the order in which they were added; the first nine have a key."""
+        """Those that can be given, in the order in which they were added; the first ten have a key."""
         with self._store.lock:
+            live = self._log.fold.live_classes()
+            keys = hotkeys([known.name for known in live])
             return [
-                ClassEntry(id=known.id, name=known.name, hotkey=str(place) if place <= _HOTKEYS else None)
-                for place, known in enumerate(self._log.fold.live_classes(), start=1)
+                ClassEntry(id=known.id, name=known.name, hotkey=key) for known, key in zip(live, keys, strict=True)
             ]
 
     def name(self, class_id: int) -> str | None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from labeler.classes import hotkeys
 from labeler.problems import Conflict, Invalid, Missing
 from shared.messages import ClassPatch
 from tests.labeler.projects import answer, asked, labeler, photos
@@ -11,11 +12,25 @@ def names(service: object) -> list[str]:
     return [entry.name for entry in service.classes.entries()]  # type: ignore[attr-defined]
 
 
-def test_the_first_nine_have_a_key(tmp_path: Path) -> None:
+def test_the_first_ten_have_a_key(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
-    with labeler(tmp_path, classes=[str(number) for number in range(11)]) as service:
-        hotkeys = [entry.hotkey for entry in service.classes.entries()]
-        assert hotkeys == ["1", "2", "3", "4", "5", "6", "7", "8", "9", None, None]
+    with labeler(tmp_path, classes=list("abcdefghijk")) as service:
+        assert [entry.hotkey for entry in service.classes.entries()] == [*"1234567890", None]
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        ([], []),
+        (["cat", "dog"], ["1", "2"]),
+        ([*"0123456789"], [*"0123456789"]),  # whoever sees a three presses 3
+        (["one", "1", "two"], ["2", "1", "3"]),
+        (["10", "3"], ["1", "3"]),
+        ([*"abcdefghij", "1"], [*"1234567890", None]),
+    ],
+)
+def test_a_class_that_is_a_digit_has_that_key(names: list[str], keys: list[str | None]) -> None:
+    assert hotkeys(names) == keys
 
 
 def test_add_and_refuse(tmp_path: Path) -> None:

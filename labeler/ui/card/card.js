@@ -2,6 +2,7 @@
 // the answer into the outbox. Streamlit may call this again at any rerun; what is set up once stays on the parent element.
 
 const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
+const ASK_AGAIN_MS = 2000; // after a request for questions that failed
 const CARD = Symbol("card");
 
 export default function ({ parentElement, data }) {
@@ -46,6 +47,7 @@ class Card {
     this.questions.annotator = this.view.annotator;
     this.listen();
     this.renewal = setInterval(() => this.questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
+    this.again = setInterval(() => this.questions.failed && this.questions.ask(), ASK_AGAIN_MS);
     this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
     this.view.fit();
     this.questions.ask();
@@ -54,6 +56,7 @@ class Card {
   close() {
     this.closed = true;
     clearInterval(this.renewal);
+    clearInterval(this.again);
     this.unsubscribe?.();
     this.stopListening?.abort();
     if (!this.outbox) return;
@@ -139,7 +142,7 @@ class Card {
     const { filtering } = this.view; // with many classes letters look for one, and the actions take Shift
     const letter = filtering && !event.shiftKey ? "" : event.key.toUpperCase();
     if (undo || letter === "Z") this.undo();
-    else if (digit && !event.shiftKey) this.answerWith(this.view.classAt((Number(digit) + 9) % 10), at);
+    else if (digit && !event.shiftKey) this.answerWith(this.view.classOf(digit), at);
     else if (letter === "S") this.answer("skip", null, at);
     else if (letter === "F") this.answer("flag", null, at);
     else if (event.key === "Enter")

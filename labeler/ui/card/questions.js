@@ -84,7 +84,7 @@ class Questions {
       this.take(await response.json(), number, new Set(held));
       this.failed = false;
     } catch {
-      this.failed = true; // the next push, answer or renewal asks again
+      this.failed = true; // the card asks again
     }
     this.asking = false;
     this.fill();

@@ -23,7 +23,7 @@ class View {
     this.message = find(".message");
     this.who = find(".who input");
     this.who.value = stored("flywheel/annotator") ?? "me";
-    this.known = []; // the project's classes, in hotkey order
+    this.known = []; // the project's classes, in the order in which they were added
     this.buttons = new Map(); // class id → its button
     this.item = null;
   }
@@ -82,9 +82,10 @@ class View {
     this.card.style.setProperty("--above", `${Math.round(above)}px`);
   }
 
-  /** The class behind the n-th digit shown, 0 for the first. */
-  classAt(n) {
-    return this.matches()[n]?.id;
+  /** The class that a digit gives: by its own key, or by its place among those that the letters typed have found. */
+  classOf(digit) {
+    const matches = this.matches();
+    return (this.filtering ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
   }
 
   /** Take a key into the class filter; false if it is not one that types. */
@@ -185,12 +186,12 @@ class View {
       button.remove();
       this.buttons.delete(id);
     }
-    matches.forEach((each, index) => this.drawClass(each, index));
+    matches.forEach((each, index) => this.drawClass(each, index, this.filtering ? placeKey(index) : each.hotkey));
     this.markSuggestions();
   }
 
   /** Buttons are kept and moved, not made anew: a count that changes must not take the focus away. */
-  drawClass({ id, name, labels }, index) {
+  drawClass({ id, name, labels }, index, hotkey) {
     let button = this.buttons.get(id);
     if (!button) {
       button = element("button");
@@ -206,8 +207,7 @@ class View {
       this.buttons.set(id, button);
     }
     const [key, label, , labels_] = button.children;
-    const hotkey = index < HOTKEYS ? String((index + 1) % 10) : "";
-    setText(key, hotkey);
+    setText(key, hotkey ?? "");
     setText(label, name);
     setText(labels_, labels === undefined ? "" : labels.toLocaleString("en"));
     button.setAttribute(
@@ -304,6 +304,10 @@ function element(tag, text = "", className = "") {
 /** Unchanged text is left alone: a live region would be read out again. */
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+function placeKey(index) {
+  return index < HOTKEYS ? String((index + 1) % 10) : null;
 }
 
 function percent(share, digits = 0) {
