@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
         _take_back_loggers()
         service.workspace.announce(f"http://{settings.host}:{served}")
         service.start()
+        threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         try:
             yield
         finally:
@@ -88,6 +91,12 @@ def _with_pages(settings: LabelerSettings, routes: list[Mount], lifespan: Any) -
     import streamlit  # reads its options from the environment when it is imported
 
     return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
+
+
+def _warm_up() -> None:
+    """Import what Streamlit imports when it draws its first component, so that no visitor waits for it."""
+    for name in ("pyarrow", "pandas"):
+        import_module(name)
 
 
 def _take_back_loggers() -> None:
