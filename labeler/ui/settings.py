@@ -83,7 +83,7 @@ def _settings(
         if view.changeable:
             control, words = st.columns([2, 3], vertical_alignment="center")
             with control:
-                _control(cls.service(), name, view.value, change, choices.get(name))
+                _control(cls, name, view.value, change, choices.get(name))
             words.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
     with st.expander("Set at the start"):
         rows = [
@@ -99,11 +99,12 @@ def _settings(
         st.table(rows, border="horizontal", hide_index=True)
 
 
-def _control(owner: str, name: str, value: Any, change: Change, choices: list[str] | None) -> None:
+def _control(cls: type[ServiceSettings], name: str, value: Any, change: Change, choices: list[str] | None) -> None:
     """One setting as the control that fits its value."""
-    key = f"{owner}.{name}"
+    key = f"{cls.service()}.{name}"
     problems: dict[str, str] = st.session_state.setdefault(PROBLEMS, {})
-    number = isinstance(value, int | float)
+    words_too = name in cls.model_fields and str in get_args(cls.model_fields[name].annotation)
+    number = isinstance(value, int | float) and not words_too
     if key not in problems or key not in st.session_state:
         problems.pop(key, None)
         st.session_state[key] = value if number else _text(value)

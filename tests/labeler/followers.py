@@ -82,7 +82,7 @@ class Follower:
         }
 
     def change_settings(self, changes: Annotated[dict[str, Any], Body()]) -> Any:
-        if changes.get("exploration", 0) > 1:
+        if float(changes.get("exploration", 0)) > 1:
             return JSONResponse({"detail": "The trainer setting 'exploration' cannot be that."}, 422)
         self.settings |= changes
         return self.show_settings()

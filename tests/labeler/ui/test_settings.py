@@ -61,9 +61,11 @@ def test_the_trainers_settings_go_to_the_trainer(pair: tuple[Service, Follower])
     page = opened()
     page.selectbox("trainer.query_strategy").set_value("random").run()
     page.text_input("trainer.early_stopping_metrics_thresholds").set_value("accuracy=0.95").run()
-    page.number_input("trainer.exploration").set_value(7.0).run()
+    page.number_input("trainer.label_budget").set_value(500).run()
+    page.text_input("trainer.exploration").set_value("7").run()  # a share, or a schedule in words
     assert follower.settings["query_strategy"] == "random"
     assert follower.settings["early_stopping_metrics_thresholds"] == "accuracy=0.95"
+    assert follower.settings["label_budget"] == 500
     assert follower.settings["exploration"] == 0.0
     assert ["'exploration' cannot be that" in each.value for each in page.error] == [True]
     tables = [table.value for table in page.table]
