@@ -32,9 +32,7 @@ class Classes:
         with self._store.lock:
             live = self._log.fold.live_classes()
             keys = hotkeys([known.name for known in live])
-            return [
-                ClassEntry(id=known.id, name=known.name, hotkey=key) for known, key in zip(live, keys, strict=True)
-            ]
+            return [ClassEntry(id=known.id, name=known.name, hotkey=key) for known, key in zip(live, keys, strict=True)]
 
     def name(self, class_id: int) -> str | None:
         """What the class is called now; None if it was deleted or never was."""
