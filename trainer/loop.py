@@ -81,6 +81,7 @@ class Loop:
 
         self._changed = threading.Condition()
         self._closing = False
+        self._news = False  # since `_next` last looked
         self._batches = 0  # that brought answers, since the last round
         self._refresh = True  # rank again whatever the batches say
         self._last_round = 0.0
@@ -102,7 +103,7 @@ class Loop:
         """Something changed; `refresh` asks for a new list even without new answers."""
         with self._changed:
             self._refresh = self._refresh or refresh
-            self._changed.notify_all()
+            self._notify()
 
     def received(self, rows: list[Row], leased: list[int]) -> None:
         """New rows are durable in the replica."""
@@ -114,7 +115,7 @@ class Loop:
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
                 self._catalog_seen = -1
-            self._changed.notify_all()
+            self._notify()
 
     def wish(self, wish: Literal["run", "pause", "stop"], reason: str | None = None) -> TrainerState:
         """Run, pause or stop; returns the state at once, the rest follows."""
@@ -127,7 +128,7 @@ class Loop:
                     self.intent.saved = None
                 self._save_intent()
             self._refresh = self._refresh or wish == "run"
-            self._changed.notify_all()
+            self._notify()
         return self.state
 
     def apply_settings(self, changes: dict[str, object]) -> None:
@@ -140,7 +141,7 @@ class Loop:
             if "label_budget" in changes:
                 self._rules.pop("budget_disarmed", None)
             self._refresh = True
-            self._changed.notify_all()
+            self._notify()
 
     @property
     def state(self) -> TrainerState:
@@ -164,7 +165,7 @@ class Loop:
         """End after the step at hand; the files are in order at any instant."""
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
+            self._notify()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
@@ -179,21 +180,23 @@ class Loop:
             "wait": lambda: self._sleep(0.5),
         }
         while not self._closing:
-            step = self._next()
             try:
-                steps[step]()
+                if self.intent.wish == "run":
+                    self._refresh_pending()
+                steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
-                logger.exception("The step %r failed", step)
+                logger.exception("A step failed")
                 self.last_error, self.failed = f"{type(error).__name__}: {error}", True
+                self._news = False  # a new attempt right away would fail the same way
                 self._sleep(1.0)
 
     def _next(self) -> Step:
         with self._changed:
+            self._news = False
             if self.intent.wish == "stop" and not self.intent.finished:
                 return "finish"
             if self.intent.wish != "run":
                 return "rest"
-            self._refresh_pending()
             if self._due():
                 return "learn"
             return "embed" if self._pending else "wait"
@@ -211,9 +214,13 @@ class Loop:
         )
 
     def _sleep(self, seconds: float) -> None:
+        """Rest until there is news; what came since `_next` looked counts too."""
         with self._changed:
-            if not self._closing:
-                self._changed.wait(seconds)
+            self._changed.wait_for(lambda: self._news or self._closing, seconds)
+
+    def _notify(self) -> None:
+        self._news = True
+        self._changed.notify_all()
 
     # ------------------------------------------------------------ embedding
 

@@ -262,6 +262,25 @@ def test_prometheus_text(client):
     assert 'flywheel_trainer_state{state="training"} 1.0' in text
 
 
+def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(client, trainer, monkeypatch):
+    """The disk fails while the pool is laid out, then works again."""
+    read = trainer.embedder.read
+
+    def broken(_hashes):
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(trainer.embedder, "read", broken)
+    teach(client, range(12))
+    status = wait_for(lambda: (s := client.get("/status").json())["state"] == "failed" and s)
+    assert "input/output error" in status["last_error"]
+    if trainer.loop.pool is not None:
+        monkeypatch.setattr(trainer.loop.pool, "_read", read)
+    monkeypatch.setattr(trainer.embedder, "read", read)
+    trainer.loop.wake(refresh=True)
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    assert client.get("/status").json()["state"] == "training"
+
+
 def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):
     folder, _ = photos
     (folder / "broken.png").write_bytes(b"not an image")
