@@ -58,6 +58,7 @@ def test_keys_quicker_than_the_screen_wait_for_its_image_or_are_told(card: Card,
     )
     assert answered_at_once == [first]  # the second key waits until the next image is painted, the third is not counted
     expect(card.part("message")).to_contain_text("not counted")
+    card.page.wait_for_function("recorded.answers.length === 2 && recorded.painted.length > 1")
     card.wait_saved()
     second = card.recorded["painted"][1]["image_id"]
     ids = class_ids(labeler)
