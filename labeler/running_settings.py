@@ -21,6 +21,7 @@ CHANGEABLE = frozenset(
         "overlap",
         "read_ahead",
         "max_unconfirmed",
+        "blind_mode",
         "trainer_url",
         "log_level",
     }

@@ -31,6 +31,7 @@ from labeler.problems import Conflict, Invalid
 from labeler.running_settings import RunningSettings
 from labeler.scanner import Scanner
 from labeler.tally import SPLITS, Tally
+from labeler.target import target
 from labeler.test_set import import_test_set, open_test_set
 from labeler.thumbnails import Thumbnails
 from labeler.trainer import Trainer
@@ -53,6 +54,7 @@ from shared.messages import (
     Rejection,
     Row,
     SuggestionOut,
+    Target,
     Undo,
 )
 from shared.settings import LabelerSettings, SettingsError, Source
@@ -153,6 +155,8 @@ class Service:
                 scanning=self.scanner.view(),
                 accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,
                 labels_per_minute=self.tally.labels_per_minute(),
+                target=self._target(),
+                blind_mode=self.settings.blind_mode,
             )
 
     def progress(self) -> Progress:
@@ -184,6 +188,8 @@ class Service:
                 "catalog_version": self.catalog.version,
                 "accuracy": last.accuracy.model_dump() if last else None,
                 "labels_per_minute": round(self.tally.labels_per_minute(), 1),
+                "target": ahead.model_dump() if (ahead := self._target()) else None,
+                "blind_mode": self.settings.blind_mode,
                 "scanning": self.scanner.view().model_dump(),
             }
 
@@ -284,6 +290,10 @@ class Service:
         entries = self.classes.entries()
         return [entry.model_copy(update={"labels": self.tally.labels_of(entry.id)}) for entry in entries]
 
+    def _target(self) -> Target | None:
+        counts = self.tally.counts()
+        return target(self.trainer.status(), self.evaluations.last, counts.labeled, self.tally.labels_per_minute())
+
     def _items(self, picks: Sequence[Pick]) -> list[QueueItem]:
         hashes = self.catalog.hashes([pick.image_id for pick in picks])
         size = self.settings.display_pixels
@@ -294,7 +304,7 @@ class Service:
                 purpose=PURPOSES[pick.split],
                 rank=rank,
                 score=pick.place.score if pick.place else None,
-                reason=pick.place.reason if pick.place else None,
+                reason=pick.place.reason if pick.place and not self.settings.blind_mode else None,
                 suggestions=self._suggestions(pick),
                 query_version=pick.place.version if pick.place else self.queue.version,
             )
@@ -302,8 +312,10 @@ class Service:
         ]
 
     def _suggestions(self, pick: Pick) -> list[SuggestionOut]:
+        if pick.place is None or self.settings.blind_mode:
+            return []
         suggestions = []
-        for given in pick.place.suggestions if pick.place else ():
+        for given in pick.place.suggestions:
             live = self.log.fold.resolve(given.label)
             if live is not None:
                 name = self.log.fold.classes[live].name

@@ -395,6 +395,14 @@ class OutboxView(Reply):
     last_error: str | None
 
 
+class Target(Reply):
+    """What labeling heads for: an accuracy, or where that is None, the end of the label budget."""
+
+    accuracy: float | None
+    labels: int  # still to give, about
+    minutes: float | None  # at the pace of the last minutes; None while nobody labels
+
+
 class Project(Reply):
     """`GET /api/project`."""
 
@@ -413,6 +421,8 @@ class Project(Reply):
     scanning: ScanView
     accuracy: Interval | None = None  # of the latest evaluation
     labels_per_minute: float | None = None
+    target: Target | None = None
+    blind_mode: bool = False
 
 
 class ScanView(Reply):
@@ -475,6 +485,7 @@ class TrainerStatus(Reply):
     stop_reason: str | None = None
     saved: Saved | None = None
     advice: Advice | None = None  # of the latest evaluation
+    label_budget: int = 0  # labels after which it stops by itself; 0: none
     version: str = ""
 
 

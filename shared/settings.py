@@ -121,6 +121,7 @@ class LabelerSettings(ServiceSettings):
     overlap: Annotated[int, Field(ge=1, le=100)]
     read_ahead: Annotated[int, Field(ge=1, le=50)]
     max_unconfirmed: Annotated[int, Field(ge=1, le=100)]
+    blind_mode: bool
     max_image_bytes: Positive
     max_image_pixels: Positive
     max_request_bytes: Positive

@@ -178,6 +178,7 @@ class Trainer:
             stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
             saved=loop.intent.saved,
             advice=latest.advice if latest is not None else None,
+            label_budget=self.settings.label_budget,
             version=package_version(),
         )
 

@@ -104,15 +104,18 @@ def _control(cls: type[ServiceSettings], name: str, value: Any, change: Change, 
     key = f"{cls.service()}.{name}"
     problems: dict[str, str] = st.session_state.setdefault(PROBLEMS, {})
     words_too = name in cls.model_fields and str in get_args(cls.model_fields[name].annotation)
-    number = isinstance(value, int | float) and not words_too
+    switch = isinstance(value, bool)
+    number = isinstance(value, int | float) and not words_too and not switch
     if key not in problems or key not in st.session_state:
         problems.pop(key, None)
-        st.session_state[key] = value if number else _text(value)
+        st.session_state[key] = value if number or switch else _text(value)
     given: dict[str, Any] = {"label": f"`{name}`", "key": key, "on_change": _apply, "args": (key, name, change)}
     if choices is not None:
         own = name == "query_strategy"  # a mixture may be typed
         options = choices if value in choices else [*choices, value]
         st.selectbox(**given, options=options, accept_new_options=own)
+    elif switch:
+        st.toggle(**given)
     elif number:
         step = 1 if isinstance(value, int) else 1.0 if name.endswith("_seconds") else 0.05
         st.number_input(**given, step=step, format="%d" if isinstance(value, int) else "%g")

@@ -44,6 +44,19 @@ def test_suggestions_go_by_the_names_of_now(tmp_path: Path) -> None:
         assert [(each.name, each.confidence) for each in item.suggestions] == [("cat", 0.6)]
 
 
+def test_in_blind_mode_nobody_sees_what_the_model_thinks(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        cat = service.classes.entries()[0].id
+        said = Query(image_id=1, reason="perhaps cat", suggestions=[Suggestion(label=cat, confidence=0.6)])
+        service.push(pushed(service, [], queries=[said]))
+        service.running.change({"blind_mode": True})
+        item = service.serve("ann", None, 1).items[0]
+        assert (item.suggestions, item.reason, service.project().blind_mode) == ([], None, True)
+        service.running.change({"blind_mode": False})
+        assert service.serve("ann", None, 1).items[0].reason == "perhaps cat"
+
+
 def test_the_log_is_the_only_truth_about_labels(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with labeler(tmp_path) as service:

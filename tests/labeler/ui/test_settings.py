@@ -44,6 +44,12 @@ def test_a_setting_of_the_labeler_changes_and_says_so(pair: tuple[Service, Follo
     assert "until the next start" in page.markdown[0].value
 
 
+def test_a_setting_that_is_on_or_off_is_a_switch(pair: tuple[Service, Follower]) -> None:
+    service, _ = pair
+    opened().toggle("labeler.blind_mode").set_value(True).run()
+    assert service.settings.blind_mode is True
+
+
 def test_a_refused_value_stays_with_the_reason_until_it_is_corrected(pair: tuple[Service, Follower]) -> None:
     service, _ = pair
     before = service.settings.overlap
