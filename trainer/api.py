@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile as StarletteUpload
 
+from shared.gallery import MAX_GROUPS, MAX_LISTED, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.images import ImageProblem
 from shared.messages import (
     Acknowledgement,
@@ -23,13 +24,14 @@ from shared.messages import (
     TrainerStatus,
 )
 from shared.settings import SettingsError
+from trainer.atlas import Unfinished
 from trainer.registry import UnknownVersion
 from trainer.replica import Gap
 from trainer.service import NotInPool, NotReady, Trainer, package_version
 from trainer.telemetry import prometheus_text
 
 MAX_UPLOADS = 256
-Limit = Annotated[int, Query(ge=1, le=10_000)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def create_api(trainer: Trainer) -> FastAPI:
@@ -97,19 +99,24 @@ def create_api(trainer: Trainer) -> FastAPI:
         return {"issues": trainer.label_issues(limit)}
 
     @api.get("/similar")
-    def similar(image_id: int, limit: Limit = 20) -> dict[str, Any]:
+    def similar(image_id: int, limit: Limit = 20) -> Neighbours:
         """Neighbours of one image in embedding space."""
-        return {"image_id": image_id, "similar": trainer.similar(image_id, limit)}
+        return trainer.similar(image_id, limit)
 
     @api.get("/clusters")
-    def clusters(count: Annotated[int, Query(ge=1, le=500)] = 20, limit: Limit = 20) -> dict[str, Any]:
-        """Groups of images, each with its most typical ones."""
-        return {"clusters": trainer.clusters(count, limit)}
+    def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:
+        """Groups of images, each with its most typical ones. 409 while they are worked out."""
+        return trainer.clusters(count, limit)
 
     @api.get("/map")
-    def positions() -> dict[str, Any]:
-        """2-D positions of the pool."""
-        return {"points": trainer.map()}
+    def positions(limit: Limit = MAX_LISTED) -> PoolMap:
+        """2-D positions of the pool, as columns. 409 while they are worked out."""
+        return trainer.map(limit)
+
+    @api.get("/predictions")
+    def predictions() -> PoolPredictions:
+        """The likeliest class of every image of the pool, as columns. 409 while there is no model."""
+        return trainer.predictions()
 
     @api.post(
         "/predict",
@@ -188,6 +195,7 @@ def _add_errors(api: FastAPI) -> None:
 
     statuses: dict[type[Exception], int] = {
         NotReady: 409,
+        Unfinished: 409,
         FileExistsError: 409,
         NotInPool: 404,
         UnknownVersion: 404,

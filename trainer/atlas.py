@@ -1,10 +1,15 @@
 """How the pool lies in embedding space, for the pages: neighbours of an image, groups, and a flat map.
 
-Functions over (N, D) rows of unit length. Only train-split images are ever given to them, so that no test image can
-be seen here.
+Functions over (N, D) rows of unit length, and `Atlas`, which works out what takes seconds once for each state of the
+pool. Only train-split images are ever given to them, so that no test image can be seen here.
 """
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +20,58 @@ FIT_SAMPLE = 20_000
 """Rows that groups and map axes are fitted on; the rest is only assigned, so that a large pool costs little more."""
 
 
-def neighbours(rows: NDArray[np.float32], row: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+PATIENCE_SECONDS = 5.0
+"""That a request waits for what is being worked out."""
+
+Matrix = NDArray[np.float32]
+
+
+class Unfinished(Exception):  # noqa: N818 - a state, not a failure
+    """It is being worked out; the message says so."""
+
+
+class Grouping(NamedTuple):
+    """The group of each row (N,), and its similarity to the group's centre (N,)."""
+
+    group: NDArray[np.int64]
+    closeness: Matrix
+
+
+class Atlas:
+    """Groups and maps of the pool in its newest state, each worked out once, on a thread of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._state: Hashable = None
+        self._work: dict[Hashable, Future[Any]] = {}
+
+    def groups(self, state: Hashable, rows: Matrix, count: int) -> Grouping:
+        """See `groups`. `state` names the rows: what was worked out for another one is forgotten. Raises Unfinished."""
+        found: Grouping = self._once(state, ("groups", count), lambda: groups(rows, count, seed=self._seed))
+        return found
+
+    def positions(self, state: Hashable, rows: Matrix) -> Matrix:
+        """See `positions`. Raises Unfinished."""
+        found: Matrix = self._once(state, "positions", lambda: positions(rows, seed=self._seed))
+        return found
+
+    def _once(self, state: Hashable, what: Hashable, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if state != self._state:
+                self._state, self._work = state, {}
+            future = self._work.get(what)
+            if future is None or (future.done() and future.exception()):
+                future = self._work[what] = Future()
+                # A daemon, so that a service that ends does not wait for it.
+                threading.Thread(target=_work_out, args=(future, make), name="atlas", daemon=True).start()
+        try:
+            return future.result(PATIENCE_SECONDS)
+        except TimeoutError:
+            raise Unfinished("The pool is being laid out; it comes by itself in a moment.") from None
+
+
+def neighbours(rows: Matrix, row: int, count: int) -> tuple[NDArray[np.int64], Matrix]:
     """The `count` rows most similar to `row`, most similar first, itself left out, and their cosine similarities."""
     similarity = rows @ rows[row]
     similarity[row] = -np.inf
@@ -27,18 +83,18 @@ def neighbours(rows: NDArray[np.float32], row: int, count: int) -> tuple[NDArray
     return top.astype(np.int64), similarity[top]
 
 
-def groups(rows: NDArray[np.float32], count: int, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """k-means: the group of each row (N,), and its similarity to the group's centre (N,)."""
+def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:
+    """k-means into at most `count` groups."""
     count = max(1, min(count, len(rows)))
     if len(rows) == 0:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
+        return Grouping(np.empty(0, np.int64), np.empty(0, np.float32))
     means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2_048).fit(_sample(rows, seed))
     centres = means.cluster_centers_.astype(np.float32)
     group = means.predict(rows).astype(np.int64)
-    return group, np.einsum("nd,nd->n", rows, centres[group])
+    return Grouping(group, np.einsum("nd,nd->n", rows, centres[group]))
 
 
-def positions(rows: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+def positions(rows: Matrix, *, seed: int) -> Matrix:
     """(N, 2) positions along the two directions of most variance, scaled into −1 … 1."""
     if len(rows) < 3:
         return np.zeros((len(rows), 2), np.float32)
@@ -46,7 +102,14 @@ def positions(rows: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
     return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), np.float32)
 
 
-def _sample(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+def _work_out(future: Future[Any], make: Callable[[], Any]) -> None:
+    try:
+        future.set_result(make())
+    except Exception as error:  # whoever waits is told
+        future.set_exception(error)
+
+
+def _sample(rows: Matrix, seed: int) -> Matrix:
     if len(rows) <= FIT_SAMPLE:
         return rows
     return rows[np.random.default_rng(seed).choice(len(rows), FIT_SAMPLE, replace=False)]

@@ -7,7 +7,7 @@ that say what to do. No HTTP here, so that a test can call what a route calls.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from shared.gallery import Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
 from shared.images import ImageLimits, ImageProblem, read
 from shared.messages import (
     Acknowledgement,
@@ -90,6 +91,8 @@ class Trainer:
         self.embedder = Embedder(settings, self.folder / "embeddings", self.fetch)
         self.replica = Replica(self.folder)
         self.registry = Registry(self.folder / "models")
+        self.atlas = atlas.Atlas(settings.seed)
+        self._predicted: tuple[Hashable, PoolPredictions] | None = None
         self.publisher = Publisher(self.client, self.replica)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
         self.loop = Loop(
@@ -243,36 +246,63 @@ class Trainer:
         """Predict images that are not in the catalogue. Raises NotReady and ImageProblem."""
         return self._predictions(self._ready(), self.embedder.embed_images(list(images)))
 
-    def similar(self, image_id: int, limit: int) -> list[dict[str, Any]]:
-        """The train images most like one, most similar first. Raises NotInPool."""
-        pool = self._pool()
+    def predictions(self) -> PoolPredictions:
+        """What the model of now says of every train image. Raises NotReady."""
+        model, pool = self._ready(), self._pool()
         ids, rows = pool.train.view()
-        row = pool.train.row_of.get(image_id)
+        if model.geometry != pool.version:
+            raise NotReady("The pool was just laid out anew; ask again in a moment.")
+        state = (model.version, len(ids))
+        if self._predicted is None or self._predicted[0] != state:
+            probabilities = model.head.predict_proba(rows)  # (N, K)
+            best = probabilities.argmax(axis=1)
+            confidences = np.clip(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0], 0, 1)
+            said = PoolPredictions(
+                model_version=model.version,
+                image_ids=ids.tolist(),
+                labels=model.head.classes[best].tolist(),
+                confidences=np.round(confidences.astype(np.float64), 4).tolist(),
+            )
+            self._predicted = (state, said)
+        return self._predicted[1]
+
+    def similar(self, image_id: int, limit: int) -> Neighbours:
+        """The train images most like one, most similar first. Raises NotInPool."""
+        matrix = self._pool().train
+        ids, rows = matrix.view()
+        row = matrix.row_of.get(image_id)
         if row is None or row >= len(ids):
             raise NotInPool(
                 f"Image {image_id} is not in the pool: not embedded yet, unknown, or held out for measuring."
             )
         found, similarity = atlas.neighbours(rows, row, limit)
-        return [{"image_id": int(ids[i]), "similarity": float(s)} for i, s in zip(found, similarity, strict=True)]
+        return Neighbours(
+            image_id=image_id,
+            similar=[
+                Neighbour(image_id=int(ids[i]), similarity=float(s)) for i, s in zip(found, similarity, strict=True)
+            ],
+        )
 
-    def clusters(self, count: int, limit: int) -> list[dict[str, Any]]:
-        """Groups of train images, the largest first, each with its most typical images."""
-        ids, rows = self._pool().train.view()
-        group, closeness = atlas.groups(rows, count, seed=self.settings.seed)
+    def clusters(self, count: int, limit: int) -> Groups:
+        """Groups of train images, the largest first, each with its most typical images. Raises atlas.Unfinished."""
+        state, ids, rows = self._laid_out()
+        group, closeness = self.atlas.groups(state, rows, count)
         found = []
         for k in np.unique(group):
             members = np.flatnonzero(group == k)
             typical = members[np.argsort(-closeness[members], kind="stable")[:limit]]
-            found.append({"cluster": int(k), "size": len(members), "image_ids": ids[typical].tolist()})
-        return sorted(found, key=lambda entry: -int(str(entry["size"])))
+            found.append(Group(cluster=int(k), size=len(members), image_ids=ids[typical].tolist()))
+        return Groups(clusters=sorted(found, key=lambda entry: -entry.size))
 
-    def map(self) -> list[dict[str, Any]]:
-        """2-D positions of the train images."""
-        ids, rows = self._pool().train.view()
-        return [
-            {"image_id": int(image_id), "x": float(x), "y": float(y)}
-            for image_id, (x, y) in zip(ids, atlas.positions(rows, seed=self.settings.seed), strict=True)
-        ]
+    def map(self, limit: int) -> PoolMap:
+        """2-D positions of the train images, or of `limit` drawn at random. Raises atlas.Unfinished."""
+        state, ids, rows = self._laid_out()
+        positions = self.atlas.positions(state, rows)
+        shown = np.arange(len(ids))
+        if len(ids) > limit:
+            shown = np.sort(np.random.default_rng(self.settings.seed).choice(len(ids), limit, replace=False))
+        x, y = np.round(positions[shown].astype(np.float64), 4).T.tolist()
+        return PoolMap(total=len(ids), image_ids=ids[shown].tolist(), x=x, y=y)
 
     def label_issues(self, limit: int) -> list[dict[str, Any]]:
         """Doubtful labels of train images, worst first, with the label proposed."""
@@ -307,6 +337,13 @@ class Trainer:
     def version(self, name: str) -> Version:
         """A saved version. Raises registry.UnknownVersion."""
         return self.registry.get(name)
+
+    def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""
+        pool = self._pool()
+        version, matrix = pool.version, pool.train
+        ids, rows = matrix.view()
+        return (self.replica.log_id, version, id(matrix), len(ids)), ids, rows
 
     def _pool(self) -> ImagePool:
         pool = self.loop.pool

@@ -58,8 +58,8 @@ def test_test_images_are_asked_blind(services):
     tests = [item for item in items if splits[item["image_id"]] == "test"]
     for item in tests:
         assert (item["purpose"], item["suggestions"], item["reason"], item["score"]) == ("test", [], None, None)
-    similar = httpx.get(f"{services.trainer.url}/map", timeout=20).json()["points"]
-    assert not [point for point in similar if splits[point["image_id"]] == "test"]
+    on_the_map = httpx.get(f"{services.trainer.url}/map", timeout=20).json()["image_ids"]
+    assert not [image_id for image_id in on_the_map if splits[image_id] == "test"]
 
 
 def test_stop_saves_and_resume_goes_on(services):

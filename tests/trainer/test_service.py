@@ -235,13 +235,28 @@ def test_exploration_may_change_with_the_labels_spent(client, trainer):
 def test_similar_clusters_and_map_show_no_test_image(client):
     teach(client, range(4))
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
-    wait_for(lambda: len(client.get("/map").json()["points"]) == 40)
+    on_the_map = client.get("/map").json()
+    assert sorted(on_the_map["image_ids"]) == list(range(40))
+    assert len(on_the_map["x"]) == len(on_the_map["y"]) == on_the_map["total"] == 40
+    sample = client.get("/map", params={"limit": 7}).json()
+    assert (sample["total"], len(sample["image_ids"])) == (40, 7)
     similar = client.get("/similar", params={"image_id": 0, "limit": 5}).json()["similar"]
     assert {truth(found["image_id"]) for found in similar} == {truth(0)}
     clusters = client.get("/clusters", params={"count": 2, "limit": 40}).json()["clusters"]
     shown = [image for cluster in clusters for image in cluster["image_ids"]]
     assert sorted(shown) == list(range(40))
     assert client.get("/similar", params={"image_id": 50}).status_code == 404
+
+
+def test_predictions_of_the_pool_name_no_test_image(client):
+    assert "label images of at least two classes" in client.get("/predictions").json()["detail"]
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    said = wait_for(lambda: (answer := client.get("/predictions")).status_code == 200 and answer.json())
+    assert sorted(said["image_ids"]) == list(range(40))
+    assert said["labels"] == [truth(image) for image in said["image_ids"]]
+    assert all(0.5 <= confidence <= 1 for confidence in said["confidences"])
 
 
 def test_a_wrong_label_is_the_first_in_doubt(client):
