@@ -18,10 +18,12 @@ from sqlalchemy import Connection, RowMapping, select
 from labeler.database import Store
 from labeler.tables import LOG
 from shared.log import ANSWERS, Fold
-from shared.messages import Action, AnnotationPage, Row, Split
+from shared.messages import MAX_ROWS, Action, AnnotationPage, Row, Split
 
 UNDO_DEPTH = 1_000
-"""Answers of one annotator that may be taken back one after the other."""
+"""Steps of one annotator that may be taken back one after the other."""
+GRID = "grid"
+"""The source of answers about many images at once: those of one post are one step."""
 _CHUNK = 500  # ids in one SQL statement
 
 
@@ -45,6 +47,8 @@ class Draft:
     source: str | None = None
 
 
+Step = list[tuple[UUID, int]]
+"""Answers that are taken back together: each one's row id and its image."""
 Listener = Callable[[Sequence[Row], set[int]], None]
 
 
@@ -54,7 +58,8 @@ class AnnotationLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
-        self._answers: dict[str, deque[tuple[UUID, int]]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
+        self._steps: dict[str, deque[Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
+        self._grid_at: dict[str, datetime] = {}  # annotator → when the grid's last answers were written
         self.log_id = UUID(store.settled("log_id", str(uuid4())))
         self.fold = Fold()
 
@@ -125,19 +130,56 @@ class AnnotationLog:
             standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
         return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
 
-    def last_answer(self, annotator: str) -> tuple[UUID, int] | None:
-        """The annotator's newest answer that stands: its row's id and its image."""
-        answers = self._answers[annotator]
-        while answers:
-            row_id, image_id = answers[-1]
-            if image_id not in self.fold.removed and row_id in self.fold.standing(image_id):
-                return row_id, image_id
-            answers.pop()
-        return None
+    def answered_since(self, seq: int, image_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """Image → annotator → `seq` of the newest row about it beyond `seq`, undone ones included."""
+        wanted = list(image_ids)
+        found: dict[int, dict[str, int]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(LOG.c.image_id, LOG.c.annotator, LOG.c.seq).where(
+                    LOG.c.image_id.in_(wanted[start : start + _CHUNK]), LOG.c.seq > seq
+                )
+                for image_id, annotator, at in connection.execute(statement.order_by(LOG.c.seq)):
+                    found.setdefault(image_id, {})[annotator] = at
+        return found
+
+    def last_step(self, annotator: str) -> Step:
+        """The annotator's newest step: those of its answers that stand. Empty when there is none left."""
+        steps = self._steps[annotator]
+        while steps:
+            if standing := self._standing(steps[-1]):
+                return standing
+            steps.pop()
+        return []
+
+    def step_of(self, annotator: str, row_id: UUID) -> Step:
+        """The step that the answer belongs to: those of its answers that stand."""
+        steps = (step for step in self._steps[annotator] if any(row_id == each for each, _ in step))
+        return self._standing(next(steps, []))
+
+    def written_with(self, row: Row) -> list[Row]:
+        """The rows that were appended together with `row`, from it on."""
+        return [each for each in self.page(row.seq - 1, MAX_ROWS).annotations if each.created_at == row.created_at]
+
+    def _standing(self, step: Step) -> Step:
+        fold = self.fold
+        return [
+            (row_id, image_id)
+            for row_id, image_id in step
+            if image_id not in fold.removed and row_id in fold.standing(image_id)
+        ]
 
     def _remember(self, row: Row) -> None:
-        if row.image_id is not None and (row.action in ANSWERS or row.action == "settle"):
-            self._answers[row.annotator].append((row.id, row.image_id))
+        if row.image_id is None or not (row.action in ANSWERS or row.action == "settle"):
+            return
+        steps = self._steps[row.annotator]
+        together = row.source == GRID and self._grid_at.get(row.annotator) == row.created_at
+        if together and steps:
+            steps[-1].append((row.id, row.image_id))
+        else:
+            steps.append([(row.id, row.image_id)])
+        if row.source == GRID:
+            self._grid_at[row.annotator] = row.created_at
 
 
 def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:

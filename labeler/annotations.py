@@ -2,16 +2,17 @@
 
 A post is written whole or not at all. An id makes an answer repeatable: sent again with the same content it changes
 nothing, with other content it is refused. An answer is taken whoever holds the image; only one that comes without a
-lease, after someone else has finished the image, is marked `late`, and then never overrides (see `shared.log`).
+lease, after someone else has finished the image, is marked `late`, and then never overrides (see `shared.log`). Whoever
+answers many images at once says as of which moment: what others did since is left out and told, never overridden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from labeler.annotation_log import AnnotationLog, Draft
+from labeler.annotation_log import GRID, AnnotationLog, Draft, Step
 from labeler.database import Store
 from labeler.labeling_queue import LabelingQueue
 from labeler.leases import Leases
@@ -48,18 +49,22 @@ class Annotations:
         self._settings = settings
 
     def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
-        """Write the answers; they are on disk when this returns.
+        """Write the answers; they are on disk when this returns. Those that others came before are left out.
 
         Raises AnnotationRefused, naming every annotation that cannot be taken and why, when there is one.
         """
         with self._store.lock:
             known = self._log.find({annotation.id for annotation in annotations})
             drafts: dict[UUID, Draft] = {}
+            answered, held = self._taken(annotations)
+            left_out = 0
             invalid: list[dict[str, str]] = []
             for annotation in annotations:
                 same_id = known.get(annotation.id) or drafts.get(annotation.id)
                 try:
-                    if same_id is None:
+                    if same_id is None and (annotation.id in answered or annotation.id in held):
+                        left_out += 1
+                    elif same_id is None:
                         drafts[annotation.id] = self._draft(annotation)
                     else:
                         self._check_same(same_id, annotation)
@@ -71,11 +76,15 @@ class Annotations:
             for annotation in annotations:
                 self._leases.release(annotation.image_id, annotation.session or annotation.annotator)
             return AnnotationReceipt(
-                last_seq=self._log.last_seq, accepted=len(drafts), duplicates=len(annotations) - len(drafts)
+                last_seq=self._log.last_seq,
+                accepted=len(drafts),
+                duplicates=len(annotations) - len(drafts) - left_out,
+                answered=[image_id for row_id, image_id in answered.items() if row_id not in known],
+                held=[image_id for row_id, image_id in held.items() if row_id not in known],
             )
 
-    def undo(self, undo: Undo) -> int:
-        """Take an answer back and lease its image to the session; returns the image's id.
+    def undo(self, undo: Undo) -> list[int]:
+        """Take a step back and lease the first of its images to the session; returns the ids of all of them.
 
         Raises Missing when there is nothing to take back, Forbidden for somebody else's answer, Conflict for an id that
         the log holds for something else.
@@ -83,25 +92,33 @@ class Annotations:
         with self._store.lock:
             before = self._log.find([undo.id]).get(undo.id)
             if before is None:
-                image_id = self._take_back(undo)
-            elif before.action == "undo" and before.image_id is not None and before.annotator == undo.annotator:
-                image_id = before.image_id
+                image_ids = self._take_back(undo)
+            elif before.action == "undo" and before.annotator == undo.annotator:
+                image_ids = [row.image_id for row in self._log.written_with(before) if row.image_id is not None]
             else:
                 raise Conflict("Another row of the log has this id. Undo again under a new id.")
-            if not self._log.fold.state(image_id).finished(self._settings.overlap):
-                self._queue.lease(image_id, undo.annotator, undo.session or undo.annotator)
-            return image_id
+            if not self._log.fold.state(image_ids[0]).finished(self._settings.overlap):
+                self._queue.lease(image_ids[0], undo.annotator, undo.session or undo.annotator)
+            return image_ids
 
-    def _take_back(self, undo: Undo) -> int:
-        if undo.target is None:
-            last = self._log.last_answer(undo.annotator)
-            if last is None:
-                raise Missing(f"There is no answer of {undo.annotator!r} left to take back.")
-            target, image_id = last
-        else:
-            target, image_id = undo.target, self._target(undo.target, undo.annotator)
-        self._log.append([Draft(action="undo", id=undo.id, image_id=image_id, annotator=undo.annotator, target=target)])
-        return image_id
+    def _take_back(self, undo: Undo) -> list[int]:
+        step = self._step(undo)
+        self._log.append(
+            [
+                Draft(action="undo", id=row_id, image_id=image_id, annotator=undo.annotator, target=target)
+                for row_id, (target, image_id) in zip([undo.id, *(uuid4() for _ in step[1:])], step, strict=True)
+            ]
+        )
+        return [image_id for _, image_id in step]
+
+    def _step(self, undo: Undo) -> Step:
+        if undo.target is not None:
+            image_id = self._target(undo.target, undo.annotator)
+            return self._log.step_of(undo.annotator, undo.target) or [(undo.target, image_id)]
+        step = self._log.last_step(undo.annotator)
+        if not step:
+            raise Missing(f"There is no answer of {undo.annotator!r} left to take back.")
+        return step
 
     def _target(self, target: UUID, annotator: str) -> int:
         row = self._log.find([target]).get(target)
@@ -117,10 +134,12 @@ class Annotations:
             raise _NotTakenError(
                 f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
             )
+        if annotation.source == GRID and self._tally.splits[image_id] != "train":
+            raise _NotTakenError(f"image {image_id} is held out for measuring: it is answered when the queue asks it")
         if annotation.action == "undo":
             self._check_undo(annotation)
         label = self._label(annotation)
-        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source"})
+        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source", "as_of"})
         source = LATE if self._is_late(annotation) else annotation.source
         return Draft(**content, label=label, source=source)
 
@@ -156,6 +175,26 @@ class Annotations:
         finished = state.settled or len(by_others) >= self._settings.overlap
         holds = self._leases.holds(annotation.image_id, annotation.session or annotation.annotator)
         return finished and bool(by_others) and not holds
+
+    def _taken(self, annotations: Sequence[Annotation]) -> tuple[dict[UUID, int], dict[UUID, int]]:
+        """Annotation id → image, of those that others have answered since `as_of`, and of those on others' screens."""
+        asked = [each for each in annotations if each.as_of is not None and each.action != "undo"]
+        answered: dict[UUID, int] = {}
+        held: dict[UUID, int] = {}
+        if not asked:
+            return answered, held
+        oldest = min(each.as_of for each in asked if each.as_of is not None)
+        news = self._log.answered_since(oldest, {each.image_id for each in asked})
+        overlap = self._settings.overlap
+        for each in asked:
+            state = self._log.fold.state(each.image_id)
+            since = {who for who, seq in news.get(each.image_id, {}).items() if seq > (each.as_of or 0)}
+            others = {lease.annotator for lease in self._leases.on(each.image_id)} - {each.annotator}
+            if since - {each.annotator} and state.finished(overlap):
+                answered[each.id] = each.image_id
+            elif others and not state.finished(overlap) and len(state.answered | others) >= overlap:
+                held[each.id] = each.image_id
+        return answered, held
 
     def _check_same(self, known: Row | Draft, given: Annotation) -> None:
         same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)

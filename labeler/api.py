@@ -35,11 +35,11 @@ from shared.messages import (
     Project,
     QueryPush,
     QueryReceipt,
-    QueueItem,
     QueuePage,
     Rejection,
     SettingView,
     Undo,
+    UndoReceipt,
 )
 
 MAX_UPLOADS = 10_000
@@ -191,8 +191,8 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         return service.log.page(after, limit)
 
     @api.post("/undo")
-    def undo(undo: Undo) -> QueueItem:
-        """Take an answer back; its image is leased to the session again."""
+    def undo(undo: Undo) -> UndoReceipt:
+        """Take an answer back, or all those of one post from the grid; the (first) image is leased to the session."""
         return service.undo(undo)
 
 

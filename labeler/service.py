@@ -56,6 +56,7 @@ from shared.messages import (
     SuggestionOut,
     Target,
     Undo,
+    UndoReceipt,
 )
 from shared.settings import LabelerSettings, SettingsError, Source
 
@@ -228,10 +229,12 @@ class Service:
             raise Conflict("The answers are for another project than the one served here.", log_id=str(self.log.log_id))
         return self.annotations.annotate(annotations)
 
-    def undo(self, undo: Undo) -> QueueItem:
-        """Take an answer back; see `Annotations.undo`. Returns its image, leased to the session."""
+    def undo(self, undo: Undo) -> UndoReceipt:
+        """Take a step back; see `Annotations.undo`. Returns its first image, leased to the session."""
         with self.store.lock:
-            return self._items([self.queue.pick(self.annotations.undo(undo))])[0]
+            image_ids = self.annotations.undo(undo)
+            (item,) = self._items([self.queue.pick(image_ids[0])])
+            return UndoReceipt(**item.model_dump(), undone=len(image_ids))
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Keep an evaluation of the trainer; see `Evaluations.add`."""

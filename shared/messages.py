@@ -75,7 +75,7 @@ class Row(Reply):
     target: UUID | None = None  # undo: the row that vanishes
     reason: str | None = None
     note: str | None = None
-    source: str | None = None  # "late", "import", …; None for a person at the card
+    source: str | None = None  # "late", "import", "grid", …; None for a person at the card
     created_at: datetime
 
 
@@ -122,6 +122,7 @@ class Annotation(Message):
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
+    as_of: int | None = Field(default=None, ge=0)  # the log's end that the sender had seen, see `AnnotationReceipt`
 
 
 class AnnotationPost(Message):
@@ -131,15 +132,24 @@ class AnnotationPost(Message):
 
 
 class AnnotationReceipt(Reply):
-    """What was written. A duplicate is an id that the log already holds with the same content."""
+    """What was written. A duplicate is an id that the log already holds with the same content.
+
+    What came `as_of` a moment since which others have answered its image, or while it is on their screen, is not
+    written but named here.
+    """
 
     last_seq: int
     accepted: int
     duplicates: int
+    answered: list[int] = Field(default_factory=list)  # images that others have answered since
+    held: list[int] = Field(default_factory=list)  # images on the screen of others
 
 
 class Undo(Message):
-    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands."""
+    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands.
+
+    Answers given in one post from the grid are one step: whichever is named, all of them are taken back.
+    """
 
     id: UUID
     annotator: Name
@@ -202,6 +212,12 @@ class QueueItem(Reply):
     reason: str | None = None
     suggestions: list[SuggestionOut] = Field(default_factory=list)
     query_version: int
+
+
+class UndoReceipt(QueueItem):
+    """The image given back, the first of `undone` ones."""
+
+    undone: int = 1
 
 
 class QueuePage(Reply):

@@ -5,7 +5,7 @@ import pytest
 
 from labeler.problems import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.service import Service
-from shared.messages import ClassPatch, Undo
+from shared.messages import AnnotationReceipt, ClassPatch, Undo
 from tests.labeler.projects import answer, asked, labeler, photos
 
 
@@ -197,3 +197,98 @@ def test_undo_after_a_restart(tmp_path: Path) -> None:
         service.undo(undo())
     with labeler(tmp_path) as service:
         assert service.undo(undo()).image_id == 1
+
+
+def bulk(service: Service, image_ids: list[int], label: str = "cat", **values: object) -> AnnotationReceipt:
+    """What the grid sends: one answer about many images, as of now."""
+    given = {"source": "grid", "as_of": service.log.last_seq} | values
+    return service.annotate([answer(image_id, label, **given) for image_id in image_ids])
+
+
+def test_answers_from_the_grid_are_one_step_of_undo(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "dog")])
+        assert bulk(service, [2, 3, 4]).accepted == 3
+        bulk(service, [5])
+        assert service.undo(undo()).undone == 1
+        back = service.undo(undo(session="tab"))
+        assert (back.image_id, back.undone) == (2, 3)
+        assert [label_of(service, image_id) for image_id in range(1, 6)] == ["dog", None, None, None, None]
+        assert service.undo(undo()).image_id == 1
+
+
+def test_a_step_is_one_step_after_a_restart_and_by_any_of_its_answers(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with labeler(tmp_path) as service:
+        bulk(service, [1, 2])
+        bulk(service, [3, 4])
+    with labeler(tmp_path) as service:
+        rows = service.log.page(0, 100).annotations
+        assert [row.source for row in rows if row.action == "label"] == ["grid"] * 4
+        second = next(row for row in rows if row.image_id == 2)
+        assert service.undo(undo(target=second.id)).undone == 2
+        again = undo()
+        assert [service.undo(again).undone for _ in range(2)] == [2, 2]
+        assert service.log.fold.labels == {}
+
+
+def test_what_of_a_step_was_taken_back_before_is_not_taken_back_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        bulk(service, [1, 2, 3])
+        row = next(row for row in service.log.page(0, 100).annotations if row.image_id == 2)
+        service.annotate([answer(2, None, action="undo", target=row.id)])
+        assert service.undo(undo()).undone == 2
+
+
+def test_what_others_answered_meanwhile_is_left_out_and_told(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with labeler(tmp_path) as service:
+        bulk(service, [5], "dog", annotator="bob")
+        seen = service.log.last_seq
+        service.annotate([answer(1, "dog", annotator="bob"), answer(2, "dog")])
+        receipt = bulk(service, [1, 2, 3], as_of=seen)
+        assert (receipt.accepted, receipt.answered, receipt.held) == (2, [1], [])
+        assert [label_of(service, image_id) for image_id in (1, 2, 3)] == ["dog", "cat", "cat"]
+        assert bulk(service, [5], as_of=seen, action="settle").accepted == 1  # was to be seen
+        assert label_of(service, 5) == "cat"
+
+
+def test_what_is_on_someone_elses_screen_is_left_out_and_told(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        shown = service.serve("bob", "his tab", 1).items[0].image_id
+        own = service.serve("ann", "another tab of mine", 1).items[0].image_id
+        receipt = bulk(service, [1, 2, 3])
+        assert (receipt.held, receipt.accepted) == ([shown], 2)
+        assert label_of(service, own) == "cat"
+
+
+def test_sent_again_says_the_same_and_writes_nothing_twice(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        seen = service.log.last_seq
+        service.annotate([answer(1, "dog", annotator="bob")])
+        answers = [answer(image_id, "cat", source="grid", as_of=seen) for image_id in (1, 2)]
+        first, second = service.annotate(answers), service.annotate(answers)
+        assert (first.accepted, first.answered) == (1, [1])
+        assert (second.accepted, second.duplicates, second.answered) == (0, 1, [1])
+
+
+def test_with_overlap_a_second_opinion_is_wanted_and_a_third_is_not(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path, overlap=2) as service:
+        seen = service.log.last_seq
+        service.annotate([answer(1, "dog", annotator="bob")])
+        assert bulk(service, [1], as_of=seen).accepted == 1
+        assert bulk(service, [1], as_of=seen, annotator="eve").answered == [1]
+
+
+def test_the_grid_answers_no_held_out_image(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 40)
+    with labeler(tmp_path, test_set_frac=0.3, validation_set_frac=0.2) as service:
+        for split in ("test", "validation"):
+            held_out = next(image_id for image_id, each in service.tally.splits.items() if each == split)
+            with pytest.raises(AnnotationRefused, match="held out for measuring"):
+                bulk(service, [held_out])

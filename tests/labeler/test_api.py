@@ -72,7 +72,7 @@ def test_ask_answer_and_take_back(client: TestClient) -> None:
     first, second = page["items"]
     assert first["url"].startswith(f"/api/images/{first['image_id']}/thumbnail?size=1280&v=")
     receipt = client.post("/annotations", json={"annotations": [label(first["image_id"])]}).json()
-    assert receipt == {"last_seq": 3, "accepted": 1, "duplicates": 0}
+    assert receipt == {"last_seq": 3, "accepted": 1, "duplicates": 0, "answered": [], "held": []}
     kept = client.get(f"/queue?annotator=ann&session=tab&limit=2&keep={second['image_id']}").json()["items"]
     assert kept[0]["image_id"] == second["image_id"]
     back = client.post("/undo", json={"id": str(uuid4()), "annotator": "ann", "session": "tab"}).json()
