@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
+from shared.gallery import MAX_GROUPS, MAX_TILES, GroupViews, Ids, Listing, Map, Tiles, View
 from shared.messages import (
     AnnotationPage,
     AnnotationPost,
@@ -67,6 +68,7 @@ def create_api(service: Service) -> FastAPI:
     _project_routes(api, service)
     _image_routes(api, service)
     _labeling_routes(api, service)
+    _gallery_routes(api, service)
     _trainer_routes(api, service)
     return api
 
@@ -194,6 +196,33 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
     def undo(undo: Undo) -> UndoReceipt:
         """Take an answer back, or all those of one post from the grid; the (first) image is leased to the session."""
         return service.undo(undo)
+
+
+def _gallery_routes(api: FastAPI, service: Service) -> None:
+    gallery = service.gallery
+
+    @api.get("/grid")
+    def grid(view: Annotated[View, Query()]) -> Listing:
+        """Which train images a view of the grid holds, in order."""
+        return gallery.listing(view)
+
+    @api.get("/grid/images")
+    def tiles(
+        ids: Annotated[Ids, Query(max_length=MAX_TILES)],
+        annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api",
+    ) -> Tiles:
+        """Some images of the grid as they are now; `ids` separated by commas."""
+        return gallery.tiles(ids, annotator)
+
+    @api.get("/clusters")
+    def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20) -> GroupViews:
+        """The train images in groups of what looks alike; 409 while they are worked out."""
+        return gallery.groups(count)
+
+    @api.get("/map")
+    def positions() -> Map:
+        """Where the train images lie, as columns; 409 while that is worked out."""
+        return gallery.map()
 
 
 def _trainer_routes(api: FastAPI, service: Service) -> None:

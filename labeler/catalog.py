@@ -172,6 +172,18 @@ class Catalog:
         with self._store.lock, self._store.read() as connection:
             return [self._entry(row) for row in connection.execute(statement).mappings()]
 
+    def some(self, image_ids: Sequence[int]) -> dict[int, ImageEntry]:
+        """Those of at most a page of images that there are."""
+        with self._store.lock, self._store.read() as connection:
+            rows = connection.execute(select(IMAGE).where(IMAGE.c.id.in_(image_ids))).mappings()
+            return {row["id"]: self._entry(row) for row in rows}
+
+    def search(self, text: str) -> list[int]:
+        """Images of which some file has `text` in its name or folder, whatever the case, in order of name."""
+        named = FILE.c.uri.icontains(text, autoescape=True) & FILE.c.image_id.is_not(None)
+        with self._store.read() as connection:
+            return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
+
     def locate(self, image_id: int) -> Located:
         """Where the image's bytes lie. Raises Missing."""
         with self._store.read() as connection:

@@ -24,6 +24,7 @@ from labeler.events import Events
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.formats import FORMATS, Format
 from labeler.formats.rows import export_rows
+from labeler.gallery import Gallery
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
 from labeler.outbox import Outbox
@@ -115,6 +116,9 @@ class Service:
             changed=self.events.notify,
         )
         self.trainer = Trainer(self.client, self.outbox)
+        self.gallery = Gallery(
+            self.store, self.log, self.tally, self.leases, self.queue, self.catalog, self.trainer, settings
+        )
         self.running = RunningSettings(settings, self.sources, self._settings_changed)
         self.log.listen(self._written)
         self.classes.begin_with(settings.classes or ([] if settings.images else DEMO_CLASSES))

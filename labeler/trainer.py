@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from labeler.outbox import Outbox
-from labeler.problems import Invalid, Unreachable
-from labeler.trainer_client import Refusal, TrainerClient, TrainerProblem
+from labeler.problems import Conflict, Invalid, Unreachable
+from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProblem
+from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
 from shared.messages import SettingView, StrategyEntry, TrainerStatus, TrainerView
 
 FLUSH_SECONDS = 3.0
@@ -57,6 +58,26 @@ class Trainer:
         with _told():
             return self._client.strategies()
 
+    def predictions(self) -> PoolPredictions:
+        """What the model says of every image of the pool. Raises Conflict while there is no model."""
+        with _told():
+            return self._client.predictions()
+
+    def similar(self, image_id: int, limit: int) -> Neighbours:
+        """Neighbours of an image, most similar first. Raises Conflict for one that is not embedded."""
+        with _told():
+            return self._client.similar(image_id, limit)
+
+    def clusters(self, count: int, limit: int) -> Groups:
+        """The pool in at most `count` groups. Raises Conflict while they are worked out."""
+        with _told():
+            return self._client.clusters(count, limit)
+
+    def map(self, limit: int) -> PoolMap:
+        """Positions of the pool's images. Raises Conflict while they are worked out."""
+        with _told():
+            return self._client.map(limit)
+
     def _order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
         with _told():
             status = self._client.order(order)
@@ -71,5 +92,7 @@ def _told() -> Iterator[None]:
         yield
     except Refusal as refusal:
         raise Invalid(str(refusal)) from None
+    except NotYet as state:
+        raise Conflict(str(state)) from None
     except TrainerProblem as problem:
         raise Unreachable(str(problem)) from None

@@ -9,6 +9,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from shared.auth import client_headers
+from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
 from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
@@ -23,6 +24,10 @@ _STATUS = TypeAdapter(TrainerStatus)
 _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
 _SETTINGS = TypeAdapter(dict[str, SettingView])
 _STRATEGIES = TypeAdapter(StrategyList)
+_PREDICTIONS = TypeAdapter(PoolPredictions)
+_NEIGHBOURS = TypeAdapter(Neighbours)
+_GROUPS = TypeAdapter(Groups)
+_MAP = TypeAdapter(PoolMap)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
@@ -39,6 +44,10 @@ class Rewind(TrainerProblem):
 
 class Refusal(TrainerProblem):
     """The trainer understood and said no. The message is its own sentence."""
+
+
+class NotYet(TrainerProblem):
+    """The trainer cannot say that now. The message is its own sentence."""
 
 
 class TrainerClient:
@@ -79,6 +88,22 @@ class TrainerClient:
         """The query strategies that the trainer knows by name. Raises TrainerProblem."""
         return _understood(_STRATEGIES, self._request("GET", "/strategies")).strategies
 
+    def predictions(self) -> PoolPredictions:
+        """What the model says of every image of the pool. Raises NotYet without a model, TrainerProblem."""
+        return _understood(_PREDICTIONS, self._request("GET", "/predictions"))
+
+    def similar(self, image_id: int, limit: int) -> Neighbours:
+        """Neighbours of an image, most similar first. Raises NotYet for one that is not embedded, TrainerProblem."""
+        return _understood(_NEIGHBOURS, self._request("GET", f"/similar?image_id={image_id}&limit={limit}"))
+
+    def clusters(self, count: int, limit: int) -> Groups:
+        """The pool in at most `count` groups, with so many images of each. Raises NotYet, TrainerProblem."""
+        return _understood(_GROUPS, self._request("GET", f"/clusters?count={count}&limit={limit}"))
+
+    def map(self, limit: int) -> PoolMap:
+        """Positions of the pool's images, or of `limit` of them. Raises NotYet, TrainerProblem."""
+        return _understood(_MAP, self._request("GET", f"/map?limit={limit}"))
+
     def close(self) -> None:
         """Drop the connections."""
         self._http.close()
@@ -112,4 +137,6 @@ def _checked(answer: httpx.Response) -> Any:
         detail = answer.reason_phrase
     if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
         raise Refusal(detail)
+    if answer.status_code in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
+        raise NotYet(detail)
     raise TrainerProblem(f"The trainer answered {answer.status_code}: {detail}")

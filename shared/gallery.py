@@ -6,10 +6,12 @@ cost ten times as much. Only images of the train split are ever in them.
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from shared.log import Status
-from shared.messages import Reply
+from shared.messages import MAX_ROWS, Message, Reply
 
 MAX_LISTED = 100_000
 """Images in one listing of the grid, and points on one map."""
@@ -70,11 +72,62 @@ class Groups(Reply):
 # ---------------------------------------------------------------- labeler → browser
 
 
+def _split(given: Any) -> list[str]:
+    """Query parameters: `images=3,17&images=4` is a list of three."""
+    parts = [given] if isinstance(given, str) else given
+    return [part for text in parts for part in str(text).split(",") if part.strip()]
+
+
+Ids = Annotated[list[int], BeforeValidator(_split)]
+
+
+class View(Message):
+    """What the grid shows: all that is given must hold. The query parameters of `GET /api/grid` and of the page."""
+
+    status: Status | Literal["any"] | None = None  # None: what fits the rest
+    label: int | None = None  # class id given
+    predicted: int | None = None  # class id that the model gives
+    min_confidence: float = Field(default=0.0, ge=0, le=1)
+    max_confidence: float = Field(default=1.0, ge=0, le=1)
+    similar_to: int | None = None  # image id
+    cluster: int | None = None  # number of a group, among so many:
+    clusters: int = Field(default=20, ge=1, le=MAX_GROUPS)
+    images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # these alone, in this order
+    search: str | None = Field(default=None, min_length=1, max_length=200)  # part of a file's name or folder
+    by: Literal["confidence", "uncertainty"] | None = None  # the surest first, or the least sure
+
+    @property
+    def shown_status(self) -> Status | Literal["any"]:
+        """Images to be labeled, unless something else is meant."""
+        if self.status is not None:
+            return self.status
+        if self.label is not None:
+            return "labeled"
+        return "unlabeled" if self.images is None and self.search is None else "any"
+
+    @property
+    def filters_predictions(self) -> bool:
+        """Whether the model's word decides which images these are."""
+        return self.predicted is not None or self.min_confidence > 0 or self.max_confidence < 1
+
+    @property
+    def order(self) -> Literal["confidence", "uncertainty"] | None:
+        """By the model's confidence, or None: by what chose the images."""
+        chosen_otherwise = self.similar_to is not None or self.cluster is not None or self.images is not None
+        return self.by or ("confidence" if self.predicted is not None and not chosen_otherwise else None)
+
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether there is nothing to show without a model."""
+        return self.filters_predictions or self.order is not None
+
+
 class Listing(Reply):
     """`GET /api/grid`: which images, in order. The browser keeps it, so that nothing moves while someone chooses."""
 
     total: int
     image_ids: list[int]  # the first MAX_LISTED
+    status: Status | Literal["any"]  # that was meant
     model_version: str | None = None  # whose predictions chose or ordered them
 
 

@@ -45,6 +45,14 @@ class Follower:
         self.api.get("/settings")(self.show_settings)
         self.api.patch("/settings")(self.change_settings)
         self.api.get("/strategies")(self.strategies)
+        self.model_version: str | None = None
+        self.said: dict[int, tuple[int, float]] = {}  # image id → class id and confidence
+        self.groups: list[list[int]] = []  # image ids of each; anything may stand in them
+        self.asked: list[str] = []
+        self.api.get("/predictions")(self.predictions)
+        self.api.get("/similar")(self.similar)
+        self.api.get("/clusters")(self.clusters)
+        self.api.get("/map")(self.map)
 
     def status(self) -> Any:
         if self.failing:
@@ -55,7 +63,7 @@ class Follower:
             "acked_seq": len(self.rows),
             "round": 0,
             "labels": 0,
-            "model_version": None,
+            "model_version": self.model_version,
             "strategy": "none",
             "metrics": {},
             "last_error": None,
@@ -94,6 +102,26 @@ class Follower:
                 {"name": "random", "when": "As a baseline."},
             ]
         }
+
+    def predictions(self) -> Any:
+        self.asked.append("predictions")
+        if self.model_version is None:
+            return JSONResponse({"detail": "There is no model yet."}, 409)
+        labels, confidences = zip(*self.said.values(), strict=True)
+        columns = {"image_ids": list(self.said), "labels": labels, "confidences": confidences}
+        return {"model_version": self.model_version, **columns}
+
+    def similar(self, image_id: int, limit: int) -> Any:
+        others = [each for group in self.groups for each in group if each != image_id][:limit]
+        return {"image_id": image_id, "similar": [{"image_id": each, "similarity": 0.5} for each in others]}
+
+    def clusters(self, count: int, limit: int) -> Any:
+        groups = enumerate(self.groups[:count])
+        return {"clusters": [{"cluster": k, "size": len(ids), "image_ids": ids[:limit]} for k, ids in groups]}
+
+    def map(self, limit: int) -> Any:
+        ids = [image_id for group in self.groups for image_id in group][:limit]
+        return {"total": len(ids), "image_ids": ids, "x": [0.25] * len(ids), "y": [-0.5] * len(ids)}
 
     def forget(self) -> None:
         """Lose everything, as with its files deleted."""

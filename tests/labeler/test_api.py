@@ -28,6 +28,10 @@ CONTRACT = {
     "/progress": {"get"},
     "/settings": {"get", "patch"},
     "/export": {"get"},
+    "/grid": {"get"},
+    "/grid/images": {"get"},
+    "/clusters": {"get"},
+    "/map": {"get"},
 }
 
 
