@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
+from commands import imports
 from commands import simulate as simulation
 from commands.up import up as run_both
 from shared.auth import client_headers
@@ -31,6 +33,7 @@ Workspace = Annotated[Path, typer.Option(help="Folder for everything of one proj
 LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
 TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+SHOWN_CLASSES = 20
 LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
 
 
@@ -228,6 +231,48 @@ def export(
     console.print(f"Written: {target}")
 
 
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
+    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """Import labels into a running labeler; run it again to go on where it was interrupted."""
+    _import(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
+
+
+@app.command()
+def clean(
+    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a file beside them.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, if not where the labels are.")] = None,
+    workspace: Workspace = Path("workspace"),
+    port: Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")] = None,
+    trainer_port: Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")] = None,
+) -> None:
+    """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
+    from labeler.formats.sources import open_source
+
+    folder = images or open_source(source).folder
+    labeler: dict[str, Any] = {"images": folder, "workspace": workspace, "port": port}
+    if not (workspace / backups.DATABASE).exists():
+        labeler["test_set_frac"] = 0.0  # every label is to be checked; a split that the source names is kept
+    trainer = {"images": folder, "workspace": workspace, "backbone": backbone, "port": trainer_port}
+    ours, theirs = _load(LabelerSettings, None, labeler), _load(TrainerSettings, None, trainer)
+    raise typer.Exit(
+        run_both(
+            _flags(labeler, None),
+            _flags(trainer, None),
+            port=ours.port,
+            trainer_port=theirs.port,
+            host=ours.host,
+            begin=lambda address: _import(source, address, add_classes=True),
+        )
+    )
+
+
 @app.command()
 def backup(
     target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = Path("workspace")
@@ -276,6 +321,57 @@ def _assignment(text: str) -> tuple[str, str, str]:
     if not equals or not dot or service not in ("labeler", "trainer"):
         raise SettingsError(f"--set takes labeler.NAME=VALUE or trainer.NAME=VALUE, not {text!r}.")
     return service, name.replace("-", "_"), value
+
+
+def _import(
+    path: Path, url: str, *, dry_run: bool = False, add_classes: bool = False, report: Path | None = None
+) -> None:
+    from labeler.formats.sources import open_source
+
+    source, token = open_source(path), _token()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        scan = progress.add_task("Reading the image folder", total=None)
+
+        def scanned(done: int, total: int | None) -> None:
+            progress.update(scan, completed=done, total=total)
+
+        _reach(url, lambda: imports.wait_for_scan(url, token=token, on_progress=scanned))
+        task = progress.add_task("Looking at labels" if dry_run else "Importing labels", total=source.total)
+        outcome: imports.Outcome = _reach(
+            url,
+            lambda: imports.send(
+                url,
+                source.rows(),
+                source.folder,
+                dry_run=dry_run,
+                add_classes=add_classes,
+                report=report,
+                token=token,
+                on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
+            ),
+        )
+    console.print(_imported(outcome, dry_run=dry_run))
+    for kind, issues in outcome.issues.items():
+        for issue in issues:
+            console.print(f"  line {issue.line}: {issue.uri} {issue.reason} ({kind})", markup=False, highlight=False)
+        if outcome.counts[kind] > len(issues):
+            console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
+
+
+def _imported(outcome: imports.Outcome, *, dry_run: bool) -> Table:
+    counts = outcome.counts
+    table = Table(show_header=False)
+    table.add_row("rows with a label", f"{outcome.rows:,}")
+    table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
+    table.add_row("imported before", f"{counts['known']:,}")
+    table.add_row("images new here", f"{counts['images']:,}")
+    table.add_row("left out: held out to measure with", f"{counts['held_out']:,}")
+    table.add_row("contradicting another label", f"{counts['conflict']:,}")
+    table.add_row("rejected", f"{counts['rejected']:,}")
+    for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
+        table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
+    return table
 
 
 def _token() -> str | None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +80,13 @@ class Child:
 class Supervisor:
     """Runs children until it is told to stop."""
 
-    def __init__(self, children: Sequence[Child]) -> None:
+    def __init__(
+        self, children: Sequence[Child], *, page: str = "", begin: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`begin` is called once with the address of the first child, when all answer; `page` is where to look then."""
         self._children = children
+        self._page = page
+        self._begin = begin
         self._stopping = threading.Event()
 
     def stop(self, *_: object) -> None:
@@ -100,15 +105,20 @@ class Supervisor:
                         return REFUSED
                 if not announced and all(child.ready.is_set() for child in self._children):
                     announced = True
-                    print(
-                        f"\nFlywheel is ready. Open {self._children[0].address} in a browser. Ctrl-C stops.\n",
-                        flush=True,
-                    )
+                    threading.Thread(target=self._announce, daemon=True).start()
             print("\nStopping …", flush=True)
             return 0
         finally:
             for child in self._children:
                 child.end()
+
+    def _announce(self) -> None:
+        address = self._children[0].address or ""
+        try:
+            self._begin(address)
+        except SettingsError as error:
+            print(f"Flywheel: {error}", file=sys.stderr, flush=True)
+        print(f"\nFlywheel is ready. Open {address}{self._page} in a browser. Ctrl-C stops.\n", flush=True)
 
     def _keep(self, child: Child) -> bool:
         """Start the child again when it has died and its pause is over; False when it never will run."""
@@ -133,8 +143,20 @@ class Supervisor:
         return True
 
 
-def up(labeler: Mapping[str, str], trainer: Mapping[str, str], *, port: int, trainer_port: int, host: str) -> int:
-    """Run both services with these settings on top of file and environment; returns the exit code."""
+def up(
+    labeler: Mapping[str, str],
+    trainer: Mapping[str, str],
+    *,
+    port: int,
+    trainer_port: int,
+    host: str,
+    page: str = "",
+    begin: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Run both services with these settings on top of file and environment; returns the exit code.
+
+    Once both answer, `begin` is called with the labeler's address; `page` is where a person is sent then.
+    """
     port, trainer_port = port or free_port(host), trainer_port or free_port(host)
     name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - the children meet on loopback
     environment = child_environment()
@@ -144,7 +166,9 @@ def up(labeler: Mapping[str, str], trainer: Mapping[str, str], *, port: int, tra
         [
             Child("labeler", flags(arguments), environment),
             Child("trainer", flags(more), environment),
-        ]
+        ],
+        page=page,
+        begin=begin,
     )
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, supervisor.stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -45,10 +45,13 @@ class Draft:
     reason: str | None = None
     note: str | None = None
     source: str | None = None
+    confidence: float | None = None
+    proposed: int | None = None
 
 
 Step = list[tuple[UUID, int]]
 """Answers that are taken back together: each one's row id and its image."""
+_FIELDS = tuple(each.name for each in fields(Draft))
 Listener = Callable[[Sequence[Row], set[int]], None]
 
 
@@ -87,7 +90,7 @@ class AnnotationLog:
         with self._store.lock:
             now = datetime.now(UTC)
             rows = [
-                Row(seq=seq, created_at=now, **asdict(draft))
+                Row(seq=seq, created_at=now, **{name: getattr(draft, name) for name in _FIELDS})
                 for seq, draft in enumerate(drafts, start=self.last_seq + 1)
             ]
             with self._store.write() as connection:
@@ -115,6 +118,15 @@ class AnnotationLog:
                 statement = select(LOG).where(LOG.c.id.in_(wanted[start : start + _CHUNK]))
                 found |= {row["id"]: _row(row) for row in connection.execute(statement).mappings()}
         return found
+
+    def known(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that the log holds, without their rows."""
+        known: set[UUID] = set()
+        with self._store.read() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                statement = select(LOG.c.id).where(LOG.c.id.in_(ids[start : start + _CHUNK]))
+                known.update(connection.execute(statement).scalars())
+        return known
 
     def answers_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
         """The answers about each image that stand, oldest first."""

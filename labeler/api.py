@@ -32,6 +32,8 @@ from shared.messages import (
     ImagePage,
     ImagePost,
     ImageReceipt,
+    ImportPost,
+    ImportReceipt,
     Progress,
     Project,
     QueryPush,
@@ -191,6 +193,11 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
     ) -> AnnotationPage:
         """The annotation log after a `seq`."""
         return service.log.page(after, limit)
+
+    @api.post("/import")
+    def import_labels(post: ImportPost) -> ImportReceipt:
+        """Labels brought along, some rows of a file at a time; the same rows sent again change nothing."""
+        return service.imports.take(post)
 
     @api.post("/undo")
     def undo(undo: Undo) -> UndoReceipt:

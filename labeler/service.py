@@ -25,6 +25,7 @@ from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.formats import FORMATS, Format
 from labeler.formats.rows import export_rows
 from labeler.gallery import Gallery
+from labeler.imports import Imports
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
 from labeler.outbox import Outbox
@@ -104,6 +105,7 @@ class Service:
         self.evaluations = Evaluations(self.store, self.log.log_id)
         self.events = Events(self.snapshot)
         self.files = Files(self._roots(), limits, settings.workspace)
+        self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)

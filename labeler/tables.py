@@ -96,6 +96,8 @@ class LogRow(LabelerTable, table=True):
     reason: str | None = None
     note: str | None = None
     source: str | None = None
+    confidence: float | None = None
+    proposed: int | None = None
     created_at: datetime = Field(sa_type=UtcTime)
 
 

@@ -17,6 +17,7 @@ merges and deletions, which are rare and look at every image.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class Fold:
         self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
         self._entries: dict[int, list[_Entry]] = {}
         self._undone: dict[int, set[UUID]] = defaultdict(set)
+        self._groups: dict[frozenset[str], frozenset[str]] = {}  # annotators who answered one image; few are distinct
         for row in rows:
             self.apply(row)
 
@@ -156,7 +158,8 @@ class Fold:
     def _answer(self, row: Row) -> set[int]:
         if row.image_id is None:
             return set()
-        entry = _Entry(row.id, row.action, row.label, row.annotator, row.source == LATE)
+        # One string a name, not one a row: a million imported labels have a handful of names.
+        entry = _Entry(row.id, row.action, row.label, sys.intern(row.annotator), row.source == LATE)
         self._entries.setdefault(row.image_id, []).append(entry)
         self._refresh(row.image_id)
         return {row.image_id}
@@ -241,7 +244,7 @@ class Fold:
                 standing.append(entry)
         in_time = [entry for entry in standing if not entry.late]
         answers = {entry.annotator: entry for entry in in_time or standing}
-        answered = frozenset(answers)
+        answered = self._groups.setdefault(names := frozenset(answers), names)
         if settled is not None:
             return ImageState(settled, "labeled", answered, settled=True)
         votes = Counter(self.resolve(entry.label) for entry in answers.values() if entry.action == "label")

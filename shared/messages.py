@@ -75,7 +75,9 @@ class Row(Reply):
     target: UUID | None = None  # undo: the row that vanishes
     reason: str | None = None
     note: str | None = None
-    source: str | None = None  # "late", "import", "grid", …; None for a person at the card
+    source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
+    confidence: float | None = None  # import: as the file gives it
+    proposed: int | None = None  # review: the class id that was proposed instead
     created_at: datetime
 
 
@@ -155,6 +157,48 @@ class Undo(Message):
     annotator: Name
     session: Name | None = None
     target: UUID | None = None
+
+
+# ---------------------------------------------------------------- labels brought along, → labeler
+
+
+class ImportRow(Message):
+    """A label as a file gives it. `line` is where it stands there, for whoever mends it."""
+
+    line: int = Field(ge=0)
+    uri: Annotated[str, Field(min_length=1, max_length=4_096)]
+    label: ClassName
+    split: Split | None = None
+    annotator: Name | None = None
+    confidence: Confidence | None = None  # the annotator's own
+
+
+class ImportPost(Message):
+    """`POST /api/import`: some rows of a file. Sent again, they change nothing."""
+
+    rows: list[ImportRow] = Field(max_length=MAX_ROWS)
+    dry_run: bool = False  # look, and write nothing
+    add_classes: bool = False  # an unknown class is added; without, its rows are rejected if the project has classes
+
+
+class ImportIssue(Reply):
+    """What is the matter with one row, in words for a person."""
+
+    line: int
+    uri: str
+    reason: str
+
+
+class ImportReceipt(Reply):
+    """What became of the rows."""
+
+    labels: int = 0  # written to the log, or in a dry run: that would be
+    known: int = 0  # imported before
+    images: int = 0  # new in the catalogue
+    held_out: int = 0  # labels left out: the project drew the image to measure with, and will ask for it
+    new_classes: dict[str, int] = Field(default_factory=dict)  # rows of each
+    conflicts: list[ImportIssue] = Field(default_factory=list)  # written, and open until somebody decides
+    rejected: list[ImportIssue] = Field(default_factory=list)
 
 
 # ---------------------------------------------------------------- queries, trainer → labeler

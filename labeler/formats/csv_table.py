@@ -1,19 +1,25 @@
 """CSV with a header, one image a row.
 
 A cell that a spreadsheet would run as a formula gets an apostrophe before it: file names and class names are other
-people's text.
+people's text. Reading takes that apostrophe away again.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 
+from labeler.formats.records import Read, has_columns, rows_of
 from labeler.formats.rows import ExportRow
+from shared.messages import ImportIssue
+from shared.settings import SettingsError
 
 COLUMNS = ("id", "uri", "sha256", "split", "label", "annotators", "labeled_at", "status")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it too, so that one can be taken away again
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that Python keeps escaped
 
 
 def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
@@ -32,4 +38,38 @@ def _line(cells: tuple[str, ...]) -> bytes:
 
 
 def _harmless(cell: str) -> str:
-    return "'" + cell if cell.startswith(_FORMULA) else cell
+    return "'" + cell if _FORMULA.match(cell) else cell
+
+
+def read(path: Path) -> Iterator[Read]:
+    """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
+    return rows_of(_records(path))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+        lines = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        header = next(lines, [])
+        if not has_columns(header):
+            raise SettingsError(f"{path} needs a header with columns for image and label, such as uri,label.")
+        while True:
+            try:
+                cells = next(lines)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield ImportIssue(line=lines.line_num, uri="", reason=f"cannot be read: {error}")
+                continue
+            if not cells:
+                continue
+            if _NOT_UTF8.search("".join(cells)):
+                yield ImportIssue(line=lines.line_num, uri="", reason="is not UTF-8")
+            elif len(cells) != len(header):
+                reason = f"has {len(cells)} cells where the header has {len(header)}"
+                yield ImportIssue(line=lines.line_num, uri="", reason=reason)
+            else:
+                yield lines.line_num, dict(zip(header, map(_meant, cells), strict=True))
+
+
+def _meant(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell

@@ -10,10 +10,13 @@ import re
 import zipfile
 from collections.abc import Iterator
 from io import RawIOBase
+from pathlib import Path
 from typing import Any
 
+from labeler.formats.records import SPLITS, Read, row_of
 from labeler.formats.rows import ExportRow
 from labeler.problems import Problem
+from shared.images import find_images
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
@@ -36,6 +39,19 @@ def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
         if left_out:
             archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
     yield pipe.drain()
+
+
+def read(folder: Path) -> Iterator[Read]:
+    """A row for each image in a class folder; `line` counts images. Folders above named train, val, test are splits."""
+    top = {entry.name.lower() for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    depth = 1 if top and top <= SPLITS.keys() else 0
+    for number, uri in enumerate(find_images(folder), start=1):
+        parts = uri.split("/")
+        if len(parts) < depth + 2:
+            continue  # beside the class folders
+        row = row_of(number, {"uri": uri, "label": parts[depth], "split": parts[0] if depth else None})
+        if row is not None:
+            yield row
 
 
 def _member(row: ExportRow) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from labeler.formats.records import Read, rows_of
 from labeler.formats.rows import ExportRow
+from shared.messages import ImportIssue
 
 
 def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
@@ -22,3 +26,24 @@ def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
             "status": row.status,
         }
         yield json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def read(path: Path) -> Iterator[Read]:
+    """Rows of a file with one object a line."""
+    return rows_of(_records(path))
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except ValueError as error:  # no JSON, or no UTF-8
+                yield ImportIssue(line=number, uri="", reason=f"is not JSON: {error}")
+                continue
+            if isinstance(record, dict):
+                yield number, record
+            else:
+                yield ImportIssue(line=number, uri="", reason="is no JSON object")

@@ -1,0 +1,115 @@
+"""`flywheel import` and the first half of `flywheel clean`: rows of a file or folder, sent to a labeler.
+
+Rows go a thousand at a time and are forgotten once they are answered, so memory does not grow with the file. What was
+sent before is passed over by the labeler, so that starting again is how an import is resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared.auth import client_headers
+from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
+
+BATCH = 1_000
+SHOWN = 20  # issues of each kind that are kept to be shown
+TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
+
+
+@dataclass
+class Outcome:
+    """What became of all rows. `issues` holds the first of each kind: `conflict` or `rejected`."""
+
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    new_classes: Counter[str] = field(default_factory=Counter)
+    issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": []})
+
+    def add(self, receipt: ImportReceipt) -> None:
+        """Count what one answer says."""
+        for name in ("labels", "known", "images", "held_out"):
+            self.counts[name] += getattr(receipt, name)
+        self.new_classes.update(receipt.new_classes)
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
+            self.counts[kind] += len(issues)
+            self.issues[kind] += issues[: SHOWN - len(self.issues[kind])]
+
+
+def send(
+    url: str,
+    rows: Iterable[ImportRow | ImportIssue],
+    folder: Path,
+    *,
+    dry_run: bool = False,
+    add_classes: bool = False,
+    report: Path | None = None,
+    token: str | None = None,
+    on_progress: Callable[[Outcome], None] = lambda _: None,
+) -> Outcome:
+    """Import `rows`, whose names are relative to `folder` or to the labeler's image folder. Raises httpx.HTTPError.
+
+    `report` is a CSV with every row that was rejected or contradicts another, which may be many.
+    """
+    outcome = Outcome()
+    given = iter(rows)
+    with ExitStack() as stack:
+        http = stack.enter_context(
+            httpx.Client(base_url=url, headers=client_headers(token), timeout=TIMEOUT_SECONDS, trust_env=False)
+        )
+        write = _open_report(stack, report)
+        while batch := list(islice(given, BATCH)):
+            unreadable = [each for each in batch if isinstance(each, ImportIssue)]
+            readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
+            post = ImportPost(rows=readable, dry_run=dry_run, add_classes=add_classes)
+            answer = http.post(
+                "/api/import", content=post.model_dump_json(), headers={"Content-Type": "application/json"}
+            )
+            receipt = ImportReceipt.model_validate_json(answer.raise_for_status().content)
+            receipt.rejected[:0] = unreadable
+            outcome.rows += len(batch)
+            outcome.add(receipt)
+            write(receipt)
+            on_progress(outcome)
+    return outcome
+
+
+def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
+    """Until the labeler has read its image folder: files read twice cost twice."""
+    with httpx.Client(base_url=url, headers=client_headers(token), timeout=30, trust_env=False) as http:
+        while True:
+            scanning = http.get("/api/project").raise_for_status().json()["scanning"]
+            on_progress(scanning["done"], scanning["total"])
+            if not scanning["running"]:
+                return
+            time.sleep(0.3)
+
+
+def _placed(row: ImportRow, folder: Path) -> ImportRow:
+    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it."""
+    path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
+    return row.model_copy(update={"uri": os.path.abspath(path)}) if os.path.isfile(path) else row  # noqa: PTH100, PTH113
+
+
+def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportReceipt], None]:
+    if report is None:
+        return lambda _: None
+    table: Any = csv.writer(stack.enter_context(report.open("w", newline="", encoding="utf-8", errors="replace")))
+    table.writerow(("line", "kind", "reason", "uri"))
+
+    def write(receipt: ImportReceipt) -> None:
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
+            # Reasons begin with a word of ours; before the name of a file stands a space, so that none is a formula.
+            table.writerows((issue.line, kind, issue.reason, f" {issue.uri}") for issue in issues)
+
+    return write

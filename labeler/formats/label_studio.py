@@ -1,0 +1,110 @@
+"""Label Studio's JSON exports of image classification (`JSON` and `JSON-MIN`), read task by task.
+
+A task's image is an address of Label Studio's own: `/data/local-files/?d=PATH` names a file under its document root,
+`/data/upload/3/0a1b2c3d-photo.jpg` one that was uploaded as `photo.jpg`. Both become the path of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from labeler.formats.records import COLUMNS, Read, row_of, rows_of
+from shared.messages import ImportIssue
+
+_PIECE = 1 << 16  # characters read at a time
+_LARGEST = 1 << 24  # characters of one task, or the file is no list of tasks
+_UPLOAD = re.compile(r"^/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)$")
+
+
+def read(path: Path) -> Iterator[Read]:
+    """Rows of the file; `line` counts tasks from 1. A task with several annotators gives a row each."""
+    try:
+        for number, task in enumerate(items(path), start=1):
+            yield from _rows(number, task)
+    except ValueError as error:
+        yield ImportIssue(line=0, uri="", reason=f"is not a JSON list of tasks to its end: {error}")
+
+
+def items(path: Path) -> Iterator[Any]:
+    """The items of a JSON array, one after the other. Raises ValueError for what is none."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8-sig") as stream:
+        kept = stream.read(_PIECE).lstrip()
+        if kept[:1] != "[":
+            raise ValueError("it does not begin with [")
+        kept = kept[1:]
+        while True:
+            kept = kept.lstrip(" \t\r\n,")
+            if kept[:1] == "]":
+                return
+            item, end = _decode(decoder, kept)
+            if end == 0:
+                piece = stream.read(_PIECE)
+                if not piece or len(kept) > _LARGEST:
+                    raise ValueError("an item has no end")
+                kept += piece
+            else:
+                yield item
+                kept = kept[end:]
+
+
+def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
+    """The first item and where it ends; 0 while more has to be read, also when it ends where the text does."""
+    try:
+        item, end = decoder.raw_decode(text)
+    except ValueError:
+        return None, 0
+    return (item, end) if end < len(text) else (None, 0)
+
+
+def _rows(number: int, task: Any) -> Iterator[Read]:
+    if not isinstance(task, dict):
+        yield ImportIssue(line=number, uri="", reason="is no task")
+    elif not isinstance(task.get("data"), dict):  # JSON-MIN: one flat object a task
+        flat = {name: _first(value) for name, value in task.items()}
+        image = next((name for name in COLUMNS["uri"] if name in flat), None)
+        if image is not None:
+            flat[image] = _file(str(flat[image]))
+        label = next((flat[name] for name in ("choice", *COLUMNS["label"]) if name in flat), None)
+        yield from rows_of([(number, {**flat, "label": label})])
+    else:
+        data = task["data"]
+        image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
+        for annotation in task.get("annotations") or task.get("completions") or []:
+            choices = [] if annotation.get("was_cancelled") else list(_choices(annotation))
+            if len(choices) > 1:
+                yield ImportIssue(line=number, uri=image, reason="has several labels; one is needed")
+                continue
+            by = annotation.get("completed_by")
+            annotator = by.get("email") if isinstance(by, dict) else by
+            row = row_of(number, {"uri": _file(image), "label": _first(choices), "annotator": annotator})
+            if row is not None:
+                yield row
+
+
+def _choices(annotation: dict[str, Any]) -> Iterator[str]:
+    for result in annotation.get("result") or []:
+        if result.get("type") == "choices":
+            yield from result.get("value", {}).get("choices", [])
+
+
+def _first(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = value.get("choices")
+    if isinstance(value, list):
+        return value[0] if value else None
+    return value
+
+
+def _file(address: str) -> str:
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")
+    if local:
+        return local[0]
+    upload = _UPLOAD.match(parts.path) if not parts.scheme else None
+    return unquote(upload[1]) if upload else address

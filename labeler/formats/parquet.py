@@ -1,0 +1,45 @@
+"""Parquet with columns for image and label, read in batches so that a million rows never lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from labeler.formats.records import COLUMNS, Read, has_columns, rows_of
+from shared.settings import SettingsError
+
+_BATCH = 5_000
+
+
+def read(path: Path) -> Iterator[Read]:
+    """Rows of the file; `line` counts them from 1. Raises SettingsError when it cannot be read."""
+    with _opened(path) as file:
+        names = file.schema_arrow.names
+        if not has_columns(names):
+            raise SettingsError(f"{path} needs columns for image and label, such as uri and label.")
+        known = {name for all_known in COLUMNS.values() for name in all_known}
+        wanted = [name for name in names if name.strip().lower() in known]
+        line = 1
+        for batch in file.iter_batches(_BATCH, columns=wanted):
+            records = batch.to_pylist()
+            yield from rows_of(enumerate(records, start=line))
+            line += len(records)
+
+
+def count(path: Path) -> int:
+    """Rows of the file, without reading them. Raises SettingsError when it cannot be read."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise SettingsError(f"{path} cannot be read as parquet: {error}.") from None

@@ -1,0 +1,98 @@
+"""A label as other tools name its parts: from a mapping of column to value to one row of an import.
+
+Column names are those of our own exports and of what is common elsewhere. What cannot be is an `ImportIssue` with its
+line, so that one bad row stops nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.messages import ImportIssue, ImportRow, Split
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "uri": ("uri", "path", "filename", "file_name", "file", "image", "image_path", "url"),
+    "label": ("label", "class", "category", "class_name"),
+    "split": ("split", "set", "subset"),
+    "annotator": ("annotator", "annotators", "annotated_by"),
+    "confidence": ("confidence", "score"),
+}
+"""Part of a row → names of its column, the first that is there is taken."""
+
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+Read = ImportRow | ImportIssue
+
+
+def rows_of(records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue]) -> Iterator[Read]:
+    """(line, columns) → rows; a record without a label is no label, and left out. Issues pass through."""
+    for given in records:
+        if isinstance(given, ImportIssue):
+            yield given
+            continue
+        line, record = given
+        row = row_of(line, {part: record[name] for part, name in _columns(tuple(record)).items()})
+        if row is not None:
+            yield row
+
+
+def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
+    """One row from `uri`, `label`, `split`, `annotator`, `confidence`; None when there is no label."""
+    given = {name: _text(value) for name, value in parts.items()}
+    uri = given.get("uri", "")
+    if not uri:
+        return ImportIssue(line=line, uri="", reason="names no image")
+    if not given.get("label"):
+        return None
+    split = given.get("split", "").lower()
+    if split and split not in SPLITS:
+        return ImportIssue(
+            line=line, uri=uri, reason=f"has the split {split!r}, which is not train, validation or test"
+        )
+    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports name all whose answer stands
+    try:
+        return ImportRow.model_validate(
+            {
+                "line": line,
+                "uri": uri,
+                "label": given["label"],
+                "split": SPLITS.get(split),
+                "annotator": annotator or None,
+                "confidence": given.get("confidence") or None,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"has a {first['loc'][0]} that cannot be: {first['msg']}"
+        return ImportIssue(line=line, uri=uri[:4_096], reason=reason)
+
+
+def has_columns(names: Iterable[str]) -> bool:
+    """Whether rows can be read from columns of these names."""
+    return {"uri", "label"} <= set(_columns(tuple(names)))
+
+
+@lru_cache(maxsize=100)
+def _columns(names: tuple[str, ...]) -> dict[str, str]:
+    lower = {name.strip().lower(): name for name in names}
+    return {part: lower[known] for part, all_known in COLUMNS.items() for known in all_known[::-1] if known in lower}
+
+
+def _text(value: Any) -> str:
+    """A missing value is None or not a number."""
+    if value is None or value != value:
+        return ""
+    return str(value).strip()

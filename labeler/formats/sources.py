@@ -1,0 +1,76 @@
+"""What labels are brought along in: a file or folder is looked at, and read by the module of its format.
+
+A source knows the folder that its image names are relative to. Rows come one at a time, so that memory does not grow
+with the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeler.formats import csv_table, cvat, imagefolder, json_lines, label_studio, parquet
+from labeler.formats.records import SPLITS, Read
+from shared.messages import ImportRow
+from shared.settings import SettingsError
+
+READERS: dict[str, Callable[[Path], Iterator[Read]]] = {
+    ".csv": csv_table.read,
+    ".tsv": csv_table.read,
+    ".jsonl": json_lines.read,
+    ".ndjson": json_lines.read,
+    ".parquet": parquet.read,
+    ".json": label_studio.read,
+    ".xml": cvat.read,
+}
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown."""
+
+    folder: Path
+    rows: Callable[[], Iterator[Read]]
+    total: int | None
+
+
+def open_source(path: Path) -> Source:
+    """Raises SettingsError when there is nothing there that can be read."""
+    if path.is_dir():
+        tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
+        tables = [table for table in tables if table.is_file()]
+        if tables:
+            return Source(path, lambda: _imagefolder(path, tables), sum(_count(table) or 0 for table in tables))
+        if next(imagefolder.read(path), None) is None:
+            raise SettingsError(f"{path} has no image in a class folder, and no metadata.jsonl.")
+        return Source(path, lambda: imagefolder.read(path), None)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        kinds = ", ".join(sorted(READERS))
+        raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
+    return Source(path.parent, lambda: reader(path), _count(path))
+
+
+def _imagefolder(folder: Path, tables: list[Path]) -> Iterator[Read]:
+    """Rows of `datasets` folders: names are relative to the table's own folder, whose name may be a split."""
+    for table in tables:
+        prefix = table.parent.relative_to(folder).as_posix()
+        split = SPLITS.get(prefix.lower())
+        for row in READERS[table.suffix](table):
+            if isinstance(row, ImportRow):
+                uri = row.uri if prefix == "." else f"{prefix}/{row.uri}"
+                yield row.model_copy(update={"uri": uri, "split": row.split or split})
+            else:
+                yield row
+
+
+def _count(path: Path) -> int | None:
+    """Rows, as far as that is quick to know."""
+    if path.suffix.lower() == ".parquet":
+        return parquet.count(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        with path.open("rb") as stream:
+            return sum(piece.count(b"\n") for piece in iter(lambda: stream.read(1 << 20), b""))
+    return None

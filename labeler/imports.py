@@ -1,0 +1,224 @@
+"""Labels brought along: rows of a file become rows of the log with `source: import`.
+
+An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
+nothing. A label that contradicts one which the image has already is written under a name of its own: the two tie, and
+the image is open until somebody decides. What the project drew to measure with keeps no given label unless the row
+says which split it is in: accuracy is measured on labels that were given without looking at any other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from uuid import UUID, uuid4, uuid5
+
+from labeler.annotation_log import AnnotationLog, Draft
+from labeler.catalog import Catalog, Root
+from labeler.classes import Classes
+from labeler.database import Store
+from labeler.files import Files
+from labeler.tally import IMPORT, Tally
+from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
+
+WORKERS = 2  # threads that look at files new to the catalogue
+
+
+@dataclass(slots=True)
+class _Given:
+    """A row and what was found out about it."""
+
+    row: ImportRow
+    root: Root = "images"
+    uri: str = ""
+    image_id: int | None = None
+    label: int | None = None
+
+
+class Imports:
+    """Takes rows into one workspace."""
+
+    def __init__(
+        self, store: Store, log: AnnotationLog, tally: Tally, classes: Classes, catalog: Catalog, files: Files
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._classes = classes
+        self._catalog = catalog
+        self._files = files
+        self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
+
+    def take(self, post: ImportPost) -> ImportReceipt:
+        """Write the rows that can be taken, or in a dry run only look; what was written is on disk."""
+        receipt = ImportReceipt()
+        given = self._resolved(post.rows, receipt)
+        self._catalogue(given, receipt, write=not post.dry_run)
+        with self._store.lock:
+            self._name_classes(given, receipt, post)
+            given = [each for each in given if self._may_be_labeled(each, receipt)]
+            if not post.dry_run:
+                self._move(given)
+            self._write(given, receipt, write=not post.dry_run)
+        return receipt
+
+    def _resolved(self, rows: Iterable[ImportRow], receipt: ImportReceipt) -> list[_Given]:
+        """Rows with the file that each names, by text alone: asking the disk about a million files takes minutes."""
+        bases = [
+            (base.rstrip("/") + "/", root)
+            for root, folder in self._files.roots.items()
+            for base in {str(folder.absolute()), str(folder.resolve())}
+        ]
+        given = []
+        for row in rows:
+            root_uri = _place(row.uri.removeprefix("file://"), bases)
+            if root_uri is None:
+                reason = "lies outside the folders that images are taken from"
+                receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
+            else:
+                given.append(_Given(row, *root_uri))
+        return given
+
+    def _catalogue(self, given: list[_Given], receipt: ImportReceipt, *, write: bool) -> None:
+        """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked for."""
+        self._find(given)
+        new = {(each.root, each.uri): each.row for each in given if each.image_id is None}
+        reasons: dict[tuple[Root, str], str] = {}
+        if write:
+            reasons = self._take_in(new, receipt)
+            self._find(given)
+        else:
+            reasons = dict.fromkeys((key for key in new if self._files.stamp(*key) == (0, 0)), "is not there")
+            receipt.images += len(new) - len(reasons)
+        for each in given:
+            reason = reasons.get((each.root, each.uri))
+            if each.image_id is None and (write or reason):
+                issue = ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason or "cannot be taken")
+                receipt.rejected.append(issue)
+        if write:
+            given[:] = [each for each in given if each.image_id is not None]
+        else:
+            given[:] = [each for each in given if (each.root, each.uri) not in reasons]
+
+    def _find(self, given: list[_Given]) -> None:
+        for root in self._files.roots:
+            missing = [each for each in given if each.root == root and each.image_id is None]
+            image_of = self._catalog.images_of(root, list({each.uri for each in missing}))
+            for each in missing:
+                each.image_id = image_of.get(each.uri)
+
+    def _take_in(self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt) -> dict[tuple[Root, str], str]:
+        """Look at the files and record them, each in its row's split; returns why some cannot be taken."""
+        reasons: dict[tuple[Root, str], str] = {}
+        groups: dict[tuple[Root, Split | None], list[str]] = {}
+        for (root, uri), row in new.items():
+            groups.setdefault((root, row.split), []).append(uri)
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
+            for (root, split), uris in groups.items():
+                found = list(pool.map(partial(self._files.look_at, root), uris))
+                reasons |= {(root, each.uri): each.reason for each in found if each.reason is not None}
+                there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
+                receipt.images += self._catalog.record(root, there, split).count("added")
+        if new:
+            self._catalog.bring_back()
+        return reasons
+
+    def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
+        """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""
+        fold = self._log.fold
+        ids = {name: fold.named(name) for name in dict.fromkeys(each.row.label for each in given)}
+        adding = post.add_classes or not fold.live_classes()
+        for name in [name for name, known in ids.items() if known is None]:
+            receipt.new_classes[name] = sum(each.row.label == name for each in given)
+            if adding and not post.dry_run:
+                ids[name] = self._classes.add(name, IMPORT).id
+        for each in given:
+            each.label = ids[each.row.label]
+            if each.label is None and not adding:
+                reason = f"is labeled {each.row.label!r}, which is no class here: add it first"
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        if not adding:
+            given[:] = [each for each in given if each.label is not None]
+
+    def _may_be_labeled(self, each: _Given, receipt: ImportReceipt) -> bool:
+        """Whether the row's label counts: not for an image held out to measure with, unless its row says so."""
+        if each.image_id is None:  # new, in a dry run
+            return True
+        now, wanted = self._tally.splits.get(each.image_id), each.row.split
+        if now is not None and now != "train" and wanted is None:
+            receipt.held_out += 1
+            return False
+        reason = None
+        if now is None:
+            reason = "was removed from the project"
+        elif now == "test" and wanted == "train" and self._log.fold.state(each.image_id).answered:
+            reason = "is a test image that was labeled already: it stays one"
+        if reason is not None:
+            receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        return reason is None
+
+    def _move(self, given: Sequence[_Given]) -> None:
+        moves: dict[Split, list[int]] = {}
+        for each in given:
+            if each.row.split is not None and each.image_id is not None:
+                moves.setdefault(each.row.split, []).append(each.image_id)
+        for split, image_ids in moves.items():
+            self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
+
+    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, *, write: bool) -> None:
+        ids = [uuid5(self._project, f"{each.image_id}\0{each.row.annotator}\0{each.row.label}") for each in given]
+        known = self._log.known(ids)
+        drafts: dict[UUID, Draft] = {}
+        open_answers: dict[int, dict[str, int | None]] = {}  # of this post: image → annotator → class
+        for each, row_id in zip(given, ids, strict=True):
+            if row_id in known or (row_id in drafts and each.image_id is not None):
+                receipt.known += 1
+                continue
+            receipt.labels += 1
+            if each.image_id is None:
+                continue
+            before = open_answers.setdefault(each.image_id, {})
+            annotator = each.row.annotator or IMPORT
+            other = self._contradicted(each, before, annotator)
+            if other is not None:
+                said = self._log.fold.classes[other].name if other in self._log.fold.classes else "several things"
+                reason = f"is labeled {each.row.label!r} here and {said!r} already: open until somebody decides"
+                receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                taken = self._log.fold.state(each.image_id).answered | before.keys()
+                annotator = next(name for n in count(2) if (name := f"{annotator} ({n})") not in taken)
+            before[annotator] = each.label
+            drafts[row_id] = Draft(
+                action="label",
+                id=row_id,
+                image_id=each.image_id,
+                label=each.label,
+                annotator=annotator,
+                source=IMPORT,
+                confidence=each.row.confidence,
+            )
+        if write:
+            self._log.append(list(drafts.values()))
+
+    def _contradicted(self, each: _Given, before: dict[str, int | None], annotator: str) -> int | None:
+        """The class that the image has and that this row contradicts; 0 when its labels tie already."""
+        state = self._log.fold.state(each.image_id or 0)
+        if state.settled:
+            return None
+        others = [label for label in (state.label, *before.values()) if label not in (None, each.label)]
+        if others:
+            return others[0]
+        return 0 if state.disputed and annotator in state.answered else None
+
+
+def _place(uri: str, bases: Sequence[tuple[str, Root]]) -> tuple[Root, str] | None:
+    """Root and URI of a path relative to the image folder, or absolute and inside a root; by its text alone."""
+    if "://" in uri:
+        return None
+    if not uri.startswith("/"):
+        path = os.path.normpath(uri)
+        return None if path.startswith("..") else ("images", path)
+    path = os.path.normpath(uri)
+    return next(((root, path[len(base) :]) for base, root in bases if path.startswith(base)), None)

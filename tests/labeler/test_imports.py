@@ -1,0 +1,166 @@
+"""Labels brought along: what they become, and what they must not."""
+
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labeler.service import Service
+from shared.messages import ImportPost, ImportReceipt, ImportRow
+from tests.labeler.projects import answer, labeler, photo, photos
+
+
+def row(uri: str, label: str = "cat", line: int = 1, **values: object) -> ImportRow:
+    return ImportRow.model_validate({"line": line, "uri": uri, "label": label, **values})
+
+
+def take(service: Service, *rows: ImportRow, **values: bool) -> ImportReceipt:
+    return service.imports.take(ImportPost(rows=list(rows), **values))
+
+
+def labels(service: Service) -> dict[str, str | None]:
+    names = {entry.id: entry.uri for entry in service.catalog.entries(0, 1_000)}
+    return {names[image]: service.classes.name(label) for image, label in service.log.fold.labels.items()}
+
+
+def test_labels_enter_the_log_as_imported_and_only_once(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        rows = [row("0000.png"), row(str(tmp_path / "photos" / "0001.png"), "dog", annotator="ann", confidence=0.7)]
+        receipt = take(service, *rows)
+        assert (receipt.labels, receipt.known, receipt.images) == (2, 0, 0)
+        written = service.log.page(2, 10).annotations
+        assert [(each.source, each.annotator, each.confidence) for each in written] == [
+            ("import", "import", None),
+            ("import", "ann", 0.7),
+        ]
+        end = service.log.last_seq
+        again = take(service, *reversed(rows))
+        assert (again.labels, again.known, service.log.last_seq) == (0, 2, end)
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        end = service.log.last_seq
+        photo(tmp_path / "photos" / "new.png", 900)
+        found = take(
+            service, row("0000.png"), row("new.png"), row("gone.png", line=7), row("0001.png", "bird"), dry_run=True
+        )
+        assert (found.labels, found.images, found.new_classes) == (2, 1, {"bird": 1})
+        assert [(each.line, each.reason.split(":")[0]) for each in found.rejected] == [
+            (7, "is not there"),
+            (1, "is labeled 'bird', which is no class here"),
+        ]
+        assert (service.log.last_seq, labels(service)) == (end, {})
+
+
+def test_bad_rows_stop_nothing_else(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
+    photo(tmp_path / "outside.png", 5)
+    with labeler(tmp_path) as service:
+        bad = ["../outside.png", str(tmp_path / "outside.png"), "http://example.org/a.png", "gone.png", "broken.png"]
+        receipt = take(service, row("0000.png"), *(row(uri, line=n) for n, uri in enumerate(bad)), row("0001.png"))
+        assert sorted(each.line for each in receipt.rejected) == [0, 1, 2, 3, 4]
+        assert labels(service) == {"0000.png": "cat", "0001.png": "cat"}
+
+
+def test_new_classes_are_added_where_that_is_wanted_or_there_is_none(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, classes=[]) as service:
+        assert take(service, row("0000.png", "owl")).labels == 1
+        assert [each.reason for each in take(service, row("0001.png", "hen")).rejected] == [
+            "is labeled 'hen', which is no class here: add it first"
+        ]
+        take(service, row("0001.png", "hen"), add_classes=True)
+        assert labels(service) == {"0000.png": "owl", "0001.png": "hen"}
+
+
+def test_labels_that_contradict_leave_the_image_open_until_somebody_decides(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "a.png", 1)
+    photo(tmp_path / "photos" / "copy.png", 1)
+    photo(tmp_path / "photos" / "b.png", 2)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(2, "dog")])
+        first, second = row("a.png", line=1), row("copy.png", "dog", line=2)
+        receipt = take(service, first, second, row("b.png", "cat", line=3))
+        assert [each.line for each in receipt.conflicts] == [2, 3]
+        assert labels(service) == {}
+        assert service.log.fold.state(1).disputed
+        assert take(service, first, second).known == 2
+        service.annotate([answer(1, "dog", action="settle")])
+        assert labels(service) == {"a.png": "dog"}
+
+
+def test_what_measures_keeps_no_given_label_unless_its_row_says_so(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 40)
+    with labeler(tmp_path, test_set_frac=0.5) as service:
+        split = {entry.uri: entry.split for entry in service.catalog.entries(0, 100)}
+        drawn = [uri for uri, each in split.items() if each == "test"]
+        receipt = take(service, *(row(uri) for uri in split))
+        assert receipt.held_out == len(drawn) > 0
+        assert labels(service).keys() == split.keys() - set(drawn)
+        given = next(uri for uri, each in split.items() if each == "train")
+        take(service, row(given, split="test"), row(drawn[0], "dog", split="train"))
+        now = {entry.uri: entry.split for entry in service.catalog.entries(0, 100)}
+        assert (now[given], now[drawn[0]]) == ("test", "train")
+        assert labels(service)[drawn[0]] == "dog"
+
+
+def test_an_answered_test_image_is_never_moved_where_it_would_be_learned_from(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 20)
+    with labeler(tmp_path, test_set_frac=0.5) as service:
+        entry = next(entry for entry in service.catalog.entries(0, 100) if entry.split == "test")
+        service.annotate([answer(entry.id)])
+        receipt = take(service, row(entry.uri, "dog", split="train"))
+        assert "it stays one" in receipt.rejected[0].reason
+        assert service.tally.splits[entry.id] == "test"
+
+
+def test_an_image_new_to_the_catalogue_is_taken_in_under_the_split_of_its_row(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        photo(tmp_path / "photos" / "late.png", 800)
+        receipt = take(service, row("late.png", split="test"))
+        assert (receipt.images, receipt.labels) == (1, 1)
+        assert service.tally.splits[2] == "test"
+
+
+URIS = [*(f"{n:04d}.png" for n in range(6)), "gone.png"]
+
+
+@st.composite
+def files(draw: st.DrawFn) -> list[ImportRow]:
+    """Rows of a file that may contradict itself on labels, but not on which split an image is in."""
+    splits = {uri: draw(st.sampled_from([None, "train", "test"])) for uri in URIS}
+    pairs = st.tuples(st.sampled_from(URIS), st.sampled_from(["cat", "dog"]), st.sampled_from([None, "ann"]))
+    return [
+        row(uri, label, line, split=splits[uri], annotator=annotator)
+        for line, (uri, label, annotator) in enumerate(draw(st.lists(pairs, max_size=12)))
+    ]
+
+
+@settings(max_examples=25, deadline=None)
+@given(files(), st.lists(st.integers(0, 12), max_size=3))
+def test_importing_again_changes_nothing_and_no_test_label_is_taken_unsaid(
+    rows: list[ImportRow], cuts: list[int]
+) -> None:
+    with TemporaryDirectory() as folder, labeler(_six(Path(folder)), test_set_frac=0.3) as service:
+        edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+        for start, end in pairwise(edges):
+            take(service, *rows[start:end])
+        before = (service.log.last_seq, labels(service), dict(service.tally.splits))
+        assert take(service, *rows).labels == 0
+        assert before == (service.log.last_seq, labels(service), dict(service.tally.splits))
+        said = {each.uri for each in rows if each.split == "test"}
+        names = {entry.id: entry.uri for entry in service.catalog.entries(0, 100)}
+        held = {names[image] for image, split in service.tally.splits.items() if split == "test"}
+        assert held & labels(service).keys() <= said
+
+
+def _six(folder: Path) -> Path:
+    photos(folder / "photos", 6)
+    return folder
