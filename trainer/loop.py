@@ -13,15 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
-from shared.messages import EmbeddingProgress, Evaluation, ImageEntry, Row, Saved, TrainerState
+from shared.messages import EmbeddingProgress, Evaluation, Row, Saved, TrainerState
 from shared.schedule import share_at
 from shared.settings import TrainerSettings
 from trainer.advice import Stability
 from trainer.embeddings.embedder import Embedder
+from trainer.intake import Intake
 from trainer.intent import Intent
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.pool import ImagePool
@@ -38,7 +38,6 @@ logger = logging.getLogger(__name__)
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
-RETRY_SECONDS = 30.0  # until images that could not be read are tried again
 
 Step = Literal["finish", "rest", "learn", "embed", "wait"]
 
@@ -64,13 +63,12 @@ class Loop:
         self.registry = registry
         self._client = client
         self._publisher = publisher
-        self._catalog = catalog
         self._intent_path = folder / "intent.json"
         self.intent = Intent.load(self._intent_path)
         self._rules = self.intent.stopping
         self.thresholds = self._load_thresholds()
 
-        self.pool: ImagePool | None = None
+        self.intake = Intake(replica, embedder, catalog, settings.batch_size)
         self.model: Model | None = None
         self.stability = Stability()
         self.latest: Evaluation | None = replica.evaluations[-1] if replica.evaluations else None
@@ -85,10 +83,7 @@ class Loop:
         self._batches = 0  # that brought answers, since the last round
         self._refresh = True  # rank again whatever the batches say
         self._last_round = 0.0
-        self._last_retry = time.monotonic()
         self._ranked_geometry = -1
-        self._pending: dict[int, ImageEntry] = {}  # to be embedded, in this order
-        self._catalog_seen = -1
         self._log_id = replica.log_id
         self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
@@ -114,7 +109,7 @@ class Loop:
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
-                self._catalog_seen = -1
+                self.intake.look_again()
             self._notify()
 
     def wish(self, wish: Literal["run", "pause", "stop"], reason: str | None = None) -> TrainerState:
@@ -142,6 +137,11 @@ class Loop:
                 self._rules.pop("budget_disarmed", None)
             self._refresh = True
             self._notify()
+
+    @property
+    def pool(self) -> ImagePool | None:
+        """What is embedded; None before there is a backbone."""
+        return self.intake.pool
 
     @property
     def state(self) -> TrainerState:
@@ -182,7 +182,8 @@ class Loop:
         while not self._closing:
             try:
                 if self.intent.wish == "run":
-                    self._refresh_pending()
+                    self._follow_log()
+                    self.intake.refresh()
                 steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
@@ -199,7 +200,7 @@ class Loop:
                 return "rest"
             if self._due():
                 return "learn"
-            return "embed" if self._pending else "wait"
+            return "embed" if self.intake.pending else "wait"
 
     def _due(self) -> bool:
         if self.pool is None or not len(self.pool.train.ids):
@@ -213,6 +214,18 @@ class Loop:
             or self._ranked_geometry != self.pool.version
         )
 
+    def _follow_log(self) -> None:
+        """Forget what was learned from another log: ids mean other images in this one."""
+        log_id = self.replica.log_id
+        if self._log_id is not None and self._log_id != log_id:
+            self.intake.start_over()
+            self.model, self.latest, self.stability, self._tested = None, None, Stability(), {}
+        self._log_id = log_id
+
+    def _embed(self) -> None:
+        if not self.intake.embed():
+            self._sleep(0.2)  # `pixels` waits for images to fit itself on
+
     def _sleep(self, seconds: float) -> None:
         """Rest until there is news; what came since `_next` looked counts too."""
         with self._changed:
@@ -221,68 +234,6 @@ class Loop:
     def _notify(self) -> None:
         self._news = True
         self._changed.notify_all()
-
-    # ------------------------------------------------------------ embedding
-
-    def _refresh_pending(self) -> None:
-        """Bring the pool and the list of images to embed up to date with the catalogue."""
-        if self._log_id != self.replica.log_id:
-            self._start_over()
-        if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
-            self._last_retry = time.monotonic()
-            self.embedder.retry()
-            self._catalog_seen = -1
-        if self._catalog_seen == self.replica.catalog_after:
-            return
-        with self.replica.lock:
-            self._catalog_seen = self.replica.catalog_after
-            splits = self.replica.fold.splits
-            entries = [
-                entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
-                for entry in self.replica.catalog.values()
-                if not entry.removed
-            ]
-        if self.pool is None and self.embedder.backbone is not None:
-            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
-        if self.pool is not None:
-            self.pool.move(self.pool.outdated(entries))
-            entries = [entry for entry in entries if entry.id not in self.pool]
-        # By content hash: a prefix of a random order covers the pool, one of the folder's order a few sub-folders.
-        entries.sort(key=lambda entry: entry.sha256)
-        self._pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
-        if self.pool is not None:  # after a restart nearly all are embedded already
-            self._embedded([entry for entry in entries if self.embedder.has(entry.sha256)])
-
-    def _start_over(self) -> None:
-        """The labeler has another log: ids mean other images now. Vectors stay, they are keyed by content."""
-        first, self._log_id = self._log_id is None, self.replica.log_id
-        if first:
-            return
-        self.pool, self.model, self.latest = None, None, None
-        self.stability = Stability()
-        self._catalog_seen, self._tested = -1, {}
-        self._catalog.restart()
-
-    def _embed(self) -> None:
-        pending = self._pending
-        labeled = [pending[image_id] for image_id in list(self.replica.fold.labels) if image_id in pending]
-        # While `pixels` chooses what to fit itself on, it must see everything that there is.
-        look = 4 * self.settings.batch_size if self.embedder.backbone is not None else None
-        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
-        done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
-        if self.pool is None and self.embedder.backbone is not None:
-            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
-        for image_id in self.embedder.problems:
-            pending.pop(image_id, None)
-        self._embedded(done)
-        if not done:
-            self._sleep(0.2)  # `pixels` waits for images to fit itself on
-
-    def _embedded(self, entries: list[ImageEntry]) -> None:
-        for entry in entries:
-            self._pending.pop(entry.id, None)
-        if self.pool is not None:
-            self.pool.add(entries, complete=not self._pending and self._catalog.complete.is_set())
 
     # ------------------------------------------------------------ learning
 
@@ -379,7 +330,7 @@ class Loop:
 
     def _left_to_ask(self, snapshot: Snapshot) -> int | None:
         """Images of any split that nobody has answered; None when that cannot be said yet."""
-        if self._pending or not self._catalog.complete.is_set() or not snapshot.labels:
+        if not self.intake.complete() or not snapshot.labels:
             return None
         left = len(self.replica.catalog.keys() - self.replica.removed - snapshot.answered)
         if left:
