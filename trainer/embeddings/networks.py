@@ -16,6 +16,7 @@ import logging
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -132,9 +133,8 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
 def own(settings: TrainerSettings) -> TorchBackbone:
     """The network that the function at settings.model_fn returns."""
     path = settings.model_fn
-    module, _, attribute = path.partition(":")
     try:
-        network = getattr(import_module(module), attribute)()
+        network = resolve_name(path)()
     except Exception as error:  # it is the user's code
         raise SettingsError(
             f"The trainer setting 'model_fn' is {path!r}, which fails: {_first_line(error)}."

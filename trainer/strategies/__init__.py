@@ -7,7 +7,7 @@ says when to use which and shows how to write one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 
 import numpy as np
 
@@ -79,9 +79,8 @@ def strategy_named(name: str) -> Strategy:
     if ":" not in name:
         known = ", ".join(STRATEGIES)
         raise ValueError(f"There is no query strategy {name!r}; there are {known}, or package.module:function.")
-    path, _, attribute = name.partition(":")
     try:
-        function = getattr(import_module(path), attribute)
+        function = resolve_name(name)
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(f"The query strategy {name!r} cannot be loaded: {error}.") from None
     if not callable(function):
