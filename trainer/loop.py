@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from shared.messages import EmbeddingProgress, Evaluation, Row, Saved, TrainerState
+from shared.messages import EmbeddingProgress, Evaluation, QueryPush, Row, Saved, TrainerState
 from shared.schedule import share_at
 from shared.settings import TrainerSettings
 from trainer.advice import Stability
@@ -85,6 +85,7 @@ class Loop:
         self._last_round = 0.0
         self._ranked_geometry = -1
         self._log_id = replica.log_id
+        self._asked: QueryPush | None = None  # the last list
         self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
@@ -277,10 +278,12 @@ class Loop:
             strategy_name=settings.query_strategy,
             leased=self.leased,
             length=settings.query_length,
-            seed=settings.seed + self.intent.round,
+            seed=settings.seed,
             timings=timings,
+            before=self._asked,
         )
         if push is not None:
+            self._asked = push
             self._publisher.offer(push)
 
     def _evaluate(self, snapshot: Snapshot, *, final: bool = False) -> None:

@@ -28,8 +28,12 @@ from trainer.projection import Projection
 from trainer.replica import Replica
 from trainer.strategies import Pool, Strategy
 
+COLD = "cold-"
+"""How the version of a list begins that was made without a model."""
 SUGGESTIONS = 5
 """Classes proposed with each query, the likeliest first."""
+UPCOMING = 10
+"""Images at the head of a list that keep their places if they can: a batch."""
 GROWN = 1.1
 """Times the test sample has to grow until the random baseline is estimated anew."""
 _CLASS_TOKEN = re.compile(r"\{class:(\d+)\}")
@@ -124,14 +128,21 @@ def rank(
     length: int,
     seed: int,
     timings: Timings,
+    before: QueryPush | None = None,
 ) -> QueryPush | None:
-    """A ranked list of at most `length` train images that nobody has answered; None when there is nothing to ask."""
-    size = len(pool.train.ids)
+    """A ranked list of at most `length` train images that nobody has answered; None when there is nothing to ask.
+
+    What comes next in the list `before` keeps its place while it is nearly as good as what is new, so that the queue
+    does not flicker. A list of another strategy or log has no say, nor one that was made without a model once there is
+    one: the first labels change the most (keeping to it cost 1.7 points at 20 labels on digits).
+    """
+    size, row_of = len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    open_rows[[pool.train.row_of[image] for image in snapshot.answered if image in pool.train.row_of]] = False
+    open_rows[[row_of[image] for image in snapshot.answered if image in row_of]] = False
     leased_rows = np.zeros(size, bool)
-    leased_rows[[pool.train.row_of[image] for image in leased if image in pool.train.row_of]] = True
-    candidates = np.flatnonzero(open_rows & ~leased_rows)
+    leased_rows[[row_of[image] for image in leased if image in row_of]] = True
+    open_rows &= ~leased_rows
+    candidates = np.flatnonzero(open_rows)
     if len(candidates) == 0:
         return None
     with timings.step("score"):
@@ -141,7 +152,10 @@ def rank(
     labels[rows] = classes
     with timings.step("rank"):
         known = model.head.classes if model is not None else None
-        view = Pool(pool.train.rows, probabilities, labels, leased_rows, candidates, seed, pool.memory, classes=known)
+        asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
+        listed = np.array([row_of[each.image_id] for each in asked if each.image_id in row_of], np.int64)
+        upcoming = listed[open_rows[listed]][:UPCOMING]
+        view = Pool(pool.train.rows, probabilities, labels, leased_rows, candidates, seed, pool.memory, known, upcoming)
         ranking = strategy(view, length)
     queries = [
         Query(
@@ -157,7 +171,7 @@ def rank(
     return QueryPush(
         id=uuid4(),
         log_id=snapshot.log_id,
-        model_version=model.version if model is not None else f"cold-{uuid4().hex}",
+        model_version=model.version if model is not None else f"{COLD}{uuid4().hex}",
         acked_seq=snapshot.acked_seq,
         strategy=strategy_name,
         queries=queries,
@@ -219,6 +233,11 @@ def measure(
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
     return evaluation.model_copy(update={"advice": advice}), measured.lower_bounds
+
+
+def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strategy_name: str) -> bool:
+    cold = before.model_version.startswith(COLD)
+    return (before.log_id, before.strategy, cold) == (snapshot.log_id, strategy_name, model is None)
 
 
 def _random_baseline(

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
 from labeler.labeling_queue import LabelingQueue, Pick
 from labeler.leases import Leases
 from labeler.problems import Conflict
+from labeler.tables import PUSH, RANKED
 from labeler.tally import Tally
 from shared.messages import Query, QueryPush, Row, Split, Suggestion
 from tests.labeler.projects import settings
@@ -146,6 +148,23 @@ def test_what_is_said_about_an_image(tmp_path: Path) -> None:
     place = project.picks("tab", 1)[0].place
     assert place is not None
     assert (place.score, place.reason, place.suggestions) == (0.5, said.reason, tuple(said.suggestions))
+
+
+def test_what_asked_for_an_image_is_kept_after_its_answer(tmp_path: Path) -> None:
+    """Model, labels that it had seen, gain, place and strategy: what an analysis of the queries needs."""
+    project = Project(tmp_path, train(6))
+    project.label(6)
+    project.queue.push(project.push([3, 1], model_version="m1", strategy="margin"))
+    project.label(3)
+    project.queue.push(project.push([1, 2], model_version="m2", strategy="badge"))
+    kept = (
+        select(RANKED.c.image_id, RANKED.c.model_version, PUSH.c.acked_seq, RANKED.c.score, PUSH.c.strategy)
+        .join(PUSH, PUSH.c.query_version == RANKED.c.query_version)
+        .order_by(RANKED.c.image_id)
+    )
+    with project.store.read() as connection:
+        found = [tuple(row) for row in connection.execute(kept)]
+    assert found == [(1, "m2", 2, 0.0, "badge"), (2, "m2", 2, -1.0, "badge"), (3, "m1", 1, 0.0, "margin")]
 
 
 def test_overlap_asks_so_many_and_never_one_twice(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from trainer.strategies import Pool
 
 
-def make_pool(n=60, dim=8, classes=3, labeled=12, *, head=True, seed=0, memory=None, leased=()):
+def make_pool(n=60, dim=8, classes=3, labeled=12, *, head=True, seed=0, memory=None, leased=(), upcoming=()):
     """A pool of `n` random unit vectors, the first `labeled` of a random order labeled as class 10, 11, …"""
     rng = np.random.default_rng(seed)
     Z = rng.standard_normal((n, dim)).astype(np.float32)
@@ -26,6 +26,7 @@ def make_pool(n=60, dim=8, classes=3, labeled=12, *, head=True, seed=0, memory=N
         seed=seed,
         memory={} if memory is None else memory,
         classes=10 + np.arange(classes) if head else None,
+        upcoming=np.array(upcoming, dtype=np.int64),
     )
 
 

@@ -41,6 +41,40 @@ def test_it_asks_where_the_head_is_unsure_though_the_group_is_small():
 
 
 @settings(deadline=None)
+@given(
+    st.integers(1, 25), st.integers(1, 12), st.lists(st.integers(0, 24), max_size=8, unique=True), st.integers(0, 99)
+)
+def test_what_is_upcoming_is_picked_first_while_it_gains_four_fifths_of_the_most(rows, targets, listed, seed):
+    rng = np.random.default_rng(seed)
+    similarity, weight = rng.random((rows, targets)).astype(np.float32), rng.random(targets).astype(np.float32)
+    upcoming = [each for each in listed if each < rows]
+    picks, gains = greedy_cover(
+        similarity, weight, np.zeros(targets, dtype=np.float32), rows, rng.random(rows), upcoming
+    )
+    assert sorted(picks.tolist()) == list(range(rows))
+    reached, left = np.zeros(targets), list(range(rows))
+    for pick, gain in zip(picks.tolist(), gains.tolist(), strict=True):
+        fresh = {each: float(np.maximum(similarity[each] - reached, 0) @ weight) for each in left}
+        np.testing.assert_allclose(gain, fresh[pick], atol=1e-5)
+        enough = 0.8 * max(fresh.values())
+        assert fresh[pick] >= enough - 1e-5
+        earlier = upcoming[: upcoming.index(pick)] if pick in upcoming else upcoming
+        assert all(fresh[each] <= enough + 1e-5 for each in earlier if each in left)
+        reached = np.maximum(reached, similarity[pick])
+        left.remove(pick)
+
+
+def test_the_twin_of_what_was_just_answered_leaves_the_head_of_the_list():
+    Z, of = groups([30, 20, 10])
+    labels = np.full(60, -1)
+    labels[0] = 5  # of group 0, and so is what was to come next
+    pool = Pool(Z, None, labels, np.zeros(60, dtype=bool), np.arange(1, 60), upcoming=np.array([1, 2, 30]))
+    rows = strategy_named("maxherding")(pool, 2).rows
+    assert of[rows].tolist() == [1, 2]
+    assert not {1, 2} & set(rows.tolist())
+
+
+@settings(deadline=None)
 @given(st.integers(1, 25), st.integers(1, 12), st.integers(0, 30), st.integers(0, 1000))
 def test_the_lazy_greedy_picks_what_the_plain_one_picks(rows, targets, count, seed):
     rng = np.random.default_rng(seed)

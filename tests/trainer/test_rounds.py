@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from tests.trainer.logs import LOG, entry
 from trainer import rounds
 from trainer.advice import Stability
 from trainer.pool import ImagePool
-from trainer.rounds import Snapshot, fit
+from trainer.rounds import Snapshot, Timings, fit, rank
+from trainer.strategies import strategy_named
 
 TRAIN, TEST = range(300), range(300, 420)
 
@@ -84,3 +89,81 @@ def test_advice_comes_with_enough_evaluations(project):
         evaluations.append(measure(pool, some, model, earlier=evaluations, goal=0.999))
     assert [each.advice is None for each in evaluations] == [True] * 4 + [False]
     assert evaluations[-1].advice.needed.goal == 0.999
+
+
+def ask(pool, snapshot, model, *, before=None, leased=(), strategy="uncertainty_herding"):
+    return rank(
+        pool,
+        snapshot,
+        model,
+        strategy_named(strategy),
+        strategy_name=strategy,
+        leased=frozenset(leased),
+        length=30,
+        seed=0,
+        timings=Timings(),
+        before=before,
+    )
+
+
+def listed(push):
+    return [query.image_id for query in push.queries]
+
+
+def answering(snapshot, images, truth):
+    labels = {**snapshot.labels, **{image: int(truth[image]) for image in images}}
+    return Snapshot(LOG, len(labels), labels, frozenset(labels), snapshot.names)
+
+
+def test_a_batch_of_answers_changes_fewer_places_than_ranking_anew_does(project):
+    pool, snapshot = project
+    truth, kept, anew = load_digits(return_X_y=True)[1], [], []
+    before = ask(pool, snapshot, fit(pool, snapshot, None, seed=0))
+    for _ in range(6):
+        snapshot = answering(snapshot, listed(before)[:10], truth)
+        model = fit(pool, snapshot, None, seed=0)
+        fresh, steady = ask(pool, snapshot, model), ask(pool, snapshot, model, before=before)
+        rest = listed(before)[10:]
+        anew.append(np.mean([a != b for a, b in zip(rest[:10], listed(fresh), strict=False)]))
+        kept.append(np.mean([a != b for a, b in zip(rest[:10], listed(steady), strict=False)]))
+        before = steady
+    assert np.mean(kept) < np.mean(anew)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    answered=st.sets(st.integers(60, 299), max_size=40),
+    leased=st.sets(st.integers(60, 299), max_size=5),
+    strategy=st.sampled_from(["uncertainty_herding", "margin", "random", "badge"]),
+)
+def test_what_was_answered_or_is_on_screen_is_never_listed_again(project, answered, leased, strategy):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = ask(pool, snapshot, model, strategy=strategy)
+    after = listed(
+        ask(
+            pool,
+            answering(snapshot, answered, load_digits(return_X_y=True)[1]),
+            model,
+            before=before,
+            leased=leased,
+            strategy=strategy,
+        )
+    )
+    assert len(set(after)) == len(after) == 30
+    assert set(after) <= set(TRAIN) - set(range(60)) - answered - leased
+
+
+@pytest.mark.parametrize("why", ["another strategy", "no model then", "another log"])
+def test_what_list_has_no_say(project, why):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = ask(pool, snapshot, model)
+    turned = before.model_copy(update={"queries": before.queries[:10][::-1] + before.queries[10:]})
+    other = {
+        "another strategy": {"strategy": "margin"},
+        "no model then": {"model_version": ask(pool, snapshot, None).model_version},
+        "another log": {"log_id": uuid4()},
+    }[why]
+    assert listed(ask(pool, snapshot, model, before=turned)) != listed(before)
+    assert listed(ask(pool, snapshot, model, before=turned.model_copy(update=other))) == listed(before)

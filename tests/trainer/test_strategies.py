@@ -73,6 +73,25 @@ def test_the_order_of_the_candidates_does_not_matter(name):
 
 
 @every
+def test_what_is_upcoming_changes_no_more_than_the_order(name):
+    pool = make_pool()
+    for upcoming in (pool.candidates[:5], pool.candidates[-8:][::-1]):
+        now = replace(pool, upcoming=upcoming, memory={})
+        ranking = STRATEGIES[name].strategy(now, 1_000)
+        holds(ranking, now, 1_000)
+
+
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "mixture"])
+@pytest.mark.parametrize("head", [True, False])
+def test_a_list_that_nothing_happened_to_stays_as_it_is(name, head):
+    """(Not a mixture's: what one part of it asked for may be nearly as good to another.)"""
+    pool = make_pool(head=head)
+    first = STRATEGIES[name].strategy(pool, 20)
+    again = STRATEGIES[name].strategy(replace(pool, upcoming=first.rows[:10]), 20)
+    np.testing.assert_array_equal(again.rows, first.rows)
+
+
+@every
 def test_ties_are_broken_by_the_seed(name):
     def tied(seed):
         n = 30

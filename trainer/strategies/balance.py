@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.strategies.chance import random
-from trainer.strategies.ranking import Pool, Ranking, completed, shortlist
+from trainer.strategies.ranking import Pool, Ranking, completed, shortlist, take, upcoming_in
 from trainer.strategies.uncertainty import margin_scores
 
 CANDIDATES = 10_000
@@ -25,11 +25,11 @@ def class_balanced(pool: Pool, count: int) -> Ranking:
     unsure = margin_scores(p) + 1e-3
     have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
     lots, left = pool.lots()[rows], np.ones(len(rows), dtype=bool)
-    picks, scores = [], []
+    picks, scores, waiting = [], [], upcoming_in(pool, rows)
     for _ in range(min(count, len(rows))):
         worth = np.where(left, unsure * (p @ (1.0 / (1.0 + have))), -np.inf)
         ties = np.flatnonzero(worth >= worth.max() - 1e-12)
-        pick = int(ties[np.argmin(lots[ties])])
+        pick = take(worth, int(ties[np.argmin(lots[ties])]), waiting)
         picks.append(pick)
         scores.append(float(worth[pick]))
         left[pick] = False

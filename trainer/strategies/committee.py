@@ -19,8 +19,8 @@ def bald(pool: Pool, count: int) -> Ranking:
     """High mutual information of the answer and the model first (Houlsby et al. 2011, BALD).
 
     The best ones by score alone are copies of one another (on digits 78 % at 100 labels, far below random), so the
-    order is drawn with odds in proportion to the information (Kirsch et al. 2023, PowerBALD); scores are the log-odds
-    as drawn. The committee is a Bayesian bootstrap (Rubin 1981): every label counts in every member, with a random
+    order is drawn with odds in proportion to the information (Kirsch et al. 2023, PowerBALD); scores are the odds as
+    drawn. The committee is a Bayesian bootstrap (Rubin 1981): every label counts in every member, with a random
     weight, so that no class ever drops out. Before there are labels of two classes the order is random.
     """
     labeled = pool.labeled
@@ -35,8 +35,9 @@ def bald(pool: Pool, count: int) -> Ranking:
         weights = draw.exponential(size=len(labeled))
         head = fit_head(pool.embeddings[labeled], pool.labels[labeled], weights=weights / weights.mean())
         opinions.append(head.predict_proba(pool.embeddings[rows]))
-    odds = np.log(np.maximum(mutual_information(np.stack(opinions)), 1e-9))
-    picked, scores = highest(pool, odds + draw.gumbel(size=len(rows)), count, rows)
+    odds = np.maximum(mutual_information(np.stack(opinions)), 1e-9)
+    luck = -1.0 / np.log(pool.lots()[rows].clip(1e-12))  # its logarithm is Gumbel's; a row keeps its own
+    picked, scores = highest(pool, odds * luck, count, rows)
     return Ranking(picked, scores, ["models of the same labels disagree"] * len(picked))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.strategies.geometry import clusters, nearest_covered, stand_in_distances, stand_ins
 from trainer.strategies.herding import greedy_cover
-from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed
+from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, take, upcoming_in
 
 PURITY = 0.95  # share of balls that hold one pseudo-class only
 
@@ -17,13 +17,13 @@ def coreset(pool: Pool, count: int) -> Ranking:
     targets = stand_ins(pool)
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
     rows, lots, squared = targets[inside], pool.lots()[targets[inside]], stand_in_distances(pool)
-    distance = nearest_covered(pool)[inside].astype(np.float64)
-    picks, scores = [], []
+    distance = np.sqrt(nearest_covered(pool)[inside].astype(np.float64))
+    picks, scores, waiting = [], [], upcoming_in(pool, rows)
     for _ in range(min(count, len(rows))):
-        pick = int(np.lexsort((lots, -distance))[0])
+        pick = take(distance, int(np.lexsort((lots, -distance))[0]), waiting)
         picks.append(pick)
-        scores.append(float(np.sqrt(distance[pick])))
-        np.minimum(distance, squared[inside[pick], inside], out=distance)
+        scores.append(float(distance[pick]))
+        np.minimum(distance, np.sqrt(squared[inside[pick], inside]), out=distance)
         distance[pick] = -np.inf
     ranking = Ranking(rows[picks], np.array(scores), ["farthest from all labels"] * len(picks))
     return completed(pool, ranking, count, "drawn at random")
@@ -44,7 +44,8 @@ def probcover(pool: Pool, count: int) -> Ranking:
     edges = (stand_in_distances(pool)[inside] < radius).astype(np.float32)
     covered = (nearest_covered(pool) < radius).astype(np.float32)
     rows = targets[inside]
-    order, gains = greedy_cover(edges, np.ones(len(targets), dtype=np.float32), covered, count, pool.lots()[rows])
+    alike = np.ones(len(targets), dtype=np.float32)
+    order, gains = greedy_cover(edges, alike, covered, count, pool.lots()[rows], upcoming_in(pool, rows))
     ranking = Ranking(rows[order], gains, ["like many images that resemble no label"] * len(order))
     return completed(pool, ranking, count, "drawn at random")
 

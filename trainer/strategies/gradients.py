@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.strategies.chance import random
-from trainer.strategies.ranking import Pool, Ranking, completed, shortlist
+from trainer.strategies.ranking import Pool, Ranking, completed, shortlist, take, upcoming_in
 from trainer.strategies.uncertainty import least_confidence_scores, torn_between
 
 CANDIDATES = 4_000
@@ -26,7 +26,8 @@ def badge(pool: Pool, count: int) -> Ranking:
     draw, lots = np.random.default_rng(pool.seed), pool.lots()[rows]
     left = np.ones(len(rows), dtype=bool)
     distance = np.full(len(rows), np.inf)
-    pick = int(np.lexsort((lots, -length))[0])
+    waiting = upcoming_in(pool, rows)
+    pick = take(length, int(np.lexsort((lots, -length))[0]), waiting)
     picks, scores = [pick], [float(length[pick])]
     while len(picks) < min(count, len(rows)):
         left[pick] = False
@@ -36,6 +37,7 @@ def badge(pool: Pool, count: int) -> Ranking:
         pick = min(int(np.searchsorted(chance, draw.random() * chance[-1], side="right")), len(rows) - 1)
         if not left[pick]:  # nothing is left but copies of what was picked
             pick = int(np.flatnonzero(left)[np.argmin(lots[left])])
+        pick = take(distance, pick, waiting)
         picks.append(pick)
         scores.append(float(distance[pick]))
     picked = rows[picks]

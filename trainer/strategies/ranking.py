@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+KEPT = 0.8  # of the best gain is enough for an image to keep its place at the head of the list in force
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -24,7 +26,9 @@ class Pool:
 
     `embeddings` (N, D) float32, centred and of unit length; `probabilities` (N, K) float32, or None before there is a
     head; `labels` (N,) int64 class ids, -1 where unlabeled; `leased` (N,) bool, on somebody's screen now;
-    `candidates` (M,) int64 rows that may be asked; `classes` (K,) int64 class ids of the columns of `probabilities`.
+    `candidates` (M,) int64 rows that may be asked; `classes` (K,) int64 class ids of the columns of `probabilities`;
+    `upcoming` (U,) int64 the few candidates at the head of the list in force, in its order. They keep their places
+    while their gain is at least 0.8 of the best, so that the queue does not flicker with every label.
 
     `memory` is scratch for geometry that outlives a round. It lives as long as the embedding version: rows are
     appended to `embeddings` under the same memory, but never changed. Labels may be given, changed and taken back at
@@ -39,6 +43,7 @@ class Pool:
     seed: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
     classes: NDArray[np.int64] | None = None
+    upcoming: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def labeled(self) -> Rows:
@@ -88,21 +93,48 @@ def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
 
 
 def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
-    """At most `limit` candidates, ascending: the half of highest utility (n,) and a random half of the rest."""
+    """At most `limit` candidates, ascending: the half of highest utility (n,), what is upcoming among it, and a
+    random half of the rest.
+    """
     rows = np.sort(pool.candidates)
     if len(rows) <= limit:
         return rows
     lots = pool.lots()[rows]
-    by_utility = np.lexsort((lots, -utilities[rows]))
+    by_utility = np.lexsort((lots, -utilities[rows], ~np.isin(rows, pool.upcoming)))
     best, rest = by_utility[: limit // 2], by_utility[limit // 2 :]
     drawn = rest[np.argsort(lots[rest], kind="stable")][: limit - len(best)]
     return np.sort(rows[np.concatenate([best, drawn])])
 
 
 def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None) -> tuple[Rows, Floats]:
-    """The `count` candidates of highest utility, ties drawn by lot; `utilities` belong to `rows` (default:
-    candidates).
+    """The `count` candidates of highest utility, ties drawn by lot, what is upcoming in its place; `utilities` belong
+    to `rows` (default: candidates).
     """
     rows = pool.candidates if rows is None else rows
-    order = np.lexsort((pool.lots()[rows], -utilities))[:count]
+    order = np.lexsort((pool.lots()[rows], -utilities))
+    waiting, head = upcoming_in(pool, rows), list[int]()
+    for best in order.tolist() if waiting else []:
+        while waiting and best not in head:
+            head.append(take(utilities, best, waiting))
+    order = np.concatenate([np.array(head, dtype=np.int64), order[~np.isin(order, head)]])[:count]
     return rows[order], np.asarray(utilities, dtype=np.float64)[order]
+
+
+def upcoming_in(pool: Pool, rows: Rows) -> list[int]:
+    """Where among `rows` the upcoming ones stand, in the order of the list in force; those that are not, are left
+    out.
+    """
+    return [int(place) for row in pool.upcoming for place in np.flatnonzero(rows == row)]
+
+
+def take(gains: Floats, best: int, waiting: list[int]) -> int:
+    """The next to ask: the first of `waiting` that gains at least 0.8 of what `best` gains, else `best`; it waits no
+    more.
+
+    All are indices of `gains`, which must be fresh: what a label adds to what is labeled or already picked. So an image
+    whose twin was just answered leaves the list, however high it stood, and a newcomer of much more gain comes first.
+    """
+    taken = next((each for each in waiting if gains[each] >= KEPT * gains[best]), best)
+    if taken in waiting:
+        waiting.remove(taken)
+    return taken
