@@ -3,12 +3,16 @@
     python -m benchmarks.label_efficiency                                    # digits, every strategy, 5 seeds
     python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400   # X (n, D) raw vectors, labels (n,)
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
+    python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:typiclust
+    python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # ranks anew at every batch
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
 projection is fitted on the rest, the head on the labels asked so far; nothing sees the answer to an image that was not
-asked, nor a held-out image before it is scored. Prints a Markdown table, with the difference in area under the curve to
-the first strategy, paired by seed, and its 95 % bootstrap interval; `--out FOLDER` also gets curves.csv and curves.svg.
+asked, nor a held-out image before it is scored. As in the trainer, what comes next in a list keeps its place in the
+following one if it can. Prints two Markdown tables: accuracy, with the difference in area under the curve to the first
+strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten images that a batch exchanges; and
+how the rarest class fares. `--out FOLDER` also gets curves.csv and curves.svg.
 
 With `--http` the same annotators answer through both real services over HTTP (`benchmarks.http_curves`), and each
 strategy is run in this process too: the check that both ways give the same curve. They cannot be equal to the digit:
@@ -23,12 +27,14 @@ import argparse
 import csv
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
+from sklearn.metrics import recall_score
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
@@ -36,6 +42,7 @@ from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
 from trainer.learners.head import Head, fit_head
 from trainer.projection import fit_projection
+from trainer.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, strategy_named
 
 SHOWN = (20, 50, 100, 200, 400)
@@ -55,6 +62,7 @@ def main() -> None:
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the first is what others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=200)
+    parser.add_argument("--upcoming", type=int, default=UPCOMING, help="images that keep their places if they can")
     parser.add_argument("--http", action="store_true", help="through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
@@ -70,32 +78,45 @@ def main() -> None:
 
 
 def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Curve]]:
-    """Strategy → a curve a seed; prints a row a strategy."""
-    curves: dict[str, list[Curve]] = {}
+    """Strategy → a curve a seed; prints a row a strategy, then the rarest class."""
+    runs: dict[str, list[Run]] = {}
     first = given.strategies.split(",")[0]
     shown = [n for n in SHOWN if n <= given.budget]
-    print(
-        "| strategy | " + " | ".join(map(str, shown)) + f" | area | to {first} | rare found | rare recall | s/query |"
-    )
-    print("|---|" + "---:|" * (len(shown) + 5))
+    print("| strategy | " + " | ".join(map(str, shown)) + f" | area | to {first} | exchanged | s/query |")
+    print("|---|" + "---:|" * (len(shown) + 4))
     for strategy in given.strategies.split(","):
         began = time.perf_counter()
         with threadpool_limits(1):  # one simulation beside others: more threads than cores only wait
-            runs = [
-                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget) for s in range(given.seeds)
+            runs[strategy] = [
+                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming)
+                for s in range(given.seeds)
             ]
-        seconds = (time.perf_counter() - began) / sum(len(run[0]) for run in runs)
-        curves[strategy] = [run[0] for run in runs]
-        found, recall = np.median([run[1] for run in runs]), np.mean([run[2] for run in runs])
-        table = np.stack(curves[strategy])  # (seeds, points)
+        seconds = (time.perf_counter() - began) / sum(len(run.accuracy) for run in runs[strategy])
+        table = np.stack([run.accuracy for run in runs[strategy]])  # (seeds, points)
         cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
-        difference = _difference(table.mean(axis=1), np.stack(curves[first]).mean(axis=1)) if strategy != first else "–"
+        reference = np.stack([run.accuracy for run in runs[first]]).mean(axis=1)
+        difference = _difference(table.mean(axis=1), reference) if strategy != first else "–"
+        exchanged = [share for run in runs[strategy] for share in run.exchanged]
         print(
-            f"| {strategy} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} "
-            f"| {found:.0f} | {100 * recall:.0f} | {seconds:.2f} |",
+            f"| {_short(strategy)} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} "
+            f"| {f'{100 * np.mean(exchanged):.0f} %' if exchanged else '–'} | {seconds:.2f} |",
             flush=True,
         )
-    return curves
+    _print_rarest(runs, shown)
+    return {strategy: [run.accuracy for run in several] for strategy, several in runs.items()}
+
+
+def _print_rarest(runs: dict[str, list[Run]], shown: list[int]) -> None:
+    """Labels until the first example of the rarest class (median, worst seed), recall on it, and on all classes."""
+    print("\n| strategy | rarest found | worst | " + " | ".join(f"recall at {n}" for n in shown), end=" | ")
+    print(" | ".join(f"mean recall at {n}" for n in shown) + " |\n|---|" + "---:|" * (2 + 2 * len(shown)))
+    for strategy, several in runs.items():
+        found = [run.found for run in several]
+        cells = [f"{np.median(found):.0f}", f"{max(found):.0f}"]
+        for name in ("rarest", "recall"):
+            curves = np.stack([getattr(run, name) for run in several])
+            cells += [f"{100 * curves[:, n // STEP - 1].mean():.0f}" for n in shown]
+        print(f"| {_short(strategy)} | {' | '.join(cells)} |")
 
 
 def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Curve]]:
@@ -108,7 +129,8 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
     for strategy in given.strategies.split(","):
         with threadpool_limits(1):
             curves[strategy] = [
-                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget)[0] for s in range(given.seeds)
+                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming).accuracy
+                for s in range(given.seeds)
             ]
         splits = [_split(X, y, seed, given.variant) for seed in range(given.seeds)]
         curves[strategy + HTTP] = [
@@ -135,34 +157,56 @@ def _agree(curves: dict[str, list[Curve]]) -> bool:
     return True
 
 
-def simulate(X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budget: int) -> tuple[Curve, int, float]:
-    """One run: accuracy after each ten labels, labels until the rarest class is found, recall on it at the end."""
+@dataclass
+class Run:
+    """One simulation. Curves have a value after each ten labels, measured on the held-out quarter."""
+
+    accuracy: Curve
+    recall: Curve  # mean over classes
+    rarest: Curve  # recall on the rarest class
+    found: int  # labels until its first example
+    exchanged: list[float]  # share of the next ten images that another batch of labels exchanges, where they are known
+
+
+def simulate(
+    X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budget: int, upcoming: int = UPCOMING
+) -> Run:
+    """One annotator who answers ten images of each list, of which `upcoming` more keep their places if they can."""
     X, y, train, test = _split(X, y, seed, variant)
     projection = fit_projection(X[train].mean(axis=0), X[train])
     Z, held, truth = projection.transform(X[train]), projection.transform(X[test]), y[train]
-    rarest = np.argmin(np.bincount(y))
+    rarest = int(np.argmin(np.bincount(y)))
     labels = np.full(len(train), -1)
     head: Head | None = None
     probabilities: NDArray[np.float32] | None = None
     memory: dict[str, Any] = {}
-    curve: list[float] = []
-    found, guesses = budget, np.empty(0, dtype=np.int64)
+    recalls: list[NDArray[np.float64]] = []  # of each class
+    accuracy: list[float] = []
+    exchanged: list[float] = []
+    found, rest, warm = budget, np.empty(0, dtype=np.int64), False
     for asked in range(STEP, min(budget, len(train)) + 1, STEP):
         leased, classes = np.zeros(len(train), dtype=bool), None if head is None else head.classes
-        pool = Pool(Z, probabilities, labels.copy(), leased, np.flatnonzero(labels < 0), seed, memory, classes)
-        rows = strategy(pool, STEP).rows
-        labels[rows] = truth[rows]
+        candidates = np.flatnonzero(labels < 0)
+        said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list without a model has no say
+        pool = Pool(Z, probabilities, labels.copy(), leased, candidates, seed, memory, classes, said)
+        rows = strategy(pool, STEP + UPCOMING).rows
+        if len(rest):
+            exchanged.append(float(1 - np.isin(rows[:STEP], rest[:STEP]).mean()))
+        warm, rest = head is not None, rows[STEP:]
+        labels[rows[:STEP]] = truth[rows[:STEP]]
         labeled = np.flatnonzero(labels >= 0)
         if found == budget and rarest in labels:
             found = asked
+        guesses = np.full(len(test), labels[labeled[0]])
         if len(np.unique(labels[labeled])) > 1:
             head = fit_head(Z[labeled], labels[labeled], previous=head, seed=seed)
             probabilities = head.predict_proba(Z)
             guesses = head.classes[head.predict_proba(held).argmax(axis=1)]
-        else:
-            guesses = np.full(len(test), labels[labeled[0]])
-        curve.append(float((guesses == y[test]).mean()))
-    return np.array(curve), found, float((guesses[y[test] == rarest] == rarest).mean())
+        accuracy.append(float((guesses == y[test]).mean()))
+        recalls.append(recall_score(y[test], guesses, labels=np.unique(y), average=None, zero_division=0.0))
+    each = np.stack(recalls)  # (points, K)
+    column = int(np.searchsorted(np.unique(y), rarest))
+    return Run(np.array(accuracy), each.mean(axis=1), each[:, column], found, exchanged)
 
 
 def _split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids]:
@@ -178,9 +222,22 @@ def _whole(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
 
 def _rare(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
     """One class is cut to 1.5 % of the images, two to 3 %."""
+    shares = zip(rng.permutation(np.unique(y))[:3], (0.015, 0.03, 0.03), strict=True)
+    return _cut(X, y, {int(class_id): int(share * len(y)) for class_id, share in shares}, rng)
+
+
+def _imbalanced(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """A long tail: classes in random order shrink by a constant factor, the last to a twentieth."""
+    classes = rng.permutation(np.unique(y))
+    sizes = np.bincount(y)[classes] * np.geomspace(1, 1 / 20, len(classes))
+    return _cut(X, y, dict(zip(classes.tolist(), sizes.astype(int).tolist(), strict=True)), rng)
+
+
+def _cut(X: Rows, y: Ids, most: dict[int, int], rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """Of each class in `most` that many images drawn at random, but twelve, so that three are held out."""
     keep = np.ones(len(y), dtype=bool)
-    for class_id, share in zip(rng.permutation(np.unique(y))[:3], (0.015, 0.03, 0.03), strict=True):
-        keep[rng.permutation(np.flatnonzero(y == class_id))[max(12, int(share * len(y))) :]] = False
+    for class_id, size in most.items():
+        keep[rng.permutation(np.flatnonzero(y == class_id))[max(12, size) :]] = False
     return X[keep], y[keep]
 
 
@@ -191,7 +248,7 @@ def _duplicates(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
     return np.concatenate([X, copies.astype(np.float32)]), np.concatenate([y, y[rows]])
 
 
-VARIANTS = {"whole": _whole, "rare": _rare, "duplicates": _duplicates}
+VARIANTS = {"whole": _whole, "rare": _rare, "imbalanced": _imbalanced, "duplicates": _duplicates}
 
 
 def _read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
@@ -205,6 +262,11 @@ def _read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]
             arrays["X"].astype(np.float32),
             np.unique(arrays["labels"], return_inverse=True)[1].astype(np.int64),
         )
+
+
+def _short(strategy: str) -> str:
+    """Without the path to a module of ours."""
+    return strategy.removeprefix("benchmarks.")
 
 
 def _difference(areas: Curve, reference: Curve) -> str:
