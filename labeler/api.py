@@ -41,6 +41,7 @@ from shared.messages import (
     QueuePage,
     Rejection,
     SettingView,
+    SimilarImages,
     Undo,
     UndoReceipt,
 )
@@ -163,6 +164,11 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         """The original bytes."""
         data, media_type, sha256 = service.content(image_id)
         return _bytes(request, data, media_type, sha256, "private, max-age=3600")
+
+    @api.get("/images/{image_id}/similar")
+    def similar(image_id: int) -> SimilarImages:
+        """How images like this one were labeled; none for a held-out image, and while the trainer cannot say."""
+        return SimilarImages(images=service.reminder.of(image_id))
 
     @api.get("/images/{image_id}/thumbnail", response_class=Response)
     def thumbnail(image_id: int, request: Request, size: int = 320) -> Response:

@@ -30,6 +30,7 @@ from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid
+from labeler.reminder import Reminder
 from labeler.running_settings import RunningSettings
 from labeler.scanner import Scanner
 from labeler.tally import SPLITS, Tally
@@ -109,6 +110,7 @@ class Service:
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)
+        self.reminder = Reminder(self.store, self.log, self.tally, self.catalog, self.client, settings)
         self.outbox = Outbox(
             self.log,
             self.client,

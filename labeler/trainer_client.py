@@ -92,9 +92,11 @@ class TrainerClient:
         """What the model says of every image of the pool. Raises NotYet without a model, TrainerProblem."""
         return _understood(_PREDICTIONS, self._request("GET", "/predictions"))
 
-    def similar(self, image_id: int, limit: int) -> Neighbours:
-        """Neighbours of an image, most similar first. Raises NotYet for one that is not embedded, TrainerProblem."""
-        return _understood(_NEIGHBOURS, self._request("GET", f"/similar?image_id={image_id}&limit={limit}"))
+    def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
+        """Neighbours of an image, or the labeled ones, most similar first. Raises NotYet for one that is not embedded,
+        TrainerProblem."""
+        query = f"image_id={image_id}&limit={limit}&labeled={str(labeled).lower()}"
+        return _understood(_NEIGHBOURS, self._request("GET", f"/similar?{query}"))
 
     def clusters(self, count: int, limit: int) -> Groups:
         """The pool in at most `count` groups, with so many images of each. Raises NotYet, TrainerProblem."""

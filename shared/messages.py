@@ -379,6 +379,22 @@ class ImagePage(Reply):
     catalog_version: int
 
 
+class SimilarImage(Reply):
+    """An image with a label, like another one that is asked about."""
+
+    image_id: int
+    url: str  # of its thumbnail
+    label: int
+    name: str  # of the class
+    similarity: float  # cosine
+
+
+class SimilarImages(Reply):
+    """`GET /api/images/{id}/similar`: most similar first; none while the trainer cannot say."""
+
+    images: list[SimilarImage]
+
+
 class ImagePost(Message):
     """`POST /api/images`."""
 

@@ -99,9 +99,9 @@ def create_api(trainer: Trainer) -> FastAPI:
         return {"issues": trainer.label_issues(limit)}
 
     @api.get("/similar")
-    def similar(image_id: int, limit: Limit = 20) -> Neighbours:
-        """Neighbours of one image in embedding space."""
-        return trainer.similar(image_id, limit)
+    def similar(image_id: int, limit: Limit = 20, labeled: bool = False) -> Neighbours:
+        """Neighbours of one image in embedding space; with `labeled`, among images with a label."""
+        return trainer.similar(image_id, limit, labeled=labeled)
 
     @api.get("/clusters")
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:

@@ -71,16 +71,21 @@ class Atlas:
             raise Unfinished("The pool is being laid out; it comes by itself in a moment.") from None
 
 
-def neighbours(rows: Matrix, row: int, count: int) -> tuple[NDArray[np.int64], Matrix]:
-    """The `count` rows most similar to `row`, most similar first, itself left out, and their cosine similarities."""
-    similarity = rows @ rows[row]
-    similarity[row] = -np.inf
-    count = min(count, len(rows) - 1)
+def neighbours(
+    rows: Matrix, row: int, count: int, among: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], Matrix]:
+    """The `count` rows most similar to `row`, most similar first, itself left out, and their cosine similarities.
+
+    `among` (M,) are the rows that come into question, by default all.
+    """
+    others = np.delete(np.arange(len(rows)), row) if among is None else among[among != row]
+    similarity = np.delete(rows @ rows[row], row) if among is None else rows[others] @ rows[row]
+    count = min(count, len(others))
     if count < 1:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     top = np.argpartition(-similarity, count - 1)[:count]
     top = top[np.argsort(-similarity[top], kind="stable")]
-    return top.astype(np.int64), similarity[top]
+    return others[top].astype(np.int64), similarity[top]
 
 
 def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:

@@ -266,8 +266,8 @@ class Trainer:
             self._predicted = (state, said)
         return self._predicted[1]
 
-    def similar(self, image_id: int, limit: int) -> Neighbours:
-        """The train images most like one, most similar first. Raises NotInPool."""
+    def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
+        """The train images most like one, most similar first; only `labeled` ones if so asked. Raises NotInPool."""
         matrix = self._pool().train
         ids, rows = matrix.view()
         row = matrix.row_of.get(image_id)
@@ -275,7 +275,12 @@ class Trainer:
             raise NotInPool(
                 f"Image {image_id} is not in the pool: not embedded yet, unknown, or held out for measuring."
             )
-        found, similarity = atlas.neighbours(rows, row, limit)
+        among = None
+        if labeled:
+            with self.replica.lock:
+                given = [matrix.row_of.get(each, len(ids)) for each in self.replica.fold.labels]
+            among = np.array([each for each in given if each < len(ids)], np.int64)
+        found, similarity = atlas.neighbours(rows, row, limit, among)
         return Neighbours(
             image_id=image_id,
             similar=[

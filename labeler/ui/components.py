@@ -30,6 +30,7 @@ def card(project: Project, settings: LabelerSettings) -> None:
             "read_ahead": settings.read_ahead,
             "max_unconfirmed": settings.max_unconfirmed,
             "lease_seconds": settings.lease_seconds,
+            "display_pixels": settings.display_pixels,
         },
     )
 
@@ -41,18 +42,19 @@ def bar() -> Press | None:
     return pressed
 
 
-def _component(name: str, scripts: list[str]) -> Any:
+def _component(name: str, scripts: list[str], styles: list[str]) -> Any:
     return st.components.v2.component(
         f"flywheel.{name}",
         html=_text(f"{name}/{name}.html"),
-        css=_text(f"{name}/{name}.css"),
-        js="\n".join(_text(script) for script in scripts),
+        css=_text(*(f"{name}/{style}.css" for style in styles)),
+        js=_text("live.js", *(f"{name}/{script}.js" for script in scripts)),
     )
 
 
-def _text(path: str) -> str:
-    return (FOLDER / path).read_text(encoding="utf-8")
+def _text(*paths: str) -> str:
+    return "\n".join((FOLDER / path).read_text(encoding="utf-8") for path in paths)
 
 
-_CARD = _component("card", ["live.js", "card/outbox.js", "card/questions.js", "card/view.js", "card/card.js"])
-_BAR = _component("bar", ["live.js", "bar/bar.js"])
+_CARD_SCRIPTS = ["outbox", "questions", "stage", "swipe", "classes", "manage", "remarks", "strip", "similar", "view"]
+_CARD = _component("card", [*_CARD_SCRIPTS, "card"], ["card", "stage", "panel", "dialogs"])
+_BAR = _component("bar", ["bar"], ["bar"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -22,6 +23,23 @@ def rows_of(services: Services, annotator: str) -> list[dict[str, Any]]:
 def class_ids(services: Services) -> dict[str, int]:
     """Class name → id."""
     return {each["name"]: each["id"] for each in services.get("/api/project")["classes"]}
+
+
+def pushed(services: Services, image_ids: Sequence[int], suggestions: dict[str, float], reason: str) -> dict[str, Any]:
+    """A list of the trainer that names these images, all with the same suggestions (class name → confidence)."""
+    project, ids = services.get("/api/project"), class_ids(services)
+    said = [{"label": ids[name], "confidence": confidence} for name, confidence in suggestions.items()]
+    return {
+        "id": str(uuid4()),
+        "log_id": project["log_id"],
+        "model_version": "test-1",
+        "acked_seq": project["last_seq"],
+        "strategy": "test",
+        "queries": [
+            {"image_id": image, "score": -rank, "reason": reason, "suggestions": said}
+            for rank, image in enumerate(image_ids)
+        ],
+    }
 
 
 def post(services: Services, path: str, body: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, class_ids, delete_class, post, rows_of
+from tests.browser.labeler import CLASSES, class_ids, delete_class, post, pushed, rows_of
 from tests.services import Services
 
 pytestmark = pytest.mark.browser
@@ -160,29 +160,12 @@ def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Ser
 
 def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card, labeler: Services) -> None:
     on_screen = card.image_id
-    project = labeler.get("/api/project")
     entries = labeler.get("/api/images?limit=1000")["images"]
     answered = {row["image_id"] for row in labeler.get("/api/annotations?limit=5000")["annotations"]}
     wanted = [each["id"] for each in entries if each["split"] == "train" and each["id"] not in answered][-5:]
     red = class_ids(labeler)["red"]
-    push = {
-        "id": str(uuid.uuid4()),
-        "log_id": project["log_id"],
-        "model_version": "test-1",
-        "acked_seq": project["last_seq"],
-        "strategy": "test",
-        "queries": [
-            {
-                "image_id": image,
-                "score": -rank,
-                "reason": "<i>because</i>",
-                "suggestions": [{"label": red, "confidence": 0.75}],
-            }
-            for rank, image in enumerate(wanted)
-        ],
-    }
     with card.page.expect_response("**/api/queue?**"):
-        post(labeler, "/api/queries", push)
+        post(labeler, "/api/queries", pushed(labeler, wanted, {"red": 0.75}, "<i>because</i>"))
     card.page.wait_for_timeout(300)  # the new images are decoded
     assert card.image_id == on_screen
     seen: list[int] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.card import ARTIFACTS, Card
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids
@@ -15,7 +15,6 @@ from tests.services import Services
 
 pytestmark = pytest.mark.browser
 OpenCard = Callable[[Services], Card]
-PHONE = ViewportSize(width=390, height=844)
 Role = Literal["button", "textbox", "searchbox", "progressbar", "img"]
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
@@ -133,20 +132,6 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) > 30
-
-
-def test_the_card_on_a_phone(card: Card) -> None:
-    page = card.page
-    page.set_viewport_size(PHONE)
-    card.wait_for_image()
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    for name in CLASSES:
-        box = card.class_button(name).bounding_box()
-        assert box is not None
-        assert box["height"] >= 44
-    image = card.image_id
-    card.class_button("red").click()
-    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(image))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

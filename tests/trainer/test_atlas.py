@@ -59,3 +59,14 @@ def test_small_pools_have_a_map_and_groups():
         rows = np.eye(4, dtype=np.float32)[:n]
         assert atlas.positions(rows, seed=0).shape == (n, 2)
         assert len(atlas.groups(rows, 20, seed=0).group) == n
+
+
+def test_neighbours_are_the_most_similar_of_those_that_come_into_question(rows):
+    found, similarity = atlas.neighbours(rows, 0, 19)
+    assert set(found) == set(range(3, 60, 3))
+    assert (np.diff(similarity) <= 0).all()
+    some = np.array([0, 1, 6, 3, 2])
+    found, similarity = atlas.neighbours(rows, 0, 2, some)
+    assert set(found) == {3, 6}
+    assert similarity == pytest.approx(rows[found] @ rows[0])
+    assert atlas.neighbours(rows, 0, 5, np.array([0]))[0].size == 0

@@ -235,7 +235,7 @@ def test_exploration_may_change_with_the_labels_spent(client, trainer):
 def test_similar_clusters_and_map_show_no_test_image(client):
     teach(client, range(4))
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
-    on_the_map = client.get("/map").json()
+    on_the_map = wait_for(lambda: (shown := client.get("/map").json()).get("total") == 40 and shown)
     assert sorted(on_the_map["image_ids"]) == list(range(40))
     assert len(on_the_map["x"]) == len(on_the_map["y"]) == on_the_map["total"] == 40
     sample = client.get("/map", params={"limit": 7}).json()
@@ -246,6 +246,8 @@ def test_similar_clusters_and_map_show_no_test_image(client):
     shown = [image for cluster in clusters for image in cluster["image_ids"]]
     assert sorted(shown) == list(range(40))
     assert client.get("/similar", params={"image_id": 50}).status_code == 404
+    labeled = client.get("/similar", params={"image_id": 20, "labeled": True}).json()["similar"]
+    assert sorted(found["image_id"] for found in labeled) == list(range(4))
 
 
 def test_predictions_of_the_pool_name_no_test_image(client):

@@ -4,6 +4,7 @@
 const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
 const ASK_AGAIN_MS = 2000; // after a request for questions that failed
 const CARD = Symbol("card");
+const LETTERS = { S: "skip", R: "because", F: "flag", N: "note", Z: "undo", C: "manage" };
 
 export default function ({ parentElement, data }) {
   parentElement[CARD] ??= new Card(parentElement, data);
@@ -28,7 +29,7 @@ async function outboxOf({ log_id, max_unconfirmed }) {
 
 class Card {
   constructor(root, data) {
-    this.view = new View(root);
+    this.view = new View(root, data);
     this.painted = false; // whether the image in place has been on screen: no answer counts before
     this.held = null; // an answer given while the image in place was not painted yet
     this.undoing = 0;
@@ -42,7 +43,10 @@ class Card {
     this.questions = new Questions(this.outbox, data.read_ahead);
     this.outbox.changed = () => this.show();
     this.outbox.confirmed = (ids) => this.questions.confirmed(ids);
-    this.outbox.refused = ({ image_id }, reason) => this.view.say(`Image ${image_id} was not saved: ${reason}`, true);
+    this.outbox.refused = ({ id, image_id }, reason) => {
+      this.view.strip.takeBack(image_id, id);
+      this.view.say(`Image ${image_id} was not saved: ${reason}`, true);
+    };
     this.questions.changed = () => this.show();
     this.questions.annotator = this.view.annotator;
     this.listen();
@@ -50,6 +54,7 @@ class Card {
     this.again = setInterval(() => this.questions.failed && this.questions.ask(), ASK_AGAIN_MS);
     this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
     this.view.fit();
+    this.view.strip.draw();
     this.questions.ask();
   }
 
@@ -72,12 +77,16 @@ class Card {
     document.addEventListener("flywheel:bar", () => this.view.fit(), { signal }); // it grew or shrank above the card
     this.view.on({
       answer: (classId, at) => this.answer("label", classId, at),
-      act: (name, at) => (name === "undo" ? this.undo() : this.answer(name, null, at)),
+      act: (name, at, reason) => this.act(name, at, reason),
       add: (name) => this.addClass(name),
+      change: (method, classId, body) => this.changeClass(method, classId, body),
       rename: (annotator) => {
+        this.history = [];
+        this.view.strip.forget(); // another person's answers are theirs to correct
         this.questions.annotator = annotator;
         this.questions.ask();
       },
+      revisit: (entry) => this.revisit(entry),
     });
   }
 
@@ -118,6 +127,7 @@ class Card {
         this.paintedAt = performance.now();
         tell("painted", { image_id: question.item.image_id, at: this.paintedAt });
         this.held?.();
+        if (question === this.shown) this.view.painted();
       };
       channel.port2.postMessage(null);
     });
@@ -127,7 +137,7 @@ class Card {
     const target = event.composedPath()[0];
     const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
     const undo = event.ctrlKey || event.metaKey ? event.key.toLowerCase() === "z" && !event.shiftKey : false;
-    if (typing || event.repeat || event.isComposing || event.altKey) return;
+    if (typing || event.repeat || event.isComposing || event.altKey || this.view.inDialog) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
     if (/^(Enter| )$/.test(event.key) && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the control's own
     if (!this.press(event, undo)) return;
@@ -139,29 +149,52 @@ class Card {
   press(event, undo) {
     const at = event.timeStamp;
     const digit = /^\d$/.test(event.key) ? event.key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
-    const { filtering } = this.view; // with many classes letters look for one, and the actions take Shift
-    const letter = filtering && !event.shiftKey ? "" : event.key.toUpperCase();
-    if (undo || letter === "Z") this.undo();
-    else if (digit && !event.shiftKey) this.answerWith(this.view.classOf(digit), at);
-    else if (letter === "S") this.answer("skip", null, at);
-    else if (letter === "F") this.answer("flag", null, at);
-    else if (event.key === "Enter")
-      this.answerWith(this.view.chosen ?? this.questions.current?.item.suggestions[0]?.label, at);
-    else if (filtering && this.view.type(event.key)) return true;
+    const { classes, stage } = this.view;
+    // With many classes letters look for one, and the actions take Shift.
+    const letter = LETTERS[classes.filtering && !event.shiftKey ? "" : event.key.toUpperCase()];
+    if (undo) this.undo();
+    else if (letter) this.act(letter, at);
+    else if (digit && !event.shiftKey) this.answerWith(classes.classOf(digit), at);
+    else if (event.key === "Enter") this.act("accept", at);
+    else if (!classes.filter.value && stage.press(event.key)) return true;
+    else if (!classes.filter.value && event.key === "?") this.view.keys();
+    else if (classes.filtering && classes.type(event.key)) return true;
     else if (event.key === "Backspace") this.undo();
+    else if (event.key === "ArrowLeft") this.step(-1);
+    else if (event.key === "ArrowRight") this.step(1);
+    else if (event.key === "Escape" && this.questions.current?.given) this.questions.advance();
     else return false;
     return true;
+  }
+
+  /** Do what a button or its key says. */
+  act(name, at, reason) {
+    if (name === "undo") this.undo();
+    else if (name === "manage") this.view.panel.start();
+    else if (name === "keys") this.view.keys();
+    else if (name === "accept") this.accept(at);
+    else if (!this.questions.current) this.refuse("There is no image yet: that was not counted.");
+    else if (name === "because") this.view.remarks.ask();
+    else if (name === "note") this.view.remarks.write();
+    else this.answer(name, null, at, reason);
+  }
+
+  /** Enter: the class that the letters found, else the suggestion; what came back to be corrected stays as it is. */
+  accept(at) {
+    const { chosen } = this.view.classes;
+    if (this.questions.current?.given && chosen === undefined) this.questions.advance();
+    else this.answerWith(chosen ?? this.view.suggestions[0]?.label, at);
   }
 
   answerWith(classId, at) {
     if (classId !== undefined) this.answer("label", classId, at);
   }
 
-  answer(action, classId, at) {
+  answer(action, classId, at, reason) {
     const { current } = this.questions;
     if (this.outbox.full) return this.refuse("The labels before this one are not saved yet: it was not counted.");
     if (!current || this.undoing) return this.refuse("There is no image yet: that was not counted.");
-    if (!this.painted) return this.hold(action, classId, at);
+    if (!this.painted) return this.hold(action, classId, at, reason);
     if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
     const { item } = current;
     const annotation = {
@@ -173,24 +206,41 @@ class Card {
       session: this.outbox.session,
       seconds: Math.max(0, at - this.paintedAt) / 1000,
       query_version: item.query_version,
+      reason,
+      note: this.view.remarks.note,
     };
     this.history.push(annotation.id);
     tell("answer", { ...annotation, at });
-    this.view.clearFilter();
+    this.view.strip.add(current, annotation);
+    this.view.classes.clear();
     this.outbox.add(annotation);
     this.questions.advance();
   }
 
   /** Keep one answer until its image is painted. One that was given before the image was even in place, while the
    *  browser was busy, was meant for another image: it is not counted, and the card says so. */
-  hold(action, classId, at) {
+  hold(action, classId, at, reason) {
     if (this.held || at < this.placedAt) this.refuse("Too quick: that came before its image and was not counted.");
-    else this.held = () => this.answer(action, classId, at);
+    else this.held = () => this.answer(action, classId, at, reason);
   }
 
   refuse(words) {
     this.view.say(words);
     tell("refused", { words });
+  }
+
+  /** Bring an answered image back to be corrected; the one on screen comes next. */
+  async revisit(entry) {
+    if (this.undoing) return;
+    await this.questions.putFirst(entry.item, entry);
+  }
+
+  /** Go back to the answer before the one on screen (-1), or forth (1) and at last to the queue. */
+  step(by) {
+    const { strip } = this.view;
+    const entry = strip.beside(this.questions.current?.given, by);
+    if (entry) this.revisit(entry);
+    else if (by > 0 && this.questions.current?.given) this.questions.advance();
   }
 
   /** Take back this page's last answer, or after a reload the annotator's last; labels on their way arrive first. */
@@ -208,11 +258,12 @@ class Card {
     const target = this.history.at(-1);
     const undo = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target };
     try {
-      const response = await post("/api/undo", undo);
+      const response = await send("POST", "/api/undo", undo);
       const answer = await response.json();
       if (!response.ok) throw new Error(wordsOf(answer));
       this.history.pop();
-      await this.questions.putFirst(answer);
+      this.view.strip.takeBack(answer.image_id);
+      await this.questions.putFirst(answer, this.view.strip.of(answer.image_id));
       this.view.say("Taken back.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {
@@ -223,19 +274,27 @@ class Card {
   }
 
   async addClass(name) {
+    const refusal = await this.askLabeler("POST", "/api/classes", { name });
+    this.view.say(refusal ? `Class “${name}” was not added: ${refusal}` : `Class “${name}” added.`, Boolean(refusal));
+    return !refusal;
+  }
+
+  async changeClass(method, id, body) {
+    const annotator = encodeURIComponent(this.view.annotator);
+    const refusal = await this.askLabeler(method, `/api/classes/${id}${body ? "" : `?annotator=${annotator}`}`, body);
+    if (!refusal && body?.into) this.view.strip.relabel(id, body.into);
+    return refusal;
+  }
+
+  /** Have the classes changed, and see it; returns why it was not done, or null. */
+  async askLabeler(method, url, body) {
     try {
-      const response = await post("/api/classes", { name, annotator: this.view.annotator });
-      const answer = await response.json();
-      if (!response.ok) throw new Error(wordsOf(answer));
+      const response = await send(method, url, body && { ...body, annotator: this.view.annotator });
+      if (!response.ok) return wordsOf(await response.json());
       await live().refresh();
-      this.view.say(`Class “${answer.name}” added.`);
-      return true;
+      return null;
     } catch (error) {
-      this.view.say(
-        `Class “${name}” was not added: ${error instanceof TypeError ? "connection lost" : error.message}`,
-        true,
-      );
-      return false;
+      return error instanceof TypeError ? "connection lost" : error.message;
     }
   }
 }
@@ -245,11 +304,11 @@ function tell(name, detail) {
   document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
 }
 
-async function post(url, body) {
+async function send(method, url, body) {
   return fetch(url, {
-    method: "POST",
+    method,
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: body ? JSON.stringify(body) : undefined,
     signal: AbortSignal.timeout(15000),
   });
 }

@@ -31,17 +31,19 @@ class Questions {
     if (this.next.length <= this.readAhead - ASK_AFTER) this.ask();
   }
 
-  /** Put `item` on screen before all others (an undo gave it back); what was there comes next. */
-  async putFirst(item) {
-    this.done.delete(item.image_id);
-    this.returning = this.question(item);
-    await this.returning.decoded;
-    const others = [this.current, ...this.next].filter(
-      (question) => question && question.item.image_id !== item.image_id,
+  /** Put `item` on screen before all others: an undo gave it back, or it is to be corrected, `given` being its answer in
+   *  the strip. What was there comes next. */
+  async putFirst(item, given) {
+    if (!given) this.done.delete(item.image_id);
+    const question = (this.returning = this.question(item));
+    question.given = given;
+    await question.decoded;
+    if (this.returning !== question) return; // another one was asked for meanwhile
+    this.next = [this.current, ...this.next].filter(
+      (other) => other && !other.given && other.item.image_id !== item.image_id,
     );
-    this.next = others;
     this.stale = [];
-    this.current = this.returning;
+    this.current = question;
     this.returning = null;
     this.changed();
   }

@@ -1,30 +1,30 @@
 // What the card shows. It knows no network: it is told the question, the project and the state of the outbox, and calls
 // back for what the person does. Words that people typed (class names, reasons) go in as text, never as markup.
 
-const SMALL = 128; // pixels of the longest side up to which an image is enlarged pixel by pixel
-const HOTKEYS = 10; // classes with a digit of their own; beyond, letters find a class
+const NEED_AN_IMAGE = [".classes button", ...["skip", "because", "flag", "note"].map((name) => `[data-act=${name}]`)].join();
 
 class View {
-  constructor(root) {
+  constructor(root, { log_id, display_pixels }) {
     const find = (selector) => root.querySelector(selector);
+    this.root = root;
     this.card = find(".card");
     this.meter = find(".meter");
-    [this.counts, this.accuracy, this.pace] = find(".where p").children;
-    this.picture = find(".picture");
-    this.stage = find(".stage");
+    [this.counts, this.accuracy, this.pace, this.target] = find(".where p").children;
     this.notice = find(".notice");
     this.suggestion = find(".suggestion");
+    this.topk = find(".topk");
     this.reason = find(".reason");
-    this.filter = find(".filter");
-    this.classes = find(".classes");
     this.add = find(".add");
-    this.actions = find(".actions");
     this.saved = find(".saved");
     this.message = find(".message");
     this.who = find(".who input");
     this.who.value = stored("flywheel/annotator") ?? "me";
-    this.known = []; // the project's classes, in the order in which they were added
-    this.buttons = new Map(); // class id → its button
+    this.stage = new Stage(root, display_pixels);
+    this.classes = new ClassList(root);
+    this.panel = new ClassPanel(root);
+    this.remarks = new Remarks(root);
+    this.strip = new Strip(root, log_id, (id) => this.classes.nameOf(id));
+    this.similar = new Similar(root);
     this.item = null;
   }
 
@@ -32,26 +32,28 @@ class View {
     return this.who.value.trim() || "me";
   }
 
-  /** Whether letters look for a class. */
-  get filtering() {
-    return this.known.length > HOTKEYS;
+  /** Whether a dialog is open, which then has the keys. */
+  get inDialog() {
+    return this.root.querySelector("dialog[open]") !== null;
   }
 
-  /** The class that Enter gives while something is typed. */
-  get chosen() {
-    return this.filter.value ? this.matches()[0]?.id : undefined;
+  /** What the model proposes for the image on screen, most probable first: nothing where nobody should see it. */
+  get suggestions() {
+    return this.news?.blind_mode ? [] : (this.item?.suggestions ?? []);
   }
 
-  /** Call `answer(class id, time)`, `act(name, time)`, `add(class name)`, `rename(annotator)`. */
-  on({ answer, act, add, rename }) {
-    this.answer = answer;
+  /** Call `answer(class id, time)`, `act(name, time, reason)`, `add(class name)`, `change(…)`, `rename(annotator)`,
+   *  `revisit(entry)`. */
+  on({ answer, act, add, change, rename, revisit }) {
     // A mouse must not leave the focus on a button: Enter accepts the suggestion, it does not press the button again.
-    this.card.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
-    this.actions.onclick = (event) => {
+    this.card.addEventListener("mousedown", (event) => {
+      if (!event.target.closest("dialog") && event.target.closest("button")) event.preventDefault();
+    });
+    this.card.addEventListener("click", (event) => {
       const name = event.target.closest("button")?.dataset.act;
       if (name) act(name, event.timeStamp);
-    };
-    this.classes.onclick = (event) => {
+    });
+    this.topk.onclick = (event) => {
       const id = event.target.closest("button")?.dataset.classId;
       if (id) answer(Number(id), event.timeStamp);
     };
@@ -61,18 +63,29 @@ class View {
       if (input.value.trim() && (await add(input.value.trim()))) input.value = "";
       input.blur();
     };
-    this.filter.oninput = () => this.drawClasses();
-    this.filter.onkeydown = (event) => {
-      if (event.key === "Escape") this.clearFilter();
-      else if (event.key === "Enter" && this.chosen !== undefined) answer(this.chosen, event.timeStamp);
-      if (event.key === "Escape" || event.key === "Enter") this.filter.blur();
-    };
     this.who.onchange = () => {
       store("flywheel/annotator", this.annotator);
       this.who.value = this.annotator;
       this.who.blur();
       rename(this.annotator);
     };
+    this.classes.on(answer);
+    this.panel.on(change);
+    this.remarks.on(act);
+    this.strip.on(revisit);
+    this.swipe = new Swipe(this.root, this.stage, {
+      words: (direction) => this.swipeWords(direction),
+      done: (direction, at) => act(direction === "right" ? "accept" : "skip", at),
+    });
+  }
+
+  swipeWords(direction) {
+    if (!this.item) return null;
+    return direction === "left" ? "Skip" : (this.suggestions[0]?.name ?? null);
+  }
+
+  keys() {
+    this.root.querySelector("dialog.keys").showModal();
   }
 
   /** Fill what the window leaves under whatever stands above. */
@@ -82,53 +95,31 @@ class View {
     this.card.style.setProperty("--above", `${Math.round(above)}px`);
   }
 
-  /** The class that a digit gives: by its own key, or by its place among those that the letters typed have found. */
-  classOf(digit) {
-    const matches = this.matches();
-    return (this.filtering ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
-  }
-
-  /** Take a key into the class filter; false if it is not one that types. */
-  type(key) {
-    if (key === "Escape" && this.filter.value) this.filter.value = "";
-    else if (key === "Backspace" && this.filter.value) this.filter.value = this.filter.value.slice(0, -1);
-    else if (/^[\p{L}\p{P}\p{S}]$/u.test(key) || (key === " " && this.filter.value)) this.filter.value += key;
-    else return false;
-    this.drawClasses();
-    return true;
-  }
-
-  clearFilter() {
-    if (!this.filter.value) return;
-    this.filter.value = "";
-    this.drawClasses();
-  }
-
-  matches() {
-    const typed = this.filter.value.trim().toLowerCase();
-    if (!this.filtering || !typed) return this.known;
-    const found = this.known.filter(({ name }) => name.toLowerCase().includes(typed));
-    const rank = ({ name }) => (name.toLowerCase().startsWith(typed) ? 0 : 1);
-    return found.sort((a, b) => rank(a) - rank(b));
-  }
-
-  /** Put a question on screen, or none. */
+  /** Put a question on screen, or none. One that comes back to be corrected is `given`: the strip's entry of it. */
   question(question) {
     this.item = question?.item ?? null;
-    const image = question && !question.broken ? question.image : null;
-    this.picture.replaceChildren(...(image ? [image] : []));
-    if (image) image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);
-    if (question) this.stage.dataset.imageId = question.item.image_id;
-    else delete this.stage.dataset.imageId;
+    this.given = question?.given ?? null;
+    this.stage.show(question);
+    this.remarks.show(this.given?.answers.at(-1).note);
     this.drawHint();
-    this.markSuggestions();
+    const reminding = this.item?.purpose === "query" && !this.news?.blind_mode && !this.given;
+    this.similar.show(reminding ? this.item : null);
+  }
+
+  /** What can wait until the image is on screen. */
+  painted() {
+    this.strip.draw(this.given);
   }
 
   drawHint() {
-    const best = this.item?.suggestions[0];
+    const [best, ...others] = this.suggestions;
     const held = this.item && this.item.purpose !== "query";
     this.suggestion.replaceChildren();
-    if (best) {
+    if (this.given) {
+      const { action, label } = this.given.answers.at(-1);
+      const given = WITHOUT_LABEL[action] ?? this.classes.nameOf(label);
+      this.suggestion.append("You answered ", element("strong", given), ". Answer again, or keep it ", element("kbd", "Esc"));
+    } else if (best) {
       this.suggestion.append("Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `);
       this.suggestion.append(element("kbd", "Enter"));
     } else if (held) {
@@ -137,20 +128,28 @@ class View {
           ? "Test image: it measures accuracy, so no suggestion."
           : "Held-out image, so no suggestion.",
       );
+    } else if (this.news?.blind_mode) {
+      this.suggestion.append("Blind mode: no suggestions.");
     } else if (this.item) {
       this.suggestion.append("No suggestion yet: the model has not learned enough.");
     }
-    this.reason.textContent = held ? "" : (this.item?.reason ?? "");
+    this.reason.textContent = held || this.given || this.news?.blind_mode ? "" : whyAsked(this.item);
+    this.drawTopK(others);
+    this.classes.mark(this.suggestions);
   }
 
-  markSuggestions() {
-    const confidence = new Map(this.item?.suggestions.map((each) => [each.label, each.confidence]));
-    const best = this.item?.suggestions[0]?.label;
-    for (const [id, button] of this.buttons) {
-      button.classList.toggle("suggested", id === best);
-      button.style.setProperty("--confidence", confidence.get(id) ?? 0);
-      button.querySelector(".confidence").textContent = confidence.has(id) ? percent(confidence.get(id)) : "";
-    }
+  /** With many classes the others that the model thinks of may be far down the list. */
+  drawTopK(others) {
+    this.topk.hidden = !this.classes.filtering || !others.length;
+    if (this.topk.hidden) return;
+    this.topk.replaceChildren(
+      ...others.map(({ label, name, confidence }) => {
+        const button = element("button", `${name} ${percent(confidence)}`);
+        button.type = "button";
+        button.dataset.classId = label;
+        return button;
+      }),
+    );
   }
 
   /** The numbers of the project; `unconfirmed` answers are counted as done already. */
@@ -166,56 +165,18 @@ class View {
       ? `accuracy ${percent(accuracy.value, 1)} (95% interval ${Math.floor(100 * accuracy.low)}–${percent(accuracy.high)}, ${count(accuracy.n, "test image")})`
       : "";
     this.pace.textContent = pace ? `${Math.round(pace)} a minute` : "";
+    this.target.textContent = untilTarget(project.target);
+    if (this.blind !== project.blind_mode) {
+      this.blind = project.blind_mode;
+      this.drawHint();
+    }
     const signature = JSON.stringify(project.classes);
     if (signature === this.signature) return;
     this.signature = signature;
-    this.known = project.classes;
-    this.drawClasses();
-  }
-
-  drawClasses() {
-    this.filter.hidden = !this.filtering;
-    this.card.classList.toggle("many", this.filtering);
-    for (const key of this.actions.querySelectorAll("kbd")) {
-      key.textContent = (this.filtering ? "⇧" : "") + key.textContent.at(-1);
-    }
-    const matches = this.matches();
-    const shown = new Set(matches.map(({ id }) => id));
-    for (const [id, button] of this.buttons) {
-      if (shown.has(id)) continue;
-      button.remove();
-      this.buttons.delete(id);
-    }
-    matches.forEach((each, index) => this.drawClass(each, index, this.filtering ? placeKey(index) : each.hotkey));
-    this.markSuggestions();
-  }
-
-  /** Buttons are kept and moved, not made anew: a count that changes must not take the focus away. */
-  drawClass({ id, name, labels }, index, hotkey) {
-    let button = this.buttons.get(id);
-    if (!button) {
-      button = element("button");
-      button.type = "button";
-      button.dataset.classId = id;
-      button.dataset.testid = "class";
-      button.append(
-        element("kbd"),
-        element("span", "", "name"),
-        element("span", "", "confidence"),
-        element("span", "", "labels"),
-      );
-      this.buttons.set(id, button);
-    }
-    const [key, label, , labels_] = button.children;
-    setText(key, hotkey ?? "");
-    setText(label, name);
-    setText(labels_, labels === undefined ? "" : labels.toLocaleString("en"));
-    button.setAttribute(
-      "aria-label",
-      `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`,
-    );
-    if (this.classes.children[index] !== button)
-      this.classes.insertBefore(button, this.classes.children[index] ?? null);
+    this.classes.show(project.classes);
+    this.panel.show(project.classes);
+    this.strip.draw(); // by the names of now
+    this.drawHint();
   }
 
   /** How the outbox stands, and if no image is on screen, why. */
@@ -228,7 +189,7 @@ class View {
     if (!outbox.durable) words = `${waiting} not saved yet, and this browser keeps nothing: leave the page open`;
     setText(this.saved, words);
     const disabled = !this.item;
-    for (const button of this.card.querySelectorAll(".classes button, [data-act=skip], [data-act=flag]")) {
+    for (const button of this.card.querySelectorAll(NEED_AN_IMAGE)) {
       if (button.disabled !== disabled) button.disabled = disabled;
     }
     const notice = this.whyEmpty(outbox, questions, connected);
@@ -306,8 +267,18 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function placeKey(index) {
-  return index < HOTKEYS ? String((index + 1) % 10) : null;
+function whyAsked(item) {
+  return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";
+}
+
+/** "about 6 min to 95% accuracy (120 labels)", or less where less is known. */
+function untilTarget(target) {
+  if (!target) return "";
+  const end = target.accuracy === null ? "the label budget" : `${percent(target.accuracy)} accuracy`;
+  const labels = count(target.labels, "label");
+  return target.minutes === null
+    ? `${labels} to ${end}`
+    : `about ${duration(60 * target.minutes)} to ${end} (${labels})`;
 }
 
 function percent(share, digits = 0) {

@@ -1,0 +1,134 @@
+// The classes as buttons, and the letters that look for one. A button carries its key, its number of labels, and, where
+// the model proposes it, its probability. Names that people typed go in as text, never as markup.
+
+const HOTKEYS = 10; // classes with a digit of their own; beyond, letters find a class
+
+class ClassList {
+  constructor(root) {
+    this.card = root.querySelector(".card");
+    this.filter = root.querySelector(".filter");
+    this.list = root.querySelector(".classes");
+    this.known = []; // the project's classes, in the order in which they were added
+    this.buttons = new Map(); // class id → its button
+    this.suggestions = [];
+  }
+
+  /** Whether letters look for a class. */
+  get filtering() {
+    return this.known.length > HOTKEYS;
+  }
+
+  /** The class that Enter gives while something is typed. */
+  get chosen() {
+    return this.filter.value ? this.matches()[0]?.id : undefined;
+  }
+
+  /** Call `answer(class id, time)`. */
+  on(answer) {
+    this.list.onclick = (event) => {
+      const id = event.target.closest("button")?.dataset.classId;
+      if (id) answer(Number(id), event.timeStamp);
+    };
+    this.filter.oninput = () => this.draw();
+    this.filter.onkeydown = (event) => {
+      if (event.key === "Escape") this.clear();
+      else if (event.key === "Enter" && this.chosen !== undefined) answer(this.chosen, event.timeStamp);
+      if (event.key === "Escape" || event.key === "Enter") this.filter.blur();
+    };
+  }
+
+  /** The class that a digit gives: by its own key, or by its place among those that the letters typed have found. */
+  classOf(digit) {
+    const matches = this.matches();
+    return (this.filtering ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
+  }
+
+  nameOf(id) {
+    return this.known.find((each) => each.id === id)?.name ?? "a class of before";
+  }
+
+  /** Take a key into the filter; false if it is not one that types. A slash only goes there. */
+  type(key) {
+    const { filter } = this;
+    if (key === "/" && !filter.value) filter.focus();
+    else if (key === "Escape" && filter.value) filter.value = "";
+    else if (key === "Backspace" && filter.value) filter.value = filter.value.slice(0, -1);
+    else if (/^[\p{L}\p{P}\p{S}]$/u.test(key) || (key === " " && filter.value)) filter.value += key;
+    else return false;
+    this.draw();
+    return true;
+  }
+
+  clear() {
+    if (!this.filter.value) return;
+    this.filter.value = "";
+    this.draw();
+  }
+
+  matches() {
+    const typed = this.filter.value.trim().toLowerCase();
+    if (!this.filtering || !typed) return this.known;
+    const found = this.known.filter(({ name }) => name.toLowerCase().includes(typed));
+    const rank = ({ name }) => (name.toLowerCase().startsWith(typed) ? 0 : 1);
+    return found.sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** The classes of now. */
+  show(known) {
+    this.known = known;
+    this.draw();
+  }
+
+  draw() {
+    this.filter.hidden = !this.filtering;
+    this.card.classList.toggle("many", this.filtering);
+    const matches = this.matches();
+    const shown = new Set(matches.map(({ id }) => id));
+    for (const [id, button] of this.buttons) {
+      if (shown.has(id)) continue;
+      button.remove();
+      this.buttons.delete(id);
+    }
+    matches.forEach((each, index) => this.drawClass(each, index, this.filtering ? placeKey(index) : each.hotkey));
+    this.mark(this.suggestions);
+  }
+
+  /** Buttons are kept and moved, not made anew: a count that changes must not take the focus away. */
+  drawClass({ id, name, labels }, index, hotkey) {
+    const button = this.buttons.get(id) ?? this.button(id);
+    const [key, label, , labels_] = button.children;
+    setText(key, hotkey ?? "");
+    setText(label, name);
+    setText(labels_, labels === undefined ? "" : labels.toLocaleString("en"));
+    button.setAttribute(
+      "aria-label",
+      `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`,
+    );
+    if (this.list.children[index] !== button) this.list.insertBefore(button, this.list.children[index] ?? null);
+  }
+
+  button(id) {
+    const button = element("button");
+    button.type = "button";
+    button.dataset.classId = id;
+    button.dataset.testid = "class";
+    for (const part of ["", "name", "confidence", "labels"]) button.append(element(part ? "span" : "kbd", "", part));
+    this.buttons.set(id, button);
+    return button;
+  }
+
+  /** Show what the model thinks of the image on screen, most probable first. */
+  mark(suggestions) {
+    this.suggestions = suggestions;
+    const confidence = new Map(suggestions.map((each) => [each.label, each.confidence]));
+    for (const [id, button] of this.buttons) {
+      button.classList.toggle("suggested", id === suggestions[0]?.label);
+      button.style.setProperty("--confidence", confidence.get(id) ?? 0);
+      setText(button.querySelector(".confidence"), confidence.has(id) ? percent(confidence.get(id)) : "");
+    }
+  }
+}
+
+function placeKey(index) {
+  return index < HOTKEYS ? String((index + 1) % 10) : null;
+}

@@ -1,0 +1,146 @@
+// Classes changed on the way: renamed, merged, deleted. Each change says first what it means for the labels that there
+// are, and is done by a second press.
+
+class ClassPanel {
+  constructor(root) {
+    this.dialog = root.querySelector("dialog.manage");
+    this.list = this.dialog.querySelector("ul");
+    this.message = this.dialog.querySelector("[role=status]");
+    this.open = null; // the change that is being thought about: {id, name of the change}
+    this.dialog.onkeydown = (event) => event.stopPropagation(); // Streamlit has keys of its own
+    this.dialog.oncancel = (event) => {
+      if (!this.open) return;
+      event.preventDefault(); // Escape leaves the change first, then the panel
+      this.ask(null);
+    };
+    this.list.onclick = (event) => {
+      const button = event.target.closest("button[data-change]");
+      if (button) this.ask({ id: Number(button.closest("li").dataset.classId), change: button.dataset.change });
+    };
+    this.list.oninput = () => this.explain();
+    this.list.onsubmit = (event) => {
+      event.preventDefault();
+      this.submit(event.target);
+    };
+  }
+
+  /** Call `change(method, class id, body)`, which returns an error in words, or null once it is done. */
+  on(change) {
+    this.change = change;
+  }
+
+  show(classes) {
+    this.classes = classes;
+    if (this.dialog.open && !this.open) this.draw();
+  }
+
+  start() {
+    this.open = null;
+    setText(this.message, "");
+    this.draw();
+    this.dialog.showModal();
+  }
+
+  ask(open) {
+    const before = this.open;
+    this.open = open;
+    this.draw();
+    const item = this.item((open ?? before).id);
+    const target = open ? "input, select, button[type=submit]" : `[data-change=${before.change}]`;
+    item?.querySelector(target)?.focus();
+  }
+
+  item(id) {
+    return this.list.querySelector(`[data-class-id="${id}"]`);
+  }
+
+  /** Drawn anew also while someone looks at it, because counts change: the focus stays where it was. */
+  draw() {
+    const focused = this.list.getRootNode().activeElement?.closest("li [data-change]");
+    const [id, change] = [focused?.closest("li").dataset.classId, focused?.dataset.change];
+    this.list.replaceChildren(
+      ...this.classes.map(({ id, name, labels }) => {
+        const item = element("li");
+        item.dataset.classId = id;
+        item.append(element("span", name, "name"), element("span", count(labels, "label"), "labels"));
+        for (const [change, words] of [
+          ["rename", "Rename"],
+          ["merge", "Merge"],
+          ["delete", "Delete"],
+        ]) {
+          const button = element("button", words);
+          button.type = "button";
+          button.dataset.change = change;
+          button.ariaLabel = `${words} ${name}`;
+          button.disabled = change === "merge" && this.classes.length < 2;
+          item.append(button);
+        }
+        if (this.open?.id === id) item.append(this.form(id, name));
+        return item;
+      }),
+    );
+    this.explain();
+    if (focused) this.item(id)?.querySelector(`[data-change=${change}]`)?.focus();
+  }
+
+  form(id, name) {
+    const { change } = this.open;
+    const form = element("form");
+    if (change === "rename") {
+      const input = element("input");
+      Object.assign(input, { name: "name", value: name, maxLength: 100, required: true, ariaLabel: `New name of ${name}` });
+      form.append(input);
+    } else if (change === "merge") {
+      const select = element("select");
+      Object.assign(select, { name: "into", ariaLabel: `Class that ${name} becomes part of` });
+      for (const other of this.classes) if (other.id !== id) select.append(new Option(other.name, other.id));
+      form.append(select);
+    }
+    const [meaning, confirm, cancel] = [element("p"), element("button", capital(change)), element("button", "Cancel")];
+    meaning.id = "meaning";
+    confirm.type = "submit";
+    confirm.setAttribute("aria-describedby", "meaning");
+    cancel.type = "button";
+    cancel.onclick = () => this.ask(null);
+    form.append(meaning, confirm, cancel);
+    return form;
+  }
+
+  /** What the change means for the labels that there are. */
+  explain() {
+    const form = this.list.querySelector("form");
+    if (!form) return;
+    const { name, labels } = this.classes.find(({ id }) => id === this.open.id);
+    const some = count(labels, "label");
+    const { change } = this.open;
+    let words = "No image has it as its label.";
+    if (change === "rename") {
+      const wanted = form.elements.name.value.trim() || "…";
+      words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name stays an alias.`;
+    } else if (change === "merge") {
+      const into = form.elements.into.selectedOptions[0].text;
+      const moved = labels ? `${some} become${labels === 1 ? "s" : ""} “${into}”; ` : "";
+      words = `${moved}“${name}” stays an alias of it. This cannot be undone.`;
+    } else if (labels) {
+      words = `${count(labels, "image")} lose${labels === 1 ? "s" : ""} this label and will be asked again. This cannot be undone.`;
+    }
+    setText(form.querySelector("p"), capital(words));
+  }
+
+  async submit(form) {
+    const { id, change } = this.open;
+    const body = {
+      rename: () => ({ name: form.elements.name.value.trim() }),
+      merge: () => ({ into: Number(form.elements.into.value) }),
+      delete: () => null,
+    }[change]();
+    const said = form.querySelector("p").textContent;
+    const refusal = await this.change(body ? "PATCH" : "DELETE", id, body);
+    setText(this.message, refusal ?? `Done. ${said}`);
+    this.message.classList.toggle("trouble", Boolean(refusal));
+    if (refusal) return;
+    this.open = null;
+    this.draw();
+    (this.item(id) ?? this.list.lastElementChild)?.querySelector("button")?.focus();
+  }
+}

@@ -1,0 +1,102 @@
+"""Classes changed on the way, in a labeler of one's own: each change says what it means before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.card import Card
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids
+from tests.services import Services
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def own(start_labeler: StartLabeler) -> Services:
+    return start_labeler(20, CLASSES)
+
+
+@pytest.fixture
+def card(own: Services, open_card: Callable[[Services], Card]) -> Card:
+    """With two labels of red and one of green."""
+    card = open_card(own)
+    for key in "112":
+        card.key(key)
+    card.wait_saved()
+    expect(card.class_button("red").locator(".labels")).to_have_text("2")
+    return card
+
+
+def panel(card: Card) -> Locator:
+    card.page.keyboard.press("c")
+    expect(card.part("class-panel")).to_be_visible()
+    return card.part("class-panel")
+
+
+def counts(services: Services) -> dict[str, int]:
+    return {each["name"]: each["labels"] for each in services.get("/api/project")["classes"]}
+
+
+def test_rename_from_the_keyboard_keeps_labels_and_the_old_name_as_alias(card: Card, own: Services) -> None:
+    classes = panel(card)
+    keys = card.page.keyboard
+    expect(classes.get_by_role("button", name="Rename red")).to_be_focused()
+    keys.press("Enter")
+    expect(classes.get_by_label("New name of red")).to_be_focused()
+    keys.press("Control+a")
+    keys.type("crimson")
+    expect(classes).to_contain_text("2 labels become “crimson”; the old name stays an alias.")
+    keys.press("Enter")
+    expect(classes.get_by_role("status")).to_contain_text("Done. 2 labels become “crimson”")
+    expect(classes.get_by_role("button", name="Rename crimson")).to_be_focused()
+    keys.press("Escape")
+    expect(classes).to_be_hidden()
+    expect(card.class_button("crimson").locator(".labels")).to_have_text("2")
+    expect(card.part("answer").last).to_have_text("crimson")
+    own.annotate([own.answer(card.image_id, "red", card.annotator)]).raise_for_status()
+    assert counts(own) == {"crimson": 3, "green": 1, "blue": 0}
+
+
+def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
+    classes = panel(card)
+    classes.get_by_role("button", name="Merge red").click()
+    classes.get_by_label("Class that red becomes part of").select_option("blue")
+    expect(classes).to_contain_text("2 labels become “blue”; “red” stays an alias of it. This cannot be undone.")
+    assert counts(own)["red"] == 2  # nothing is done before it is confirmed
+    classes.get_by_role("button", name="Merge", exact=True).click()
+    expect(classes.get_by_role("listitem")).to_have_count(2)
+    assert counts(own) == {"green": 1, "blue": 2}
+    classes.get_by_role("button", name="Close").click()
+    expect(card.part("class")).to_have_count(2)
+    expect(card.part("answer").last).to_have_text("blue")
+
+
+def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Services) -> None:
+    classes = panel(card)
+    classes.get_by_role("button", name="Delete red").click()
+    expect(classes).to_contain_text("2 images lose this label and will be asked again. This cannot be undone.")
+    card.page.keyboard.press("Escape")  # leaves the change, not the panel
+    expect(classes.get_by_role("button", name="Delete red")).to_be_focused()
+    assert len(class_ids(own)) == 3
+    classes.get_by_role("button", name="Delete blue").click()
+    expect(classes).to_contain_text("No image has it as its label.")
+    classes.get_by_role("button", name="Cancel").click()
+    classes.get_by_role("button", name="Delete red").click()
+    classes.get_by_role("button", name="Delete", exact=True).click()
+    expect(classes.get_by_role("listitem")).to_have_count(2)
+    assert counts(own) == {"green": 1, "blue": 0}
+    assert own.get("/api/project")["images"]["unlabeled"] == 19
+
+
+@pytest.mark.provokes_errors  # 409
+def test_a_name_that_is_taken_is_refused_in_words_and_what_was_typed_stays(card: Card, own: Services) -> None:
+    classes = panel(card)
+    classes.get_by_role("button", name="Rename red").click()
+    classes.get_by_label("New name of red").fill("green")
+    card.page.keyboard.press("Enter")
+    expect(classes.get_by_role("status")).to_contain_text("There is a class 'green' already")
+    expect(classes.get_by_label("New name of red")).to_have_value("green")
+    assert list(counts(own)) == CLASSES

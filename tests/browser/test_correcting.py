@@ -1,0 +1,114 @@
+"""The strip of the last answers: going back to one, correcting it, and returning to the queue."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.card import Card
+from tests.browser.labeler import class_ids, rows_of
+from tests.services import Services
+
+pytestmark = pytest.mark.browser
+
+
+def captions(card: Card) -> list[str]:
+    return card.part("answer").all_inner_texts()
+
+
+def test_a_click_brings_an_answer_back_and_the_next_one_replaces_it(card: Card, labeler: Services) -> None:
+    first, second = card.key("1"), card.key("s")
+    waiting = card.image_id
+    expect(card.part("answer")).to_have_text(["skipped", "red"])
+    card.part("answer").nth(1).click()
+    expect(card.part("stage")).to_have_attribute("data-image-id", str(first))
+    expect(card.part("suggestion")).to_contain_text("You answered red")
+    expect(card.part("answer").nth(1)).to_have_attribute("aria-current", "true")
+    assert card.key("3") == first
+    assert card.image_id == waiting
+    expect(card.part("answer")).to_have_text(["skipped", "blue"])
+    expect(card.part("suggestion")).not_to_contain_text("You answered")
+    card.wait_saved()
+    ids = class_ids(labeler)
+    rows = [(row["image_id"], row["action"], row["label"]) for row in rows_of(labeler, card.annotator)]
+    assert rows == [(first, "label", ids["red"]), (second, "skip", None), (first, "label", ids["blue"])]
+
+
+def test_arrows_walk_through_the_answers_and_back_to_the_queue(card: Card, labeler: Services) -> None:
+    answered = [card.key(key) for key in "123"]
+    waiting = card.image_id
+    seen = []
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowRight", "ArrowRight"):
+        before = card.image_id
+        card.page.keyboard.press(key)
+        if len(seen) != 3:  # there is none before the first
+            expect(card.part("stage")).not_to_have_attribute("data-image-id", str(before))
+        card.wait_for_image()
+        seen.append(card.image_id)
+    assert seen == [*reversed(answered), answered[0], *answered[1:], waiting]
+    for key in ("Escape", "Enter"):  # both keep the answer
+        card.key("ArrowLeft")
+        assert card.image_id == answered[-1]
+        card.key(key)
+        assert card.image_id == waiting
+    card.wait_saved()
+    assert len(rows_of(labeler, card.annotator)) == 3
+
+
+def test_undo_of_a_correction_gives_the_first_answer_back(card: Card, labeler: Services) -> None:
+    image = card.key("1")
+    waiting = card.image_id
+    card.key("ArrowLeft")
+    card.key("2")
+    expect(card.part("answer")).to_have_text(["green"])
+    card.key("z")
+    assert card.image_id == image
+    expect(card.part("suggestion")).to_contain_text("You answered red")
+    expect(card.part("answer")).to_have_text(["red"])
+    card.key("Escape")
+    assert card.image_id == waiting
+    card.key("z")
+    assert card.image_id == image
+    expect(card.part("answer")).to_have_count(0)
+    assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label", "label", "undo", "undo"]
+
+
+def test_the_strip_holds_the_last_dozen_and_survives_a_reload(card: Card) -> None:
+    images = [card.key("123"[number % 3]) for number in range(14)]
+    expect(card.part("answer")).to_have_count(12)
+    card.wait_saved()
+    before = captions(card)
+    card.page.reload()
+    card.wait_for_image()
+    expect(card.part("answer")).to_have_text(before)
+    card.part("answer").last.click()
+    expect(card.part("stage")).to_have_attribute("data-image-id", str(images[2]))
+    card.key("1")
+    expect(card.part("answer").last).to_have_text("red")
+
+
+@pytest.mark.provokes_errors
+def test_without_a_connection_an_answer_is_corrected_too_and_both_arrive_in_order(
+    card: Card, labeler: Services
+) -> None:
+    card.page.route("**/api/annotations?*", lambda route: route.abort())
+    image = card.key("1")
+    card.key("ArrowLeft")
+    card.key("2")
+    card.page.unroute("**/api/annotations?*")
+    card.wait_saved()
+    ids = class_ids(labeler)
+    assert [(row["image_id"], row["label"]) for row in rows_of(labeler, card.annotator)] == [
+        (image, ids["red"]),
+        (image, ids["green"]),
+    ]
+
+
+def test_the_thumbnails_do_not_fetch_their_images_again(card: Card) -> None:
+    asked: list[str] = []
+    card.key("1")
+    card.page.on("request", lambda request: asked.append(request.url))
+    with card.page.expect_request("**/api/queue?*"):
+        seen = [card.key("1") for _ in range(3)]
+    expect(card.part("answer")).to_have_count(4)
+    assert not [url for url in asked for image in seen if f"/images/{image}/" in url]

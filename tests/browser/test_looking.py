@@ -1,0 +1,158 @@
+"""Looking closely: zoom, pan and brightness, and what the model shows of its mind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Locator, expect
+
+from tests.browser.card import Card
+from tests.browser.labeler import CLASSES, StartLabeler, post, pushed
+from tests.services import Services
+
+pytestmark = pytest.mark.browser
+OpenCard = Callable[[Services], Card]
+
+
+def box(locator: Locator) -> dict[str, float]:
+    found = locator.bounding_box()
+    assert found is not None
+    return dict(found)
+
+
+@pytest.fixture
+def image(card: Card) -> Locator:
+    return card.part("stage").locator("img")
+
+
+def test_keys_zoom_pan_and_bring_the_view_back(card: Card, image: Locator) -> None:
+    before, shown = box(image), card.image_id
+    for _ in range(4):
+        card.page.keyboard.press("+")
+    closer = box(image)
+    assert closer["width"] == pytest.approx(before["width"] * 1.25**4, rel=0.01)
+    assert closer["x"] + closer["width"] / 2 == pytest.approx(before["x"] + before["width"] / 2, abs=1)
+    card.page.keyboard.press("ArrowLeft")
+    assert box(image)["x"] > closer["x"]
+    for _ in range(50):
+        card.page.keyboard.press("ArrowLeft")
+    assert box(image)["x"] == pytest.approx(before["x"], abs=1)  # never beyond the edge
+    card.page.keyboard.press("-")
+    assert box(image)["width"] == pytest.approx(before["width"] * 1.25**3, rel=0.01)
+    card.page.keyboard.press("Escape")
+    assert box(image) == pytest.approx(before)
+    assert card.image_id == shown
+
+
+def test_wheel_and_double_click_zoom_where_they_are_and_the_mouse_drags(card: Card, image: Locator) -> None:
+    before, stage = box(image), box(card.part("stage"))
+    x, y = stage["x"] + 100, stage["y"] + 100
+    card.page.mouse.move(x, y)
+    card.page.mouse.wheel(0, -100)
+    closer = box(image)
+    assert closer["width"] == pytest.approx(before["width"] * 1.25, rel=0.01)
+    assert (x - closer["x"]) / closer["width"] == pytest.approx((x - before["x"]) / before["width"], abs=0.01)
+    card.page.mouse.down()
+    card.page.mouse.move(x - 40, y - 30, steps=3)
+    card.page.mouse.up()
+    assert (box(image)["x"], box(image)["y"]) == pytest.approx((closer["x"] - 40, closer["y"] - 30), abs=1)
+    card.page.mouse.move(x, y)  # the button is up: nothing is dragged
+    assert box(image)["x"] == pytest.approx(closer["x"] - 40, abs=1)
+    card.page.mouse.dblclick(x, y)
+    assert box(image) == pytest.approx(before)
+    card.page.mouse.dblclick(x, y)
+    assert box(image)["width"] == pytest.approx(before["width"] * 3, rel=0.01)
+
+
+def test_the_zoom_ends_with_the_image_and_the_brightness_stays(card: Card, image: Locator) -> None:
+    picture, before = card.page.locator(".picture"), box(image)
+    card.page.get_by_role("button", name="Brighter").click()
+    card.page.get_by_role("button", name="Zoom in").click()
+    expect(picture).to_have_css("filter", "brightness(1.25)")
+    card.key("1")
+    assert box(image)["width"] == pytest.approx(before["width"])
+    expect(picture).to_have_css("filter", "brightness(1.25)")
+    card.page.get_by_role("button", name="Reset").click()
+    expect(picture).to_have_css("filter", "none")
+    expect(card.page.get_by_role("button", name="Reset")).to_be_hidden()
+
+
+def test_zoomed_in_the_file_itself_is_shown(start_labeler: StartLabeler, open_card: OpenCard, tmp_path: Path) -> None:
+    labeler = start_labeler(0, CLASSES)
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1_600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.jpg")
+    with (tmp_path / "large.jpg").open("rb") as file:
+        httpx.post(labeler.labeler.url + "/api/images", files={"images": file}, timeout=20).raise_for_status()
+    card = open_card(labeler)
+    image = card.part("stage").locator("img")
+    assert image.evaluate("(image) => image.naturalWidth") == 1280
+    card.page.keyboard.press("+")
+    expect(image).to_have_attribute("src", re.compile("/content$"))
+    assert image.evaluate("(image) => image.naturalWidth") == 1600
+    expect(image).to_have_attribute("alt", re.compile("to be labeled"))
+
+
+def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
+    start_labeler: StartLabeler, open_card: OpenCard
+) -> None:
+    labeler = start_labeler(8, CLASSES)
+    post(labeler, "/api/queries", pushed(labeler, range(1, 9), {"green": 0.6, "red": 0.3}, "between green and red"))
+    card = open_card(labeler)
+    expect(card.part("suggestion")).to_contain_text("green 60%")
+    expect(card.part("reason")).to_have_text("between green and red")
+    given = {name: card.class_button(name).locator(".confidence").inner_text() for name in CLASSES}
+    assert given == {"red": "30%", "green": "60%", "blue": ""}
+    expect(card.part("topk")).to_be_hidden()
+
+
+def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
+    start_labeler: StartLabeler, open_card: OpenCard
+) -> None:
+    names = [f"class {number:02d}" for number in range(40)]
+    labeler = start_labeler(8, names)
+    said = {"class 31": 0.5, "class 17": 0.2, "class 38": 0.1}
+    post(labeler, "/api/queries", pushed(labeler, range(1, 9), said, "torn"))
+    card = open_card(labeler)
+    expect(card.part("topk").get_by_role("button")).to_have_text(["class 17 20%", "class 38 10%"])
+    card.page.keyboard.press("/")
+    card.page.keyboard.type("32")
+    expect(card.part("class")).to_have_count(1)
+    card.page.keyboard.press("Escape")
+    expect(card.part("class")).to_have_count(40)
+    image = card.image_id
+    card.part("topk").get_by_role("button", name="class 38").click()
+    card.wait_saved()
+    (row,) = labeler.get("/api/annotations")["annotations"][-1:]
+    assert (row["image_id"], row["label"]) == (image, 39)
+
+
+def test_blind_mode_shows_nothing_of_the_model(start_labeler: StartLabeler, open_card: OpenCard) -> None:
+    labeler = start_labeler(8, CLASSES)
+    post(labeler, "/api/queries", pushed(labeler, range(1, 9), {"green": 0.6}, "surely green"))
+    card = open_card(labeler)
+    expect(card.part("suggestion")).to_contain_text("green 60%")
+    httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": True}, timeout=20).raise_for_status()
+    expect(card.part("suggestion")).to_have_text("Blind mode: no suggestions.")
+    expect(card.part("reason")).to_have_text("")
+    expect(card.class_button("green").locator(".confidence")).to_have_text("")
+    shown = card.image_id
+    card.page.keyboard.press("Enter")
+    card.page.keyboard.press("s")
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(shown))
+    card.wait_saved()
+    assert [row["action"] for row in labeler.get("/api/annotations")["annotations"][-1:]] == ["skip"]
+
+
+def test_time_and_labels_to_the_budget(pair: Services, open_card: OpenCard) -> None:
+    httpx.patch(pair.trainer.url + "/settings", json={"label_budget": 50}, timeout=20).raise_for_status()
+    card = open_card(pair)
+    for _ in range(5):
+        card.key("1")
+    expect(card.part("pace")).to_have_text(re.compile(r"\d+ a minute"))
+    expect(card.part("target")).to_have_text(re.compile(r"^about .+ to the label budget \(4\d labels\)$"))

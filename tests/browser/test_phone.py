@@ -1,0 +1,140 @@
+"""The card on a phone: large enough for fingers, and a sweep over the image answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, CDPSession, ViewportSize, expect
+
+from tests.browser.card import Card
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post, pushed
+from tests.services import Services
+
+pytestmark = pytest.mark.browser
+PHONE = ViewportSize(width=390, height=844)
+FINGER = 44  # pixels
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=PHONE, has_touch=True, color_scheme="dark")
+    context.set_default_timeout(30_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def suggesting(start_labeler: StartLabeler) -> Services:
+    """A labeler whose queue begins with ten images that are suggested to be green."""
+    labeler = start_labeler(20, CLASSES)
+    train = [each["id"] for each in labeler.get("/api/images")["images"] if each["split"] == "train"]
+    post(labeler, "/api/queries", pushed(labeler, train[:10], {"green": 0.7, "red": 0.2}, "torn"))
+    return labeler
+
+
+@pytest.fixture
+def swiped(suggesting: Services, open_card: Callable[[Services], Card]) -> Card:
+    return open_card(suggesting)
+
+
+class Finger:
+    """Real touches, by the browser's own protocol."""
+
+    def __init__(self, card: Card) -> None:
+        self.devtools: CDPSession = card.page.context.new_cdp_session(card.page)
+        box = card.part("stage").bounding_box()
+        assert box is not None
+        self.x, self.y = box["x"] + box["width"] / 2, box["y"] + 60
+
+    def down(self, *ways: float) -> None:
+        """One finger at each of these distances from the middle."""
+        self._send("touchStart", ways)
+
+    def move(self, *ways: float) -> None:
+        self._send("touchMove", ways)
+
+    def up(self) -> None:
+        self._send("touchEnd", ())
+
+    def sweep(self, way: float) -> None:
+        self.down(0)
+        for step in range(1, 6):
+            self.move(way * step / 5)
+        self.up()
+
+    def _send(self, kind: str, ways: tuple[float, ...]) -> None:
+        points = [{"x": self.x + way, "y": self.y, "id": number} for number, way in enumerate(ways)]
+        self.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_everything_fits_and_is_as_large_as_a_finger(card: Card) -> None:
+    card.key("1")
+    card.page.keyboard.press("n")
+    assert card.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    controls = card.part("card").locator("button:visible, input:visible").all()
+    assert len(controls) > 12
+    for control in controls:
+        box = control.bounding_box()
+        assert box is not None
+        assert min(box["height"], box["width"]) >= FINGER, control
+    for part in (card.part("stage"), card.class_button(CLASSES[-1])):
+        expect(part).to_be_in_viewport(ratio=1)
+
+
+def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
+    card = swiped
+    finger = Finger(card)
+    taken = card.image_id
+    finger.sweep(120)
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(taken))
+    card.wait_for_image()
+    skipped = card.image_id
+    finger.sweep(-120)
+    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(skipped))
+    card.wait_saved()
+    rows = suggesting.get("/api/annotations")["annotations"][-2:]
+    assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
+        ("label", taken, class_ids(suggesting)["green"]),
+        ("skip", skipped, None),
+    ]
+
+
+def test_it_says_what_letting_go_will_do_and_a_short_way_does_nothing(swiped: Card) -> None:
+    card, sweep = swiped, swiped.part("sweep")
+    finger = Finger(card)
+    shown = card.image_id
+    finger.down(0)
+    finger.move(60)
+    expect(sweep).to_have_text("green")
+    finger.move(-60)
+    expect(sweep).to_have_text("Skip")
+    finger.up()
+    expect(sweep).to_be_hidden()
+    assert card.image_id == shown
+    assert card.recorded["answers"] == []
+
+
+def test_two_fingers_zoom_and_then_one_moves_the_image(swiped: Card) -> None:
+    card = swiped
+    image, finger = card.part("stage").locator("img"), Finger(card)
+    before = image.bounding_box()
+    finger.down(-30, 30)
+    finger.move(-30, 60)
+    finger.move(-60, 60)
+    finger.up()
+    closer = image.bounding_box()
+    assert before is not None
+    assert closer is not None
+    assert closer["width"] == pytest.approx(2 * before["width"], rel=0.02)
+    finger.sweep(-150)
+    moved = image.bounding_box()
+    assert moved is not None
+    assert moved["x"] < closer["x"] - 100
+    assert card.recorded["answers"] == []
+
+
+def test_without_a_suggestion_there_is_nothing_to_take(card: Card) -> None:
+    Finger(card).sweep(150)
+    expect(card.part("sweep")).to_be_hidden()
+    assert card.recorded["answers"] == []
