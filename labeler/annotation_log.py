@@ -142,6 +142,12 @@ class AnnotationLog:
             standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
         return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
 
+    def latest(self, action: Action, limit: int) -> list[Row]:
+        """The newest rows of this kind, newest first, undone ones included."""
+        statement = select(LOG).where(LOG.c.action == action).order_by(LOG.c.seq.desc()).limit(limit)
+        with self._store.read() as connection:
+            return [_row(row) for row in connection.execute(statement).mappings()]
+
     def answered_since(self, seq: int, image_ids: Collection[int]) -> dict[int, dict[str, int]]:
         """Image → annotator → `seq` of the newest row about it beyond `seq`, undone ones included."""
         wanted = list(image_ids)

@@ -7,7 +7,7 @@ Routes are plain functions that run in threads, but for the upload and the WebSo
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
@@ -34,6 +34,7 @@ from shared.messages import (
     ImageReceipt,
     ImportPost,
     ImportReceipt,
+    Person,
     Progress,
     Project,
     QueryPush,
@@ -45,6 +46,7 @@ from shared.messages import (
     Undo,
     UndoReceipt,
 )
+from shared.people import Agreement, DisagreementPage
 
 MAX_UPLOADS = 10_000
 _UPLOAD_BODY = {
@@ -72,6 +74,7 @@ def create_api(service: Service) -> FastAPI:
     _image_routes(api, service)
     _labeling_routes(api, service)
     _gallery_routes(api, service)
+    _people_routes(api, service)
     _trainer_routes(api, service)
     return api
 
@@ -236,6 +239,25 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
     def positions() -> Map:
         """Where the train images lie, as columns; 409 while that is worked out."""
         return gallery.map()
+
+
+def _people_routes(api: FastAPI, service: Service) -> None:
+    @api.get("/people")
+    def people() -> list[Person]:
+        """Everyone who ever answered, with how fast they are now."""
+        return service.people()
+
+    @api.get("/agreement")
+    def agreement() -> Agreement:
+        """How far annotators agree beyond chance: overall, of each pair, on each class."""
+        return service.disagreements.agreement()
+
+    @api.get("/disagreements")
+    def disagreements(
+        kind: Literal["open", "settled"] = "open", limit: Annotated[int, Query(ge=1, le=500)] = 50
+    ) -> DisagreementPage:
+        """Images for which annotators gave different classes, ties first; `kind=settled` those that are settled."""
+        return service.disagreements.page(kind, limit)
 
 
 def _trainer_routes(api: FastAPI, service: Service) -> None:

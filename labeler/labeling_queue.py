@@ -2,9 +2,9 @@
 
 The order is: images that a pushed list named, the newest list first and in its order, and behind them the images that
 no list named yet, by salted hash, which is a random order that stays the same. Only open images of the train split
-take part; test and validation images are drawn by hash alone and come in between by `schedule`. A push replaces
-nothing but places: what it does not name keeps its order behind it, and what a page holds (`leases`) stays with that
-page.
+take part; test and validation images are drawn by hash alone and come in between by `schedule`. Where several people
+answer each image (`overlap`), what others have begun comes before all of these. A push replaces nothing but places:
+what it does not name keeps its order behind it, and what a page holds (`leases`) stays with that page.
 
 The order lies in the tables `query` and `push` and, to answer in under a millisecond, in memory as plain lists.
 """
@@ -73,6 +73,7 @@ class LabelingQueue:
         self._orders: dict[Split, HashOrder] = {split: HashOrder() for split in PURPOSES}
         self._places: dict[int, Place] = {}
         self._ranked: list[int] = []  # by place; may hold finished images, which are passed over
+        self._begun: dict[int, None] = {}  # open images that some of `overlap` annotators have answered, oldest first
         self.version = 0
         self.acked_seq = 0
         self.model_version: str | None = None
@@ -95,7 +96,12 @@ class LabelingQueue:
     def refresh(self, image_id: int) -> None:
         """Look again whether the image is open, after something was written about it."""
         split = self._tally.splits.get(image_id)
-        finished = self._log.fold.state(image_id).finished(self._settings.overlap)
+        state = self._log.fold.state(image_id)
+        finished = state.finished(self._settings.overlap)
+        if split is None or finished or not state.answered:
+            self._begun.pop(image_id, None)
+        else:
+            self._begun.setdefault(image_id)
         for each, order in self._orders.items():
             if each == split and not finished:
                 order.open(image_id)
@@ -175,6 +181,8 @@ class LabelingQueue:
         def free(image_ids: Iterator[int]) -> Iterator[int]:
             return (each for each in image_ids if each not in chosen and self._may_hold(each, annotator, session))
 
+        # Before anything new, what others have begun: a newer list does not name it, and would push it out of sight.
+        begun = free(iter(list(self._begun)))
         sources = {
             "train": free(self.ranked()),
             "validation": free(self.held_out("validation")),
@@ -190,7 +198,8 @@ class LabelingQueue:
                 order.insert(0, "validation")
             if asked["test"] < due_test_images(total, self._settings):
                 order.insert(0, "test")
-            image_id = next((found for name in order for found in sources[name]), None)
+            in_turn = (begun, *(sources[name] for name in order))
+            image_id = next((found for source in in_turn for found in source), None)
             if image_id is None:
                 break
             chosen.add(image_id)

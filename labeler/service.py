@@ -19,6 +19,7 @@ from labeler.classes import Classes
 from labeler.database import Store
 from labeler.demo import CLASSES as DEMO_CLASSES
 from labeler.demo import write_digits
+from labeler.disagreements import Disagreements
 from labeler.evaluations import Evaluations
 from labeler.events import Events
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
@@ -48,6 +49,7 @@ from shared.messages import (
     ClassPatch,
     Evaluation,
     ImageReceipt,
+    Person,
     Progress,
     Project,
     QueryPush,
@@ -103,6 +105,7 @@ class Service:
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.classes = Classes(self.store, self.log)
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
+        self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
         self.events = Events(self.snapshot)
         self.files = Files(self._roots(), limits, settings.workspace)
@@ -163,7 +166,8 @@ class Service:
                 rejected=self.catalog.rejected,
                 scanning=self.scanner.view(),
                 accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,
-                labels_per_minute=self.tally.labels_per_minute(),
+                labels_per_minute=self.tally.pace.per_minute(),
+                people=self.tally.pace.active(),
                 target=self._target(),
                 blind_mode=self.settings.blind_mode,
             )
@@ -176,7 +180,7 @@ class Service:
             return Progress(
                 evaluations=evaluations,
                 labels_per_class=per_class,
-                labels_per_minute=self.tally.labels_per_minute(),
+                labels_per_minute=self.tally.pace.per_minute(),
                 labels=sum(per_class.values()),
             )
 
@@ -192,11 +196,12 @@ class Service:
                 "embedding": trainer.detail.get("embedding"),
                 "metrics": last.model_dump(mode="json", exclude={"classes", "confusion"}) if last else None,
                 "images": self.tally.counts().model_dump(),
-                "outbox": self.outbox.view().model_dump(exclude={"oldest_seconds"}),
+                "outbox": self.outbox.view().model_dump(),
                 "classes": [entry.model_dump() for entry in self._class_entries()],
                 "catalog_version": self.catalog.version,
                 "accuracy": last.accuracy.model_dump() if last else None,
-                "labels_per_minute": round(self.tally.labels_per_minute(), 1),
+                "labels_per_minute": round(self.tally.pace.per_minute(), 1),
+                "people": [person.model_dump() for person in self.tally.pace.active()],
                 "target": ahead.model_dump() if (ahead := self._target()) else None,
                 "blind_mode": self.settings.blind_mode,
                 "scanning": self.scanner.view().model_dump(),
@@ -248,6 +253,13 @@ class Service:
         """Keep an evaluation of the trainer; see `Evaluations.add`."""
         self.evaluations.add(evaluation)
         self.events.notify()
+
+    # ---------------------------------------------------------------- several people
+
+    def people(self) -> list[Person]:
+        """Everyone who ever answered, the busiest first."""
+        with self.store.lock:
+            return self.tally.pace.people()
 
     # ---------------------------------------------------------------- images
 
@@ -303,7 +315,7 @@ class Service:
 
     def _target(self) -> Target | None:
         counts = self.tally.counts()
-        return target(self.trainer.status(), self.evaluations.last, counts.labeled, self.tally.labels_per_minute())
+        return target(self.trainer.status(), self.evaluations.last, counts.labeled, self.tally.pace.per_minute())
 
     def _items(self, picks: Sequence[Pick]) -> list[QueueItem]:
         hashes = self.catalog.hashes([pick.image_id for pick in picks])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from datetime import UTC, datetime, timedelta
+from collections import Counter
 
+from labeler.pace import Pace
 from shared.log import ANSWERS, Fold, Status
 from shared.messages import ImageCounts, Row, Split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-PACE_MINUTES = 5
 IMPORT = "import"
 """The source of answers that were brought along, and that nobody was asked for here."""
 
@@ -27,7 +26,8 @@ class Tally:
         self._labels: dict[int, int] = {}  # image id → class id, of the images that are there
         self._per_class: Counter[int] = Counter()
         self._imported: set[int] = set()
-        self._recent: deque[datetime] = deque(maxlen=2_000)
+        self.pace = Pace()
+        self.shared: set[int] = set()  # images that more than one annotator answered
 
     def put(self, image_id: int, split: Split | None) -> None:
         """The image is there, in this split; None: it is not there any more."""
@@ -43,7 +43,12 @@ class Tally:
         """Count the image as what it is now."""
         self._uncount(image_id)
         self._relabel(image_id)
-        split, status = self.splits.get(image_id), self._fold.state(image_id).status
+        split, state = self.splits.get(image_id), self._fold.state(image_id)
+        status = state.status
+        if split is not None and len(state.answered) > 1:
+            self.shared.add(image_id)
+        else:
+            self.shared.discard(image_id)
         if split is not None and status != "unlabeled":
             self._counted[image_id] = (split, status)
             self._add(image_id, (split, status), 1)
@@ -56,7 +61,7 @@ class Tally:
             self._uncount(row.image_id)
             self._imported.add(row.image_id)
         else:
-            self._recent.append(row.created_at)
+            self.pace.observe(row)
 
     def counts(self, split: Split | None = None) -> ImageCounts:
         """Images of one split, or of all, by status."""
@@ -71,15 +76,6 @@ class Tally:
     def labels_of(self, class_id: int) -> int:
         """Images labeled as the class."""
         return self._per_class[class_id]
-
-    def labels_per_minute(self) -> float:
-        """Answers a minute over the last minutes of work."""
-        now, recent = datetime.now(UTC), self._recent
-        while recent and now - recent[0] > timedelta(minutes=PACE_MINUTES):
-            recent.popleft()
-        if len(recent) < 2:
-            return float(len(recent))
-        return 60 * len(recent) / max((now - recent[0]).total_seconds(), 1.0)
 
     def _uncount(self, image_id: int) -> None:
         before = self._counted.pop(image_id, None)

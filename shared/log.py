@@ -129,6 +129,12 @@ class Fold:
         undone = self._undone.get(image_id, set())
         return [entry.id for entry in self._entries.get(image_id, []) if entry.id not in undone]
 
+    def votes(self, image_id: int) -> dict[str, int]:
+        """Annotator → class, of the answers that are labels and count; what was settled is no vote."""
+        answers, _ = self._answers(image_id)
+        votes = {who: self.resolve(entry.label) for who, entry in answers.items() if entry.action == "label"}
+        return {who: label for who, label in votes.items() if label is not None}
+
     def apply(self, row: Row) -> set[int]:
         """Take the next row; returns the ids of the images whose state it may have changed.
 
@@ -230,7 +236,8 @@ class Fold:
         else:
             self.labels[image_id] = after.label
 
-    def _compute(self, image_id: int) -> ImageState:
+    def _answers(self, image_id: int) -> tuple[dict[str, _Entry], int | None]:
+        """Each annotator's answer that counts, and the class that was settled on, if one was."""
         undone = self._undone.get(image_id, ())
         standing: list[_Entry] = []
         settled: int | None = None
@@ -243,7 +250,10 @@ class Fold:
             elif entry.action != "label" or label is not None:
                 standing.append(entry)
         in_time = [entry for entry in standing if not entry.late]
-        answers = {entry.annotator: entry for entry in in_time or standing}
+        return {entry.annotator: entry for entry in in_time or standing}, settled
+
+    def _compute(self, image_id: int) -> ImageState:
+        answers, settled = self._answers(image_id)
         answered = self._groups.setdefault(names := frozenset(answers), names)
         if settled is not None:
             return ImageState(settled, "labeled", answered, settled=True)

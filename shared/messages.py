@@ -127,6 +127,14 @@ class Annotation(Message):
     as_of: int | None = Field(default=None, ge=0)  # the log's end that the sender had seen, see `AnnotationReceipt`
 
 
+class Person(Reply):
+    """An annotator: answers given so far, and a minute over the last minutes of work."""
+
+    name: str
+    answers: int
+    per_minute: float
+
+
 class AnnotationPost(Message):
     """`POST /api/annotations`: all of it is written, or nothing."""
 
@@ -496,7 +504,8 @@ class Project(Reply):
     rejected: int
     scanning: ScanView
     accuracy: Interval | None = None  # of the latest evaluation
-    labels_per_minute: float | None = None
+    labels_per_minute: float | None = None  # of all together
+    people: list[Person] = Field(default_factory=list)  # who answered in the last minutes
     target: Target | None = None
     blind_mode: bool = False
 

@@ -19,6 +19,8 @@ from shared.settings import LabelerSettings
 
 FOLDER = Path(__file__).parent
 Press = Literal["pause", "resume", "stop"]
+NOBODY = "me"  # who gave no name
+ANNOTATOR = "annotator"  # in the session
 
 
 def card(project: Project, settings: LabelerSettings) -> None:
@@ -35,11 +37,24 @@ def card(project: Project, settings: LabelerSettings) -> None:
     )
 
 
-def bar() -> Press | None:
-    """Mount the bar; returns the button that was pressed, once."""
-    result: Any = _BAR(key="bar", data={"words": TRAINER}, on_pressed_change=lambda: None)
+def bar(*, asks: bool) -> Press | None:
+    """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
+    result: Any = _BAR(
+        key="bar",
+        data={"words": TRAINER, "asks": asks, "annotator": annotator()},
+        default={"annotator": NOBODY},
+        on_annotator_change=lambda: None,
+        on_pressed_change=lambda: None,
+    )
+    st.session_state[ANNOTATOR] = result.annotator
     pressed: Press | None = result.pressed
     return pressed
+
+
+def annotator() -> str:
+    """Who is here, as the bar's field says; `me` for somebody who gave no name."""
+    name: str = st.session_state.get(ANNOTATOR, NOBODY)
+    return name
 
 
 def _component(name: str, scripts: list[str], styles: list[str]) -> Any:

@@ -6,19 +6,22 @@ import streamlit as st
 
 from labeler import service
 from labeler.problems import Problem
-from labeler.ui import components, finish, label, progress, settings
+from labeler.ui import components, disagreements, finish, label, progress, settings
 from labeler.ui.words import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),
     "progress": st.Page(progress.page, title="Progress", icon=":material/show_chart:", url_path="progress"),
+    "disagreements": st.Page(
+        disagreements.page, title="Disagreements", icon=":material/balance:", url_path="disagreements"
+    ),
     "finish": st.Page(finish.page, title="Finish", icon=":material/flag:", url_path="finish"),
     "settings": st.Page(settings.page, title="Settings", icon=":material/tune:", url_path="settings"),
 }
 
 st.set_page_config(page_title="Flywheel", page_icon=str(components.FOLDER / "icon.svg"), layout="wide")
 chosen = st.navigation(list(PAGES.values()), position="top")
-pressed = components.bar()
+pressed = components.bar(asks=chosen != PAGES["label"])  # the card has a field of its own
 if pressed is not None:
     try:
         getattr(service.current().trainer, pressed)()

@@ -135,14 +135,14 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_text_has_contrast(card: Card, scheme: Scheme) -> None:
+def test_text_hascontrast(card: Card, scheme: Scheme) -> None:
     """WCAG 2.2 AA: 4.5 to 1."""
     card.page.emulate_media(color_scheme=scheme)
     expect(card.page.locator(".stApp")).to_have_css("color-scheme", scheme)
     for name in ("counts", "saved", "suggestion", "trainer-state", "lag", "error", "skip"):
-        assert _contrast(card.part(name)) >= 4.5, name
+        assert contrast(card.part(name)) >= 4.5, name
     for name in (".name", ".labels", "kbd"):
-        assert _contrast(card.class_button("red").locator(name)) >= 4.5, name
+        assert contrast(card.class_button("red").locator(name)) >= 4.5, name
 
 
 def test_everything_on_the_card_has_a_name(card: Card) -> None:
@@ -153,7 +153,7 @@ def test_everything_on_the_card_has_a_name(card: Card) -> None:
     expect(card.part("saved")).to_have_attribute("aria-live", "polite")
 
 
-def _contrast(locator: Locator) -> float:
+def contrast(locator: Locator) -> float:
     """Of the element's text against what lies behind it, measured on a canvas so that any CSS colour is understood."""
     ratio: float = locator.evaluate(
         """(element) => {

@@ -23,6 +23,9 @@ CONTRACT = {
     "/queue": {"get"},
     "/annotations": {"get", "post"},
     "/undo": {"post"},
+    "/people": {"get"},
+    "/agreement": {"get"},
+    "/disagreements": {"get"},
     "/queries": {"post"},
     "/evaluations": {"post"},
     "/progress": {"get"},
@@ -196,6 +199,21 @@ def test_evaluations_and_progress(client: TestClient, service: Service) -> None:
     other = evaluation | {"id": str(uuid4()), "log_id": str(uuid4())}
     assert client.post("/evaluations", json=other).status_code == 409
     assert [each["id"] for each in client.get("/progress").json()["evaluations"]] == [evaluation["id"]]
+
+
+def test_several_people(client: TestClient, service: Service) -> None:
+    service.running.change({"overlap": 2})
+    said = [label(1), label(1, annotator="bob", label="dog"), label(2), label(2, annotator="bob")]
+    client.post("/annotations", json={"annotations": said})
+    assert [(each["name"], each["answers"]) for each in client.get("/people").json()] == [("ann", 2), ("bob", 2)]
+    agreement = client.get("/agreement").json()
+    assert (agreement["measure"], agreement["images"], agreement["agreed"]) == ("cohen", 2, 0.5)
+    (open_,) = client.get("/disagreements").json()["items"]
+    assert (open_["image_id"], [each["name"] for each in open_["opinions"]]) == (1, ["cat", "dog"])
+    client.post("/annotations", json={"annotations": [label(1, action="settle", label="dog", annotator="boss")]})
+    page = client.get("/disagreements", params={"kind": "settled"}).json()
+    assert (page["open"], page["settled"], page["items"][0]["settled"]["annotator"]) == (0, 1, "boss")
+    assert client.get("/disagreements", params={"kind": "all"}).status_code == 422
 
 
 def test_events(client: TestClient) -> None:

@@ -181,6 +181,20 @@ def test_overlap_asks_so_many_and_never_one_twice(tmp_path: Path) -> None:
     assert project.queue.remaining == 0
 
 
+def test_with_overlap_what_others_have_begun_comes_before_anything_new(tmp_path: Path) -> None:
+    project = Project(tmp_path, train(6) | {7: "test"}, overlap=2, test_free_labels=1_000)
+    for image_id in (4, 7, 2):
+        project.label(image_id, "ann")
+    project.queue.push(project.push([6, 5]))  # a trainer does not name again what somebody answered
+    assert project.ask("bobs", 4, annotator="bob") == [4, 7, 2, 6]
+    assert project.ask("anns", 2, annotator="ann") == [6, 5]
+    assert [pick.place for pick in project.picks("bobs", 2, annotator="bob")] == [None, None]
+    project.reopen()
+    assert set(project.ask("bobs", 3, annotator="bob")) == {2, 4, 7}
+    project.label(4, "bob")
+    assert 4 not in project.ask("eves", 3, annotator="eve")  # two have answered
+
+
 def test_when_only_held_out_images_are_left_they_are_served(tmp_path: Path) -> None:
     project = Project(tmp_path, {1: "train", 2: "test", 3: "test"})
     assert project.ask(limit=5) == [1, 2, 3]

@@ -113,6 +113,16 @@ def test_overlap_annotators_finish_an_image_and_a_settle_does_at_once() -> None:
     assert after(settle(7, CAT)).state(7).finished(overlap=5)
 
 
+def test_votes_are_the_answers_that_count() -> None:
+    fold = after(
+        label(7, CAT, "ann"), label(7, DOG, "ann"), label(7, COW, "bob"), skip(7, "cem"), settle(7, CAT, "boss")
+    )
+    assert fold.votes(7) == {"ann": DOG, "bob": COW}
+    assert after(label(7, CAT, "ann"), label(7, COW, "bob"), deleted(COW)).votes(7) == {"ann": CAT}
+    assert after(label(7, CAT, "ann"), label(7, COW, "bob", source="late")).votes(7) == {"ann": CAT}
+    assert fold.votes(8) == {}
+
+
 def test_the_last_settle_decides_over_any_majority() -> None:
     votes = (label(7, DOG, "ann"), label(7, DOG, "bob"))
     assert after(*votes, settle(7, CAT)).labels == {7: CAT}

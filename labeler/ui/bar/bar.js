@@ -2,11 +2,13 @@
 // triggers, so that Python asks the trainer and the page can follow.
 
 const BAR = Symbol("bar");
+const ANNOTATOR = "flywheel/annotator"; // in this browser's storage: who is here
 
-export default function ({ parentElement, data, setTriggerValue }) {
+export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
   const bar = (parentElement[BAR] ??= new Bar(parentElement));
   bar.words = data.words;
   bar.press = (name) => setTriggerValue("pressed", name);
+  bar.asWhom(data, (name) => setStateValue("annotator", name));
   bar.draw();
   return () => {
     bar.close();
@@ -22,16 +24,21 @@ class Bar {
       this.closed = this.banner; // for this page view; it comes back with the next
       this.draw();
     };
+    this.who = this.part("name");
+    this.who.onkeydown = (event) => event.stopPropagation(); // a name is no shortcut of the page
     this.size = new ResizeObserver(() => document.dispatchEvent(new CustomEvent("flywheel:bar")));
     this.size.observe(root.querySelector(".bar"));
     this.unsubscribe = live().subscribe((project, connected) => {
+      if (project?.outbox !== this.project?.outbox) this.heardAt = performance.now();
       this.project = project;
       this.connected = connected;
       this.draw();
     });
+    this.clock = setInterval(() => this.project && this.drawLag(), 1000);
   }
 
   close() {
+    clearInterval(this.clock);
     this.size.disconnect();
     this.unsubscribe();
   }
@@ -40,19 +47,54 @@ class Bar {
     return this.root.querySelector(`[data-testid=${name}]`);
   }
 
+  /** The name is this browser's, shared with the card, which has a field of its own. Python hears of it where a page
+   *  needs it, and only when it knows another, because it then draws the page again. */
+  asWhom({ annotator, asks }, tell) {
+    this.who.parentElement.hidden = !asks;
+    if (!asks) return;
+    this.name = stored(ANNOTATOR) ?? "me";
+    this.who.value = this.name;
+    if (this.name !== annotator) tell(this.name);
+    this.who.onchange = () => {
+      this.name = this.who.value.trim() || "me";
+      this.who.value = this.name;
+      store(ANNOTATOR, this.name);
+      tell(this.name);
+      this.draw();
+    };
+  }
+
   draw() {
     if (!this.project || !this.words) return;
     const { trainer, outbox, scanning } = this.project;
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
     const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
-    const waiting = trainer.lag.toLocaleString("en"); // in the outbox or on the way: for a person that is the same
-    write(this.part("lag"), trainer.lag ? `${waiting} waiting for the trainer` : "The trainer is up to date");
+    this.drawLag();
+    this.drawPace();
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);
     this.banner = embedding?.banner;
     this.drawNote(this.part("banner"), this.banner !== this.closed && this.banner);
+  }
+
+  /** How many answers the trainer has not got yet, and for how long: they are in the outbox or on their way. */
+  drawLag() {
+    const { pending, oldest_seconds: seconds } = this.project.outbox;
+    const waited = seconds === null ? 0 : seconds + (performance.now() - this.heardAt) / 1000;
+    const since = waited >= 1 ? ` for ${duration(waited)}` : "";
+    const waiting = `${pending.toLocaleString("en")} waiting for the trainer${since}`;
+    write(this.part("lag"), pending ? waiting : "The trainer is up to date");
+  }
+
+  /** With several people at work, how fast you and all are; one alone sees that on the card. */
+  drawPace() {
+    const people = this.project.people ?? [];
+    const mine = people.find(({ name }) => name === (stored(ANNOTATOR) ?? "me"));
+    const all = Math.round(this.project.labels_per_minute);
+    this.part("pace").hidden = people.length < 2;
+    write(this.part("pace"), `A minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`);
   }
 
   /** With an error, what to do stands behind it and not here. */
@@ -89,6 +131,22 @@ class Bar {
   drawNote(part, words) {
     part.hidden = !words;
     write(part.querySelector("p") ?? part, words || "");
+  }
+}
+
+function stored(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function store(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // a browser that keeps nothing asks again next time
   }
 }
 

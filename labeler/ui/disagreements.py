@@ -1,0 +1,215 @@
+"""The page on which images with differing labels are settled: the picture, who said what, and one key to decide.
+
+A button belongs to its image by its key, so that a key pressed twice never settles the next image. The model's opinion
+is not shown: what people settle on is what it learns from and, on test images, what it is measured against.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from uuid import UUID, uuid4
+
+import streamlit as st
+
+from labeler import service
+from labeler.problems import Problem
+from labeler.ui import components
+from labeler.ui.words import plain
+from shared.messages import Annotation, ClassEntry, Undo
+from shared.people import Agreement, Disagreement, DisagreementPage, Opinion
+
+REFRESH_SECONDS = 3
+MOST = 50  # shown of those that are settled
+PLACE = "disagreements passed over"  # in the session
+PROBLEM = "disagreements problem"  # in the session: why the last press did nothing
+
+
+def page() -> None:
+    """Draw the page."""
+    _settle()
+    _agreement()
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _settle() -> None:
+    labeler = service.current()
+    passed: set[int] = st.session_state.setdefault(PLACE, set())
+    problem = st.session_state.pop(PROBLEM, None)
+    if problem:
+        st.error(plain(problem), icon=":material/error:")
+    # Those passed over stand at their places of the list, so it must reach beyond them.
+    waiting = labeler.disagreements.page("open", limit=MOST + len(passed))
+    shown = next((each for each in waiting.items if each.image_id not in passed), None)
+    if shown is None and passed:
+        passed.clear()
+        shown = next(iter(waiting.items), None)
+    if shown is None:
+        st.info(_nothing(labeler, waiting), icon=":material/check:")
+    else:
+        _question(shown, waiting.open, labeler.classes.entries())
+    if waiting.settled:
+        _settled(labeler)
+
+
+def _nothing(labeler: service.Service, waiting: DisagreementPage) -> str:
+    """Why there is nothing to settle, and what would bring something here."""
+    if waiting.settled:
+        return "Every disagreement is settled."
+    if labeler.settings.overlap == 1:
+        return (
+            "Each image is asked of **one person**, so nobody can disagree. Set `overlap` to 2 or more on the page "
+            "Settings to have every image answered by several people, each under a name of their own."
+        )
+    if not labeler.tally.shared:
+        return (
+            f"No image has been answered by two people yet. Each is asked of {labeler.settings.overlap}: open this "
+            "address in another browser, or on another machine, and label there under another name."
+        )
+    return "Nobody disagrees. Images on which people differ come here once all of them have answered."
+
+
+def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> None:
+    picture, words = st.columns([3, 2], gap="medium")
+    picture.html(
+        f'<img src="{escape(shown.url)}" alt="Image {shown.image_id}, to be settled" '
+        'style="display:block; margin:auto; width:min(100%, 65vh); max-height:65vh; object-fit:contain">'
+    )
+    with words:
+        st.subheader(f"{waiting:,} to settle" if waiting > 1 else "One to settle", anchor=False)
+        if shown.label is None:
+            st.write("A tie: nothing is learned from this image until it is settled.")
+        else:
+            st.write(f"The majority counts for now: **{plain(shown.name or '')}**.")
+        if shown.split == "test":
+            st.caption("A test image: it measures accuracy, and the class that you settle on is the truth.")
+        st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
+        _buttons(shown, classes)
+
+
+def _row(opinion: Opinion) -> dict[str, str]:
+    said = plain(opinion.name or "") if opinion.action == "label" else f"{opinion.action}".capitalize()
+    notes = " · ".join(plain(each) for each in (opinion.reason, opinion.note) if each)
+    when = f"{opinion.at:%Y-%m-%d %H:%M} UTC"
+    return {"Who": plain(opinion.annotator), "Said": f"**{said}**", "When": when, "Note": notes}
+
+
+def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
+    """The classes that somebody gave come first, and all with their keys from the page Label."""
+    given = {opinion.label for opinion in shown.opinions}
+    st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
+    with st.container(horizontal=True):
+        for each in [entry for entry in classes if entry.id in given]:
+            _button(shown, each, hotkey=each.hotkey)
+    others = [entry for entry in classes if entry.id not in given]
+    if others:
+        with st.expander("It is something else"), st.container(horizontal=True):
+            for each in others:
+                _button(shown, each)
+    st.button("Later", key=f"later-{shown.image_id}", shortcut="S", on_click=_pass_over, args=(shown.image_id,))
+
+
+def _button(shown: Disagreement, entry: ClassEntry, hotkey: str | None = None) -> None:
+    st.button(
+        plain(entry.name),
+        key=f"settle-{shown.image_id}-{entry.id}",
+        shortcut=hotkey,
+        on_click=_decide,
+        args=(shown.image_id, entry.id),
+    )
+
+
+def _settled(labeler: service.Service) -> None:
+    with st.expander("Settled"):
+        for each in labeler.disagreements.page("settled", limit=MOST).items:
+            if each.settled is None:
+                continue
+            words, undo = st.columns([5, 1], vertical_alignment="center")
+            said = ", ".join(f"{plain(o.annotator)}: {plain(o.name or o.action)}" for o in each.opinions)
+            words.markdown(
+                f"Image {each.image_id} is **{plain(each.name or '')}**, settled by {plain(each.settled.annotator)} "
+                f"on {each.settled.at:%Y-%m-%d %H:%M} UTC. {said}."
+            )
+            undo.button("Undo", key=f"undo-{each.settled.id}", on_click=_take_back, args=(each.settled.id,))
+
+
+def _agreement() -> None:
+    found = service.current().disagreements.agreement()
+    if found.measure is None:
+        return
+    st.subheader("How far people agree", anchor=False)
+    st.write(_in_words(found))
+    pairs, classes = st.columns(2, gap="large")
+    pairs.table(
+        [
+            {
+                "Pair": plain(" and ".join(pair.annotators)),
+                "Images": pair.images,
+                "Same class": f"{pair.agreed:.0%}",
+                "Kappa": _number(pair.kappa),
+            }
+            for pair in found.pairs
+        ],
+        border="horizontal",
+        hide_index=True,
+    )
+    classes.table(
+        [
+            {"Class": plain(each.name), "Images": each.images, "Agreement": _number(each.kappa)}
+            for each in found.classes
+        ],
+        border="horizontal",
+        hide_index=True,
+    )
+
+
+def _in_words(found: Agreement) -> str:
+    measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
+    images = f"{found.images:,} images" if found.images > 1 else "one image"
+    return (
+        f"On **{found.agreed:.0%}** of {images} labeled by several people, all gave the same class; {measure} is "
+        f"**{_number(found.kappa)}**, where 0 is what chance gives and 1 is perfect. Where people agree little, "
+        "a clearer description of the classes is worth more than more labels."
+    )
+
+
+def _note(image_id: int) -> str:
+    return f"note-{image_id}"
+
+
+def _number(kappa: float | None) -> str:
+    return "–" if kappa is None else f"{kappa:.2f}"
+
+
+# ---------------------------------------------------------------- what the buttons do, before the page is drawn again
+
+
+def _decide(image_id: int, label: int) -> None:
+    labeler = service.current()
+    if labeler.log.fold.state(image_id).settled:  # pressed twice, or by two people at once: the first counts
+        return
+    try:
+        labeler.annotate(
+            [
+                Annotation(
+                    id=uuid4(),
+                    image_id=image_id,
+                    action="settle",
+                    label=label,
+                    annotator=components.annotator(),
+                    note=str(st.session_state.get(_note(image_id), "")).strip() or None,
+                )
+            ]
+        )
+    except Problem as problem:
+        st.session_state[PROBLEM] = problem.detail
+
+
+def _take_back(settle: UUID) -> None:
+    try:
+        service.current().undo(Undo(id=uuid4(), annotator=components.annotator(), target=settle))
+    except Problem as problem:
+        st.session_state[PROBLEM] = problem.detail
+
+
+def _pass_over(image_id: int) -> None:
+    st.session_state[PLACE].add(image_id)

@@ -1,0 +1,36 @@
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from labeler.pace import PACE_MINUTES, Pace
+from shared.messages import Row
+
+
+def answer(annotator: str, seconds_ago: float) -> Row:
+    at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return Row(seq=1, id=uuid4(), action="label", image_id=1, label=1, annotator=annotator, created_at=at)
+
+
+def test_each_has_a_pace_and_all_have_one_together() -> None:
+    pace = Pace()
+    for seconds_ago in (60, 40, 20):
+        pace.observe(answer("ann", seconds_ago))
+    for seconds_ago in (30, 15):
+        pace.observe(answer("bob", seconds_ago))
+    assert pace.per_minute("ann") == pytest.approx(3, rel=0.1)
+    assert pace.per_minute("bob") == pytest.approx(4, rel=0.1)
+    assert pace.per_minute() == pytest.approx(5, rel=0.1)
+    assert pace.per_minute("eve") == 0
+
+
+def test_who_has_not_answered_lately_counts_but_is_not_active() -> None:
+    pace = Pace()
+    for _ in range(3):
+        pace.observe(answer("ann", 60 * PACE_MINUTES + 5))
+    pace.observe(answer("bob", 1))
+    assert [(person.name, person.answers, person.per_minute) for person in pace.people()] == [
+        ("ann", 3, 0),
+        ("bob", 1, 1),
+    ]
+    assert [person.name for person in pace.active()] == ["bob"]

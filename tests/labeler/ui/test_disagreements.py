@@ -1,0 +1,128 @@
+"""The page Disagreements as Streamlit runs it, over a real labeler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from labeler.service import Service
+from labeler.ui import components
+from tests.labeler.projects import answer, labeler, photos
+
+
+def script() -> None:
+    from labeler.ui import disagreements
+
+    disagreements.page()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, overlap=2) as service:
+        yield service
+
+
+def opened(annotator: str = "boss") -> AppTest:
+    page = AppTest.from_function(script)
+    page.session_state[components.ANNOTATOR] = annotator
+    page.run()
+    assert not page.exception
+    return page
+
+
+def disagree(service: Service, *image_ids: int) -> None:
+    for image_id in image_ids:
+        service.annotate([answer(image_id, "cat", annotator="ann"), answer(image_id, "dog", annotator="bob")])
+
+
+def buttons(page: AppTest) -> dict[str, str]:
+    return {str(button.key): button.label for button in page.button}
+
+
+def label_of(service: Service, image_id: int) -> str | None:
+    label = service.log.fold.state(image_id).label
+    return None if label is None else service.classes.name(label)
+
+
+def test_one_press_settles_with_its_note_and_the_next_comes(service: Service) -> None:
+    disagree(service, 1, 2)
+    page = opened()
+    assert "2 to settle" in page.subheader[0].value
+    ids = {entry.name: entry.id for entry in service.classes.entries()}
+    page.text_input("note-1").set_value(" the tail shows it ")
+    page.button(f"settle-1-{ids['dog']}").click().run()
+    assert label_of(service, 1) == "dog"
+    row = service.log.latest("settle", 1)[0]
+    assert (row.annotator, row.note) == ("boss", "the tail shows it")
+    assert page.subheader[0].value == "One to settle"
+    assert f"settle-2-{ids['cat']}" in buttons(page)
+
+
+def test_a_second_press_on_the_same_image_changes_nothing(service: Service) -> None:
+    disagree(service, 1)
+    first, second = opened(), opened("other")
+    ids = {entry.name: entry.id for entry in service.classes.entries()}
+    first.button(f"settle-1-{ids['dog']}").click().run()
+    second.button(f"settle-1-{ids['cat']}").click().run()
+    assert label_of(service, 1) == "dog"
+    assert len(service.log.latest("settle", 10)) == 1
+
+
+def test_a_settle_is_taken_back_by_whoever_settled(service: Service) -> None:
+    disagree(service, 1)
+    page = opened()
+    ids = {entry.name: entry.id for entry in service.classes.entries()}
+    page.button(f"settle-1-{ids['dog']}").click().run()
+    undo = next(key for key, label in buttons(page).items() if label == "Undo")
+    other = opened("other")
+    other.button(undo).click().run()
+    assert ["who alone can take it back" in each.value for each in other.error] == [True]
+    page.button(undo).click().run()
+    assert label_of(service, 1) is None
+    assert not page.error
+    assert page.subheader[0].value == "One to settle"
+
+
+def test_later_goes_on_and_comes_round_again(service: Service) -> None:
+    disagree(service, 1, 2)
+    page = opened()
+    page.button("later-1").click().run()
+    page.button("later-2").click().run()
+    assert "later-1" in buttons(page)
+
+
+def test_how_far_people_agree_is_said(service: Service) -> None:
+    disagree(service, 1)
+    service.annotate([answer(2, "cat", annotator="ann"), answer(2, "cat", annotator="bob")])
+    page = opened()
+    words = " ".join(each.value for each in page.markdown)
+    assert "On **50%** of 2 images" in words
+    assert "Cohen's kappa is **0.00**" in words
+    assert any("ann and bob" in str(table.value) for table in page.table)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "answers", "words"),
+    [
+        (1, [], "asked of **one person**"),
+        (2, [(1, "ann", "cat")], "No image has been answered by two people yet"),
+        (2, [(1, "ann", "cat"), (1, "bob", "cat")], "Nobody disagrees"),
+    ],
+)
+def test_nothing_to_settle_says_why(
+    service: Service, overlap: int, answers: list[tuple[int, str, str]], words: str
+) -> None:
+    service.running.change({"overlap": overlap})
+    service.annotate([answer(image_id, label, annotator=who) for image_id, who, label in answers])
+    (said,) = opened().info
+    assert words in said.value
+
+
+def test_all_settled_is_said(service: Service) -> None:
+    disagree(service, 1)
+    service.annotate([answer(1, "cat", action="settle", annotator="boss")])
+    assert [each.value for each in opened().info] == ["Every disagreement is settled."]
