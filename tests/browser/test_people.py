@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.card import ARTIFACTS, Card
 from tests.browser.labeler import class_ids, rows_of
-from tests.browser.test_pages import PHONE, SCHEMES, Scheme, contrast
+from tests.browser.test_pages import SCHEMES, Scheme, contrast
+from tests.browser.test_phone import PHONE
 from tests.services import Services, running_services
 
 pytestmark = pytest.mark.browser
