@@ -135,7 +135,7 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_text_hascontrast(card: Card, scheme: Scheme) -> None:
+def test_text_has_contrast(card: Card, scheme: Scheme) -> None:
     """WCAG 2.2 AA: 4.5 to 1."""
     card.page.emulate_media(color_scheme=scheme)
     expect(card.page.locator(".stApp")).to_have_css("color-scheme", scheme)
