@@ -23,6 +23,7 @@ from shared.messages import (
     StrategyList,
     TrainerStatus,
 )
+from shared.review import LabelIssues
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
 from trainer.registry import UnknownVersion
@@ -94,9 +95,9 @@ def create_api(trainer: Trainer) -> FastAPI:
         return {"evaluations": trainer.evaluations()}
 
     @api.get("/label-issues")
-    def label_issues(limit: Limit = 100) -> dict[str, Any]:
-        """Doubtful labels, worst first."""
-        return {"issues": trainer.label_issues(limit)}
+    def label_issues(limit: Limit = 100) -> LabelIssues:
+        """Doubtful labels, worst first, each with the label proposed and what speaks for it."""
+        return trainer.label_issues(limit)
 
     @api.get("/similar")
     def similar(image_id: int, limit: Limit = 20, labeled: bool = False) -> Neighbours:

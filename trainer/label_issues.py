@@ -1,53 +1,193 @@
-"""Which given labels are doubtful: each label judged by a model that has not seen it.
+"""Which given labels are doubtful, worst first, with the label proposed and the neighbours that speak for it.
 
-Confident learning's ranking by self-confidence (Northcutt, Jiang & Chuang 2021): the probability that a model, fitted
-on the other folds, gives to the label at hand; the lowest come first. Images that were asked are hard by design, so
-an order to review is honest where a verdict would not be.
+An image is judged by a model that has not seen its label, and by its nearest neighbours as that model sees them; a
+neighbour whose label a person has confirmed speaks with that label. `cleanlab` puts labels in order by
+self-confidence, the probability of the label at hand (Northcutt, Jiang & Chuang 2021), and says which it calls
+errors. Images that were asked are hard by design, so its verdict counts as confident only where the model is sure of
+another class or most neighbours are of it.
+
+Judging takes seconds, ordering milliseconds: judgements are cached and renewed on a thread of their own while somebody
+reviews, and each fix changes the order at once.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, StratifiedKFold
 
-from trainer.learners.head import fit_head
+from shared.review import Evidence, LabelIssue, LabelIssues
+from trainer.out_of_fold import OutOfFold, out_of_fold
+from trainer.pool import ImagePool
+from trainer.publisher import Worker
+from trainer.rounds import Snapshot, train_labels
 
-FOLDS = 5
+NEIGHBOURS_SHARE = 1 / 3  # of what an image is judged by
+NEARNESS = 0.2  # cosine by which a neighbour's say falls to 1/e
+SURE = 0.8  # probability of another class that makes an error confident …
+MOST = 0.6  # … or share of neighbours that are of it
+SHOWN = 5  # neighbours named as evidence
+STALE = 0.01  # share of labels that changed, from which on they are judged anew
+STALE_LEAST = 10
+REST = 3.0  # times a judgement's own duration until the next, so that learning goes before
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """One label in doubt: the row it is about, what was given, and what the others' labels speak for."""
+class Doubts:
+    """Labels in doubt, worst first: rows of `OutOfFold` (m,), classes by position, and what speaks for them.
 
-    row: int
-    given: int
-    proposed: int
-    given_probability: float
-    proposed_probability: float
-
-
-def doubts(rows: NDArray[np.float32], given: NDArray[np.int64], *, seed: int) -> list[Doubt]:
-    """All labels (n,) of `rows` (n, D), worst first; [] while there are too few to judge.
-
-    Folds are stratified where every class has enough images. A class missing from the other folds gets probability 0.
+    `expected` is how many of all labels that nobody has confirmed are wrong, as far as confident learning can say.
     """
-    classes, counts = np.unique(given, return_counts=True)
-    if len(classes) < 2 or len(given) < 2 * FOLDS:
-        return []
-    kind = StratifiedKFold if counts.min() >= FOLDS else KFold
-    probabilities = np.zeros((len(given), len(classes)), np.float32)
-    for fit_on, judge in kind(FOLDS, shuffle=True, random_state=seed).split(rows, given):
-        if len(np.unique(given[fit_on])) < 2:
-            return []
-        head = fit_head(rows[fit_on], given[fit_on], seed=seed)
-        probabilities[np.ix_(judge, np.searchsorted(classes, head.classes))] = head.predict_proba(rows[judge])
-    at = np.searchsorted(classes, given)
-    own = probabilities[np.arange(len(given)), at]
-    best = probabilities.argmax(axis=1)
-    return [
-        Doubt(int(i), int(given[i]), int(classes[best[i]]), float(own[i]), float(probabilities[i, best[i]]))
-        for i in np.argsort(own, kind="stable")
-    ]
+
+    rows: NDArray[np.int64]
+    given: NDArray[np.int64]
+    proposed: NDArray[np.int64]
+    quality: NDArray[np.float64]  # 0 … 1, low is bad
+    confidence: NDArray[np.float64]  # in the class proposed
+    confident: NDArray[np.bool_]
+    expected: int
+
+
+def blended(known: OutOfFold, at: NDArray[np.int64], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Probabilities (n, K) of the model and of the neighbours; `at` (n,) are classes by position, `trusted` (n,)."""
+    said = known.probabilities.astype(np.float64)
+    said[trusted] = np.eye(said.shape[1])[at[trusted]]
+    say = np.exp((known.similarity - known.similarity[:, :1]) / NEARNESS)
+    say /= say.sum(axis=1, keepdims=True)
+    around = np.einsum("nk,nkc->nc", say, said[known.neighbours])
+    mixed = (1 - NEIGHBOURS_SHARE) * known.probabilities + NEIGHBOURS_SHARE * around
+    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+
+
+def find_doubts(known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bool_]) -> Doubts:
+    """Doubts about the labels of `now` (n,), class ids, −1 for none; `trusted` (n,) are confirmed by a person."""
+    from cleanlab.count import num_label_issues  # takes a second, and only a review needs it
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    at = np.clip(np.searchsorted(known.classes, now), 0, len(known.classes) - 1)
+    labeled = known.judged & (known.classes[at] == now)
+    mixed = blended(known, at, trusted & labeled)
+    rows = np.flatnonzero(labeled)
+    if len(np.unique(at[rows])) < 2:
+        return _none()
+    given, said = at[rows], mixed[rows]
+    quality = get_label_quality_scores(given, said, method="self_confidence")
+    called = find_label_issues(given, said, n_jobs=1)
+    proposed = said.argmax(axis=1)
+    confidence = said.max(axis=1)
+    likely = known.probabilities[rows, proposed] >= SURE
+    agreeing = (at[known.neighbours[rows]] == proposed[:, None]) & labeled[known.neighbours[rows]]
+    confident = called & (likely | (agreeing.mean(axis=1) >= MOST))
+    open_ = ~trusted[rows]
+    expected = int(num_label_issues(given[open_], said[open_])) if len(np.unique(given[open_])) > 1 else 0
+    order = np.argsort(quality, kind="stable")
+    order = order[(proposed != given)[order]]
+    return Doubts(
+        rows[order], given[order], proposed[order], quality[order], confidence[order], confident[order], expected
+    )
+
+
+class Reviewer:
+    """Keeps judgements of one trainer's labels; `look` asks for the doubts of now."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._known: OutOfFold | None = None
+        self._geometry = -1
+        self._wanted: tuple[ImagePool, Snapshot] | None = None
+        self._took = 0.0  # seconds of the last judgement
+        self._at = float("-inf")  # its end
+        self.worker = Worker("label-issues", self._judge)
+
+    def look(self, pool: ImagePool, snapshot: Snapshot, limit: int) -> LabelIssues:
+        """The `limit` worst; labels that were never judged so far come with the next judgement."""
+        with self._lock:
+            known = self._known if self._geometry == pool.version else None
+        stale = self._is_stale(known, pool, snapshot)
+        rested = time.monotonic() - self._at > REST * self._took
+        if stale and rested:
+            with self._lock:
+                self._wanted = (pool, snapshot)
+            self.worker.wake()
+        if known is None:
+            return LabelIssues(issues=[], judged=0, expected=0, renewing=stale, acked_seq=snapshot.acked_seq)
+        now = np.array([snapshot.labels.get(int(image), -1) for image in known.ids], np.int64)
+        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
+        doubts = find_doubts(known, now, trusted)
+        return LabelIssues(
+            issues=_told(known, doubts, now, snapshot.names, limit),
+            judged=len(known.ids),
+            expected=doubts.expected,
+            renewing=stale and rested,
+            acked_seq=snapshot.acked_seq,
+        )
+
+    def _is_stale(self, known: OutOfFold | None, pool: ImagePool, snapshot: Snapshot) -> bool:
+        labels = {image: label for image, label in snapshot.labels.items() if image in pool.train.row_of}
+        if known is None:
+            return len(labels) > 0
+        before = dict(zip(known.ids.tolist(), known.given.tolist(), strict=True))
+        changed: int = sum(before.get(image) != label for image, label in labels.items()) + len(before.keys() - labels)
+        return changed > max(STALE_LEAST, int(STALE * len(labels)))
+
+    def _judge(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        began = time.monotonic()
+        pool, snapshot = wanted
+        version = pool.version
+        ids, matrix = pool.train.view()
+        rows, given = train_labels(pool, snapshot)
+        rows, given = rows[rows < len(ids)], given[rows < len(ids)]
+        images = ids[rows]
+        trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
+        import_module("cleanlab.filter")  # a second or two, which nobody who asks should wait for
+        known = out_of_fold(images, matrix[rows], given, trusted, seed=self._seed)
+        with self._lock:
+            self._took, self._at = time.monotonic() - began, time.monotonic()
+            if known is not None and version == pool.version:
+                self._known, self._geometry = known, version
+
+
+def _told(
+    known: OutOfFold, doubts: Doubts, now: NDArray[np.int64], names: Mapping[int, str], limit: int
+) -> list[LabelIssue]:
+    issues = []
+    for place in range(min(limit, len(doubts.rows))):
+        row, proposed = int(doubts.rows[place]), int(known.classes[doubts.proposed[place]])
+        given = int(known.classes[doubts.given[place]])
+        near = known.neighbours[row]
+        speaking = [k for k in range(len(near)) if now[near[k]] == proposed]
+        issues.append(
+            LabelIssue(
+                image_id=int(known.ids[row]),
+                label=given,
+                label_name=names.get(given, str(given)),
+                proposed=proposed,
+                proposed_name=names.get(proposed, str(proposed)),
+                quality=float(doubts.quality[place]),
+                confidence=float(doubts.confidence[place]),
+                confident=bool(doubts.confident[place]),
+                agreeing=len(speaking),
+                neighbours=len(near),
+                evidence=[
+                    Evidence(image_id=int(known.ids[near[k]]), similarity=float(known.similarity[row, k]))
+                    for k in speaking[:SHOWN]
+                ],
+            )
+        )
+    return issues
+
+
+def _none() -> Doubts:
+    ids, numbers = np.empty(0, np.int64), np.empty(0)
+    return Doubts(ids, ids, ids, numbers, numbers, np.empty(0, np.bool_), 0)

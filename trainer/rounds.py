@@ -48,6 +48,7 @@ class Snapshot:
     labels: Mapping[int, int]  # image id → class id, in the order in which they were given
     answered: frozenset[int]  # images labeled, skipped, flagged or removed: not to be asked
     names: Mapping[int, str]  # live classes
+    settled: frozenset[int] = frozenset()  # images whose label somebody has decided on
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:
@@ -64,6 +65,7 @@ class Snapshot:
                 dict(fold.labels),
                 frozenset(answered),
                 {known.id: known.name for known in fold.live_classes()},
+                frozenset(image_id for image_id, state in fold.images.items() if state.settled),
             )
 
 

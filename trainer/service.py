@@ -33,17 +33,18 @@ from shared.messages import (
     TrainerState,
     TrainerStatus,
 )
+from shared.review import LabelIssues
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
 from trainer import atlas
 from trainer.embeddings.embedder import Embedder
-from trainer.label_issues import doubts
+from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.loop import FLUSH_SECONDS, Loop
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry, Version
 from trainer.replica import Replica
-from trainer.rounds import Model, Snapshot, train_labels
+from trainer.rounds import Model, Snapshot
 from trainer.strategies import STRATEGIES, strategy_named
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Trainer:
         self.replica = Replica(self.folder)
         self.registry = Registry(self.folder / "models")
         self.atlas = atlas.Atlas(settings.seed)
+        self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
         self.publisher = Publisher(self.client, self.replica)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
@@ -110,6 +112,7 @@ class Trainer:
         """Begin to learn; returns at once."""
         self.publisher.worker.start()
         self.catalog.worker.start()
+        self.reviewer.worker.start()
         self.publisher.worker.wake()
         if self.replica.log_id is not None:
             self.catalog.worker.wake()
@@ -119,6 +122,7 @@ class Trainer:
         """End all threads and let go of the files."""
         self.loop.close()
         self.catalog.worker.close()
+        self.reviewer.worker.close()
         self.publisher.worker.close()
         self.embedder.close()
         self.replica.close()
@@ -309,26 +313,12 @@ class Trainer:
         x, y = np.round(positions[shown].astype(np.float64), 4).T.tolist()
         return PoolMap(total=len(ids), image_ids=ids[shown].tolist(), x=x, y=y)
 
-    def label_issues(self, limit: int) -> list[dict[str, Any]]:
-        """Doubtful labels of train images, worst first, with the label proposed."""
+    def label_issues(self, limit: int) -> LabelIssues:
+        """Doubtful labels of train images, worst first, with the label proposed. Raises NotReady."""
         pool, snapshot = self._pool(), Snapshot.of(self.replica)
         if snapshot is None:
-            return []
-        ids, matrix = pool.train.view()
-        rows, given = train_labels(pool, snapshot)
-        names = snapshot.names
-        return [
-            {
-                "image_id": int(ids[rows[doubt.row]]),
-                "label": doubt.given,
-                "label_name": names.get(doubt.given, str(doubt.given)),
-                "proposed": doubt.proposed,
-                "proposed_name": names.get(doubt.proposed, str(doubt.proposed)),
-                "label_probability": doubt.given_probability,
-                "proposed_probability": doubt.proposed_probability,
-            }
-            for doubt in doubts(matrix[rows], given, seed=self.settings.seed)[:limit]
-        ]
+            raise NotReady("No labeler has sent its log yet.")
+        return self.reviewer.look(pool, snapshot, limit)
 
     def models(self) -> list[dict[str, Any]]:
         """Saved versions, oldest first."""

@@ -261,14 +261,31 @@ def test_predictions_of_the_pool_name_no_test_image(client):
     assert all(0.5 <= confidence <= 1 for confidence in said["confidences"])
 
 
-def test_a_wrong_label_is_the_first_in_doubt(client):
+def test_a_wrong_label_is_in_doubt_and_its_neighbours_speak_for_another(client):
     rows = class_rows("red", "blue") + label_rows(
         [(image, truth(image) if image != 7 else 1) for image in range(30)], after=2
     )
     client.post("/annotations", json=batch(rows, catalog=60).model_dump(mode="json"))
-    issues = wait_for(lambda: len(found := client.get("/label-issues").json().get("issues", [])) == 30 and found)
-    assert issues[0]["image_id"] == 7
-    assert (issues[0]["label_name"], issues[0]["proposed_name"]) == ("red", "blue")
+    found = wait_for(lambda: (f := client.get("/label-issues").json()).get("judged") == 30 and f)
+    (issue,) = found["issues"]
+    assert (issue["image_id"], issue["label_name"], issue["proposed_name"]) == (7, "red", "blue")
+    assert issue["agreeing"] == issue["neighbours"] == 10
+    assert all(truth(near["image_id"]) == 2 and near["image_id"] < 30 for near in issue["evidence"])
+
+
+def test_doubts_follow_a_fix_and_no_test_image_is_ever_doubted(client, trainer):
+    wrong = {7: 1, 45: 1}  # image 45 is a test image
+    rows = class_rows("red", "blue") + label_rows(
+        [(image, wrong.get(image, truth(image))) for image in [*range(30), *range(40, 60)]], after=2
+    )
+    client.post("/annotations", json=batch(rows, catalog=60).model_dump(mode="json"))
+    found = wait_for(lambda: (f := client.get("/label-issues").json()).get("judged") and f)
+    assert [issue["image_id"] for issue in found["issues"]] == [7]
+    assert found["judged"] == 30
+    fix = label_rows([(7, 2)], after=52)[0].model_copy(update={"action": "settle"})
+    client.post("/annotations", json=batch([fix], catalog=60).model_dump(mode="json"))
+    after = client.get("/label-issues").json()
+    assert (after["issues"], after["acked_seq"]) == ([], 53)
 
 
 def test_prometheus_text(client):
