@@ -76,6 +76,7 @@ def test_undo_of_a_correction_gives_the_first_answer_back(card: Card, labeler: S
 def test_the_strip_holds_the_last_dozen_and_survives_a_reload(card: Card) -> None:
     images = [card.key("123"[number % 3]) for number in range(14)]
     expect(card.part("answer")).to_have_count(12)
+    expect(card.part("answer").first).to_have_attribute("data-image-id", str(images[-1]))
     card.wait_saved()
     before = captions(card)
     card.page.reload()
@@ -85,6 +86,26 @@ def test_the_strip_holds_the_last_dozen_and_survives_a_reload(card: Card) -> Non
     expect(card.part("stage")).to_have_attribute("data-image-id", str(images[2]))
     card.key("1")
     expect(card.part("answer").last).to_have_text("red")
+
+
+def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, labeler: Services) -> None:
+    image = card.key("1")
+    card.wait_saved()
+    entries = labeler.get("/api/images?limit=1000")["images"]
+    answered = {row["image_id"] for row in labeler.get("/api/annotations?limit=5000")["annotations"]}
+    many = [each["id"] for each in entries if each["split"] == "train" and each["id"] not in answered][-5:]
+    answers = [{**labeler.answer(each, "blue", card.annotator), "source": "grid"} for each in many]
+    labeler.annotate(answers).raise_for_status()
+    card.page.reload()  # what this page answered itself comes first, until it is opened anew
+    card.key("z")
+    expect(card.part("message")).to_have_text("5 answers given at once taken back.")
+    assert card.image_id in many
+    expect(card.part("answer")).to_have_text(["red"])
+    card.key("z")
+    assert card.image_id == image
+    rows = rows_of(labeler, card.annotator)
+    assert [row["action"] for row in rows] == ["label"] * 6 + ["undo"] * 6
+    assert {row["image_id"] for row in rows[6:11]} == set(many)
 
 
 @pytest.mark.provokes_errors

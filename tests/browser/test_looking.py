@@ -13,8 +13,8 @@ from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, StartLabeler, post, pushed
-from tests.services import Services
+from tests.browser.labeler import CLASSES, StartLabeler, post, pushed, rows_of
+from tests.services import Services, wait_for
 
 pytestmark = pytest.mark.browser
 OpenCard = Callable[[Services], Card]
@@ -147,6 +147,41 @@ def test_blind_mode_shows_nothing_of_the_model(start_labeler: StartLabeler, open
     expect(card.part("stage")).not_to_have_attribute("data-image-id", str(shown))
     card.wait_saved()
     assert [row["action"] for row in labeler.get("/api/annotations")["annotations"][-1:]] == ["skip"]
+
+
+def test_whoever_hesitates_is_reminded_of_similar_labeled_images(pair: Services, open_card: OpenCard) -> None:
+    card = open_card(pair)
+    names = pair.names()
+    splits = {each["id"]: each["split"] for each in pair.get("/api/images?limit=1000")["images"]}
+    kinds = set()
+    for _ in range(40):
+        kinds.add(splits[card.image_id])
+        if {"train", "test"} <= kinds and splits[card.image_id] == "train" and len(rows_of(pair, card.annotator)) > 12:
+            break
+        card.key(str(CLASSES.index(pair.truth[names[card.image_id]]) + 1))
+    asked: list[str] = []
+    card.page.on("request", lambda request: asked.append(request.url))
+    card.wait_saved()
+    wait_for(pair.caught_up)
+    shown = card.image_id
+    reminders = card.part("similar").get_by_role("listitem")
+
+    def reminded() -> bool:
+        card.key("s")  # the next ones, until the trainer has seen the labels and the image
+        card.key("z")
+        card.page.wait_for_timeout(700)
+        return bool(reminders.count())
+
+    wait_for(reminded, "the reminder")
+    assert card.image_id == shown
+    assert 1 <= reminders.count() <= 4
+    for reminder in reminders.all():
+        image = int((reminder.get_by_role("img").get_attribute("alt") or "").removeprefix("Image "))
+        assert splits[image] == "train"
+        assert reminder.inner_text() == pair.truth[names[image]]  # as it was labeled
+    card.key("1")
+    expect(reminders).to_have_count(0)
+    assert not [url for url in asked if "/similar" in url and splits[int(url.split("/")[-2])] != "train"]
 
 
 def test_time_and_labels_to_the_budget(pair: Services, open_card: OpenCard) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import delete_class, post, rows_of
+from tests.browser.labeler import CLASSES, StartLabeler, delete_class, post, rows_of
 from tests.services import Services, running_services
 
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]
@@ -133,6 +133,25 @@ def test_two_tabs_never_show_the_same_image_and_one_sends_what_the_other_left(
     rows = rows_of(labeler, card.annotator)
     assert [row["image_id"] for row in rows].count(left) == 1
     assert len(rows) == 5
+
+
+def test_eight_tabs_at_once_lose_double_and_share_nothing(
+    start_labeler: StartLabeler, context: BrowserContext, annotator: str
+) -> None:
+    labeler = start_labeler(600, CLASSES)
+    cards = [Card(context.new_page(), labeler.labeler.url, annotator).open() for _ in range(8)]
+    for number in range(10):  # in turn, so that all of them have answers on their way
+        for card in cards:
+            card.wait_for_image()
+            card.page.keyboard.press("123"[number % 3])
+    for card in cards:
+        card.wait_saved()
+    answers = [answer for card in cards for answer in card.recorded["answers"]]
+    rows = {row["id"]: row for row in rows_of(labeler, annotator)}
+    assert rows.keys() == {answer["id"] for answer in answers}
+    assert len({row["image_id"] for row in rows.values()}) == len(rows) == 80
+    for answer in answers:
+        assert (rows[answer["id"]]["image_id"], rows[answer["id"]]["label"]) == (answer["image_id"], answer["label"])
 
 
 def test_labels_are_sent_on_while_another_page_is_open(card: Card, labeler: Services) -> None:

@@ -262,9 +262,10 @@ class Card {
       const answer = await response.json();
       if (!response.ok) throw new Error(wordsOf(answer));
       this.history.pop();
-      this.view.strip.takeBack(answer.image_id);
+      const many = answer.undone > 1; // of another page: the strip does not have them
+      if (!many) this.view.strip.takeBack(answer.image_id, target);
       await this.questions.putFirst(answer, this.view.strip.of(answer.image_id));
-      this.view.say("Taken back.");
+      this.view.say(many ? `${count(answer.undone, "answer")} given at once taken back.` : "Taken back.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {
       this.undoing = 0;

@@ -22,18 +22,20 @@ class Similar {
   }
 
   async fetch(item) {
-    if (!this.known.has(item.image_id)) {
+    let images = this.known.get(item.image_id);
+    if (!images) {
       this.asked = new AbortController();
       try {
         const response = await fetch(`/api/images/${item.image_id}/similar`, { signal: this.asked.signal });
-        if (!response.ok) return; // the trainer is away, or has not looked at the image yet
-        this.known.set(item.image_id, (await response.json()).images);
+        if (!response.ok) return;
+        ({ images } = await response.json());
       } catch {
         return; // the next image is on screen, or the connection is lost
       }
+      if (images.length) this.known.set(item.image_id, images); // else the trainer may know some later
       if (this.known.size > REMEMBERED) this.known.delete(this.known.keys().next().value);
     }
-    if (this.item === item) this.draw(this.known.get(item.image_id));
+    if (this.item === item) this.draw(images);
   }
 
   draw(images) {

@@ -1,8 +1,9 @@
 // The last answers as thumbnails, so that a slip is seen and put right: a click brings the image back, a new answer
-// replaces the old one. It is drawn when the next image is on screen, never before, and takes over the images that are
+// replaces the old one. It is drawn once the hand pauses, never between quick keys, and takes over the images that are
 // decoded anyway. A reload keeps it: it lies in the tab's own storage.
 
 const ANSWERS_KEPT = 12;
+const PAUSE_MS = 80; // after an image is on screen; quick keys come each 40 ms
 const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
 
 class Strip {
@@ -61,6 +62,13 @@ class Strip {
   forget() {
     this.entries = [];
     this.draw();
+  }
+
+  /** Draw when nothing else happens for a moment. */
+  drawSoon(current) {
+    this.current = current;
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.draw(), PAUSE_MS);
   }
 
   /** `current` is the entry whose image is on screen again. */

@@ -108,7 +108,7 @@ class View {
 
   /** What can wait until the image is on screen. */
   painted() {
-    this.strip.draw(this.given);
+    this.strip.drawSoon(this.given);
   }
 
   drawHint() {
