@@ -43,6 +43,7 @@ from shared.messages import (
     Rejection,
     SettingView,
     SimilarImages,
+    Stretch,
     Undo,
     UndoReceipt,
 )
@@ -109,6 +110,11 @@ def _project_routes(api: FastAPI, service: Service) -> None:
     def progress() -> Progress:
         """All evaluations and label counts."""
         return service.progress()
+
+    @api.get("/history")
+    def history() -> list[Stretch]:
+        """Which classes were given when, in stretches of equal length."""
+        return service.history()
 
     @api.get("/settings")
     def settings() -> dict[str, SettingView]:

@@ -26,6 +26,7 @@ from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.formats import FORMATS, Format
 from labeler.formats.rows import export_rows
 from labeler.gallery import Gallery
+from labeler.history import label_history
 from labeler.imports import Imports
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
@@ -58,6 +59,7 @@ from shared.messages import (
     QueuePage,
     Rejection,
     Row,
+    Stretch,
     SuggestionOut,
     Target,
     Undo,
@@ -183,6 +185,10 @@ class Service:
                 labels_per_minute=self.tally.pace.per_minute(),
                 labels=sum(per_class.values()),
             )
+
+    def history(self) -> list[Stretch]:
+        """Which classes were given when; see `label_history`."""
+        return label_history(self.store, self.log)
 
     def snapshot(self) -> dict[str, Any]:
         """What open pages are told when something changes."""

@@ -303,6 +303,15 @@ class ClassMetrics(Reply):
     support: int
 
 
+class CalibrationBin(Reply):
+    """Test images on which the model was about equally sure, and how often it was right; empty bins are left out."""
+
+    low: float  # edges of the bin: of the probability given to the class predicted
+    high: float
+    confidence: float  # mean of that probability
+    accuracy: Interval
+
+
 class Expected(Reply):
     """Accuracy expected once `labels` are trained on, with a 95 % band."""
 
@@ -364,6 +373,9 @@ class Evaluation(Reply):
     final: bool = False  # made by a stop
     advice: Advice | None = None
     random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few to say
+    calibration: list[CalibrationBin] = Field(default_factory=list)  # the least sure first
+    calibration_error: float | None = None  # ECE: mean distance of confidence and accuracy over the images
+    timings: dict[str, float] = Field(default_factory=dict)  # milliseconds of the round's steps so far, this one last
 
 
 # ---------------------------------------------------------------- catalogue and project
@@ -527,6 +539,14 @@ class Progress(Reply):
     labels_per_class: dict[str, int]
     labels_per_minute: float
     labels: int
+
+
+class Stretch(Reply):
+    """`GET /api/history`: a stretch of labeling, with how often each class was given in it."""
+
+    labels: int  # given up to its end
+    until: datetime
+    classes: dict[str, int]
 
 
 # ---------------------------------------------------------------- the trainer's own

@@ -13,11 +13,12 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.messages import ClassMetrics, Interval
+from shared.messages import CalibrationBin, ClassMetrics, Interval
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 LEAST = 1e-6  # a probability below this counts as this, so that one certain miss does not make the loss infinite
 RESAMPLES = 1_000
+BINS = 10  # of equal width, as in Guo et al. (2017)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Measured:
     classes: list[ClassMetrics]
     confusion: list[list[int]]
     lower_bounds: dict[str, float]
+    calibration: list[CalibrationBin]
+    calibration_error: float | None
 
 
 def evaluate(
@@ -56,6 +59,7 @@ def evaluate(
     scores = _f1(confusion)
     occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
     accuracy = wilson(int(np.trace(confusion)), n)
+    bins, error = calibrate(predicted == y_true, probabilities.max(axis=1) if n else np.empty(0, np.float32))
     return Measured(
         accuracy=accuracy,
         macro_f1=float(scores[occurs].mean()) if n else None,
@@ -63,7 +67,30 @@ def evaluate(
         classes=[_class_metrics(i, int(ids[i]), names, confusion, scores) for i in range(size)],
         confusion=confusion.tolist(),
         lower_bounds={"accuracy": accuracy.low, "macro_f1": _macro_f1_low(confusion)},
+        calibration=bins,
+        calibration_error=error,
     )
+
+
+def calibrate(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> tuple[list[CalibrationBin], float | None]:
+    """The reliability diagram of predictions that were `right` (n,) at `confidence` (n,), and its error in one number.
+
+    That is the expected calibration error (Naeini et al. 2015; Guo et al. 2017), the distance of accuracy and mean
+    confidence in each bin, weighed by its images; None for no image.
+    """
+    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins = [
+        CalibrationBin(
+            low=k / BINS,
+            high=(k + 1) / BINS,
+            confidence=float(confidence[place == k].mean(dtype=np.float64)),
+            accuracy=wilson(int(right[place == k].sum()), int((place == k).sum())),
+        )
+        for k in np.unique(place).tolist()
+    ]
+    if not bins:
+        return [], None
+    return bins, sum(each.accuracy.n * abs(each.accuracy.value - each.confidence) for each in bins) / len(right)
 
 
 def wilson(successes: int, n: int) -> Interval:

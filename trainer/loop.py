@@ -250,8 +250,7 @@ class Loop:
             self._fit(snapshot, timings)
             self._ranked_geometry = self.pool.version
             self._ask(snapshot, timings)
-            with timings.step("evaluate"):
-                self._evaluate(snapshot)
+            self._evaluate(snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
@@ -286,7 +285,7 @@ class Loop:
             self._asked = push
             self._publisher.offer(push)
 
-    def _evaluate(self, snapshot: Snapshot, *, final: bool = False) -> None:
+    def _evaluate(self, snapshot: Snapshot, timings: Timings, *, final: bool = False) -> None:
         if self.model is None or self.pool is None:
             return
         tested = {image: label for image, label in snapshot.labels.items() if image in self.pool.held.row_of}
@@ -294,20 +293,22 @@ class Loop:
         if known and not final:
             return  # neither the model nor the sample is new
         self._tested = tested
-        measured = measure(
-            self.pool,
-            snapshot,
-            self.model,
-            round_number=self.intent.round,
-            earlier=self.replica.evaluations,
-            stability=self.stability,
-            goal=self.settings.early_stopping_metrics_thresholds.get("accuracy"),
-            seed=self.settings.seed,
-            final=final,
-        )
+        with timings.step("evaluate"):
+            measured = measure(
+                self.pool,
+                snapshot,
+                self.model,
+                round_number=self.intent.round,
+                earlier=self.replica.evaluations,
+                stability=self.stability,
+                goal=self.settings.early_stopping_metrics_thresholds.get("accuracy"),
+                seed=self.settings.seed,
+                final=final,
+            )
         if measured is None:
             return
-        self.latest, lower_bounds = measured
+        evaluation, lower_bounds = measured
+        self.latest = evaluation.model_copy(update={"timings": timings.rounded()})
         self.replica.add_evaluation(self.latest)
         self._publisher.worker.wake()
         reason = self.thresholds.observe(lower_bounds, self.latest.accuracy.n)
@@ -357,7 +358,7 @@ class Loop:
         snapshot = Snapshot.of(self.replica)
         if snapshot is not None and self.pool is not None:
             self._fit(snapshot, self.timings)
-            self._evaluate(snapshot, final=True)
+            self._evaluate(snapshot, self.timings, final=True)
             if self.model is not None:
                 self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", snapshot)
         with self._changed:

@@ -98,6 +98,10 @@ class Timings:
         yield
         self.steps[name] = (time.perf_counter() - began) * 1e3
 
+    def rounded(self) -> dict[str, float]:
+        """For showing."""
+        return {name: round(value, 2) for name, value in self.steps.items()}
+
 
 def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the train matrix that are labeled, ascending, and the class id of each."""
@@ -223,6 +227,8 @@ def measure(
         log_loss=measured.log_loss,
         classes=measured.classes,
         confusion=measured.confusion,
+        calibration=measured.calibration,
+        calibration_error=measured.calibration_error,
         final=final,
         random_baseline=beside_chosen(
             _random_baseline(pool.held.rows[rows], truth, earlier, seed),

@@ -181,7 +181,7 @@ class Trainer:
             metrics=metrics,
             last_error=loop.last_error or worker_error,
             embedding=loop.progress(),
-            timings={name: round(value, 2) for name, value in loop.timings.steps.items()},
+            timings=loop.timings.rounded(),
             stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
             saved=loop.intent.saved,
             advice=latest.advice if latest is not None else None,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
 from labeler.ui.words import plain
-from shared.messages import Evaluation
+from shared.messages import Evaluation, Stretch
 from shared.settings import LabelerSettings
 
+NAMED = 9  # classes with a colour of their own; the rest share one
+OTHERS = "all others"
+CALIBRATED = 0.03  # confidence and accuracy closer than this need no word
+ROUNDS = 200  # shown of the last ones
 TICKS = 7  # asked for; rounding to even steps makes it ten at most
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
 
@@ -68,11 +72,34 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
     return alt.layer(band, line, points).properties(height=320)
 
 
-def class_table(latest: Evaluation) -> pd.DataFrame:
-    """Precision, recall, F1 and number of test images, a row a class."""
+def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
+    """The curve as a table, a row an evaluation."""
+    rows = [
+        {
+            "labels_given": each.spent,
+            "labels_trained_on": each.labels,
+            "test_images": each.accuracy.n,
+            "accuracy": each.accuracy.value,
+            "accuracy_low_95": each.accuracy.low,
+            "accuracy_high_95": each.accuracy.high,
+            "macro_f1": each.macro_f1,
+            "log_loss": each.log_loss,
+            "calibration_error": each.calibration_error,
+            "round": each.round,
+            "model_version": each.model_version,
+            "measured_at": each.created_at.isoformat(),
+        }
+        for each in evaluations
+    ]
+    return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:
+    """Labels, number of test images, precision, recall and F1, a row a class."""
     rows = [
         {
             "Class": plain(each.name),
+            "Labels": labels_per_class.get(each.name, 0),
             "Test images": each.support,
             "Precision": _percent(each.precision),
             "Recall": _percent(each.recall),
@@ -80,7 +107,7 @@ def class_table(latest: Evaluation) -> pd.DataFrame:
         }
         for each in latest.classes
     ]
-    return pd.DataFrame(rows, columns=["Class", "Test images", "Precision", "Recall", "F1"])
+    return pd.DataFrame(rows, columns=["Class", "Labels", "Test images", "Precision", "Recall", "F1"])
 
 
 def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
@@ -95,6 +122,106 @@ def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
             tooltip=["class:N", "labels:Q"],
         )
         .properties(height=40 + 26 * len(frame))
+    )
+    return chart
+
+
+def label_history(stretches: Sequence[Stretch]) -> alt.Chart:
+    """How the labels given so far divide among the classes, against how many there were; the commonest by name."""
+    total = pd.Series(dtype=float)
+    for each in stretches:
+        total = total.add(pd.Series(each.classes, dtype=float), fill_value=0)
+    named = list(total.sort_values(ascending=False).index[:NAMED])
+    so_far = dict.fromkeys(named, 0)
+    others = 0
+    rows = []
+    for each in stretches:
+        for name, count in each.classes.items():
+            if name in so_far:
+                so_far[name] += count
+            else:
+                others += count
+        rows += [(each.labels, name, count, each.until) for name, count in so_far.items()]
+        if len(total) > NAMED:
+            rows.append((each.labels, OTHERS, others, each.until))
+    frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
+    order = [*named, OTHERS] if len(total) > NAMED else named
+    chart: alt.Chart = (
+        alt.Chart(frame)
+        .mark_area()
+        .encode(
+            x=alt.X("labels given:Q", title="Labels given", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("labels:Q", stack="normalize", title="Share of the labels", axis=alt.Axis(format="%")),
+            color=alt.Color("class:N", sort=order, title=None, legend=alt.Legend(orient="bottom", columns=4)),
+            tooltip=["class:N", "labels:Q", "labels given:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
+        )
+        .properties(height=280)
+    )
+    return chart
+
+
+def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
+    """The reliability diagram: how often the model is right against how sure it is, with images and 95 % intervals."""
+    frame = pd.DataFrame(
+        {
+            "confidence": [each.confidence for each in latest.calibration],
+            "right": [each.accuracy.value for each in latest.calibration],
+            "low": [each.accuracy.low for each in latest.calibration],
+            "high": [each.accuracy.high for each in latest.calibration],
+            "test images": [each.accuracy.n for each in latest.calibration],
+        }
+    )
+    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", scale=scale, title="How sure the model is", axis=percent)
+    ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
+    diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y="right:Q")
+    base = alt.Chart(frame).encode(x=x)
+    intervals = base.mark_rule(color="gray").encode(
+        y=alt.Y("low:Q", scale=scale, title="How often it is right"), y2="high:Q"
+    )
+    tooltip = [*(alt.Tooltip(f"{name}:Q", format=".0%") for name in frame.columns[:4]), "test images:Q"]
+    y = alt.Y("right:Q", scale=scale, axis=percent)
+    points = base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tooltip)
+    counts = base.mark_text(dx=12, align="left", color="gray").encode(y=y, text="test images:Q")
+    return alt.layer(diagonal, intervals, points, counts).properties(height=320)
+
+
+def calibration_in_words(latest: Evaluation) -> str:
+    """What the diagram says, in a sentence or two."""
+    images = sum(each.accuracy.n for each in latest.calibration)
+    sure = sum(each.confidence * each.accuracy.n for each in latest.calibration) / images
+    off = sure - latest.accuracy.value
+    leaning = "about as sure as it should be"
+    if abs(off) > CALIBRATED:
+        leaning = "surer than it should be" if off > 0 else "less sure than it could be"
+    error = "" if latest.calibration_error is None else f"; the calibration error is {latest.calibration_error:.1%}"
+    return (
+        f"On average the model is {sure:.0%} sure and {latest.accuracy.value:.0%} right: {leaning}{error}. Points on "
+        "the dashed line would be perfect; the numbers count the test images, and few of them make a point rough."
+    )
+
+
+def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
+    """Milliseconds of each round, by step; None while no evaluation brought any."""
+    steps = ("fit", "score", "rank", "evaluate")
+    rows = [
+        (each.round, step, each.timings[step])
+        for each in evaluations[-ROUNDS:]
+        for step in steps
+        if step in each.timings
+    ]
+    if not rows:
+        return None
+    chart: alt.Chart = (
+        alt.Chart(pd.DataFrame(rows, columns=["round", "step", "ms"]))
+        .mark_bar()
+        .encode(
+            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("ms:Q", stack="zero", title="Milliseconds"),
+            color=alt.Color("step:N", sort=list(steps), title=None, legend=alt.Legend(orient="bottom")),
+            tooltip=["round:Q", "step:N", alt.Tooltip("ms:Q", format=".0f")],
+        )
+        .properties(height=240)
     )
     return chart
 

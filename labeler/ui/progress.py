@@ -5,8 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
+from labeler.ui import states
+from labeler.ui.words import plain
+from shared.messages import Evaluation, Progress
 
 REFRESH_SECONDS = 5
+SAVE = "Point at a figure: buttons in its corner save it as PNG, and show its numbers as a table that saves as CSV."
 
 
 def page() -> None:
@@ -16,11 +20,12 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _figures() -> None:
-    from labeler.ui import figures, outlook  # pandas and altair take a second: not before the first figure is drawn
+    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
 
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     latest = progress.evaluations[-1] if progress.evaluations else None
+    states.show(project, labeler.trainer.status())
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     accuracy.metric("Accuracy", f"{latest.accuracy.value:.1%}" if latest else "–", help=figures.ACCURACY_HELP)
@@ -28,14 +33,87 @@ def _figures() -> None:
     if latest is None:
         st.info(figures.nothing_measured(labeler.settings), icon=":material/hourglass_empty:")
     else:
-        st.write(figures.in_words(latest))
-        curve = figures.accuracy_curve(progress.evaluations)
-        st.altair_chart(outlook.with_outlook(curve, progress.evaluations), width="stretch")
-        st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(progress.evaluations)))
-        st.subheader("Classes on the test sample")
-        st.table(figures.class_table(latest), border="horizontal", hide_index=True)
-    st.subheader("Labels given")
+        _measured(progress, latest)
+    st.subheader("Labels given", anchor=False)
     if progress.labels:
-        st.altair_chart(figures.label_counts(progress.labels_per_class), width="stretch")
+        _labels(labeler, progress)
     else:
         st.write("None yet: the first one is a key press away on the page Label.")
+    if (times := figures.round_times(progress.evaluations)) is not None:
+        st.subheader("Time of each round", anchor=False)
+        st.write("From a batch of labels to a new order of questions, by step; and what measuring took.")
+        st.altair_chart(times, width="stretch", alt="Milliseconds of each round, by step")
+
+
+def _measured(progress: Progress, latest: Evaluation) -> None:
+    from labeler.ui import figures, outlook
+
+    st.write(figures.in_words(latest))
+    curve = figures.accuracy_curve(progress.evaluations)
+    st.altair_chart(
+        outlook.with_outlook(curve, progress.evaluations), width="stretch", alt="Accuracy against labels given"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "Curve as CSV",
+            figures.curve_csv(progress.evaluations),
+            "flywheel-curve.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.caption(SAVE)
+    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(progress.evaluations)))
+    st.subheader("Classes on the test sample", anchor=False)
+    st.table(figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
+    _confusion(latest)
+    if latest.calibration:
+        st.subheader("Calibration", anchor=False)
+        st.write(figures.calibration_in_words(latest))
+        st.altair_chart(figures.calibration(latest), width="stretch", alt="How often right against how sure")
+
+
+def _confusion(latest: Evaluation) -> None:
+    from labeler.ui import confusion
+
+    st.subheader("What is taken for what", anchor=False)
+    mistakes = confusion.confusions(latest)
+    if not mistakes:
+        st.write("No test image is taken for another class.")
+    else:
+        st.write(
+            "Counted on test images, which are never shown again. A number opens **labeled training images** with that "
+            "label which the model takes for that class: wrong labels are often among them."
+        )
+    table = confusion.matrix(latest)
+    if table:
+        st.html(table)
+    elif mistakes:
+        st.markdown(
+            "\n".join(
+                f"- {plain(truth)} taken for {plain(predicted)}: [{count}]({link})"
+                for truth, predicted, count, link in mistakes
+            )
+        )
+
+
+def _labels(labeler: service.Service, progress: Progress) -> None:
+    from labeler.ui import figures
+
+    counts, history = st.columns(2, gap="large")
+    counts.altair_chart(figures.label_counts(progress.labels_per_class), width="stretch", alt="Labels of each class")
+    stretches = labeler.history()
+    if len(stretches) > 1:
+        history.altair_chart(
+            figures.label_history(stretches), width="stretch", alt="Share of each class in the labels so far"
+        )
+    people = labeler.people()
+    if len(people) > 1:
+        st.table(
+            [
+                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "A minute": f"{each.per_minute:.0f}"}
+                for each in people
+            ],
+            border="horizontal",
+            hide_index=True,
+        )

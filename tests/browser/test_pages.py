@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -111,6 +112,17 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     expect(page.get_by_text("the model is right on")).to_be_visible()
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
     expect(page.get_by_text("Classes on the test sample")).to_be_visible()
+    expect(page.get_by_text("Calibration", exact=True)).to_be_visible()
+    expect(page.get_by_text("Time of each round")).to_be_visible()
+    with page.expect_download() as curve:
+        page.get_by_role("button", name="Curve as CSV").click()
+    assert "accuracy_low_95" in Path(curve.value.path()).read_text()
+    page.get_by_test_id("stVegaLiteChart").first.hover()
+    with page.expect_download() as figure:
+        page.get_by_role("button", name="Download as PNG").first.click()
+    assert figure.value.suggested_filename.endswith(".png")
+    links = page.get_by_role("region", name="Confusion matrix").get_by_role("link")
+    assert re.fullmatch(r"/grid\?label=\d+&predicted=\d+", links.first.get_attribute("href") or "")
     page.screenshot(path=ARTIFACTS / "progress.png", full_page=True)
 
     page.get_by_test_id("pause").click()

@@ -29,6 +29,7 @@ CONTRACT = {
     "/queries": {"post"},
     "/evaluations": {"post"},
     "/progress": {"get"},
+    "/history": {"get"},
     "/settings": {"get", "patch"},
     "/export": {"get"},
     "/grid": {"get"},

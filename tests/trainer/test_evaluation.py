@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 from shared.messages import Evaluation
-from trainer.evaluation import evaluate, wilson
+from trainer.evaluation import calibrate, evaluate, wilson
 
 NAMES = {10: "shirt", 20: "hat", 30: "shoes"}
 CLASSES = np.array([10, 20, 30])
@@ -75,6 +75,34 @@ def test_the_lower_bound_of_macro_f1_lies_below_it_and_rises_with_more_images():
     assert few.lower_bounds["macro_f1"] < few.macro_f1
     assert many.macro_f1 - many.lower_bounds["macro_f1"] < few.macro_f1 - few.lower_bounds["macro_f1"]
     assert few.lower_bounds["accuracy"] == few.accuracy.low
+
+
+def test_calibration_compares_confidence_with_how_often_it_was_right():
+    right = np.array([True] * 3 + [False] + [True] * 4)
+    confidence = np.array([0.75] * 4 + [1.0] * 4, np.float32)
+    (unsure, sure), error = calibrate(right, confidence)
+    assert (unsure.low, unsure.high, unsure.confidence, unsure.accuracy.value, unsure.accuracy.n) == (
+        0.7,
+        0.8,
+        0.75,
+        0.75,
+        4,
+    )
+    assert (sure.low, sure.accuracy.value) == (0.9, 1)
+    assert error == pytest.approx(0)
+    assert calibrate(np.zeros(4, bool), confidence[:4])[1] == pytest.approx(0.75)  # always wrong at 75 %
+    assert calibrate(right[:0], confidence[:0]) == ([], None)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=200))
+def test_every_image_is_in_one_bin_and_the_error_is_a_share(cases):
+    right, confidence = (np.array(column) for column in zip(*cases, strict=True))
+    bins, error = calibrate(right, confidence.astype(np.float32))
+    assert sum(each.accuracy.n for each in bins) == len(cases)
+    assert sum(each.accuracy.value * each.accuracy.n for each in bins) == pytest.approx(right.sum())
+    assert all(each.low - 1e-6 <= each.confidence <= each.high + 1e-6 for each in bins)
+    assert [each.low for each in bins] == sorted({each.low for each in bins})
+    assert 0 <= error <= 1
 
 
 def test_it_fits_the_message():

@@ -27,7 +27,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def opened(annotator: str = "boss") -> AppTest:
-    page = AppTest.from_function(script)
+    page = AppTest.from_function(script, default_timeout=60)
     page.session_state[components.ANNOTATOR] = annotator
     page.run()
     assert not page.exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 
 from labeler.ui import figures
 from labeler.ui.words import TRAINER, plain
-from shared.messages import ClassMetrics, Evaluation, Interval, TrainerView
+from shared.messages import CalibrationBin, ClassMetrics, Evaluation, Interval, Stretch, TrainerView
 from shared.settings import LabelerSettings
 
 
@@ -56,10 +57,10 @@ def test_words_say_how_good_how_sure_and_what_helps() -> None:
 
 
 def test_a_class_without_test_images_has_dashes_and_no_zeros() -> None:
-    table = figures.class_table(evaluation(40, 0.9, 0.09, 20))
+    table = figures.class_table(evaluation(40, 0.9, 0.09, 20), {"shirt": 12})
     assert table.to_dict("records") == [
-        {"Class": "shirt", "Test images": 20, "Precision": "90%", "Recall": "75%", "F1": "82%"},
-        {"Class": "hat", "Test images": 0, "Precision": "–", "Recall": "–", "F1": "–"},
+        {"Class": "shirt", "Labels": 12, "Test images": 20, "Precision": "90%", "Recall": "75%", "F1": "82%"},
+        {"Class": "hat", "Labels": 0, "Test images": 0, "Precision": "–", "Recall": "–", "F1": "–"},
     ]
 
 
@@ -68,6 +69,55 @@ def test_label_counts_keep_the_order_of_the_classes() -> None:
     (bars,) = chart["datasets"].values()
     assert [(bar["class"], bar["labels"]) for bar in bars] == [("zebra", 3), ("ape", 5)]
     assert chart["encoding"]["y"]["sort"] is None
+
+
+def test_the_curve_as_a_table_has_a_row_an_evaluation() -> None:
+    rows = list(
+        csv.DictReader(
+            figures.curve_csv([evaluation(20, 0.5, 0.2, 10), evaluation(40, 0.9, 0.09, 20)]).decode().splitlines()
+        )
+    )
+    assert [(row["labels_given"], row["accuracy"], row["accuracy_low_95"]) for row in rows] == [
+        ("20", "0.5", "0.3"),
+        ("40", "0.9", "0.81"),
+    ]
+
+
+def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
+    common = {f"class {number}": 10 + number for number in range(figures.NAMED)}
+    stretches = [
+        Stretch(labels=100, until=datetime.now(UTC), classes=common | {"rare": 2}),
+        Stretch(labels=103, until=datetime.now(UTC), classes={"class 0": 1, "rarer": 2}),
+    ]
+    (rows,) = figures.label_history(stretches).to_dict()["datasets"].values()
+    last = {row["class"]: row["labels"] for row in rows if row["labels given"] == 103}
+    assert len(last) == figures.NAMED + 1
+    assert (last["class 0"], last[figures.OTHERS]) == (11, 4)
+
+
+def test_calibration_is_drawn_and_said() -> None:
+    bins = [
+        CalibrationBin(low=0.6, high=0.7, confidence=0.65, accuracy=Interval(value=0.5, low=0.2, high=0.8, n=4)),
+        CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.75, low=0.5, high=0.9, n=16)),
+    ]
+    measured = evaluation(40, 0.7, 0.2, 20).model_copy(update={"calibration": bins, "calibration_error": 0.19})
+    drawn = next(rows for rows in figures.calibration(measured).to_dict()["datasets"].values() if "low" in rows[0])
+    assert [(row["confidence"], row["right"], row["test images"]) for row in drawn] == [
+        (0.65, 0.5, 4),
+        (0.95, 0.75, 16),
+    ]
+    assert "89% sure and 70% right: surer than it should be; the calibration error is 19.0%" in (
+        figures.calibration_in_words(measured)
+    )
+
+
+def test_rounds_have_their_time_by_step() -> None:
+    assert figures.round_times([evaluation(20, 0.5, 0.2, 10)]) is None
+    timed = evaluation(40, 0.9, 0.09, 20).model_copy(update={"timings": {"fit": 8.5, "rank": 60.0, "push": 20.0}})
+    chart = figures.round_times([evaluation(20, 0.5, 0.2, 10), timed])
+    assert chart is not None
+    (rows,) = chart.to_dict()["datasets"].values()
+    assert [(row["round"], row["step"], row["ms"]) for row in rows] == [(1, "fit", 8.5), (1, "rank", 60.0)]
 
 
 @pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])

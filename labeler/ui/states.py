@@ -1,0 +1,37 @@
+"""What keeps figures from coming, in words: shown on every page that waits for the trainer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler.ui.words import TRAINER, plain
+from shared.messages import Project, TrainerStatus
+
+ERROR = ":material/error:"
+
+
+def show(project: Project, status: TrainerStatus | None) -> None:
+    """Draw why nothing new comes, with what to do; nothing while the trainer learns."""
+    scanning = project.scanning
+    if scanning.error:
+        st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
+    if status is None:
+        name, what = TRAINER["absent"]
+        st.warning(f"**{name}.** What is shown is what it sent last; {what}.", icon=":material/cloud_off:")
+        return
+    if status.state == "failed":
+        error = plain(status.last_error or "see its log.")
+        st.error(
+            f"**The trainer failed:** {error} Labels are kept; press Resume to try again.", icon=":material/error:"
+        )
+    elif status.state == "paused":
+        st.info("**Paused.** Labels are kept; press Resume to learn them.", icon=":material/pause:")
+    embedding = status.embedding
+    if embedding.done < embedding.total:
+        minutes = (embedding.seconds_left or 0) / 60
+        left = f", about {minutes:.0f} min left" if minutes >= 1 else ""
+        st.progress(
+            embedding.done / embedding.total,
+            f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}{left}. Labeling goes on "
+            "meanwhile; what it has not seen yet, it neither asks for nor learns.",
+        )

@@ -1,0 +1,36 @@
+from pathlib import Path
+from uuid import uuid4
+
+from labeler import history
+from shared.messages import ClassPatch, Undo
+from tests.labeler.projects import answer, labeler, photos
+
+
+def test_labels_by_class_and_stretch(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 60)
+    with labeler(tmp_path) as service:
+        assert service.history() == []
+        for image_id in range(1, 61):
+            service.annotate([answer(image_id, "cat" if image_id <= 30 else "dog")])
+        stretches = service.history()
+        assert len(stretches) <= history.MOST
+        assert stretches[-1].labels == 60
+        assert [each.labels for each in stretches] == sorted({each.labels for each in stretches})
+        assert [each.until for each in stretches] == sorted(each.until for each in stretches)
+        assert set(stretches[0].classes) == {"cat"}
+        assert set(stretches[-1].classes) == {"dog"}
+        assert sum(each.classes.get("cat", 0) for each in stretches) == 30
+
+
+def test_what_was_taken_back_or_brought_along_is_left_out(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 4)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1), answer(2, source="import"), answer(3, None, action="skip"), answer(4, "dog")])
+        service.undo(Undo(id=uuid4(), annotator="ann"))
+        assert [each.classes for each in service.history()] == [{"cat": 1}]
+        ids = {entry.name: entry.id for entry in service.classes.entries()}
+        service.annotate([answer(4, "dog")])
+        service.change_class(ids["dog"], ClassPatch(into=ids["cat"]))
+        assert sum(each.classes["cat"] for each in service.history()) == 2
+        service.delete_class(ids["cat"])
+        assert service.history() == []

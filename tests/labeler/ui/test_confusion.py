@@ -1,0 +1,49 @@
+"""The confusion matrix as the page shows it: counts that lead to images which may be shown."""
+
+from __future__ import annotations
+
+import re
+
+from labeler.ui import confusion
+from shared.messages import ClassMetrics, Evaluation
+from tests.labeler.ui.test_figures import evaluation
+
+
+def measured(counts: list[list[int]], names: list[str] | None = None) -> Evaluation:
+    names = names or [f"class {number}" for number in range(len(counts))]
+    classes = [
+        ClassMetrics(label=10 + number, name=name, precision=None, recall=None, f1=None, support=sum(row))
+        for number, (name, row) in enumerate(zip(names, counts, strict=True))
+    ]
+    return evaluation(40, 0.9, 0.05, 20).model_copy(update={"classes": classes, "confusion": counts})
+
+
+def test_each_count_opens_the_grid_on_its_cell_and_a_zero_opens_nothing() -> None:
+    html = confusion.matrix(measured([[5, 0], [2, 9]]))
+    links = re.findall(r'href="/grid\?label=(\d+)&amp;predicted=(\d+)"[^>]*>(\d+)<', html)
+    assert links == [("10", "10", "5"), ("11", "10", "2"), ("11", "11", "9")]
+    assert 'aria-label="2 of 11 test images of class 1 called class 0: show labeled images like that"' in html
+
+
+def test_names_are_text_and_never_markup() -> None:
+    html = confusion.matrix(measured([[1, 0], [0, 1]], ["<img src=x onerror=alert(1)>", 'a"b']))
+    assert "<img" not in html
+    assert "&lt;img" in html
+    assert "a&quot;b" in html
+
+
+def test_many_classes_are_a_list_of_the_most_frequent_mistakes() -> None:
+    size = confusion.MOST_CLASSES + 5
+    counts = [[0] * size for _ in range(size)]
+    for number in range(12):
+        counts[number][number + 1] = number + 1
+    many = measured(counts)
+    assert confusion.matrix(many) == ""
+    found = confusion.confusions(many)
+    assert len(found) == confusion.MOST_CONFUSIONS
+    assert found[0] == ("class 11", "class 12", 12, "/grid?label=21&predicted=22")
+
+
+def test_one_class_has_no_matrix() -> None:
+    assert confusion.matrix(measured([[5]])) == ""
+    assert confusion.confusions(measured([[5]])) == []

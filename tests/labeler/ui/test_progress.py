@@ -1,0 +1,112 @@
+"""The page Progress as Streamlit runs it: before anything is measured, with an evaluation, and in trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from labeler.service import Service
+from shared.messages import CalibrationBin, EmbeddingProgress, Interval, TrainerState, TrainerStatus
+from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.ui.test_confusion import measured
+
+
+def script() -> None:
+    from labeler.ui import progress
+
+    progress.page()
+
+
+def states_script() -> None:
+    import streamlit as st
+
+    from labeler import service
+    from labeler.ui import states
+    from shared.messages import TrainerStatus
+
+    states.show(service.current().project(), TrainerStatus.model_validate(st.session_state["status"]))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path) as service:
+        yield service
+
+
+def opened() -> AppTest:
+    page = AppTest.from_function(script, default_timeout=60).run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    return " ".join(each.value for each in [*page.markdown, *page.info, *page.subheader, *page.warning, *page.error])
+
+
+def test_before_the_first_label_the_page_says_what_to_do_and_that_nobody_learns(service: Service) -> None:
+    page = opened()
+    assert "a key press away on the page Label" in words(page)
+    assert "Trainer not reachable" in words(page)
+    assert "Accuracy appears once the trainer has evaluated its first model" in words(page)
+    assert not page.download_button
+
+
+def test_an_evaluation_brings_every_figure(service: Service) -> None:
+    service.annotate([answer(1, annotator="ann"), answer(2, "dog", annotator="bob"), answer(3, annotator="ann")])
+    bins = [CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.9, low=0.7, high=1, n=20))]
+    update = {"log_id": service.log.log_id, "calibration": bins, "timings": {"fit": 5.0, "evaluate": 9.0}}
+    service.evaluate(measured([[5, 0], [2, 9]], ["cat", "dog"]).model_copy(update=update))
+    page = opened()
+    said = words(page)
+    for part in (
+        "the model is right on",
+        "Calibration",
+        "What is taken for what",
+        "Time of each round",
+        "training images",
+    ):
+        assert part in said, part
+    assert [button.label for button in page.download_button] == ["Curve as CSV"]
+    assert "/grid?label=11&amp;predicted=10" in page.get("html")[0].proto.body
+    assert any("ann" in str(table.value) and "bob" in str(table.value) for table in page.table)
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "error", "said"),
+    [
+        ("waiting", 3, None, "The trainer is looking at the images: 3 of 10, about 2 min left"),
+        ("paused", 10, None, "press Resume to learn them"),
+        ("failed", 10, "ValueError: no room", "ValueError"),
+        ("training", 10, None, ""),
+    ],
+)
+def test_why_nothing_new_comes_is_said(
+    service: Service, state: TrainerState, done: int, error: str | None, said: str
+) -> None:
+    embedding = EmbeddingProgress(done=done, total=10, seconds_left=120)
+    status = TrainerStatus(
+        state=state,
+        log_id=None,
+        acked_seq=0,
+        round=0,
+        labels=0,
+        model_version=None,
+        strategy="random",
+        metrics={},
+        last_error=error,
+        embedding=embedding,
+        timings={},
+    )
+    page = AppTest.from_function(states_script, default_timeout=60)
+    page.session_state["status"] = status.model_dump(mode="json")
+    page.run()
+    assert not page.exception
+    bars = " ".join(each.proto.text for each in page.get("progress"))
+    if said:
+        assert said in words(page) + bars
+    else:
+        assert words(page) + bars == ""
