@@ -31,6 +31,7 @@ from timm.models import clean_state_dict
 
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.hub import UnreachableError, cached_weights, hub_answers
+from trainer.embeddings.layout import with_layout
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackb
         raise UnreachableError(
             f"The weights of {name!r} (setting {setting!r}) cannot be loaded ({_first_line(error)})."
         ) from None
-    return _fitted(settings, name, network, size, setting="input_size")
+    return _fitted(settings, name, with_layout(network), size, setting="input_size")
 
 
 def from_file(settings: TrainerSettings) -> TorchBackbone:
@@ -127,7 +128,7 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
         raise SettingsError(
             f"{misfit}: {len(result.missing_keys)} tensors are missing, {result.missing_keys[0]} first."
         )
-    return _fitted(settings, name, network, size, setting="input_size")
+    return _fitted(settings, name, with_layout(network), size, setting="input_size")
 
 
 def own(settings: TrainerSettings) -> TorchBackbone:

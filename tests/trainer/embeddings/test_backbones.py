@@ -64,7 +64,7 @@ def loaded(**values: object) -> TorchBackbone:
 # ---------------------------------------------------------------- local weights
 
 
-def test_a_named_backbone_with_local_weights_gives_the_network_s_own_features(weights: Path) -> None:
+def test_a_named_backbone_with_local_weights_gives_the_network_s_own_features_and_the_layout(weights: Path) -> None:
     backbone = loaded(
         backbone=TINY, backbone_weights=str(weights), backbone_mean="0.5,0.5,0.5", backbone_std="0.5,0.5,0.5"
     )
@@ -72,11 +72,11 @@ def test_a_named_backbone_with_local_weights_gives_the_network_s_own_features(we
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8))
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        expected = network((pixels - 0.5) / 0.5).numpy()
+        expected = torch.nn.functional.normalize(network((pixels - 0.5) / 0.5)).numpy()
     found = backbone.embed(np.stack([backbone.prepare(photo)] * 3))
     assert found.dtype == np.float32
-    assert (found.shape, backbone.dim) == ((3, 256), 256)
-    np.testing.assert_allclose(found, expected.repeat(3, axis=0), rtol=1e-3, atol=1e-4)
+    assert (found.shape, backbone.dim) == ((3, 256 + 1024), 256 + 1024)
+    np.testing.assert_allclose(found[:, :256], expected.repeat(3, axis=0), rtol=1e-3, atol=1e-4)
     assert backbone.banner is None
 
 
@@ -111,7 +111,7 @@ def test_pth_files_and_a_classifier_in_them_are_fine(tmp_path: Path, weights: Pa
     torch.manual_seed(0)
     network = timm.create_model(TINY, num_classes=7)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "tiny.pth")
-    assert loaded(backbone=TINY, backbone_weights=str(tmp_path / "tiny.pth")).dim == 256
+    assert loaded(backbone=TINY, backbone_weights=str(tmp_path / "tiny.pth")).dim == 256 + 1024
 
 
 def test_a_transformer_is_built_for_the_size_asked_for(tmp_path: Path) -> None:
@@ -216,6 +216,6 @@ def test_weights_in_the_hub_s_cache_are_used_without_a_network(no_hub: Path, tmp
     save_file(timm.create_model(TINY).state_dict(), snapshot / "model.safetensors")
     found = load_backbone(settings(backbone="auto", auto_backbone=TINY), tmp_path)
     assert isinstance(found, TorchBackbone)
-    assert (found.dim, found.input_size) == (256, 160)
+    assert (found.dim, found.input_size) == (256 + 1024, 160)
     (snapshot / "model.safetensors").write_bytes(b"cut off")
     assert load_backbone(settings(backbone="auto", auto_backbone=TINY), tmp_path) is None
