@@ -1,6 +1,6 @@
-"""The two parts of a page that live in the browser: the labeling card and the bar.
+"""The parts of pages that live in the browser: the labeling card, the grid of many images, and the bar.
 
-Both are Streamlit v2 components, because a widget that reruns the page loses and misplaces keys at typing speed, and
+They are Streamlit v2 components, because a widget that reruns the page loses and misplaces keys at typing speed, and
 because they hear changes over a WebSocket instead of rerunning. Their HTML, CSS and JavaScript are plain files beside
 this one, read as text; a component is one module, so the scripts that it is made of are joined. They know nothing of
 Python but the data given here: all else they ask from the API, as any client does.
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from labeler.ui.words import TRAINER
-from shared.messages import Project
+from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
 
 FOLDER = Path(__file__).parent
@@ -35,6 +35,17 @@ def card(project: Project, settings: LabelerSettings) -> None:
             "display_pixels": settings.display_pixels,
         },
     )
+
+
+def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -> None:
+    """Mount the grid of images that `view` asks for, see `shared.gallery.View`; it labels by itself."""
+    data = {
+        "log_id": str(project.log_id),
+        "view": view,
+        "most": MAX_ROWS,
+        "display_pixels": settings.display_pixels,
+    }
+    _GALLERY(key="gallery", data=data)
 
 
 def bar(*, asks: bool) -> Press | None:
@@ -72,4 +83,6 @@ def _text(*paths: str) -> str:
 
 _CARD_SCRIPTS = ["outbox", "questions", "stage", "swipe", "classes", "manage", "remarks", "strip", "similar", "view"]
 _CARD = _component("card", [*_CARD_SCRIPTS, "card"], ["card", "stage", "panel", "dialogs"])
+_GALLERY_SCRIPTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups"]
+_GALLERY = _component("gallery", [*_GALLERY_SCRIPTS, "gallery"], ["gallery"])
 _BAR = _component("bar", ["bar"], ["bar"])

@@ -1,0 +1,121 @@
+// Thousands of tiles of which only those in sight exist. The box scrolls over an empty plane as high as all rows; tiles
+// are made where one looks and removed behind. An element is never used for another image, so that no tile ever shows
+// the picture of the one before it. For a screen reader it is a list box in which many can be chosen.
+
+const TILE = 116; // pixels at least
+const GAP = 6;
+const CAPTION = 26;
+const OVERSCAN = 2; // rows
+const REST_MS = 60; // of scrolling, until what is in sight is asked for
+
+class Scroller {
+  /** `look(ids)`: these are in sight. `draw(node, id, index)` fills a tile. */
+  constructor(box, look, draw) {
+    this.box = box;
+    this.plane = box.querySelector(".plane");
+    this.look = look;
+    this.draw = draw;
+    this.list = [];
+    this.nodes = new Map(); // image id → its tile
+    this.focus = 0; // index of the tile that keys act on
+    box.addEventListener("scroll", () => this.place(), { passive: true });
+    this.size = new ResizeObserver(() => this.lay());
+    this.size.observe(box);
+  }
+
+  close() {
+    this.size.disconnect();
+    clearTimeout(this.resting);
+  }
+
+  show(list) {
+    this.list = list;
+    this.focus = Math.min(this.focus, Math.max(0, list.length - 1));
+    this.lay();
+  }
+
+  /** The box has another width, or the list another length. */
+  lay() {
+    const width = this.plane.clientWidth;
+    if (!width) return;
+    this.columns = Math.max(2, Math.floor((width + GAP) / (TILE + GAP)));
+    this.side = (width - GAP * (this.columns - 1)) / this.columns;
+    this.row = this.side + CAPTION + GAP;
+    const rows = Math.ceil(this.list.length / this.columns);
+    this.plane.style.height = `${Math.max(0, rows * this.row - GAP)}px`;
+    this.place();
+  }
+
+  place() {
+    if (!this.row) return;
+    const top = Math.floor(this.box.scrollTop / this.row) - OVERSCAN;
+    const bottom = Math.ceil((this.box.scrollTop + this.box.clientHeight) / this.row) + OVERSCAN;
+    const first = Math.max(0, top * this.columns);
+    const last = Math.min(this.list.length, bottom * this.columns);
+    const inSight = this.list.slice(first, last);
+    const wanted = new Set(inSight);
+    for (const [id, node] of this.nodes) {
+      if (wanted.has(id)) continue;
+      node.remove();
+      this.nodes.delete(id);
+    }
+    inSight.forEach((id, offset) => this.put(id, first + offset));
+    this.mark();
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.look(inSight), REST_MS);
+  }
+
+  put(id, index) {
+    let node = this.nodes.get(id);
+    if (!node) {
+      node = element("div", "tile");
+      node.id = `tile-${id}`;
+      node.role = "option";
+      node.dataset.testid = "tile";
+      node.dataset.imageId = id;
+      node.append(element("div", "picture"), element("p"));
+      this.nodes.set(id, node);
+      this.plane.append(node);
+    }
+    node.ariaPosInSet = index + 1;
+    node.ariaSetSize = this.list.length;
+    node.dataset.index = index;
+    node.style.width = `${this.side}px`;
+    node.style.height = `${this.side + CAPTION}px`;
+    const [column, row] = [index % this.columns, Math.floor(index / this.columns)];
+    node.style.transform = `translate(${column * (this.side + GAP)}px, ${row * this.row}px)`;
+    this.draw(node, id, index);
+  }
+
+  redraw() {
+    for (const [id, node] of this.nodes) this.draw(node, id, Number(node.dataset.index));
+  }
+
+  /** Mark the tile that keys act on. */
+  mark() {
+    const id = this.list[this.focus];
+    for (const [each, node] of this.nodes) node.classList.toggle("focus", each === id);
+    if (id !== undefined && this.nodes.has(id)) this.box.setAttribute("aria-activedescendant", `tile-${id}`);
+    else this.box.removeAttribute("aria-activedescendant");
+  }
+
+  /** Move the focus, and scroll as far as needed. Returns whether there was anywhere to go. */
+  move(index) {
+    if (!this.list.length) return false;
+    this.focus = Math.max(0, Math.min(this.list.length - 1, index));
+    const top = Math.floor(this.focus / this.columns) * this.row;
+    const bottom = top + this.row;
+    if (top < this.box.scrollTop) this.box.scrollTop = top;
+    else if (bottom > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = bottom - this.box.clientHeight;
+    this.place();
+    return true;
+  }
+
+  /** Where an arrow or a page key leads from the focus; undefined for other keys. */
+  target(key) {
+    const page = this.columns * Math.max(1, Math.floor(this.box.clientHeight / this.row));
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns };
+    Object.assign(steps, { PageUp: -page, PageDown: page, Home: -Infinity, End: Infinity });
+    return key in steps ? this.focus + steps[key] : undefined;
+  }
+}

@@ -1,0 +1,369 @@
+"""Many images at once in a real browser: what is chosen, what is labeled, and what the page says when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import ARTIFACTS
+from tests.browser.grid import Grid
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids, delete_class, post, rows_of
+from tests.browser.test_pages import SCHEMES, Role, Scheme, contrast
+from tests.browser.test_phone import PHONE
+from tests.services import Services, running_services, wait_for
+
+pytestmark = pytest.mark.browser
+OpenGrid = Callable[..., Grid]
+
+
+@pytest.fixture
+def own(start_labeler: StartLabeler) -> Services:
+    """A labeler of one's own with 90 images, without a trainer."""
+    return start_labeler(90, CLASSES)
+
+
+@pytest.fixture
+def open_grid(own: Services, page: Page, annotator: str) -> OpenGrid:
+    return lambda query="", **more: Grid(page, own, annotator).open(query, **more)
+
+
+@pytest.fixture(scope="module")
+def taught() -> Iterator[Services]:
+    """Both services over 300 images of three colours, with a model, and a third of the images held out."""
+    held_out = {"test_set_frac": 0.2, "validation_set_frac": 0.15, "test_free_labels": 4, "buffer_size": 5}
+    with running_services(images=300, labeler=held_out) as services:
+        wait_for(lambda: services.status()["embedding"]["done"] == 300)
+        services.label(60)
+        wait_for(lambda: services.caught_up() and services.status()["model_version"])
+        yield services
+
+
+def given(services: Services, annotator: str) -> list[tuple[str, int, int | None, str | None]]:
+    rows = rows_of(services, annotator)
+    return [(row["action"], row["image_id"], row["label"], row["source"]) for row in rows]
+
+
+def test_keys_alone_choose_and_label(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    first = grid.ids
+    press = grid.page.keyboard.press
+    press("Space")
+    press("ArrowRight")
+    press("ArrowRight")
+    press("Space")
+    press("Shift+ArrowRight")
+    press("Shift+ArrowRight")
+    chosen = [first[0], *first[2:5]]
+    assert grid.chosen == sorted(chosen)
+    expect(grid.part("chosen")).to_have_text("4 of 90 chosen")
+    press("2")
+    expect(grid.part("message")).to_have_text("4 images labeled as green.")
+    green = class_ids(own)["green"]
+    assert sorted(given(own, grid.annotator)) == sorted(("label", each, green, "grid") for each in chosen)
+    expect(grid.part("chosen")).to_have_text("0 of 86 chosen")
+    assert grid.ids[0] == first[1]  # what was labeled made room, what was not stayed in its order
+    press("u")
+    expect(grid.part("message")).to_have_text("Took back 4 answers.")
+    expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
+    assert [row[0] for row in given(own, grid.annotator)] == ["label"] * 4 + ["undo"] * 4
+
+
+def test_all_but_these(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    ids = grid.ids
+    exceptions = [ids[1], ids[4]]
+    for each in exceptions:
+        grid.tile(each).click()
+    grid.part("invert").click()
+    expect(grid.part("chosen")).to_have_text("88 of 90 chosen")
+    grid.class_button("red").click()
+    expect(grid.part("message")).to_have_text("88 images labeled as red.")
+    assert sorted(grid.ids) == sorted(exceptions)
+    assert not {image for _, image, _, _ in given(own, grid.annotator)} & set(exceptions)
+    grid.page.keyboard.press("a")
+    grid.page.keyboard.press("f")
+    expect(grid.part("notice")).to_contain_text("Nothing left to label")
+    assert own.get("/api/project")["images"]["flagged"] == 2
+
+
+def test_shift_and_click_choose_a_range_and_a_click_an_exception(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    ids = grid.ids
+    grid.tile(ids[2]).click()
+    grid.tile(ids[8]).click(modifiers=["Shift"])
+    grid.tile(ids[5]).click()
+    assert grid.chosen == sorted([*ids[2:5], *ids[6:9]])
+    grid.page.keyboard.press("Escape")
+    expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
+    grid.page.keyboard.press("1")
+    expect(grid.part("message")).to_contain_text("Choose images first")
+
+
+def test_only_what_is_in_sight_exists(labeler: Services, page: Page, annotator: str) -> None:
+    grid = Grid(page, labeler, annotator).open("?status=any")
+    assert grid.total() == len(
+        [each for each in labeler.get("/api/images?limit=1000")["images"] if each["split"] == "train"]
+    )
+    assert len(grid.ids) < 120 < grid.total()
+    first = grid.ids
+    page.keyboard.press("End")
+    expect(grid.tile(first[0])).to_have_count(0)
+    wait_for(lambda: max(int(each.get_attribute("data-index") or 0) for each in grid.part("tile").all()) > 300)
+    grid.wait_for_tiles()
+    assert len(grid.ids) < 120
+    page.keyboard.press("Home")
+    expect(grid.tile(first[0])).to_be_visible()
+
+
+def test_thumbnails_come_from_the_browsers_cache_the_second_time(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    page = grid.page
+    page.wait_for_load_state("networkidle")
+    page.reload()
+    grid.wait_for_tiles()
+    page.wait_for_load_state("networkidle")
+    fetched = page.evaluate(
+        "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/thumbnail'))"
+        ".map(({ transferSize }) => transferSize)"
+    )
+    assert len(fetched) > 10
+    assert set(fetched) == {0}
+
+
+def test_what_others_did_meanwhile_is_told_and_kept(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    theirs, held, *mine = grid.ids[:6]
+    ids = class_ids(own)
+    (item,) = own.queue("eve", limit=1)
+    grid.page.route("**/api/grid/images?*", lambda route: route.abort())  # the page does not hear of it in time
+    own.annotate([own.answer(theirs, "blue", "bob")]).raise_for_status()
+    chosen = [theirs, *[each for each in [held, *mine] if each != item["image_id"]][:3]]
+    for each in chosen:
+        grid.tile(each).click()
+    if item["image_id"] in grid.ids:
+        grid.tile(item["image_id"]).click()
+    grid.page.keyboard.press("1")
+    expect(grid.part("message")).to_contain_text("were answered by others meanwhile")
+    message = grid.part("message").inner_text()
+    assert "3 images labeled as red. 1 of" in message
+    assert {image for _, image, _, _ in given(own, grid.annotator)} == set(chosen) - {theirs}
+    rows = [row for row in own.get("/api/annotations?limit=5000")["annotations"] if row["image_id"] == theirs]
+    assert [(row["annotator"], row["label"]) for row in rows] == [("bob", ids["blue"])]
+    if item["image_id"] in grid.ids:
+        assert "on someone else's screen" in message
+    grid.page.unroute("**/api/grid/images?*")
+
+
+test_what_others_did_meanwhile_is_told_and_kept = pytest.mark.provokes_errors(
+    test_what_others_did_meanwhile_is_told_and_kept
+)
+
+
+@pytest.mark.provokes_errors
+def test_a_lost_connection_counts_nothing_and_sends_once_when_it_is_back(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    lost = []
+    for how in ("abort", "answer lost"):
+        lost.append(how)
+
+    def lose(route):  # type: ignore[no-untyped-def]
+        if lost.pop(0) == "answer lost":
+            route.fetch()  # it arrives there, and nobody hears of it
+        route.abort()
+
+    grid.page.route("**/api/annotations?*", lose, times=2)
+    chosen = grid.ids[:3]
+    for each in chosen:
+        grid.tile(each).click()
+    grid.page.keyboard.press("3")
+    expect(grid.part("message")).to_contain_text("Connection lost – 3 not saved yet")
+    assert own.get("/api/project")["images"]["labeled"] == 0
+    expect(grid.part("message")).to_have_text("3 images labeled as blue.")
+    assert sorted(image for _, image, _, _ in given(own, grid.annotator)) == sorted(chosen)
+
+
+@pytest.mark.provokes_errors  # 422 for the class that was deleted
+def test_a_class_deleted_meanwhile_labels_nothing_and_says_so(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    doomed = post(own, "/api/classes", {"name": "doomed"})["id"]
+    expect(grid.class_button("doomed")).to_be_visible()
+    grid.page.route("**/api/events", lambda route: route.abort())
+    grid.page.keyboard.press("Space")
+    grid.page.evaluate("window.dispatchEvent(new Event('offline'))")
+    grid.page.route("**/api/annotations?*", lambda route: (delete_class(own, doomed), route.continue_()), times=1)
+    grid.class_button("doomed").click()
+    expect(grid.part("message")).to_contain_text("Nothing was saved: there is no class")
+    assert given(own, grid.annotator) == []
+
+
+def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, own: Services) -> None:
+    ids = class_ids(own)
+    train = [each["id"] for each in own.get("/api/images?limit=1000")["images"] if each["split"] == "train"][:2]
+    own.annotate([own.answer(each, "blue", "bob") for each in train]).raise_for_status()
+    grid = open_grid(f"?label={ids['blue']}")
+    expect(grid.part("tile")).to_have_count(2)
+    expect(grid.part("status")).to_have_value("labeled")
+    grid.page.keyboard.press("a")
+    grid.page.keyboard.press("1")
+    expect(grid.part("notice")).to_contain_text("No image is like that")
+    assert sorted(given(own, grid.annotator)) == sorted(("settle", each, ids["red"], "grid") for each in train)
+    labeled = own.get(f"/api/grid?label={ids['red']}")["image_ids"]
+    assert sorted(labeled) == sorted(train)
+
+
+def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    grid.part("search").fill("0004")
+    expect(grid.part("chosen")).to_contain_text("chosen")
+    wait_for(lambda: grid.total() < 11)
+    found = grid.ids
+    assert grid.page.url.endswith("/grid?search=0004")
+    grid.page.reload()
+    grid.wait_for_tiles()
+    assert grid.ids == found
+    grid.part("status").select_option("flagged")
+    expect(grid.part("notice")).to_contain_text("No image is like that")
+    grid.part("everything").click()
+    wait_for(lambda: grid.total() == 90)
+
+
+@pytest.mark.provokes_errors
+def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid, start_labeler: StartLabeler) -> None:
+    grid = open_grid("?predicted=1", empty=True)
+    expect(grid.part("notice")).to_contain_text("The trainer cannot be reached")
+    expect(grid.part("notice")).to_contain_text("flywheel trainer")
+    grid.page.get_by_text("Groups of what looks alike").click()
+    expect(grid.part("groups")).to_contain_text("flywheel trainer")
+    grid.part("everything").click()
+    grid.wait_for_tiles()
+    for query, words in [
+        ("?label=x", "label cannot be so"),
+        ("?similar_to=99999", "no image 99999"),
+        ("?nonsense=1", "nonsense"),
+    ]:
+        grid.open(query, empty=True)
+        expect(grid.part("notice")).to_contain_text(words)
+    empty = Grid(grid.page, start_labeler(0, CLASSES), "ann").open(empty=True)
+    expect(empty.part("notice")).to_contain_text("No images yet")
+
+
+def test_without_a_model_the_page_says_that_labels_are_needed(pair: Services, page: Page) -> None:
+    grid = Grid(page, pair, "ann").open()
+    assert grid.total() > 100
+
+
+@pytest.mark.provokes_errors  # 409 until there is a model
+def test_a_view_that_waits_for_a_model_comes_by_itself(pair: Services, page: Page) -> None:
+    grid = Grid(page, pair, "ann").open("?by=uncertainty", empty=True)
+    expect(grid.part("notice")).to_contain_text("label images of at least two classes")
+    pair.label(12)
+    grid.wait_for_tiles()
+    expect(grid.part("notice")).to_be_hidden()
+
+
+def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page, annotator: str) -> None:
+    splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
+    names, ids = taught.names(), class_ids(taught)
+    grid = Grid(page, taught, annotator).open(f"?predicted={ids['green']}")
+    shown = grid.total()
+    assert shown > 20
+    grid.page.keyboard.press("a")
+    grid.page.screenshot(path=ARTIFACTS / "grid.png")
+    grid.page.keyboard.press("Enter")
+    expect(grid.part("message")).to_have_text(f"{shown} images labeled as green.")
+    rows = rows_of(taught, annotator)
+    assert {splits[row["image_id"]] for row in rows} == {"train"}
+    right = sum(taught.truth[names[row["image_id"]]] == "green" for row in rows)
+    assert right > 0.9 * len(rows)
+    for _ in rows[:3]:
+        grid.page.keyboard.press("u")  # the second finds nothing of this page, then nothing of this person
+    expect(grid.part("message")).to_contain_text("no answer")
+    wait_for(lambda: all(each["status"] == "unlabeled" for each in tiles(taught, [row["image_id"] for row in rows])))
+
+
+test_accepting_predictions_and_none_is_held_out = pytest.mark.provokes_errors(
+    test_accepting_predictions_and_none_is_held_out
+)
+
+
+def tiles(services: Services, image_ids: list[int]) -> list[dict[str, str]]:
+    ids = ",".join(map(str, image_ids))
+    return list(services.get(f"/api/grid/images?ids={ids}")["images"])
+
+
+def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
+    taught: Services, page: Page, annotator: str
+) -> None:
+    names = taught.names()
+    grid = Grid(page, taught, annotator).open()
+    page.get_by_text("Groups of what looks alike").click()
+    page.get_by_label("How many groups").select_option("10")
+    grid.part("group").first.click()
+    expect(page.get_by_role("button", name="show all again")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "grid-groups.png")
+    wait_for(lambda: "cluster=" in page.url)
+    page.get_by_role("button", name="show all again").click()
+    wait_for(lambda: "cluster=" not in page.url)
+    grid.wait_for_tiles()
+    page.keyboard.press("ArrowRight")
+    like = grid.ids[1]
+    page.keyboard.press("m")
+    expect(page.get_by_role("button", name=f"Similar to image {like}")).to_be_visible()
+    wait_for(lambda: grid.ids and grid.ids[0] == like)
+    found = [taught.truth[names[each]] for each in grid.ids[:12]]
+    assert found.count(taught.truth[names[like]]) > 9
+
+
+def test_the_grid_on_a_phone(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    page = grid.page
+    page.set_viewport_size(PHONE)
+    grid.wait_for_tiles()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    first, *_ = grid.ids
+    grid.tile(first).click()
+    for name in ("all", "invert", "undo", "accept"):
+        box = grid.part(name).bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+    grid.class_button("red").click()
+    expect(grid.part("message")).to_have_text("1 image labeled as red.")
+    page.screenshot(path=ARTIFACTS / "grid-phone.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_text_has_contrast(taught: Services, page: Page, scheme: Scheme) -> None:
+    """WCAG 2.2 AA: 4.5 to 1, and 3 to 1 for what marks a chosen tile."""
+    page.emulate_media(color_scheme=scheme)
+    grid = Grid(page, taught, "ann").open()
+    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    grid.tile(grid.ids[0]).click()
+    for locator in (
+        grid.part("chosen"),
+        grid.part("accept"),
+        grid.part("skip").locator("kbd"),
+        grid.tile(grid.ids[0]).locator("p"),
+        grid.tile(grid.ids[1]).locator("p"),
+        grid.class_button("red").locator(".name"),
+        page.locator(".filters label").first,
+    ):
+        assert contrast(locator) >= 4.5, locator
+    page.screenshot(path=ARTIFACTS / f"grid-{scheme}.png")
+
+
+def test_everything_on_the_grid_has_a_name(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    roles: tuple[Role, ...] = (*get_args(Role),)
+    for role in roles:
+        for element in grid.page.get_by_role(role).all():
+            assert element.aria_snapshot().strip() != f"- {role}", element
+    box = grid.page.get_by_role("listbox", name="Images")
+    expect(box).to_have_attribute("aria-multiselectable", "true")
+    option = grid.page.get_by_role("option").filter(has_text="").first
+    box.focus()
+    grid.page.keyboard.press("ArrowRight")
+    assert box.get_attribute("aria-activedescendant") == f"tile-{grid.ids[1]}"
+    assert ".png" in (option.get_attribute("aria-label") or "")
