@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from labeler.ui.palette import DARK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
@@ -46,6 +47,13 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
         "display_pixels": settings.display_pixels,
     }
     _GALLERY(key="gallery", data=data)
+
+
+def chart(project: Project) -> list[int]:
+    """Mount the map; returns the images that were chosen to be opened in the grid, once."""
+    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK}
+    result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
+    return list(result.chosen or [])
 
 
 def bar(*, asks: bool) -> Press | None:
@@ -85,4 +93,5 @@ _CARD_SCRIPTS = ["outbox", "questions", "stage", "swipe", "classes", "manage", "
 _CARD = _component("card", [*_CARD_SCRIPTS, "card"], ["card", "stage", "panel", "dialogs"])
 _GALLERY_SCRIPTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups"]
 _GALLERY = _component("gallery", [*_GALLERY_SCRIPTS, "gallery"], ["gallery"])
+_CHART = _component("chart", ["../gallery/asking", "points", "chart"], ["chart"])
 _BAR = _component("bar", ["bar"], ["bar"])
