@@ -156,6 +156,9 @@ class Chart {
   }
 
   drawLegend() {
+    const shown = JSON.stringify(this.legend);
+    if (shown === this.drawnLegend) return; // whoever has the focus on one keeps it
+    this.drawnLegend = shown;
     this.part(".legend").replaceChildren(
       ...this.legend.flatMap(({ name, colour, number }, index) => {
         if (!number) return [];

@@ -65,16 +65,17 @@ class Points {
   draw(palette, faint) {
     const { pen, radius, chosen } = this;
     pen.clearRect(0, 0, this.width, this.height);
-    const order = palette.map((_, index) => index).sort((a, b) => faint.has(b) - faint.has(a));
     for (const front of chosen.size ? [false, true] : [true]) {
       pen.globalAlpha = front ? 1 : 0.2;
-      for (const colour of order) {
-        pen.fillStyle = palette[colour];
-        const size = faint.has(colour) ? 0.7 * radius : radius;
+      for (const quiet of [true, false]) {
+        const size = quiet ? 0.7 * radius : radius;
+        let last = -1;
         for (let index = 0; index < this.ids.length; index++) {
-          if (this.colours[index] !== colour || (chosen.size && chosen.has(index) !== front)) continue;
+          const colour = this.colours[index];
+          if (faint.has(colour) !== quiet || (chosen.size && chosen.has(index) !== front)) continue;
           const [left, top] = [this.left(index), this.top(index)];
           if (left < -9 || top < -9 || left > this.width + 9 || top > this.height + 9) continue;
+          if (colour !== last) pen.fillStyle = palette[(last = colour)];
           pen.fillRect(left - size, top - size, 2 * size, 2 * size);
         }
       }

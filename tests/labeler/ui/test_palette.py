@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from labeler.ui.palette import DARK, LIGHT, Palette
 
-BACKGROUNDS = [(LIGHT, "#ffffff"), (DARK, "#1c1b19")]
+BACKGROUNDS = [(LIGHT, "#ffffff"), (DARK, "#171614")]
 # Machado, Oliveira and Fernandes 2009, severity 1: how people see who lack one kind of cone; on linear RGB.
 VISION = {
     "normal": np.eye(3),
