@@ -113,7 +113,7 @@ def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
-    """Macro-F1's 95 % interval by bootstrap: test images drawn again, with replacement (Efron 1979); 0 to 1 for none."""
+    """Macro-F1's 95 % interval: test images drawn again, with replacement (bootstrap, Efron 1979); 0 to 1 for none."""
     n = int(confusion.sum())
     if n == 0:
         return 0.0, 1.0

@@ -114,7 +114,8 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, a row each."""
 
     def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
-        interval = "–" if low is None or high is None else f"{low:.1%} – {high:.1%}"
+        known = low is not None and high is not None and low < high  # resampling nothing but hits says nothing
+        interval = f"{low:.1%} – {high:.1%}" if known else "–"
         return {"Figure": name, "Value": value, "95% interval": interval}
 
     accuracy = latest.accuracy

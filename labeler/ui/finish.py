@@ -54,8 +54,8 @@ def _saved(saved: Saved) -> None:
     st.markdown(f"Version **{plain(saved.model_version)}**, {saved.at:%Y-%m-%d %H:%M} UTC: {plain(saved.reason)}")
     st.code(f"{saved.model}\n{saved.dataset}", language=None)
     st.caption(
-        "The model's numbers without any code (safetensors), and the labels that it stands on. `model.json` beside them "
-        "says how to use it and how good it is. Nothing is ever overwritten."
+        "The model's numbers without any code (safetensors), and the labels that it stands on. `model.json` beside "
+        "them says how to use it and how good it is. Nothing is ever overwritten."
     )
 
 

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from labeler.formats import FORMATS
 from labeler.service import Service
+from labeler.ui.figures import final_figures
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.test_confusion import measured
@@ -66,6 +67,13 @@ def test_every_format_is_one_press_away_and_figures_have_intervals(pair: tuple[S
     assert rows["Accuracy"] == "85.0% – 95.0%"
     assert rows["Macro F1"] == "70.0% – 94.0%"
     assert [button.label for button in page.download_button] == ["Curve as CSV"]
+
+
+def test_an_interval_without_width_is_not_shown() -> None:
+    perfect = measured([[5, 0], [0, 5]]).model_copy(update={"macro_f1": 1.0, "macro_f1_low": 1.0, "macro_f1_high": 1.0})
+    rows = {row["Figure"]: row["95% interval"] for row in final_figures(perfect)}
+    assert rows["Macro F1"] == "–"
+    assert rows["Accuracy"] != "–"
 
 
 def test_after_a_stop_the_page_says_why_and_how_to_go_on(pair: tuple[Service, Follower]) -> None:
