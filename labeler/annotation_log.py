@@ -19,11 +19,13 @@ from labeler.database import Store
 from labeler.tables import LOG
 from shared.log import ANSWERS, Fold
 from shared.messages import MAX_ROWS, Action, AnnotationPage, Row, Split
+from shared.review import ACCEPTED
 
 UNDO_DEPTH = 1_000
 """Steps of one annotator that may be taken back one after the other."""
 GRID = "grid"
 """The source of answers about many images at once: those of one post are one step."""
+_TOGETHER = frozenset({GRID, ACCEPTED})
 _CHUNK = 500  # ids in one SQL statement
 
 
@@ -62,7 +64,7 @@ class AnnotationLog:
         self._store = store
         self._listeners: list[Listener] = []
         self._steps: dict[str, deque[Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
-        self._grid_at: dict[str, datetime] = {}  # annotator → when the grid's last answers were written
+        self._together_at: dict[str, datetime] = {}  # annotator → when the last answers to many images were written
         self.log_id = UUID(store.settled("log_id", str(uuid4())))
         self.fold = Fold()
 
@@ -191,13 +193,13 @@ class AnnotationLog:
         if row.image_id is None or not (row.action in ANSWERS or row.action == "settle"):
             return
         steps = self._steps[row.annotator]
-        together = row.source == GRID and self._grid_at.get(row.annotator) == row.created_at
+        together = row.source in _TOGETHER and self._together_at.get(row.annotator) == row.created_at
         if together and steps:
             steps[-1].append((row.id, row.image_id))
         else:
             steps.append([(row.id, row.image_id)])
-        if row.source == GRID:
-            self._grid_at[row.annotator] = row.created_at
+        if row.source in _TOGETHER:
+            self._together_at[row.annotator] = row.created_at
 
 
 def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:

@@ -20,9 +20,12 @@ from labeler.problems import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.tally import Tally
 from shared.log import LATE
 from shared.messages import Annotation, AnnotationReceipt, Row, Undo
+from shared.review import ACCEPTED, REVIEW, Verdict
 from shared.settings import LabelerSettings
 
 _NEEDS_LABEL = frozenset({"label", "settle"})
+_VERDICTS: dict[Verdict, str] = {"keep": "settle", "fix": "settle", "remove": "settle", "unsure": "skip"}
+_REVIEWS = frozenset({REVIEW, ACCEPTED})
 
 
 class _NotTakenError(ValueError):
@@ -134,8 +137,11 @@ class Annotations:
             raise _NotTakenError(
                 f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
             )
-        if annotation.source == GRID and self._tally.splits[image_id] != "train":
+        if annotation.source in {GRID, *_REVIEWS} and self._tally.splits[image_id] != "train":
             raise _NotTakenError(f"image {image_id} is held out for measuring: it is answered when the queue asks it")
+        if annotation.source in _REVIEWS and (annotation.reason, annotation.action) not in _VERDICTS.items():
+            told = ", ".join(f"{reason} ({action})" for reason, action in _VERDICTS.items())
+            raise _NotTakenError(f"a review's reason and action are one of {told}")
         if annotation.action == "undo":
             self._check_undo(annotation)
         label = self._label(annotation)
@@ -155,7 +161,8 @@ class Annotations:
 
     def _label(self, annotation: Annotation) -> int | None:
         given = annotation.label
-        if annotation.action not in _NEEDS_LABEL:
+        removes = annotation.source in _REVIEWS and annotation.reason == "remove"
+        if annotation.action not in _NEEDS_LABEL or removes:
             if given is not None:
                 raise _NotTakenError(f"a {annotation.action} takes no label")
             return None
@@ -168,8 +175,8 @@ class Annotations:
         return label
 
     def _is_late(self, annotation: Annotation) -> bool:
-        if annotation.action in ("settle", "undo"):  # over the others' answers on purpose, or about one's own
-            return False
+        if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:
+            return False  # over the others' answers on purpose, or about one's own
         state = self._log.fold.state(annotation.image_id)
         by_others = state.answered - {annotation.annotator}
         finished = state.settled or len(by_others) >= self._settings.overlap

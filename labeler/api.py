@@ -48,6 +48,7 @@ from shared.messages import (
     UndoReceipt,
 )
 from shared.people import Agreement, DisagreementPage
+from shared.review import AcceptPost, ReviewPage
 
 MAX_UPLOADS = 10_000
 _UPLOAD_BODY = {
@@ -213,6 +214,16 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
     def import_labels(post: ImportPost) -> ImportReceipt:
         """Labels brought along, some rows of a file at a time; the same rows sent again change nothing."""
         return service.imports.take(post)
+
+    @api.get("/review")
+    def review(limit: Annotated[int, Query(ge=1, le=200)] = 30) -> ReviewPage:
+        """Labels that the trainer doubts and nobody has judged yet, worst first, with how far the review is."""
+        return service.review.page(limit)
+
+    @api.post("/review/accept")
+    def accept(post: AcceptPost) -> AnnotationReceipt:
+        """Take the proposals of all confident doubts of at least this confidence: one step of undo."""
+        return service.review.accept(post)
 
     @api.post("/undo")
     def undo(undo: Undo) -> UndoReceipt:

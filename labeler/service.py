@@ -33,6 +33,7 @@ from labeler.leases import Leases
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid
 from labeler.reminder import Reminder
+from labeler.review import Review
 from labeler.running_settings import RunningSettings
 from labeler.scanner import Scanner
 from labeler.tally import SPLITS, Tally
@@ -41,6 +42,7 @@ from labeler.test_set import import_test_set, open_test_set
 from labeler.thumbnails import Thumbnails
 from labeler.trainer import Trainer
 from labeler.trainer_client import TrainerClient
+from labeler.verdicts import Verdicts
 from labeler.workspace import WorkspaceLock
 from shared.images import ImageLimits, ImageProblem
 from shared.messages import (
@@ -101,7 +103,8 @@ class Service:
         self.engine = self.store.engine
         self.log = AnnotationLog(self.store)
         self.tally = Tally(self.log.fold)
-        self.log.load(self.tally.observe)
+        self.verdicts = Verdicts(self.log.fold)
+        self.log.load(self._observe)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
@@ -127,6 +130,16 @@ class Service:
         self.trainer = Trainer(self.client, self.outbox)
         self.gallery = Gallery(
             self.store, self.log, self.tally, self.leases, self.queue, self.catalog, self.trainer, settings
+        )
+        self.review = Review(
+            self.store,
+            self.log,
+            self.tally,
+            self.catalog,
+            self.annotations,
+            self.verdicts,
+            self.trainer,
+            settings,
         )
         self.running = RunningSettings(settings, self.sources, self._settings_changed)
         self.log.listen(self._written)
@@ -369,9 +382,13 @@ class Service:
         with self.store.lock:
             return self.queue.leased()
 
+    def _observe(self, row: Row) -> None:
+        self.tally.observe(row)
+        self.verdicts.observe(row)
+
     def _written(self, rows: Sequence[Row], changed: set[int]) -> None:
         for row in rows:
-            self.tally.observe(row)
+            self._observe(row)
             if row.action == "image_removed" and row.image_id is not None:
                 self.tally.put(row.image_id, None)
         for image_id in changed:

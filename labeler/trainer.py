@@ -11,6 +11,7 @@ from labeler.problems import Conflict, Invalid, Unreachable
 from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProblem
 from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
 from shared.messages import SettingView, StrategyEntry, TrainerStatus, TrainerView
+from shared.review import LabelIssues
 
 FLUSH_SECONDS = 3.0
 
@@ -77,6 +78,11 @@ class Trainer:
         """Positions of the pool's images. Raises Conflict while they are worked out."""
         with _told():
             return self._client.map(limit)
+
+    def label_issues(self, limit: int) -> LabelIssues:
+        """Doubtful labels, worst first. Raises Conflict while no image is embedded."""
+        with _told():
+            return self._client.label_issues(limit)
 
     def _order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
         with _told():

@@ -18,6 +18,7 @@ from shared.messages import (
     StrategyList,
     TrainerStatus,
 )
+from shared.review import LabelIssues
 
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
@@ -28,6 +29,7 @@ _PREDICTIONS = TypeAdapter(PoolPredictions)
 _NEIGHBOURS = TypeAdapter(Neighbours)
 _GROUPS = TypeAdapter(Groups)
 _MAP = TypeAdapter(PoolMap)
+_ISSUES = TypeAdapter(LabelIssues)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
@@ -105,6 +107,10 @@ class TrainerClient:
     def map(self, limit: int) -> PoolMap:
         """Positions of the pool's images, or of `limit` of them. Raises NotYet, TrainerProblem."""
         return _understood(_MAP, self._request("GET", f"/map?limit={limit}"))
+
+    def label_issues(self, limit: int) -> LabelIssues:
+        """Doubtful labels, worst first. Raises TrainerProblem."""
+        return _understood(_ISSUES, self._request("GET", f"/label-issues?limit={limit}"))
 
     def close(self) -> None:
         """Drop the connections."""

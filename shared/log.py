@@ -4,7 +4,9 @@ The log is the only truth. What an image is labeled *now* follows from the rows 
 
 - an undone row vanishes, whatever came after it;
 - an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
-- the last standing `settle` decides, else the majority of the answers that are labels; a tie is unlabeled;
+- the last standing `settle` decides, one without a label that the image has none (it is flagged), else the majority of
+  the answers that are labels; a tie is unlabeled;
+- a reviewer's `skip` says that he could not tell: what was answered stands, his own label too;
 - an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
   no other answer stands, so that it never overrides anyone;
 - a merged class counts as the class it went into, a deleted class as no answer at all;
@@ -25,10 +27,12 @@ from typing import Literal
 from uuid import UUID
 
 from shared.messages import Row, Split
+from shared.review import REVIEW
 
 Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
 ANSWERS = frozenset({"label", "skip", "flag"})
 LATE = "late"
+UNSURE = "unsure"
 
 
 @dataclass(slots=True)
@@ -165,7 +169,9 @@ class Fold:
         if row.image_id is None:
             return set()
         # One string a name, not one a row: a million imported labels have a handful of names.
-        entry = _Entry(row.id, row.action, row.label, sys.intern(row.annotator), row.source == LATE)
+        unsure = row.source == REVIEW and row.action == "skip"
+        action = UNSURE if unsure else row.action
+        entry = _Entry(row.id, action, row.label, sys.intern(row.annotator), row.source == LATE)
         self._entries.setdefault(row.image_id, []).append(entry)
         self._refresh(row.image_id)
         return {row.image_id}
@@ -236,18 +242,18 @@ class Fold:
         else:
             self.labels[image_id] = after.label
 
-    def _answers(self, image_id: int) -> tuple[dict[str, _Entry], int | None]:
-        """Each annotator's answer that counts, and the class that was settled on, if one was."""
+    def _answers(self, image_id: int) -> tuple[dict[str, _Entry], int | Literal["flagged"] | None]:
+        """Each annotator's answer that counts, and the class that was settled on, if one was, or that it has none."""
         undone = self._undone.get(image_id, ())
         standing: list[_Entry] = []
-        settled: int | None = None
+        settled: int | Literal["flagged"] | None = None
         for entry in self._entries.get(image_id, ()):
             if entry.id in undone:
                 continue
             label = self.resolve(entry.label)
             if entry.action == "settle":
-                settled = label if label is not None else settled
-            elif entry.action != "label" or label is not None:
+                settled = "flagged" if entry.label is None else label if label is not None else settled
+            elif entry.action != UNSURE and (entry.action != "label" or label is not None):
                 standing.append(entry)
         in_time = [entry for entry in standing if not entry.late]
         return {entry.annotator: entry for entry in in_time or standing}, settled
@@ -255,6 +261,8 @@ class Fold:
     def _compute(self, image_id: int) -> ImageState:
         answers, settled = self._answers(image_id)
         answered = self._groups.setdefault(names := frozenset(answers), names)
+        if settled == "flagged":
+            return ImageState(None, "flagged", answered, settled=True)
         if settled is not None:
             return ImageState(settled, "labeled", answered, settled=True)
         votes = Counter(self.resolve(entry.label) for entry in answers.values() if entry.action == "label")

@@ -125,6 +125,7 @@ class Annotation(Message):
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
     as_of: int | None = Field(default=None, ge=0)  # the log's end that the sender had seen, see `AnnotationReceipt`
+    proposed: int | None = None  # in a review, the class id that was proposed instead
 
 
 class Person(Reply):
@@ -367,8 +368,6 @@ class Evaluation(Reply):
     created_at: datetime
     accuracy: Interval
     macro_f1: float | None
-    macro_f1_low: float | None = None  # its 95 % bootstrap interval
-    macro_f1_high: float | None = None
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[int]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`

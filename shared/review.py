@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from shared.messages import Reply
+from typing import Literal
+
+from shared.messages import Confidence, Message, Name, Reply
 
 REVIEW = "review"
-"""The source of answers that were given while reviewing."""
+"""The source of answers that were given while reviewing; their `reason` is the verdict."""
+ACCEPTED = "accepted"
+"""The source of proposals that were taken many at once."""
+Verdict = Literal["keep", "fix", "remove", "unsure"]
 
 
 class Evidence(Reply):
@@ -39,3 +44,57 @@ class LabelIssues(Reply):
     expected: int
     renewing: bool  # labels are being judged anew
     acked_seq: int
+
+
+# ---------------------------------------------------------------- labeler → page
+
+
+class Picture(Reply):
+    """An image near the doubtful one, as the page shows it."""
+
+    image_id: int
+    url: str
+    similarity: float
+
+
+class ReviewItem(Reply):
+    """A label to judge. Classes are ids, with their names of now."""
+
+    image_id: int
+    url: str
+    label: int
+    label_name: str
+    proposed: int
+    proposed_name: str
+    confidence: float
+    confident: bool
+    agreeing: int
+    neighbours: int
+    evidence: list[Picture]
+
+
+class ReviewPage(Reply):
+    """`GET /api/review`: what nobody has judged yet, worst first.
+
+    `errors` of about `expected` were found so far; of the last `recent` judged, `recent_errors` were errors.
+    """
+
+    items: list[ReviewItem]
+    as_of: int  # the log's end that they were seen at, which answers should name
+    open: int  # doubts that wait, as far as the trainer named them
+    acceptable: dict[str, int]  # confidence → how many of the confident ones are at least that sure
+    judged: int
+    errors: int
+    expected: int
+    recent: int
+    recent_errors: int
+    renewing: bool
+    labels: int  # that the trainer has judged; 0: it has yet to begin
+
+
+class AcceptPost(Message):
+    """`POST /api/review/accept`: take all confident proposals of at least this confidence, as one step."""
+
+    annotator: Name
+    session: Name | None = None
+    confidence: Confidence

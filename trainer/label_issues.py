@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,7 @@ class Reviewer:
         self._known: OutOfFold | None = None
         self._geometry = -1
         self._wanted: tuple[ImagePool, Snapshot] | None = None
+        self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts of the last log position looked at
         self._took = 0.0  # seconds of the last judgement
         self._at = float("-inf")  # its end
         self.worker = Worker("label-issues", self._judge)
@@ -119,8 +121,7 @@ class Reviewer:
         if known is None:
             return LabelIssues(issues=[], judged=0, expected=0, renewing=stale, acked_seq=snapshot.acked_seq)
         now = np.array([snapshot.labels.get(int(image), -1) for image in known.ids], np.int64)
-        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
-        doubts = find_doubts(known, now, trusted)
+        doubts = self._doubts(known, now, snapshot)
         return LabelIssues(
             issues=_told(known, doubts, now, snapshot.names, limit),
             judged=len(known.ids),
@@ -128,6 +129,16 @@ class Reviewer:
             renewing=stale and rested,
             acked_seq=snapshot.acked_seq,
         )
+
+    def _doubts(self, known: OutOfFold, now: NDArray[np.int64], snapshot: Snapshot) -> Doubts:
+        """Found once for each position of the log, however often somebody looks."""
+        found = self._found
+        if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
+            return found[3]
+        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
+        doubts = find_doubts(known, now, trusted)
+        self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
+        return doubts
 
     def _is_stale(self, known: OutOfFold | None, pool: ImagePool, snapshot: Snapshot) -> bool:
         labels = {image: label for image, label in snapshot.labels.items() if image in pool.train.row_of}

@@ -1,4 +1,4 @@
-"""The parts of pages that live in the browser: the labeling card, the grid of many images, and the bar.
+"""The parts of pages that live in the browser: the labeling card, the grid of many images, the review, and the bar.
 
 They are Streamlit v2 components, because a widget that reruns the page loses and misplaces keys at typing speed, and
 because they hear changes over a WebSocket instead of rerunning. Their HTML, CSS and JavaScript are plain files beside
@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from labeler.ui.palette import DARK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
@@ -49,11 +48,14 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
     _GALLERY(key="gallery", data=data)
 
 
-def chart(project: Project) -> list[int]:
-    """Mount the map; returns the images that were chosen to be opened in the grid, once."""
-    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK}
-    result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
-    return list(result.chosen or [])
+def review(project: Project, settings: LabelerSettings) -> None:
+    """Mount the review of doubtful labels; it asks, shows and sends by itself."""
+    data = {
+        "log_id": str(project.log_id),
+        "max_unconfirmed": settings.max_unconfirmed,
+        "display_pixels": settings.display_pixels,
+    }
+    _REVIEW(key="review", data=data)
 
 
 def bar(*, asks: bool) -> Press | None:
@@ -80,8 +82,8 @@ def _component(name: str, scripts: list[str], styles: list[str]) -> Any:
     return st.components.v2.component(
         f"flywheel.{name}",
         html=_text(f"{name}/{name}.html"),
-        css=_text(*(f"{name}/{style}.css" for style in styles)),
-        js=_text("live.js", *(f"{name}/{script}.js" for script in scripts)),
+        css=_text(*(f"{style}.css" for style in styles)),
+        js=_text("live.js", *(f"{script}.js" for script in scripts)),
     )
 
 
@@ -89,9 +91,16 @@ def _text(*paths: str) -> str:
     return "\n".join((FOLDER / path).read_text(encoding="utf-8") for path in paths)
 
 
-_CARD_SCRIPTS = ["outbox", "questions", "stage", "swipe", "classes", "manage", "remarks", "strip", "similar", "view"]
-_CARD = _component("card", [*_CARD_SCRIPTS, "card"], ["card", "stage", "panel", "dialogs"])
-_GALLERY_SCRIPTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups"]
-_GALLERY = _component("gallery", [*_GALLERY_SCRIPTS, "gallery"], ["gallery"])
-_CHART = _component("chart", ["../gallery/asking", "points", "chart"], ["chart"])
-_BAR = _component("bar", ["bar"], ["bar"])
+_SHARED = ["card/elements", "card/outbox", "card/stage", "card/swipe", "card/classes"]
+_CARD_PARTS = ["questions", "manage", "remarks", "strip", "similar", "view", "card"]
+_CARD = _component(
+    "card",
+    [*_SHARED, *(f"card/{part}" for part in _CARD_PARTS)],
+    ["card/card", "card/stage", "card/panel", "card/dialogs"],
+)
+_REVIEW = _component(
+    "review", [*_SHARED, "review/doubts", "review/review"], ["card/card", "card/stage", "card/panel", "review/review"]
+)
+_GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups", "gallery"]
+_GALLERY = _component("gallery", [f"gallery/{part}" for part in _GALLERY_PARTS], ["gallery/gallery"])
+_BAR = _component("bar", ["bar/bar"], ["bar/bar"])

@@ -126,7 +126,8 @@ def _settled(labeler: service.Service) -> None:
             words, undo = st.columns([5, 1], vertical_alignment="center")
             said = ", ".join(f"{plain(o.annotator)}: {plain(o.name or o.action)}" for o in each.opinions)
             words.markdown(
-                f"Image {each.image_id} is **{plain(each.name or '')}**, settled by {plain(each.settled.annotator)} "
+                f"Image {each.image_id} is **{plain(each.name or 'flagged')}**, "
+                f"settled by {plain(each.settled.annotator)} "
                 f"on {each.settled.at:%Y-%m-%d %H:%M} UTC. {said}."
             )
             undo.button("Undo", key=f"undo-{each.settled.id}", on_click=_take_back, args=(each.settled.id,))

@@ -48,11 +48,14 @@ class Follower:
         self.model_version: str | None = None
         self.said: dict[int, tuple[int, float]] = {}  # image id → class id and confidence
         self.groups: list[list[int]] = []  # image ids of each; anything may stand in them
+        self.issues: list[dict[str, Any]] = []  # doubtful labels, worst first
+        self.expected = 0  # wrong labels
         self.asked: list[str] = []
         self.api.get("/predictions")(self.predictions)
         self.api.get("/similar")(self.similar)
         self.api.get("/clusters")(self.clusters)
         self.api.get("/map")(self.map)
+        self.api.get("/label-issues")(self.label_issues)
 
     def status(self) -> Any:
         if self.failing:
@@ -124,6 +127,10 @@ class Follower:
     def map(self, limit: int) -> Any:
         ids = [image_id for group in self.groups for image_id in group][:limit]
         return {"total": len(ids), "image_ids": ids, "x": [0.25] * len(ids), "y": [-0.5] * len(ids)}
+
+    def label_issues(self, limit: int) -> Any:
+        judged = {"judged": len(self.issues), "expected": self.expected, "renewing": False}
+        return {"issues": self.issues[:limit], "acked_seq": len(self.rows), **judged}
 
     def forget(self) -> None:
         """Lose everything, as with its files deleted."""

@@ -32,7 +32,7 @@ def flag(image: int, by: str = "ann") -> dict[str, Any]:
     return {"action": "flag", "image_id": image, "annotator": by}
 
 
-def settle(image: int, as_class: int, by: str = "ann") -> dict[str, Any]:
+def settle(image: int, as_class: int | None, by: str = "ann") -> dict[str, Any]:
     return {"action": "settle", "image_id": image, "label": as_class, "annotator": by}
 
 
@@ -129,6 +129,19 @@ def test_the_last_settle_decides_over_any_majority() -> None:
     assert after(settle(7, CAT), *votes).labels == {7: CAT}
     assert after(*votes, settle(7, CAT), settle(7, COW)).labels == {7: COW}
     assert after(*votes, settle(7, CAT), undo(7, 6)).labels == {7: DOG}
+
+
+def test_a_settle_without_a_label_leaves_the_image_none() -> None:
+    fold = after(label(7, DOG), settle(7, None))
+    assert fold.state(7) == ImageState(None, "flagged", frozenset({"ann"}), settled=True)
+    assert after(label(7, DOG), settle(7, None), settle(7, CAT)).labels == {7: CAT}
+    assert after(label(7, DOG), settle(7, None), undo(7, 5)).labels == {7: DOG}
+
+
+def test_a_reviewer_who_cannot_tell_changes_nothing() -> None:
+    unsure = skip(7, "ann") | {"source": "review"}
+    assert after(label(7, DOG, "ann"), unsure).images == after(label(7, DOG, "ann")).images
+    assert len(after(label(7, DOG, "ann"), unsure).standing(7)) == 2  # so that it can be taken back
 
 
 def test_a_late_answer_counts_only_while_it_is_alone() -> None:
@@ -239,7 +252,8 @@ EVENTS = st.lists(
         st.builds(label, IMAGES, CLASSES, PEOPLE),
         st.builds(skip, IMAGES, PEOPLE),
         st.builds(flag, IMAGES, PEOPLE),
-        st.builds(settle, IMAGES, CLASSES, PEOPLE),
+        st.builds(settle, IMAGES, CLASSES | st.none(), PEOPLE),
+        st.builds(lambda i, a: skip(i, a) | {"source": "review"}, IMAGES, PEOPLE),
         st.builds(undo, IMAGES, st.integers(1, 30)),
         st.builds(added, NEWER, st.sampled_from("pqr")),
         st.builds(renamed, NEWER, st.sampled_from("pqr")),
@@ -259,11 +273,12 @@ def meaning(rows: list[Row], image: int, live: dict[int, int | None]) -> tuple[i
     about = [row for row in rows if row.image_id == image]
     undone = {row.target for row in about if row.action == "undo"}
     standing = [row for row in about if row.id not in undone]
-    settles = [live.get(row.label or 0) for row in standing if row.action == "settle"]
-    decided = [settled for settled in settles if settled is not None]
-    if decided:
-        return decided[-1], "labeled"
-    answers = [row for row in standing if row.action in ("label", "skip", "flag")]
+    settles = [row for row in standing if row.action == "settle"]
+    settles = [row for row in settles if row.label is None or live.get(row.label) is not None]
+    if settles:
+        last_settle = settles[-1].label
+        return (None, "flagged") if last_settle is None else (live[last_settle], "labeled")
+    answers = [row for row in standing if row.action in ("label", "skip", "flag") and row.source != "review"]
     answers = [row for row in answers if row.action != "label" or live.get(row.label or 0) is not None]
     answers = [row for row in answers if row.source != "late"] or answers
     last = {row.annotator: row for row in answers}

@@ -14,19 +14,6 @@ export default function ({ parentElement, data }) {
   };
 }
 
-/** What outlives the card while the tab is open, so that leaving the page for another does not stop the sending. */
-const outboxes = new Map();
-
-async function outboxOf({ log_id, max_unconfirmed }) {
-  if (!outboxes.has(log_id)) {
-    outboxes.set(
-      log_id,
-      openSession().then((session) => new Outbox(log_id, session, max_unconfirmed)),
-    );
-  }
-  return outboxes.get(log_id);
-}
-
 class Card {
   constructor(root, data) {
     this.view = new View(root, data);
@@ -111,25 +98,19 @@ class Card {
       this.held = null;
       this.placedAt = performance.now();
       this.view.question(waiting ? null : current);
-      if (current && !waiting) this.afterPaint(current);
+      if (current && !waiting) this.wait(current);
     }
     this.view.state(this.outbox, this.questions, live().connected);
   }
 
-  /** A frame callback runs just before the frame is painted, and a message sent from it arrives just after. */
-  afterPaint(question) {
-    requestAnimationFrame(() => {
-      const channel = new MessageChannel();
-      channel.port1.onmessage = () => {
-        channel.port1.close();
-        if (question !== this.shown || this.waited) return;
-        this.painted = true;
-        this.paintedAt = performance.now();
-        tell("painted", { image_id: question.item.image_id, at: this.paintedAt });
-        this.held?.();
-        if (question === this.shown) this.view.painted();
-      };
-      channel.port2.postMessage(null);
+  wait(question) {
+    afterPaint(() => {
+      if (question !== this.shown || this.waited) return;
+      this.painted = true;
+      this.paintedAt = performance.now();
+      tell("painted", { image_id: question.item.image_id, at: this.paintedAt });
+      this.held?.();
+      if (question === this.shown) this.view.painted();
     });
   }
 
@@ -298,22 +279,4 @@ class Card {
       return error instanceof TypeError ? "connection lost" : error.message;
     }
   }
-}
-
-/** What the card did, for whoever watches the page: tests and benchmarks. */
-function tell(name, detail) {
-  document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
-}
-
-async function send(method, url, body) {
-  return fetch(url, {
-    method,
-    headers: { "Content-Type": "application/json" },
-    body: body ? JSON.stringify(body) : undefined,
-    signal: AbortSignal.timeout(15000),
-  });
-}
-
-function wordsOf({ detail }) {
-  return typeof detail === "string" ? detail : (detail?.[0]?.msg ?? "the labeler refused");
 }

@@ -9,6 +9,15 @@ const BACK_OFF_MOST_MS = 5000;
 const ADOPT_MS = 10000;
 const REFUSALS = { 401: "signed out – sign in again", 409: "another project is served here" };
 
+const OUTBOXES = Symbol.for("flywheel.outboxes");
+
+/** A project's outbox, one a tab: it outlives the page that it was opened for, so that leaving stops no sending. */
+async function outboxOf({ log_id, max_unconfirmed }) {
+  const known = (globalThis[OUTBOXES] ??= new Map());
+  if (!known.has(log_id)) known.set(log_id, openSession().then((session) => new Outbox(log_id, session, max_unconfirmed)));
+  return known.get(log_id);
+}
+
 class Outbox {
   /** `changed()` after every change, `confirmed(ids of images)`, `refused(annotation, reason)` as they happen. */
   constructor(logId, session, most) {
@@ -163,4 +172,17 @@ function uuid() {
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}
+
+async function send(method, url, body) {
+  return fetch(url, {
+    method,
+    headers: { "Content-Type": "application/json" },
+    body: body ? JSON.stringify(body) : undefined,
+    signal: AbortSignal.timeout(15000),
+  });
+}
+
+function wordsOf({ detail }) {
+  return typeof detail === "string" ? detail : (detail?.[0]?.msg ?? "the labeler refused");
 }

@@ -161,7 +161,3 @@ class Questions {
     this.fill();
   }
 }
-
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}

@@ -255,18 +255,6 @@ class View {
   }
 }
 
-function element(tag, text = "", className = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = className;
-  return made;
-}
-
-/** Unchanged text is left alone: a live region would be read out again. */
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
 function whyAsked(item) {
   return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";
 }
@@ -279,28 +267,4 @@ function untilTarget(target) {
   return target.minutes === null
     ? `${labels} to ${end}`
     : `about ${duration(60 * target.minutes)} to ${end} (${labels})`;
-}
-
-function percent(share, digits = 0) {
-  return `${(100 * share).toFixed(digits)}%`;
-}
-
-function capital(words) {
-  return words[0].toUpperCase() + words.slice(1);
-}
-
-function stored(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function store(key, value) {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // a browser that keeps nothing asks again next time
-  }
 }

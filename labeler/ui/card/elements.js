@@ -1,0 +1,59 @@
+// What the parts of the card share: small pieces of a page, what a browser keeps, and when an image is on screen.
+
+function element(tag, text = "", className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+/** Unchanged text is left alone: a live region would be read out again. */
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function percent(share, digits = 0) {
+  return `${(100 * share).toFixed(digits)}%`;
+}
+
+function capital(words) {
+  return words[0].toUpperCase() + words.slice(1);
+}
+
+function stored(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function store(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // a browser that keeps nothing asks again next time
+  }
+}
+
+/** Call `act` once what was put in place is painted: a frame callback runs just before that, and a message sent from it
+ *  arrives just after. */
+function afterPaint(act) {
+  requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      act();
+    };
+    channel.port2.postMessage(null);
+  });
+}
+
+/** What the card did, for whoever watches the page: tests and benchmarks. */
+function tell(name, detail) {
+  document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,212 @@
+"""Doubtful labels judged in a real browser, with both real services."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.card import ARTIFACTS, RECORD
+from tests.browser.labeler import post, rows_of
+from tests.browser.test_pages import SCHEMES, Scheme, contrast
+from tests.browser.test_phone import PHONE
+from tests.services import Services, running_services, wait_for
+
+pytestmark = pytest.mark.browser
+
+WRONG = 12
+IMAGES = 150
+
+
+@contextmanager
+def labeled() -> Iterator[Services]:
+    """Both services over labeled images of which 12 that may be learned from have the wrong label, all judged."""
+    settings = {"test_set_frac": 0.15, "validation_set_frac": 0.1, "buffer_size": 5}
+    with running_services(images=IMAGES, labeler=settings) as services:
+        wait_for(lambda: services.status()["embedding"]["done"] == IMAGES)
+        rows = [{"line": n, "uri": uri, "label": label} for n, (uri, label) in enumerate(given(services).items())]
+        assert not post(services, "/api/import", {"rows": rows})["rejected"]
+        train = services.get("/api/project")["images"]["labeled"]
+        wait_for(lambda: doubts(services)["labels"] == train)
+        yield services
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    with labeled() as services:
+        yield services
+
+
+@pytest.fixture
+def review(services: Services, page: Page, annotator: str) -> Review:
+    return Review(page, services, annotator).open()
+
+
+def given(services: Services) -> dict[str, str]:
+    """The labels brought along: the truth but for the first images of the train split."""
+    train = [each["uri"] for each in services.get("/api/images?limit=1000")["images"] if each["split"] == "train"]
+    swapped = {"red": "green", "green": "blue", "blue": "red"}
+    return services.truth | {uri: swapped[services.truth[uri]] for uri in sorted(train)[:WRONG]}
+
+
+class Review:
+    """The review on one page. Call `open` first."""
+
+    def __init__(self, page: Page, services: Services, annotator: str) -> None:
+        self.page = page
+        self.services = services
+        self.annotator = annotator
+
+    def open(self) -> Review:
+        self.page.add_init_script(f"localStorage.setItem('flywheel/annotator', {self.annotator!r})")
+        self.page.add_init_script(RECORD)
+        self.page.goto(f"{self.services.labeler.url}/review")
+        self.wait_for_image()
+        return self
+
+    def part(self, name: str) -> Locator:
+        return self.page.get_by_test_id(name)
+
+    def wait_for_image(self) -> None:
+        expect(self.part("stage").locator("img")).to_be_visible(timeout=60_000)
+        self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(stage()?.dataset.imageId)")
+
+    @property
+    def image_id(self) -> int:
+        return int(self.part("stage").get_attribute("data-image-id") or 0)
+
+    def key(self, key: str) -> int:
+        """Press the key on a painted image; returns that image."""
+        self.wait_for_image()
+        before = self.image_id
+        self.page.keyboard.press(key)
+        expect(self.part("stage")).not_to_have_attribute("data-image-id", str(before))
+        return before
+
+    def wait_saved(self) -> None:
+        expect(self.part("saved")).to_have_text("All saved")
+
+
+def labels_of(services: Services) -> dict[int, str]:
+    """Image id → class that the image has now."""
+    table = httpx.get(f"{services.labeler.url}/api/export?format=csv", timeout=20).raise_for_status().text
+    return {int(row["id"]): row["label"] for row in csv.DictReader(StringIO(table)) if row["label"]}
+
+
+def doubts(services: Services) -> Any:
+    return services.get("/api/review?limit=100")
+
+
+@pytest.fixture(scope="module")
+def looked_at() -> Iterator[Services]:
+    """As `services`, for tests that judge nothing."""
+    with labeled() as services:
+        yield services
+
+
+def test_each_key_does_what_it_says(review: Review, services: Services) -> None:
+    names = services.names()
+    taken = review.key("Enter")
+    kept = review.key("k")
+    other = review.key("1")
+    removed = review.key("x")
+    unsure = review.key("s")
+    review.wait_saved()
+    said = {row["image_id"]: row for row in rows_of(services, review.annotator)}
+    assert {image: row["reason"] for image, row in said.items()} == {
+        taken: "fix",
+        kept: "keep",
+        other: "keep" if given(services)[names[other]] == "red" else "fix",
+        removed: "remove",
+        unsure: "unsure",
+    }
+    assert {row["source"] for row in said.values()} == {"review"}
+    labels = labels_of(services)
+    assert labels[taken] == services.truth[names[taken]]  # the first is an error, and what is proposed is right
+    assert labels[kept] == given(services)[names[kept]]
+    assert labels[unsure] == given(services)[names[unsure]]
+    assert labels[other] == "red"
+    assert removed not in labels
+    expect(review.part("found")).to_contain_text(re.compile(r"^[23] of about \d+ errors found$"))
+    expect(review.part("precision")).to_contain_text("of the last 5 verdicts found one")
+    review.page.reload()
+    review.wait_for_image()
+    assert not {each["image_id"] for each in doubts(services)["items"]} & said.keys()  # what was judged stays away
+
+
+def test_the_errors_are_found_before_anything_else(review: Review, services: Services) -> None:
+    names = services.names()
+    wrong = {uri for uri, label in given(services).items() if label != services.truth[uri]}
+    fixed = {names[review.key("Enter")] for _ in range(WRONG)}
+    review.wait_saved()
+    assert len(fixed & wrong) >= WRONG - 1
+    labels = labels_of(services)
+    assert sum(labels[image] == services.truth[name] for image, name in names.items() if name in wrong) >= WRONG - 1
+
+
+def test_undo_brings_the_image_back_one_verdict_at_a_time(review: Review, services: Services) -> None:
+    before = labels_of(services)
+    first, second = review.key("Enter"), review.key("Enter")
+    for image in (second, first):
+        review.page.keyboard.press("z")
+        expect(review.part("message")).to_have_text("1 verdict taken back.")
+        expect(review.part("stage")).to_have_attribute("data-image-id", str(image))
+    assert labels_of(services) == before
+
+
+def test_many_proposals_are_taken_and_undone_together(review: Review, services: Services) -> None:
+    before, names = labels_of(services), services.names()
+    sure = doubts(services)["acceptable"]["0.8"]
+    assert 1 <= sure <= WRONG
+    review.part("many").locator("select").select_option("0.8")
+    expect(review.part("take-all")).to_have_text(f"Take {sure}")
+    review.part("take-all").click()
+    expect(review.part("message")).to_have_text(f"{sure} proposals taken. Undo takes all of them back.")
+    after = labels_of(services)
+    changed = [image for image, label in after.items() if label != before[image]]
+    assert len(changed) == sure
+    assert all(after[image] == services.truth[names[image]] for image in changed)
+    expect(review.part("precision")).to_have_text("")  # nobody looked at them
+    review.part("undo").click()
+    expect(review.part("message")).to_have_text(f"{sure} verdicts taken back.")
+    assert labels_of(services) == before
+
+
+def test_what_is_held_out_never_appears(looked_at: Services, page: Page, annotator: str) -> None:
+    review = Review(page, looked_at, annotator).open()
+    split = {each["id"]: each["split"] for each in looked_at.get("/api/images?limit=1000")["images"]}
+    assert {"validation", "test"} < set(split.values())
+    for item in doubts(looked_at)["items"]:
+        assert split[item["image_id"]] == "train"
+        assert {split[each["image_id"]] for each in item["evidence"]} <= {"train"}
+    assert split[review.image_id] == "train"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("size", ["laptop", "phone"])
+def test_how_it_looks(looked_at: Services, page: Page, annotator: str, size: str, scheme: Scheme) -> None:
+    if size == "phone":
+        page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme=scheme)
+    review = Review(page, looked_at, annotator).open()
+    expect(review.part("evidence").locator("img")).not_to_have_count(0)
+    for name in ("found", "waiting", "saved", "unsure", "remove"):
+        assert contrast(review.part(name)) >= 4.5, name
+    for button in ("keep", "accept"):
+        assert contrast(review.part(button).locator(".name")) >= 4.5, button
+        assert contrast(review.part(button).locator("small")) >= 4.5, button
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
+
+
+@pytest.mark.provokes_errors
+def test_before_there_are_labels_the_page_says_where_they_come_from(labeler: Services, page: Page) -> None:
+    page.goto(f"{labeler.labeler.url}/review")
+    expect(page.get_by_test_id("notice")).to_contain_text("The trainer cannot be reached")
