@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +17,8 @@ from commands import backup as backups
 from commands import embed as embeddings
 from commands import imports
 from commands import simulate as simulation
+from commands.models import app as models_app
+from commands.reach import TRAINER, TrainerUrl, ask, reach, token
 from commands.up import up as run_both
 from shared.auth import client_headers
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
@@ -28,13 +29,13 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
 )
+app.add_typer(models_app, name="models")
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
-TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 SHOWN_CLASSES = 20
-LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
+LABELER = "http://127.0.0.1:3334"
 
 
 @app.command()
@@ -110,7 +111,7 @@ def simulate(
 ) -> None:
     """Label like a person, from a table of right answers; see the curve at the end."""
     truth = simulation.read_truth(labels) if labels is not None else simulation.demo_truth()
-    person = simulation.Annotator(url, truth, name=annotator, token=_token())
+    person = simulation.Annotator(url, truth, name=annotator, token=token())
     columns = (
         "{task.description}",
         BarColumn(),
@@ -129,7 +130,7 @@ def simulate(
             if measured is not None and measured.accuracy is not None:
                 progress.update(task, accuracy=_accuracy(measured))
 
-        result = _reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
+        result = reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
     person.close()
     console.print(_curve(result))
     console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
@@ -156,14 +157,14 @@ def embed(
         epochs=epochs,
         batch_size=batch_size,
         console=console,
-        token=_token(),
+        token=token(),
     )
 
 
 @app.command()
 def status(labeler_url: LabelerUrl = LABELER) -> None:
     """Where labeling and training stand."""
-    project = _get(f"{labeler_url}/api/project")
+    project = ask(f"{labeler_url}/api/project")
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
     table.add_row("images", f"{images['total']} ({images['labeled']} labeled, {images['skipped']} skipped)")
@@ -212,7 +213,7 @@ def export(
                 "GET",
                 f"{labeler_url}/api/export",
                 params={"format": wanted},
-                headers=client_headers(_token()),
+                headers=client_headers(token()),
                 timeout=60,
             ) as response,
             partial.open("wb") as stream,
@@ -224,7 +225,7 @@ def export(
                 stream.write(chunk)
 
     try:
-        _reach(labeler_url, download)
+        reach(labeler_url, download)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -328,7 +329,7 @@ def _import(
 ) -> None:
     from labeler.formats.sources import open_source
 
-    source, token = open_source(path), _token()
+    source = open_source(path)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         scan = progress.add_task("Reading the image folder", total=None)
@@ -336,9 +337,9 @@ def _import(
         def scanned(done: int, total: int | None) -> None:
             progress.update(scan, completed=done, total=total)
 
-        _reach(url, lambda: imports.wait_for_scan(url, token=token, on_progress=scanned))
+        reach(url, lambda: imports.wait_for_scan(url, token=token(), on_progress=scanned))
         task = progress.add_task("Looking at labels" if dry_run else "Importing labels", total=source.total)
-        outcome: imports.Outcome = _reach(
+        outcome: imports.Outcome = reach(
             url,
             lambda: imports.send(
                 url,
@@ -347,7 +348,7 @@ def _import(
                 dry_run=dry_run,
                 add_classes=add_classes,
                 report=report,
-                token=token,
+                token=token(),
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),
         )
@@ -374,36 +375,8 @@ def _imported(outcome: imports.Outcome, *, dry_run: bool) -> Table:
     return table
 
 
-def _token() -> str | None:
-    return os.environ.get("FLYWHEEL_TOKEN") or None
-
-
-def _reach(url: str, act: Any) -> Any:
-    """Do what needs the service at `url`; raises SettingsError with a sentence when it cannot be done."""
-    try:
-        return act()
-    except httpx.HTTPStatusError as error:
-        try:
-            detail = error.response.json()["detail"]
-        except (ValueError, KeyError, TypeError):
-            detail = f"HTTP {error.response.status_code}"
-        raise SettingsError(f"{url} says: {detail}") from None
-    except httpx.HTTPError as error:
-        raise SettingsError(f"Nothing answers at {url} ({error}): start Flywheel with `flywheel up`.") from None
-
-
-def _get(url: str) -> Any:
-    def ask() -> Any:
-        return httpx.get(url, timeout=10, headers=client_headers(_token())).raise_for_status().json()
-
-    return _reach(url, ask)
-
-
 def _command(url: str, verb: str) -> None:
-    def ask() -> Any:
-        return httpx.post(f"{url}/{verb}", timeout=10, headers=client_headers(_token())).raise_for_status().json()
-
-    console.print(f"The trainer is {_reach(url, ask)['state']}.")
+    console.print(f"The trainer is {ask(f'{url}/{verb}', 'POST')['state']}.")
 
 
 def _accuracy(measured: simulation.Measurement) -> str:

@@ -368,6 +368,8 @@ class Evaluation(Reply):
     created_at: datetime
     accuracy: Interval
     macro_f1: float | None
+    macro_f1_low: float | None = None  # its 95 % bootstrap interval
+    macro_f1_high: float | None = None
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[int]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`

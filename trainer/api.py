@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile as StarletteUpload
 
@@ -18,7 +18,6 @@ from shared.messages import (
     Evaluation,
     Predictions,
     PredictRequest,
-    Saved,
     SettingView,
     StrategyList,
     TrainerStatus,
@@ -26,7 +25,8 @@ from shared.messages import (
 from shared.review import LabelIssues
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
-from trainer.registry import UnknownVersion
+from trainer.model_routes import model_routes
+from trainer.registry import StillNeeded, UnknownVersion
 from trainer.replica import Gap
 from trainer.service import NotInPool, NotReady, Trainer, package_version
 from trainer.telemetry import prometheus_text
@@ -137,36 +137,20 @@ def create_api(trainer: Trainer) -> FastAPI:
             }
         },
     )
-    async def predict(request: Request) -> Predictions:
-        """Class probabilities of catalogued images (JSON) or uploaded ones (multipart, fields named `images`)."""
+    async def predict(request: Request, version: str | None = None) -> Predictions:
+        """Class probabilities of catalogued images (JSON) or uploaded ones (multipart, fields named `images`): by the
+        promoted version, else by the model of now, or by the `version` named (`now`: the model of now)."""
         from starlette.concurrency import run_in_threadpool
 
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=MAX_UPLOADS, max_fields=MAX_UPLOADS) as form:
                 uploads = [part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)]
                 images = [await upload.read() for upload in uploads]
-            return await run_in_threadpool(trainer.predict_uploads, images)
+            return await run_in_threadpool(trainer.predict_uploads, images, version)
         wanted = PredictRequest.model_validate_json(await request.body())
-        return await run_in_threadpool(trainer.predict, wanted.image_ids)
+        return await run_in_threadpool(trainer.predict, wanted.image_ids, version)
 
-    @api.get("/models")
-    def models() -> dict[str, Any]:
-        """Saved versions, oldest first."""
-        return {"models": trainer.models()}
-
-    @api.post("/models")
-    def name_version(name: Annotated[str, Body(embed=True, min_length=1, max_length=100)]) -> Saved:
-        """Save the model of now under a name."""
-        return trainer.name_version(name)
-
-    @api.get("/models/{version}/export")
-    def export(version: str, format: str = "safetensors") -> FileResponse:
-        """A saved version's file: `safetensors` (weights), `json` (description) or `csv` (the labels it stands on)."""
-        files = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
-        if format not in files:
-            raise ValueError(f"There is no export format {format!r}; it can be {', '.join(files)}.")
-        found = trainer.version(version)
-        return FileResponse(found.folder / files[format], filename=f"{version}-{files[format]}")
+    api.include_router(model_routes(trainer))
 
     @api.get("/metrics")
     def metrics() -> Response:
@@ -198,6 +182,7 @@ def _add_errors(api: FastAPI) -> None:
         NotReady: 409,
         Unfinished: 409,
         FileExistsError: 409,
+        StillNeeded: 409,
         NotInPool: 404,
         UnknownVersion: 404,
         SettingsError: 422,

@@ -25,12 +25,13 @@ BINS = 10  # of equal width, as in Guo et al. (2017)
 class Measured:
     """`confusion` counts truth (rows) against prediction (columns), both in the order of `classes`.
 
-    `macro_f1` is the mean over classes that occur as truth or as prediction. `lower_bounds` are where the 95 %
-    intervals of accuracy and macro-F1 begin, which is what may stop training.
+    `macro_f1` is the mean over classes that occur as truth or as prediction, with a 95 % interval. `lower_bounds` are
+    where the intervals of accuracy and macro-F1 begin, which is what may stop training.
     """
 
     accuracy: Interval
     macro_f1: float | None
+    macro_f1_interval: tuple[float, float]
     log_loss: float | None
     classes: list[ClassMetrics]
     confusion: list[list[int]]
@@ -58,15 +59,16 @@ def evaluate(
     np.add.at(confusion, (np.searchsorted(ids, y_true), np.searchsorted(ids, predicted)), 1)
     scores = _f1(confusion)
     occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
-    accuracy = wilson(int(np.trace(confusion)), n)
+    accuracy, interval = wilson(int(np.trace(confusion)), n), _macro_f1_interval(confusion)
     bins, error = calibrate(predicted == y_true, probabilities.max(axis=1) if n else np.empty(0, np.float32))
     return Measured(
         accuracy=accuracy,
         macro_f1=float(scores[occurs].mean()) if n else None,
+        macro_f1_interval=interval,
         log_loss=_log_loss(y_true, probabilities, known) if n else None,
         classes=[_class_metrics(i, int(ids[i]), names, confusion, scores) for i in range(size)],
         confusion=confusion.tolist(),
-        lower_bounds={"accuracy": accuracy.low, "macro_f1": _macro_f1_low(confusion)},
+        lower_bounds={"accuracy": accuracy.low, "macro_f1": interval[0]},
         calibration=bins,
         calibration_error=error,
     )
@@ -110,16 +112,17 @@ def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(2 * hits / np.maximum(total, 1), dtype=np.float64)
 
 
-def _macro_f1_low(confusion: NDArray[np.int64]) -> float:
-    """Where macro-F1's 95 % bootstrap interval begins: the test images drawn again, with replacement (Efron 1979)."""
+def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
+    """Macro-F1's 95 % interval: test images drawn again, with replacement (bootstrap, Efron 1979); 0 to 1 for none."""
     n = int(confusion.sum())
     if n == 0:
-        return 0.0
+        return 0.0, 1.0
     size = len(confusion)
     draws = np.random.default_rng(0).multinomial(n, confusion.ravel() / n, size=RESAMPLES).reshape(-1, size, size)
     occurs = (draws.sum(axis=-1) + draws.sum(axis=-2)) > 0
     means = (_f1(draws) * occurs).sum(axis=-1) / occurs.sum(axis=-1)
-    return float(np.quantile(means, 0.025))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _log_loss(y_true: NDArray[np.int64], probabilities: NDArray[np.float32], known: NDArray[np.int64]) -> float:

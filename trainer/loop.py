@@ -35,6 +35,7 @@ from trainer.strategies import strategy_named, with_exploration
 
 logger = logging.getLogger(__name__)
 
+BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
@@ -63,6 +64,7 @@ class Loop:
         self.registry = registry
         self._client = client
         self._publisher = publisher
+        self._backbones = folder / BACKBONES
         self._intent_path = folder / "intent.json"
         self.intent = Intent.load(self._intent_path)
         self._rules = self.intent.stopping
@@ -394,9 +396,11 @@ class Loop:
             model,
             snapshot,
             self.replica,
-            backbone=self.embedder.key,
+            backbone=self.embedder.backbone,
+            backbones=self._backbones,
             settings=self.settings,
             evaluation=self.latest,
+            seconds=self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None,
             reason=self.intent.reason or "asked to save",
         )
 

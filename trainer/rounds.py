@@ -224,6 +224,8 @@ def measure(
         created_at=datetime.now(UTC),
         accuracy=measured.accuracy,
         macro_f1=measured.macro_f1,
+        macro_f1_low=measured.macro_f1_interval[0],
+        macro_f1_high=measured.macro_f1_interval[1],
         log_loss=measured.log_loss,
         classes=measured.classes,
         confusion=measured.confusion,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from shared.messages import Evaluation, Saved
+from shared.models import Description, ModelClass
 from shared.settings import TrainerSettings
+from trainer.embeddings.backbones import Backbone
+from trainer.embeddings.own_vectors import OwnVectors
 from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
@@ -15,7 +21,8 @@ HOW_TO_USE = (
     "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
     "logits are exp(-0.4 * squared distance to each of anchors) @ weights + bias."
 )
-BACKBONE_SETTINGS = ("backbone", "backbone_mean", "backbone_std", "input_size", "model_fn")
+CONFIG = ("backbone", "backbone_weights", "input_size", "model_fn", "embeddings", "query_strategy", "seed")
+"""Settings without which the version would be another one."""
 
 
 def save_version(
@@ -25,33 +32,43 @@ def save_version(
     snapshot: Snapshot,
     replica: Replica,
     *,
-    backbone: str,
+    backbone: Backbone | OwnVectors | None,
+    backbones: Path,
     settings: TrainerSettings,
     evaluation: Evaluation | None,
+    seconds: float | None,
     reason: str,
 ) -> Saved:
-    """Write `model` and the labels of `snapshot` as version `name`.
+    """Write `model` and the labels of `snapshot` as version `name`, and the backbone under `backbones` unless it is.
 
     Raises ValueError for a bad name, FileExistsError for one that is taken.
     """
-    description: dict[str, Any] = {
-        "learner": "head",
-        "model_version": model.version,
-        "classes": [{"id": int(k), "name": snapshot.names.get(int(k), str(k))} for k in model.head.classes],
-        "backbone": backbone,
-        "backbone_settings": {key: getattr(settings, key) for key in BACKBONE_SETTINGS},
-        "dim": len(model.projection.mean),
-        "log_id": str(snapshot.log_id),
-        "acked_seq": snapshot.acked_seq,
-        "labels": len(model.rows),
-        "reason": reason,
-        "metrics": evaluation.model_dump(mode="json") if evaluation is not None else None,
-        "how_to_use": HOW_TO_USE,
-    }
+    architecture, needs = "vectors", None
+    if backbone is not None and not isinstance(backbone, OwnVectors):
+        from trainer.embeddings import frozen  # torch takes seconds, which vectors from a file need not pay
+
+        architecture, needs = frozen.describe(backbone)
+        frozen.freeze(backbone, backbones)
+    description = Description(
+        learner="head",
+        architecture=architecture,
+        config={key: settings.model_dump(mode="json")[key] for key in CONFIG},
+        classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
+        input=needs,
+        embeddings=backbone.key if backbone is not None else None,
+        log_id=str(snapshot.log_id),
+        acked_seq=snapshot.acked_seq,
+        labels=len(model.rows),
+        labels_by_class=count_classes(model.classes.tolist(), snapshot.names),
+        metrics=evaluation,
+        seconds=seconds,
+        reason=reason,
+        how_to_use=HOW_TO_USE,
+    )
     tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
-    saved = registry.save(name, tensors, description, _dataset(snapshot, replica))
+    saved = registry.save(name, tensors, description, dataset(snapshot, replica))
     return Saved(
-        model=str(saved.folder / "model.safetensors"),
+        model=str(saved.model_file),
         dataset=str(saved.folder / "dataset.csv"),
         model_version=name,
         reason=reason,
@@ -59,7 +76,13 @@ def save_version(
     )
 
 
-def _dataset(snapshot: Snapshot, replica: Replica) -> list[dict[str, Any]]:
+def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
+    """Labels of each class, by name."""
+    return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}
+
+
+def dataset(snapshot: Snapshot, replica: Replica) -> list[dict[str, Any]]:
+    """Every label of `snapshot`, as the rows of a version's dataset.csv."""
     with replica.lock:
         catalog, splits = replica.catalog, replica.fold.splits
         return [

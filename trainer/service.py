@@ -24,7 +24,6 @@ from shared.messages import (
     AnnotationBatch,
     Evaluation,
     ImageEntry,
-    Prediction,
     Predictions,
     Saved,
     SettingView,
@@ -39,13 +38,14 @@ from trainer import atlas
 from trainer.embeddings.embedder import Embedder
 from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
-from trainer.loop import FLUSH_SECONDS, Loop
+from trainer.loop import BACKBONES, FLUSH_SECONDS, Loop
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
-from trainer.registry import Registry, Version
+from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
 from trainer.strategies import STRATEGIES, strategy_named
+from trainer.versions import Versions, as_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,9 @@ class Trainer:
             publisher=self.publisher,
             catalog=self.catalog,
             registry=self.registry,
+        )
+        self.versions = Versions(
+            self.registry, self.replica, settings, self.folder / BACKBONES, also_needed=self._needed_versions
         )
 
     def start(self) -> None:
@@ -237,17 +240,29 @@ class Trainer:
 
     # ------------------------------------------------------------ what the model knows
 
-    def predict(self, image_ids: Sequence[int]) -> Predictions:
-        """Predict catalogued images, in the order given. Raises NotReady and NotInPool."""
-        model = self._ready()
+    def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
+        """Predict catalogued images, in the order given, by a saved version, or by the promoted one if there is one.
+
+        Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
+        """
+        saved = self.versions.answering(version)
         entries = [self.replica.catalog.get(image_id) for image_id in image_ids]
+        if saved is not None:
+            known = [entry for entry in entries if entry is not None]
+            if len(known) < len(entries):
+                raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown here.")
+            return self.versions.predict(saved, [self.fetch(entry) for entry in known])
+        model = self._ready()
         for image_id, entry in zip(image_ids, entries, strict=True):
             if entry is None or not self.embedder.has(entry.sha256):
                 raise NotInPool(f"Image {image_id} is unknown here, or not embedded yet.")
         return self._predictions(model, self.embedder.read([entry.sha256 for entry in entries if entry is not None]))
 
-    def predict_uploads(self, images: Sequence[bytes]) -> Predictions:
-        """Predict images that are not in the catalogue. Raises NotReady and ImageProblem."""
+    def predict_uploads(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
+        """Predict images that are not in the catalogue. Raises as `predict` does."""
+        saved = self.versions.answering(version)
+        if saved is not None:
+            return self.versions.predict(saved, images)
         return self._predictions(self._ready(), self.embedder.embed_images(list(images)))
 
     def predictions(self) -> PoolPredictions:
@@ -320,18 +335,17 @@ class Trainer:
             raise NotReady("No labeler has sent its log yet.")
         return self.reviewer.look(pool, snapshot, limit)
 
-    def models(self) -> list[dict[str, Any]]:
-        """Saved versions, oldest first."""
-        return [entry.description for entry in self.registry.list()]
-
     def name_version(self, name: str) -> Saved:
         """Save the model of now under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
         self._ready()
         return self.loop.save_version(name)
 
-    def version(self, name: str) -> Version:
-        """A saved version. Raises registry.UnknownVersion."""
-        return self.registry.get(name)
+    def _needed_versions(self) -> dict[str, str]:
+        """What is needed outside the registry: the version that the last stop saved is on the page Finish."""
+        saved = self.loop.intent.saved
+        if saved is None:
+            return {}
+        return {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."}
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""
@@ -356,18 +370,7 @@ class Trainer:
         with self.replica.lock:
             classes = self.replica.fold.classes
             names = [classes[int(k)].name if int(k) in classes else str(k) for k in model.head.classes]
-        probabilities = model.head.predict_proba(model.projection.transform(raw))
-        return Predictions(
-            model_version=model.version,
-            predictions=[
-                Prediction(
-                    label=names[int(row.argmax())],
-                    confidence=float(np.clip(row.max(), 0, 1)),
-                    probabilities=dict(zip(names, row.tolist(), strict=True)),
-                )
-                for row in probabilities
-            ],
-        )
+        return as_predictions(model.version, names, model.head.predict_proba(model.projection.transform(raw)))
 
 
 def package_version() -> str:

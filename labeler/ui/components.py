@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from labeler.ui.palette import DARK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
@@ -46,6 +47,13 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
         "display_pixels": settings.display_pixels,
     }
     _GALLERY(key="gallery", data=data)
+
+
+def chart(project: Project) -> list[int]:
+    """Mount the map; returns the images that were chosen to be opened in the grid, once."""
+    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK}
+    result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
+    return list(result.chosen or [])
 
 
 def review(project: Project, settings: LabelerSettings) -> None:
@@ -103,4 +111,5 @@ _REVIEW = _component(
 )
 _GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups", "gallery"]
 _GALLERY = _component("gallery", [f"gallery/{part}" for part in _GALLERY_PARTS], ["gallery/gallery"])
+_CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])

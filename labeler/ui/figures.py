@@ -110,6 +110,30 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
     return pd.DataFrame(rows, columns=["Class", "Labels", "Test images", "Precision", "Recall", "F1"])
 
 
+def final_figures(latest: Evaluation) -> list[dict[str, str]]:
+    """The figures of an evaluation with their 95 % intervals, a row each."""
+
+    def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
+        known = low is not None and high is not None and low < high  # resampling nothing but hits says nothing
+        interval = f"{low:.1%} – {high:.1%}" if known else "–"
+        return {"Figure": name, "Value": value, "95% interval": interval}
+
+    accuracy = latest.accuracy
+    rows = [row("Accuracy", f"{accuracy.value:.1%}", accuracy.low, accuracy.high)]
+    if latest.macro_f1 is not None:
+        rows.append(row("Macro F1", f"{latest.macro_f1:.1%}", latest.macro_f1_low, latest.macro_f1_high))
+    if latest.log_loss is not None:
+        rows.append(row("Log loss", f"{latest.log_loss:.3f}"))
+    if latest.calibration_error is not None:
+        rows.append(row("Calibration error", f"{latest.calibration_error:.1%}"))
+    counts = {
+        "Test images": accuracy.n,
+        "Labels that the model learned from": latest.labels,
+        "Labels given, test ones included": latest.spent,
+    }
+    return rows + [row(name, f"{count:,}") for name, count in counts.items()]
+
+
 def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
     """Labels given, a bar a class, in the order of the classes."""
     frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})

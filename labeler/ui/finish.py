@@ -1,13 +1,16 @@
-"""The page after Stop: what was saved where, how good it is, and what can be done with it."""
+"""The page after Stop: what was saved where, how good it is, what can be taken away, and what to do next."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from labeler import service
-from labeler.ui.words import TRAINER, plain
+from labeler.formats import FORMATS
+from labeler.ui import states
+from labeler.ui.words import EXPORTS, TRAINER, plain
+from shared.messages import Evaluation, Project, Saved, TrainerStatus
 
-REFRESH_SECONDS = 1
+REFRESH_SECONDS = 2
 
 
 def page() -> None:
@@ -17,33 +20,98 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _outcome() -> None:
-    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
-
     labeler = service.current()
     project = labeler.project()
     status = labeler.trainer.status()
     evaluations = labeler.progress().evaluations
+    _state(project, status)
+    if status is not None and status.saved is not None:
+        _saved(status.saved)
+    if evaluations:
+        _figures(evaluations)
+    _exports(project)
+    st.subheader("What next", anchor=False)
+    st.markdown("\n".join(f"- {each}" for each in _next(labeler, project, status, evaluations)))
+
+
+def _state(project: Project, status: TrainerStatus | None) -> None:
+    states.show(project, status)
     name, what = TRAINER[project.trainer.state]
     if project.trainer.state == "stopping":
         st.info(f"**{name}:** {what}.", icon=":material/hourglass_top:")
     elif project.trainer.state == "stopped":
         why = f": {status.stop_reason}" if status and status.stop_reason else ""
         st.success(f"**{name}**{plain(why)}.", icon=":material/check:")
-    else:
+    elif status is not None:
         st.write(
             "Press **Stop** above when you are done: the last labels are learned, the model is measured once more, and "
             "model and dataset are saved. You can resume at any time."
         )
-    if status is not None and status.saved is not None:
-        st.subheader("What was saved")
-        st.markdown(
-            f"Model **{status.saved.model_version}**, {status.saved.at:%Y-%m-%d %H:%M} UTC: {status.saved.reason}"
-        )
-        st.code(f"{status.saved.model}\n{status.saved.dataset}", language=None)
+
+
+def _saved(saved: Saved) -> None:
+    st.subheader("What was saved", anchor=False)
+    st.markdown(f"Version **{plain(saved.model_version)}**, {saved.at:%Y-%m-%d %H:%M} UTC: {plain(saved.reason)}")
+    st.code(f"{saved.model}\n{saved.dataset}", language=None)
+    st.caption(
+        "The model's numbers without any code (safetensors), and the labels that it stands on. `model.json` beside "
+        "them says how to use it and how good it is. Nothing is ever overwritten."
+    )
+
+
+def _figures(evaluations: list[Evaluation]) -> None:
+    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+
+    latest = evaluations[-1]
+    st.subheader("How good it is", anchor=False)
+    st.write(figures.in_words(latest))
+    curve, table = st.columns([3, 2], gap="large")
+    curve.altair_chart(figures.accuracy_curve(evaluations), width="stretch", alt="Accuracy against labels given")
+    table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
+    curve.download_button(
+        "Curve as CSV",
+        figures.curve_csv(evaluations),
+        "flywheel-curve.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _exports(project: Project) -> None:
+    st.subheader("Take your labels with you", anchor=False)
+    if not project.images.labeled:
+        st.write("There is no label to take yet: the first one is a key press away on the page Label.")
+        return
+    st.write(f"{project.images.labeled:,} labels, with the split of each image, in a file that other tools read:")
+    for name in FORMATS:
+        title, use = EXPORTS.get(name, (name, ""))
+        button, words = st.columns([1, 3], vertical_alignment="center")
+        button.link_button(title, f"/api/export?format={name}", icon=":material/download:", width="stretch")
+        words.write(use)
+
+
+def _next(
+    labeler: service.Service, project: Project, status: TrainerStatus | None, evaluations: list[Evaluation]
+) -> list[str]:
+    """Sentences on what there is to do, the most pressing first."""
+    said = []
+    differ = labeler.disagreements.page(limit=1).open
+    if differ:
+        images = f"{differ:,} images" if differ > 1 else "one image"
+        said.append(f"People differ on {images}: settle that on the page Disagreements.")
     if evaluations:
-        st.subheader("How good it is")
-        st.write(figures.in_words(evaluations[-1]))
-        st.altair_chart(figures.accuracy_curve(evaluations), width="stretch")
-    st.subheader("Take your labels with you")
-    st.write(f"{project.images.labeled:,} labels, in a file that other tools read:")
-    st.link_button("Download CSV", "/api/export?format=csv", icon=":material/download:")
+        from labeler.ui import outlook
+
+        said += outlook.sentences(evaluations)
+    else:
+        said.append("Nothing is measured yet. Label on until the page Progress shows an accuracy.")
+    if status is not None and status.state == "stopped":
+        said.append("Press **Resume** to go on labeling: what made it stop does not stop it again.")
+    if status is not None and status.model_version is not None:
+        said.append(
+            f"Ask the model, stopped or not: `curl -F images=@photo.jpg {project.trainer.url}/predict` answers with a "
+            "class and its probabilities."
+        )
+    said.append("Keep a copy of everything, also while it runs: `flywheel backup FOLDER`.")
+    return said

@@ -6,12 +6,13 @@ import streamlit as st
 
 from labeler import service
 from labeler.problems import Problem
-from labeler.ui import components, disagreements, finish, grid, label, progress, review, settings
+from labeler.ui import components, disagreements, finish, grid, label, map, progress, review, settings
 from labeler.ui.words import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),
     "grid": st.Page(grid.page, title="Grid", icon=":material/grid_view:", url_path="grid"),
+    "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
     "review": st.Page(review.page, title="Review", icon=":material/fact_check:", url_path="review"),
     "progress": st.Page(progress.page, title="Progress", icon=":material/show_chart:", url_path="progress"),
     "disagreements": st.Page(

@@ -16,6 +16,13 @@ TRAINER: dict[str, tuple[str, str]] = {
 }
 """Trainer state → its name, and what it means or what to do. `lost` is the page's own: it cannot reach the labeler."""
 
+EXPORTS: dict[str, tuple[str, str]] = {
+    "csv": ("CSV", "a row an image, for spreadsheets and scripts"),
+    "jsonl": ("JSON lines", "an object an image, for programs"),
+    "imagefolder": ("Image folders", "a zip of the images, a folder a class, for torchvision, timm and fastai"),
+}
+"""Export format → its name, and what it is good for. A format without words goes by its own name."""
+
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 
 

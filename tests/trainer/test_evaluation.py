@@ -75,6 +75,10 @@ def test_the_lower_bound_of_macro_f1_lies_below_it_and_rises_with_more_images():
     assert few.lower_bounds["macro_f1"] < few.macro_f1
     assert many.macro_f1 - many.lower_bounds["macro_f1"] < few.macro_f1 - few.lower_bounds["macro_f1"]
     assert few.lower_bounds["accuracy"] == few.accuracy.low
+    for each in (few, many):
+        low, high = each.macro_f1_interval
+        assert low == each.lower_bounds["macro_f1"]
+        assert low < each.macro_f1 < high
 
 
 def test_calibration_compares_confidence_with_how_often_it_was_right():

@@ -54,7 +54,12 @@ class TorchBackbone:
         mean: tuple[float, ...],
         std: tuple[float, ...],
         device: torch.device,
+        published: bool = True,
     ) -> None:
+        """`published`: timm makes a network of this `name`; otherwise it is a function of one's own."""
+        self.name = name
+        self.published = published
+        self.mean, self.std = list(mean), list(std)
         self.input_size = input_size
         self.device = device
         self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
@@ -62,8 +67,13 @@ class TorchBackbone:
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
-        content = _content(network, mean, std)
+        content = content_of(network, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
+
+    @property
+    def network(self) -> Module:
+        """Normalised inputs (B, 3, S, S) → (B, dim)."""
+        return self._network
 
     def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """One RGB image as (3, S, S) uint8."""
@@ -163,7 +173,7 @@ def create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
     """The timm network `name` without a classifier, for inputs of `size` pixels; random weights by default."""
     if config.fixed_input_size:  # transformers are built for one size; their position embeddings are resampled to it
         kwargs["img_size"] = size
-    network: Module = timm.create_model(name, num_classes=0, **kwargs)
+    network: Module = timm.create_model(name, **{"num_classes": 0, **kwargs})
     return network
 
 
@@ -179,6 +189,13 @@ def config_of(setting: str, name: str) -> Any:
         nearest = f" Did you mean {close[0]!r}?" if close else ""
         raise SettingsError(f"The trainer setting {setting!r} cannot be {name!r}: timm has no such model.{nearest}")
     return config
+
+
+def create_known(name: str, size: int, **kwargs: Any) -> Module:
+    """The timm network `name`, as a file names it, with random weights; nothing is fetched. Raises ValueError."""
+    if not timm.is_model(name.partition(".")[0]):  # such as hf-hub:… or local-dir:…, which would be fetched or read
+        raise ValueError(f"timm has no network {name!r}")
+    return create(name, config_of("backbone", name), size, **kwargs)
 
 
 def device_named(name: str) -> torch.device:
@@ -199,7 +216,15 @@ def _fitted(settings: TrainerSettings, name: str, network: Module, size: int, *,
     std = settings.backbone_std or config.get("std", IMAGENET_DEFAULT_STD)
     device = device_named(settings.device)
     try:
-        return TorchBackbone(name, network, input_size=size, mean=tuple(mean), std=tuple(std), device=device)
+        return TorchBackbone(
+            name,
+            network,
+            input_size=size,
+            mean=tuple(mean),
+            std=tuple(std),
+            device=device,
+            published=setting != "model_fn",
+        )
     except Exception as error:
         raise SettingsError(
             f"The trainer setting {setting!r}: {name!r} cannot take {size} × {size} pixels: {_first_line(error)}."
@@ -239,7 +264,7 @@ def _half(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if _is_cuda(device) and torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _content(network: Module, *numbers: tuple[float, ...]) -> str:
+def content_of(network: Module, *numbers: tuple[float, ...]) -> str:
     """Hash of weights, normalisation and preprocessing: a file replaced under its old name gives another key."""
     digest = hashlib.sha256(repr(("centre crop", numbers)).encode())
     for name, tensor in sorted(network.state_dict().items()):

@@ -1,0 +1,109 @@
+// A hundred thousand points on a canvas: where each lies on the screen, which is under the pointer, which are inside an
+// outline. Plain loops over typed arrays are quick enough for all of it (a few milliseconds), so there is no index.
+
+const MARGIN = 12; // pixels around the whole map
+const MOST_ZOOM = 200;
+
+class Points {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.pen = canvas.getContext("2d");
+    this.view = { zoom: 1, x: 0, y: 0 }; // what lies in the middle, in the map's own units of −1 … 1
+    this.hold({ image_ids: [], x: [], y: [] });
+  }
+
+  hold({ image_ids, x, y }) {
+    this.ids = Int32Array.from(image_ids);
+    this.x = Float32Array.from(x);
+    this.y = Float32Array.from(y);
+    this.colours = new Uint8Array(image_ids.length); // index into the palette
+    this.chosen = new Set(); // indices
+  }
+
+  /** As large as its box; a unit of the map is as long in both directions. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    Object.assign(this, { width, height, unit: Math.max(1, Math.min(width, height) / 2 - MARGIN) });
+    this.canvas.width = Math.round(width * devicePixelRatio);
+    this.canvas.height = Math.round(height * devicePixelRatio);
+    this.pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+  }
+
+  left(index) {
+    return this.width / 2 + (this.x[index] - this.view.x) * this.unit * this.view.zoom;
+  }
+
+  top(index) {
+    return this.height / 2 - (this.y[index] - this.view.y) * this.unit * this.view.zoom;
+  }
+
+  /** Zoom in or out around a place on the screen, which stays where it is. */
+  zoom(by, left = this.width / 2, top = this.height / 2) {
+    const { view, unit } = this;
+    const zoom = Math.min(MOST_ZOOM, Math.max(1, view.zoom * by));
+    const moved = 1 / (unit * view.zoom) - 1 / (unit * zoom);
+    view.x += (left - this.width / 2) * moved;
+    view.y -= (top - this.height / 2) * moved;
+    view.zoom = zoom;
+  }
+
+  move(left, top) {
+    this.view.x -= left / (this.unit * this.view.zoom);
+    this.view.y += top / (this.unit * this.view.zoom);
+  }
+
+  whole() {
+    this.view = { zoom: 1, x: 0, y: 0 };
+  }
+
+  get radius() {
+    const dense = this.ids.length > 20_000 ? 1.25 : this.ids.length > 3_000 ? 2 : 3.5;
+    return Math.min(6, dense * Math.sqrt(this.view.zoom));
+  }
+
+  /** `palette`: a colour an index; those in `faint` lie at the back, and so does all that is not chosen if some is. */
+  draw(palette, faint) {
+    const { pen, radius, chosen } = this;
+    pen.clearRect(0, 0, this.width, this.height);
+    for (const front of chosen.size ? [false, true] : [true]) {
+      pen.globalAlpha = front ? 1 : 0.2;
+      for (const quiet of [true, false]) {
+        const size = quiet ? 0.7 * radius : radius;
+        let last = -1;
+        for (let index = 0; index < this.ids.length; index++) {
+          const colour = this.colours[index];
+          if (faint.has(colour) !== quiet || (chosen.size && chosen.has(index) !== front)) continue;
+          const [left, top] = [this.left(index), this.top(index)];
+          if (left < -9 || top < -9 || left > this.width + 9 || top > this.height + 9) continue;
+          if (colour !== last) pen.fillStyle = palette[(last = colour)];
+          pen.fillRect(left - size, top - size, 2 * size, 2 * size);
+        }
+      }
+    }
+    pen.globalAlpha = 1;
+  }
+
+  /** The point next to a place on the screen, if one is within `most` pixels; else −1. */
+  nearest(left, top, most) {
+    let [best, distance] = [-1, most * most];
+    for (let index = 0; index < this.ids.length; index++) {
+      const away = (this.left(index) - left) ** 2 + (this.top(index) - top) ** 2;
+      if (away <= distance) [best, distance] = [index, away];
+    }
+    return best;
+  }
+
+  /** Choose what lies inside an outline of [left, top]; even-odd, so that it may cross itself. */
+  choose(outline, { adding = false } = {}) {
+    if (!adding) this.chosen.clear();
+    for (let index = 0; index < this.ids.length; index++) {
+      const [left, top] = [this.left(index), this.top(index)];
+      let inside = false;
+      for (let i = 0, j = outline.length - 1; i < outline.length; j = i++) {
+        const [[xi, yi], [xj, yj]] = [outline[i], outline[j]];
+        if (yi > top !== yj > top && left < ((xj - xi) * (top - yi)) / (yj - yi) + xi) inside = !inside;
+      }
+      if (inside) this.chosen.add(index);
+    }
+  }
+}

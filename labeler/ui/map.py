@@ -1,0 +1,16 @@
+"""The page that shows where the images lie, by what they look like; those drawn around open in the grid."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler import service
+from labeler.ui import components, grid
+
+
+def page() -> None:
+    """Draw the page."""
+    chosen = components.chart(service.current().project())
+    if chosen:
+        images = ",".join(map(str, chosen))
+        st.switch_page(st.Page(grid.page, url_path="grid"), query_params={"images": images})

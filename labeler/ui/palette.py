@@ -1,0 +1,51 @@
+"""The colours of the map's points, for a light and for a dark page.
+
+Each stands out 3 to 1 from its background (WCAG 2.2, non-text), and any two classes stay apart for people who see no
+red, no green or no blue; a test measures both. They were found by a search for the largest least distance.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Palette(TypedDict):
+    """Colours as #rrggbb."""
+
+    classes: list[str]  # the largest ten have one each
+    uncertainty: list[str]  # from sure to unsure
+    quiet: str  # nothing known
+
+
+LIGHT: Palette = {
+    "classes": [
+        "#141ff8",
+        "#7e9200",
+        "#7a0688",
+        "#07a56a",
+        "#3c0303",
+        "#d06bb0",
+        "#1c5550",
+        "#b255fe",
+        "#534902",
+        "#040734",
+    ],
+    "uncertainty": ["#2a78c2", "#4d6892", "#705961", "#924a30", "#b53a00"],
+    "quiet": "#767676",
+}
+DARK: Palette = {
+    "classes": [
+        "#d2a3fd",
+        "#ebfd49",
+        "#c004a7",
+        "#02d682",
+        "#bdfde4",
+        "#9930ec",
+        "#7ebb1b",
+        "#d184ad",
+        "#607214",
+        "#12794c",
+    ],
+    "uncertainty": ["#4a9be8", "#77a1c0", "#a4a798", "#d2ad6f", "#ffb347"],
+    "quiet": "#8a8a86",
+}

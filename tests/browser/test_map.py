@@ -1,0 +1,230 @@
+"""The map in a real browser: what is drawn around opens in the grid, and nothing held out is on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import ARTIFACTS
+from tests.browser.labeler import class_ids
+from tests.browser.test_pages import SCHEMES, Scheme, contrast
+from tests.browser.test_phone import PHONE
+from tests.services import Services, running_services, wait_for
+
+pytestmark = pytest.mark.browser
+MARGIN = 12  # pixels around the whole map
+
+
+@pytest.fixture(scope="module")
+def taught() -> Iterator[Services]:
+    """Both services over 300 images of three colours, with a model, and a third of the images held out."""
+    held_out = {"test_set_frac": 0.2, "validation_set_frac": 0.15, "test_free_labels": 4, "buffer_size": 5}
+    with running_services(images=300, labeler=held_out) as services:
+        wait_for(lambda: services.status()["embedding"]["done"] == 300)
+        services.label(60)
+        wait_for(lambda: services.caught_up() and services.status()["model_version"])
+        yield services
+
+
+def open_map(page: Page, services: Services) -> Page:
+    page.goto(f"{services.labeler.url}/map")
+    expect(page.get_by_test_id("notice")).to_be_hidden()
+    expect(page.get_by_test_id("colour-of").first).to_be_visible()
+    return page
+
+
+def place(page: Page, map_: dict[str, Any], index: int) -> tuple[float, float]:
+    """Where an image's point lies on the page, while all of the map is in sight."""
+    box = page.get_by_test_id("map").bounding_box()
+    assert box is not None
+    unit = min(box["width"], box["height"]) / 2 - MARGIN
+    left = box["x"] + box["width"] / 2 + map_["x"][index] * unit
+    return left, box["y"] + box["height"] / 2 - map_["y"][index] * unit
+
+
+def drag(page: Page, *places: tuple[float, float]) -> None:
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for each in places[1:]:
+        page.mouse.move(*each, steps=5)
+    page.mouse.up()
+
+
+def shown_in_the_grid(page: Page) -> set[int]:
+    expect(page.get_by_test_id("tile").first.locator("img")).to_be_visible()
+    return {int(each.get_attribute("data-image-id") or 0) for each in page.get_by_test_id("tile").all()}
+
+
+def test_what_is_drawn_around_opens_in_the_grid(taught: Services, page: Page) -> None:
+    map_ = taught.get("/api/map")
+    open_map(page, taught)
+    x, y = np.array(map_["x"]), np.array(map_["y"])
+    middle = int(np.argmin(np.abs(x - np.median(x)) + np.abs(y - np.median(y))))
+    left, top = place(page, map_, middle)
+    drag(page, (left - 30, top - 30), (left + 30, top - 30), (left + 30, top + 30), (left - 30, top + 30))
+    inside = {
+        image_id
+        for index, image_id in enumerate(map_["image_ids"])
+        if max(abs(a - b) for a, b in zip(place(page, map_, index), (left, top), strict=True)) < 29
+    }
+    chosen = page.get_by_test_id("open")
+    expect(chosen).to_be_enabled()
+    page.screenshot(path=ARTIFACTS / "map-lasso.png")
+    chosen.click()
+    expect(page.get_by_role("button", name="show all again")).to_be_visible()
+    named = {int(each) for each in parse_qs(urlsplit(page.url).query)["images"][0].split(",")}
+    assert inside | {map_["image_ids"][middle]} <= named < set(map_["image_ids"])
+    assert shown_in_the_grid(page) <= named
+
+
+def test_no_held_out_image_is_a_point(taught: Services, page: Page) -> None:
+    splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
+    train = sum(split == "train" for split in splits.values())
+    with page.expect_response("**/api/map") as answer:
+        open_map(page, taught)
+    named = answer.value.json()
+    assert {splits[image_id] for image_id in [*named["image_ids"], *named["next"]]} == {"train"}
+    assert len(named["image_ids"]) == train
+    expect(page.get_by_test_id("map")).to_have_attribute("aria-label", f"Map of {train} images, 0 chosen")
+
+
+def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Page) -> None:
+    open_map(page, taught)
+    legend, colour = page.get_by_test_id("legend"), page.get_by_test_id("colour")
+    expect(legend).to_contain_text("no label")
+    colour.select_option("predicted")
+    expect(legend).not_to_contain_text("no prediction")
+    predicted = taught.get("/api/map")["predicted"]
+    for name, class_id in class_ids(taught).items():
+        expect(page.get_by_role("button", name=f"Choose {name},")).to_contain_text(str(predicted.count(class_id)))
+    colour.select_option("uncertainty")
+    expect(legend).to_contain_text("0–20%")
+    colour.select_option("predicted")
+    page.get_by_role("button", name="Choose green,").click()
+    green = predicted.count(class_ids(taught)["green"])
+    expect(page.get_by_test_id("open")).to_have_text(f"Open {green} images in the grid")
+
+
+def test_pointing_shows_the_image_and_its_name(taught: Services, page: Page) -> None:
+    map_, names = taught.get("/api/map"), taught.names()
+    open_map(page, taught)
+    edge = int(np.argmax(map_["x"]))
+    page.mouse.move(*place(page, map_, edge))
+    tip = page.get_by_test_id("tip")
+    expect(tip.locator("img")).to_have_js_property("complete", True)
+    expect(tip).to_contain_text(names[map_["image_ids"][edge]])
+
+
+def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
+    open_map(page, taught)
+    page.get_by_test_id("map").focus()
+    press = page.keyboard.press
+    press("Enter")
+    expect(page.get_by_test_id("message")).to_contain_text("Choose images first")
+    for _ in range(30):
+        press("Shift+ArrowLeft")
+        press("Shift+ArrowUp")
+    press("Space")
+    expect(page.get_by_test_id("message")).to_contain_text("A box begins here")
+    for _ in range(30):
+        press("Shift+ArrowRight")
+        press("Shift+ArrowDown")
+    press("Space")
+    total = len(taught.get("/api/map")["image_ids"])
+    expect(page.get_by_test_id("open")).to_have_text(f"Open {total} images in the grid")
+    press("Escape")
+    expect(page.get_by_test_id("open")).to_be_disabled()
+    press("+")
+    press("0")
+    colour = page.get_by_test_id("colour-of").first
+    colour.focus()
+    press("Enter")
+    expect(page.get_by_test_id("open")).to_be_enabled()
+    expect(colour).to_be_focused()
+    page.get_by_test_id("map").focus()
+    press("Enter")
+    assert shown_in_the_grid(page)
+
+
+def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.clip(rng.normal(0, 0.3, (2, 100_000)), -1, 1).round(4).tolist()
+    columns = {"labels": rng.integers(0, 4, 100_000), "predicted": rng.integers(1, 4, 100_000)}
+    many = {name: values.tolist() for name, values in columns.items()}
+    many |= {"image_ids": list(range(1, 100_001)), "x": x, "y": y, "confidences": [0.7] * 100_000}
+    page.route("**/api/map", lambda route: route.fulfill(json=many | {"total": 100_000, "next": [1, 2, 3]}))
+    open_map(page, taught)
+    page.get_by_test_id("box").click()
+    box = page.get_by_test_id("map").bounding_box()
+    assert box is not None
+    drag(page, (box["x"] + 1, box["y"] + 1), (box["x"] + box["width"] - 1, box["y"] + box["height"] - 1))
+    chosen = page.get_by_test_id("open")
+    expect(chosen).to_have_text("Open the first 5,000 of 100,000 images in the grid")
+    page.get_by_test_id("in").click()
+    page.screenshot(path=ARTIFACTS / "map-100000.png")
+    chosen.click()
+    assert shown_in_the_grid(page)
+    page.reload()  # an address that names 5,000 images is not too long
+    expect(page.get_by_role("button", name="5,000 images chosen")).to_be_visible()
+    assert shown_in_the_grid(page)
+
+
+@pytest.mark.provokes_errors  # 503, then 409 until something is embedded
+def test_without_a_trainer_the_map_says_so_and_comes_by_itself(page: Page) -> None:
+    with running_services(images=60, start_trainer=False) as services:
+        page.goto(f"{services.labeler.url}/map")
+        expect(page.get_by_test_id("notice")).to_contain_text("The trainer cannot be reached")
+        expect(page.get_by_test_id("notice")).to_contain_text("flywheel trainer")
+        services.trainer.start()
+        expect(page.get_by_test_id("notice")).to_be_hidden(timeout=60_000)
+        expect(page.get_by_test_id("legend")).to_contain_text("no label")
+        page.goto("about:blank")
+
+
+@pytest.mark.provokes_errors  # 503: there is no trainer either
+def test_an_empty_folder_is_an_empty_state(page: Page) -> None:
+    with running_services(images=0, start_trainer=False) as services:
+        page.goto(f"{services.labeler.url}/map")
+        expect(page.get_by_test_id("notice")).to_contain_text("No images yet")
+        page.goto("about:blank")
+
+
+def test_the_map_on_a_phone(taught: Services, page: Page) -> None:
+    page.set_viewport_size(PHONE)
+    open_map(page, taught)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for name in ("lasso", "box", "in", "open"):
+        box = page.get_by_test_id(name).bounding_box()
+        assert box is not None
+        assert box["height"] >= 44
+    page.screenshot(path=ARTIFACTS / "map-phone.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_text_has_contrast(taught: Services, page: Page, scheme: Scheme) -> None:
+    """WCAG 2.2 AA: 4.5 to 1; the colours of the points are measured beside their palette."""
+    page.emulate_media(color_scheme=scheme)
+    open_map(page, taught)
+    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    assert background in {"rgb(255, 255, 255)", "rgb(23, 22, 20)"}  # as in tests/labeler/ui/test_palette.py
+    for locator in (
+        page.get_by_test_id("colour-of").first,
+        page.get_by_test_id("colour-of").first.locator("span"),
+        page.locator(".chart .help"),
+        page.locator(".chart label").first,
+    ):
+        assert contrast(locator) >= 4.5, locator
+    page.screenshot(path=ARTIFACTS / f"map-{scheme}.png")
+
+
+def test_everything_on_the_map_has_a_name(taught: Services, page: Page) -> None:
+    open_map(page, taught)
+    for role in ("button", "combobox", "checkbox", "application"):
+        for each in page.get_by_role(role).all():
+            assert each.aria_snapshot().strip() != f"- {role}", each

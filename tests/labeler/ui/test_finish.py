@@ -1,0 +1,100 @@
+"""The page Finish as Streamlit runs it: what there is to take, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from labeler.formats import FORMATS
+from labeler.service import Service
+from labeler.ui.figures import final_figures
+from tests.labeler.followers import Follower, following
+from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.ui.test_confusion import measured
+from tests.services import wait_for
+
+
+def script() -> None:
+    from labeler.ui import finish
+
+    finish.page()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Service, Follower]]:
+    photos(tmp_path / "photos", 3)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, overlap=2) as service:
+        wait_for(service.trainer.status, "the trainer")
+        yield service, follower
+
+
+def opened() -> AppTest:
+    page = AppTest.from_function(script, default_timeout=60).run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    return " ".join(each.value for each in [*page.markdown, *page.info, *page.subheader, *page.warning, *page.success])
+
+
+def links(page: AppTest) -> list[str]:
+    return [each.proto.url for each in page.get("link_button")]
+
+
+def test_before_anything_the_page_says_how_to_begin(pair: tuple[Service, Follower]) -> None:
+    page = opened()
+    assert "Press **Stop** above when you are done" in words(page)
+    assert "There is no label to take yet" in words(page)
+    assert "Nothing is measured yet" in words(page)
+    assert links(page) == []
+
+
+def test_every_format_is_one_press_away_and_figures_have_intervals(pair: tuple[Service, Follower]) -> None:
+    service, _ = pair
+    service.annotate([answer(1, annotator="ann"), answer(2, "dog", annotator="ann")])
+    latest = measured([[5, 0], [2, 9]]).model_copy(
+        update={"log_id": service.log.log_id, "macro_f1": 0.85, "macro_f1_low": 0.7, "macro_f1_high": 0.94}
+    )
+    service.evaluate(latest)
+    page = opened()
+    assert links(page) == [f"/api/export?format={name}" for name in FORMATS]
+    (table,) = page.table
+    rows = {row["Figure"]: row["95% interval"] for row in table.value.to_dict("records")}
+    assert rows["Accuracy"] == "85.0% – 95.0%"
+    assert rows["Macro F1"] == "70.0% – 94.0%"
+    assert [button.label for button in page.download_button] == ["Curve as CSV"]
+
+
+def test_an_interval_without_width_is_not_shown() -> None:
+    perfect = measured([[5, 0], [0, 5]]).model_copy(update={"macro_f1": 1.0, "macro_f1_low": 1.0, "macro_f1_high": 1.0})
+    rows = {row["Figure"]: row["95% interval"] for row in final_figures(perfect)}
+    assert rows["Macro F1"] == "–"
+    assert rows["Accuracy"] != "–"
+
+
+def test_after_a_stop_the_page_says_why_and_how_to_go_on(pair: tuple[Service, Follower]) -> None:
+    service, follower = pair
+    follower.state = "stopped"
+    service.outbox.look()
+    wait_for(lambda: (s := service.trainer.status()) and s.state == "stopped", "the stop")
+    page = opened()
+    assert "Trainer safely shut down" in words(page)
+    assert "Press **Resume** to go on labeling" in words(page)
+
+
+def test_disagreements_come_first_among_what_is_next(pair: tuple[Service, Follower]) -> None:
+    service, _ = pair
+    service.annotate([answer(1, "cat", annotator="ann"), answer(1, "dog", annotator="bob")])
+    assert "People differ on one image" in words(opened())
+
+
+def test_an_absent_trainer_is_said(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path):
+        page = opened()
+        assert "Trainer not reachable" in words(page)
+        assert "Press **Stop**" not in words(page)

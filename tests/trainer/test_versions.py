@@ -1,0 +1,108 @@
+"""Saved versions over the routes of a trainer that learns."""
+
+import pytest
+from typer.testing import CliRunner
+
+import flywheel
+from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
+
+
+@pytest.fixture
+def taught(client):  # noqa: F811
+    teach(client, [*range(12), *range(40, 60)])
+    wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
+    return client
+
+
+def say(client, path, **more):  # noqa: F811
+    answer = client.post(path, **more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_version_says_everything_about_itself(taught):
+    say(taught, "/models", json={"name": "first"})
+    version = taught.get("/models/first").json()
+    assert version["learner"] == "head"
+    assert version["architecture"] == "pixels"
+    assert version["labels_by_class"] == {"red": 6, "blue": 6}
+    assert version["metrics"]["accuracy"]["n"] == 20
+    assert version["metrics"]["accuracy"]["low"] < version["metrics"]["accuracy"]["high"]
+    assert version["bytes"] > 1000
+    assert version["config"]["backbone"] == "pixels"
+    assert version["seconds"] > 0
+    assert taught.get("/models/second").status_code == 404
+    assert taught.post("/models", json={"name": "first"}).status_code == 409
+
+
+def test_the_promoted_version_answers_until_rolled_back(taught, trainer):  # noqa: F811
+    say(taught, "/models", json={"name": "first"})
+    upload = [("images", ("x.png", picture((220, 30, 30), 7), "image/png"))]
+    live = say(taught, "/predict", files=upload)
+    assert say(taught, "/models/first/promote")["promoted"] == "first"
+    saved = say(taught, "/predict", files=upload)
+    assert saved["model_version"] == "first"
+    assert saved["predictions"][0]["probabilities"] == pytest.approx(live["predictions"][0]["probabilities"], abs=1e-4)
+    by_id = say(taught, "/predict", json={"image_ids": [30, 31]})
+    assert [each["label"] for each in by_id["predictions"]] == ["red", "blue"]
+    assert say(taught, "/predict?version=now", files=upload)["model_version"] == live["model_version"]
+    assert taught.post("/predict?version=gone", files=upload).status_code == 404
+    assert taught.delete("/models/first").status_code == 409
+    assert say(taught, "/models/rollback")["promoted"] is None
+    assert say(taught, "/predict", files=upload)["model_version"] == live["model_version"]
+    assert taught.delete("/models/first").status_code == 200
+
+
+def test_a_version_that_cannot_answer_is_not_promoted(taught, trainer):  # noqa: F811
+    say(taught, "/models", json={"name": "first"})
+    trainer.registry.get("first").model_file.write_bytes(b"\x80\x04pickle")
+    answer = taught.post("/models/first/promote")
+    assert answer.status_code == 422
+    assert "pickle" in answer.json()["detail"]
+    assert taught.get("/models").json()["promoted"] is None
+
+
+def test_what_nothing_needs_is_cleared_away(taught):
+    for name in ("first", "second", "third"):
+        say(taught, "/models", json={"name": name})
+    say(taught, "/models/second/promote")
+    say(taught, "/stop")
+    saved = wait_for(lambda: taught.get("/status").json()["saved"])
+    pruned = taught.delete("/models").json()
+    assert sorted(pruned["deleted"]) == ["first", "third"]
+    assert set(pruned["kept"]) == {"second", saved["model_version"]}
+
+
+def test_a_renamed_class_answers_under_its_new_name(taught, trainer):  # noqa: F811
+    from tests.trainer.logs import batch, class_rows
+
+    say(taught, "/models", json={"name": "first"})
+    say(taught, "/models/first/promote")
+    renamed = class_rows("scarlet")[0].model_copy(update={"seq": 35, "action": "class_renamed", "label": 1})
+    assert taught.post("/annotations", json=batch([renamed], catalog=60).model_dump(mode="json")).status_code == 200
+    upload = [("images", ("x.png", picture((220, 30, 30), 7), "image/png"))]
+    assert say(taught, "/predict", files=upload)["predictions"][0]["label"] == "scarlet"
+
+
+def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
+    import httpx
+
+    def through(method, url, *, timeout, headers, **more):
+        assert timeout > 0
+        answer = taught.request(method, url.removeprefix("http://127.0.0.1:3333"), **more)
+        return httpx.Response(answer.status_code, content=answer.content, request=httpx.Request(method, url))
+
+    monkeypatch.setattr("commands.reach.httpx.request", through)
+
+    def run(*words):
+        return CliRunner().invoke(flywheel.app, ["models", *words], env={"COLUMNS": "200"}, catch_exceptions=True)
+
+    assert "Saved" in run("save", "first").output
+    assert "not measured" not in run("list").output
+    assert "promoted" in run("promote", "first").output
+    shown = run("show", "first").output
+    assert "red (6), blue (6)" in shown
+    assert "is promoted" in str(run("delete", "first").exception)
+    run("rollback")
+    assert "Deleted: first" in run("delete", "--unneeded").output
+    assert run("delete").exit_code == 2

@@ -1,0 +1,141 @@
+"""A backbone as a file, so that a head that was fitted on it can be used when the settings name another one.
+
+`FOLDER/KEY.safetensors` holds its arrays, and in the file's metadata how to build the network around them. It is
+written once a backbone. The key has a hash of the arrays in it, which is checked: embeddings of other weights under
+the same name would be scored in all innocence.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from torch.nn import functional
+
+from shared.models import ModelInput
+from trainer.embeddings.backbones import Backbone
+from trainer.embeddings.disk import write_whole
+from trainer.embeddings.layout import Layout, with_layout
+from trainer.embeddings.networks import Module, TorchBackbone, content_of, create_known
+from trainer.embeddings.pixels import PixelBackbone
+from trainer.model_file import ModelFileError, check_shapes, shapes_in
+
+
+class Normalised(Module):
+    """(B, 3, S, S) of values from 0 to 255 → `network` of the same, normalised by `mean` and `std` a channel."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """What the network makes of them."""
+        return cast(torch.Tensor, self.network((images.float() - self.mean) / self.std))
+
+
+class Components(Module):
+    """(B, 3, S, S) of values from 0 to 1 → projections (B, dim) on principal components."""
+
+    average: torch.Tensor
+    components: torch.Tensor
+
+    def __init__(self, average: torch.Tensor, components: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("average", average)
+        self.register_buffer("components", components)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Projections."""
+        return functional.linear(images.flatten(1) - self.average, self.components)
+
+
+def describe(backbone: Backbone) -> tuple[str, ModelInput]:
+    """The architecture of a backbone and how an image becomes its input."""
+    if isinstance(backbone, PixelBackbone):
+        return "pixels", ModelInput(size=backbone.input_size, preparation="squeezed", mean=[0.0] * 3, std=[1.0] * 3)
+    assert isinstance(backbone, TorchBackbone)  # noqa: S101 - there are two kinds
+    size, mean, std = backbone.input_size, backbone.mean, backbone.std
+    return backbone.name, ModelInput(size=size, preparation="middle square", mean=mean, std=std)
+
+
+def freeze(backbone: Backbone, folder: Path) -> Path:
+    """Write `backbone` under `folder` unless it is there; returns the file. Raises OSError."""
+    path = folder / f"{backbone.key}.safetensors"
+    if path.is_file():
+        return path
+    architecture, needs = describe(backbone)
+    if isinstance(backbone, PixelBackbone):
+        kind = "pixels"
+        tensors = {"mean": torch.from_numpy(backbone.mean), "components": torch.from_numpy(backbone.components)}
+    else:
+        network = cast(TorchBackbone, backbone).network
+        tensors = dict(network.state_dict())
+        kind = "own" if not cast(TorchBackbone, backbone).published else "network"
+        kind = "layout" if isinstance(network, Layout) else kind
+    said = {"kind": kind, "architecture": architecture, "input": needs.model_dump(), "key": backbone.key}
+    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(arrays, {"flywheel": json.dumps(said)}))
+    return path
+
+
+def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
+    """The frozen backbone `key`: values from 0 to 255 (B, 3, S, S) → vectors (B, dim), on the CPU.
+
+    `model_fn` is the network of one's own that a backbone of one's own is built from: a file never names code. Raises
+    ModelFileError.
+    """
+    path = folder / f"{key}.safetensors"
+    if "/" in key or "\\" in key or not path.is_file():
+        raise ModelFileError(f"of the embeddings {key!r} is not there")
+    shapes = shapes_in(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads((file.metadata() or {})["flywheel"])
+        needs = ModelInput.model_validate(said["input"])
+        kind, architecture = str(said["kind"]), str(said["architecture"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"does not say what it is ({error})") from None
+    if kind == "pixels":
+        return _pixels(path, shapes, key, needs)
+    if kind == "own":
+        if model_fn is None:
+            raise ModelFileError(f"is of {architecture!r}, a network of your own: name it as 'model_fn'")
+        network = model_fn
+    else:
+        try:
+            network = create_known(architecture, needs.size)
+        except Exception as error:
+            raise ModelFileError(f"names the network {architecture!r}, which cannot be made ({error})") from None
+        network = with_layout(network) if kind == "layout" else network
+    fill(network, path, shapes)
+    if content_of(network, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
+        raise ModelFileError("holds other weights than its name says")
+    return Normalised(network.eval().requires_grad_(False), needs.mean, needs.std)
+
+
+def fill(network: Module, path: Path, shapes: dict[str, tuple[int, ...]], prefix: str = "") -> None:
+    """Load the tensors of `path` into `network`, whose own they must be in name and shape. Raises ModelFileError."""
+    check_shapes(shapes, {prefix + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
+    tensors: dict[str, Any] = load_file(path)
+    network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
+
+
+def _pixels(path: Path, shapes: dict[str, tuple[int, ...]], key: str, needs: ModelInput) -> Module:
+    values = 3 * needs.size**2
+    check_shapes(shapes, {"mean": (values,), "components": (None, values)})
+    tensors = load_file(path)
+    again = PixelBackbone(np.asarray(tensors["mean"]), np.asarray(tensors["components"]))
+    if again.key != key:
+        raise ModelFileError("holds other components than its name says")
+    # Its mean and components are of values from 0 to 1.
+    return Normalised(Components(tensors["mean"], tensors["components"]), [0.0] * 3, [1.0] * 3)

@@ -1,0 +1,65 @@
+"""The trainer's routes about saved versions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+from fastapi.responses import FileResponse
+
+from shared.messages import Saved
+from shared.models import ModelList, ModelVersion, Pruned
+from trainer.service import Trainer
+
+FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
+
+
+def model_routes(trainer: Trainer) -> APIRouter:
+    """The routes under /models."""
+    routes = APIRouter()
+
+    @routes.get("/models")
+    def models() -> ModelList:
+        """Saved versions, oldest first; which one is promoted; which are refused, and why."""
+        return trainer.versions.list()
+
+    @routes.post("/models")
+    def name_version(name: Annotated[str, Body(embed=True, min_length=1, max_length=100)]) -> Saved:
+        """Save the model of now under a name."""
+        return trainer.name_version(name)
+
+    @routes.delete("/models")
+    def prune() -> Pruned:
+        """Delete every version that nothing needs: not promoted, nobody's parent, not what the last stop saved."""
+        return trainer.versions.prune()
+
+    @routes.post("/models/rollback")
+    def roll_back() -> ModelList:
+        """Go back to what was promoted before the last promotion."""
+        return trainer.versions.roll_back()
+
+    @routes.get("/models/{version}")
+    def model(version: str) -> ModelVersion:
+        """One version: parent, learner, architecture, configuration, labels, metrics with intervals, size, time."""
+        return trainer.versions.show(version)
+
+    @routes.delete("/models/{version}")
+    def delete(version: str) -> ModelList:
+        """Delete a version; 409 says what needs it."""
+        trainer.versions.delete(version)
+        return trainer.versions.list()
+
+    @routes.post("/models/{version}/promote")
+    def promote(version: str) -> ModelList:
+        """Let a version answer predictions (`now`: the model of now). 422 says why one cannot."""
+        return trainer.versions.promote(version)
+
+    @routes.get("/models/{version}/export")
+    def export(version: str, format: str = "safetensors") -> FileResponse:
+        """A saved version's file: `safetensors` (weights), `json` (description) or `csv` (the labels it stands on)."""
+        if format not in FILES:
+            raise ValueError(f"There is no export format {format!r}; it can be {', '.join(FILES)}.")
+        found = trainer.registry.get(version)
+        return FileResponse(found.folder / FILES[format], filename=f"{version}-{FILES[format]}")
+
+    return routes

@@ -1,0 +1,151 @@
+"""What can be done with saved versions: look at them, promote one, roll back, delete, and let one answer.
+
+The promoted version answers `POST /predict`; while none is, the model of now does, which learns on with every batch.
+Queries always come from the model of now. It knows nothing of HTTP, and of learning only what a version says of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.images import ImageLimits, ImageProblem, open_rgb
+from shared.messages import Prediction, Predictions
+from shared.models import ModelList, ModelVersion, Pruned
+from shared.settings import TrainerSettings
+from trainer.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
+from trainer.replica import Replica
+
+if TYPE_CHECKING:  # torch takes seconds, which somebody whose images are compared by their pixels need not pay at start
+    from trainer.classifiers import Classifier
+
+
+class Versions:
+    """The registry of one trainer, with what its versions mean for the project in `replica`.
+
+    `also_needed` says what else needs versions: name → sentence.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        replica: Replica,
+        settings: TrainerSettings,
+        backbones: Path,
+        also_needed: Callable[[], dict[str, str]],
+    ) -> None:
+        self.registry = registry
+        self._replica = replica
+        self._settings = settings
+        self._backbones = backbones
+        self._also_needed = also_needed
+        self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+        self._loading = Lock()
+        self._loaded: tuple[str, Classifier] | None = None  # hash and classifier of the version that was asked last
+
+    def list(self) -> ModelList:
+        """All versions, oldest first."""
+        found, refused = self.registry.list()
+        promoted = self.registry.promoted
+        return ModelList(models=[_told(version, promoted) for version in found], promoted=promoted, unreadable=refused)
+
+    def show(self, name: str) -> ModelVersion:
+        """One version. Raises UnknownVersion, RefusedVersion."""
+        return _told(self.registry.get(name), self.registry.promoted)
+
+    def promote(self, name: str) -> ModelList:
+        """Let a version answer predictions, or `now` the model of now. Raises UnknownVersion, RefusedVersion.
+
+        The version is built first, so that one which cannot answer is never in use.
+        """
+        if name != NOW:
+            self._classifier(self.registry.get(name))
+        self.registry.promote(None if name == NOW else name)
+        return self.list()
+
+    def roll_back(self) -> ModelList:
+        """Go back to what was promoted before. Raises ValueError when nothing was."""
+        self.registry.roll_back()
+        return self.list()
+
+    def delete(self, name: str) -> None:
+        """Delete a version. Raises UnknownVersion, and StillNeeded while something needs it."""
+        self.registry.delete(name, also_needed=self._also_needed())
+
+    def prune(self) -> Pruned:
+        """Delete every version that nothing needs."""
+        deleted, kept = [], {}
+        for version in reversed(self.registry.list()[0]):  # children first, so that their parents may go too
+            try:
+                self.delete(version.name)
+                deleted.append(version.name)
+            except StillNeeded as error:
+                kept[version.name] = str(error)
+        return Pruned(deleted=deleted, kept=kept)
+
+    def answering(self, name: str | None) -> Version | None:
+        """The version that answers when `name` is asked: the promoted one by default; None is the model of now."""
+        wanted = name if name is not None else self.registry.promoted
+        return None if wanted in (None, NOW) else self.registry.get(str(wanted))
+
+    def predict(self, version: Version, images: Sequence[bytes]) -> Predictions:
+        """What a saved version says of images, under the class names of now. Raises RefusedVersion, ImageProblem."""
+        from trainer.classifiers import in_todays_classes, standing
+
+        classifier = self._classifier(version)
+        inputs = []
+        for number, data in enumerate(images, 1):
+            try:
+                inputs.append(classifier.prepare(open_rgb(data, self._limits, at_least=classifier.needs.size)))
+            except ImageProblem as problem:
+                raise ImageProblem(f"(number {number}) {problem}") from None
+        probabilities = classifier.predict_proba(inputs)
+        with self._replica.lock:
+            fold = self._replica.fold
+            if self._replica.log_id is None:  # no project to take names from: those of the version
+                names = [each.name for each in classifier.classes]
+            else:
+                try:
+                    ids, probabilities = in_todays_classes(probabilities, standing(classifier.classes, fold))
+                except ValueError as error:
+                    raise RefusedVersion(f"Version {version.name!r} cannot answer. {error}") from None
+                names = [fold.classes[int(k)].name for k in ids]
+        return as_predictions(version.name, names, probabilities)
+
+    def _classifier(self, version: Version) -> Classifier:
+        from trainer.classifiers import check_project, load_classifier
+        from trainer.embeddings.networks import device_named
+
+        with self._replica.lock:
+            log_id = str(self._replica.log_id) if self._replica.log_id is not None else None
+            check_project(version, log_id, self._replica.fold)
+        with self._loading:
+            if self._loaded is None or self._loaded[0] != version.description.sha256:
+                device, own = device_named(self._settings.device), self._settings.model_fn
+                classifier = load_classifier(version, self._backbones, model_fn=own, device=device)
+                self._loaded = (version.description.sha256, classifier)
+            return self._loaded[1]
+
+
+def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np.float32]) -> Predictions:
+    """Probabilities (n, K) of the classes `names` as they are told."""
+    return Predictions(
+        model_version=version,
+        predictions=[
+            Prediction(
+                label=names[int(row.argmax())],
+                confidence=float(np.clip(row.max(), 0, 1)),
+                probabilities=dict(zip(names, row.tolist(), strict=True)),
+            )
+            for row in probabilities
+        ],
+    )
+
+
+def _told(version: Version, promoted: str | None) -> ModelVersion:
+    return version.description.model_copy(update={"promoted": version.name == promoted})
