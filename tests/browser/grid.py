@@ -49,4 +49,5 @@ class Grid:
         return sorted(int(each.get_attribute("data-image-id") or 0) for each in marked.all())
 
     def total(self) -> int:
-        return int(self.part("chosen").inner_text().split(" of ")[1].split()[0].replace(",", ""))
+        """How many images are listed, once that is known."""
+        return int(self.part("chosen").filter(has_text=" of ").inner_text().split(" of ")[1].split()[0].replace(",", ""))

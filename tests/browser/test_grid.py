@@ -195,7 +195,6 @@ def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid) -> None
     grid = open_grid()
     grid.wait_for_tiles()
     grid.part("search").fill("0004")
-    expect(grid.part("chosen")).to_contain_text("chosen")
     wait_for(lambda: grid.total() < 11)
     found = grid.ids
     assert grid.page.url.endswith("/grid?search=0004")
@@ -332,8 +331,7 @@ def test_everything_on_the_grid_has_a_name(open_grid: OpenGrid) -> None:
             assert element.aria_snapshot().strip() != f"- {role}", element
     box = grid.page.get_by_role("listbox", name="Images")
     expect(box).to_have_attribute("aria-multiselectable", "true")
-    option = grid.page.get_by_role("option").filter(has_text="").first
     box.focus()
     grid.page.keyboard.press("ArrowRight")
     assert box.get_attribute("aria-activedescendant") == f"tile-{grid.ids[1]}"
-    expect(option).to_have_attribute("aria-label", re.compile(r"\.png"))
+    expect(box.get_by_role("option").first).to_have_attribute("aria-label", re.compile(r"\.png"))

@@ -12,6 +12,7 @@ class Filters {
     this.form.onsubmit = (event) => event.preventDefault();
     this.form.oninput = ({ target }) => {
       clearTimeout(this.typing);
+      this.typed = target;
       if (target.name === "min_confidence") this.drawShare();
       this.typing = setTimeout(() => this.read(target), /search|range/.test(target.type) ? 300 : 0);
     };
@@ -51,6 +52,7 @@ class Filters {
   }
 
   read({ name, value }) {
+    this.typed = null;
     this.set({ [name]: name === "min_confidence" && value === "0" ? null : value.trim() });
   }
 
@@ -63,7 +65,8 @@ class Filters {
         select.replaceChildren(...wanted.map(([value, text]) => new Option(text, value)));
     }
     for (const control of this.form.elements) {
-      if (!control.name || control.matches(":focus")) continue;
+      // What is being changed and was not asked for yet would be lost.
+      if (!control.name || control === this.typed || control.matches(":focus")) continue;
       const none = control.name === "min_confidence" ? "0" : "";
       control.value = (control.name === "status" && status) || (this.get(control.name) ?? none);
     }
