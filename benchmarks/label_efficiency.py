@@ -5,6 +5,7 @@
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
     python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:typiclust
     python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # ranks anew at every batch
+    python -m benchmarks.label_efficiency --stand-ins 300 --work 60000   # sampled as a pool of a million is
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
@@ -43,7 +44,8 @@ from benchmarks.machine import describe
 from trainer.learners.head import Head, fit_head
 from trainer.projection import fit_projection
 from trainer.rounds import UPCOMING
-from trainer.strategies import STRATEGIES, Pool, Strategy, strategy_named
+from trainer.scoring import WORK, ranked, score
+from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
@@ -63,9 +65,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--upcoming", type=int, default=UPCOMING, help="images that keep their places if they can")
+    parser.add_argument("--work", type=int, default=WORK, help="pairs of image and label scored exactly in a round")
+    parser.add_argument("--stand-ins", type=int, default=geometry.STAND_INS, help="images that speak for the pool")
     parser.add_argument("--http", action="store_true", help="through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
+    geometry.STAND_INS, herding.CANDIDATES = given.stand_ins, given.stand_ins // 2
     name, X, y = _read(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
     curves = _both_ways(X, y, given) if given.http else _in_process(X, y, given)
@@ -88,7 +93,7 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
         began = time.perf_counter()
         with threadpool_limits(1):  # one simulation beside others: more threads than cores only wait
             runs[strategy] = [
-                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming)
+                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming, given.work)
                 for s in range(given.seeds)
             ]
         seconds = (time.perf_counter() - began) / sum(len(run.accuracy) for run in runs[strategy])
@@ -129,7 +134,9 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
     for strategy in given.strategies.split(","):
         with threadpool_limits(1):
             curves[strategy] = [
-                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming).accuracy
+                simulate(
+                    X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming, given.work
+                ).accuracy
                 for s in range(given.seeds)
             ]
         splits = [_split(X, y, seed, given.variant) for seed in range(given.seeds)]
@@ -169,7 +176,14 @@ class Run:
 
 
 def simulate(
-    X: Rows, y: Ids, strategy: Strategy, seed: int, variant: str, budget: int, upcoming: int = UPCOMING
+    X: Rows,
+    y: Ids,
+    strategy: Strategy,
+    seed: int,
+    variant: str,
+    budget: int,
+    upcoming: int = UPCOMING,
+    work: int = WORK,
 ) -> Run:
     """One annotator who answers ten images of each list, of which `upcoming` more keep their places if they can."""
     X, y, train, test = _split(X, y, seed, variant)
@@ -178,18 +192,19 @@ def simulate(
     rarest = int(np.argmin(np.bincount(y)))
     labels = np.full(len(train), -1)
     head: Head | None = None
-    probabilities: NDArray[np.float32] | None = None
     memory: dict[str, Any] = {}
     recalls: list[NDArray[np.float64]] = []  # of each class
     accuracy: list[float] = []
     exchanged: list[float] = []
     found, rest, warm = budget, np.empty(0, dtype=np.int64), False
     for asked in range(STEP, min(budget, len(train)) + 1, STEP):
-        leased, classes = np.zeros(len(train), dtype=bool), None if head is None else head.classes
-        candidates = np.flatnonzero(labels < 0)
+        leased, candidates = np.zeros(len(train), dtype=bool), np.flatnonzero(labels < 0)
         said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list without a model has no say
-        pool = Pool(Z, probabilities, labels.copy(), leased, candidates, seed, memory, classes, said)
-        rows = strategy(pool, STEP + UPCOMING).rows
+        pool = Pool(Z, None, labels.copy(), leased, candidates, seed, memory, upcoming=said)
+        scored, length = np.zeros(len(train), dtype=bool), STEP + UPCOMING
+        if head is not None:
+            pool, scored = score(pool, head, length, work=work)
+        rows = ranked(pool, strategy, length, head, scored).rows
         if len(rest):
             exchanged.append(float(1 - np.isin(rows[:STEP], rest[:STEP]).mean()))
         warm, rest = head is not None, rows[STEP:]
@@ -200,7 +215,6 @@ def simulate(
         guesses = np.full(len(test), labels[labeled[0]])
         if len(np.unique(labels[labeled])) > 1:
             head = fit_head(Z[labeled], labels[labeled], previous=head, seed=seed)
-            probabilities = head.predict_proba(Z)
             guesses = head.classes[head.predict_proba(held).argmax(axis=1)]
         accuracy.append(float((guesses == y[test]).mean()))
         recalls.append(recall_score(y[test], guesses, labels=np.unique(y), average=None, zero_division=0.0))

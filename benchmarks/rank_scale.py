@@ -2,7 +2,9 @@
 
     python -m benchmarks.rank_scale                       # 10,000 and 100,000 images of 1,280 values
     python -m benchmarks.rank_scale --sizes 1000000 --raw 512
+    python -m benchmarks.rank_scale --sizes 100000 --labels 1000
 
+It calls what the trainer's loop calls, `trainer.rounds.fit` and `rank`, on a pool laid out as the loop lays it out.
 The product is pool (N, D) @ (D, 256), D values of the raw embedding: what projecting the pool once costs, measured in
 the same run on the same cores, so that the ratios hold on a busy machine. Each step is the median of three, with ten
 labels more each time; the first rank is the one that fills the caches of a new embedding version. Memory is what the
@@ -14,16 +16,18 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psutil
 
 from benchmarks.machine import describe
-from trainer.learners.head import fit_head
+from shared.messages import QueryPush
+from trainer.pool import ImagePool, Matrix
 from trainer.projection import fit_projection
-from trainer.strategies import Pool, strategy_named
+from trainer.rounds import Model, Snapshot, Timings, fit, rank
+from trainer.strategies import strategy_named
 
 CLASSES = 10
 BLOCK = 10_000
@@ -51,44 +55,37 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     centres = rng.standard_normal((CLASSES, raw)).astype(np.float32)
     truth = rng.integers(CLASSES, size=size)
     first = _images(rng, centres, truth[:BLOCK])
-    projection = fit_projection(first.mean(axis=0), first)
-    Z = np.empty((size, projection.axes.shape[1]), dtype=np.float32)
+    pool = ImagePool(raw, lambda _hashes: first)
+    pool.projection = fit_projection(first.mean(axis=0), first)
+    pool.train = Matrix(pool.projection.axes.shape[1])
     product = 0.0
     for start in range(0, size, BLOCK):  # raw vectors never lie in memory all at once
         block = _images(rng, centres, truth[start : start + BLOCK])
         began = time.perf_counter()
-        block @ projection.axes
+        block @ pool.projection.axes
         product += time.perf_counter() - began
-        Z[start : start + BLOCK] = projection.transform(block)
-    strategy, memory = strategy_named(strategy_name), dict[str, Any]()
-    labels, order = np.full(size, -1), rng.permutation(size)
-    labels[order[: labeled - 10]] = truth[order[: labeled - 10]]
+        pool.train.append(range(start, start + len(block)), pool.transform(block))
     steps: dict[str, list[float]] = {"fit": [], "score": [], "rank": []}
-    head = None
+    strategy, order = strategy_named(strategy_name), rng.permutation(size)
+    model: Model | None = None
+    asked: QueryPush | None = None
     for turn in range(4):
-        more = order[labeled - 10 + 10 * turn : labeled + 10 * turn]
-        labels[more] = truth[more]
-        rows = np.flatnonzero(labels >= 0)
-        head = timed(steps["fit"], fit_head, Z[rows], labels[rows], previous=head)
-        probabilities = timed(steps["score"], head.predict_proba, Z)
-        leased = np.zeros(size, dtype=bool)
-        pool = Pool(Z, probabilities, labels.copy(), leased, np.flatnonzero(labels < 0), 0, memory, head.classes)
-        timed(steps["rank"], strategy, pool, length)
+        given = {int(row): int(truth[row]) for row in order[: labeled + 10 * turn]}
+        snapshot = Snapshot(uuid4(), len(given), given, frozenset(given), {})
+        timings = Timings()
+        with timings.step("fit"):
+            model = fit(pool, snapshot, model, seed=0)
+        options: dict[str, Any] = {"strategy_name": strategy_name, "leased": frozenset(), "length": length, "seed": 0}
+        asked = rank(pool, snapshot, model, strategy, **options, timings=timings, before=asked)
+        for name, values in steps.items():
+            values.append(timings.steps[name] / 1e3)
     cold = steps["rank"][0]
-    fit, score, rank = (statistics.median(values[1:]) for values in steps.values())
-    total, grown = fit + score + rank, (psutil.Process().memory_info().rss - before) / 2**20
+    fitted, score, ranked = (statistics.median(values[1:]) for values in steps.values())
+    total, grown = fitted + score + ranked, (psutil.Process().memory_info().rss - before) / 2**20
     return (
-        f"| {size:,} | {product:.2f} s | {fit:.2f} s | {score:.2f} s | {rank:.2f} s | {total:.2f} s "
-        f"| {total / product:.1f} | {cold:.2f} s | {grown:,.0f} MiB |"
+        f"| {size:,} | {product:.2f} s | {fitted:.2f} s | {score:.2f} s | {ranked:.2f} s | {total:.2f} s "
+        f"| {total / product:.2f} | {cold:.2f} s | {grown:,.0f} MiB |"
     )
-
-
-def timed(seconds: list[float], step: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What `step` returns; its duration joins `seconds`."""
-    began = time.perf_counter()
-    result = step(*arguments, **options)
-    seconds.append(time.perf_counter() - began)
-    return result
 
 
 def _images(rng: np.random.Generator, centres: Any, truth: Any) -> Any:

@@ -26,6 +26,7 @@ from trainer.learners.head import Head, fit_head
 from trainer.pool import ImagePool
 from trainer.projection import Projection
 from trainer.replica import Replica
+from trainer.scoring import ranked, score
 from trainer.strategies import Pool, Strategy
 
 COLD = "cold-"
@@ -151,25 +152,26 @@ def rank(
     candidates = np.flatnonzero(open_rows)
     if len(candidates) == 0:
         return None
-    with timings.step("score"):
-        probabilities = model.head.predict_proba(pool.train.rows) if model is not None else None
     rows, classes = train_labels(pool, snapshot)
     labels = np.full(size, -1, np.int64)
     labels[rows] = classes
+    asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
+    listed = np.array([row_of[each.image_id] for each in asked if each.image_id in row_of], np.int64)
+    upcoming = listed[open_rows[listed]][:UPCOMING]
+    view = Pool(pool.train.rows, None, labels, leased_rows, candidates, seed, pool.memory, upcoming=upcoming)
+    scored = np.zeros(size, bool)
+    with timings.step("score"):
+        if model is not None:
+            view, scored = score(view, model.head, length)
     with timings.step("rank"):
-        known = model.head.classes if model is not None else None
-        asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
-        listed = np.array([row_of[each.image_id] for each in asked if each.image_id in row_of], np.int64)
-        upcoming = listed[open_rows[listed]][:UPCOMING]
-        view = Pool(pool.train.rows, probabilities, labels, leased_rows, candidates, seed, pool.memory, known, upcoming)
-        ranking = strategy(view, length)
+        ranking = ranked(view, strategy, length, model.head if model is not None else None, scored)
     queries = [
         Query(
             image_id=int(pool.train.ids[row]),
             score=float(score),
             reason=_named(reason, snapshot.names) or None,
-            suggestions=_suggestions(model.head.classes, probabilities[row], snapshot.names)
-            if model is not None and probabilities is not None
+            suggestions=_suggestions(view.classes, view.probabilities[row], snapshot.names)
+            if view.classes is not None and view.probabilities is not None
             else [],
         )
         for row, score, reason in zip(ranking.rows, ranking.scores, ranking.reasons, strict=True)

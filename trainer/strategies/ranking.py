@@ -100,10 +100,13 @@ def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
     if len(rows) <= limit:
         return rows
     lots = pool.lots()[rows]
-    by_utility = np.lexsort((lots, -utilities[rows], ~np.isin(rows, pool.upcoming)))
-    best, rest = by_utility[: limit // 2], by_utility[limit // 2 :]
-    drawn = rest[np.argsort(lots[rest], kind="stable")][: limit - len(best)]
-    return np.sort(rows[np.concatenate([best, drawn])])
+    worth = utilities[rows] + 1e-9 * lots  # ties go by lot
+    worth[upcoming_in(pool, rows)] = np.inf
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[np.argpartition(-worth, limit // 2)[: limit // 2]] = True
+    lots[chosen] = np.inf
+    chosen[np.argpartition(lots, limit - limit // 2)[: limit - limit // 2]] = True
+    return rows[chosen]
 
 
 def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None) -> tuple[Rows, Floats]:
