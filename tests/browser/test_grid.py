@@ -191,11 +191,13 @@ def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, ow
     assert sorted(labeled) == sorted(train)
 
 
-def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid) -> None:
+def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid, own: Services) -> None:
+    named = own.get("/api/grid?search=0004")["total"]
+    assert 0 < named < 12
     grid = open_grid()
     grid.wait_for_tiles()
     grid.part("search").fill("0004")
-    wait_for(lambda: grid.total() < 11)
+    wait_for(lambda: grid.total() == named)
     found = grid.ids
     assert grid.page.url.endswith("/grid?search=0004")
     grid.page.reload()
