@@ -50,4 +50,5 @@ class Grid:
 
     def total(self) -> int:
         """How many images are listed, once that is known."""
-        return int(self.part("chosen").filter(has_text=" of ").inner_text().split(" of ")[1].split()[0].replace(",", ""))
+        said = self.part("chosen").filter(has_text=" of ").inner_text()
+        return int(said.split(" of ")[1].split()[0].replace(",", ""))
