@@ -19,6 +19,7 @@ from commands import imports
 from commands import simulate as simulation
 from commands.models import app as models_app
 from commands.reach import TRAINER, TrainerUrl, ask, reach, token
+from commands.up import show
 from commands.up import up as run_both
 from shared.auth import client_headers
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
@@ -35,6 +36,7 @@ Workspace = Annotated[Path, typer.Option(help="Folder for everything of one proj
 LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 SHOWN_CLASSES = 20
+REVIEW_PAGE = "/review"
 LABELER = "http://127.0.0.1:3334"
 
 
@@ -252,6 +254,7 @@ def clean(
     port: Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")] = None,
     trainer_port: Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")] = None,
     backbone: Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")] = None,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
     """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
     from labeler.formats.sources import open_source
@@ -262,6 +265,14 @@ def clean(
         labeler["test_set_frac"] = 0.0  # every label is to be checked; a split that the source names is kept
     trainer = {"images": folder, "workspace": workspace, "backbone": backbone, "port": trainer_port}
     ours, theirs = _load(LabelerSettings, None, labeler), _load(TrainerSettings, None, trainer)
+
+    def begin(address: str) -> None:
+        try:
+            _import(source, address, add_classes=True)
+        finally:  # what was imported before, or until something was wrong, can be reviewed all the same
+            if open_page:
+                show(address + REVIEW_PAGE)
+
     raise typer.Exit(
         run_both(
             _flags(labeler, None),
@@ -269,7 +280,8 @@ def clean(
             port=ours.port,
             trainer_port=theirs.port,
             host=ours.host,
-            begin=lambda address: _import(source, address, add_classes=True),
+            page=REVIEW_PAGE,
+            begin=begin,
         )
     )
 

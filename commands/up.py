@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +174,12 @@ def up(
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, supervisor.stop)
     return supervisor.run()
+
+
+def show(address: str) -> None:
+    """Open the address in a browser where there is a screen; elsewhere a text browser would take the terminal."""
+    if sys.platform != "linux" or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}:
+        webbrowser.open(address)
 
 
 def flags(settings: Mapping[str, str]) -> list[str]:

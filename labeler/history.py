@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from labeler.annotation_log import AnnotationLog
 from labeler.database import Store
 from labeler.tables import LOG
-from labeler.tally import IMPORT
+from shared.log import IMPORT
 from shared.messages import Stretch
 
 MOST = 40  # stretches

@@ -21,7 +21,8 @@ from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
 from labeler.files import Files
-from labeler.tally import IMPORT, Tally
+from labeler.tally import Tally
+from shared.log import IMPORT
 from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
 
 WORKERS = 2  # threads that look at files new to the catalogue

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from labeler.pace import Pace
-from shared.log import ANSWERS, Fold, Status
+from shared.log import ANSWERS, IMPORT, Fold, Status
 from shared.messages import ImageCounts, Row, Split
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-IMPORT = "import"
-"""The source of answers that were brought along, and that nobody was asked for here."""
 
 
 class Tally:

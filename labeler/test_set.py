@@ -16,8 +16,8 @@ from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
 from labeler.scanner import Scanner
-from labeler.tally import IMPORT
 from shared.images import ImageProblem, find_images, locate
+from shared.log import IMPORT
 from shared.settings import SettingsError
 
 _CHUNK = 1_000

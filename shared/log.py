@@ -32,6 +32,8 @@ from shared.review import REVIEW
 Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
 ANSWERS = frozenset({"label", "skip", "flag"})
 LATE = "late"
+IMPORT = "import"
+"""The source of answers that were brought along, and that nobody was asked for here."""
 UNSURE = "unsure"
 
 

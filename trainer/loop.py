@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from shared.log import IMPORT
 from shared.messages import EmbeddingProgress, Evaluation, QueryPush, Row, Saved, TrainerState
+from shared.review import REVIEW
 from shared.schedule import share_at
 from shared.settings import TrainerSettings
 from trainer.advice import Stability
@@ -109,6 +111,8 @@ class Loop:
             self.leased = frozenset(leased)
             if any(row.action in ANSWERS for row in rows):
                 self._batches += 1
+            if any(row.action in ("label", "skip", "flag") and row.source not in (IMPORT, REVIEW) for row in rows):
+                self._rules["asked"] = True
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
@@ -184,7 +188,7 @@ class Loop:
         }
         while not self._closing:
             try:
-                if self.intent.wish == "run":
+                if self.intent.wish != "pause":
                     self._follow_log()
                     self.intake.refresh()
                 steps[self._next()]()
@@ -199,11 +203,13 @@ class Loop:
             self._news = False
             if self.intent.wish == "stop" and not self.intent.finished:
                 return "finish"
-            if self.intent.wish != "run":
+            if self.intent.wish == "pause":
                 return "rest"
-            if self._due():
+            if self.intent.wish == "run" and self._due():
                 return "learn"
-            return "embed" if self.intake.pending else "wait"
+            if self.intake.pending:  # also after a stop: what is looked at can be looked for
+                return "embed"
+            return "wait" if self.intent.wish == "run" else "rest"
 
     def _due(self) -> bool:
         if self.pool is None or not len(self.pool.train.ids):
@@ -329,7 +335,7 @@ class Loop:
         left = self._left_to_ask(snapshot)
         if left:
             self._rules.pop("nothing_left_disarmed", None)
-        elif left == 0 and not self._rules.get("nothing_left_disarmed"):
+        elif left == 0 and self._rules.get("asked") and not self._rules.get("nothing_left_disarmed"):
             reason = nothing_left(left)
             if reason:
                 self.wish("stop", reason)

@@ -1,0 +1,100 @@
+"""`flywheel clean`, as typed in a terminal, from a folder per class to the doubtful labels."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.services import COLOURS, HOME, free_port, wait_for, write_photos
+
+pytestmark = pytest.mark.system
+
+FLYWHEEL = [sys.executable, str(HOME / "flywheel.py")]
+WRONG = 5
+
+
+@pytest.fixture
+def labeled(tmp_path):
+    """A folder per class with 90 photos, of which five lie in the wrong one; returns their names and true classes."""
+    swapped = dict(zip(COLOURS, [*list(COLOURS)[1:], next(iter(COLOURS))], strict=True))
+    wrong = {}
+    for number, (name, label) in enumerate(write_photos(tmp_path / "flat", 90).items()):
+        if number < WRONG:
+            wrong[f"{swapped[label]}/{name}"] = label
+        folder = tmp_path / "photos" / (swapped[label] if number < WRONG else label)
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flat" / name).rename(folder / name)
+    return wrong
+
+
+@contextmanager
+def cleaning(folder):
+    """`flywheel clean photos` in the folder; the address of the labeler, and what is in the file of opened pages."""
+    browser = folder / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" >> opened\n')
+    browser.chmod(0o755)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [
+        "clean",
+        "photos",
+        "--workspace",
+        "W",
+        "--backbone",
+        "pixels",
+        "--port",
+        str(port),
+        "--trainer-port",
+        "0",
+    ]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*FLYWHEEL, *command],
+            cwd=folder,
+            env={**os.environ, "BROWSER": str(browser)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            wait_for(lambda: f"Open {url}/review" in (folder / "log").read_text() or process.poll(), "the page", 120)
+            assert process.poll() is None, (folder / "log").read_text()
+            yield url
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 0
+
+
+def test_one_command_from_labels_to_the_wrong_ones(tmp_path, labeled):
+    def waiting():
+        return httpx.get(f"{url}/api/review?limit=100", timeout=20).raise_for_status().json()
+
+    def found():
+        uris = {each["id"]: each["uri"] for each in httpx.get(f"{url}/api/images?limit=1000").json()["images"]}
+        return {uris[each["image_id"]]: each["proposed_name"] for each in waiting()["items"]}
+
+    with cleaning(tmp_path) as url:
+        assert httpx.get(f"{url}/api/project").json()["images"]["labeled"] == 90  # nothing is held out
+        wait_for(lambda: waiting()["labels"] == 90, "judgements", 60)
+        assert found() == labeled
+        assert (tmp_path / "opened").read_text() == f"{url}/review\n"
+        taken = httpx.post(f"{url}/api/review/accept", json={"annotator": "me", "confidence": 0.8}, timeout=20).json()
+        assert taken["accepted"] >= 1
+    with cleaning(tmp_path) as url:
+        assert "imported before" in (tmp_path / "log").read_text()
+        wait_for(lambda: waiting()["labels"] == 90, "judgements", 60)
+        assert len(found()) == WRONG - taken["accepted"]  # what was fixed stays fixed
+        assert waiting()["errors"] == taken["accepted"]
+        state = httpx.get(f"{url}/api/project").json()["trainer"]["state"]
+        assert state not in ("stopping", "stopped")  # nothing was asked, so that nothing is left to ask ends nothing
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run([*FLYWHEEL, "clean", "empty"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "no image in a class folder" in done.stderr
