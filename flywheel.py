@@ -17,6 +17,7 @@ from commands import backup as backups
 from commands import embed as embeddings
 from commands import imports
 from commands import simulate as simulation
+from commands.jobs import app as jobs_app
 from commands.models import app as models_app
 from commands.reach import TRAINER, TrainerUrl, ask, reach, token
 from commands.up import show
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
 )
 app.add_typer(models_app, name="models")
+app.add_typer(jobs_app, name="jobs")
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]

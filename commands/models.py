@@ -10,11 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from commands.jobs import follow
 from commands.reach import TRAINER, TrainerUrl, ask
+from shared.comparison import Comparison, Scores
+from shared.jobs import Job
+from shared.messages import Interval
 from shared.models import ModelList, ModelVersion, Pruned
+from shared.settings import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Saved model versions: look at them, promote one, roll back, delete.")
 console = Console()
+METRICS = {
+    "accuracy": "{:.1%}",
+    "macro_f1": "{:.3f}",
+    "auc_pr": "{:.3f}",
+    "log_loss": "{:.3f}",
+    "calibration_error": "{:.3f}",
+    "latency_ms": "{:.1f} ms",
+    "bytes": "{:,.0f}",
+}
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `flywheel models list` names it.")]
 
 
@@ -85,6 +99,80 @@ def delete(
         console.print(f"Kept {name}: {why}", markup=False)
 
 
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(help="The version that there is.")],
+    candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
+    min_delta: Annotated[
+        list[str] | None, typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, …; accuracy=0 if none.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="How many checks must pass: all, any, or a share such as 0.5.")] = "all",
+    split: Annotated[str, typer.Option(help="test, or validation, which is there to choose on.")] = "test",
+    significant: Annotated[bool, typer.Option("--significant", help="No update on what may be chance.")] = False,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Compare what both wrote down when saved.")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if the decision is so.")] = False,
+    trainer_url: TrainerUrl = TRAINER,
+) -> None:
+    """Compare two versions on the same images; exit code 1 when the decision is to discard the candidate."""
+    asked = {
+        "base": base,
+        "candidate": candidate,
+        "min_delta": dict(assignment(each) for each in min_delta or ["accuracy=0"]),
+        "rule": rule if rule in ("all", "any") else number(rule),
+        "split": split,
+        "significant": significant,
+        "recorded": recorded,
+        "promote": promote,
+    }
+    job = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/models/compare", "POST", json=asked)))
+    found = Comparison.model_validate(job.result)
+    show_comparison(found)
+    raise typer.Exit(0 if found.decision == "update_model" else 1)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Both versions side by side, the checks, and the decision."""
+    table = Table("", found.base.version, found.candidate.version, "check")
+    checks = {check.metric: check for check in found.checks}
+    for metric, form in METRICS.items():
+        values = [_value(each, metric) for each in (found.base, found.candidate)]
+        shown = ["–" if value is None else form.format(value) for value in values]
+        verdict = ""
+        if metric in checks:
+            verdict = f"{'passed' if checks[metric].passed else 'failed'} (at least {checks[metric].min_delta:+g})"
+        if verdict or values != [None, None]:
+            table.add_row(metric.replace("_", " "), *shown, verdict)
+    console.print(table)
+    if found.pairs is not None:
+        pairs, gain = found.pairs, found.pairs.gain
+        console.print(
+            f"On {found.images} {found.split} images the candidate gains {gain.value:+.1%} accuracy "
+            f"(95 %: {gain.low:+.1%} to {gain.high:+.1%}); {pairs.only_candidate} only it gets right, "
+            f"{pairs.only_base} only the base (McNemar's exact test: p = {pairs.p:.3f}).",
+            highlight=False,
+        )
+    for reason, images in found.left_out.items():
+        console.print(f"Left out: {images} images ({reason}).", highlight=False)
+    words = {"update_model": "Update to", "discard": "Keep"}[found.decision]
+    console.print(f"{words} {found.winner}: {found.reason}", markup=False, highlight=False)
+
+
+def assignment(text: str) -> tuple[str, float]:
+    """`metric=number`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--min-delta takes METRIC=NUMBER, such as accuracy=0.01, not {text!r}.")
+    return name.strip().replace("-", "_"), number(value)
+
+
+def number(text: str) -> float:
+    """A number. Raises SettingsError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no number.") from None
+
+
 def show_list(models: ModelList) -> None:
     """Versions as a table."""
     table = Table("version", "saved (UTC)", "learner", "labels", "accuracy on test (95 %)", "size", "")
@@ -101,6 +189,11 @@ def show_list(models: ModelList) -> None:
     console.print(table)
     for refused in models.unreadable:
         console.print(f"Refused: {refused.reason}", markup=False)
+
+
+def _value(scores: Scores, metric: str) -> float | None:
+    value = getattr(scores, metric)
+    return value.value if isinstance(value, Interval) else value
 
 
 def accuracy(version: ModelVersion) -> str:

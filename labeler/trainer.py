@@ -9,8 +9,11 @@ from typing import Any, Literal
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid, Unreachable
 from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProblem
+from shared.comparison import ComparisonRequest
 from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
-from shared.messages import SettingView, StrategyEntry, TrainerStatus, TrainerView
+from shared.jobs import Job
+from shared.messages import Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
+from shared.models import ModelList
 from shared.review import LabelIssues
 
 FLUSH_SECONDS = 3.0
@@ -83,6 +86,36 @@ class Trainer:
         """Doubtful labels, worst first. Raises Conflict while no image is embedded."""
         with _told():
             return self._client.label_issues(limit)
+
+    def models(self) -> ModelList:
+        """Saved versions, oldest first."""
+        with _told():
+            return self._client.models()
+
+    def save_model(self, name: str) -> Saved:
+        """Save the model of now under a name. Raises Invalid and Conflict, in the trainer's words."""
+        with _told():
+            return self._client.save_model(name)
+
+    def promote(self, version: str) -> ModelList:
+        """Let a version answer predictions. Raises Invalid for one that cannot."""
+        with _told():
+            return self._client.promote(version)
+
+    def compare(self, request: ComparisonRequest) -> Job:
+        """Begin to compare two versions. Raises Invalid and Conflict, in the trainer's words."""
+        with _told():
+            return self._client.compare(request)
+
+    def jobs(self) -> list[Job]:
+        """Long work, newest first."""
+        with _told():
+            return self._client.jobs()
+
+    def cancel(self, job: str) -> Job:
+        """End a job where it is."""
+        with _told():
+            return self._client.cancel(job)
 
     def _order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
         with _told():

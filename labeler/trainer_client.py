@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter
 
 from shared.auth import client_headers
+from shared.comparison import ComparisonRequest
 from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
+from shared.jobs import Job, JobList
 from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
+    Saved,
     SettingView,
     StrategyEntry,
     StrategyList,
     TrainerStatus,
 )
+from shared.models import ModelList
 from shared.review import LabelIssues
 
 T = TypeVar("T")
@@ -30,6 +35,11 @@ _NEIGHBOURS = TypeAdapter(Neighbours)
 _GROUPS = TypeAdapter(Groups)
 _MAP = TypeAdapter(PoolMap)
 _ISSUES = TypeAdapter(LabelIssues)
+
+_MODELS = TypeAdapter(ModelList)
+_SAVED = TypeAdapter(Saved)
+_JOB = TypeAdapter(Job)
+_JOBS = TypeAdapter(JobList)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
@@ -111,6 +121,30 @@ class TrainerClient:
     def label_issues(self, limit: int) -> LabelIssues:
         """Doubtful labels, worst first. Raises TrainerProblem."""
         return _understood(_ISSUES, self._request("GET", f"/label-issues?limit={limit}"))
+
+    def models(self) -> ModelList:
+        """Saved versions. Raises TrainerProblem."""
+        return _understood(_MODELS, self._request("GET", "/models"))
+
+    def save_model(self, name: str) -> Saved:
+        """Save the model of now. Raises Refusal for a bad name, NotYet without a model or for one taken."""
+        return _understood(_SAVED, self._request("POST", "/models", {"name": name}))
+
+    def promote(self, version: str) -> ModelList:
+        """Let a version answer predictions. Raises Refusal for one that cannot, TrainerProblem."""
+        return _understood(_MODELS, self._request("POST", f"/models/{quote(version)}/promote"))
+
+    def compare(self, request: ComparisonRequest) -> Job:
+        """Begin to compare two versions. Raises Refusal, NotYet, TrainerProblem."""
+        return _understood(_JOB, self._request("POST", "/models/compare", request.model_dump(mode="json")))
+
+    def jobs(self) -> list[Job]:
+        """Long work, newest first. Raises TrainerProblem."""
+        return _understood(_JOBS, self._request("GET", "/jobs")).jobs
+
+    def cancel(self, job: str) -> Job:
+        """End a job where it is. Raises NotYet for an unknown one, TrainerProblem."""
+        return _understood(_JOB, self._request("DELETE", f"/jobs/{quote(job)}"))
 
     def close(self) -> None:
         """Drop the connections."""

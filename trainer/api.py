@@ -25,6 +25,7 @@ from shared.messages import (
 from shared.review import LabelIssues
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
+from trainer.jobs import UnknownJob
 from trainer.model_routes import model_routes
 from trainer.registry import StillNeeded, UnknownVersion
 from trainer.replica import Gap
@@ -185,6 +186,7 @@ def _add_errors(api: FastAPI) -> None:
         StillNeeded: 409,
         NotInPool: 404,
         UnknownVersion: 404,
+        UnknownJob: 404,
         SettingsError: 422,
         ImageProblem: 422,
         ValueError: 422,

@@ -25,6 +25,7 @@ from trainer.advice import Stability
 from trainer.embeddings.embedder import Embedder
 from trainer.intake import Intake
 from trainer.intent import Intent
+from trainer.jobs import Jobs
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
@@ -59,11 +60,13 @@ class Loop:
         publisher: Publisher,
         catalog: CatalogFollower,
         registry: Registry,
+        jobs: Jobs,
     ) -> None:
         self.settings = settings
         self.replica = replica
         self.embedder = embedder
         self.registry = registry
+        self._jobs = jobs
         self._client = client
         self._publisher = publisher
         self._backbones = folder / BACKBONES
@@ -97,6 +100,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin."""
+        self._jobs.rest(self.intent.wish == "pause")
         self._thread.start()
 
     def wake(self, *, refresh: bool = False) -> None:
@@ -124,6 +128,7 @@ class Loop:
         with self._changed:
             if wish == "run" and self.intent.wish == "stop":
                 self._disarm()
+            self._jobs.rest(wish == "pause" and self.intent.wish != "stop")
             if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
                 self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
                 if wish == "run":
@@ -181,7 +186,7 @@ class Loop:
     def _run(self) -> None:
         steps: dict[Step, Callable[[], None]] = {
             "finish": self._finish,
-            "learn": self._learn,
+            "learn": self._learn_alone,
             "embed": self._embed,
             "rest": lambda: self._sleep(30.0),
             "wait": lambda: self._sleep(0.5),
@@ -245,6 +250,10 @@ class Loop:
         self._changed.notify_all()
 
     # ------------------------------------------------------------ learning
+
+    def _learn_alone(self) -> None:
+        with self._jobs.held():  # a person waits for this round, and nobody for a job's next batch
+            self._learn()
 
     def _learn(self) -> None:
         with self._changed:

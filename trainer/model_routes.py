@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from fastapi.responses import FileResponse
 
+from shared.comparison import ComparisonRequest
+from shared.jobs import Job, JobList
 from shared.messages import Saved
 from shared.models import ModelList, ModelVersion, Pruned
 from trainer.service import Trainer
@@ -24,7 +26,7 @@ def model_routes(trainer: Trainer) -> APIRouter:
         return trainer.versions.list()
 
     @routes.post("/models")
-    def name_version(name: Annotated[str, Body(embed=True, min_length=1, max_length=100)]) -> Saved:
+    def name_version(name: Annotated[str, Body(embed=True, max_length=100)]) -> Saved:
         """Save the model of now under a name."""
         return trainer.name_version(name)
 
@@ -37,6 +39,11 @@ def model_routes(trainer: Trainer) -> APIRouter:
     def roll_back() -> ModelList:
         """Go back to what was promoted before the last promotion."""
         return trainer.versions.roll_back()
+
+    @routes.post("/models/compare", status_code=202)
+    def compare(request: ComparisonRequest) -> Job:
+        """Compare two versions on the same images, as a job whose result is the comparison."""
+        return trainer.model_jobs.compare(request)
 
     @routes.get("/models/{version}")
     def model(version: str) -> ModelVersion:
@@ -61,5 +68,25 @@ def model_routes(trainer: Trainer) -> APIRouter:
             raise ValueError(f"There is no export format {format!r}; it can be {', '.join(FILES)}.")
         found = trainer.registry.get(version)
         return FileResponse(found.folder / FILES[format], filename=f"{version}-{FILES[format]}")
+
+    @routes.get("/jobs")
+    def jobs() -> JobList:
+        """Long work, newest first."""
+        return JobList(jobs=trainer.jobs.list())
+
+    @routes.get("/jobs/{job}")
+    def job(job: str) -> Job:
+        """One job: how far it is, or what came of it."""
+        return trainer.jobs.get(job)
+
+    @routes.delete("/jobs/{job}")
+    def cancel(job: str) -> Job:
+        """End a job where it is; it can be resumed from there."""
+        return trainer.jobs.cancel(job)
+
+    @routes.post("/jobs/{job}/resume")
+    def resume(job: str) -> Job:
+        """Go on with a job that was cancelled or has failed."""
+        return trainer.jobs.resume(job)
 
     return routes

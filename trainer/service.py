@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +17,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from shared.gallery import Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
-from shared.images import ImageLimits, ImageProblem, read
 from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
     Evaluation,
-    ImageEntry,
     Predictions,
     Saved,
     SettingView,
@@ -36,9 +33,12 @@ from shared.review import LabelIssues
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
 from trainer import atlas
 from trainer.embeddings.embedder import Embedder
+from trainer.jobs import Jobs
 from trainer.label_issues import Reviewer
-from trainer.labeler_client import LabelerAway, LabelerClient, Refused
+from trainer.labeler_client import LabelerClient
 from trainer.loop import BACKBONES, FLUSH_SECONDS, Loop
+from trainer.model_jobs import ModelJobs
+from trainer.photos import Photos
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry
@@ -84,12 +84,11 @@ class Trainer:
         self._strategy_at_start = settings.query_strategy
         self.folder = Path(settings.workspace).absolute() / "trainer"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        self._images = Path(settings.images).absolute() if settings.images else None
         url, patience = settings.labeler_url, settings.labeler_timeout_seconds
         self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
-        self.embedder = Embedder(settings, self.folder / "embeddings", self.fetch)
+        self.photos = Photos(settings, self.client)
+        self.embedder = Embedder(settings, self.folder / "embeddings", self.photos.fetch)
         self.replica = Replica(self.folder)
         self.registry = Registry(self.folder / "models")
         self.atlas = atlas.Atlas(settings.seed)
@@ -97,6 +96,7 @@ class Trainer:
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
         self.publisher = Publisher(self.client, self.replica)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
+        self.jobs = Jobs(self.folder / "jobs", settings, on_done=lambda job: self.model_jobs.conclude(job))
         self.loop = Loop(
             settings,
             folder=self.folder,
@@ -106,10 +106,12 @@ class Trainer:
             publisher=self.publisher,
             catalog=self.catalog,
             registry=self.registry,
+            jobs=self.jobs,
         )
         self.versions = Versions(
             self.registry, self.replica, settings, self.folder / BACKBONES, also_needed=self._needed_versions
         )
+        self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
 
     def start(self) -> None:
         """Begin to learn; returns at once."""
@@ -119,11 +121,13 @@ class Trainer:
         self.publisher.worker.wake()
         if self.replica.log_id is not None:
             self.catalog.worker.wake()
+        self.jobs.start()
         self.loop.start()
 
     def close(self) -> None:
         """End all threads and let go of the files."""
         self.loop.close()
+        self.jobs.close()
         self.catalog.worker.close()
         self.reviewer.worker.close()
         self.publisher.worker.close()
@@ -142,20 +146,6 @@ class Trainer:
         if batch.catalog_version != self.replica.catalog_after or not self.catalog.complete.is_set():
             self.catalog.worker.wake()
         return Acknowledgement(acked_seq=self.replica.acked_seq)
-
-    def fetch(self, entry: ImageEntry) -> bytes:
-        """An image's bytes, from the folder where it can be read, else from the labeler. Raises ImageProblem."""
-        if self._images is not None:
-            try:
-                data = read(entry.uri, self._images, self._limits)
-            except ImageProblem:
-                data = b""  # uploaded, or in a folder that only the labeler sees
-            if sha256(data).hexdigest() == entry.sha256:
-                return data
-        try:
-            return self.client.content(entry.id)
-        except (LabelerAway, Refused) as error:
-            raise ImageProblem(str(error)) from None
 
     # ------------------------------------------------------------ how it is
 
@@ -251,7 +241,7 @@ class Trainer:
             known = [entry for entry in entries if entry is not None]
             if len(known) < len(entries):
                 raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown here.")
-            return self.versions.predict(saved, [self.fetch(entry) for entry in known])
+            return self.versions.predict(saved, [self.photos.fetch(entry) for entry in known])
         model = self._ready()
         for image_id, entry in zip(image_ids, entries, strict=True):
             if entry is None or not self.embedder.has(entry.sha256):
@@ -341,11 +331,10 @@ class Trainer:
         return self.loop.save_version(name)
 
     def _needed_versions(self) -> dict[str, str]:
-        """What is needed outside the registry: the version that the last stop saved is on the page Finish."""
+        """What is needed outside the registry: by jobs, and by the page Finish."""
         saved = self.loop.intent.saved
-        if saved is None:
-            return {}
-        return {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."}
+        finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
+        return {**self.model_jobs.needed(), **finish}
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""

@@ -88,6 +88,13 @@ class Versions:
                 kept[version.name] = str(error)
         return Pruned(deleted=deleted, kept=kept)
 
+    def checked(self, name: str) -> Version:
+        """A version that may answer for this project. Raises UnknownVersion, RefusedVersion."""
+        version = self.registry.get(name)
+        self._check(version)
+        version.shapes()  # which refuses a file that is none
+        return version
+
     def answering(self, name: str | None) -> Version | None:
         """The version that answers when `name` is asked: the promoted one by default; None is the model of now."""
         wanted = name if name is not None else self.registry.promoted
@@ -118,18 +125,23 @@ class Versions:
         return as_predictions(version.name, names, probabilities)
 
     def _classifier(self, version: Version) -> Classifier:
-        from trainer.classifiers import check_project, load_classifier
+        from trainer.classifiers import load_classifier
         from trainer.embeddings.networks import device_named
 
-        with self._replica.lock:
-            log_id = str(self._replica.log_id) if self._replica.log_id is not None else None
-            check_project(version, log_id, self._replica.fold)
+        self._check(version)
         with self._loading:
             if self._loaded is None or self._loaded[0] != version.description.sha256:
                 device, own = device_named(self._settings.device), self._settings.model_fn
                 classifier = load_classifier(version, self._backbones, model_fn=own, device=device)
                 self._loaded = (version.description.sha256, classifier)
             return self._loaded[1]
+
+    def _check(self, version: Version) -> None:
+        from trainer.classifiers import check_project
+
+        with self._replica.lock:
+            log_id = str(self._replica.log_id) if self._replica.log_id is not None else None
+            check_project(version, log_id, self._replica.fold)
 
 
 def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np.float32]) -> Predictions:

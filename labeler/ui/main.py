@@ -6,7 +6,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.problems import Problem
-from labeler.ui import components, disagreements, finish, grid, label, map, progress, review, settings
+from labeler.ui import components, disagreements, finish, grid, label, map, models, progress, review, settings
 from labeler.ui.words import plain
 
 PAGES = {
@@ -15,6 +15,7 @@ PAGES = {
     "map": st.Page(map.page, title="Map", icon=":material/scatter_plot:", url_path="map"),
     "review": st.Page(review.page, title="Review", icon=":material/fact_check:", url_path="review"),
     "progress": st.Page(progress.page, title="Progress", icon=":material/show_chart:", url_path="progress"),
+    "models": st.Page(models.page, title="Models", icon=":material/model_training:", url_path="models"),
     "disagreements": st.Page(
         disagreements.page, title="Disagreements", icon=":material/balance:", url_path="disagreements"
     ),

@@ -103,6 +103,16 @@ def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
     shown = run("show", "first").output
     assert "red (6), blue (6)" in shown
     assert "is promoted" in str(run("delete", "first").exception)
+    say(taught, "/models", json={"name": "second"})
+    same = run("compare", "first", "second", "--recorded", "--min-delta", "accuracy=0.01")
+    assert (same.exit_code, "Keep first: 0 of 1 checks passed" in same.output) == (1, True)
+    better = run("compare", "first", "second", "--recorded", "--min-delta", "bytes=0", "--rule", "any", "--promote")
+    assert (better.exit_code, "Update to second" in better.output) == (0, True)
+    assert "promoted" in run("list").output.splitlines()[-2]
+    assert "no number" in str(run("compare", "first", "second", "--min-delta", "accuracy=much").exception)
+    jobs = CliRunner().invoke(flywheel.app, ["jobs", "list"], env={"COLUMNS": "200"})
+    assert jobs.output.count("compare") == 2
     run("rollback")
-    assert "Deleted: first" in run("delete", "--unneeded").output
+    run("rollback")
+    assert "Deleted: second, first" in run("delete", "--unneeded").output
     assert run("delete").exit_code == 2

@@ -1,0 +1,66 @@
+"""`flywheel jobs`: long work of a running trainer, at the command line."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from commands.reach import TRAINER, TrainerUrl, ask
+from shared.jobs import ENDED, Job, JobList
+from shared.settings import SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="Long work: training a version, comparing two.")
+console = Console()
+Id = Annotated[str, typer.Argument(metavar="JOB", help="A job, as `flywheel jobs list` names it.")]
+LOOK_SECONDS = 0.5
+
+
+@app.command("list")
+def list_(trainer_url: TrainerUrl = TRAINER) -> None:
+    """All jobs, newest first."""
+    table = Table("job", "kind", "state", "begun (UTC)", "")
+    for job in JobList.model_validate(ask(f"{trainer_url}/jobs")).jobs:
+        said = job.error or (job.progress.message if job.state not in ENDED else "")
+        table.add_row(job.id, job.kind, job.state, f"{job.created_at:%Y-%m-%d %H:%M}", Text(said))
+    console.print(table)
+
+
+@app.command()
+def watch(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+    """Show a job's progress until it ends; Ctrl-C leaves it at work."""
+    ended = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/jobs/{job}")))
+    console.print(f"Job {ended.id} is {ended.state}.")
+
+
+@app.command()
+def cancel(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+    """End a job where it is."""
+    console.print(f"Job {job} is {ask(f'{trainer_url}/jobs/{job}', 'DELETE')['state']}.")
+
+
+@app.command()
+def resume(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+    """Go on with a job that was cancelled or has failed, from its checkpoint."""
+    console.print(f"Job {job} is {ask(f'{trainer_url}/jobs/{job}/resume', 'POST')['state']}.")
+
+
+def follow(trainer_url: str, job: Job) -> Job:
+    """Show progress until the job is done; returns it. Raises SettingsError when it fails or is cancelled."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("waiting", total=None)
+        while job.state not in ENDED:
+            time.sleep(LOOK_SECONDS)
+            job = Job.model_validate(ask(f"{trainer_url}/jobs/{job.id}"))
+            said = job.progress
+            bar.update(task, completed=said.done, total=said.total or None, description=said.message or job.state)
+    if job.state == "failed":
+        raise SettingsError(f"Job {job.id} has failed: {job.error}")
+    if job.state == "cancelled":
+        raise SettingsError(f"Job {job.id} was cancelled.")
+    return job

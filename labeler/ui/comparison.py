@@ -1,0 +1,151 @@
+"""Two model versions side by side, as pure functions from wire types to charts, tables and sentences."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from labeler.ui.words import plain
+from shared.comparison import Comparison, Scores
+from shared.messages import Interval
+from shared.models import ModelList, ModelVersion
+
+MEAN = "mean over classes"
+METRICS = {
+    "accuracy": ("Accuracy", "{:.1%}"),
+    "macro_f1": ("Macro F1", "{:.3f}"),
+    "auc_pr": ("AUC of precision and recall", "{:.3f}"),
+    "log_loss": ("Log loss (less is better)", "{:.3f}"),
+    "calibration_error": ("Calibration error (less is better)", "{:.3f}"),
+    "latency_ms": ("Milliseconds for one image", "{:.1f}"),
+    "images_per_second": ("Images a second, in batches", "{:,.0f}"),
+    "bytes": ("Size in MB", "{:,.1f}"),
+}
+"""Field of `Scores` → what it is called, and its form."""
+
+
+def version_table(models: ModelList) -> list[dict[str, str]]:
+    """A row a version, the newest first."""
+    return [
+        {
+            "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
+            "Accuracy (95 %)": accuracy(each),
+            "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
+            "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
+            "Made from": plain(each.parent or "–"),
+            "Labels": f"{each.labels:,}",
+            "Size": f"{each.bytes / 1e6:,.1f} MB",
+        }
+        for each in reversed(models.models)
+    ]
+
+
+def accuracy(version: ModelVersion) -> str:
+    """With its interval, as measured when the version was saved."""
+    if version.metrics is None:
+        return "not measured"
+    said = version.metrics.accuracy
+    return f"{said.value:.1%} ({said.low:.1%} – {said.high:.1%}, {said.n} images)"
+
+
+def score_table(found: Comparison) -> list[dict[str, str]]:
+    """A row a metric: both versions, and the check if there is one."""
+    checks = {check.metric: check for check in found.checks}
+    rows = []
+    for metric, (name, form) in METRICS.items():
+        values = [_value(each, metric) for each in (found.base, found.candidate)]
+        if values == [None, None]:
+            continue
+        row = {"Metric": name}
+        for scores, value in zip((found.base, found.candidate), values, strict=True):
+            row[plain(scores.version)] = "–" if value is None else form.format(value)
+        check = next((check for known, check in checks.items() if known == metric), None)
+        row["Check"] = "" if check is None else ("passed" if check.passed else "failed")
+        rows.append(row)
+    return rows
+
+
+def in_words(found: Comparison) -> str:
+    """Which is better, how sure that is, and why it was decided so."""
+    winner = plain(found.winner)
+    verdict = f"Update to **{winner}**" if found.decision == "update_model" else f"Keep **{winner}**"
+    text = f"{verdict}: {plain(found.reason)}"
+    if found.recorded:
+        return f"{text} Each as it was measured when it was saved, which may have been on different images."
+    if found.pairs is None:
+        return text
+    gain, pairs = found.pairs.gain, found.pairs
+    return (
+        f"{text} On {found.images:,} {found.split} images the candidate gains **{100 * gain.value:+.1f} points** of "
+        f"accuracy; with 95% confidence between {100 * gain.low:+.1f} and {100 * gain.high:+.1f}. "
+        f"{pairs.only_candidate} images only the candidate gets right, {pairs.only_base} only the base: "
+        f"McNemar's exact test gives p = {pairs.p:.3f}."
+    )
+
+
+def class_names(found: Comparison) -> list[str]:
+    """What a curve can be shown of: the mean, then each class that occurs, the one with the largest change first."""
+    both = zip(found.base.curves[1:], found.candidate.curves[1:], strict=True)
+    named = {one.name or "": abs((other.auc or 0.0) - (one.auc or 0.0)) for one, other in both if one.recall}
+    return [MEAN, *sorted(named, key=lambda name: (-named[name], name))]
+
+
+def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
+    """Precision against recall of one class, or the mean, of both versions."""
+    wanted = None if name == MEAN else name
+    rows = [
+        (f"{number} {scores.version} (AUC {curve.auc:.3f})", recall, precision)
+        for number, scores in zip("AB", (found.base, found.candidate), strict=True)
+        for curve in scores.curves
+        if curve.name == wanted and curve.auc is not None
+        for recall, precision in zip(curve.recall, curve.precision, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["version", "recall", "precision"])
+    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    base = alt.Chart(frame).encode(
+        x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall: share of the class that is found"),
+        y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision: share of the found that is right"),
+        color=alt.Color("version:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=400, columns=1)),
+        strokeDash=alt.StrokeDash("version:N", legend=None),
+    )
+    tooltip = ["version:N", *(alt.Tooltip(f"{field}:Q", format=".1%") for field in ("recall", "precision"))]
+    return alt.layer(base.mark_line(), base.mark_circle(opacity=0).encode(tooltip=tooltip)).properties(height=340)
+
+
+def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
+    """How often each version is right against how sure it is."""
+    rows = [
+        (f"{number} {scores.version}", each.confidence, each.accuracy.value, each.accuracy.n)
+        for number, scores in zip("AB", (found.base, found.candidate), strict=True)
+        for each in scores.calibration
+    ]
+    frame = pd.DataFrame(rows, columns=["version", "confidence", "right", "images"])
+    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", scale=scale, axis=percent, title="How sure the model is")
+    y = alt.Y("right:Q", scale=scale, axis=percent, title="How often it is right")
+    ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
+    diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y=y)
+    points = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=70)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("version:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=400, columns=1)),
+            shape=alt.Shape("version:N", legend=None),
+            tooltip=[
+                "version:N",
+                alt.Tooltip("confidence:Q", format=".0%"),
+                alt.Tooltip("right:Q", format=".0%"),
+                "images",
+            ],
+        )
+    )
+    return alt.layer(diagonal, points).properties(height=340)
+
+
+def _value(scores: Scores, metric: str) -> float | None:
+    value: Interval | float | None = getattr(scores, metric)
+    if isinstance(value, Interval):
+        return value.value
+    return value / 1e6 if metric == "bytes" and value is not None else value

@@ -1,0 +1,197 @@
+"""The page of saved model versions: keep one, compare two, promote the better one.
+
+Images that accuracy is measured on are never shown. The images on which two versions differ are train images; of the
+others only numbers are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+import streamlit as st
+from pydantic import ValidationError
+
+from labeler import differences, service
+from labeler.problems import Problem
+from labeler.trainer import Trainer
+from labeler.ui import components
+from labeler.ui.words import TRAINER, plain
+from shared.comparison import Comparison, ComparisonRequest
+from shared.jobs import ENDED, Job
+from shared.models import ModelList
+
+REFRESH_SECONDS = 2
+PROBLEM = "models problem"  # in the session: why the last press did nothing
+NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
+SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
+SPLITS = {
+    "test": "test images (how good they are)",
+    "validation": "validation images (which to choose)",
+}
+
+
+def page() -> None:
+    """Draw the page."""
+    trainer = service.current().trainer
+    problem = st.session_state.pop(PROBLEM, None)
+    if problem:
+        st.error(plain(problem), icon=":material/error:")
+    try:
+        models = trainer.models()
+    except Problem as problem:
+        name, what = TRAINER["absent"]
+        st.warning(f"**{name}.** {plain(problem.detail)} {what.capitalize()}.", icon=":material/cloud_off:")
+        st.button("Try again")
+        return
+    _versions(models)
+    if len(models.models) > 1:
+        st.subheader("Compare two", anchor=False)
+        _ask(models)
+    _outcome()
+
+
+def _versions(models: ModelList) -> None:
+    from labeler.ui import comparison  # pandas and altair take a second
+
+    if models.models:
+        st.table(comparison.version_table(models), border="horizontal", hide_index=True)
+    else:
+        st.info("No version is saved yet. Press Stop, or keep the model of now under a name.", icon=":material/save:")
+    for each in models.unreadable:
+        st.warning(f"Refused: {plain(each.reason)}", icon=":material/block:")
+    answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **model of now**"
+    st.caption(f"{answers} answers predictions; questions always come from the model of now.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100)
+        st.button("Save the model of now", icon=":material/save:", on_click=_save)
+        names = [each.version for each in reversed(models.models) if not each.promoted]
+        if names:
+            chosen = st.selectbox("Promote", names)
+            st.button("Promote", icon=":material/upgrade:", on_click=_promote, args=(chosen,))
+        if models.promoted:
+            st.button("Back to the model of now", on_click=_promote, args=("now",))
+
+
+def _ask(models: ModelList) -> None:
+    names = [each.version for each in reversed(models.models)]
+    one, other, where = st.columns(3)
+    one.selectbox("A: the base", names, index=1, key=BASE)
+    other.selectbox("B: the candidate", names, key=CANDIDATE)
+    where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input("B must gain at least, in points of accuracy", -100.0, 100.0, 0.0, 0.5, key=GAIN)
+        st.checkbox("and by more than chance (McNemar, p < 0.05)", key=SIGNIFICANT)
+        st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _outcome() -> None:
+    try:
+        jobs = [job for job in service.current().trainer.jobs() if job.kind == "compare"]
+    except Problem:
+        return  # the page says so
+    if not jobs:
+        return
+    latest = jobs[0]
+    if latest.state not in ENDED:
+        said = latest.progress
+        st.progress(said.done / said.total if said.total else 0.0, said.message or "Waiting for its turn")
+        st.button("Cancel", on_click=_cancel, args=(latest.id,))
+    elif latest.state == "failed":
+        st.error(plain(latest.error or ""), icon=":material/error:")
+    done = next((job for job in jobs if job.state == "done"), None)
+    if done is not None:
+        _show(done, Comparison.model_validate(done.result))
+
+
+def _show(job: Job, found: Comparison) -> None:
+    from labeler.ui import comparison
+
+    st.subheader(plain(f"{found.base.version} against {found.candidate.version}"), anchor=False)
+    st.write(comparison.in_words(found))
+    for reason, images in found.left_out.items():
+        st.caption(f"Left out: {images:,} images ({plain(reason)}).")
+    st.table(comparison.score_table(found), border="horizontal", hide_index=True)
+    if found.base.curves:
+        curves, calibration = st.columns(2, gap="large")
+        with curves:
+            name = st.selectbox("Precision and recall of", comparison.class_names(found), key=f"class {job.id}")
+            st.altair_chart(comparison.curves(found, name), width="stretch", alt=f"Precision and recall: {name}")
+        with calibration:
+            st.markdown("Calibration")
+            st.altair_chart(comparison.calibration(found), width="stretch", alt="How often right against how sure")
+    if not found.recorded:
+        _differing(found)
+
+
+def _differing(found: Comparison) -> None:
+    labeler = service.current()
+    st.subheader("Where they differ", anchor=False)
+    if labeler.settings.blind_mode:
+        st.caption("Hidden in blind mode: what models say must not sway an answer.")
+        return
+    count = len(found.differing)
+    st.write(
+        f"On {count:,} of {found.looked_at:,} training images drawn at random they name different classes. Images that "
+        "accuracy is measured on are never shown."
+    )
+    shown = differences.shown(found.differing, labeler.gallery, labeler.settings, components.annotator())
+    if shown:
+        st.html(f'<div style="display:flex; flex-wrap:wrap; gap:1rem">{"".join(map(_tile, shown))}</div>')
+        ids = ",".join(str(each.said.image_id) for each in shown)
+        st.link_button("Open them in the grid", f"/grid?images={ids}", icon=":material/grid_view:")
+
+
+def _tile(each: differences.ShownDifference) -> str:
+    said = each.said
+    given = f"labeled {escape(said.label)}" if said.label else "no label yet"
+    learned = f", learned by {escape(' and '.join(said.learned_by))}" if said.learned_by else ""
+    return (
+        f'<figure style="width:160px; margin:0"><img src="{escape(each.url)}" alt="{escape(each.name)}" loading="lazy" '
+        'style="width:160px; height:120px; object-fit:contain">'
+        f'<figcaption style="font-size:0.85rem">A: {escape(said.base)} ({said.base_confidence:.0%})<br>'
+        f"B: {escape(said.candidate)} ({said.candidate_confidence:.0%})<br>"
+        f"<small>{given}{learned}</small></figcaption></figure>"
+    )
+
+
+# ---------------------------------------------------------------- what the buttons do, before the page is drawn again
+
+
+def _save() -> None:
+    _do(lambda trainer: trainer.save_model(str(st.session_state.get(NAME, "")).strip()))
+
+
+def _promote(version: str) -> None:
+    _do(lambda trainer: trainer.promote(version))
+
+
+def _cancel(job: str) -> None:
+    _do(lambda trainer: trainer.cancel(job))
+
+
+def _compare() -> None:
+    state = st.session_state
+
+    def begin(trainer: Trainer) -> Job:
+        return trainer.compare(
+            ComparisonRequest(
+                base=state[BASE],
+                candidate=state[CANDIDATE],
+                split=state[SPLIT],
+                min_delta={"accuracy": state[GAIN] / 100},
+                significant=state[SIGNIFICANT],
+            )
+        )
+
+    _do(begin)
+
+
+def _do(act: Callable[[Trainer], object]) -> None:
+    try:
+        act(service.current().trainer)
+    except Problem as problem:
+        st.session_state[PROBLEM] = problem.detail
+    except ValidationError as error:
+        st.session_state[PROBLEM] = error.errors()[0]["msg"].removeprefix("Value error, ").capitalize() + "."

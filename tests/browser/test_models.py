@@ -1,0 +1,49 @@
+"""The page Models with both real services: keep two versions, compare them, promote one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import ARTIFACTS
+from tests.services import Services, wait_for
+
+pytestmark = pytest.mark.browser
+
+
+def keep(page: Page, name: str) -> None:
+    field = page.get_by_label("Name", exact=True)
+    field.fill(name)
+    field.press("Enter")
+    page.get_by_role("button", name="Save the model of now").click()
+    expect(page.get_by_role("table").first.get_by_text(name, exact=True)).to_be_visible()
+
+
+def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> None:
+    page.goto(f"{pair.labeler.url}/models")
+    expect(page.get_by_text("No version is saved yet")).to_be_visible()
+    page.get_by_role("button", name="Save the model of now").click()
+    expect(page.get_by_text("There is no model yet: label images of at least two classes first")).to_be_visible()
+    pair.label(40)
+    wait_for(lambda: pair.status()["metrics"].get("test_labels", 0) > 3, "test labels")
+    page.reload()
+    keep(page, "few-labels")
+    pair.label(60)
+    wait_for(lambda: pair.caught_up() and pair.status()["labels"] > 60, "more labels")
+    keep(page, "more-labels")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_text(re.compile("Update to|Keep")).first).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("McNemar's exact test gives")).to_be_visible()
+    expect(page.get_by_text("Where they differ")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(2)
+    page.set_viewport_size({"width": 1280, "height": 2_200})
+    page.screenshot(path=ARTIFACTS / "models.png")
+    page.get_by_role("button", name="Promote", exact=True).click()
+    expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
+    for width, scheme in ((390, "light"), (390, "dark"), (1280, "dark")):
+        page.set_viewport_size({"width": width, "height": 2_600})
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.wait_for_timeout(1_500)
+        page.screenshot(path=ARTIFACTS / f"models-{width}-{scheme}.png")

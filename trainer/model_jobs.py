@@ -1,0 +1,92 @@
+"""Long work on versions, put together: what a job is given when it is asked for, and what follows when it is done."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from shared.comparison import Comparison, ComparisonRequest
+from shared.jobs import ENDED, Job
+from shared.log import Fold
+from shared.settings import TrainerSettings
+from trainer.comparison import compare_recorded
+from trainer.jobs import Jobs
+from trainer.replica import Replica
+from trainer.rounds import Snapshot
+from trainer.versions import Versions
+
+TRAIN_SAMPLE = 300
+"""Train images on which two versions are looked at for differences."""
+
+
+class ModelJobs:
+    """Asks `jobs` for long work on `versions` of the project in `replica`."""
+
+    def __init__(self, jobs: Jobs, versions: Versions, replica: Replica, settings: TrainerSettings) -> None:
+        self._jobs = jobs
+        self._versions = versions
+        self._replica = replica
+        self._settings = settings
+
+    def compare(self, request: ComparisonRequest) -> Job:
+        """Compare two versions, as a job; at once where both only say what they recorded.
+
+        Raises UnknownVersion, and RefusedVersion for one that cannot answer for this project.
+        """
+        base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
+        said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
+        if request.recorded:
+            found = compare_recorded(base.description, candidate.description, request)
+            return self._jobs.remember("compare", said, found.model_dump(mode="json"))
+        with self._replica.lock:
+            said["classes"] = classes_of(self._replica.fold)
+            images = image_rows(self._replica)
+        measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
+        if not measured:
+            raise ValueError(f"No {request.split} image is labeled yet, so that nothing can be compared on them.")
+        train = sorted((row for row in images if row["split"] == "train"), key=lambda row: str(row["sha256"]))
+        sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
+        return self._jobs.submit("compare", said, measured + sample)
+
+    def conclude(self, job: Job) -> None:
+        """What follows from a job that has come to its end; again changes nothing. Raises what makes it fail."""
+        if job.kind == "compare":
+            request = ComparisonRequest.model_validate(job.request["comparison"])
+            found = Comparison.model_validate(job.result)
+            if request.promote and found.decision == "update_model":
+                self._versions.promote(request.candidate)
+
+    def needed(self) -> dict[str, str]:
+        """Version → which job needs it."""
+        needed = {}
+        for job in self._jobs.list():
+            if job.state not in ENDED and job.kind == "compare":
+                for name in (job.request["comparison"]["base"], job.request["comparison"]["candidate"]):
+                    needed[str(name)] = f"Job {job.id} compares version {name!r}."
+        return needed
+
+
+def image_rows(replica: Replica) -> list[dict[str, Any]]:
+    """Every image in the split that it is in now, with its class of now, None while it has none."""
+    with replica.lock:
+        snapshot, fold = Snapshot.of(replica), replica.fold
+        labels = snapshot.labels if snapshot is not None else {}
+        return [
+            {
+                "image_id": entry.id,
+                "uri": entry.uri,
+                "sha256": entry.sha256,
+                "split": fold.splits.get(entry.id, entry.split),
+                "class_id": labels.get(entry.id),
+            }
+            for entry in replica.catalog.values()
+            if not entry.removed and entry.id not in fold.removed
+        ]
+
+
+def classes_of(fold: Fold) -> dict[str, Any]:
+    """What a job must know of the classes: each id that ever was → the live one, and the live names."""
+    return {
+        "standing": {str(each): fold.resolve(each) for each in fold.classes},
+        "names": {str(each.id): each.name for each in fold.live_classes()},
+    }

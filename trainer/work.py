@@ -1,0 +1,64 @@
+"""What a job has to work with: its request, the images that it may look at, and a place to say how far it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.images import open_rgb
+from shared.jobs import Job, JobProgress
+from shared.messages import ImageEntry
+from shared.settings import TrainerSettings
+from trainer.photos import Photos
+from trainer.registry import Registry
+
+TELL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """A row of images.jsonl: an image and its class of now, None while it has none."""
+
+    image_id: int
+    uri: str
+    sha256: str
+    split: str
+    class_id: int | None
+
+    @property
+    def entry(self) -> ImageEntry:
+        """As the catalogue has it."""
+        return ImageEntry.model_validate(
+            {"id": self.image_id, "uri": self.uri, "sha256": self.sha256, "split": self.split, "removed": False}
+        )
+
+
+@dataclass
+class Work:
+    """What a job has to work with."""
+
+    folder: Path
+    job: Job
+    settings: TrainerSettings
+    images: list[LabeledImage]
+    photos: Photos
+    registry: Registry
+    backbones: Path
+    _told: float = field(default=0.0)
+
+    def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
+        """Write how far it is, a few times a second at most."""
+        now = time.monotonic()
+        if done < total and now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        progress = JobProgress(done=done, total=total, message=message, seconds_left=seconds_left, metrics=metrics)
+        partial = self.folder / "progress.part"  # not synced: it is written often, and may be lost
+        partial.write_text(progress.model_dump_json(), encoding="utf-8")
+        partial.replace(self.folder / "progress.json")
+
+    def open(self, image: LabeledImage, at_least: int) -> Any:
+        """The decoded RGB image, its short side not far below `at_least` pixels. Raises ImageProblem."""
+        return open_rgb(self.photos.fetch(image.entry), self.photos.limits, at_least=at_least)
