@@ -24,6 +24,7 @@ PAGES = {
 }
 
 st.set_page_config(page_title="Flywheel", page_icon=str(components.FOLDER / "icon.svg"), layout="wide")
+st.html(components.FOLDER / "page.css")
 chosen = st.navigation(list(PAGES.values()), position="top")
 pressed = components.bar(asks=chosen != PAGES["label"])  # the card has a field of its own
 if pressed is not None:

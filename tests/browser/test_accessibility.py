@@ -1,0 +1,179 @@
+"""The pages for people who see little, use no mouse, or have a small screen.
+
+Names, roles and contrast are what axe-core finds by the rules of WCAG 2.2 A and AA. With keys, Tab must come to
+everything that can be operated, and show where it is. No page scrolls sideways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, ViewportSize, expect
+
+from tests.browser.card import ARTIFACTS, Card
+from tests.browser.test_pages import SCHEMES, Scheme
+from tests.services import Services, running_services, wait_for
+
+pytestmark = pytest.mark.browser
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+NARROW = ViewportSize(width=320, height=700)  # WCAG 2.2, 1.4.10: no scrolling in two dimensions down to this width
+MOST_TABS = 150
+PAGES = {
+    "": ".stage img",
+    "grid": "[data-testid=tile] img",
+    "map": "[data-testid=colour-of]",
+    "progress": "[data-testid=stVegaLiteChart]",
+    "disagreements": "img[alt^=Image]",
+    "finish": "[data-testid=stVegaLiteChart]",
+    "settings": "[data-testid=stNumberInput]",
+}
+"""Address → what is there once the page stands."""
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Services]:
+    """Both services with everything that pages can show: a model, evaluations, and images that two people differ on."""
+    often = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
+    with running_services(images=200, labeler=often) as services:
+        wait_for(lambda: services.status()["embedding"]["done"] == 200)
+        given = services.label(40)
+        others = {"red": "green", "green": "blue", "blue": "red"}
+        httpx.patch(f"{services.labeler.url}/api/settings", json={"overlap": 2}).raise_for_status()
+        services.annotate([services.answer(each["image_id"], others[each["label"]], "bob") for each in given[:3]])
+        wait_for(lambda: services.caught_up() and services.get("/api/progress")["evaluations"])
+        yield services
+
+
+def visit(page: Page, services: Services, address: str) -> None:
+    page.goto(f"{services.labeler.url}/{address}")
+    expect(page.locator(PAGES[address]).first).to_be_visible()
+
+
+def labels(card: Card) -> Locator:
+    for key in "1s":
+        card.key(key)
+    return card.part("answer").last
+
+
+def opened(key: str, part: str) -> Callable[[Card], Locator]:
+    def press(card: Card) -> Locator:
+        card.page.keyboard.press(key)
+        return card.part(part)
+
+    return press
+
+
+SIGHTS: dict[str, Callable[[Card], Locator]] = {
+    "label": labels,
+    "reasons": opened("r", "reasons"),
+    "classes": opened("c", "class-panel"),
+    "keys": opened("?", "key-table"),
+    "note": opened("n", "note"),
+}
+"""Name → how to get there from the card; returns what is then to be seen. Add a sight here to have it checked."""
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [f"{each['id']}: {node['html']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_axe_finds_nothing_on_the_card(card: Card, sight: str, scheme: Scheme) -> None:
+    card.page.emulate_media(color_scheme=scheme)
+    expect(card.page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    expect(SIGHTS[sight](card)).to_be_visible()
+    assert violations(card.page) == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("address", PAGES)
+def test_axe_finds_nothing_on_any_page(busy: Services, page: Page, address: str, scheme: Scheme) -> None:
+    page.emulate_media(color_scheme=scheme)
+    visit(page, busy, address)
+    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_nothing_scrolls_sideways_on_a_narrow_page(busy: Services, page: Page, address: str) -> None:
+    page.set_viewport_size(NARROW)
+    visit(page, busy, address)
+    page.screenshot(path=ARTIFACTS / f"narrow-{address or 'label'}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert page.evaluate("document.querySelector('.stMain').scrollWidth") <= NARROW["width"]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_tab_comes_to_everything_and_shows_where_it_is(busy: Services, page: Page, address: str) -> None:
+    visit(page, busy, address)
+    page.evaluate(KEYBOARD)
+    unseen = []
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        found = page.evaluate("keyboard.step()")
+        if found is None:
+            break
+        if not found["shown"]:
+            unseen.append(found["what"])
+    assert unseen == []
+    assert page.evaluate("keyboard.missed()") == []
+
+
+KEYBOARD = """
+window.keyboard = (() => {
+  const visited = new Set();
+  const OPERABLE = "button, a[href], input, select, textarea, summary, [tabindex='0']";
+  const active = () => {
+    let element = document.activeElement;
+    while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+    return element;
+  };
+  const name = (element) => element.outerHTML.replace(/\\s+/g, " ").slice(0, 160);
+  // What can show the focus: the element's own look, or that of a wrapper which is drawn around it.
+  const look = (element) => {
+    const looks = [];
+    for (let each = element, up = 0; each && up < 4; each = each.parentElement, up++) {
+      const style = getComputedStyle(each);
+      const outline = style.outlineStyle === "none" ? "none" : style.outline;
+      looks.push([outline, style.boxShadow, style.borderColor, style.backgroundColor].join("; "));
+    }
+    return looks.join(" | ");
+  };
+  function* all(root) {
+    for (const element of root.querySelectorAll("*")) {
+      if (element.matches(OPERABLE)) yield element;
+      if (element.shadowRoot) yield* all(element.shadowRoot);
+    }
+  }
+  return {
+    /** What has the focus after a Tab, and whether that is to be seen; null when it has gone round. */
+    async step() {
+      const element = active();
+      if (!element || element === document.body || visited.has(element)) return null;
+      visited.add(element);
+      const still = () => Promise.all(document.getAnimations().map((each) => each.finished.catch(() => null)));
+      await still();
+      const focused = look(element);
+      element.blur();
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      await still();
+      const shown = look(element) !== focused;
+      element.focus({ focusVisible: true });
+      return { what: name(element), shown };
+    },
+    /** What can be seen and operated, and was not come to. Of a group of radio buttons one is enough. */
+    missed() {
+      const left = (element) =>
+        element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) &&
+        element.getClientRects().length && !element.disabled && element.tabIndex >= 0 && !visited.has(element) &&
+        !(element.type === "radio" && [...visited].some((each) => each.name === element.name));
+      return [...all(document)].filter(left).map(name);
+    },
+  };
+})();
+"""
