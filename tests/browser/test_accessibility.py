@@ -25,6 +25,7 @@ PAGES = {
     "": ".stage img",
     "grid": "[data-testid=tile] img",
     "map": "[data-testid=colour-of]",
+    "review": "[data-testid=review]",
     "progress": "[data-testid=stVegaLiteChart]",
     "disagreements": "img[alt^=Image]",
     "finish": "[data-testid=stVegaLiteChart]",
@@ -35,14 +36,15 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def busy() -> Iterator[Services]:
-    """Both services with everything that pages can show: a model, evaluations, and images that two people differ on."""
+    """Both services with everything that pages can show: figures, and what people differ on."""
     often = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
     with running_services(images=200, labeler=often) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == 200)
-        given = services.label(40)
-        others = {"red": "green", "green": "blue", "blue": "red"}
-        httpx.patch(f"{services.labeler.url}/api/settings", json={"overlap": 2}).raise_for_status()
+        given, others = services.label(40), {"red": "green", "green": "blue", "blue": "red"}
+        settings = f"{services.labeler.url}/api/settings"
+        httpx.patch(settings, json={"overlap": 2}).raise_for_status()
         services.annotate([services.answer(each["image_id"], others[each["label"]], "bob") for each in given[:3]])
+        httpx.patch(settings, json={"overlap": 1}).raise_for_status()  # one answer is enough again
         wait_for(lambda: services.caught_up() and services.get("/api/progress")["evaluations"])
         yield services
 
