@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,14 +14,13 @@ from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
-from commands import imports
+from commands import exports, imports
 from commands import simulate as simulation
 from commands.jobs import app as jobs_app
 from commands.models import app as models_app
 from commands.reach import TRAINER, TrainerUrl, ask, reach, token
 from commands.up import show
 from commands.up import up as run_both
-from shared.auth import client_headers
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 
 app = typer.Typer(
@@ -204,35 +202,27 @@ def stop(trainer_url: TrainerUrl = TRAINER) -> None:
 @app.command()
 def export(
     target: Annotated[Path, typer.Argument(help="File to write.")],
-    format: Annotated[str, typer.Option(help="csv, jsonl, …; by default from the file's ending.")] = "",
+    format: Annotated[
+        str, typer.Option(help="csv, jsonl, parquet, imagefolder, datasets, coco, label_studio; else by the ending.")
+    ] = "",
+    include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
+        "annotators"
+    ),
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only these images: --where 'split=test label=shirt annotator=ann'")
+    ] = None,
+    workspace: Annotated[
+        Path | None, typer.Option(help="Read this workspace itself, with the services stopped.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Its folder of photos, for formats that hold them.")] = None,
     labeler_url: LabelerUrl = LABELER,
 ) -> None:
-    """Write the labels of a running labeler to a file."""
-    wanted = format or target.suffix.removeprefix(".")
-    partial = target.with_name(f".{target.name}.partial")
-
-    def download() -> None:
-        with (
-            httpx.stream(
-                "GET",
-                f"{labeler_url}/api/export",
-                params={"format": wanted},
-                headers=client_headers(token()),
-                timeout=60,
-            ) as response,
-            partial.open("wb") as stream,
-        ):
-            if response.is_error:
-                response.read()
-                response.raise_for_status()
-            for chunk in response.iter_bytes():
-                stream.write(chunk)
-
-    try:
-        reach(labeler_url, download)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write the labels to a file, of a running labeler or of a workspace at rest."""
+    wanted = exports.Wanted.named(format or target.suffix.removeprefix("."), include, where or [])
+    if workspace is None:
+        reach(labeler_url, lambda: exports.download(labeler_url, wanted, target, token()))
+    else:
+        exports.read(workspace, images, wanted, target)
     console.print(f"Written: {target}")
 
 

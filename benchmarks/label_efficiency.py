@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
     geometry.STAND_INS, herding.CANDIDATES = given.stand_ins, given.stand_ins // 2
-    name, X, y = _read(given.npz)
+    name, X, y = read(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
     curves = _both_ways(X, y, given) if given.http else _in_process(X, y, given)
     if given.out:
@@ -265,7 +265,8 @@ def _duplicates(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
 VARIANTS = {"whole": _whole, "rare": _rare, "imbalanced": _imbalanced, "duplicates": _duplicates}
 
 
-def _read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
+def read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
+    """Name, vectors (n, D) and classes (n,) counted from 0, of `NAME=FILE`, or of the digits."""
     if npz is None:
         X, y = load_digits(return_X_y=True)
         return "digits (pixels)", X.astype(np.float32), y.astype(np.int64)

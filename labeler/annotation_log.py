@@ -132,17 +132,22 @@ class AnnotationLog:
 
     def answers_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
         """The answers about each image that stand, oldest first."""
+        found = self.rows_about(image_ids)
+        with self._store.lock:
+            standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
+        return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
+
+    def rows_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
+        """Every row about each image, oldest first, undone ones included."""
         wanted = list(image_ids)
         found: dict[int, list[Row]] = {}
         with self._store.read() as connection:
             for start in range(0, len(wanted), _CHUNK):
                 statement = select(LOG).where(LOG.c.image_id.in_(wanted[start : start + _CHUNK])).order_by(LOG.c.seq)
                 for row in map(_row, connection.execute(statement).mappings()):
-                    if row.image_id is not None and (row.action in ANSWERS or row.action == "settle"):
+                    if row.image_id is not None:
                         found.setdefault(row.image_id, []).append(row)
-        with self._store.lock:
-            standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
-        return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
+        return found
 
     def latest(self, action: Action, limit: int) -> list[Row]:
         """The newest rows of this kind, newest first, undone ones included."""

@@ -18,9 +18,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from labeler.formats.rows import Wanted, extras_named
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
 from shared.gallery import MAX_GROUPS, MAX_TILES, GroupViews, Ids, Listing, Map, Tiles, View
+from shared.log import Status
 from shared.messages import (
     AnnotationPage,
     AnnotationPost,
@@ -43,6 +45,7 @@ from shared.messages import (
     Rejection,
     SettingView,
     SimilarImages,
+    Split,
     Stretch,
     Undo,
     UndoReceipt,
@@ -128,9 +131,18 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         return service.running.change(patch)
 
     @api.get("/export")
-    def export(format: str = "csv") -> StreamingResponse:
-        """The labels in a standard format, streamed."""
-        stream, chosen = service.export(format)
+    def export(
+        format: str = "csv",
+        include: str = "annotators",
+        split: Split | None = None,
+        label: str | None = None,
+        annotator: str | None = None,
+        status: Status | None = None,
+    ) -> StreamingResponse:
+        """The labels in a standard format, streamed; of the images asked for, and with what `include` names."""
+        extras = extras_named([name.strip() for name in include.split(",") if name.strip()])
+        wanted = Wanted(split=split, label=label, annotator=annotator, status=status)
+        stream, chosen = service.export(format, wanted=wanted, extras=extras)
         headers = {"Content-Disposition": f'attachment; filename="flywheel-labels.{chosen.suffix}"'}
         return StreamingResponse(stream, media_type=chosen.media_type, headers=headers)
 

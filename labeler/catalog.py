@@ -178,6 +178,12 @@ class Catalog:
             rows = connection.execute(select(IMAGE).where(IMAGE.c.id.in_(image_ids))).mappings()
             return {row["id"]: self._entry(row) for row in rows}
 
+    def shapes(self, image_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Width and height in pixels of at most a page of images."""
+        statement = select(IMAGE.c.id, IMAGE.c.width, IMAGE.c.height).where(IMAGE.c.id.in_(image_ids))
+        with self._store.read() as connection:
+            return {image_id: (width, height) for image_id, width, height in connection.execute(statement)}
+
     def search(self, text: str) -> list[int]:
         """Images of which some file has `text` in its name or folder, whatever the case, in order of name."""
         named = FILE.c.uri.icontains(text, autoescape=True) & FILE.c.image_id.is_not(None)

@@ -180,6 +180,10 @@ class Gallery:
         self._predictions.check()
         return self._trainer.clusters(count, MAX_LISTED).clusters
 
+    def predictions(self) -> dict[int, Prediction]:
+        """What the model says of each image, by image id. Raises Unreachable; Conflict if blind or without a model."""
+        return self._predicted(needed=True).images
+
     def _predicted(self, *, needed: bool) -> Predicted:
         """What the model says, unless nobody may see it; nothing, if that will do."""
         if self._settings.blind_mode:

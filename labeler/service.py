@@ -24,7 +24,7 @@ from labeler.evaluations import Evaluations
 from labeler.events import Events
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.formats import FORMATS, Format
-from labeler.formats.rows import export_rows
+from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
 from labeler.gallery import Gallery
 from labeler.history import label_history
 from labeler.imports import Imports
@@ -143,7 +143,8 @@ class Service:
         )
         self.running = RunningSettings(settings, self.sources, self._settings_changed)
         self.log.listen(self._written)
-        self.classes.begin_with(settings.classes or ([] if settings.images else DEMO_CLASSES))
+        began = settings.images or self.log.last_seq  # else it is the demo
+        self.classes.begin_with(settings.classes or ([] if began else DEMO_CLASSES))
 
     def start(self) -> None:
         """Begin to scan and to talk to the trainer."""
@@ -319,12 +320,23 @@ class Service:
         data, media_type = self.thumbnails.get(located.sha256, size, lambda: self.files.content(located))
         return data, media_type, located.sha256
 
-    def export(self, name: str) -> tuple[Iterator[bytes], Format]:
-        """The labels as a stream. Raises Invalid for a format that there is not."""
+    def export(
+        self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL
+    ) -> tuple[Iterator[bytes], Format]:
+        """The labels as a stream; nothing is told of what the model thinks of an image held out.
+
+        Raises Invalid for a format that there is not, and for predictions what `Gallery.predictions` does.
+        """
         if name not in FORMATS:
             raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
-        rows = export_rows(self.store, self.log, self.catalog, lambda image_id: self.content(image_id)[0])
-        return FORMATS[name].write(rows), FORMATS[name]
+        said = self.gallery.predictions() if "predictions" in extras else {}
+        with self.store.lock:
+            splits = self.tally.splits
+            predictions = {image: each for image, each in said.items() if splits.get(image) == "train"}
+        rows = export_rows(
+            self.store, self.log, self.catalog, lambda image_id: self.content(image_id)[0], wanted, predictions
+        )
+        return FORMATS[name].write(rows, extras), FORMATS[name]
 
     # ---------------------------------------------------------------- inside
 

@@ -30,6 +30,7 @@ from trainer.rounds import Snapshot, train_labels
 
 NEIGHBOURS_SHARE = 1 / 3  # of what an image is judged by
 NEARNESS = 0.2  # cosine by which a neighbour's say falls to 1/e
+DOUBTFUL = 0.7  # probability of the label at hand, below which it is worth a look: also where no other class has more
 SURE = 0.8  # probability of another class that makes an error confident …
 MOST = 0.6  # … or share of neighbours that are of it
 SHOWN = 5  # neighbours named as evidence
@@ -80,15 +81,16 @@ def find_doubts(known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bo
     given, said = at[rows], mixed[rows]
     quality = get_label_quality_scores(given, said, method="self_confidence")
     called = find_label_issues(given, said, n_jobs=1)
-    proposed = said.argmax(axis=1)
-    confidence = said.max(axis=1)
+    others = said.copy()
+    others[np.arange(len(rows)), given] = -1
+    proposed, confidence = others.argmax(axis=1), others.max(axis=1)
     likely = known.probabilities[rows, proposed] >= SURE
     agreeing = (at[known.neighbours[rows]] == proposed[:, None]) & labeled[known.neighbours[rows]]
     confident = called & (likely | (agreeing.mean(axis=1) >= MOST))
     open_ = ~trusted[rows]
     expected = int(num_label_issues(given[open_], said[open_])) if len(np.unique(given[open_])) > 1 else 0
     order = np.argsort(quality, kind="stable")
-    order = order[(proposed != given)[order]]
+    order = order[quality[order] < DOUBTFUL]
     return Doubts(
         rows[order], given[order], proposed[order], quality[order], confidence[order], confident[order], expected
     )

@@ -1,7 +1,7 @@
 """Formats in which labels leave, one module each.
 
-Each module has a `write(rows) -> Iterator[bytes]` that streams, so that a million rows never lie in memory. A format
-is added by a module and a line in `FORMATS`.
+Each module has a `write(rows, extras) -> Iterator[bytes]` that streams, so that a million rows never lie in memory. A
+format is added by a module and a line in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from labeler.formats import csv_table, imagefolder, json_lines
-from labeler.formats.rows import ExportRow
+from labeler.formats import coco, csv_table, datasets, imagefolder, json_lines, label_studio, parquet
+from labeler.formats.rows import ExportRow, Extras
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """How a format is written and what its file is called."""
 
-    write: Callable[[Iterator[ExportRow]], Iterator[bytes]]
+    write: Callable[[Iterator[ExportRow], Extras], Iterator[bytes]]
     media_type: str
     suffix: str
 
@@ -25,5 +25,9 @@ class Format:
 FORMATS: dict[str, Format] = {
     "csv": Format(csv_table.write, "text/csv; charset=utf-8", "csv"),
     "jsonl": Format(json_lines.write, "application/x-ndjson", "jsonl"),
+    "parquet": Format(parquet.write, "application/vnd.apache.parquet", "parquet"),
     "imagefolder": Format(imagefolder.write, "application/zip", "zip"),
+    "datasets": Format(datasets.write, "application/zip", "zip"),
+    "coco": Format(coco.write, "application/json", "json"),
+    "label_studio": Format(label_studio.write, "application/json", "json"),
 }

@@ -7,31 +7,36 @@ people's text. Reading takes that apostrophe away again.
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from labeler.formats.records import Read, has_columns, rows_of
-from labeler.formats.rows import ExportRow
+from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
 from shared.settings import SettingsError
 
-COLUMNS = ("id", "uri", "sha256", "split", "label", "annotators", "labeled_at", "status")
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it too, so that one can be taken away again
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that Python keeps escaped
 
 
-def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
-    """UTF-8, with `\\r\\n` at line ends as RFC 4180 has it."""
-    yield _line(COLUMNS)
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """UTF-8, with `\\r\\n` at line ends as RFC 4180 has it; history is JSON in a cell."""
+    yield _line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
     for row in rows:
-        at = row.labeled_at.isoformat() if row.labeled_at else ""
-        cells = (row.uri, row.sha256, row.split, row.label or "", ";".join(row.annotators), at, row.status)
-        yield _line((str(row.id), *map(_harmless, cells)))
+        yield _line(_harmless(_cell(value)) for value in row.record(extras).values())
 
 
-def _line(cells: tuple[str, ...]) -> bytes:
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ";".join(value) if all(isinstance(each, str) for each in value) else json.dumps(value)
+    return "" if value is None else str(value)
+
+
+def _line(cells: Iterable[str]) -> bytes:
     line = StringIO(newline="")
     csv.writer(line).writerow(cells)
     return line.getvalue().encode("utf-8", "backslashreplace")

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from labeler.formats.records import SPLITS, Read, row_of
-from labeler.formats.rows import ExportRow
+from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
 from shared.images import find_images
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 
-def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Images are stored as they are: they are compressed already."""
-    pipe = _Pipe()
+    pipe = Pipe()
     left_out: list[str] = []
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for row in rows:
@@ -56,11 +56,16 @@ def read(folder: Path) -> Iterator[Read]:
 
 def _member(row: ExportRow) -> str:
     label = _UNSAFE.sub("_", row.label or "").strip(". ") or "_"
+    return f"{row.split}/{label}/{file_name(row)}"
+
+
+def file_name(row: ExportRow) -> str:
+    """The image's file name in an archive; the id keeps files of one name apart."""
     name = _UNSAFE.sub("_", row.uri.rsplit("/", 1)[-1])[-150:]
-    return f"{row.split}/{label}/{row.id}-{name}"
+    return f"{row.id}-{name}"
 
 
-class _Pipe(RawIOBase):
+class Pipe(RawIOBase):
     """What the archive writes and the answer takes; it cannot be rewound, so the archive writes sizes after data."""
 
     def __init__(self) -> None:

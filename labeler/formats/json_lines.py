@@ -8,24 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from labeler.formats.records import Read, rows_of
-from labeler.formats.rows import ExportRow
+from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
 
 
-def write(rows: Iterator[ExportRow]) -> Iterator[bytes]:
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """UTF-8; `label` and `labeled_at` are null where there is none."""
     for row in rows:
-        content = {
-            "id": row.id,
-            "uri": row.uri,
-            "sha256": row.sha256,
-            "split": row.split,
-            "label": row.label,
-            "annotators": row.annotators,
-            "labeled_at": row.labeled_at.isoformat() if row.labeled_at else None,
-            "status": row.status,
-        }
-        yield json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        yield json.dumps(row.record(extras), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read(path: Path) -> Iterator[Read]:

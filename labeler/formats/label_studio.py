@@ -1,4 +1,4 @@
-"""Label Studio's JSON exports of image classification (`JSON` and `JSON-MIN`), read task by task.
+"""Label Studio's JSON of image classification: written as tasks, its exports (`JSON`, `JSON-MIN`) read task by task.
 
 A task's image is an address of Label Studio's own: `/data/local-files/?d=PATH` names a file under its document root,
 `/data/upload/3/0a1b2c3d-photo.jpg` one that was uploaded as `photo.jpg`. Both become the path of the file.
@@ -11,14 +11,49 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from labeler.formats.records import COLUMNS, Read, row_of, rows_of
+from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
 
 _PIECE = 1 << 16  # characters read at a time
 _LARGEST = 1 << 24  # characters of one task, or the file is no list of tasks
 _UPLOAD = re.compile(r"^/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)$")
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """A task an image, for `<Choices name="choice" toName="image">`; each annotator's standing label is an annotation.
+
+    Images are addressed as local files: set `LOCAL_FILES_DOCUMENT_ROOT` of Label Studio to the image folder.
+    """
+    comma = b"["
+    for row in rows:
+        yield comma + b"\n" + json.dumps(_task(row, extras)).encode()
+        comma = b","
+    yield b"\n]\n" if comma == b"," else b"[]\n"
+
+
+def _task(row: ExportRow, extras: Extras) -> dict[str, Any]:
+    known = {name: value for name, value in row.record(extras).items() if name not in ("uri", "label", "id")}
+    task: dict[str, Any] = {
+        "id": row.id,
+        "data": {"image": f"/data/local-files/?d={quote(row.uri)}", **known},
+        "annotations": [],
+    }
+    if row.label is not None:
+        annotation: dict[str, Any] = {"result": [_choice(row.label)]}
+        if "annotators" in extras and row.annotators:
+            annotation["completed_by"] = {"email": row.annotators[0]}
+        task["annotations"].append(annotation)
+    if row.predicted is not None and "predictions" in extras:
+        name, probability = row.predicted
+        task["predictions"] = [{"result": [_choice(name)], "score": probability}]
+    return task
+
+
+def _choice(name: str) -> dict[str, Any]:
+    return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": [name]}}
 
 
 def read(path: Path) -> Iterator[Read]:
@@ -82,7 +117,10 @@ def _rows(number: int, task: Any) -> Iterator[Read]:
                 continue
             by = annotation.get("completed_by")
             annotator = by.get("email") if isinstance(by, dict) else by
-            row = row_of(number, {"uri": _file(image), "label": _first(choices), "annotator": annotator})
+            split = data.get("split")
+            row = row_of(
+                number, {"uri": _file(image), "label": _first(choices), "annotator": annotator, "split": split}
+            )
             if row is not None:
                 yield row
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from labeler.formats.imagefolder import Pipe
 from labeler.formats.records import COLUMNS, Read, has_columns, rows_of
+from labeler.formats.rows import ExportRow, Extras
 from shared.settings import SettingsError
 
 _BATCH = 5_000
@@ -28,6 +32,26 @@ def read(path: Path) -> Iterator[Read]:
             records = batch.to_pylist()
             yield from rows_of(enumerate(records, start=line))
             line += len(records)
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """A file with the columns of the other tables; history is JSON in a column."""
+    pipe, schema = Pipe(), _schema(extras)
+    with pq.ParquetWriter(pa.PythonFile(pipe, "w"), schema) as writer:
+        for batch in iter(lambda: list(islice(rows, _BATCH)), []):
+            records = [row.record(extras) for row in batch]
+            for record in records:
+                if "history" in record:
+                    record["history"] = json.dumps(record["history"])
+            writer.write_table(pa.Table.from_pylist(records, schema))
+            yield pipe.drain()
+    yield pipe.drain()
+
+
+def _schema(extras: Extras) -> pa.Schema:
+    kinds = {"id": pa.int64(), "annotators": pa.list_(pa.string()), "prediction_confidence": pa.float64()}
+    columns = ExportRow(0, "", "", "train", None, "unlabeled").record(extras)
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
 
 
 def count(path: Path) -> int:

@@ -62,7 +62,7 @@ def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
         return ImportIssue(
             line=line, uri=uri, reason=f"has the split {split!r}, which is not train, validation or test"
         )
-    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports name all whose answer stands
+    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports name all, who agree with the label first
     try:
         return ImportRow.model_validate(
             {
@@ -95,4 +95,6 @@ def _text(value: Any) -> str:
     """A missing value is None or not a number."""
     if value is None or value != value:
         return ""
+    if isinstance(value, list):
+        return ";".join(map(str, value))
     return str(value).strip()

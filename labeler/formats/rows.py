@@ -2,56 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import Any, Literal, get_args
 
 from labeler.annotation_log import AnnotationLog
 from labeler.catalog import Catalog
 from labeler.database import Store
+from labeler.predictions import Prediction
+from labeler.problems import Invalid
 from shared.log import Status
-from shared.messages import Split
+from shared.messages import ImageEntry, Row, Split
 
 _BATCH = 500
+Extra = Literal["annotators", "predictions", "history"]
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+Extras = frozenset[Extra]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A row of the log about the image, with its class by the name of now."""
+
+    action: str
+    label: str | None
+    annotator: str
+    at: datetime
+    source: str | None
+    reason: str | None
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """One image. `annotators` are those whose answer stands; `read` gives the original bytes."""
+    """One image. `answers` are those that stand, `history` all that was ever said; `read` gives the original bytes."""
 
     id: int
     uri: str
     sha256: str
     split: Split
     label: str | None
-    annotators: list[str]
-    labeled_at: datetime | None
     status: Status
-    read: Callable[[], bytes] = field(repr=False, compare=False)
+    width: int = 0
+    height: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    history: list[Answer] = field(default_factory=list)
+    predicted: tuple[str, float] | None = None  # class and probability
+    read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
+
+    @property
+    def annotators(self) -> list[str]:
+        """Those whose answer stands, who agree with the label first."""
+        agreeing = [each.annotator for each in self.answers if each.label == self.label]
+        return list(dict.fromkeys([*agreeing, *(each.annotator for each in self.answers)]))
+
+    @property
+    def labeled_at(self) -> datetime | None:
+        """When the last answer that stands was given."""
+        return self.answers[-1].at if self.answers else None
+
+    def record(self, extras: Extras) -> dict[str, Any]:
+        """Column → value, as tables have them; the same columns for every image."""
+        record: dict[str, Any] = {
+            "id": self.id,
+            "uri": self.uri,
+            "sha256": self.sha256,
+            "split": self.split,
+            "label": self.label,
+        }
+        if "annotators" in extras:
+            record["annotators"] = self.annotators
+        record |= {"labeled_at": self.labeled_at.isoformat() if self.labeled_at else None, "status": self.status}
+        if "predictions" in extras:
+            name, probability = self.predicted or (None, None)
+            record |= {"prediction": name, "prediction_confidence": probability}
+        if "history" in extras:
+            record["history"] = [_told(each, extras) for each in self.history]
+        return record
+
+
+def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
+    told: dict[str, Any] = {"action": answer.action, "label": answer.label, "at": answer.at.isoformat()}
+    if "annotators" in extras:
+        told["annotator"] = answer.annotator
+    more = {"source": answer.source, "reason": answer.reason, "note": answer.note}
+    return told | {name: value for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which images are exported; what is None does not matter. `annotator`: whose answer stands."""
+
+    split: Split | None = None
+    label: str | None = None
+    annotator: str | None = None
+    status: Status | None = None
+
+    def holds(self, row: ExportRow) -> bool:
+        """Whether the image is one of them."""
+        return (
+            self.split in (None, row.split)
+            and self.label in (None, row.label)
+            and self.status in (None, row.status)
+            and (self.annotator is None or self.annotator in row.annotators)
+        )
+
+
+EVERYTHING = Wanted()
+USUAL: Extras = frozenset({"annotators"})
+
+
+def extras_named(names: Collection[str]) -> Extras:
+    """Raises Invalid for what cannot be added."""
+    unknown = set(names) - set(EXTRAS)
+    if unknown:
+        raise Invalid(f"An export can include {', '.join(EXTRAS)}, not {min(unknown)!r}.")
+    return frozenset(name for name in EXTRAS if name in names)
 
 
 def export_rows(
-    store: Store, log: AnnotationLog, catalog: Catalog, read: Callable[[int], bytes]
+    store: Store,
+    log: AnnotationLog,
+    catalog: Catalog,
+    read: Callable[[int], bytes],
+    wanted: Wanted,
+    predictions: Mapping[int, Prediction],
 ) -> Iterator[ExportRow]:
-    """Every image that is there, in order of id."""
+    """Every image that is there and wanted, in order of id."""
     after = 0
     while entries := catalog.entries(after, _BATCH):
         after = entries[-1].id
         present = [entry for entry in entries if not entry.removed]
-        answers = log.answers_about([entry.id for entry in present])
-        for entry in present:
-            with store.lock:
-                state = log.fold.state(entry.id)
-                label = None if state.label is None else log.fold.classes[state.label].name
-            rows = answers.get(entry.id, [])
-            yield ExportRow(
-                id=entry.id,
-                uri=entry.uri,
-                sha256=entry.sha256,
-                split=entry.split,
-                label=label,
-                annotators=list(dict.fromkeys(row.annotator for row in rows)),
-                labeled_at=rows[-1].created_at if rows else None,
-                status=state.status,
-                read=lambda image_id=entry.id: read(image_id),  # type: ignore[misc]
-            )
+        ids = [entry.id for entry in present]
+        said, shapes = log.rows_about(ids), catalog.shapes(ids)
+        with store.lock:
+            rows = [_row(log, entry, said.get(entry.id, []), predictions.get(entry.id)) for entry in present]
+        for row in filter(wanted.holds, rows):
+            width, height = shapes[row.id]
+            yield replace(row, width=width, height=height, read=partial(read, row.id))
+
+
+def _row(log: AnnotationLog, entry: ImageEntry, said: list[Row], prediction: Prediction | None) -> ExportRow:
+    fold = log.fold
+    state, standing = fold.state(entry.id), set(fold.standing(entry.id))
+
+    def name(label: int | None) -> str | None:
+        live = fold.resolve(label)
+        return None if live is None else fold.classes[live].name
+
+    history = [
+        (row.id, Answer(row.action, name(row.label), row.annotator, row.created_at, row.source, row.reason, row.note))
+        for row in said
+    ]
+    probable = None if prediction is None else name(prediction.label)
+    return ExportRow(
+        id=entry.id,
+        uri=entry.uri,
+        sha256=entry.sha256,
+        split=entry.split,
+        label=name(state.label),
+        status=state.status,
+        answers=[answer for row_id, answer in history if row_id in standing],
+        history=[answer for _, answer in history],
+        predicted=None if prediction is None or probable is None else (probable, prediction.confidence),
+    )

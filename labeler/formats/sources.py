@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labeler.formats import csv_table, cvat, imagefolder, json_lines, label_studio, parquet
+from labeler.formats import coco, csv_table, cvat, imagefolder, json_lines, label_studio, parquet
 from labeler.formats.records import SPLITS, Read
 from shared.messages import ImportRow
 from shared.settings import SettingsError
@@ -21,7 +21,7 @@ READERS: dict[str, Callable[[Path], Iterator[Read]]] = {
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": label_studio.read,
+    ".json": lambda path: _json(path),
     ".xml": cvat.read,
 }
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
@@ -51,6 +51,13 @@ def open_source(path: Path) -> Source:
         kinds = ", ".join(sorted(READERS))
         raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
     return Source(path.parent, lambda: reader(path), _count(path))
+
+
+def _json(path: Path) -> Iterator[Read]:
+    """Label Studio's is a list, COCO's an object."""
+    with path.open("rb") as stream:
+        start = stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")
+    return coco.read(path) if start[:1] == b"{" else label_studio.read(path)
 
 
 def _imagefolder(folder: Path, tables: list[Path]) -> Iterator[Read]:

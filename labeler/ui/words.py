@@ -19,6 +19,10 @@ TRAINER: dict[str, tuple[str, str]] = {
 EXPORTS: dict[str, tuple[str, str]] = {
     "csv": ("CSV", "a row an image, for spreadsheets and scripts"),
     "jsonl": ("JSON lines", "an object an image, for programs"),
+    "parquet": ("Parquet", "a table for pandas, DuckDB and Spark"),
+    "datasets": ("Hugging Face datasets", 'a zip that `load_dataset("imagefolder", data_dir=…)` reads once unpacked'),
+    "coco": ("COCO", "images, categories and annotations in one JSON"),
+    "label_studio": ("Label Studio", "tasks to import there, with the labels as annotations"),
     "imagefolder": ("Image folders", "a zip of the images, a folder a class, for torchvision, timm and fastai"),
 }
 """Export format → its name, and what it is good for. A format without words goes by its own name."""

@@ -178,7 +178,11 @@ def test_export(client: TestClient) -> None:
     answer = client.get("/export?format=csv")
     assert "attachment" in answer.headers["content-disposition"]
     assert len(answer.text.splitlines()) == 4
-    assert "it can be csv" in client.get("/export?format=xml").json()["detail"]
+    assert len(client.get("/export?format=csv&split=train&label=cat&annotator=ann").text.splitlines()) == 2
+    assert "annotators" not in client.get("/export?format=csv&include=").text.splitlines()[0]
+    assert "it can be coco, csv" in client.get("/export?format=xml").json()["detail"]
+    for wrong in ("include=all", "split=dev", "status=good"):
+        assert client.get(f"/export?format=csv&{wrong}").status_code == 422
 
 
 def test_evaluations_and_progress(client: TestClient, service: Service) -> None:

@@ -1,0 +1,100 @@
+"""`flywheel export`: labels from a running labeler, or from a workspace that nobody has open, to one file.
+
+The file takes its name when it is complete; until then what was there stays.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from commands.backup import DATABASE
+from shared.auth import client_headers
+from shared.settings import LabelerSettings, SettingsError
+
+FILTERS = ("split", "label", "annotator", "status")
+TIMEOUT_SECONDS = 60.0  # between two pieces
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be exported, as `GET /api/export` takes it."""
+
+    format: str
+    include: str
+    where: dict[str, str]
+
+    @classmethod
+    def named(cls, format: str, include: str, where: Iterable[str]) -> Wanted:
+        """From the command line: `where` are filters such as `split=test label='red shoe'`. Raises SettingsError."""
+        given: dict[str, str] = {}
+        for part in (each for text in where for each in _words(text)):
+            name, equals, value = part.partition("=")
+            if not equals or name not in FILTERS:
+                raise SettingsError(f"--where takes {', '.join(FILTERS)}, such as split=test, not {part!r}.")
+            given[name] = value
+        return cls(format, include, given)
+
+
+def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
+    """From a running labeler. Raises httpx.HTTPError."""
+    query = {"format": wanted.format, "include": wanted.include, **wanted.where}
+    with httpx.stream(
+        "GET", f"{url}/api/export", params=query, headers=client_headers(token), timeout=TIMEOUT_SECONDS
+    ) as answer:
+        if answer.is_error:
+            answer.read()
+            answer.raise_for_status()
+        _write(target, answer.iter_bytes())
+
+
+def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> None:
+    """From the files of a workspace. Raises SettingsError when a labeler has it open, or there is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from labeler.formats.rows import Wanted as WantedRows
+    from labeler.formats.rows import extras_named
+    from labeler.problems import Problem
+    from labeler.service import Service
+
+    if not (workspace / DATABASE).is_file():
+        raise SettingsError(f"There is no workspace at {workspace}.")
+    given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
+    try:
+        rows = TypeAdapter(WantedRows).validate_python(wanted.where)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--where {first['loc'][0]}={first['input']} cannot be: {first['msg']}.") from None
+    service = Service(LabelerSettings.load(command_line=given)[0])
+    try:
+        extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])
+        stream, _ = service.export(wanted.format, wanted=rows, extras=extras)
+        _write(target, stream)
+    except Problem as problem:
+        raise SettingsError(str(problem.detail)) from None
+    finally:
+        service.close()
+
+
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.writelines(pieces)
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(f"--where {text!r} cannot be read: {error}.") from None

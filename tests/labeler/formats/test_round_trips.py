@@ -1,0 +1,170 @@
+"""What was exported and is imported again is the same: in a workspace of its own, and in the one that it came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labeler.formats.rows import Wanted, extras_named
+from labeler.formats.sources import open_source
+from labeler.problems import Conflict, Invalid
+from labeler.service import Service
+from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
+from tests.labeler.followers import following
+from tests.labeler.projects import answer, labeler, photo
+from tests.services import wait_for
+
+FILES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "coco": "json", "label_studio": "json"}
+NAMES = ["=1+1.png", "a b.png", "sub/ü%20.png", "c;d.png", "e,f.png"]
+CLASSES = ["@cat", "dog, big", "7"]
+ANSWERS = st.lists(
+    st.tuples(
+        st.integers(1, len(NAMES)),
+        st.sampled_from(["label", "label", "label", "skip", "flag", "settle"]),
+        st.sampled_from(CLASSES),
+        st.sampled_from(["ann", "bob", "-cem"]),
+    ),
+    max_size=12,
+)
+SPLITS = st.dictionaries(st.integers(1, len(NAMES)), st.sampled_from(["train", "validation", "test"]))
+slow = settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+def start(tmp: Path) -> Any:
+    for shade, name in enumerate(NAMES):
+        photo(tmp / "photos" / name, shade)
+    return labeler(tmp, classes=CLASSES, overlap=3)
+
+
+def export(service: Service, name: str, path: Path, **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(service.export(name, **more)[0]))
+    return path
+
+
+def bring(service: Service, path: Path) -> ImportReceipt:
+    rows = list(open_source(path).rows())
+    assert not [row for row in rows if isinstance(row, ImportIssue)]
+    return service.imports.take(ImportPost(rows=[row for row in rows if isinstance(row, ImportRow)], add_classes=True))
+
+
+def state(service: Service) -> dict[str, tuple[str | None, str]]:
+    """Content hash → label and split, of the images that have a label."""
+    rows = [json.loads(line) for line in b"".join(service.export("jsonl")[0]).splitlines()]
+    return {row["sha256"]: (row["label"], row["split"]) for row in rows if row["label"]}
+
+
+@pytest.mark.parametrize("name", FILES)
+@slow
+@given(answers=ANSWERS, splits=SPLITS)
+def test_labels_and_splits_come_back(
+    tmp_path_factory: pytest.TempPathFactory, name: str, answers: list[Any], splits: dict[int, Any]
+) -> None:
+    tmp = tmp_path_factory.mktemp(name)
+    with start(tmp / "one") as service:
+        for image, split in splits.items():
+            service.catalog.move([image], split)
+        for image, action, label, who in answers:
+            given_label = label if action in ("label", "settle") else None
+            service.annotate([answer(image, given_label, action=action, annotator=who)])
+        before = state(service)
+        path = export(service, name, tmp / f"labels.{FILES[name]}")
+        bring(service, path)
+        assert state(service) == before
+    with start(tmp / "two") as service:
+        assert not bring(service, path).rejected
+        assert state(service) == before
+        assert bring(service, path).labels == 0
+
+
+@pytest.mark.parametrize("name", ["datasets", "imagefolder"])
+def test_zips_come_back_as_folders(tmp_path: Path, name: str) -> None:
+    with start(tmp_path / "one") as service:
+        service.catalog.move([2], "test")
+        service.annotate([answer(1, "@cat"), answer(2, "dog, big"), answer(3, "7")])
+        before = state(service)
+        with zipfile.ZipFile(export(service, name, tmp_path / "labels.zip")) as archive:
+            archive.extractall(tmp_path / "two" / "photos")
+    with labeler(tmp_path / "two", classes=CLASSES) as service:
+        bring(service, tmp_path / "two" / "photos")
+        assert state(service) == before
+
+
+def test_what_is_asked_for_and_nothing_else(tmp_path: Path) -> None:
+    with start(tmp_path) as service:
+        service.catalog.move([2, 3], "test")
+        service.annotate([answer(1, "7"), answer(2, "7", annotator="bob"), answer(3, "@cat"), answer(4, "7")])
+
+        def ids(**wanted: Any) -> list[int]:
+            stream, _ = service.export("jsonl", wanted=Wanted(**wanted))
+            return [json.loads(line)["id"] for line in b"".join(stream).splitlines()]
+
+        assert ids(split="test") == [2, 3]
+        assert ids(label="7") == [1, 2, 4]
+        assert ids(split="test", label="7", annotator="bob") == [2]
+        assert ids(status="unlabeled") == [5]
+        assert ids(annotator="nobody") == []
+
+
+def test_with_and_without_people_and_history(tmp_path: Path) -> None:
+    with start(tmp_path) as service:
+        service.annotate([answer(1, "7", note="=why?"), answer(1, "@cat")])
+
+        def first(name: str, *names: str) -> Any:
+            data = b"".join(service.export(name, extras=extras_named(names))[0])
+            if name == "parquet":
+                return pq.read_table(io.BytesIO(data)).to_pylist()[0]
+            return (
+                json.loads(data.splitlines()[0])
+                if name == "jsonl"
+                else next(csv.DictReader(io.StringIO(data.decode())))
+            )
+
+        for name in ("csv", "jsonl", "parquet"):
+            plain, full = first(name), first(name, "history", "annotators")
+            assert "annotators" not in plain
+            assert "ann" not in json.dumps(first(name, "history"), default=str).split("action")[1]
+            history = full["history"] if name == "jsonl" else json.loads(full["history"])
+            assert [(each["label"], each["annotator"]) for each in history] == [("7", "ann"), ("@cat", "ann")]
+            assert history[0]["note"] == "=why?"
+        with pytest.raises(Invalid, match="annotators, predictions, history"):
+            extras_named(["everything"])
+
+
+def test_predictions_are_told_of_train_images_alone(tmp_path: Path) -> None:
+    for shade, name in enumerate(NAMES):
+        photo(tmp_path / "photos" / name, shade)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, trainer_poll_seconds=0.05) as service:
+        service.catalog.move([2], "test")
+        follower.said = {1: (1, 0.9), 2: (2, 0.8)}
+        wait_for(lambda: (status := service.trainer.status()) and status.log_id)
+        with pytest.raises(Conflict):
+            service.export("csv", extras=extras_named(["predictions"]))
+        follower.model_version = "m1"
+        wait_for(lambda: (status := service.trainer.status()) and status.model_version)
+        rows = list(
+            csv.DictReader(
+                io.StringIO(b"".join(service.export("csv", extras=extras_named(["predictions"]))[0]).decode())
+            )
+        )
+        assert [row["prediction"] for row in rows] == ["cat", "", "", "", ""]
+        assert rows[0]["prediction_confidence"] == "0.9"
+        (task, *_) = json.loads(b"".join(service.export("label_studio", extras=extras_named(["predictions"]))[0]))
+        assert task["predictions"][0]["score"] == 0.9
+
+
+def test_coco_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": []}')
+    with pytest.raises(Exception, match="not COCO"):
+        list(open_source(tmp_path / "a.json").rows())
