@@ -14,11 +14,11 @@ from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
-from commands import exports, imports
+from commands import exports, imports, versions
 from commands import simulate as simulation
 from commands.jobs import app as jobs_app
 from commands.models import app as models_app
-from commands.reach import TRAINER, TrainerUrl, ask, reach, token
+from commands.reach import LABELER, TRAINER, LabelerUrl, TrainerUrl, ask, reach, token
 from commands.up import show
 from commands.up import up as run_both
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
@@ -30,14 +30,14 @@ app = typer.Typer(
     help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
 )
 app.add_typer(models_app, name="models")
+app.add_typer(versions.app, name="snapshot")
+app.command()(versions.split)
 app.add_typer(jobs_app, name="jobs")
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
-LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 SHOWN_CLASSES = 20
 REVIEW_PAGE = "/review"
-LABELER = "http://127.0.0.1:3334"
 
 
 @app.command()
@@ -215,10 +215,11 @@ def export(
         Path | None, typer.Option(help="Read this workspace itself, with the services stopped.")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Its folder of photos, for formats that hold them.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
     labeler_url: LabelerUrl = LABELER,
 ) -> None:
     """Write the labels to a file, of a running labeler or of a workspace at rest."""
-    wanted = exports.Wanted.named(format or target.suffix.removeprefix("."), include, where or [])
+    wanted = exports.Wanted.named(format or target.suffix.removeprefix("."), include, where or [], snapshot)
     if workspace is None:
         reach(labeler_url, lambda: exports.download(labeler_url, wanted, target, token()))
     else:

@@ -28,9 +28,10 @@ class Wanted:
     format: str
     include: str
     where: dict[str, str]
+    snapshot: str | None = None
 
     @classmethod
-    def named(cls, format: str, include: str, where: Iterable[str]) -> Wanted:
+    def named(cls, format: str, include: str, where: Iterable[str], snapshot: str | None = None) -> Wanted:
         """From the command line: `where` are filters such as `split=test label='red shoe'`. Raises SettingsError."""
         given: dict[str, str] = {}
         for part in (each for text in where for each in _words(text)):
@@ -38,12 +39,13 @@ class Wanted:
             if not equals or name not in FILTERS:
                 raise SettingsError(f"--where takes {', '.join(FILTERS)}, such as split=test, not {part!r}.")
             given[name] = value
-        return cls(format, include, given)
+        return cls(format, include, given, snapshot)
 
 
 def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
     """From a running labeler. Raises httpx.HTTPError."""
     query = {"format": wanted.format, "include": wanted.include, **wanted.where}
+    query |= {"snapshot": wanted.snapshot} if wanted.snapshot else {}
     with httpx.stream(
         "GET", f"{url}/api/export", params=query, headers=client_headers(token), timeout=TIMEOUT_SECONDS
     ) as answer:
@@ -73,7 +75,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     service = Service(LabelerSettings.load(command_line=given)[0])
     try:
         extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])
-        stream, _ = service.export(wanted.format, wanted=rows, extras=extras)
+        stream, _ = service.export(wanted.format, wanted=rows, extras=extras, snapshot=wanted.snapshot)
         _write(target, stream)
     except Problem as problem:
         raise SettingsError(str(problem.detail)) from None

@@ -12,7 +12,8 @@ import typer
 from shared.auth import client_headers
 from shared.settings import SettingsError
 
-TRAINER = "http://127.0.0.1:3333"
+LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
+LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
 TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
 ANSWER_SECONDS = 10.0
 

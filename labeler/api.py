@@ -21,6 +21,16 @@ from starlette.exceptions import HTTPException
 from labeler.formats.rows import Wanted, extras_named
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
+from shared.dataset import (
+    Restored,
+    RestorePost,
+    SnapshotDiff,
+    SnapshotEntry,
+    SnapshotList,
+    SnapshotPost,
+    SplitPost,
+    SplitReceipt,
+)
 from shared.gallery import MAX_GROUPS, MAX_TILES, GroupViews, Ids, Listing, Map, Tiles, View
 from shared.log import Status
 from shared.messages import (
@@ -138,13 +148,39 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         label: str | None = None,
         annotator: str | None = None,
         status: Status | None = None,
+        snapshot: str | None = None,
     ) -> StreamingResponse:
         """The labels in a standard format, streamed; of the images asked for, and with what `include` names."""
         extras = extras_named([name.strip() for name in include.split(",") if name.strip()])
         wanted = Wanted(split=split, label=label, annotator=annotator, status=status)
-        stream, chosen = service.export(format, wanted=wanted, extras=extras)
+        stream, chosen = service.export(format, wanted=wanted, extras=extras, snapshot=snapshot)
         headers = {"Content-Disposition": f'attachment; filename="flywheel-labels.{chosen.suffix}"'}
         return StreamingResponse(stream, media_type=chosen.media_type, headers=headers)
+
+    @api.get("/snapshots")
+    def snapshots() -> SnapshotList:
+        """Named versions of labels and splits, oldest first."""
+        return SnapshotList(snapshots=service.snapshots.entries())
+
+    @api.post("/snapshots")
+    def name_snapshot(post: SnapshotPost) -> SnapshotEntry:
+        """Name the labels and splits of now; 409 when the name is taken."""
+        return service.snapshots.save(post)
+
+    @api.get("/snapshots/{name}/diff")
+    def diff(name: str, to: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> SnapshotDiff:
+        """What differs between a snapshot and another, or now."""
+        return service.snapshots.diff(name, to, limit)
+
+    @api.post("/snapshots/{name}/restore")
+    def restore(name: str, post: RestorePost) -> Restored:
+        """Let labels and splits be those of the snapshot again; the log keeps all that was there."""
+        return service.snapshots.restore(name, post.annotator)
+
+    @api.post("/splits")
+    def splits(post: SplitPost) -> SplitReceipt:
+        """Draw train, validation and test anew; what was answered here stays where it is."""
+        return service.splitting.draw(post)
 
     @api.websocket("/events")
     async def events(page: WebSocket) -> None:

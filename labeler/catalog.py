@@ -142,7 +142,14 @@ class Catalog:
                 back = [image_id for image_id in self._returned(connection) if self._rehome(connection, image_id)]
             self.move(back)
 
-    def move(self, image_ids: Collection[int], split: Split | None = None) -> None:
+    def move(
+        self,
+        image_ids: Collection[int],
+        split: Split | None = None,
+        *,
+        annotator: str = "",
+        reason: str | None = None,
+    ) -> None:
         """Write to the log that these images are in `split` (their own, if None); removed ones are then back."""
         with self._store.lock:
             drawn = self._drawn(image_ids)
@@ -152,11 +159,24 @@ class Catalog:
                 for image_id in moved:
                     self._change(connection, image_id)
             self._log.append(
-                [Draft(action="split_changed", image_id=image_id, split=splits[image_id]) for image_id in moved]
+                [
+                    Draft(
+                        action="split_changed",
+                        image_id=image_id,
+                        split=splits[image_id],
+                        annotator=annotator,
+                        reason=reason,
+                    )
+                    for image_id in moved
+                ]
             )
             for image_id in moved:
                 self._tally.put(image_id, splits[image_id])
                 self._queue.put(image_id, splits[image_id], drawn[image_id][1])
+
+    def drawn(self, image_ids: Collection[int]) -> dict[int, Split]:
+        """The split that each image was drawn into when it came, whatever the log moved since."""
+        return {image_id: split for image_id, (split, _) in self._drawn(image_ids).items()}
 
     def page(self, after: int, limit: int) -> ImagePage:
         """Images in order of change; `next` is what to ask after next."""

@@ -36,6 +36,8 @@ from labeler.reminder import Reminder
 from labeler.review import Review
 from labeler.running_settings import RunningSettings
 from labeler.scanner import Scanner
+from labeler.snapshots import Snapshots
+from labeler.splitting import Splitting
 from labeler.tally import SPLITS, Tally
 from labeler.target import target
 from labeler.test_set import import_test_set, open_test_set
@@ -131,6 +133,8 @@ class Service:
         self.gallery = Gallery(
             self.store, self.log, self.tally, self.leases, self.queue, self.catalog, self.trainer, settings
         )
+        self.snapshots = Snapshots(self.store, self.log, self.catalog)
+        self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
         self.review = Review(
             self.store,
             self.log,
@@ -321,11 +325,11 @@ class Service:
         return data, media_type, located.sha256
 
     def export(
-        self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL
+        self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL, snapshot: str | None = None
     ) -> tuple[Iterator[bytes], Format]:
         """The labels as a stream; nothing is told of what the model thinks of an image held out.
 
-        Raises Invalid for a format that there is not, and for predictions what `Gallery.predictions` does.
+        Raises Invalid for a format that there is not, Missing for a snapshot, for predictions as `Gallery.predictions`.
         """
         if name not in FORMATS:
             raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
@@ -334,7 +338,13 @@ class Service:
             splits = self.tally.splits
             predictions = {image: each for image, each in said.items() if splits.get(image) == "train"}
         rows = export_rows(
-            self.store, self.log, self.catalog, lambda image_id: self.content(image_id)[0], wanted, predictions
+            self.store,
+            self.log,
+            self.catalog,
+            lambda image_id: self.content(image_id)[0],
+            wanted,
+            predictions,
+            self.snapshots.fold(snapshot) if snapshot is not None else None,
         )
         return FORMATS[name].write(rows, extras), FORMATS[name]
 

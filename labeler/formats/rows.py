@@ -13,7 +13,7 @@ from labeler.catalog import Catalog
 from labeler.database import Store
 from labeler.predictions import Prediction
 from labeler.problems import Invalid
-from shared.log import Status
+from shared.log import Fold, Status
 from shared.messages import ImageEntry, Row, Split
 
 _BATCH = 500
@@ -129,8 +129,9 @@ def export_rows(
     read: Callable[[int], bytes],
     wanted: Wanted,
     predictions: Mapping[int, Prediction],
+    fold: Fold | None = None,
 ) -> Iterator[ExportRow]:
-    """Every image that is there and wanted, in order of id."""
+    """Every image that is there and wanted, in order of id; by an earlier `fold` of the log, as it was then."""
     after = 0
     while entries := catalog.entries(after, _BATCH):
         after = entries[-1].id
@@ -138,14 +139,24 @@ def export_rows(
         ids = [entry.id for entry in present]
         said, shapes = log.rows_about(ids), catalog.shapes(ids)
         with store.lock:
-            rows = [_row(log, entry, said.get(entry.id, []), predictions.get(entry.id)) for entry in present]
+            drawn = catalog.drawn(ids) if fold is not None else {}
+            rows = [
+                _row(fold or log.fold, _as_of(entry, fold, drawn), said.get(entry.id, []), predictions.get(entry.id))
+                for entry in present
+            ]
         for row in filter(wanted.holds, rows):
             width, height = shapes[row.id]
             yield replace(row, width=width, height=height, read=partial(read, row.id))
 
 
-def _row(log: AnnotationLog, entry: ImageEntry, said: list[Row], prediction: Prediction | None) -> ExportRow:
-    fold = log.fold
+def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> ImageEntry:
+    if fold is None:
+        return entry
+    return entry.model_copy(update={"split": fold.splits.get(entry.id, drawn[entry.id])})
+
+
+def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction | None) -> ExportRow:
+    said = [row for row in said if row.seq <= fold.last_seq]
     state, standing = fold.state(entry.id), set(fold.standing(entry.id))
 
     def name(label: int | None) -> str | None:

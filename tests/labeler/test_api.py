@@ -32,6 +32,12 @@ CONTRACT = {
     "/history": {"get"},
     "/settings": {"get", "patch"},
     "/export": {"get"},
+    "/snapshots": {"get", "post"},
+    "/snapshots/{name}/diff": {"get"},
+    "/snapshots/{name}/restore": {"post"},
+    "/splits": {"post"},
+    "/review": {"get"},
+    "/review/accept": {"post"},
     "/grid": {"get"},
     "/grid/images": {"get"},
     "/clusters": {"get"},
@@ -228,3 +234,19 @@ def test_events(client: TestClient) -> None:
         while (snapshot := page.receive_json())["last_seq"] < 3:
             pass
         assert snapshot["images"]["labeled"] == 1
+
+
+def test_snapshots_and_splits(client: TestClient) -> None:
+    assert client.post("/snapshots", json={"name": "a b"}).status_code == 200
+    assert client.post("/snapshots", json={"name": "a b"}).status_code == 409
+    assert client.post("/snapshots", json={"name": "a/b"}).status_code == 422
+    client.post("/annotations", json={"annotations": [label(1)]})
+    assert client.get("/snapshots/a%20b/diff").json()["labels"] == 1
+    assert client.post("/snapshots/a%20b/restore", json={}).json()["undone"] == 1
+    assert client.get("/snapshots/none/diff").status_code == 404
+    assert client.post("/splits", json={"test": 0.6, "validation": 0.4}).status_code == 422
+    assert client.post("/splits", json={"test": 0.34}).json() == {
+        "splits": {"train": 2, "validation": 0, "test": 1},
+        "moved": 1,
+        "kept": 1,
+    }

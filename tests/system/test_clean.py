@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.services import COLOURS, HOME, free_port, wait_for, write_photos
+from tests.services import COLOURS, HOME, free_port, running_services, wait_for, write_photos
 
 pytestmark = pytest.mark.system
 
@@ -103,7 +103,35 @@ def test_one_command_from_labels_to_the_wrong_ones(tmp_path, labeled):
 
 
 def export(folder, *arguments):
-    return subprocess.run([*FLYWHEEL, "export", *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    return flywheel(folder, "export", *arguments)
+
+
+def flywheel(folder, *arguments):
+    return subprocess.run([*FLYWHEEL, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_versions_and_splits_of_a_running_labeler(tmp_path):
+    with running_services(images=9, labeler={"test_set_frac": 0}, start_trainer=False) as services:
+
+        def said(*arguments):
+            done = flywheel(tmp_path, *arguments, "--labeler-url", services.labeler.url)
+            assert done.returncode == 0, done.stderr
+            return " ".join(done.stdout.split())
+
+        said("snapshot", "save", "at first")
+        services.label(2)
+        assert "at first" in said("snapshot", "list")
+        assert "2 labels and 0 splits differ" in said("snapshot", "diff", "at first")
+        assert "2 answers taken back" in said("snapshot", "restore", "at first")
+        assert "0 labels and 0 splits differ" in said("snapshot", "diff", "at first")
+        looked = said("split", "--test", "0.5", "--dry-run")
+        assert "4 images would move: 5 train, 0 validation, 4 test; 2 answered here stay." in looked
+        said("split", "--test", "0.5")
+        assert services.get("/api/project")["splits"]["test"]["total"] == 4
+        said("export", "then.jsonl", "--snapshot", "at first")
+        assert '"test"' not in (tmp_path / "then.jsonl").read_text()
+        none = flywheel(tmp_path, "snapshot", "restore", "no such", "--labeler-url", services.labeler.url)
+        assert (none.returncode, "no such" in none.stderr) == (2, True)
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):

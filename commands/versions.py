@@ -1,0 +1,90 @@
+"""`flywheel snapshot` and `flywheel split`: versions of labels and splits, and splits drawn anew.
+
+Both ask a running labeler.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from commands.reach import LABELER, LabelerUrl, ask
+from shared.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
+
+app = typer.Typer(no_args_is_help=True, help="Named versions of labels and splits: save, list, compare, restore.")
+console = Console()
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A snapshot, as `flywheel snapshot list` names it.")]
+By = Annotated[str, typer.Option(help="Your name, for the log.")]
+SHOWN = 20
+LONG_SECONDS = 600.0  # a million rows are read again
+
+
+@app.command()
+def save(name: Name, annotator: By = "me", labeler_url: LabelerUrl = LABELER) -> None:
+    """Name the labels and splits of now."""
+    body = {"name": name, "annotator": annotator}
+    entry = SnapshotEntry.model_validate(ask(f"{labeler_url}/api/snapshots", "POST", json=body))
+    console.print(f"Snapshot {entry.name}: row {entry.seq:,} of the log.", markup=False)
+
+
+@app.command("list")
+def list_(labeler_url: LabelerUrl = LABELER) -> None:
+    """All snapshots, oldest first."""
+    table = Table("name", "row of the log", "by", "at")
+    for entry in SnapshotList.model_validate(ask(f"{labeler_url}/api/snapshots")).snapshots:
+        table.add_row(entry.name, f"{entry.seq:,}", entry.annotator, f"{entry.at:%Y-%m-%d %H:%M} UTC")
+    console.print(table)
+
+
+@app.command()
+def diff(
+    name: Name,
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another snapshot; now, if none.")] = None,
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """What differs between a snapshot and another, or now."""
+    query: dict[str, Any] = {"limit": SHOWN} | ({"to": other} if other else {})
+    url = f"{labeler_url}/api/snapshots/{quote(name, safe='')}/diff"
+    found = SnapshotDiff.model_validate(ask(url, params=query, seconds=LONG_SECONDS))
+    console.print(f"{found.labels:,} labels and {found.splits:,} splits differ.")
+    table = Table("image", "label", "split")
+    for each in found.differences:
+        sides = [" → ".join(str(side or "none") for side in pair) for pair in (each.label, each.split)]
+        table.add_row(str(each.image_id), *sides)
+    if found.differences:
+        console.print(table)
+
+
+@app.command()
+def restore(name: Name, annotator: By = "me", labeler_url: LabelerUrl = LABELER) -> None:
+    """Let labels and splits be those of the snapshot again; nothing is forgotten."""
+    url = f"{labeler_url}/api/snapshots/{quote(name, safe='')}/restore"
+    done = Restored.model_validate(ask(url, "POST", json={"annotator": annotator}, seconds=LONG_SECONDS))
+    console.print(
+        f"{done.undone:,} answers taken back, {done.repeated:,} given again, "
+        f"{done.moved:,} images moved between splits."
+    )
+    if done.lost:
+        console.print(f"{done.lost:,} labels are of classes that were deleted since, and stay away.")
+
+
+def split(
+    test: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the images that measures accuracy.")],
+    validation: Annotated[float, typer.Option(min=0, max=0.99, help="Share that chooses between models.")] = 0.0,
+    by: Annotated[
+        str, typer.Option(help="image, class (the same shares of each) or folder (kept together).")
+    ] = "image",
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """Draw train, validation and test anew; images answered here stay where they are."""
+    body = {"test": test, "validation": validation, "by": by, "seed": seed, "dry_run": dry_run}
+    drawn = SplitReceipt.model_validate(ask(f"{labeler_url}/api/splits", "POST", json=body, seconds=LONG_SECONDS))
+    counts = ", ".join(f"{count:,} {name}" for name, count in drawn.splits.items())
+    moved = f"{drawn.moved:,} images {'would move' if dry_run else 'moved'}"
+    console.print(f"{moved}: {counts}; {drawn.kept:,} answered here stay.")

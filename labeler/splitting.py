@@ -1,0 +1,89 @@
+"""Drawing train, validation and test anew, because somebody asked for it.
+
+What was answered here stays where it is: a test label is worth its name only if it was given blind, and a train label
+was given with a suggestion beside it. So images that nobody has answered here, and those whose labels were all brought
+along, are dealt out, such that each split has its share of all images as nearly as can be. Each move is a row of the
+log that says how it was drawn; the same seed draws the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import get_args
+
+from labeler.annotation_log import AnnotationLog
+from labeler.catalog import Catalog
+from labeler.database import Store
+from labeler.tally import Tally
+from shared.dataset import SplitPost, SplitReceipt
+from shared.messages import Split
+
+_BATCH = 500
+
+
+class Splitting:
+    """Of one workspace."""
+
+    def __init__(self, store: Store, log: AnnotationLog, tally: Tally, catalog: Catalog) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._catalog = catalog
+
+    def draw(self, post: SplitPost) -> SplitReceipt:
+        """Deal the images out, or with `dry_run` only count."""
+        shares: dict[Split, float] = {"test": post.test, "validation": post.validation}
+        with self._store.lock:
+            now = dict(self._tally.splits)
+            kept = self._log.answered_here() & now.keys()
+            labels = self._log.fold.labels if post.by == "class" else {}
+            strata: dict[int, list[list[int]]] = defaultdict(list)
+            here: dict[int, list[Split]] = defaultdict(list)
+            for unit in self._units(sorted(now.keys() - kept), post):
+                strata[labels.get(unit[0], 0)].append(unit)
+            for image_id in kept:
+                here[labels.get(image_id, 0)].append(now[image_id])
+            wanted: dict[int, Split] = {}
+            for label, units in sorted(strata.items()):
+                wanted |= deal(units, shares, here[label], random.Random(f"{post.seed} {label}"))
+            moves: dict[Split, list[int]] = {}
+            for image_id, split in wanted.items():
+                if now[image_id] != split:
+                    moves.setdefault(split, []).append(image_id)
+            if not post.dry_run:
+                reason = f"test {post.test:g}, validation {post.validation:g} by {post.by}, seed {post.seed}"
+                for split, image_ids in moves.items():
+                    self._catalog.move(image_ids, split, annotator=post.annotator, reason=reason)
+            after = now | wanted
+            counts: dict[Split, int] = dict.fromkeys(get_args(Split), 0)
+            for split in after.values():
+                counts[split] += 1
+        return SplitReceipt(splits=counts, moved=sum(map(len, moves.values())), kept=len(kept))
+
+    def _units(self, image_ids: Sequence[int], post: SplitPost) -> list[list[int]]:
+        """Images that stay together."""
+        if post.by != "folder":
+            return [[image_id] for image_id in image_ids]
+        folders: dict[str, list[int]] = defaultdict(list)
+        for start in range(0, len(image_ids), _BATCH):
+            for image_id, entry in self._catalog.some(image_ids[start : start + _BATCH]).items():
+                folders[entry.uri.rpartition("/")[0]].append(image_id)
+        return [sorted(folder) for _, folder in sorted(folders.items())]
+
+
+def deal(
+    units: Sequence[list[int]], shares: dict[Split, float], here: Sequence[Split], rng: random.Random
+) -> dict[int, Split]:
+    """Image → split for shuffled `units`, so that with those that are `here` already each share is nearly met."""
+    total = sum(map(len, units)) + len(here)
+    left = {split: round(share * total) - here.count(split) for split, share in shares.items()}
+    dealt: dict[int, Split] = {}
+    for unit in rng.sample(list(units), len(units)):
+        # A unit goes where at least half of it is still wanted; what is wanted nowhere is learned from.
+        split: Split = next((name for name, count in left.items() if 2 * count >= len(unit) and count > 0), "train")
+        dealt |= dict.fromkeys(unit, split)
+        if split != "train":
+            left[split] -= len(unit)
+    return dealt

@@ -1,0 +1,94 @@
+"""The wire types of a dataset's versions and splits: named snapshots, what lies between two, drawing splits anew."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.messages import Message, Name, Reply, Split
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+SnapshotName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
+
+
+class SnapshotPost(Message):
+    """`POST /api/snapshots`: name the labels and splits of now."""
+
+    name: SnapshotName
+    annotator: Name = "me"
+
+
+class SnapshotEntry(Reply):
+    """A name for the labels and splits as of row `seq` of the log."""
+
+    name: str
+    seq: int
+    annotator: str
+    at: datetime
+
+
+class SnapshotList(Reply):
+    """`GET /api/snapshots`, oldest first."""
+
+    snapshots: list[SnapshotEntry]
+
+
+class Difference(Reply):
+    """One image that differs; a label is None where there is none."""
+
+    image_id: int
+    label: tuple[str | None, str | None]  # before and after
+    split: tuple[Split | None, Split | None]
+
+
+class SnapshotDiff(Reply):
+    """`GET /api/snapshots/{name}/diff`: from the snapshot to another, or to now."""
+
+    differences: list[Difference]  # the first of them
+    labels: int  # images whose label differs
+    splits: int  # images whose split differs
+
+
+class RestorePost(Message):
+    """`POST /api/snapshots/{name}/restore`."""
+
+    annotator: Name = "me"
+
+
+class Restored(Reply):
+    """What was written to bring a snapshot back; the log keeps all that was there."""
+
+    undone: int
+    repeated: int  # answers that had been taken back and count again
+    moved: int
+    lost: int  # labels of classes that were deleted since
+
+
+class SplitPost(Message):
+    """`POST /api/splits`: draw the splits anew.
+
+    `by`: every image by itself, each class in the same shares, or the images of a folder together.
+    """
+
+    test: Share
+    validation: Share = 0.0
+    by: Literal["image", "class", "folder"] = "image"
+    seed: int = 0
+    annotator: Name = "me"
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Self:
+        if self.test + self.validation >= 1:
+            raise ValueError("test and validation together leave nothing to learn from")
+        return self
+
+
+class SplitReceipt(Reply):
+    """Images in each split now, how many moved, and how many stayed because somebody answered them here."""
+
+    splits: dict[Split, int]
+    moved: int
+    kept: int
