@@ -1,4 +1,7 @@
-"""The command line. The only file that knows both services, and it only starts them and talks to them."""
+"""The command line, and the door of the Python client. The only file that knows both services.
+
+It only starts them and talks to them.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from commands import backup as backups
 from commands import embed as embeddings
 from commands import exports, imports, versions
 from commands import simulate as simulation
+from commands.client import Flywheel, FlywheelError
 from commands.jobs import app as jobs_app
 from commands.models import app as models_app
 from commands.reach import LABELER, TRAINER, LabelerUrl, TrainerUrl, ask, reach, token
 from commands.up import show
 from commands.up import up as run_both
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
+
+__all__ = ["Flywheel", "FlywheelError", "app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,

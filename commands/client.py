@@ -1,0 +1,306 @@
+"""Flywheel from Python: `from flywheel import Flywheel`, for notebooks and scripts.
+
+A small client of the two services' HTTP contract. What comes back is a pandas DataFrame; what it does could be done
+with `httpx` and docs/api.md as well. It holds no state but addresses, so that any number of them may talk to one
+project.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+
+from commands.imports import Outcome, send, wait_for_scan
+from commands.up import Child, child_environment, flags, free_port
+from shared.auth import client_headers
+from shared.messages import MAX_ROWS
+from shared.settings import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMEOUT_SECONDS = 60.0  # of one request
+START_SECONDS = 300.0  # loading torch on a cold disk
+PAUSE_SECONDS = 0.1
+
+
+class FlywheelError(Exception):
+    """A service said no, or nothing came in time; the message says what to do."""
+
+
+class Flywheel:
+    """A running pair of services."""
+
+    def __init__(
+        self,
+        labeler: str = "http://127.0.0.1:3334",
+        trainer: str = "http://127.0.0.1:3333",
+        *,
+        annotator: str = "me",
+        token: str | None = None,
+    ) -> None:
+        """Connect to services that run already; `token` where they ask for one."""
+        self.labeler, self.trainer, self.annotator = labeler.rstrip("/"), trainer.rstrip("/"), annotator
+        self._token = token
+        self._http = httpx.Client(headers=client_headers(token), timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._session = str(uuid4())
+        self._children: list[Child] = []
+
+    @classmethod
+    def launch(
+        cls,
+        images: str | Path,
+        workspace: str | Path = "workspace",
+        *,
+        classes: Sequence[str] = (),
+        annotator: str = "me",
+        labeler: Mapping[str, Any] | None = None,
+        trainer: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Start both services on this machine, and wait until the image folder is read; `close` ends them.
+
+        `labeler` and `trainer` are settings as docs/settings.md names them. Open `labeler` of the result in a browser
+        to label. Raises FlywheelError when a service does not start.
+        """
+        ports = [free_port("127.0.0.1"), free_port("127.0.0.1")]
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        places = {"images": str(Path(images).absolute()), "workspace": str(Path(workspace).absolute())}
+        one = {**places, "port": ports[0], "trainer_url": urls[1], "classes": ",".join(classes), **(labeler or {})}
+        other = {**places, "port": ports[1], "labeler_url": urls[0], **(trainer or {})}
+        environment = child_environment()
+        flywheel = cls(*urls, annotator=annotator)
+        try:
+            for name, settings in (("labeler", one), ("trainer", other)):
+                told = {key: str(value) for key, value in settings.items() if value != ""}
+                flywheel._children.append(Child(name, flags(told), environment))
+                flywheel._children[-1].start()
+            for child in flywheel._children:
+                flywheel._wait(partial(_is_ready, child), f"the {child.name} to start", START_SECONDS)
+            wait_for_scan(urls[0], token=None, on_progress=lambda _done, _total: None)
+        except BaseException:
+            flywheel.close()
+            raise
+        return flywheel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the services that `launch` started; others run on."""
+        for child in self._children:
+            child.end()
+        self._children.clear()
+        self._http.close()
+
+    # ------------------------------------------------------------ labels
+
+    def import_labels(self, labels: str | Path | pd.DataFrame, *, images: str | Path = ".") -> dict[str, int]:
+        """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
+
+        `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Returns counts:
+        labels, known, images, held_out, conflict, rejected.
+        """
+        from labeler.formats.records import rows_of
+        from labeler.formats.sources import open_source
+
+        if isinstance(labels, str | Path):
+            source = open_source(Path(labels))
+            rows, folder = source.rows(), source.folder
+        else:
+            records: list[Any] = labels.to_dict("records")
+            rows, folder = rows_of(enumerate(records, start=1)), Path(images)
+        outcome: Outcome = self._told(lambda: send(self.labeler, rows, folder, add_classes=True, token=self._token))
+        return {
+            name: outcome.counts[name] for name in ("labels", "known", "images", "held_out", "conflict", "rejected")
+        }
+
+    def labels(self, *, include: Sequence[str] = ("annotators",), **where: str) -> pd.DataFrame:
+        """Every image with its label, split and status, by image id.
+
+        `where`: split, label, annotator, status, snapshot. `include` may name annotators, predictions and history.
+        """
+        import pandas as pd
+
+        query = {"format": "parquet", "include": ",".join(include), **where}
+        data = self._told(lambda: self._http.get(f"{self.labeler}/api/export", params=query).raise_for_status().content)
+        return pd.read_parquet(io.BytesIO(data)).set_index("id")
+
+    def label(self, labels: Mapping[int, str]) -> None:
+        """Label images: image id → class. A class that is not there is added."""
+        known = {each["name"] for each in self._get("/api/project")["classes"]}
+        for name in dict.fromkeys(labels.values()):
+            if name not in known:
+                self._post("/api/classes", {"name": name, "annotator": self.annotator})
+        answers = [
+            {"id": str(uuid4()), "image_id": int(image), "action": "label", "label": name, "annotator": self.annotator}
+            for image, name in labels.items()
+        ]
+        for start in range(0, len(answers), MAX_ROWS):
+            batch = [each | {"session": self._session} for each in answers[start : start + MAX_ROWS]]
+            self._post("/api/annotations", {"annotations": batch})
+
+    def next(self, count: int = 10, *, strategy: str | None = None) -> pd.DataFrame:
+        """The images to label next, best first, by image id: uri, purpose, score, reason.
+
+        They are held for this client until it asks again. `strategy` changes the trainer's: random, uncertainty,
+        any of docs/strategies.md.
+        """
+        import pandas as pd
+
+        if strategy is not None:
+            self._use(strategy)
+        query = {"annotator": self.annotator, "session": self._session, "limit": count}
+        items = self._get("/api/queue", params=query)["items"]
+        columns = ["image_id", "purpose", "score", "reason"]
+        asked = pd.DataFrame([{name: item[name] for name in columns} for item in items], columns=columns)
+        return asked.set_index("image_id")
+
+    def issues(self, limit: int = 100) -> pd.DataFrame:
+        """Doubtful labels, worst first, by image id: label, proposed, confidence, confident, agreeing, neighbours."""
+        import pandas as pd
+
+        found = self._told(
+            lambda: self._http.get(f"{self.trainer}/label-issues", params={"limit": limit}).raise_for_status().json()
+        )
+        columns = ["image_id", "label_name", "proposed_name", "confidence", "confident", "agreeing", "neighbours"]
+        table = pd.DataFrame([{name: each[name] for name in columns} for each in found["issues"]], columns=columns)
+        return table.set_index("image_id").rename(columns={"label_name": "label", "proposed_name": "proposed"})
+
+    # ------------------------------------------------------------ versions
+
+    def snapshot(self, name: str) -> None:
+        """Name the labels and splits of now."""
+        self._post("/api/snapshots", {"name": name, "annotator": self.annotator})
+
+    def restore(self, name: str) -> dict[str, int]:
+        """Let labels and splits be those of a snapshot again."""
+        done: dict[str, int] = self._post(
+            f"/api/snapshots/{quote(name, safe='')}/restore", {"annotator": self.annotator}
+        )
+        return done
+
+    def split(self, test: float, validation: float = 0.0, *, by: str = "image", seed: int = 0) -> dict[str, int]:
+        """Draw train, validation and test anew by image, class or folder; returns images in each."""
+        body = {"test": test, "validation": validation, "by": by, "seed": seed, "annotator": self.annotator}
+        drawn: dict[str, int] = self._post("/api/splits", body)["splits"]
+        return drawn
+
+    # ------------------------------------------------------------ the model
+
+    def train(self, timeout: float = 600.0) -> dict[str, Any]:
+        """Wait until the model has learned from every label of now; returns the trainer's status.
+
+        Raises FlywheelError when it has not after `timeout` seconds.
+        """
+        self._told(lambda: self._http.post(f"{self.trainer}/resume").raise_for_status())
+        project = self._get("/api/project")
+
+        def learned() -> dict[str, Any] | None:
+            status: dict[str, Any] = self._http.get(f"{self.trainer}/status").raise_for_status().json()
+            wanted = project["splits"]["train"]["labeled"] - status["embedding"]["problems"]
+            done = status["log_id"] == project["log_id"] and status["acked_seq"] >= project["last_seq"]
+            return status if done and status["model_version"] and status["labels"] >= wanted else None
+
+        status: dict[str, Any] = self._wait(learned, "the model to learn all labels, of two classes at least", timeout)
+        return status
+
+    def evaluations(self) -> pd.DataFrame:
+        """The curve: labels, accuracy with its 95 % interval and test images of each evaluation, oldest first."""
+        import pandas as pd
+
+        rows = [
+            {
+                "labels": each["labels"],
+                "accuracy": each["accuracy"]["value"],
+                "low": each["accuracy"]["low"],
+                "high": each["accuracy"]["high"],
+                "test_images": each["accuracy"]["n"],
+                "macro_f1": each["macro_f1"],
+                "model_version": each["model_version"],
+            }
+            for each in self._get("/api/progress")["evaluations"]
+        ]
+        columns = ["labels", "accuracy", "low", "high", "test_images", "macro_f1", "model_version"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def predict(self, image_ids: Sequence[int]) -> pd.DataFrame:
+        """Class and confidence of images of the project, by image id."""
+        import pandas as pd
+
+        ids = [int(image) for image in image_ids]
+        answer = self._told(
+            lambda: self._http.post(f"{self.trainer}/predict", json={"image_ids": ids}).raise_for_status().json()
+        )
+        rows = [{name: each[name] for name in ("label", "confidence")} for each in answer["predictions"]]
+        return pd.DataFrame(rows, index=pd.Index(ids, name="image_id"), columns=["label", "confidence"])
+
+    def dataloaders(self, images: str | Path, *, size: int = 224, batch_size: int = 64, seed: int = 0) -> Any:
+        """fastai `DataLoaders` over the labeled images in `images`: train, and validation or a fifth of it.
+
+        Test images are left out. Needs `pip install flywheel-labeling[fine-tune]`.
+        """
+        from fastai.vision.all import ImageDataLoaders, Resize
+
+        table = self.labels(status="labeled")
+        table = table[table["split"] != "test"]
+        given: dict[str, Any] = {"valid_pct": 0.2, "seed": seed}
+        if (table["split"] == "validation").any():
+            table["held"] = table["split"] == "validation"
+            given = {"valid_col": "held"}
+        return ImageDataLoaders.from_df(
+            table, path=Path(images), fn_col="uri", label_col="label", item_tfms=Resize(size), bs=batch_size, **given
+        )
+
+    # ------------------------------------------------------------ inside
+
+    def _use(self, strategy: str) -> None:
+        settings = self._told(lambda: self._http.get(f"{self.trainer}/settings").raise_for_status().json())
+        if settings["query_strategy"]["value"] == strategy:
+            return
+        before = self._get("/api/project")["query_version"]
+        body = {"query_strategy": strategy}
+        self._told(lambda: self._http.patch(f"{self.trainer}/settings", json=body).raise_for_status())
+        self._wait(lambda: self._get("/api/project")["query_version"] > before, "a list of the new strategy", 120)
+
+    def _get(self, path: str, **request: Any) -> Any:
+        return self._told(lambda: self._http.get(self.labeler + path, **request).raise_for_status().json())
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._told(lambda: self._http.post(self.labeler + path, json=body).raise_for_status().json())
+
+    def _told(self, act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except httpx.HTTPStatusError as error:
+            try:
+                detail = error.response.json()["detail"]
+            except (ValueError, KeyError, TypeError):
+                detail = f"HTTP {error.response.status_code}"
+            raise FlywheelError(f"{error.request.url.host}:{error.request.url.port} says: {detail}") from None
+        except (httpx.HTTPError, SettingsError) as error:
+            raise FlywheelError(str(error)) from None
+
+    def _wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := self._told(condition):
+                return found
+            time.sleep(PAUSE_SECONDS)
+        raise FlywheelError(f"Waited {seconds:.0f} s for {what}.")
+
+
+def _is_ready(child: Child) -> bool:
+    if child.process is not None and child.process.poll() is not None:
+        raise FlywheelError(f"The {child.name} ended with code {child.process.returncode}; it said why above.")
+    return child.ready.is_set()

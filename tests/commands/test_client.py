@@ -1,0 +1,62 @@
+"""The Python client does what docs/python.md says, with both real services."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel import Flywheel, FlywheelError
+from tests.services import HOME, write_photos
+
+pytestmark = pytest.mark.system
+
+
+def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (HOME / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 5
+    with warnings.catch_warnings(action="ignore"):  # what fastai's own imports say of others
+        importlib.import_module("fastai.vision.all")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"truth": write_photos(tmp_path / "photos", 90)}
+    try:
+        for block in blocks[:-1]:
+            exec(block, names)
+        exec(blocks[-1].replace("flywheel.close()", ""), names)
+        assert_sound(names)
+    finally:
+        if "flywheel" in names:
+            names["flywheel"].close()
+
+
+def assert_sound(names: dict[str, Any]) -> None:
+    flywheel, truth = names["flywheel"], names["truth"]
+    assert list(names["curve"].columns)[:4] == ["labels", "accuracy", "low", "high"]
+    assert (names["predicted"]["label"] == names["unlabeled"]["uri"].map(truth)).mean() > 0.9
+    assert names["counts"]["labels"] == len(names["unlabeled"]) > 30
+    assert set(names["test"]["split"]) <= {"test"}
+    assert {"prediction", "history"} <= set(names["everything"].columns)
+    by_hand = flywheel.labels(status="labeled")
+    assert len(by_hand) == 30
+    assert set(names["dls"].vocab) <= {"red", "green", "blue"}
+    held = flywheel.labels(split="test")
+    assert 20 <= len(held) <= 30
+    with pytest.raises(FlywheelError, match="no such"):
+        flywheel.restore("no such")
+
+
+def test_what_cannot_start_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FlywheelError, match="ended with code 2"):
+        Flywheel.launch(tmp_path / "nowhere", tmp_path / "w")
+
+
+def test_nobody_there_is_said() -> None:
+    with (
+        Flywheel("http://127.0.0.1:9", "http://127.0.0.1:9") as flywheel,
+        pytest.raises(FlywheelError, match="refused"),
+    ):
+        flywheel.labels()
