@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
 Matrix = NDArray[np.float32]
@@ -43,14 +44,15 @@ def fit_projection(mean: Matrix, sample: Matrix) -> Projection:
         return plain(mean)
     smaller = rows @ rows.T if n < dim else rows.T @ rows  # either has the same variances
     with threadpool_limits(1, user_api="blas"):  # two threads that wait for each other are slower on busy cores
-        variances, vectors = np.linalg.eigh(smaller.astype(np.float64))  # ascending
+        last = [len(smaller) - width, len(smaller) - 1]
+        variances, vectors = eigh(smaller.astype(np.float64), subset_by_index=last)  # ascending
     directions = vectors
     if n < dim:
         lengths = np.sqrt(np.maximum(variances, np.finfo(np.float32).eps * max(variances[-1], 1e-12)))
         directions = rows.T @ (vectors / lengths)  # (D, n)
-    kept = slice(None, -width - 1, -1)
-    weights = np.maximum(variances[kept] / max(float(variances[-1]), 1e-12), LEAST) ** WEIGHT
-    return Projection(np.asarray(mean, dtype=np.float32), (directions[:, kept] * weights).astype(np.float32))
+    weights = np.maximum(variances / max(float(variances[-1]), 1e-12), LEAST) ** WEIGHT
+    axes = (directions * weights)[:, ::-1]  # what varies most comes first
+    return Projection(np.asarray(mean, dtype=np.float32), np.ascontiguousarray(axes, dtype=np.float32))
 
 
 def plain(mean: Matrix) -> Projection:
