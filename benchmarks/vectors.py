@@ -1,0 +1,59 @@
+"""The file of vectors that `benchmarks.label_efficiency --npz` reads, from labeled photos, as the trainer embeds them.
+
+    python -m benchmarks.vectors PHOTOS-BY-CLASS photos.npz --backbone mobilenetv2_100 --input-size 160
+    python -m benchmarks.vectors labels.csv photos.npz --images photos --most 4000 …
+
+Labels come in any form that `flywheel import` reads: a folder for each class, a table, an export of another tool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from labeler.formats.sources import open_source
+from shared.images import ImageLimits, open_rgb, read
+from shared.messages import ImportRow
+from shared.settings import TrainerSettings
+from trainer.embeddings.backbones import load_backbone
+
+BATCH = 64
+
+
+def main() -> None:
+    """Embed and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--images", type=Path, help="what file names are relative to, if not the labels' own folder")
+    parser.add_argument("--most", type=int, help="so many images, drawn at random with seed 0")
+    network = ("backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size")
+    for name in network:
+        parser.add_argument(f"--{name.replace('_', '-')}")
+    given = parser.parse_args()
+    source = open_source(given.labels)
+    labeled = [row for row in source.rows() if isinstance(row, ImportRow)]
+    if given.most is not None and given.most < len(labeled):
+        labeled = random.Random(0).sample(labeled, given.most)
+    settings = TrainerSettings.load(command_line={name: str(v) for name in network if (v := getattr(given, name))})[0]
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    vectors = []
+    with tempfile.TemporaryDirectory() as folder:
+        backbone = load_backbone(settings, Path(folder))
+        if backbone is None:
+            raise SystemExit("No backbone is named, and none can be had here: see docs/backbones.md.")
+        for start in track(range(0, len(labeled), BATCH), "Embedding"):
+            files = (read(row.uri, given.images or source.folder, limits) for row in labeled[start : start + BATCH])
+            vectors.append(backbone.embed(np.stack([backbone.prepare(open_rgb(file, limits)) for file in files])))
+    kept = np.concatenate(vectors).astype(np.float16)  # as the trainer keeps them
+    np.savez(given.out, X=kept.astype(np.float32), labels=np.array([row.label for row in labeled]))
+    print(f"{given.out}: {len(labeled)} images, {kept.shape[1]} values each, {backbone.key}")
+
+
+if __name__ == "__main__":
+    main()
