@@ -41,12 +41,12 @@ CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own st
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """Cover what the head is unsure of; before there is a head, cover the pool (Bae et al. 2025).
 
-    An image weighs √(1 − (p₁ − p₂)): the root keeps those of which the head is fairly sure in sight. It is as good as
-    no root within noise, and the fourth root is worse (docs/experiments.md).
+    An image weighs 1 − (p₁ − p₂), how close its two likeliest classes are. Roots of that, which keep in sight what the
+    head is fairly sure of, are worse on four data sets of five (docs/experiments.md).
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
-    return _herd(pool, count, np.sqrt(margin_scores(pool.probabilities)))
+    return _herd(pool, count, margin_scores(pool.probabilities))
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:
