@@ -18,6 +18,7 @@ from rich.text import Text
 from commands import backup as backups
 from commands import embed as embeddings
 from commands import exports, imports, versions
+from commands import merge as merging
 from commands import simulate as simulation
 from commands.client import Flywheel, FlywheelError
 from commands.jobs import app as jobs_app
@@ -243,6 +244,21 @@ def import_(
 ) -> None:
     """Import labels into a running labeler; run it again to go on where it was interrupted."""
     _import(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
+
+
+@app.command()
+def merge(
+    first: Annotated[Path, typer.Argument(help="A workspace at rest, or a folder or file that import reads.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    target: Annotated[Path, typer.Argument(help="JSON lines to write, for import.")],
+    prefer: Annotated[str, typer.Option(help="Whose label counts where they differ: first, second, neither.")] = (
+        "neither"
+    ),
+) -> None:
+    """Merge two workspaces or manifests into one manifest."""
+    images = merging.run(first, second, target, prefer)
+    differ = sum(image.conflict for image in images)
+    console.print(f"Written: {target}. {len(images):,} images, {differ:,} of them with different labels.")
 
 
 @app.command()

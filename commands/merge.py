@@ -1,0 +1,134 @@
+"""`flywheel merge`: two workspaces or manifests become one manifest, which `flywheel import` reads.
+
+Images are the same when their content is (two workspaces know that), or else when their names are. What both say is
+said once. Where they give an image different labels the rule that was asked for decides: the first, the second, or
+neither, in which case all of them are kept and the image is open until somebody settles it. Of two splits, test goes
+before validation and that before train: what either side measured with is never learned from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from commands import exports
+from commands.backup import DATABASE
+from shared.messages import ImportIssue, ImportRow, Split
+from shared.settings import SettingsError
+
+Prefer = Literal["first", "second", "neither"]
+ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
+
+
+@dataclass(slots=True)
+class Merged:
+    """One image: its labels by each side, as (label, annotator), without repeats."""
+
+    uri: str
+    split: Split | None = None
+    given: tuple[dict[str, str | None], dict[str, str | None]] = field(default_factory=lambda: ({}, {}))
+
+    def labels(self, prefer: Prefer) -> dict[str, str | None]:
+        """Label → annotator, of those that are kept."""
+        first, second = self.given
+        if not first or not second or first.keys() == second.keys():
+            return second | first
+        return {"first": first, "second": second, "neither": second | first}[prefer]
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the sides differ."""
+        first, second = self.given
+        return bool(first and second and first.keys() != second.keys())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label as one side gives it."""
+
+    uri: str
+    label: str
+    split: Split | None = None
+    annotator: str | None = None
+    sha256: str | None = None
+
+
+def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
+    """One entry for each image, in the order in which they come."""
+    by_content: dict[str, Merged] = {}
+    by_name: dict[str, Merged] = {}
+    found: list[Merged] = []
+    for side, rows in enumerate((first, second)):
+        for row in rows:
+            image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
+            if image is None:
+                image = Merged(row.uri)
+                found.append(image)
+            by_name.setdefault(row.uri, image)
+            if row.sha256:
+                by_content.setdefault(row.sha256, image)
+            image.split = max(image.split, row.split, key=ORDER.index)
+            image.given[side].setdefault(row.label, row.annotator)
+    return found
+
+
+def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
+    """JSON lines, a label a line; returns how many. Raises SettingsError."""
+    partial, count = target.with_name(f".{target.name}.partial"), 0
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            for image in images:
+                for label, annotator in image.labels(prefer).items():
+                    row = {"uri": image.uri, "label": label, "split": image.split, "annotator": annotator}
+                    stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+                    count += 1
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def run(first: Path, second: Path, target: Path, prefer: str) -> list[Merged]:
+    """Merge two workspaces, folders or files into `target`. Raises SettingsError."""
+    rule = next((each for each in get_args(Prefer) if each == prefer), None)
+    if rule is None:
+        raise SettingsError(f"--prefer takes {', '.join(get_args(Prefer))}, not {prefer!r}.")
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flywheel-")))
+        images = merge(_rows(first, scratch, target), _rows(second, scratch, target))
+    write(images, rule, target)
+    return images
+
+
+def _rows(path: Path, scratch: Path, target: Path) -> Iterator[Row]:
+    """Labels of a workspace at rest with what its images are, or of whatever `flywheel import` reads."""
+    if (path / DATABASE).is_file():
+        exports.read(path, None, exports.Wanted("jsonl", "annotators", {"status": "labeled"}), scratch / "labels.jsonl")
+        with (scratch / "labels.jsonl").open(encoding="utf-8") as stream:
+            for record in map(json.loads, stream):
+                by = next(iter(record["annotators"]), None)
+                yield Row(record["uri"], record["label"], record["split"], by, record["sha256"])
+        return
+    from labeler.formats.sources import open_source
+
+    source = open_source(path)
+    for row in source.rows():
+        if isinstance(row, ImportIssue):
+            raise SettingsError(
+                f"{path}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
+            )
+        yield Row(_relative(row, source.folder, target.parent), row.label, row.split, row.annotator)
+
+
+def _relative(row: ImportRow, folder: Path, to: Path) -> str:
+    """The file's name as the merged manifest, beside which it is looked for, has it; unchanged where it is no file."""
+    file = folder / row.uri
+    return os.path.relpath(file.absolute(), to.absolute()) if file.is_file() else row.uri
