@@ -48,6 +48,17 @@ def main() -> None:
             page.goto(f"{url}/progress")
             expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=30_000)
             _keep(page, "progress")
+        with _page(browser, LAPTOP, "light") as page:
+            page.goto(f"{url}/grid?by=confidence")
+            expect(page.get_by_test_id("tile").first.locator("img")).to_be_visible(timeout=30_000)
+            page.get_by_test_id("all").click()
+            _keep(page, "grid")
+            page.goto(f"{url}/map")
+            page.get_by_test_id("colour").select_option("predicted", timeout=30_000)
+            expect(page.get_by_role("button", name="Choose 0,")).to_be_visible(timeout=30_000)
+            _keep(page, "map")
+        with _page(browser, ViewportSize(width=1280, height=1430), "light") as page:
+            page.goto(f"{url}/finish")
             page.get_by_test_id("stop").click()
             expect(page.get_by_test_id("trainer-state")).to_contain_text("safely shut down", timeout=60_000)
             expect(page.get_by_text("What was saved")).to_be_visible(timeout=30_000)

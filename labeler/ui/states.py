@@ -15,6 +15,11 @@ def show(project: Project, status: TrainerStatus | None) -> None:
     scanning = project.scanning
     if scanning.error:
         st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
+    elif not project.images.total and not scanning.running:
+        st.info(
+            "**No images yet.** Put images into the folder that the labeler was started with, and start it again.",
+            icon=":material/image:",
+        )
     if status is None:
         name, what = TRAINER["absent"]
         st.warning(f"**{name}.** What is shown is what it sent last; {what}.", icon=":material/cloud_off:")

@@ -85,7 +85,8 @@ class Bar {
     const waited = seconds === null ? 0 : seconds + (performance.now() - this.heardAt) / 1000;
     const since = waited >= 1 ? ` for ${duration(waited)}` : "";
     const waiting = `${pending.toLocaleString("en")} waiting for the trainer${since}`;
-    write(this.part("lag"), pending ? waiting : "The trainer is up to date");
+    const away = this.project.trainer.state === "absent";
+    write(this.part("lag"), pending ? waiting : away ? "Nothing waits for the trainer" : "The trainer is up to date");
   }
 
   /** With several people at work, how fast you and all are; one alone sees that on the card. */

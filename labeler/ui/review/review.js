@@ -321,9 +321,13 @@ class Review {
     const { current, page, problem } = this.doubts;
     if (current?.broken) return { title: "This image cannot be shown", text: "It is missing or damaged. Remove its label (X), or leave it (S)." };
     if (current) return null;
+    if (this.project && !this.project.images.total && !this.project.scanning.running)
+      return { title: "No images yet", text: "Put images into the folder that the labeler was started with, and start it again." };
+    if (problem?.status === 503)
+      return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: flywheel trainer.` };
     if (problem?.status) {
-      const titles = { 409: "Not yet", 503: "The trainer cannot be reached" };
-      return { title: titles[problem.status] ?? "There is no review", text: problem.message, waits: true };
+      const title = problem.status === 409 ? "Not yet" : "There is no review";
+      return { title, text: problem.message, waits: true };
     }
     if (problem) return { title: "The labeler cannot be reached", text: "This page goes on by itself when it is back." };
     if (!page || !this.project) return { title: "Looking …" };
