@@ -61,7 +61,7 @@ from shared.messages import (
     UndoReceipt,
 )
 from shared.people import Agreement, DisagreementPage
-from shared.review import AcceptPost, ReviewPage
+from shared.review import AcceptPost, Oddities, ReviewPage
 
 MAX_UPLOADS = 10_000
 _UPLOAD_BODY = {
@@ -267,6 +267,11 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
     def review(limit: Annotated[int, Query(ge=1, le=200)] = 30) -> ReviewPage:
         """Labels that the trainer doubts and nobody has judged yet, worst first, with how far the review is."""
         return service.review.page(limit)
+
+    @api.get("/oddities")
+    def oddities() -> Oddities:
+        """Train images to look at: copies that should not be, dark, blurred, tiny, extreme; measured once asked for."""
+        return service.oddities.lists()
 
     @api.post("/review/accept")
     def accept(post: AcceptPost) -> AnnotationReceipt:

@@ -30,6 +30,7 @@ from labeler.history import label_history
 from labeler.imports import Imports
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
+from labeler.oddities import OddImages
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid
 from labeler.reminder import Reminder
@@ -135,6 +136,9 @@ class Service:
         )
         self.snapshots = Snapshots(self.store, self.log, self.catalog)
         self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
+        self.oddities = OddImages(
+            self.store, self.tally, self.catalog, self.trainer, lambda image_id, size: self.thumbnail(image_id, size)[0]
+        )
         self.review = Review(
             self.store,
             self.log,
@@ -159,6 +163,7 @@ class Service:
     def close(self) -> None:
         """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
         self.scanner.close()
+        self.oddities.close()
         self.outbox.close()
         self.client.close()
         self.store.close()

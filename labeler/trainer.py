@@ -14,7 +14,7 @@ from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
 from shared.jobs import Job
 from shared.messages import Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
 from shared.models import ModelList
-from shared.review import LabelIssues
+from shared.review import LabelIssues, NearDuplicates
 
 FLUSH_SECONDS = 3.0
 
@@ -116,6 +116,11 @@ class Trainer:
         """End a job where it is."""
         with _told():
             return self._client.cancel(job)
+
+    def near_duplicates(self, limit: int) -> NearDuplicates:
+        """Near copies that should not be. Raises Conflict while no image is embedded."""
+        with _told():
+            return self._client.near_duplicates(limit)
 
     def _order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
         with _told():

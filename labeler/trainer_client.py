@@ -23,7 +23,7 @@ from shared.messages import (
     TrainerStatus,
 )
 from shared.models import ModelList
-from shared.review import LabelIssues
+from shared.review import LabelIssues, NearDuplicates
 
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
@@ -35,6 +35,7 @@ _NEIGHBOURS = TypeAdapter(Neighbours)
 _GROUPS = TypeAdapter(Groups)
 _MAP = TypeAdapter(PoolMap)
 _ISSUES = TypeAdapter(LabelIssues)
+_COPIES = TypeAdapter(NearDuplicates)
 
 _MODELS = TypeAdapter(ModelList)
 _SAVED = TypeAdapter(Saved)
@@ -145,6 +146,10 @@ class TrainerClient:
     def cancel(self, job: str) -> Job:
         """End a job where it is. Raises NotYet for an unknown one, TrainerProblem."""
         return _understood(_JOB, self._request("DELETE", f"/jobs/{quote(job)}"))
+
+    def near_duplicates(self, limit: int) -> NearDuplicates:
+        """Near copies that should not be. Raises TrainerProblem."""
+        return _understood(_COPIES, self._request("GET", f"/near-duplicates?limit={limit}"))
 
     def close(self) -> None:
         """Drop the connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.messages import Confidence, Message, Name, Reply
+from shared.messages import Confidence, Message, Name, Reply, Split
 
 REVIEW = "review"
 """The source of answers that were given while reviewing; their `reason` is the verdict."""
@@ -46,7 +46,28 @@ class LabelIssues(Reply):
     acked_seq: int
 
 
+class NearDuplicates(Reply):
+    """`GET /near-duplicates`, the most alike first: pairs of train images with different labels, and train images with
+    the split that a near copy of theirs is in."""
+
+    differing: list[tuple[int, int]]
+    across: dict[int, Split]
+
+
 # ---------------------------------------------------------------- labeler → page
+
+
+class Oddities(Reply):
+    """`GET /api/oddities`: train images to look at, by image id, the oddest first; `measured` of `total` so far."""
+
+    differing: list[tuple[int, int]]  # near copies with different labels
+    across: list[int]  # a near copy is held out to measure with
+    dark: list[int]
+    blurred: list[int]
+    tiny: list[int]
+    extreme: list[int]  # much longer than wide, or the other way round
+    measured: int
+    total: int
 
 
 class Picture(Reply):

@@ -22,7 +22,7 @@ from shared.messages import (
     StrategyList,
     TrainerStatus,
 )
-from shared.review import LabelIssues
+from shared.review import LabelIssues, NearDuplicates
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
 from trainer.jobs import UnknownJob
@@ -99,6 +99,11 @@ def create_api(trainer: Trainer) -> FastAPI:
     def label_issues(limit: Limit = 100) -> LabelIssues:
         """Doubtful labels, worst first, each with the label proposed and what speaks for it."""
         return trainer.label_issues(limit)
+
+    @api.get("/near-duplicates")
+    def near_duplicates(limit: Limit = 200) -> NearDuplicates:
+        """Near copies labeled differently, and train images of which a near copy is held out."""
+        return trainer.near_duplicates(limit)
 
     @api.get("/similar")
     def similar(image_id: int, limit: Limit = 20, labeled: bool = False) -> Neighbours:

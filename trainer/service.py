@@ -29,7 +29,7 @@ from shared.messages import (
     TrainerState,
     TrainerStatus,
 )
-from shared.review import LabelIssues
+from shared.review import LabelIssues, NearDuplicates
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
 from trainer import atlas
 from trainer.embeddings.embedder import Embedder
@@ -38,6 +38,7 @@ from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerClient
 from trainer.loop import BACKBONES, FLUSH_SECONDS, Loop
 from trainer.model_jobs import ModelJobs
+from trainer.near_duplicates import near_duplicates
 from trainer.photos import Photos
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
@@ -335,6 +336,13 @@ class Trainer:
         saved = self.loop.intent.saved
         finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
         return {**self.model_jobs.needed(), **finish}
+
+    def near_duplicates(self, limit: int) -> NearDuplicates:
+        """Near copies with different labels, and across splits. Raises NotReady."""
+        pool, snapshot = self._pool(), Snapshot.of(self.replica)
+        if snapshot is None:
+            raise NotReady("No labeler has sent its log yet.")
+        return near_duplicates(pool, snapshot.labels, limit, seed=self.settings.seed)
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""

@@ -1,12 +1,48 @@
-"""The page on which labels that may be wrong are judged, the most doubtful first."""
+"""The page on which labels that may be wrong are judged, the most doubtful first, with further lists below."""
 
 from __future__ import annotations
 
+import streamlit as st
+
 from labeler import service
 from labeler.ui import components
+from shared.review import Oddities
+
+REFRESH_SECONDS = 3
+ASKED = "odd images asked for"  # in the session
 
 
 def page() -> None:
     """Draw the page."""
     labeler = service.current()
     components.review(labeler.project(), labeler.settings)
+    if st.session_state.get(ASKED) or st.button("Look for copies and odd images", icon=":material/image_search:"):
+        st.session_state[ASKED] = True
+        _further()
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _further() -> None:
+    found = service.current().oddities.lists()
+    st.subheader("Copies and odd images", anchor=False)
+    if found.measured < found.total:
+        st.progress(found.measured / found.total, text=f"{found.measured:,} of {found.total:,} images looked at")
+    lists = _lists(found)
+    st.markdown("\n".join(lists) if lists else "None so far." if found.measured < found.total else "There are none.")
+
+
+def _lists(found: Oddities) -> list[str]:
+    pairs = [image_id for pair in found.differing for image_id in pair]
+    kinds = {
+        "near copies of each other with different labels": pairs,
+        "learned from, while a near copy measures accuracy": found.across,
+        "very dark": found.dark,
+        "blurred": found.blurred,
+        "tiny": found.tiny,
+        "of an extreme shape": found.extreme,
+    }
+    return [
+        f"- [{len(ids):,} image{'s' if len(ids) > 1 else ''} {what}](/grid?status=any&images={','.join(map(str, ids))})"
+        for what, ids in kinds.items()
+        if ids
+    ]

@@ -206,6 +206,16 @@ def test_how_it_looks(looked_at: Services, page: Page, annotator: str, size: str
     page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
 
 
+def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page, annotator: str) -> None:
+    Review(page, looked_at, annotator).open()
+    page.get_by_role("button", name="Look for copies and odd images").click()
+    expect(page.get_by_role("heading", name="Copies and odd images")).to_be_visible()
+    wait_for(lambda: (found := looked_at.get("/api/oddities"))["measured"] == found["total"])
+    listed = page.get_by_role("link", name=re.compile("image"))
+    expect(page.get_by_text("There are none.").or_(listed).first).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "review-lists.png", full_page=True)
+
+
 @pytest.mark.provokes_errors
 def test_before_there_are_labels_the_page_says_where_they_come_from(labeler: Services, page: Page) -> None:
     page.goto(f"{labeler.labeler.url}/review")

@@ -56,6 +56,8 @@ class Follower:
         self.api.get("/clusters")(self.clusters)
         self.api.get("/map")(self.map)
         self.api.get("/label-issues")(self.label_issues)
+        self.copies: dict[str, Any] = {"differing": [], "across": {}}
+        self.api.get("/near-duplicates")(self.near_duplicates)
 
     def status(self) -> Any:
         if self.failing:
@@ -131,6 +133,9 @@ class Follower:
     def label_issues(self, limit: int) -> Any:
         judged = {"judged": len(self.issues), "expected": self.expected, "renewing": False}
         return {"issues": self.issues[:limit], "acked_seq": len(self.rows), **judged}
+
+    def near_duplicates(self, limit: int) -> Any:
+        return {"differing": self.copies["differing"][:limit], "across": self.copies["across"]}
 
     def forget(self) -> None:
         """Lose everything, as with its files deleted."""

@@ -38,6 +38,7 @@ CONTRACT = {
     "/splits": {"post"},
     "/review": {"get"},
     "/review/accept": {"post"},
+    "/oddities": {"get"},
     "/grid": {"get"},
     "/grid/images": {"get"},
     "/clusters": {"get"},
