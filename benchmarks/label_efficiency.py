@@ -310,8 +310,19 @@ def _write_svg(path: Path, curves: dict[str, list[Curve]], title: str) -> None:
     """Mean accuracy against labels, one line a strategy, without a plotting library."""
     width, height, left = 640, 400, 50
     points = max(len(run) for runs in curves.values() for run in runs)
-    lines = [f'<text x="{left}" y="20">{title}: accuracy (0 to 100 %) against labels (0 to {points * STEP})</text>']
-    lines.append(f'<rect x="{left}" y="30" width="{width}" height="{height}" fill="none" stroke="#999"/>')
+    lines = [
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<text x="{left}" y="20">{title}: accuracy (%) against labels</text>',
+    ]
+    for accuracy in range(0, 101, 20):
+        y = 30 + height * (1 - accuracy / 100)
+        lines.append(f'<path d="M{left} {y}h{width}" stroke="#ddd"/>')
+        lines.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{accuracy}</text>')
+    for labels in SHOWN:
+        if labels <= points * STEP:
+            x = left + width * labels / STEP / points
+            lines.append(f'<path d="M{x} 30v{height}" stroke="#ddd"/>')
+            lines.append(f'<text x="{x}" y="{height + 46}" text-anchor="middle">{labels}</text>')
     for number, (strategy, runs) in enumerate(curves.items()):
         colour = f"hsl({number * 360 // len(curves)} 70% 40%)"
         mean = np.stack(runs).mean(axis=0)
