@@ -17,7 +17,7 @@ from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
-from commands import exports, imports, versions
+from commands import exports, imports, training, versions
 from commands import merge as merging
 from commands import simulate as simulation
 from commands.client import Flywheel, FlywheelError
@@ -40,6 +40,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(versions.app, name="snapshot")
 app.command()(versions.split)
 app.add_typer(jobs_app, name="jobs")
+app.command()(training.train)
+app.command()(training.finalize)
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -15,6 +15,7 @@ from shared.jobs import Job
 from shared.messages import Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
 from shared.models import ModelList
 from shared.review import LabelIssues, NearDuplicates
+from shared.training import TrainRequest
 
 FLUSH_SECONDS = 3.0
 
@@ -96,6 +97,11 @@ class Trainer:
         """Save the model of now under a name. Raises Invalid and Conflict, in the trainer's words."""
         with _told():
             return self._client.save_model(name)
+
+    def train(self, name: str, request: TrainRequest) -> Job:
+        """Begin to train a version. Raises Invalid and Conflict, in the trainer's words."""
+        with _told():
+            return self._client.train(name, request)
 
     def promote(self, version: str) -> ModelList:
         """Let a version answer predictions. Raises Invalid for one that cannot."""

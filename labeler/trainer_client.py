@@ -24,6 +24,7 @@ from shared.messages import (
 )
 from shared.models import ModelList
 from shared.review import LabelIssues, NearDuplicates
+from shared.training import TrainRequest
 
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
@@ -130,6 +131,11 @@ class TrainerClient:
     def save_model(self, name: str) -> Saved:
         """Save the model of now. Raises Refusal for a bad name, NotYet without a model or for one taken."""
         return _understood(_SAVED, self._request("POST", "/models", {"name": name}))
+
+    def train(self, name: str, request: TrainRequest) -> Job:
+        """Begin to train a version. Raises Refusal, NotYet, TrainerProblem."""
+        body = {"name": name, "train": request.model_dump(mode="json")}
+        return _understood(_JOB, self._request("POST", "/models", body))
 
     def promote(self, version: str) -> ModelList:
         """Let a version answer predictions. Raises Refusal for one that cannot, TrainerProblem."""

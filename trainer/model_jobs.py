@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from importlib.util import find_spec
 from typing import Any
 
 from shared.comparison import Comparison, ComparisonRequest
 from shared.jobs import ENDED, Job
 from shared.log import Fold
 from shared.settings import TrainerSettings
+from shared.training import TrainRequest
 from trainer.comparison import compare_recorded
 from trainer.jobs import Jobs
 from trainer.replica import Replica
@@ -48,6 +50,31 @@ class ModelJobs:
         sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
         return self._jobs.submit("compare", said, measured + sample)
 
+    def train(self, name: str, request: TrainRequest) -> Job:
+        """Train a network on all labels of now and keep it as version `name`, as a job.
+
+        Raises FileExistsError and ValueError for the name, UnknownVersion and RefusedVersion.
+        """
+        if find_spec("fastai") is None:
+            raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
+        self._versions.registry.check_name(name)
+        if request.base is not None:
+            self._versions.checked(request.base)
+        with self._replica.lock:
+            if self._replica.log_id is None:
+                raise ValueError("There are no labels yet.")
+            images = [row for row in image_rows(self._replica) if row["class_id"] is not None]
+            said = {
+                "name": name,
+                "train": request.model_dump(mode="json"),
+                "classes": classes_of(self._replica.fold),
+                "log_id": str(self._replica.log_id),
+                "acked_seq": self._replica.acked_seq,
+            }
+        if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
+            raise ValueError("Training needs labels of at least two classes on train images.")
+        return self._jobs.submit("train", said, images)
+
     def conclude(self, job: Job) -> None:
         """What follows from a job that has come to its end; again changes nothing. Raises what makes it fail."""
         if job.kind == "compare":
@@ -60,9 +87,10 @@ class ModelJobs:
         """Version → which job needs it."""
         needed = {}
         for job in self._jobs.list():
-            if job.state not in ENDED and job.kind == "compare":
-                for name in (job.request["comparison"]["base"], job.request["comparison"]["candidate"]):
-                    needed[str(name)] = f"Job {job.id} compares version {name!r}."
+            if job.state not in ENDED:
+                asked = job.request["comparison"] if job.kind == "compare" else job.request["train"]
+                for name in filter(None, (asked["base"], asked.get("candidate"))):
+                    needed[str(name)] = f"Job {job.id} works with version {name!r}."
         return needed
 
 

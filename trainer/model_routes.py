@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from shared.comparison import ComparisonRequest
 from shared.jobs import Job, JobList
 from shared.messages import Saved
 from shared.models import ModelList, ModelVersion, Pruned
+from shared.training import NewModel
 from trainer.service import Trainer
 
 FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
@@ -26,9 +25,11 @@ def model_routes(trainer: Trainer) -> APIRouter:
         return trainer.versions.list()
 
     @routes.post("/models")
-    def name_version(name: Annotated[str, Body(embed=True, max_length=100)]) -> Saved:
-        """Save the model of now under a name."""
-        return trainer.name_version(name)
+    def new_version(wanted: NewModel) -> Saved | Job:
+        """Save the model of now under a name; or with `train`, train a new one from a base or anew, as a job."""
+        if wanted.train is not None:
+            return trainer.model_jobs.train(wanted.name, wanted.train)
+        return trainer.name_version(wanted.name)
 
     @routes.delete("/models")
     def prune() -> Pruned:

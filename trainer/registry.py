@@ -113,14 +113,8 @@ class Registry:
             if owner is None or int(owner[1]) == os.getpid() or not _alive(int(owner[1])):
                 shutil.rmtree(torn, ignore_errors=True)
 
-    def save(
-        self,
-        name: str,
-        tensors: Mapping[str, np.ndarray],
-        description: Description,
-        dataset: Iterable[Mapping[str, Any]],
-    ) -> Version:
-        """Write a version. Raises ValueError for a bad name, FileExistsError for one that is taken."""
+    def check_name(self, name: str) -> Path:
+        """Where version `name` will be. Raises ValueError for a bad name, FileExistsError for one that is taken."""
         if not _VERSION.fullmatch(name) or name == NOW:
             raise ValueError(
                 f"A version cannot be called {name!r}: letters, digits, dots, dashes and underscores only, and "
@@ -129,6 +123,17 @@ class Registry:
         place = self.folder / name
         if place.exists():
             raise FileExistsError(f"There is a model version {name!r} already; versions are never overwritten.")
+        return place
+
+    def save(
+        self,
+        name: str,
+        tensors: Mapping[str, np.ndarray],
+        description: Description,
+        dataset: Iterable[Mapping[str, Any]],
+    ) -> Version:
+        """Write a version. Raises ValueError for a bad name, FileExistsError for one that is taken."""
+        place = self.check_name(name)
         partial = self._partial()
         partial.mkdir()
         try:

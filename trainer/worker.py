@@ -63,9 +63,13 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
     import torch  # here, so that a request that cannot be read is refused without waiting for it
 
     torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # a core for whoever labels
-    from trainer import comparing
+    if job.kind == "compare":
+        from trainer import comparing
 
-    return {"compare": comparing.run}[job.kind]
+        return comparing.run
+    from trainer import training
+
+    return training.run
 
 
 def _end_with_trainer() -> None:

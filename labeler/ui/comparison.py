@@ -103,8 +103,8 @@ def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
     frame = pd.DataFrame(rows, columns=["version", "recall", "precision"])
     percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
     base = alt.Chart(frame).encode(
-        x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall: share of the class that is found"),
-        y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision: share of the found that is right"),
+        x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall"),
+        y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision"),
         color=alt.Color("version:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=400, columns=1)),
         strokeDash=alt.StrokeDash("version:N", legend=None),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from typing import get_args
 
 import streamlit as st
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from labeler.ui.words import TRAINER, plain
 from shared.comparison import Comparison, ComparisonRequest
 from shared.jobs import ENDED, Job
 from shared.models import ModelList
+from shared.training import TrainRequest, Weights
 
 REFRESH_SECONDS = 2
 PROBLEM = "models problem"  # in the session: why the last press did nothing
@@ -48,7 +50,9 @@ def page() -> None:
     if len(models.models) > 1:
         st.subheader("Compare two", anchor=False)
         _ask(models)
-    _outcome()
+    with st.expander("Train a new one"):
+        _train(models)
+    _outcome(frozenset(each.version for each in models.models))
 
 
 def _versions(models: ModelList) -> None:
@@ -85,10 +89,34 @@ def _ask(models: ModelList) -> None:
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
+def _train(models: ModelList) -> None:
+    st.write(
+        "A whole network learns from **all labels of now**, beside labeling, and is kept as a version. What is left "
+        "empty is as in the version that it is made from, else chosen for you."
+    )
+    with st.form("train", border=False):
+        name, base, weights = st.columns(3)
+        said = {
+            "name": name.text_input("Name of the new version", max_chars=100),
+            "base": base.selectbox("Made from", [each.version for each in reversed(models.models)], index=None),
+            "weights": weights.selectbox("Begin with weights", list(get_args(Weights))),
+        }
+        arch, size, epochs = st.columns(3)
+        said["architecture"] = arch.text_input("Network (any timm name)", placeholder="convnext_small, resnet18, …")
+        said["input_size"] = size.number_input("Pixels a side", 16, 1_024, None)
+        said["epochs"] = epochs.number_input("Epochs at most", 1, 1_000, None)
+        flip = st.checkbox("A mirrored image is the same (not so for letters and digits)", value=True)
+        if st.form_submit_button("Train", icon=":material/model_training:"):
+            name_given = str(said.pop("name") or "").strip()
+            given = {key: value or None for key, value in said.items()} | {"flip": flip}
+            _do(lambda trainer: trainer.train(name_given, TrainRequest.model_validate(given)))
+            st.rerun()
+
+
 @st.fragment(run_every=REFRESH_SECONDS)
-def _outcome() -> None:
+def _outcome(known: frozenset[str]) -> None:
     try:
-        jobs = [job for job in service.current().trainer.jobs() if job.kind == "compare"]
+        jobs = service.current().trainer.jobs()
     except Problem:
         return  # the page says so
     if not jobs:
@@ -96,11 +124,14 @@ def _outcome() -> None:
     latest = jobs[0]
     if latest.state not in ENDED:
         said = latest.progress
-        st.progress(said.done / said.total if said.total else 0.0, said.message or "Waiting for its turn")
+        left = f", about {said.seconds_left / 60:.0f} minutes left" if said.seconds_left else ""
+        st.progress(min(said.done / (said.total or 1), 1.0), f"{said.message or 'Waiting for its turn'}{left}")
         st.button("Cancel", on_click=_cancel, args=(latest.id,))
     elif latest.state == "failed":
         st.error(plain(latest.error or ""), icon=":material/error:")
-    done = next((job for job in jobs if job.state == "done"), None)
+    if any(job.state == "done" and job.kind == "train" and job.request["name"] not in known for job in jobs[:1]):
+        st.rerun()  # the new version belongs in the list above
+    done = next((job for job in jobs if job.state == "done" and job.kind == "compare"), None)
     if done is not None:
         _show(done, Comparison.model_validate(done.result))
 

@@ -18,7 +18,7 @@ def keep(page: Page, name: str) -> None:
     field.fill(name)
     field.press("Enter")
     page.get_by_role("button", name="Save the model of now").click()
-    expect(page.get_by_role("table").first.get_by_text(name, exact=True)).to_be_visible()
+    expect(page.get_by_role("table").first.get_by_text(name, exact=True)).to_be_visible(timeout=60_000)
 
 
 def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> None:

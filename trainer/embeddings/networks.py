@@ -118,27 +118,35 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
     name = settings.backbone
     config = config_of("backbone", name)
     size = settings.input_size or _usual_size(config)
-    path = Path(settings.backbone_weights).expanduser()
-    tensors = _read_weights(path)
     try:
         network = create(name, config, size)
     except Exception as error:
         raise SettingsError(
             f"The trainer setting 'input_size' cannot be {size} for {name!r}: {_first_line(error)}."
         ) from None
+    load_weights(network, Path(settings.backbone_weights).expanduser(), f"{name!r} at {size} pixels a side")
+    return _fitted(settings, name, with_layout(network), size, setting="input_size")
+
+
+def load_weights(network: Module, path: Path, named: str, *, without: str = "") -> None:
+    """Load the settings' file of weights into `network`, but for the tensors that begin with `without`.
+
+    Raises SettingsError, which calls the network as it is `named`, when the file cannot be read or does not fit.
+    """
+    tensors = _read_weights(path)
     adapt = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    misfit = f"The trainer setting 'backbone_weights' names {path}, which does not fit {name!r} at {size} pixels a side"
+    misfit = f"The trainer setting 'backbone_weights' names {path}, which does not fit {named}"
     try:
         if adapt is not None:  # timm's own: other names of older checkpoints, position embeddings of another size
             tensors = adapt(tensors, network)
+        if without:
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(without)}
         result = network.load_state_dict(tensors, strict=False)  # the file may hold a classifier that is not wanted
     except Exception as error:
         raise SettingsError(f"{misfit}: {_first_line(error)}.") from None
-    if result.missing_keys:
-        raise SettingsError(
-            f"{misfit}: {len(result.missing_keys)} tensors are missing, {result.missing_keys[0]} first."
-        )
-    return _fitted(settings, name, with_layout(network), size, setting="input_size")
+    missing = [name for name in result.missing_keys if not without or not name.startswith(without)]
+    if missing:
+        raise SettingsError(f"{misfit}: {len(missing)} tensors are missing, {missing[0]} first.")
 
 
 def own(settings: TrainerSettings) -> TorchBackbone:

@@ -1,0 +1,147 @@
+"""The fine-tuner over a network as small as can be."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainer.learners.fine_tuner import Plan, fine_tune
+
+CPU = torch.device("cpu")
+
+
+class Colours:
+    """Red and blue squares with noise."""
+
+    def __init__(self, count, seed):
+        rng = np.random.default_rng(seed)
+        self.targets = np.arange(count, dtype=np.int64) % 2
+        base = np.array([[200, 40, 40], [40, 40, 200]])[self.targets][:, :, None, None]
+        self._pixels = np.clip(base + rng.integers(-40, 40, (count, 3, 16, 16)), 0, 255).astype(np.uint8)
+
+    def pixels(self, number):
+        return self._pixels[number]
+
+
+class Network(nn.Module):
+    """A body and a classifier `fc`; `room` images fit into its memory."""
+
+    def __init__(self, room=1_000):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.fc = nn.Linear(8, 2)
+        self.room = room
+
+    def forward(self, images):
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(images)} images")
+        return self.fc(self.body(images).flatten(1))
+
+
+def plan(**more):
+    given = {
+        "epochs": 4,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+        "patience": 10,
+        "flip": True,
+        "seed": 0,
+        "frozen": 1,
+        "classifier": "fc",
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        **more,
+    }
+    return Plan(**given)
+
+
+def train(tmp_path, network, plan, on_step=lambda _: None):
+    return fine_tune(
+        network, Colours(32, 0), Colours(16, 1), plan, checkpoint=tmp_path / "run", device=CPU, on_step=on_step
+    )
+
+
+def test_it_learns_and_keeps_the_best_weights(tmp_path):
+    network, steps = Network(), []
+    run = train(tmp_path, network, plan(), steps.append)
+    assert run.epoch == 5
+    assert run.best_accuracy == 1.0
+    assert run.images == 5 * 32
+    assert (steps[-1].done, steps[-1].total) == (20, 20)
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, run.best[name])
+
+
+def test_the_rate_is_found_where_none_is_given(tmp_path):
+    run = train(tmp_path, Network(), plan(learning_rate=None, epochs=1))
+    assert 1e-5 <= run.learning_rate <= 1e-2
+
+
+def test_only_the_classifier_moves_at_first(tmp_path):
+    network = Network()
+    before = network.body[0].weight.clone()
+    fine_tune(network, Colours(32, 0), Colours(16, 1), plan(epochs=1), checkpoint=tmp_path / "run", device=CPU)
+    moved = (network.body[0].weight - before).abs().max()
+
+    class EndError(Exception):
+        pass
+
+    def end(step):
+        if step.epoch == 2:
+            raise EndError("ended")
+
+    other = Network()
+    head = other.fc.weight.clone()
+    with pytest.raises(EndError):
+        train(tmp_path / "other", other, plan(epochs=1), end)
+    # One step of the second epoch, at the low rate of its beginning, against a whole epoch.
+    assert (other.body[0].weight - before).abs().max() < moved / 2
+    assert (other.fc.weight - head).abs().max() > 0
+
+
+def test_it_ends_when_nothing_gets_better(tmp_path):
+    run = train(tmp_path, Network(), plan(epochs=60, patience=3, learning_rate=1e-12))
+    assert run.epoch < 20
+    assert "no better for 3 epochs" in run.notes[-1]
+
+
+def test_when_memory_runs_out_the_batch_is_halved_and_that_is_said(tmp_path):
+    run = train(tmp_path, Network(room=3), plan(batch_size=16, epochs=1))
+    assert run.batch_size == 2
+    assert [note for note in run.notes if "Memory ran out" in note][-1].endswith("2 images.")
+    with pytest.raises(torch.OutOfMemoryError):
+        train(tmp_path / "none", Network(room=1), plan(epochs=1))
+
+
+def test_another_error_is_no_lack_of_memory(tmp_path):
+    class Broken(Network):
+        def forward(self, images):
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(tmp_path, Broken(), plan())
+
+
+def test_what_was_interrupted_goes_on_at_the_next_epoch(tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def kill(step):
+        if step.epoch == 4:
+            raise KilledError("killed")
+
+    with pytest.raises(KilledError):
+        train(tmp_path, Network(), plan(), kill)
+    steps = []
+    run = train(tmp_path, Network(), plan(), steps.append)
+    assert [steps[0].epoch, run.epoch] == [4, 5]
+    assert run.images == 5 * 32  # none twice
+    again = train(tmp_path, Network(), plan(), steps.append)  # all is done
+    assert again.images == run.images
+
+
+def test_a_checkpoint_that_cannot_be_read_is_a_sentence(tmp_path):
+    (tmp_path / "run").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="delete it to begin anew"):
+        train(tmp_path, Network(), plan())

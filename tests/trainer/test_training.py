@@ -1,0 +1,108 @@
+"""Training a version as a job, on small images of two colours, from scratch."""
+
+import os
+import signal
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from shared.training import TrainRequest
+from tests.trainer.test_jobs import finished, running
+from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.test_versions import say, taught  # noqa: F401
+
+SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
+UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
+
+
+@pytest.fixture
+def many(taught):  # noqa: F811
+    """38 labels to learn from."""
+    teach(taught, range(12, 40), after=34)
+    wait_for(lambda: taught.get("/status").json()["labels"] == 40)
+    return taught
+
+
+def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer):  # noqa: F811
+    job = say(many, "/models", json={"name": "small", "train": {**SMALL, "epochs": 6, "learning_rate": 0.01}})
+    process = running(trainer.jobs)
+    checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
+    wait_for(checkpoint.is_file, 200)
+    os.kill(process, signal.SIGKILL)
+    ended = finished(many, job)
+    assert (ended["state"], ended["attempts"]) == ("done", 2), ended
+    assert not checkpoint.exists()
+    version = many.get("/models/small").json()
+    assert version["learner"] == "fine_tuner"
+    assert version["architecture"] == "resnet10t"
+    assert version["labels"] == 34  # the others chose the epoch
+    assert version["config"]["validation_images"] == 6
+    assert "held-out" in ended["result"]["notes"][0]
+    assert version["metrics"]["accuracy"]["n"] == 20
+    assert version["metrics"]["accuracy"]["value"] > 0.8
+    assert {row["split"] for row in trainer.registry.get("small").dataset()} == {"train", "test"}
+    said = say(many, "/predict?version=small", files=UPLOAD)
+    assert said["predictions"][0]["label"] == "red"
+    say(many, "/models/small/promote")
+    assert many.post("/models", json={"name": "small", "train": SMALL}).status_code == 409
+    # A clone with another configuration, from weights shrunk and perturbed.
+    clone = {"base": "small", "weights": "base", "epochs": 1, "learning_rate": 0.001}
+    ended = finished(many, say(many, "/models", json={"name": "clone", "train": clone}))
+    assert ended["state"] == "done", ended
+    cloned = many.get("/models/clone").json()
+    assert (cloned["parent"], cloned["architecture"], cloned["input"]["size"]) == ("small", "resnet10t", 32)
+    assert cloned["config"]["patience"] == version["config"]["patience"]
+    assert many.delete("/models/small").status_code == 409
+
+
+def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
+    from starlette.testclient import TestClient
+
+    from trainer.api import create_api
+    from trainer.service import Trainer
+
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), weights)
+    folder, entries = photos
+    given = {"backbone": "resnet10t", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
+    trainer = Trainer(*settings_for(tmp_path, folder, **given))  # noqa: F811
+    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    trainer.start()
+    try:
+        client = TestClient(create_api(trainer))
+        teach(client, range(30))
+        ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
+        assert ended["state"] == "done", ended
+        tuned = client.get("/models/tuned").json()
+        assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
+        assert tuned["metrics"] is None  # no test image is labeled
+        assert 1e-5 <= tuned["config"]["learning_rate"] <= 1e-2  # found
+        other = {"architecture": "resnet18", "weights": "file", "epochs": 1}
+        ended = finished(client, say(client, "/models", json={"name": "other", "train": other}))
+        assert (ended["state"], "no file for 'resnet18'" in ended["error"]) == ("failed", True)
+    finally:
+        trainer.close()
+
+
+def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
+    for train, status, named in [
+        ({"base": "gone"}, 404, "gone"),
+        ({"epochs": 0}, 422, "epochs"),
+        ({"weights": "magic"}, 422, "weights"),
+        ({"speed": 11}, 422, "speed"),
+    ]:
+        answer = taught.post("/models", json={"name": "new", "train": train})
+        assert (answer.status_code, named in answer.json()["detail"]) == (status, True)
+    assert taught.post("/models", json={"name": "a/b", "train": {}}).status_code == 422
+    bad = {"architecture": "no_such_net", "epochs": 1, "weights": "none"}
+    ended = finished(taught, say(taught, "/models", json={"name": "new", "train": bad}))
+    assert (ended["state"], "no_such_net" in ended["error"]) == ("failed", True)
+
+
+def test_without_labels_nothing_is_trained(client):  # noqa: F811
+    answer = client.post("/models", json={"name": "new", "train": TrainRequest().model_dump()})
+    assert answer.status_code == 422

@@ -1,0 +1,315 @@
+"""The fine-tuner: trains a whole network on labeled images, with fastai.
+
+Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
+fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers a hundred times
+slower than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The rate is found where none
+is given (Smith 2017), epochs are chosen on validation images, and training ends when those stop getting better.
+
+After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
+goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
+fastai takes ten seconds to import and is imported here and nowhere else, by whoever trains.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import Learner
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.data.transforms import IntToFloatTensor, Normalize
+from fastai.losses import CrossEntropyLossFlat
+from fastai.torch_core import TensorCategory, TensorImage, set_seed
+from fastai.vision.augment import aug_transforms
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from trainer.embeddings.disk import write_whole
+from trainer.embeddings.networks import Module
+
+FASTER = 100.0
+"""How many times faster the last layers learn than the first, where those are pretrained."""
+RATES = (1e-5, 1e-2)
+"""What the finder's suggestion is kept within: on few images it is noisy."""
+FINDER_STEPS = 60
+SMALLEST_BATCH = 2
+
+
+class Samples(Protocol):
+    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n,) their positions in the classes."""
+
+    targets: NDArray[np.int64]
+
+    def pixels(self, number: int) -> NDArray[np.uint8]:
+        """One image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. `classifier` is what the names of the classifier's tensors begin with; `frozen` the epochs that
+    it is trained alone, 0 from scratch; `mean` and `std` are a channel's, of values from 0 to 1."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float | None
+    patience: int
+    flip: bool
+    seed: int
+    frozen: int
+    classifier: str
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far it is: steps of all, the epoch (from 1), and what the last validation said."""
+
+    done: int
+    total: int
+    epoch: int
+    message: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """What is known between two epochs, and what came of it at the end. `best` are weights by name."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    images: int = 0  # trained on, each time it was
+    seconds: float = 0.0  # in batches
+    notes: list[str] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def fine_tune(
+    network: Module,
+    train: Samples,
+    validation: Samples,
+    plan: Plan,
+    *,
+    checkpoint: Path,
+    device: torch.device,
+    on_step: Callable[[Step], None] = lambda _: None,
+) -> Run:
+    """Train `network`, (B, 3, S, S) → (B, K) logits, in place, and leave it with the best weights.
+
+    What an earlier call with the same `checkpoint` has done is not done again. When memory runs out, the batch is
+    halved, down to two images, and the notes say so.
+    """
+    run = _resume(network, checkpoint) or Run(batch_size=plan.batch_size)
+    network.to(device)
+    while True:
+        try:
+            _train(network, train, validation, plan, run, checkpoint, device, on_step)
+            break
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or run.batch_size <= SMALLEST_BATCH:
+                raise
+            run.batch_size = max(run.batch_size // 2, SMALLEST_BATCH)
+            run.notes.append(f"Memory ran out: the batch was made smaller, {run.batch_size} images.")
+        torch.cuda.empty_cache()
+        again = _resume(network, checkpoint)
+        if again is not None:
+            again.batch_size, again.notes = run.batch_size, run.notes
+            run = again
+    network.load_state_dict(run.best)
+    return run
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error of torch's says, of a GPU or of the machine."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def _train(
+    network: Module,
+    train: Samples,
+    validation: Samples,
+    plan: Plan,
+    run: Run,
+    checkpoint: Path,
+    device: torch.device,
+    on_step: Callable[[Step], None],
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:  # the finder keeps weights aside in it
+        learner = Learner(
+            _loaders(train, validation, plan, run.batch_size, device),
+            network,
+            loss_func=CrossEntropyLossFlat(),
+            splitter=lambda model: _groups(model, plan.classifier),
+            path=scratch,
+            cbs=[MixedPrecision()] if device.type == "cuda" else None,
+        )
+        with learner.no_bar(), learner.no_logging():
+            if not run.learning_rate:
+                run.learning_rate = plan.learning_rate or _find_rate(learner, plan, on_step)
+            total = plan.frozen + plan.epochs
+            keeper = _Keeper(run, plan, checkpoint, total, validation, on_step)
+            if run.epoch < plan.frozen:
+                learner.freeze()
+                learner.fit_one_cycle(plan.frozen, slice(run.learning_rate), start_epoch=run.epoch, cbs=[keeper])
+            learner.unfreeze()
+            rates = slice(run.learning_rate / 2 / FASTER, run.learning_rate / 2) if plan.frozen else run.learning_rate
+            if run.epoch < total and not keeper.finished:
+                learner.fit_one_cycle(plan.epochs, rates, start_epoch=run.epoch - plan.frozen, cbs=[keeper])
+
+
+class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
+    """Validates after each epoch, keeps the best weights and the checkpoint, and ends when nothing gets better."""
+
+    order = 70  # after the optimiser
+
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        checkpoint: Path,
+        total: int,
+        validation: Samples,
+        on_step: Callable[[Step], None],
+    ) -> None:
+        super().__init__()
+        self.state, self.plan, self.file, self.total = run, plan, checkpoint, total
+        self.truth, self.tell, self.finished = validation.targets, on_step, False
+        self.said: dict[str, float] = {}
+        self.logits: list[torch.Tensor] = []
+
+    def before_batch(self) -> None:
+        self.began = time.perf_counter()
+
+    def after_batch(self) -> None:
+        if not self.training:
+            return
+        self.state.seconds += time.perf_counter() - self.began
+        self.state.images += len(self.xb[0])
+        steps = len(self.dls.train)
+        done, epoch = self.state.epoch * steps + self.iter + 1, self.state.epoch + 1
+        self.tell(Step(done, self.total * steps, epoch, f"Training, epoch {epoch} of at most {self.total}", self.said))
+
+    def before_validate(self) -> None:
+        self.logits = []
+
+    def after_pred(self) -> None:
+        if not self.training:
+            self.logits.append(torch.as_tensor(self.pred).detach().float().cpu())
+
+    def after_epoch(self) -> None:
+        if not self.logits:  # an epoch that was trained before a kill, and is skipped
+            return
+        run, logits = self.state, torch.cat(self.logits)
+        self.logits = []
+        truth = torch.from_numpy(self.truth)
+        accuracy = float((logits.argmax(1) == truth).float().mean())
+        loss = float(torch.nn.functional.cross_entropy(logits, truth))
+        run.epoch += 1
+        self.said = {"accuracy": accuracy, "loss": loss}
+        if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
+            run.best_epoch, run.best_accuracy, run.best_loss = run.epoch, accuracy, loss
+            run.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.finished = run.epoch - run.best_epoch >= self.plan.patience and run.epoch > self.plan.frozen
+        if self.finished:
+            run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
+        _save(self.model, run, self.file)
+        if self.finished:
+            raise CancelFitException
+
+
+def _loaders(train: Samples, validation: Samples, plan: Plan, batch_size: int, device: torch.device) -> DataLoaders:
+    augment = aug_transforms(do_flip=plan.flip, max_rotate=10.0, max_lighting=0.2, max_warp=0.1)
+    after = [IntToFloatTensor(), *augment, Normalize.from_stats(list(plan.mean), list(plan.std), cuda=False)]
+    for transform in after:
+        if isinstance(transform, Normalize):
+            transform.mean, transform.std = transform.mean.to(device), transform.std.to(device)
+    size = min(batch_size, len(train.targets))
+    loaders = [
+        TfmdDL(
+            _Dataset(samples, number),
+            bs=size,
+            shuffle=number == 0,
+            drop_last=number == 0,  # one image alone has no batch statistics
+            num_workers=0,
+            after_batch=after,
+            device=device,
+        )
+        for number, samples in enumerate((train, validation))
+    ]
+    set_seed(plan.seed)
+    return DataLoaders(*loaders, device=device)
+
+
+class _Dataset:
+    """`Samples` as fastai reads them. `split_idx` 0 is augmented, 1 is not."""
+
+    def __init__(self, samples: Samples, split_idx: int) -> None:
+        self._samples, self.split_idx = samples, split_idx
+
+    def __len__(self) -> int:
+        return len(self._samples.targets)
+
+    def __getitem__(self, number: int) -> tuple[Any, Any]:
+        pixels = torch.from_numpy(self._samples.pixels(number))
+        return TensorImage(pixels), TensorCategory(int(self._samples.targets[number]))
+
+
+def _groups(network: Module, classifier: str) -> list[list[torch.nn.Parameter]]:
+    """Parameters in three groups: the first and second half of the network, and the classifier."""
+    body: list[torch.nn.Parameter] = []
+    head: list[torch.nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        (head if name.startswith(classifier) else body).append(parameter)
+    half = len(body) // 2
+    return [body[:half], body[half:], head]
+
+
+def _find_rate(learner: Learner, plan: Plan, on_step: Callable[[Step], None]) -> float:
+    on_step(Step(0, 1, 0, "Finding the learning rate"))
+    if plan.frozen:
+        learner.freeze()
+    found = float(learner.lr_find(num_it=FINDER_STEPS, show_plot=False).valley)
+    return float(np.clip(found, *RATES))
+
+
+# ---------------------------------------------------------------- the checkpoint
+
+
+def _save(network: Module, run: Run, path: Path) -> None:
+    tensors = {f"now.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    if run.best_epoch != run.epoch:  # otherwise they are the same
+        tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
+    said = {key: value for key, value in vars(run).items() if key != "best"}
+    write_whole(path, save({name: each.contiguous() for name, each in tensors.items()}, {"run": json.dumps(said)}))
+
+
+def _resume(network: Module, path: Path) -> Run | None:
+    """Take up what `_save` wrote; None when nothing was. Raises ValueError for a file that cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            run = Run(**json.loads(file.metadata()["run"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        network.load_state_dict({name[4:]: each for name, each in tensors.items() if name.startswith("now.")})
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
+    best = {name[5:]: each for name, each in tensors.items() if name.startswith("best.")}
+    run.best = best or {name: each.detach().cpu().clone() for name, each in network.state_dict().items()}
+    return run

@@ -1,0 +1,353 @@
+"""The job that trains a version: which images, which network and weights to begin with, and what is written down.
+
+Every label of now counts, whoever learned from it before: train images are trained on, validation images choose the
+epoch, and test images are touched once, when nothing is left to choose. Without enough validation labels a part of the
+train labels takes their place, and the version says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shared.images import ImageProblem
+from shared.messages import Evaluation
+from shared.models import Description, ModelClass, ModelInput
+from shared.settings import SettingsError
+from shared.training import Trained, TrainRequest
+from trainer.classifiers import Classifier, FineTunedNetwork, load_classifier
+from trainer.embeddings.hub import cached_weights, hub_answers
+from trainer.embeddings.networks import (
+    LARGEST_DEFAULT,
+    Module,
+    config_of,
+    create_known,
+    device_named,
+    load_weights,
+    middle_square,
+)
+from trainer.evaluation import evaluate
+from trainer.learners.fine_tuner import Plan, Step, fine_tune
+from trainer.registry import RefusedVersion, Version
+from trainer.saving import count_classes
+from trainer.work import LabeledImage, Work
+
+ENOUGH_VALIDATION = 50
+"""Labels of the validation split that choosing needs; with fewer, a part of train is held out."""
+HELD_OUT = 0.15
+SHRINK, PERTURB = 0.6, 0.1
+"""Ash & Adams 2020, "On Warm-Starting Neural Network Training": what is kept of old weights, and added of new ones."""
+SCRATCH = "resnet10t"
+"""What is trained where there are no weights: small enough for a laptop and for few images."""
+SCRATCH_SIZE = 64
+CACHE_BYTES = 2 * 2**30
+"""Decoded images kept in memory; what is beyond is decoded again each epoch."""
+DEFAULTS = {"epochs": 20, "batch_size": 32, "patience": 6, "flip": True, "seed": 0}
+
+
+@dataclass
+class Photographs:
+    """Labeled images at one size, decoded once as far as memory goes."""
+
+    work: Work
+    images: Sequence[LabeledImage]
+    targets: NDArray[np.int64]
+    size: int
+    _kept: dict[int, NDArray[np.uint8]]
+    _room: int
+
+    def pixels(self, number: int) -> NDArray[np.uint8]:
+        """(3, S, S) uint8. Raises ImageProblem."""
+        known = self._kept.get(number)
+        if known is None:
+            known = middle_square(self.work.open(self.images[number], self.size), self.size)
+            if len(self._kept) < self._room:
+                self._kept[number] = known
+        return known
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Train as the job's request says and save the version; returns a `Trained` as JSON."""
+    name = str(work.job.request["name"])
+    again = _saved_before(work, name)
+    if again is not None:
+        return again
+    asked = _with_base(work, TrainRequest.model_validate(work.job.request["train"]))
+    names = {int(each): said for each, said in work.job.request["classes"]["names"].items()}
+    parts = {split: [each for each in work.images if each.split == split] for split in ("train", "validation", "test")}
+    notes: list[str] = []
+    held_out = len(parts["validation"]) < ENOUGH_VALIDATION
+    if held_out:
+        parts["train"], parts["validation"] = _hold_out(parts["train"])
+        notes.append(f"Epochs were chosen on {len(parts['validation'])} held-out train labels: too few for validation.")
+    known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
+    if len(known) < 2:
+        raise ValueError("Training needs labels of at least two classes that are not held out.")
+    network, begun, needs, architecture = _network(work, asked, len(known))
+    classifier = _classifier(network)
+    samples = {split: _photographs(work, parts[split], known, needs.size, notes) for split in ("train", "validation")}
+    plan = Plan(
+        epochs=asked.epochs or 1,
+        batch_size=asked.batch_size or 1,
+        learning_rate=asked.learning_rate,
+        patience=asked.patience or 1,
+        flip=bool(asked.flip),
+        seed=asked.seed or 0,
+        frozen=0 if begun == "none" else 1,
+        classifier=classifier,
+        mean=needs.mean,
+        std=needs.std,
+    )
+    device, began = device_named(work.settings.device), time.monotonic()
+
+    def show(step: Step) -> None:
+        spent, share = time.monotonic() - began, step.done / max(step.total, 1)
+        left = spent / share - spent if share > 0.02 else None
+        work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
+
+    checkpoint = work.folder / "checkpoint.safetensors"
+    done = fine_tune(
+        network, samples["train"], samples["validation"], plan, checkpoint=checkpoint, device=device, on_step=show
+    )
+    tested = Classifier(
+        name,
+        [ModelClass(id=k, name=names[k]) for k in known],
+        needs,
+        FineTunedNetwork(network, needs).eval().to(device),
+        device,
+    )
+    work.tell(0, 1, "Measuring on the test images, once")
+    evaluation = _measure(work, tested, parts["test"], names, len(parts["train"]))
+    trained = Trained(
+        version=name,
+        epochs=done.epoch,
+        best_epoch=done.best_epoch,
+        seconds=time.monotonic() - began,
+        images_per_second=done.images / max(done.seconds, 1e-9),
+        notes=[*notes, *done.notes],
+    )
+    config = {
+        **asked.model_dump(exclude={"base"}),
+        "weights": begun,
+        "learning_rate": done.learning_rate,
+        "batch_size": done.batch_size,
+        "validation_accuracy": done.best_accuracy,
+        "validation_images": len(parts["validation"]),
+        "job": work.job.id,
+        "trained": trained.model_dump(),
+    }
+    learned = [each.class_id for each in parts["train"] if each.class_id is not None]
+    description = Description(
+        parent=asked.base,
+        learner="fine_tuner",
+        architecture=architecture,
+        config=config,
+        classes=tested.classes,
+        input=needs,
+        log_id=work.job.request["log_id"],
+        acked_seq=work.job.request["acked_seq"],
+        labels=len(learned),
+        labels_by_class=count_classes(learned, names),
+        metrics=evaluation,
+        seconds=trained.seconds,
+        reason=f"trained by job {work.job.id}",
+        how_to_use=HOW_TO_USE,
+    )
+    tensors = {key: tensor.detach().cpu().numpy() for key, tensor in network.state_dict().items()}
+    rows = [
+        {
+            "image_id": each.image_id,
+            "uri": each.uri,
+            "sha256": each.sha256,
+            "split": "train" if split == "validation" and held_out else split,
+            "label": names[each.class_id] if each.class_id is not None else "",
+            "class_id": each.class_id,
+        }
+        for split, images in parts.items()
+        for each in images
+    ]
+    work.registry.save(name, tensors, description, rows)
+    return trained.model_dump(mode="json")
+
+
+HOW_TO_USE = (
+    "Cut the middle square, scale it to `input.size` pixels (bicubic), divide by 255, subtract mean, divide by std, "
+    "then the timm network `architecture` with as many classes as there are; softmax of its output."
+)
+
+
+def _saved_before(work: Work, name: str) -> dict[str, Any] | None:
+    """The result of this very job, when a kill came after its version was saved."""
+    try:
+        said = work.registry.get(name).description
+    except KeyError:
+        return None
+    if said.config.get("job") != work.job.id:
+        raise FileExistsError(f"There is a model version {name!r} already; versions are never overwritten.")
+    return dict(said.config["trained"])
+
+
+def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
+    """What is asked, completed by the configuration of the version that it is cloned from, and by the defaults."""
+    settings, given = work.settings, asked.model_dump(exclude_none=True)
+    values: dict[str, Any] = {**DEFAULTS}
+    if asked.base is not None:
+        base = work.registry.get(asked.base).description
+        kept = {"epochs", "patience", "flip", "seed"} if base.learner == "fine_tuner" else set()
+        values |= {key: value for key, value in base.config.items() if key in kept}
+        if base.architecture not in ("pixels", "vectors") and ":" not in base.architecture and base.input:
+            values |= {"architecture": base.architecture, "input_size": base.input.size}
+    if asked.architecture is not None and asked.architecture != values.get("architecture"):
+        values.pop("input_size", None)
+    if asked.architecture is None and "architecture" not in values and settings.backbone not in ("auto", "pixels"):
+        values |= {"architecture": settings.backbone}
+    return TrainRequest.model_validate({**values, **given})
+
+
+def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
+    """The network to begin with, where its weights came from, its input, and its name."""
+    name, weights = asked.architecture, asked.weights
+    settings = work.settings
+    if weights == "auto":
+        named = name or settings.auto_backbone
+        has_file = bool(settings.backbone_weights) and named == settings.backbone
+        published = config_of("architecture", named)
+        had = cached_weights(published.hf_hub_id) or (published.has_weights and hub_answers())
+        weights = "file" if has_file else "pretrained" if had else "none"
+        name = name or (named if weights == "pretrained" else None)
+    name = name or SCRATCH
+    config = config_of("architecture", name)
+    usual = min(int(config.input_size[-1]), LARGEST_DEFAULT) if weights != "none" else SCRATCH_SIZE
+    own_size = settings.input_size if name == settings.backbone else 0
+    size = asked.input_size or own_size or usual
+    mean, std = list(config.mean), list(config.std)
+    if name == settings.backbone:
+        mean, std = settings.backbone_mean or mean, settings.backbone_std or std
+    torch.manual_seed(asked.seed or 0)
+    try:
+        if weights == "pretrained":
+            cached = cached_weights(config.hf_hub_id)
+            overlay = {"file": cached} if cached else None
+            network = create_known(name, size, num_classes=classes, pretrained=True, pretrained_cfg_overlay=overlay)
+        else:
+            network = create_known(name, size, num_classes=classes)
+        classifier = _classifier(network)
+        network.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:
+        raise SettingsError(f"The network {name!r} cannot be had at {size} pixels a side: {error}.") from None
+    if weights == "file":
+        if name != settings.backbone or not settings.backbone_weights:
+            raise SettingsError(f"The setting 'backbone_weights' names no file for {name!r}.")
+        load_weights(network, Path(settings.backbone_weights).expanduser(), repr(name), without=classifier)
+    if weights == "base":
+        _warm_start(work, asked, network)
+    return network, weights, ModelInput(size=size, preparation="middle square", mean=mean, std=std), name
+
+
+def _classifier(network: Module) -> str:
+    """What the names of its classifier's tensors begin with, as timm says."""
+    config: Any = network.pretrained_cfg
+    return str(config["classifier"])
+
+
+def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
+    """Shrink and perturb: the weights of the base, but for its classifier, drawn towards the fresh ones here."""
+    if asked.base is None:
+        raise SettingsError("'weights' can only be 'base' where a base is named.")
+    version: Version = work.registry.get(asked.base)
+    if version.description.learner != "fine_tuner" or version.description.architecture != asked.architecture:
+        raise RefusedVersion(f"Version {asked.base!r} is no fine-tuned {asked.architecture!r} to begin with.")
+    old = load_classifier(version, work.backbones).network
+    assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner makes
+    earlier = old.network.network.state_dict()
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if earlier[name].shape != tensor.shape:  # the classifier, of other classes
+                continue
+            trained = name in dict(network.named_parameters())
+            tensor.copy_(SHRINK * earlier[name] + PERTURB * tensor if trained else earlier[name])
+
+
+def _hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
+    """Train images without, and with, a share of each class that their hashes choose; a class of two keeps one."""
+    held: set[int] = set()
+    for label in {each.class_id for each in images}:
+        mine = sorted((each for each in images if each.class_id == label), key=lambda each: each.sha256)
+        held |= {each.image_id for each in mine[: min(max(round(HELD_OUT * len(mine)), 1), len(mine) - 1)]}
+    return [each for each in images if each.image_id not in held], [each for each in images if each.image_id in held]
+
+
+def _photographs(
+    work: Work, images: Sequence[LabeledImage], known: list[int], size: int, notes: list[str]
+) -> Photographs:
+    """Those of `images` that can be read and whose class is `known`, read ahead as far as memory goes."""
+    room = CACHE_BYTES // (3 * size * size)
+    wanted = [each for each in images if each.class_id in known]
+    kept: dict[str, NDArray[np.uint8]] = {}
+    readable: list[LabeledImage] = []
+
+    def look(image: LabeledImage) -> tuple[LabeledImage, NDArray[np.uint8] | None]:
+        try:
+            return image, middle_square(work.open(image, size), size)
+        except ImageProblem:
+            return image, None
+
+    with ThreadPoolExecutor(2) as threads:
+        for number, (image, pixels) in enumerate(threads.map(look, wanted), 1):
+            work.tell(number, len(wanted) + 1, "Reading images")
+            if pixels is not None:
+                readable.append(image)
+                if len(kept) < room:
+                    kept[image.sha256] = pixels
+    if len(readable) < len(wanted):
+        notes.append(f"{len(wanted) - len(readable)} images cannot be read and were left out.")
+    if not readable:
+        raise ValueError("None of the labeled images can be read.")
+    given = np.array([each.class_id for each in readable], np.int64)
+    targets = np.searchsorted(known, given).astype(np.int64)
+    pixels_of = {number: kept[each.sha256] for number, each in enumerate(readable) if each.sha256 in kept}
+    return Photographs(work, readable, targets, size, pixels_of, room)
+
+
+def _measure(
+    work: Work, classifier: Classifier, images: Sequence[LabeledImage], names: dict[int, str], labels: int
+) -> Evaluation | None:
+    """How good it is on the test images; None where none is labeled and can be read."""
+    inputs, truth = [], []
+    for image in images:
+        try:
+            inputs.append(classifier.prepare(work.open(image, classifier.needs.size)))
+            truth.append(image.class_id)
+        except ImageProblem:
+            continue
+    if not inputs:
+        return None
+    ids = np.array([each.id for each in classifier.classes], np.int64)
+    measured = evaluate(np.array(truth, np.int64), classifier.predict_proba(inputs), ids, names)
+    return Evaluation(
+        id=uuid4(),
+        log_id=UUID(work.job.request["log_id"]),
+        acked_seq=work.job.request["acked_seq"],
+        model_version=classifier.version,
+        round=0,
+        labels=labels,
+        spent=len(work.images),
+        created_at=datetime.now(UTC),
+        accuracy=measured.accuracy,
+        macro_f1=measured.macro_f1,
+        log_loss=measured.log_loss,
+        classes=measured.classes,
+        confusion=measured.confusion,
+        calibration=measured.calibration,
+        calibration_error=measured.calibration_error,
+    )
