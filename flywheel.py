@@ -19,6 +19,7 @@ from commands import backup as backups
 from commands import embed as embeddings
 from commands import exports, imports, training, versions
 from commands import merge as merging
+from commands import predict as predictions
 from commands import simulate as simulation
 from commands.client import Flywheel, FlywheelError
 from commands.jobs import app as jobs_app
@@ -234,6 +235,30 @@ def export(
     else:
         exports.read(workspace, images, wanted, target)
     console.print(f"Written: {target}")
+
+
+@app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
+    version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
+    trainer_url: TrainerUrl = TRAINER,
+) -> None:
+    """Predict every image of a folder with a running trainer's model."""
+    with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
+        task = bar.add_task("", total=None)
+        count, problems, answered = reach(
+            trainer_url,
+            lambda: predictions.predict(
+                folder,
+                output,
+                trainer_url,
+                version=version,
+                token=token(),
+                on_progress=lambda done: bar.update(task, completed=done),
+            ),
+        )
+    console.print(f"{count} images predicted by {answered}; {len(problems)} cannot be read. Written: {output}")
 
 
 @app.command("import")

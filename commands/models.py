@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.jobs import follow
-from commands.reach import TRAINER, TrainerUrl, ask
+from commands.reach import TRAINER, TrainerUrl, ask, download
 from shared.comparison import Comparison, Scores
 from shared.jobs import Job
 from shared.messages import Interval
@@ -20,6 +21,7 @@ from shared.settings import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Saved model versions: look at them, promote one, roll back, delete.")
 console = Console()
+EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
 METRICS = {
     "accuracy": "{:.1%}",
     "macro_f1": "{:.3f}",
@@ -97,6 +99,25 @@ def delete(
     console.print(f"Deleted: {', '.join(pruned.deleted) or 'none'}", markup=False)
     for name, why in pruned.kept.items():
         console.print(f"Kept {name}: {why}", markup=False)
+
+
+@app.command()
+def export(
+    version: Name,
+    target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
+    format: Annotated[str, typer.Option(help="onnx, torch, zip, card, safetensors, json, csv; else by ending.")] = "",
+    trainer_url: TrainerUrl = TRAINER,
+) -> None:
+    """Write a version in a format that others run; ONNX and torch.export are checked against it."""
+    ending = target.suffix.removeprefix(".")
+    download(
+        trainer_url,
+        f"/models/{quote(version)}/export",
+        {"format": format or {"pt2": "torch", "md": "card"}.get(ending, ending)},
+        target,
+        seconds=EXPORT_SECONDS,
+    )
+    console.print(f"Written: {target}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

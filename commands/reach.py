@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -46,3 +48,27 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
         return answer.raise_for_status().json()
 
     return reach(f"{parts.scheme}://{parts.netloc}", act)
+
+
+def download(
+    url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float
+) -> None:
+    """Write what `url` + `path` answers to `target`, whole or not at all. Raises SettingsError."""
+    partial = target.with_name(f".{target.name}.partial")
+
+    def fetch() -> None:
+        with (
+            httpx.stream("GET", url + path, params=params, headers=client_headers(token()), timeout=seconds) as answer,
+            partial.open("wb") as stream,
+        ):
+            if answer.is_error:
+                answer.read()
+                answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                stream.write(chunk)
+
+    try:
+        reach(url, fetch)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProble
 from shared.comparison import ComparisonRequest
 from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
 from shared.jobs import Job
-from shared.messages import Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
+from shared.messages import Predictions, Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
 from shared.models import ModelList
 from shared.review import LabelIssues, NearDuplicates
 from shared.training import TrainRequest
@@ -112,6 +112,11 @@ class Trainer:
         """Begin to compare two versions. Raises Invalid and Conflict, in the trainer's words."""
         with _told():
             return self._client.compare(request)
+
+    def predict(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
+        """What a version, by default the promoted one, says of images that need not be of the project."""
+        with _told():
+            return self._client.predict(images, version)
 
     def jobs(self) -> list[Job]:
         """Long work, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from shared.jobs import Job, JobList
 from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
+    Predictions,
     Saved,
     SettingView,
     StrategyEntry,
@@ -26,6 +27,8 @@ from shared.models import ModelList
 from shared.review import LabelIssues, NearDuplicates
 from shared.training import TrainRequest
 
+LONG_SECONDS = 120.0
+"""For what loads a network, or writes one."""
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
 _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
@@ -38,6 +41,7 @@ _MAP = TypeAdapter(PoolMap)
 _ISSUES = TypeAdapter(LabelIssues)
 _COPIES = TypeAdapter(NearDuplicates)
 
+_PREDICTED = TypeAdapter(Predictions)
 _MODELS = TypeAdapter(ModelList)
 _SAVED = TypeAdapter(Saved)
 _JOB = TypeAdapter(Job)
@@ -130,20 +134,27 @@ class TrainerClient:
 
     def save_model(self, name: str) -> Saved:
         """Save the model of now. Raises Refusal for a bad name, NotYet without a model or for one taken."""
-        return _understood(_SAVED, self._request("POST", "/models", {"name": name}))
+        return _understood(_SAVED, self._request("POST", "/models", {"name": name}, LONG_SECONDS))
 
     def train(self, name: str, request: TrainRequest) -> Job:
         """Begin to train a version. Raises Refusal, NotYet, TrainerProblem."""
         body = {"name": name, "train": request.model_dump(mode="json")}
-        return _understood(_JOB, self._request("POST", "/models", body))
+        return _understood(_JOB, self._request("POST", "/models", body, LONG_SECONDS))
 
     def promote(self, version: str) -> ModelList:
         """Let a version answer predictions. Raises Refusal for one that cannot, TrainerProblem."""
-        return _understood(_MODELS, self._request("POST", f"/models/{quote(version)}/promote"))
+        return _understood(_MODELS, self._request("POST", f"/models/{quote(version)}/promote", timeout=LONG_SECONDS))
 
     def compare(self, request: ComparisonRequest) -> Job:
         """Begin to compare two versions. Raises Refusal, NotYet, TrainerProblem."""
-        return _understood(_JOB, self._request("POST", "/models/compare", request.model_dump(mode="json")))
+        body = request.model_dump(mode="json")
+        return _understood(_JOB, self._request("POST", "/models/compare", body, LONG_SECONDS))
+
+    def predict(self, images: Sequence[bytes], version: str | None) -> Predictions:
+        """What a version, by default the promoted one, says of images. Raises Refusal, NotYet, TrainerProblem."""
+        files = [("images", (f"{number}", data)) for number, data in enumerate(images)]
+        query = f"?version={quote(version)}" if version else ""
+        return _understood(_PREDICTED, self._request("POST", f"/predict{query}", files=files, timeout=LONG_SECONDS))
 
     def jobs(self) -> list[Job]:
         """Long work, newest first. Raises TrainerProblem."""
@@ -161,9 +172,12 @@ class TrainerClient:
         """Drop the connections."""
         self._http.close()
 
-    def _request(self, method: str, path: str, body: Any = None) -> httpx.Response:
+    def _request(
+        self, method: str, path: str, body: Any = None, timeout: float | None = None, files: Any = None
+    ) -> httpx.Response:
+        patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
         try:
-            return self._http.request(method, self.url + path, json=body)
+            return self._http.request(method, self.url + path, json=body, files=files, timeout=patience)
         except httpx.TimeoutException:
             raise TrainerProblem(f"The trainer at {self.url} takes too long to answer.") from None
         except httpx.HTTPError as error:

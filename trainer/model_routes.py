@@ -12,8 +12,6 @@ from shared.models import ModelList, ModelVersion, Pruned
 from shared.training import NewModel
 from trainer.service import Trainer
 
-FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
-
 
 def model_routes(trainer: Trainer) -> APIRouter:
     """The routes under /models."""
@@ -64,11 +62,10 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.get("/models/{version}/export")
     def export(version: str, format: str = "safetensors") -> FileResponse:
-        """A saved version's file: `safetensors` (weights), `json` (description) or `csv` (the labels it stands on)."""
-        if format not in FILES:
-            raise ValueError(f"There is no export format {format!r}; it can be {', '.join(FILES)}.")
-        found = trainer.registry.get(version)
-        return FileResponse(found.folder / FILES[format], filename=f"{version}-{FILES[format]}")
+        """A version to take away: `onnx`, `torch` (torch.export), `zip` (all of it), `card`, or as it lies on disk
+        `safetensors`, `json`, `csv`."""
+        path, filename = trainer.versions.export(version, format)
+        return FileResponse(path, filename=filename)
 
     @routes.get("/jobs")
     def jobs() -> JobList:

@@ -24,6 +24,9 @@ from trainer.replica import Replica
 if TYPE_CHECKING:  # torch takes seconds, which somebody whose images are compared by their pixels need not pay at start
     from trainer.classifiers import Classifier
 
+FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
+"""Format → file of a version's folder, as it lies there."""
+
 
 class Versions:
     """The registry of one trainer, with what its versions mean for the project in `replica`.
@@ -94,6 +97,22 @@ class Versions:
         self._check(version)
         version.shapes()  # which refuses a file that is none
         return version
+
+    def export(self, name: str, format: str) -> tuple[Path, str]:
+        """A version as a file in a format, and what to call it.
+
+        Raises UnknownVersion, RefusedVersion, and ValueError for a format that there is not.
+        """
+        if format in FILES:
+            return self.registry.get(name).folder / FILES[format], f"{name}-{FILES[format]}"
+        from trainer import exporting  # torch takes seconds
+
+        if format not in exporting.FORMATS:
+            formats = ", ".join([*FILES, *exporting.FORMATS])
+            raise ValueError(f"There is no export format {format!r}; it can be {formats}.")
+        exports = self.registry.folder.parent / "exports"
+        path = exporting.export(self.registry, name, format, self._settings, exports)
+        return path, f"{name}.{exporting.FORMATS[format]}"
 
     def answering(self, name: str | None) -> Version | None:
         """The version that answers when `name` is asked: the promoted one by default; None is the model of now."""

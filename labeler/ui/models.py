@@ -19,11 +19,13 @@ from labeler.trainer import Trainer
 from labeler.ui import components
 from labeler.ui.words import TRAINER, plain
 from shared.comparison import Comparison, ComparisonRequest
+from shared.images import SUFFIXES
 from shared.jobs import ENDED, Job
 from shared.models import ModelList
 from shared.training import TrainRequest, Weights
 
 REFRESH_SECONDS = 2
+MOST_TRIED = 20
 PROBLEM = "models problem"  # in the session: why the last press did nothing
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
 SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
@@ -50,6 +52,8 @@ def page() -> None:
     if len(models.models) > 1:
         st.subheader("Compare two", anchor=False)
         _ask(models)
+    with st.expander("Try it on an image"):
+        _try(models)
     with st.expander("Train a new one"):
         _train(models)
     _outcome(frozenset(each.version for each in models.models))
@@ -87,6 +91,25 @@ def _ask(models: ModelList) -> None:
         st.number_input("B must gain at least, in points of accuracy", -100.0, 100.0, 0.0, 0.5, key=GAIN)
         st.checkbox("and by more than chance (McNemar, p < 0.05)", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
+
+
+def _try(models: ModelList) -> None:
+    names = [each.version for each in reversed(models.models)]
+    asked = st.selectbox(
+        "Ask", names, index=None, placeholder=f"what is in use ({models.promoted or 'the model of now'})"
+    )
+    images = st.file_uploader("Drop images here", [each.removeprefix(".") for each in sorted(SUFFIXES)], True)
+    for image in images[:MOST_TRIED]:
+        try:
+            (said,) = service.current().trainer.predict([image.getvalue()], asked).predictions
+        except Problem as problem:
+            st.error(f"{plain(image.name)} {plain(problem.detail)}", icon=":material/error:")
+            continue
+        picture, words = st.columns([1, 3], vertical_alignment="center")
+        picture.image(image.getvalue(), width=160)
+        likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
+        words.markdown(f"**{plain(said.label)}**, {said.confidence:.0%} sure. {plain(image.name)}")
+        words.caption(" · ".join(f"{plain(name)} {share:.0%}" for name, share in likeliest))
 
 
 def _train(models: ModelList) -> None:

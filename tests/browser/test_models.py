@@ -42,6 +42,12 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> 
     page.screenshot(path=ARTIFACTS / "models.png")
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
+    page.get_by_text("Try it on an image").click()
+    image = next(path for path in sorted(pair.photos.iterdir()) if pair.truth[path.name] == "green")
+    page.locator("input[type=file]").set_input_files(str(image))
+    expect(page.get_by_text(re.compile(r"% sure\. "))).to_contain_text("green")
+    page.get_by_text("Train a new one").click()
+    expect(page.get_by_label("Name of the new version")).to_be_visible()
     for width, scheme in ((390, "light"), (390, "dark"), (1280, "dark")):
         page.set_viewport_size({"width": width, "height": 2_600})
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

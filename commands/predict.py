@@ -1,0 +1,96 @@
+"""`flywheel predict`: every image of a folder through a running trainer's model, as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from shared.auth import client_headers
+from shared.images import ImageLimits, ImageProblem, find_images, inspect, read
+from shared.messages import Prediction, Predictions
+from shared.settings import SettingsError, TrainerSettings
+
+BATCH_IMAGES = 32
+BATCH_BYTES = 16 * 2**20
+ANSWER_SECONDS = 300.0
+
+
+def predict(
+    folder: Path,
+    target: Path,
+    url: str,
+    *,
+    version: str | None,
+    token: str | None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> tuple[int, dict[str, str], str]:
+    """Write a row an image of `folder` to the CSV `target`; returns their number, problems by file, the version.
+
+    Raises SettingsError for a folder that cannot be read, and httpx.HTTPError. A kill leaves the file of before.
+    """
+    settings = TrainerSettings.load()[0]
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    rows: list[tuple[str, Prediction]] = []
+    problems: dict[str, str] = {}
+    answered = ""
+    with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, headers=client_headers(token)) as trainer:
+        for batch in _batches(folder, limits, problems):
+            files = [("images", (name, data)) for name, data in batch]
+            asked: dict[str, Any] = {"params": {"version": version}} if version else {}
+            said = Predictions.model_validate(trainer.post("/predict", files=files, **asked).raise_for_status().json())
+            if answered and said.model_version != answered:
+                raise SettingsError("The model changed meanwhile: name a version with --version, and try again.")
+            answered = said.model_version
+            rows += zip((name for name, _ in batch), said.predictions, strict=True)
+            on_progress(len(rows) + len(problems))
+    _write(target, rows, problems)
+    return len(rows), problems, answered
+
+
+def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
+    """Images that can be opened, a few at a time; `problems` gets the others."""
+    batch: list[tuple[str, bytes]] = []
+    try:
+        for name in find_images(folder):
+            try:
+                data = read(name, folder, limits)
+                inspect(data, limits)
+            except ImageProblem as problem:
+                problems[name] = str(problem)
+                continue
+            if batch and (len(batch) == BATCH_IMAGES or sum(len(each) for _, each in batch) + len(data) > BATCH_BYTES):
+                yield batch
+                batch = []
+            batch.append((name, data))
+    except ImageProblem as problem:  # of the folder itself
+        raise SettingsError(f"{folder} {problem}.") from None
+    if batch:
+        yield batch
+
+
+def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:
+    classes = list(rows[0][1].probabilities) if rows else []
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["filename", "label", "confidence", *(f"p:{name}" for name in classes), "problem"])
+            for name, said in rows:
+                shares = [f"{said.probabilities[each]:.6f}" for each in classes]
+                writer.writerow([_cell(name), _cell(said.label), f"{said.confidence:.6f}", *shares, ""])
+            for name, problem in problems.items():
+                writer.writerow([_cell(name), "", "", *[""] * len(classes), problem])
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _cell(text: str) -> str:
+    """A cell that a spreadsheet will not run as a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

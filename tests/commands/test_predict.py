@@ -1,0 +1,62 @@
+"""`flywheel predict` against a real trainer on a real port."""
+
+import csv
+import threading
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+import flywheel
+from shared.serving import address, bind
+from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
+from trainer.api import create_api
+
+
+@pytest.fixture
+def url(trainer, client) -> Iterator[str]:  # noqa: F811
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    with bind("127.0.0.1", 0) as sock:
+        server = uvicorn.Server(uvicorn.Config(create_api(trainer), log_config=None, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        yield address(sock)
+        server.should_exit = True
+        thread.join()
+
+
+def run(*words):
+    return CliRunner().invoke(flywheel.app, ["predict", *map(str, words)], env={"COLUMNS": "300"})
+
+
+def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
+    folder = tmp_path / "new"
+    (folder / "more").mkdir(parents=True)
+    for number in range(40):  # more than one request
+        (folder / f"{number:02d}.png").write_bytes(picture([(220, 30, 30), (30, 30, 220)][number % 2], number))
+    (folder / "more" / "=x.png").write_bytes(picture((30, 30, 220), 99))
+    (folder / "broken.png").write_bytes(b"not an image")
+    target = tmp_path / "out.csv"
+    done = run(folder, "-o", target, "--trainer-url", url)
+    assert done.exit_code == 0, done.output
+    assert "41 images predicted by head-" in done.output
+    with target.open(newline="") as stream:
+        rows = {row["filename"]: row for row in csv.DictReader(stream)}
+    assert len(rows) == 42
+    assert [rows[f"{number:02d}.png"]["label"] for number in range(4)] == ["red", "blue", "red", "blue"]
+    assert rows["more/=x.png"]["label"] == "blue"
+    assert float(rows["00.png"]["p:red"]) + float(rows["00.png"]["p:blue"]) == pytest.approx(1, abs=1e-4)
+    assert (rows["broken.png"]["label"], "is not an image" in rows["broken.png"]["problem"]) == ("", True)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
+    target = tmp_path / "out.csv"
+    assert "not a folder" in str(run(tmp_path / "gone", "-o", target, "--trainer-url", url).exception)
+    (tmp_path / "one.png").write_bytes(picture((220, 30, 30), 1))
+    said = run(tmp_path, "-o", target, "--version", "gone", "--trainer-url", url).exception
+    assert "no model version 'gone'" in str(said)
+    assert "Nothing answers" in str(run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception)
+    assert not target.exists()
