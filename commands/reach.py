@@ -50,9 +50,7 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
     return reach(f"{parts.scheme}://{parts.netloc}", act)
 
 
-def download(
-    url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float
-) -> None:
+def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
     """Write what `url` + `path` answers to `target`, whole or not at all. Raises SettingsError."""
     partial = target.with_name(f".{target.name}.partial")
 
