@@ -57,7 +57,9 @@ def show(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
         "macro F1": f"{found.metrics.macro_f1:.3f}" if found.metrics and found.metrics.macro_f1 is not None else "–",
         "size": size(found.bytes),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
-        "configuration": ", ".join(f"{key} = {value}" for key, value in found.config.items() if value not in ("", 0)),
+        "configuration": ", ".join(
+            f"{key} = {value}" for key, value in found.config.items() if value not in ("", None) and key != "trained"
+        ),
     }
     for name, value in rows.items():
         table.add_row(name, Text(str(value)))

@@ -174,7 +174,7 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
     if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes")):
         raise version.refused("holds numbers that are not finite")
     try:
-        own = cast(Module, resolve_name(model_fn)()) if model_fn and said.architecture == model_fn else None
+        own = _own(model_fn) if model_fn and said.architecture == model_fn else None
         backbone = thaw(backbones, said.embeddings or "", model_fn=own)
     except ModelFileError as error:
         raise RefusedVersion(f"Version {version.name!r} cannot be used: the backbone {error}.") from None
@@ -187,6 +187,13 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
             f"Version {version.name!r} does not fit its backbone at {needs.size} pixels a side ({_first_line(error)})."
         ) from None
     return network
+
+
+def _own(model_fn: str) -> Module:
+    try:
+        return cast(Module, resolve_name(model_fn)())
+    except Exception as error:  # it is the user's code
+        raise ModelFileError(f"is made by {model_fn!r}, which fails ({error})") from error
 
 
 def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn: str) -> Module:

@@ -1,30 +1,12 @@
 """`flywheel predict` against a real trainer on a real port."""
 
 import csv
-import threading
-from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 import flywheel
-from shared.serving import address, bind
-from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
-from trainer.api import create_api
-
-
-@pytest.fixture
-def url(trainer, client) -> Iterator[str]:  # noqa: F811
-    teach(client, range(12))
-    wait_for(lambda: client.get("/status").json()["labels"] == 12)
-    with bind("127.0.0.1", 0) as sock:
-        server = uvicorn.Server(uvicorn.Config(create_api(trainer), log_config=None, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-        thread.start()
-        yield address(sock)
-        server.should_exit = True
-        thread.join()
+from tests.trainer.test_service import picture
 
 
 def run(*words):

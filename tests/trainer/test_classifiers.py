@@ -98,6 +98,16 @@ def test_a_network_of_ones_own_is_built_by_the_setting_and_never_by_the_file(tmp
             load_classifier(version, tmp_path / "backbones", model_fn=other)
 
 
+def broken() -> torch.nn.Module:
+    raise OSError("no such disk")
+
+
+def test_a_network_of_ones_own_that_fails_is_a_sentence(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone(), architecture=f"{__name__}:broken")
+    with pytest.raises(RefusedVersion, match="no such disk"):
+        load_classifier(version, tmp_path / "backbones", model_fn=f"{__name__}:broken")
+
+
 def saved_network(tmp_path, **more):
     torch.manual_seed(0)
     network = timm.create_model("resnet18", num_classes=2)
