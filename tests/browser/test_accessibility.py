@@ -26,6 +26,7 @@ PAGES = {
     "grid": "[data-testid=tile] img",
     "map": "[data-testid=colour-of]",
     "review": "[data-testid=review]",
+    "models": "[data-testid=stAlert]",
     "progress": "[data-testid=stVegaLiteChart]",
     "disagreements": "img[alt^=Image]",
     "finish": "[data-testid=stVegaLiteChart]",
