@@ -107,13 +107,13 @@ def _type(services: Services, browser: Browser, keys: int, pace: float) -> None:
         recorded = card.recorded
         card.page.close()
         print(
-            f"{name:12}  {len(recorded['keys']):4}  {p50_p95(_latencies(recorded), digits=1):>36}  "
+            f"{name:12}  {len(recorded['keys']):4}  {p50_p95(latencies(recorded), digits=1):>36}  "
             f"{len(recorded['refused']):11}  {_faults(services, name, recorded)}  "
             f"{services.status()['round'] - before:6}"
         )
 
 
-def _latencies(recorded: dict[str, Any]) -> list[float]:
+def latencies(recorded: dict[str, Any]) -> list[float]:
     """Milliseconds from each key that counted to the paint of the image after it."""
     painted = [each["at"] for each in recorded["painted"]]
     after = ((answer["at"], [at for at in painted if at > answer["at"]]) for answer in recorded["answers"])
