@@ -57,7 +57,7 @@ def main() -> None:
             page.get_by_test_id("colour").select_option("predicted", timeout=30_000)
             expect(page.get_by_role("button", name="Choose 0,")).to_be_visible(timeout=30_000)
             _keep(page, "map")
-        with _page(browser, ViewportSize(width=1280, height=1430), "light") as page:
+        with _page(browser, ViewportSize(width=1280, height=1700), "light") as page:
             page.goto(f"{url}/finish")
             page.get_by_test_id("stop").click()
             expect(page.get_by_test_id("trainer-state")).to_contain_text("safely shut down", timeout=60_000)
