@@ -1,10 +1,27 @@
 """What all tests share."""
 
+import logging
+import logging.handlers
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # A busy machine is no failure: nothing here asserts how long something took. What must pass before a change is merged
 # tries the same examples each time; everywhere else new ones are tried, and a failure found so gets its own test.
 settings.register_profile("flywheel", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("flywheel")
+
+
+@pytest.fixture(autouse=True)
+def logging_ends_with_the_test() -> Iterator[None]:
+    """A service that is started in this process logs to a stream that is gone after its test; complaints about that
+    would stand in the output that a later test reads.
+    """
+    yield
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler) in (logging.StreamHandler, logging.handlers.RotatingFileHandler):
+            root.removeHandler(handler)
+            handler.close()
