@@ -85,6 +85,7 @@ class Flywheel:
             for child in flywheel._children:
                 flywheel._wait(partial(_is_ready, child), f"the {child.name} to start", START_SECONDS)
             wait_for_scan(urls[0], token=None, on_progress=lambda _done, _total: None)
+            flywheel._wait(flywheel._is_followed, "the trainer to follow the labeler", START_SECONDS)
         except BaseException:
             flywheel.close()
             raise
@@ -290,6 +291,11 @@ class Flywheel:
             raise FlywheelError(f"{error.request.url.host}:{error.request.url.port} says: {detail}") from None
         except (httpx.HTTPError, SettingsError) as error:
             raise FlywheelError(str(error)) from None
+
+    def _is_followed(self) -> bool:
+        """Whether the trainer knows which project the labeler serves, so that it can answer for its images."""
+        followed = self._http.get(f"{self.trainer}/status").raise_for_status().json()["log_id"]
+        return bool(followed == self._get("/api/project")["log_id"])
 
     def _wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
         deadline = time.monotonic() + seconds

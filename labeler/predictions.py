@@ -49,6 +49,8 @@ class Predictions:
     def check(self) -> None:
         """Raise Unreachable without a trainer, and Conflict while it has another project's images or none."""
         status = self._trainer.status()
+        if status is not None and status.log_id != self._log_id:
+            status = self._trainer.status_now()  # it may have heard since it was last seen
         if status is None:
             raise Unreachable("The trainer does not answer. Start it with: flywheel trainer.")
         if status.log_id != self._log_id:

@@ -31,6 +31,13 @@ class Trainer:
         """As last seen, without a request; None while the trainer does not answer."""
         return self._outbox.status
 
+    def status_now(self) -> TrainerStatus | None:
+        """As it says itself, by a request; None while it does not answer."""
+        try:
+            return self._client.status()
+        except TrainerProblem:
+            return None
+
     def view(self) -> TrainerView:
         """The same with what the outbox knows."""
         return self._outbox.trainer_view()

@@ -68,7 +68,8 @@ class Finger:
         self.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
-def test_everything_fits_and_is_as_large_as_a_finger(card: Card) -> None:
+def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
+    card = swiped
     card.key("1")
     card.page.keyboard.press("n")
     assert card.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -67,7 +67,7 @@ def test_stop_saves_and_resume_goes_on(services):
     services.label(3)  # less than a buffer: the stop must flush it
     httpx.post(f"{services.trainer.url}/stop", timeout=20).raise_for_status()
     status = wait_for(lambda: (s := services.status())["state"] == "stopped" and s, "the stop")
-    assert "Trainer safely shut down" in "".join(services.trainer.log)
+    wait_for(lambda: "Trainer safely shut down" in "".join(services.trainer.log), "the last word")
     with Path(status["saved"]["dataset"]).open(newline="") as stream:
         saved = list(csv.DictReader(stream))
     assert len(saved) == rows + 3
