@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and then tables are as narrow as that for good
+
 # A busy machine is no failure: nothing here asserts how long something took. What must pass before a change is merged
 # tries the same examples each time; everywhere else new ones are tried, and a failure found so gets its own test.
 settings.register_profile("flywheel", deadline=None, derandomize=bool(os.environ.get("CI")))
