@@ -31,6 +31,7 @@ class Merged:
     """One image: its labels by each side, as (label, annotator), without repeats."""
 
     uri: str
+    sha256: str | None = None
     split: Split | None = None
     given: tuple[dict[str, str | None], dict[str, str | None]] = field(default_factory=lambda: ({}, {}))
 
@@ -60,7 +61,10 @@ class Row:
 
 
 def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
-    """One entry for each image, in the order in which they come."""
+    """One entry for each image, in the order in which they come.
+
+    Raises SettingsError when a name stands for two images, whose labels a manifest would mix up.
+    """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
     found: list[Merged] = []
@@ -68,8 +72,10 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
         for row in rows:
             image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
             if image is None:
-                image = Merged(row.uri)
+                image = Merged(row.uri, row.sha256)
                 found.append(image)
+            elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
+                raise SettingsError(f"Both hold {row.uri}, but not the same image: rename one of the files first.")
             by_name.setdefault(row.uri, image)
             if row.sha256:
                 by_content.setdefault(row.sha256, image)

@@ -103,3 +103,10 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="line 2"):
         run(tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "d.jsonl", "first")
     assert not (tmp_path / "d.jsonl").exists()
+
+
+def test_one_name_for_two_images_is_refused() -> None:
+    """Their labels would be mixed up."""
+    first, second = (Row("IMG_0001.jpg", label, sha256=label) for label in ("cat", "dog"))
+    with pytest.raises(SettingsError, match=r"IMG_0001\.jpg, but not the same image"):
+        merge([first], [second])
