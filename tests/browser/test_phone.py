@@ -135,7 +135,10 @@ def test_two_fingers_zoom_and_then_one_moves_the_image(swiped: Card) -> None:
     assert card.recorded["answers"] == []
 
 
-def test_without_a_suggestion_there_is_nothing_to_take(card: Card) -> None:
+def test_without_a_suggestion_there_is_nothing_to_take(
+    start_labeler: StartLabeler, open_card: Callable[[Services], Card]
+) -> None:
+    card = open_card(start_labeler(20, CLASSES))
     Finger(card).sweep(150)
     expect(card.part("sweep")).to_be_hidden()
     assert card.recorded["answers"] == []
