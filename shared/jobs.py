@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.messages import Reply
 
-JobKind = Literal["compare", "train"]
+JobKind = Literal["compare", "train", "challenge"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 

@@ -576,6 +576,37 @@ class Saved(Reply):
     at: datetime
 
 
+class ChallengerRound(Reply):
+    """What came of a round of the challenger: it and the head that serves, on the same images.
+
+    Those are validation images, or train images that neither has learned from when it is asked (out of fold).
+    """
+
+    round: int
+    labels: int  # of train images when it began
+    ground: Literal["validation", "out of fold"]
+    accuracy: Interval  # of a head over the vectors of the network just trained
+    head: Interval  # of the head that serves
+    gain: Interval  # of accuracy, with its 95 % bootstrap interval
+    p: float  # McNemar's exact test
+    better: bool  # beyond noise, so that it takes over
+    embeddings: str | None = None  # key of those that take over
+    seconds: float = 0.0
+    notes: list[str] = Field(default_factory=list)  # what was not as planned, such as a smaller batch
+
+
+class ChallengerView(Reply):
+    """What the challenger, the network trained beside labeling, does now: `done` of `total` steps, and in words."""
+
+    state: Literal["off", "waiting", "training", "embedding", "halted"]
+    message: str
+    round: int = 0  # the one at work, or the last
+    done: int = 0
+    total: int = 0
+    last: ChallengerRound | None = None
+    serving: str | None = None  # the version with which a challenger took over, while its embeddings serve
+
+
 class TrainerStatus(Reply):
     """`GET /status` of the trainer."""
 
@@ -593,6 +624,7 @@ class TrainerStatus(Reply):
     stop_reason: str | None = None
     saved: Saved | None = None
     advice: Advice | None = None  # of the latest evaluation
+    challenger: ChallengerView | None = None
     label_budget: int = 0  # labels after which it stops by itself; 0: none
     version: str = ""
 

@@ -22,6 +22,7 @@ import config
 from shared.schedule import read_steps
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+ChallengerMode = Literal["auto", "on", "off"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -183,6 +184,8 @@ class TrainerSettings(ServiceSettings):
     eval_and_query_every: Annotated[int, Field(ge=1)]
     early_stopping_metrics_thresholds: dict[str, Fraction]
     label_budget: Annotated[int, Field(ge=0)]
+    challenger: ChallengerMode
+    challenger_flip: bool
     seed: Annotated[int, Field(ge=0)]
 
     @field_validator("labeler_url")

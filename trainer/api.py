@@ -48,7 +48,7 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.get("/status")
     def status() -> TrainerStatus:
-        """State, lag, metrics, embedding progress, timings in milliseconds."""
+        """State, lag, metrics, embedding progress, what the challenger does, timings in milliseconds."""
         return trainer.status()
 
     @api.post("/annotations")

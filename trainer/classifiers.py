@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import cast
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from torch.nn import functional
 from shared.log import Fold
 from shared.models import ModelClass, ModelInput
 from trainer.embeddings import pixels
-from trainer.embeddings.frozen import Normalised, fill, thaw
+from trainer.embeddings.frozen import Normalised, fill, own_network, thaw
 from trainer.embeddings.networks import Module, create_known, middle_square
 from trainer.learners.head import GAMMA
 from trainer.model_file import ModelFileError
@@ -174,7 +172,7 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
     if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes")):
         raise version.refused("holds numbers that are not finite")
     try:
-        own = _own(model_fn) if model_fn and said.architecture == model_fn else None
+        own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
         backbone = thaw(backbones, said.embeddings or "", model_fn=own)
     except ModelFileError as error:
         raise RefusedVersion(f"Version {version.name!r} cannot be used: the backbone {error}.") from None
@@ -187,13 +185,6 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
             f"Version {version.name!r} does not fit its backbone at {needs.size} pixels a side ({_first_line(error)})."
         ) from None
     return network
-
-
-def _own(model_fn: str) -> Module:
-    try:
-        return cast(Module, resolve_name(model_fn)())
-    except Exception as error:  # it is the user's code
-        raise ModelFileError(f"is made by {model_fn!r}, which fails ({error})") from error
 
 
 def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn: str) -> Module:

@@ -23,7 +23,7 @@ class Intake:
 
     def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower, batch_size: int) -> None:
         self._replica = replica
-        self._embedder = embedder
+        self.embedder = embedder
         self._catalog = catalog
         self._batch_size = batch_size
         self._seen = -1  # version of the catalogue
@@ -43,9 +43,9 @@ class Intake:
 
     def refresh(self) -> None:
         """Bring the pool and the list of images to embed up to date with the catalogue."""
-        if time.monotonic() - self._last_retry > RETRY_SECONDS and self._embedder.problems:
+        if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
             self._last_retry = time.monotonic()
-            self._embedder.retry()
+            self.embedder.retry()
             self._seen = -1
         if self._seen == self._replica.catalog_after:
             return
@@ -56,20 +56,20 @@ class Intake:
             entries = [entry for entry in entries if entry.id not in self.pool]
         # By content hash: a prefix of a random order covers the pool, one of the folder's order a few sub-folders.
         entries.sort(key=lambda entry: entry.sha256)
-        self.pending = {entry.id: entry for entry in entries if entry.id not in self._embedder.problems}
+        self.pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
         if self.pool is not None:  # after a restart nearly all are embedded already
-            self._take_in([entry for entry in entries if self._embedder.has(entry.sha256)])
+            self._take_in([entry for entry in entries if self.embedder.has(entry.sha256)])
 
     def embed(self) -> bool:
         """Embed one batch, labeled images first; whether there was anything that could be embedded now."""
         pending = self.pending
         labeled = [pending[image_id] for image_id in list(self._replica.fold.labels) if image_id in pending]
         # While `pixels` chooses what to fit itself on, it must see everything that there is.
-        look = 4 * self._batch_size if self._embedder.backbone is not None else None
+        look = 4 * self._batch_size if self.embedder.backbone is not None else None
         first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
-        done = self._embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
+        done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
         self._open_pool()
-        for image_id in self._embedder.problems:
+        for image_id in self.embedder.problems:
             pending.pop(image_id, None)
         self._take_in(done)
         return bool(done)
@@ -90,8 +90,8 @@ class Intake:
             ]
 
     def _open_pool(self) -> None:
-        if self.pool is None and self._embedder.backbone is not None:
-            self.pool = ImagePool(self._embedder.dim, self._embedder.read)
+        if self.pool is None and self.embedder.backbone is not None:
+            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
 
     def _take_in(self, entries: list[ImageEntry]) -> None:
         for entry in entries:

@@ -47,13 +47,26 @@ class UnknownJob(KeyError):  # noqa: N818 - an answer
         return f"There is no job {self.args[0]!r}."
 
 
+class NotNow(Exception):  # noqa: N818 - an answer
+    """What follows from a job cannot be done, because the trainer ends: it is begun again at the next start."""
+
+
 class Jobs:
-    """The jobs under `folder`. `on_done` is called with each that came to its end, before it counts as done."""
+    """The jobs under `folder`, of which the last `keep` are remembered.
+
+    `on_done` is called with each that came to its end, before it counts as done. It may raise NotNow.
+    """
 
     def __init__(
-        self, folder: Path, settings: TrainerSettings, on_done: Callable[[Job], None] = lambda _: None
+        self,
+        folder: Path,
+        settings: TrainerSettings,
+        on_done: Callable[[Job], None] = lambda _: None,
+        *,
+        keep: int = MOST,
     ) -> None:
         self.folder = folder
+        self._keep = keep
         self._settings = settings
         self._on_done = on_done
         self._lock = threading.RLock()
@@ -62,6 +75,7 @@ class Jobs:
         self._process: subprocess.Popen[bytes] | None = None
         self._running: str | None = None
         self._halting: set[str] = set()  # reasons to halt the process at work
+        self._parked = False
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".*"):
             shutil.rmtree(torn, ignore_errors=True)
@@ -103,6 +117,12 @@ class Jobs:
                 raise UnknownJob(job_id)
             return self._seen(self._jobs[job_id])
 
+    @property
+    def busy(self) -> bool:
+        """Whether any is at work or waits."""
+        with self._lock:
+            return any(job.state not in ENDED for job in self._jobs.values())
+
     def cancel(self, job_id: str) -> Job:
         """End a job where it is; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""
         with self._news:
@@ -136,6 +156,18 @@ class Jobs:
         """Halt the process at work until `rest(False)`."""
         self._halt("rest", wanted)
 
+    def park(self, wanted: bool) -> None:
+        """End the process at work, which frees its memory, and begin none until `park(False)`.
+
+        Its job goes on from its checkpoint then.
+        """
+        with self._news:
+            if self._parked != wanted:
+                self._parked = wanted
+                if wanted:
+                    self._end_process()
+                self._news.notify_all()
+
     def _halt(self, why: str, wanted: bool) -> None:
         with self._lock:
             before = bool(self._halting)
@@ -148,7 +180,7 @@ class Jobs:
     def _run(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._closing or self._next() is not None, timeout=None)
+                self._news.wait_for(lambda: self._closing or self._next() is not None)
                 if self._closing:
                     return
                 job = self._next()
@@ -165,6 +197,8 @@ class Jobs:
                 self._conclude(job.id, process.returncode)
 
     def _next(self) -> Job | None:
+        if self._parked:
+            return None
         return next((job for job in self._jobs.values() if job.state in ("queued", "running")), None)
 
     def _begin(self, job: Job) -> None:
@@ -199,6 +233,9 @@ class Jobs:
                 return
             if code == REFUSED:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
+            elif self._parked:
+                self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)
+                return
             elif job.attempts < ATTEMPTS:
                 logger.warning("Job %s ended (exit code %s); it is begun again", job_id, code)
                 self._set(job_id, unless=CANCELLED, state="queued")
@@ -208,6 +245,8 @@ class Jobs:
                     f"Its process ended {job.attempts} times without saying why (exit code {code}): killed, perhaps, "
                     f"because memory ran out. See {folder / 'log.txt'}."
                 )
+        except NotNow:
+            return
         except Exception as problem:  # whatever was to follow: it must not end this thread
             logger.exception("Job %s", job_id)
             error = str(problem)
@@ -263,7 +302,7 @@ class Jobs:
 
     def _forget(self) -> None:
         ended = [job.id for job in self._jobs.values() if job.state in ENDED]
-        for job_id in ended[: max(len(self._jobs) - MOST, 0)]:
+        for job_id in ended[: max(len(self._jobs) - self._keep, 0)]:
             del self._jobs[job_id]
             shutil.rmtree(self.folder / job_id, ignore_errors=True)
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,7 @@ from trainer.advice import Stability
 from trainer.embeddings.embedder import Embedder
 from trainer.intake import Intake
 from trainer.intent import Intent
-from trainer.jobs import Jobs
+from trainer.jobs import Jobs, NotNow
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
@@ -33,17 +35,29 @@ from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot, Timings, fit, measure, rank
 from trainer.saving import save_version
+from trainer.serving import BACKBONES, Serving, binding
 from trainer.stopping import Thresholds, budget_spent, nothing_left
 from trainer.strategies import strategy_named, with_exploration
 
 logger = logging.getLogger(__name__)
 
-BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
-Step = Literal["finish", "rest", "learn", "embed", "wait"]
+Step = Literal["finish", "rest", "learn", "change", "embed", "wait"]
+
+
+@dataclass
+class Successor:
+    """Embeddings that shall serve from now on: the pool laid out by them, and the version that says why."""
+
+    intake: Intake
+    name: str
+    reason: str
+    seconds: float
+    done: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
 
 
 class Loop:
@@ -60,12 +74,18 @@ class Loop:
         publisher: Publisher,
         catalog: CatalogFollower,
         registry: Registry,
-        jobs: Jobs,
+        jobs: Sequence[Jobs],
+        serving: Serving | None = None,
     ) -> None:
+        """`jobs` are halted while this learns; `serving` is what the embedder is of, if not of the settings."""
         self.settings = settings
         self.replica = replica
         self.embedder = embedder
         self.registry = registry
+        self.serving = serving
+        self._successor: Successor | None = None
+        self._retired: Embedder | None = None  # whoever asked it a moment ago may still wait for the answer
+        self._folder = folder
         self._jobs = jobs
         self._client = client
         self._publisher = publisher
@@ -100,7 +120,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin."""
-        self._jobs.rest(self.intent.wish == "pause")
+        self._rest_jobs(self.intent.wish == "pause")
         self._thread.start()
 
     def wake(self, *, refresh: bool = False) -> None:
@@ -128,7 +148,7 @@ class Loop:
         with self._changed:
             if wish == "run" and self.intent.wish == "stop":
                 self._disarm()
-            self._jobs.rest(wish == "pause" and self.intent.wish != "stop")
+            self._rest_jobs(wish == "pause" and self.intent.wish != "stop")
             if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
                 self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
                 if wish == "run":
@@ -149,6 +169,25 @@ class Loop:
                 self._rules.pop("budget_disarmed", None)
             self._refresh = True
             self._notify()
+
+    def succeed(self, successor: Successor) -> None:
+        """Change to other embeddings between two rounds; returns when it is done.
+
+        Raises NotNow when this ends before, and what went wrong, in which case all is as it was.
+        """
+        with self._changed:
+            self._successor = successor
+            self._notify()
+        while not successor.done.wait(0.1):
+            if self._closing:
+                raise NotNow
+        if successor.error is not None:
+            raise successor.error
+
+    def in_use(self) -> tuple[Model | None, Embedder]:
+        """The model and the embedder that it belongs to."""
+        with self._changed:
+            return self.model, self.embedder
 
     @property
     def pool(self) -> ImagePool | None:
@@ -180,6 +219,8 @@ class Loop:
             self._notify()
         if self._thread.is_alive():
             self._thread.join(timeout)
+        for embedder in filter(None, (self.embedder, self._retired)):
+            embedder.close()
 
     # ------------------------------------------------------------ the thread
 
@@ -187,6 +228,7 @@ class Loop:
         steps: dict[Step, Callable[[], None]] = {
             "finish": self._finish,
             "learn": self._learn_alone,
+            "change": self._change,
             "embed": self._embed,
             "rest": lambda: self._sleep(30.0),
             "wait": lambda: self._sleep(0.5),
@@ -210,6 +252,8 @@ class Loop:
                 return "finish"
             if self.intent.wish == "pause":
                 return "rest"
+            if self.intent.wish == "run" and self._successor is not None:
+                return "change"
             if self.intent.wish == "run" and self._due():
                 return "learn"
             if self.intake.pending:  # also after a stop: what is looked at can be looked for
@@ -252,8 +296,64 @@ class Loop:
     # ------------------------------------------------------------ learning
 
     def _learn_alone(self) -> None:
-        with self._jobs.held():  # a person waits for this round, and nobody for a job's next batch
+        with ExitStack() as held:  # a person waits for this round, and nobody for a job's next batch
+            for jobs in self._jobs:
+                held.enter_context(jobs.held())
             self._learn()
+
+    def _rest_jobs(self, wanted: bool) -> None:
+        for jobs in self._jobs:
+            jobs.rest(wanted)
+
+    def _change(self) -> None:
+        successor = self._successor
+        assert successor is not None  # noqa: S101 - `_next` has looked
+        try:
+            self._take_over(successor)
+        except Exception as error:  # what serves goes on serving
+            logger.exception("The take-over by %s failed", successor.name)
+            successor.error = error
+            successor.intake.embedder.close()
+        self._successor, self._refresh = None, True
+        successor.done.set()
+
+    def _take_over(self, successor: Successor) -> None:
+        """Fit on the new embeddings and change to them; a kill before the last line leaves the old ones in force."""
+        snapshot = Snapshot.of(self.replica)
+        successor.intake.refresh()
+        pool = successor.intake.pool
+        if snapshot is None or pool is None:
+            raise ValueError("The images that the challenger has learned are gone.")
+        model = fit(pool, snapshot, None, seed=self.settings.seed)
+        if model is None:
+            raise ValueError("The labels that the challenger has learned are gone.")
+        base = f"{successor.name}-base"
+        self._keep(base, snapshot, f"what {successor.name} was better than")
+        before = self.embedder, self.intake, self.model, self.latest
+        with self._changed:
+            self.embedder, self.intake, self.model = successor.intake.embedder, successor.intake, model
+        self.latest = None  # it was of the model before
+        try:
+            self._evaluate(snapshot, self.timings)
+            self._keep(successor.name, snapshot, successor.reason, parent=base, seconds=successor.seconds)
+            serving = Serving(key=self.embedder.key, version=successor.name, settings=binding(self.settings))
+            serving.write(self._folder)
+        except Exception:
+            with self._changed:
+                self.embedder, self.intake, self.model, self.latest = before
+            raise
+        if self._retired is not None:
+            self._retired.close()
+        self.serving, self._retired = serving, before[0]
+        logger.info("%s: %s", successor.name, successor.reason)
+
+    def _keep(
+        self, name: str, snapshot: Snapshot, reason: str, *, parent: str | None = None, seconds: float | None = None
+    ) -> None:
+        try:
+            self.save_version(name, snapshot, reason=reason, parent=parent, seconds=seconds)
+        except FileExistsError:
+            logger.info("%s was saved before a kill", name)
 
     def _learn(self) -> None:
         with self._changed:
@@ -397,8 +497,16 @@ class Loop:
                 return
             self.replica.follow_page(page)
 
-    def save_version(self, name: str, snapshot: Snapshot | None = None) -> Saved:
-        """Save the model of now under `name`.
+    def save_version(
+        self,
+        name: str,
+        snapshot: Snapshot | None = None,
+        *,
+        reason: str | None = None,
+        parent: str | None = None,
+        seconds: float | None = None,
+    ) -> Saved:
+        """Save the model of now under `name`; its `parent` is the version that brought its embeddings, if one did.
 
         Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
         """
@@ -415,8 +523,9 @@ class Loop:
             backbones=self._backbones,
             settings=self.settings,
             evaluation=self.latest,
-            seconds=self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None,
-            reason=self.intent.reason or "asked to save",
+            seconds=seconds or (self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None),
+            reason=reason or self.intent.reason or "asked to save",
+            parent=parent or (self.serving.version if self.serving is not None else None),
         )
 
     def _load_thresholds(self) -> Thresholds:

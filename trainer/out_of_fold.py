@@ -66,7 +66,27 @@ def out_of_fold(ids: Ids, rows: Rows, given: Ids, trusted: NDArray[np.bool_], *,
     return OutOfFold(ids, given, classes, probabilities, neighbours, similarity, judged)
 
 
-def deal(groups: Ids, at: Ids, seed: int) -> Ids:
+def folds_of(rows: Rows, given: Ids, judged: NDArray[np.bool_], *, folds: int, seed: int) -> Ids:
+    """The fold (n,) in which each label is judged, near-duplicates in one; −1 where it never is."""
+    neighbours, similarity = _nearest(rows, seed)
+    at = np.unique(given, return_inverse=True)[1]
+    return np.where(judged, deal(_groups(neighbours, similarity, at), at, seed, folds=folds), -1)
+
+
+def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
+    """The class that a head which has seen all other folds names, for each of unit `rows` (n, D); −1 in no fold.
+
+    Raises ValueError where a fold leaves fewer than two classes to learn.
+    """
+    said = np.full(len(given), -1, np.int64)
+    for k in np.unique(fold[fold >= 0]):
+        judge = fold == k
+        head = fit_head(rows[~judge], given[~judge], seed=seed)
+        said[judge] = head.classes[head.predict_proba(rows[judge]).argmax(axis=1)]
+    return said
+
+
+def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
     """The fold of each image (n,): no group is torn apart, each class's groups are spread evenly, the rarest first."""
     rng = np.random.default_rng(seed)
     fold_of = np.full(groups.max() + 1, -1, np.int64)
@@ -74,7 +94,7 @@ def deal(groups: Ids, at: Ids, seed: int) -> Ids:
     for k in np.argsort(np.bincount(at), kind="stable"):
         mine = np.unique(groups[at == k])
         mine = rng.permutation(mine[fold_of[mine] < 0])
-        fold_of[mine] = (turn + np.arange(len(mine))) % FOLDS
+        fold_of[mine] = (turn + np.arange(len(mine))) % folds
         turn += len(mine)
     return fold_of[groups]
 

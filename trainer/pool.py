@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from shared.messages import ImageEntry, Split
 from trainer.projection import SAMPLE, Projection, fit_projection, plain
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
+_geometries = count()  # no two pools have one in common, so that nothing that was fitted in one is used in another
 
 
 class Matrix:
@@ -60,7 +62,7 @@ class ImagePool:
         self._read = read  # content hashes → raw vectors (n, D)
         self._entries: dict[int, ImageEntry] = {}
         self.projection: Projection = plain(np.zeros(dim, np.float32))
-        self.version = 0  # of the geometry; anything cached for another one is stale
+        self.version = next(_geometries)  # of the geometry; anything cached for another one is stale
         self._mean_count = 0
         self.train = Matrix(dim)
         self.held = Matrix(dim)
@@ -136,7 +138,7 @@ class ImagePool:
         width = self.projection.axes.shape[1]
         self.train, self.held = Matrix(width), Matrix(width)
         self._mean_count = len(train)
-        self.version += 1
+        self.version = next(_geometries)
         self.memory = {}
         for start in range(0, len(entries), 8_192):
             self._append(entries[start : start + 8_192])

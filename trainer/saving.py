@@ -38,6 +38,7 @@ def save_version(
     evaluation: Evaluation | None,
     seconds: float | None,
     reason: str,
+    parent: str | None = None,
 ) -> Saved:
     """Write `model` and the labels of `snapshot` as version `name`, and the backbone under `backbones` unless it is.
 
@@ -50,6 +51,7 @@ def save_version(
         architecture, needs = frozen.describe(backbone)
         frozen.freeze(backbone, backbones)
     description = Description(
+        parent=parent,
         learner="head",
         architecture=architecture,
         config={key: settings.model_dump(mode="json")[key] for key in CONFIG},

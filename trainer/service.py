@@ -32,11 +32,13 @@ from shared.messages import (
 from shared.review import LabelIssues, NearDuplicates
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
 from trainer import atlas
+from trainer.challenger import KEPT, Challenger
 from trainer.embeddings.embedder import Embedder
+from trainer.intake import Intake
 from trainer.jobs import Jobs
 from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerClient
-from trainer.loop import BACKBONES, FLUSH_SECONDS, Loop
+from trainer.loop import FLUSH_SECONDS, Loop
 from trainer.model_jobs import ModelJobs
 from trainer.near_duplicates import near_duplicates
 from trainer.photos import Photos
@@ -45,6 +47,7 @@ from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
+from trainer.serving import BACKBONES, embedder_of, open_embedder
 from trainer.strategies import STRATEGIES, strategy_named
 from trainer.versions import Versions, as_predictions
 
@@ -58,6 +61,8 @@ CHANGEABLE = frozenset(
         "eval_and_query_every",
         "early_stopping_metrics_thresholds",
         "label_budget",
+        "challenger",
+        "challenger_flip",
     }
 )
 
@@ -89,7 +94,7 @@ class Trainer:
         self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
         self.photos = Photos(settings, self.client)
-        self.embedder = Embedder(settings, self.folder / "embeddings", self.photos.fetch)
+        embedder, serving = open_embedder(settings, self.folder, self.photos.fetch)
         self.replica = Replica(self.folder)
         self.registry = Registry(self.folder / "models")
         self.atlas = atlas.Atlas(settings.seed)
@@ -98,16 +103,30 @@ class Trainer:
         self.publisher = Publisher(self.client, self.replica)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
         self.jobs = Jobs(self.folder / "jobs", settings, on_done=lambda job: self.model_jobs.conclude(job))
+        self.rounds = Jobs(
+            self.folder / "challenger", settings, on_done=lambda job: self.challenger.conclude(job), keep=KEPT
+        )
+        self.rounds.park(True)  # until the challenger has looked whether they may go on
         self.loop = Loop(
             settings,
             folder=self.folder,
             replica=self.replica,
-            embedder=self.embedder,
+            embedder=embedder,
             client=self._quick,
             publisher=self.publisher,
             catalog=self.catalog,
             registry=self.registry,
-            jobs=self.jobs,
+            jobs=[self.jobs, self.rounds],
+            serving=serving,
+        )
+        self.challenger = Challenger(
+            settings,
+            jobs=self.rounds,
+            others=self.jobs,
+            loop=self.loop,
+            replica=self.replica,
+            registry=self.registry,
+            prepare=self._laid_out_by,
         )
         self.versions = Versions(
             self.registry, self.replica, settings, self.folder / BACKBONES, also_needed=self._needed_versions
@@ -123,16 +142,19 @@ class Trainer:
         if self.replica.log_id is not None:
             self.catalog.worker.wake()
         self.jobs.start()
+        self.rounds.start()
         self.loop.start()
+        self.challenger.start()
 
     def close(self) -> None:
         """End all threads and let go of the files."""
+        self.challenger.close()
         self.loop.close()
+        self.rounds.close()
         self.jobs.close()
         self.catalog.worker.close()
         self.reviewer.worker.close()
         self.publisher.worker.close()
-        self.embedder.close()
         self.replica.close()
         self.client.close()
         self._quick.close()
@@ -180,6 +202,7 @@ class Trainer:
             saved=loop.intent.saved,
             advice=latest.advice if latest is not None else None,
             label_budget=self.settings.label_budget,
+            challenger=self.challenger.view(),
             version=package_version(),
         )
 
@@ -243,22 +266,23 @@ class Trainer:
             if len(known) < len(entries):
                 raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown here.")
             return self.versions.predict(saved, [self.photos.fetch(entry) for entry in known])
-        model = self._ready()
+        model, embedder = self._ready()
         for image_id, entry in zip(image_ids, entries, strict=True):
-            if entry is None or not self.embedder.has(entry.sha256):
+            if entry is None or not embedder.has(entry.sha256):
                 raise NotInPool(f"Image {image_id} is unknown here, or not embedded yet.")
-        return self._predictions(model, self.embedder.read([entry.sha256 for entry in entries if entry is not None]))
+        return self._predictions(model, embedder.read([entry.sha256 for entry in entries if entry is not None]))
 
     def predict_uploads(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
         """Predict images that are not in the catalogue. Raises as `predict` does."""
         saved = self.versions.answering(version)
         if saved is not None:
             return self.versions.predict(saved, images)
-        return self._predictions(self._ready(), self.embedder.embed_images(list(images)))
+        model, embedder = self._ready()
+        return self._predictions(model, embedder.embed_images(list(images)))
 
     def predictions(self) -> PoolPredictions:
         """What the model of now says of every train image. Raises NotReady."""
-        model, pool = self._ready(), self._pool()
+        (model, _), pool = self._ready(), self._pool()
         ids, rows = pool.train.view()
         if model.geometry != pool.version:
             raise NotReady("The pool was just laid out anew; ask again in a moment.")
@@ -335,7 +359,9 @@ class Trainer:
         """What is needed outside the registry: by jobs, and by the page Finish."""
         saved = self.loop.intent.saved
         finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
-        return {**self.model_jobs.needed(), **finish}
+        serving = self.loop.serving
+        embeddings = {serving.version: f"The embeddings of version {serving.version!r} serve."} if serving else {}
+        return {**self.model_jobs.needed(), **finish, **embeddings}
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
         """Near copies with different labels, and across splits. Raises NotReady."""
@@ -357,11 +383,18 @@ class Trainer:
             raise NotReady("No image is embedded yet; wait for the progress bar to begin.")
         return pool
 
-    def _ready(self) -> Model:
-        model = self.loop.model
+    def _laid_out_by(self, key: str) -> Intake:
+        """The pool by the embeddings `key`, beside the one that serves. Raises ModelFileError, SettingsError."""
+        embedder = embedder_of(key, self.settings, self.folder, self.photos.fetch)
+        intake = Intake(self.replica, embedder, self.catalog, self.settings.batch_size)
+        intake.refresh()
+        return intake
+
+    def _ready(self) -> tuple[Model, Embedder]:
+        model, embedder = self.loop.in_use()
         if model is None:
             raise NotReady("There is no model yet: label images of at least two classes first.")
-        return model
+        return model, embedder
 
     def _predictions(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
         with self.replica.lock:

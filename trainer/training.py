@@ -95,7 +95,7 @@ def run(work: Work) -> dict[str, Any]:
         raise ValueError("Training needs labels of at least two classes that are not held out.")
     network, begun, needs, architecture = _network(work, asked, len(known))
     classifier = _classifier(network)
-    samples = {split: _photographs(work, parts[split], known, needs.size, notes) for split in ("train", "validation")}
+    samples = {split: photographs(work, parts[split], known, needs.size, notes) for split in ("train", "validation")}
     plan = Plan(
         epochs=asked.epochs or 1,
         batch_size=asked.batch_size or 1,
@@ -287,7 +287,7 @@ def _hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[Labe
     return [each for each in images if each.image_id not in held], [each for each in images if each.image_id in held]
 
 
-def _photographs(
+def photographs(
     work: Work, images: Sequence[LabeledImage], known: list[int], size: int, notes: list[str]
 ) -> Photographs:
     """Those of `images` that can be read and whose class is `known`, read ahead as far as memory goes."""

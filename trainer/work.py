@@ -19,13 +19,18 @@ TELL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A row of images.jsonl: an image and its class of now, None while it has none."""
+    """A row of images.jsonl: an image and its class of now, None while it has none.
+
+    Where a challenger is judged by it: the `fold` that does, None for all at once, and the class that the `head` names.
+    """
 
     image_id: int
     uri: str
     sha256: str
     split: str
     class_id: int | None
+    fold: int | None = None
+    head: int | None = None
 
     @property
     def entry(self) -> ImageEntry:

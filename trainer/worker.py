@@ -67,6 +67,10 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
         from trainer import comparing
 
         return comparing.run
+    if job.kind == "challenge":
+        from trainer import challenging
+
+        return challenging.run
     from trainer import training
 
     return training.run

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from labeler import differences, service
 from labeler.problems import Problem
 from labeler.trainer import Trainer
-from labeler.ui import components
+from labeler.ui import challenger, components
 from labeler.ui.words import TRAINER, plain
 from shared.comparison import Comparison, ComparisonRequest
 from shared.images import SUFFIXES
@@ -52,6 +52,7 @@ def page() -> None:
     if len(models.models) > 1:
         st.subheader("Compare two", anchor=False)
         _ask(models)
+    challenger.show()
     with st.expander("Try it on an image"):
         _try(models)
     with st.expander("Train a new one"):

@@ -16,7 +16,7 @@ from labeler import service
 from labeler.problems import Problem
 from labeler.ui.words import TRAINER, plain
 from shared.messages import SettingView
-from shared.settings import LabelerSettings, LogLevel, ServiceSettings, TrainerSettings, meanings
+from shared.settings import ChallengerMode, LabelerSettings, LogLevel, ServiceSettings, TrainerSettings, meanings
 
 Views = Mapping[str, SettingView]
 Change = Callable[[dict[str, Any]], object]
@@ -65,7 +65,8 @@ def _trainer() -> None:
     chosen = when.get(views["query_strategy"].value)
     if chosen is not None:
         meaning["query_strategy"] = f"which images to ask about. {chosen}"
-    _settings(TrainerSettings, views, trainer.change_settings, meaning, {"query_strategy": list(when)})
+    choices = {"query_strategy": list(when), "challenger": list(get_args(ChallengerMode))}
+    _settings(TrainerSettings, views, trainer.change_settings, meaning, choices)
     with st.expander("Which query strategy when"):
         rows = [{"Strategy": name, "When to use it": plain(sentence)} for name, sentence in when.items()]
         st.table(rows, border="horizontal", hide_index=True)

@@ -297,18 +297,18 @@ def test_prometheus_text(client):
 
 def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(client, trainer, monkeypatch):
     """The disk fails while the pool is laid out, then works again."""
-    read = trainer.embedder.read
+    read = trainer.loop.embedder.read
 
     def broken(_hashes):
         raise OSError("input/output error")
 
-    monkeypatch.setattr(trainer.embedder, "read", broken)
+    monkeypatch.setattr(trainer.loop.embedder, "read", broken)
     teach(client, range(12))
     status = wait_for(lambda: (s := client.get("/status").json())["state"] == "failed" and s)
     assert "input/output error" in status["last_error"]
     if trainer.loop.pool is not None:
         monkeypatch.setattr(trainer.loop.pool, "_read", read)
-    monkeypatch.setattr(trainer.embedder, "read", read)
+    monkeypatch.setattr(trainer.loop.embedder, "read", read)
     trainer.loop.wake(refresh=True)
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     assert client.get("/status").json()["state"] == "training"

@@ -45,10 +45,13 @@ class Embedder:
     """Vectors for images, kept under `folder`/<backbone key>. One thread calls `step`; any may read.
 
     `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
-    Raises SettingsError when the backbone, or the file of vectors, that the settings ask for cannot be had.
+    A `backbone` takes the place of the one that the settings ask for. Raises SettingsError when that one, or their file
+    of vectors, cannot be had.
     """
 
-    def __init__(self, settings: TrainerSettings, folder: Path, fetch: Fetch) -> None:
+    def __init__(
+        self, settings: TrainerSettings, folder: Path, fetch: Fetch, *, backbone: Backbone | None = None
+    ) -> None:
         self.problems: dict[int, str] = {}  # image id → what is wrong with it
         self._settings = settings
         self._folder = folder
@@ -60,11 +63,11 @@ class Embedder:
         self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
-        self._own = OwnVectors.load(settings) if settings.embeddings else None
+        self._own = OwnVectors.load(settings) if settings.embeddings and backbone is None else None
         if self._own is not None:
             self._store = EmbeddingStore(folder / self._own.key, self._own.dim)
             return
-        backbone = load_backbone(settings, folder)
+        backbone = backbone or load_backbone(settings, folder)
         if backbone is not None:
             self._use(backbone)
 

@@ -1,4 +1,4 @@
-"""A backbone as a file, so that a head that was fitted on it can be used when the settings name another one.
+"""A backbone as a file, so that what was fitted on it can be used when the settings name another one.
 
 `FOLDER/KEY.safetensors` holds its arrays, and in the file's metadata how to build the network around them. It is
 written once a backbone. The key has a hash of the arrays in it, which is checked: embeddings of other weights under
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, cast
 
 import numpy as np
@@ -94,6 +95,27 @@ def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
     `model_fn` is the network of one's own that a backbone of one's own is built from: a file never names code. Raises
     ModelFileError.
     """
+    made, needs, _ = _read(folder, key, model_fn)
+    if isinstance(made, PixelBackbone):  # its mean and components are of values from 0 to 1
+        parts = Components(torch.from_numpy(made.mean), torch.from_numpy(made.components))
+        return Normalised(parts, [0.0] * 3, [1.0] * 3)
+    return Normalised(made.eval().requires_grad_(False), needs.mean, needs.std)
+
+
+def rebuild(folder: Path, key: str, device: torch.device, *, model_fn: Module | None = None) -> Backbone:
+    """The frozen backbone `key` as one that embeds, on `device`. Raises ModelFileError as `thaw` does."""
+    made, needs, said = _read(folder, key, model_fn)
+    if isinstance(made, PixelBackbone):
+        return made
+    mean, std = (tuple(needs.mean), tuple(needs.std))
+    own = said["kind"] == "own"
+    return TorchBackbone(
+        said["architecture"], made, input_size=needs.size, mean=mean, std=std, device=device, published=not own
+    )
+
+
+def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | PixelBackbone, ModelInput, dict[str, str]]:
+    """The network of the file, how an image becomes its input, and its kind and architecture."""
     path = folder / f"{key}.safetensors"
     if "/" in key or "\\" in key or not path.is_file():
         raise ModelFileError(f"of the embeddings {key!r} is not there")
@@ -105,8 +127,9 @@ def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
         kind, architecture = str(said["kind"]), str(said["architecture"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"does not say what it is ({error})") from None
+    told = {"kind": kind, "architecture": architecture}
     if kind == "pixels":
-        return _pixels(path, shapes, key, needs)
+        return _pixels(path, shapes, key, needs), needs, told
     if kind == "own":
         if model_fn is None:
             raise ModelFileError(f"is of {architecture!r}, a network of your own: name it as 'model_fn'")
@@ -120,7 +143,15 @@ def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
     fill(network, path, shapes)
     if content_of(network, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
         raise ModelFileError("holds other weights than its name says")
-    return Normalised(network.eval().requires_grad_(False), needs.mean, needs.std)
+    return network, needs, told
+
+
+def own_network(model_fn: str) -> Module:
+    """The network of one's own that the setting `model_fn` names. Raises ModelFileError."""
+    try:
+        return cast(Module, resolve_name(model_fn)())
+    except Exception as error:  # it is the user's code
+        raise ModelFileError(f"is made by {model_fn!r}, which fails ({error})") from error
 
 
 def fill(network: Module, path: Path, shapes: dict[str, tuple[int, ...]], prefix: str = "") -> None:
@@ -130,12 +161,11 @@ def fill(network: Module, path: Path, shapes: dict[str, tuple[int, ...]], prefix
     network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
 
 
-def _pixels(path: Path, shapes: dict[str, tuple[int, ...]], key: str, needs: ModelInput) -> Module:
+def _pixels(path: Path, shapes: dict[str, tuple[int, ...]], key: str, needs: ModelInput) -> PixelBackbone:
     values = 3 * needs.size**2
     check_shapes(shapes, {"mean": (values,), "components": (None, values)})
     tensors = load_file(path)
     again = PixelBackbone(np.asarray(tensors["mean"]), np.asarray(tensors["components"]))
     if again.key != key:
         raise ModelFileError("holds other components than its name says")
-    # Its mean and components are of values from 0 to 1.
-    return Normalised(Components(tensors["mean"], tensors["components"]), [0.0] * 3, [1.0] * 3)
+    return again

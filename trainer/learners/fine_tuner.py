@@ -3,7 +3,8 @@
 Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
 fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers a hundred times
 slower than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The rate is found where none
-is given (Smith 2017), epochs are chosen on validation images, and training ends when those stop getting better.
+is given (Smith 2017), epochs are chosen on validation images, and training ends when those stop getting better; or
+none is chosen, where those images shall judge what comes of it.
 
 After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
 goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback, CancelFitException, CancelValidException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner
 from fastai.data.core import DataLoaders, TfmdDL
@@ -48,7 +49,10 @@ SMALLEST_BATCH = 2
 class Samples(Protocol):
     """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n,) their positions in the classes."""
 
-    targets: NDArray[np.int64]
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Of all images, in their order."""
+        ...
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
         """One image."""
@@ -57,8 +61,9 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. `classifier` is what the names of the classifier's tensors begin with; `frozen` the epochs that
-    it is trained alone, 0 from scratch; `mean` and `std` are a channel's, of values from 0 to 1."""
+    """How to train. `epochs` are the most where validation images can end it, else all. `classifier` is what the names
+    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `mean` and
+    `std` are a channel's, of values from 0 to 1."""
 
     epochs: int
     batch_size: int
@@ -102,14 +107,15 @@ class Run:
 def fine_tune(
     network: Module,
     train: Samples,
-    validation: Samples,
+    validation: Samples | None,
     plan: Plan,
     *,
     checkpoint: Path,
     device: torch.device,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Run:
-    """Train `network`, (B, 3, S, S) → (B, K) logits, in place, and leave it with the best weights.
+    """Train `network`, (B, 3, S, S) → (B, K) logits, in place, and leave it with the best weights; without `validation`
+    with the last ones.
 
     What an earlier call with the same `checkpoint` has done is not done again. When memory runs out, the batch is
     halved, down to two images, and the notes say so.
@@ -143,7 +149,7 @@ def out_of_memory(error: Exception) -> bool:
 def _train(
     network: Module,
     train: Samples,
-    validation: Samples,
+    validation: Samples | None,
     plan: Plan,
     run: Run,
     checkpoint: Path,
@@ -184,12 +190,14 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         plan: Plan,
         checkpoint: Path,
         total: int,
-        validation: Samples,
+        validation: Samples | None,
         on_step: Callable[[Step], None],
     ) -> None:
         super().__init__()
         self.state, self.plan, self.file, self.total = run, plan, checkpoint, total
-        self.truth, self.tell, self.finished = validation.targets, on_step, False
+        self.validation, self.tell, self.finished = validation, on_step, False
+        self.most = "at most " if validation is not None else ""
+        self.trained = False  # in this epoch
         self.said: dict[str, float] = {}
         self.logits: list[torch.Tensor] = []
 
@@ -199,32 +207,38 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
     def after_batch(self) -> None:
         if not self.training:
             return
+        self.trained = True
         self.state.seconds += time.perf_counter() - self.began
         self.state.images += len(self.xb[0])
         steps = len(self.dls.train)
         done, epoch = self.state.epoch * steps + self.iter + 1, self.state.epoch + 1
-        self.tell(Step(done, self.total * steps, epoch, f"Training, epoch {epoch} of at most {self.total}", self.said))
+        message = f"Training, epoch {epoch} of {self.most}{self.total}"
+        self.tell(Step(done, self.total * steps, epoch, message, self.said))
 
     def before_validate(self) -> None:
         self.logits = []
+        if self.validation is None:
+            raise CancelValidException
 
     def after_pred(self) -> None:
         if not self.training:
             self.logits.append(torch.as_tensor(self.pred).detach().float().cpu())
 
     def after_epoch(self) -> None:
-        if not self.logits:  # an epoch that was trained before a kill, and is skipped
+        if not self.trained:  # before a kill, so that it is skipped
             return
-        run, logits = self.state, torch.cat(self.logits)
-        self.logits = []
-        truth = torch.from_numpy(self.truth)
-        accuracy = float((logits.argmax(1) == truth).float().mean())
-        loss = float(torch.nn.functional.cross_entropy(logits, truth))
+        run, self.trained = self.state, False
         run.epoch += 1
-        self.said = {"accuracy": accuracy, "loss": loss}
-        if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
-            run.best_epoch, run.best_accuracy, run.best_loss = run.epoch, accuracy, loss
-            run.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        if self.validation is None:
+            self._keep()
+        else:
+            logits, truth = torch.cat(self.logits), torch.from_numpy(self.validation.targets)
+            accuracy = float((logits.argmax(1) == truth).float().mean())
+            loss = float(torch.nn.functional.cross_entropy(logits, truth))
+            self.said = {"accuracy": accuracy, "loss": loss}
+            if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
+                run.best_accuracy, run.best_loss = accuracy, loss
+                self._keep()
         self.finished = run.epoch - run.best_epoch >= self.plan.patience and run.epoch > self.plan.frozen
         if self.finished:
             run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
@@ -232,8 +246,14 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         if self.finished:
             raise CancelFitException
 
+    def _keep(self) -> None:
+        self.state.best_epoch = self.state.epoch
+        self.state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
 
-def _loaders(train: Samples, validation: Samples, plan: Plan, batch_size: int, device: torch.device) -> DataLoaders:
+
+def _loaders(
+    train: Samples, validation: Samples | None, plan: Plan, batch_size: int, device: torch.device
+) -> DataLoaders:
     augment = aug_transforms(do_flip=plan.flip, max_rotate=10.0, max_lighting=0.2, max_warp=0.1)
     after = [IntToFloatTensor(), *augment, Normalize.from_stats(list(plan.mean), list(plan.std), cuda=False)]
     for transform in after:
@@ -250,7 +270,7 @@ def _loaders(train: Samples, validation: Samples, plan: Plan, batch_size: int, d
             after_batch=after,
             device=device,
         )
-        for number, samples in enumerate((train, validation))
+        for number, samples in enumerate((train, validation or train))
     ]
     set_seed(plan.seed)
     return DataLoaders(*loaders, device=device)

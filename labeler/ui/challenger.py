@@ -1,0 +1,47 @@
+"""What the challenger does, the network that the trainer trains beside labeling: on the page of models."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler import service
+from labeler.ui.words import plain
+from shared.messages import ChallengerRound
+
+REFRESH_SECONDS = 2
+GROUNDS = {
+    "validation": "validation images",
+    "out of fold": "train images that neither had learned from when it was asked",
+}
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def show() -> None:
+    """Draw what it does and what came of its last round; nothing while that is not known."""
+    status = service.current().trainer.status()
+    view = status.challenger if status is not None else None
+    if view is None:
+        return
+    st.subheader("The challenger", anchor=False)
+    st.caption(
+        "The whole network, trained beside labeling. It takes over from the quick head when it is better beyond noise."
+    )
+    if view.total and view.state in ("training", "embedding", "halted"):
+        st.progress(min(view.done / view.total, 1.0), plain(view.message))
+    else:
+        st.markdown(plain(f"{view.message[:1].upper()}{view.message[1:]}."))
+    if view.serving is not None:
+        st.markdown(f"Questions come from the embeddings of **{plain(view.serving)}**.")
+    if view.last is not None:
+        st.markdown(plain(in_words(view.last)))
+
+
+def in_words(found: ChallengerRound) -> str:
+    """What came of a round, in two sentences."""
+    outcome = "It was better beyond noise and took over" if found.better else "Not better beyond noise: the head stays"
+    notes = "".join(f" {note}" for note in found.notes)
+    return (
+        f"Round {found.round}, at {found.labels:,} labels: {found.accuracy.value:.1%} right "
+        f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}) against the head's {found.head.value:.1%}, on "
+        f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's p = {found.p:.2g}). {outcome}.{notes}"
+    )

@@ -1,0 +1,55 @@
+"""Both real services while a challenger is trained and takes over: the trainer killed at every stage of it."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.services import running_services, wait_for
+
+pytestmark = pytest.mark.system
+
+TRAINED = {"model_fn": "tests.trainer.blind:network", "backbone": "auto", "input_size": 16, "challenger": "on"}
+
+
+def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work():
+    with running_services(images=180, trainer=TRAINED) as services:
+        names = services.names()
+        entries = {each["id"]: each["split"] for each in services.get("/api/images?after=0&limit=10000")["images"]}
+        train = [image for image, split in entries.items() if split == "train"][:120]
+        test = [image for image, split in entries.items() if split == "test"]
+        services.annotate([services.answer(image, services.truth[names[image]]) for image in train + test])
+        rounds = services.workspace / "trainer" / "challenger"
+        frozen = wait_for(lambda: services.status()["embedding"]["backbone"], "a backbone")
+
+        def good(backbones: set[str]) -> str:
+            """The trainer, started again, answers by embeddings that are whole; returns which."""
+            services.trainer.kill()
+            services.trainer.start()
+            status = wait_for(lambda: (s := services.status())["labels"] >= 120 and s, "the model", 60)
+            assert status["embedding"]["backbone"] in backbones
+            asked = {"image_ids": train[:10]}
+            said = httpx.post(f"{services.trainer.url}/predict", json=asked, timeout=20).raise_for_status().json()
+            assert len(said["predictions"]) == 10
+            return str(status["embedding"]["backbone"])
+
+        def job() -> dict[str, Any] | None:
+            return next((json.loads(path.read_text()) for path in rounds.glob("*/job.json")), None)
+
+        wait_for(job, "a round", 60)
+        assert good({frozen}) == frozen  # as it begins
+        wait_for(lambda: list(rounds.glob("*/turn-*.safetensors")), "an epoch", 120)
+        assert good({frozen}) == frozen  # in the middle of training
+        wait_for(lambda: list(rounds.glob("*/fold-0.json")), "a fold", 120)
+        assert good({frozen}) == frozen
+        wait_for(lambda: list(rounds.glob("*/decided.json")), "the decision", 200)
+        tuned = json.loads(next(rounds.glob("*/decided.json")).read_text())["embeddings"]
+        good({frozen, tuned})  # while the images are embedded again, or just after
+        wait_for(lambda: (services.workspace / "trainer" / "serving.json").is_file(), "the take-over", 200)
+        assert good({tuned}) == tuned
+        done = wait_for(lambda: (found := job()) is not None and found["state"] == "done" and found, "the end", 100)
+        assert done["result"]["better"]
+        models = httpx.get(f"{services.trainer.url}/models", timeout=20).json()["models"]
+        assert [each["embeddings"] for each in models] == [frozen, tuned]
+        wait_for(lambda: services.status()["metrics"]["accuracy"] > 0.9, "its accuracy", 60)

@@ -1,0 +1,87 @@
+"""The live fine-tuner in real processes, over a network that cannot tell the classes apart until it is trained."""
+
+from hashlib import sha256
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.trainer.logs import entry
+from tests.trainer.test_service import picture, settings_for, teach, wait_for
+from trainer.api import create_api
+from trainer.service import Trainer
+
+RED, GREY = (200, 60, 120), (80, 60, 120)  # alike in blue
+FITTED = {"model_fn": "tests.trainer.blind:network", "input_size": 16, "challenger": "on"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """150 images of two classes; the last 30 are the test sample."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    entries = []
+    for number in range(150):
+        data = picture(GREY if number % 2 else RED, number)
+        (photos / f"{number}.png").write_bytes(data)
+        split = "test" if number >= 120 else "train"
+        entries.append(entry(number, split=split, sha256=sha256(data).hexdigest()))
+    return photos, entries
+
+
+def begin(tmp_path, folder, **more):
+    photos, entries = folder
+    trainer = Trainer(*settings_for(tmp_path, photos, **{**FITTED, **more}))
+    if not trainer.replica.catalog:
+        trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    trainer.start()
+    return trainer, TestClient(create_api(trainer))
+
+
+def challenger(client):
+    return client.get("/status").json()["challenger"]
+
+
+def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder):
+    trainer, client = begin(tmp_path, folder)
+    try:
+        frozen = trainer.loop.embedder.key
+        teach(client, [*range(90), *range(120, 150)])
+        wait_for(lambda: challenger(client)["serving"], 200)
+        status = client.get("/status").json()
+        last = status["challenger"]["last"]
+        assert last["better"]
+        assert last["ground"] == "out of fold"
+        assert last["accuracy"]["value"] > 0.9 > last["head"]["value"]
+        assert last["p"] < 0.01
+        assert last["accuracy"]["n"] == 90
+        assert status["embedding"]["backbone"] == last["embeddings"] != frozen
+        wait_for(lambda: client.get("/status").json()["metrics"]["accuracy"] > 0.9)
+        base, new = client.get("/models").json()["models"]
+        assert (new["version"], new["parent"]) == (status["challenger"]["serving"], base["version"])
+        assert (base["embeddings"], new["embeddings"]) == (frozen, last["embeddings"])
+        assert "took over" in new["reason"]
+        assert new["metrics"]["accuracy"]["value"] > 0.9 > base["metrics"]["accuracy"]["value"]
+        # Each answers by the backbone that it was fitted on.
+        said = client.post("/predict", json={"image_ids": list(range(100, 110))}).json()["predictions"]
+        assert [each["label"] for each in said] == ["red", "blue"] * 5
+        for version in (base, new):
+            assert client.post(f"/models/{version['version']}/promote").status_code == 200
+        client.post("/models/now/promote")
+        assert client.delete(f"/models/{new['version']}").status_code == 409  # its embeddings serve
+    finally:
+        trainer.close()
+    # After a restart the same embeddings serve; with another backbone in the settings, that one does.
+    trainer, client = begin(tmp_path, folder)
+    try:
+        assert trainer.loop.embedder.key == last["embeddings"]
+        wait_for(lambda: client.get("/status").json()["labels"] == 90)
+        assert challenger(client)["serving"] == new["version"]
+    finally:
+        trainer.close()
+    trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", challenger="off")
+    try:
+        assert challenger(client) == {**challenger(client), "serving": None, "state": "off"}
+        assert client.get("/status").json()["embedding"]["backbone"].startswith("pixels")
+    finally:
+        trainer.close()
