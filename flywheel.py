@@ -43,6 +43,7 @@ app.command()(versions.split)
 app.add_typer(jobs_app, name="jobs")
 app.command()(training.train)
 app.command()(training.finalize)
+app.command()(exports.export)
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -207,34 +208,6 @@ def resume(trainer_url: TrainerUrl = TRAINER) -> None:
 def stop(trainer_url: TrainerUrl = TRAINER) -> None:
     """Finish: last labels, last evaluation, model and dataset saved."""
     _command(trainer_url, "stop")
-
-
-@app.command()
-def export(
-    target: Annotated[Path, typer.Argument(help="File to write.")],
-    format: Annotated[
-        str, typer.Option(help="csv, jsonl, parquet, imagefolder, datasets, coco, label_studio; else by the ending.")
-    ] = "",
-    include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
-        "annotators"
-    ),
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only these images: --where 'split=test label=shirt annotator=ann'")
-    ] = None,
-    workspace: Annotated[
-        Path | None, typer.Option(help="Read this workspace itself, with the services stopped.")
-    ] = None,
-    images: Annotated[Path | None, typer.Option(help="Its folder of photos, for formats that hold them.")] = None,
-    snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
-    labeler_url: LabelerUrl = LABELER,
-) -> None:
-    """Write the labels to a file, of a running labeler or of a workspace at rest."""
-    wanted = exports.Wanted.named(format or target.suffix.removeprefix("."), include, where or [], snapshot)
-    if workspace is None:
-        reach(labeler_url, lambda: exports.download(labeler_url, wanted, target, token()))
-    else:
-        exports.read(workspace, images, wanted, target)
-    console.print(f"Written: {target}")
 
 
 @app.command()

@@ -1,24 +1,32 @@
-"""`flywheel export`: labels from a running labeler, or from a workspace that nobody has open, to one file.
+"""`flywheel export`: labels from a running labeler, or from a workspace that nobody has open, to a file or folder.
 
-The file takes its name when it is complete; until then what was there stays.
+It takes its name when it is complete; until then what was there stays.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
+from rich.console import Console
 
+from commands import folders
 from commands.backup import DATABASE
+from commands.reach import LABELER, LabelerUrl, ask, reach, token
 from shared.auth import client_headers
 from shared.settings import LabelerSettings, SettingsError
 
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
+FOLDER = "imagefolder"
+console = Console()
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,61 @@ class Wanted:
                 raise SettingsError(f"--where takes {', '.join(FILTERS)}, such as split=test, not {part!r}.")
             given[name] = value
         return cls(format, include, given, snapshot)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write, or with --files a new folder.")],
+    format: Annotated[
+        str, typer.Option(help="csv, jsonl, parquet, imagefolder, datasets, coco, label_studio; else by the ending.")
+    ] = "",
+    include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
+        "annotators"
+    ),
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only these images: --where 'split=test label=shirt annotator=ann'")
+    ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(help="A folder per class instead of a file, with each photo as copy, hardlink, symlink."),
+    ] = None,
+    workspace: Annotated[
+        Path | None, typer.Option(help="Read this workspace itself, with the services stopped.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Its folder of photos, for formats that hold them.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """Write the labels to a file or folder, of a running labeler or of a workspace at rest."""
+
+    def take(wanted: Wanted, to: Path) -> None:
+        if workspace is None:
+            reach(labeler_url, lambda: download(labeler_url, wanted, to, token()))
+        else:
+            read(workspace, images, wanted, to)
+
+    given = format or (FOLDER if files else target.suffix.removeprefix("."))
+    wanted = Wanted.named(given, include, where or [], snapshot)
+    if files is None:
+        take(wanted, target)
+        console.print(f"Written: {target}", markup=False)
+        return
+    if given != FOLDER:
+        raise SettingsError(f"--files writes a folder per class, which is the format {FOLDER}, not {given}.")
+    way = folders.way_named(files)
+    settings = _running(labeler_url) if workspace is None else {"workspace": str(workspace)}
+    roots = folders.roots(settings, images)
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        table = Path(scratch) / "labels.jsonl"
+        take(Wanted("jsonl", "", {"status": "labeled", **wanted.where}, snapshot), table)
+        with table.open(encoding="utf-8") as lines:
+            written = folders.write(map(json.loads, lines), roots, target, way)
+    console.print(f"Written: {target}, {written.count:,} images.", markup=False)
+    if written.left_out:
+        console.print(f"{len(written.left_out):,} are not there as they were labeled: see {folders.LEFT_OUT} in it.")
+
+
+def _running(url: str) -> dict[str, Any]:
+    return {name: view["value"] for name, view in ask(f"{url}/api/settings").items()}
 
 
 def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:

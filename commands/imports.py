@@ -96,9 +96,14 @@ def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, in
 
 
 def _placed(row: ImportRow, folder: Path) -> ImportRow:
-    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it."""
+    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
+
+    Of a link it is the file that it leads to, as in a folder of links that was exported.
+    """
     path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
-    return row.model_copy(update={"uri": os.path.abspath(path)}) if os.path.isfile(path) else row  # noqa: PTH100, PTH113
+    if not os.path.isfile(path):  # noqa: PTH113
+        return row
+    return row.model_copy(update={"uri": os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)})  # noqa: PTH100, PTH114
 
 
 def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportReceipt], None]:

@@ -2,8 +2,9 @@
 
 Images are the same when their content is (two workspaces know that), or else when their names are. What both say is
 said once. Where they give an image different labels the rule that was asked for decides: the first, the second, or
-neither, in which case all of them are kept and the image is open until somebody settles it. Of two splits, test goes
-before validation and that before train: what either side measured with is never learned from.
+neither, in which case all of them are kept and the image is open until somebody settles it. A skip or a flag is kept
+where neither side has a label. Of two splits, test goes before validation and that before train: what either side
+measured with is never learned from.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from shared.messages import ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
 
 Prefer = Literal["first", "second", "neither"]
+STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
 
 @dataclass(slots=True)
 class Merged:
-    """One image: its labels by each side, as (label, annotator), without repeats."""
+    """One image: its labels by each side, as (label, annotator), without repeats; its status where it has none."""
 
     uri: str
     sha256: str | None = None
     split: Split | None = None
     given: tuple[dict[str, str | None], dict[str, str | None]] = field(default_factory=lambda: ({}, {}))
+    unlabeled: tuple[str, str | None] | None = None  # status and annotator
 
     def labels(self, prefer: Prefer) -> dict[str, str | None]:
         """Label → annotator, of those that are kept."""
@@ -51,13 +54,14 @@ class Merged:
 
 @dataclass(frozen=True)
 class Row:
-    """A label as one side gives it."""
+    """A label as one side gives it, or with None the status of an image that was answered and has none."""
 
     uri: str
-    label: str
+    label: str | None
     split: Split | None = None
     annotator: str | None = None
     sha256: str | None = None
+    status: str = "labeled"
 
 
 def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
@@ -80,18 +84,27 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
             if row.sha256:
                 by_content.setdefault(row.sha256, image)
             image.split = max(image.split, row.split, key=ORDER.index)
-            image.given[side].setdefault(row.label, row.annotator)
+            if row.label is not None:
+                image.given[side].setdefault(row.label, row.annotator)
+            elif image.unlabeled is None:
+                image.unlabeled = (row.status, row.annotator)
     return found
 
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
-    """JSON lines, a label a line; returns how many. Raises SettingsError."""
+    """JSON lines, an answer a line; returns how many. Raises SettingsError."""
     partial, count = target.with_name(f".{target.name}.partial"), 0
     try:
         with partial.open("w", encoding="utf-8") as stream:
             for image in images:
-                for label, annotator in image.labels(prefer).items():
+                said: list[tuple[str | None, str | None, str]]
+                said = [(label, by, "labeled") for label, by in image.labels(prefer).items()]
+                if image.unlabeled is not None and not said:
+                    status, by = image.unlabeled
+                    said = [(None, by, status)]
+                for label, annotator, status in said:
                     row = {"uri": image.uri, "label": label, "split": image.split, "annotator": annotator}
+                    row |= {"status": status} if label is None else {}
                     stream.write(json.dumps(row, ensure_ascii=True) + "\n")
                     count += 1
         partial.replace(target)
@@ -117,11 +130,13 @@ def run(first: Path, second: Path, target: Path, prefer: str) -> list[Merged]:
 def _rows(path: Path, scratch: Path, target: Path) -> Iterator[Row]:
     """Labels of a workspace at rest with what its images are, or of whatever `flywheel import` reads."""
     if (path / DATABASE).is_file():
-        exports.read(path, None, exports.Wanted("jsonl", "annotators", {"status": "labeled"}), scratch / "labels.jsonl")
+        exports.read(path, None, exports.Wanted("jsonl", "annotators", {}), scratch / "labels.jsonl")
         with (scratch / "labels.jsonl").open(encoding="utf-8") as stream:
             for record in map(json.loads, stream):
+                if record["status"] == "unlabeled":
+                    continue
                 by = next(iter(record["annotators"]), None)
-                yield Row(record["uri"], record["label"], record["split"], by, record["sha256"])
+                yield Row(record["uri"], record["label"], record["split"], by, record["sha256"], record["status"])
         return
     from labeler.formats.sources import open_source
 
@@ -131,7 +146,8 @@ def _rows(path: Path, scratch: Path, target: Path) -> Iterator[Row]:
             raise SettingsError(
                 f"{path}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
             )
-        yield Row(_relative(row, source.folder, target.parent), row.label, row.split, row.annotator)
+        uri = _relative(row, source.folder, target.parent)
+        yield Row(uri, row.label, row.split, row.annotator, status=STATUS[row.action])
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:

@@ -2,14 +2,15 @@
 
 An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
 nothing. A label that contradicts one which the image has already is written under a name of its own: the two tie, and
-the image is open until somebody decides. What the project drew to measure with keeps no given label unless the row
-says which split it is in: accuracy is measured on labels that were given without looking at any other.
+the image is open until somebody decides. A skip or a flag counts only where nobody has answered. What the project drew
+to measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
+given without looking at any other.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
 from labeler.files import Files
+from labeler.formats.records import UNLABELED
 from labeler.tally import Tally
 from shared.log import IMPORT
 from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
@@ -130,19 +132,22 @@ class Imports:
     def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
         """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""
         fold = self._log.fold
-        ids = {name: fold.named(name) for name in dict.fromkeys(each.row.label for each in given)}
+        labels = [each.row.label for each in given if each.row.label is not None]
+        ids = {name: fold.named(name) for name in dict.fromkeys(labels)}
         adding = post.add_classes or not fold.live_classes()
         for name in [name for name, known in ids.items() if known is None]:
-            receipt.new_classes[name] = sum(each.row.label == name for each in given)
+            receipt.new_classes[name] = labels.count(name)
             if adding and not post.dry_run:
                 ids[name] = self._classes.add(name, IMPORT).id
         for each in given:
+            if each.row.label is None:
+                continue
             each.label = ids[each.row.label]
             if each.label is None and not adding:
                 reason = f"is labeled {each.row.label!r}, which is no class here: add it first"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         if not adding:
-            given[:] = [each for each in given if each.label is not None]
+            given[:] = [each for each in given if each.label is not None or each.row.label is None]
 
     def _may_be_labeled(self, each: _Given, receipt: ImportReceipt) -> bool:
         """Whether the row's label counts: not for an image held out to measure with, unless its row says so."""
@@ -170,13 +175,15 @@ class Imports:
             self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
 
     def _write(self, given: Sequence[_Given], receipt: ImportReceipt, *, write: bool) -> None:
-        ids = [uuid5(self._project, f"{each.image_id}\0{each.row.annotator}\0{each.row.label}") for each in given]
+        ids = [uuid5(self._project, _content(each)) for each in given]
         known = self._log.known(ids)
         drafts: dict[UUID, Draft] = {}
         open_answers: dict[int, dict[str, int | None]] = {}  # of this post: image → annotator → class
         for each, row_id in zip(given, ids, strict=True):
             if row_id in known or (row_id in drafts and each.image_id is not None):
                 receipt.known += 1
+                continue
+            if each.row.action != "label" and self._is_answered(each, open_answers, receipt):
                 continue
             receipt.labels += 1
             if each.image_id is None:
@@ -192,7 +199,7 @@ class Imports:
                 annotator = next(name for n in count(2) if (name := f"{annotator} ({n})") not in taken)
             before[annotator] = each.label
             drafts[row_id] = Draft(
-                action="label",
+                action=each.row.action,
                 id=row_id,
                 image_id=each.image_id,
                 label=each.label,
@@ -203,6 +210,18 @@ class Imports:
         if write:
             self._log.append(list(drafts.values()))
 
+    def _is_answered(self, each: _Given, before: Mapping[int, object], receipt: ImportReceipt) -> bool:
+        """Whether a skip or flag comes too late; told unless it says what the image is already."""
+        state = self._log.fold.state(each.image_id or 0)
+        if not state.answered and not state.settled and each.image_id not in before:
+            return False
+        if UNLABELED.get(state.status) == each.row.action:
+            receipt.known += 1
+        else:
+            reason = f"has a {each.row.action} here and was answered already: that answer stays"
+            receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        return True
+
     def _contradicted(self, each: _Given, before: dict[str, int | None], annotator: str) -> int | None:
         """The class that the image has and that this row contradicts; 0 when its labels tie already."""
         state = self._log.fold.state(each.image_id or 0)
@@ -212,6 +231,12 @@ class Imports:
         if others:
             return others[0]
         return 0 if state.disputed and annotator in state.answered else None
+
+
+def _content(given: _Given) -> str:
+    """What a row says, of which its id is made."""
+    said = given.row.label or f"\0{given.row.action}"  # no class is called so
+    return f"{given.image_id}\0{given.row.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]]) -> tuple[Root, str] | None:

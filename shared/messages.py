@@ -8,10 +8,10 @@ repeatable.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.settings import Source
 
@@ -172,14 +172,21 @@ class Undo(Message):
 
 
 class ImportRow(Message):
-    """A label as a file gives it. `line` is where it stands there, for whoever mends it."""
+    """A label as a file gives it, or that there is none. `line` is where it stands there, for whoever mends it."""
 
     line: int = Field(ge=0)
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
-    label: ClassName
+    action: Literal["label", "skip", "flag"] = "label"
+    label: ClassName | None = None  # of a `label` alone
     split: Split | None = None
     annotator: Name | None = None
     confidence: Confidence | None = None  # the annotator's own
+
+    @model_validator(mode="after")
+    def _has_what_it_says(self) -> Self:
+        if (self.action == "label") != (self.label is not None):
+            raise ValueError("a label names its class, and a skip or a flag names none")
+        return self
 
 
 class ImportPost(Message):
@@ -201,12 +208,13 @@ class ImportIssue(Reply):
 class ImportReceipt(Reply):
     """What became of the rows."""
 
-    labels: int = 0  # written to the log, or in a dry run: that would be
+    labels: int = 0  # written to the log, skips and flags too, or in a dry run: that would be
     known: int = 0  # imported before
     images: int = 0  # new in the catalogue
     held_out: int = 0  # labels left out: the project drew the image to measure with, and will ask for it
     new_classes: dict[str, int] = Field(default_factory=dict)  # rows of each
-    conflicts: list[ImportIssue] = Field(default_factory=list)  # written, and open until somebody decides
+    # labels that are written, and open until somebody decides; skips and flags of what was answered, left out
+    conflicts: list[ImportIssue] = Field(default_factory=list)
     rejected: list[ImportIssue] = Field(default_factory=list)
 
 

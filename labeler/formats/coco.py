@@ -59,7 +59,7 @@ def read(path: Path) -> Iterator[Read]:
             yield ImportIssue(line=number, uri=str(uri), reason="has several categories; one is needed")
             continue
         annotator = next(iter(image.get("annotators") or []), None)
-        parts = {"uri": uri, "label": next(iter(labels), None), "split": image.get("split"), "annotator": annotator}
-        row = row_of(number, parts)
+        parts = {"uri": uri, "label": next(iter(labels), None), "annotator": annotator}
+        row = row_of(number, parts | {name: image.get(name) for name in ("split", "status")})
         if row is not None:
             yield row

@@ -1,6 +1,7 @@
 """A zip that Hugging Face `datasets` loads as an `imagefolder`: a folder a split, with its `metadata.jsonl`.
 
-Labeled images alone. Unlike a folder per class it keeps every class name as it is, and what else is known of an image.
+Images that were answered; one that was skipped or flagged has null as its label. Unlike a folder per class it keeps
+what else is known of an image.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     with ExitStack() as stack:
         with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
             for row in rows:
-                if row.label is None:
+                if row.status == "unlabeled":
                     continue
                 try:
                     data = row.read()
                 except Problem:
                     continue
-                archive.writestr(zipfile.ZipInfo(f"{row.split}/{file_name(row)}"), data)
-                record = {"file_name": file_name(row), **row.record(extras)}
+                archive.writestr(zipfile.ZipInfo(f"{row.split}/{file_name(row.id, row.uri)}"), data)
+                record = {"file_name": file_name(row.id, row.uri), **row.record(extras)}
                 if row.split not in tables:
                     tables[row.split] = stack.enter_context(SpooledTemporaryFile(_IN_MEMORY))
                 tables[row.split].write(json.dumps({k: v for k, v in record.items() if k != "uri"}).encode() + b"\n")

@@ -1,7 +1,8 @@
 """A zip with a folder per split and class, as torchvision's ImageFolder, timm and fastai read it.
 
-Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart. Written member by member
-while it is sent. An image that cannot be read any more is left out and named in `left_out.txt`.
+Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart, and what no folder can be
+called is written as in a URL: `a/b` is `a%2Fb`. Written member by member while it is sent. An image that cannot be read
+any more is left out and named in `left_out.txt`. `commands.folders` writes the same as a folder on this machine.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections.abc import Iterator
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from labeler.formats.records import SPLITS, Read, row_of
 from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
 from shared.images import find_images
 
-_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^[. ]|[. ]$')
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
@@ -34,7 +36,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             except Problem as problem:
                 left_out.append(f"{row.uri}: {problem.detail}")
                 continue
-            archive.writestr(zipfile.ZipInfo(_member(row)), data)
+            archive.writestr(zipfile.ZipInfo(member(row.id, row.uri, row.split, row.label)), data)
             yield pipe.drain()
         if left_out:
             archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
@@ -49,20 +51,30 @@ def read(folder: Path) -> Iterator[Read]:
         parts = uri.split("/")
         if len(parts) < depth + 2:
             continue  # beside the class folders
-        row = row_of(number, {"uri": uri, "label": parts[depth], "split": parts[0] if depth else None})
+        row = row_of(number, {"uri": uri, "label": _label(parts[depth]), "split": parts[0] if depth else None})
         if row is not None:
             yield row
 
 
-def _member(row: ExportRow) -> str:
-    label = _UNSAFE.sub("_", row.label or "").strip(". ") or "_"
-    return f"{row.split}/{label}/{file_name(row)}"
+def member(image_id: int, uri: str, split: str, label: str) -> str:
+    """Where an image lies in the folder."""
+    return f"{split}/{folder_name(label)}/{file_name(image_id, uri)}"
 
 
-def file_name(row: ExportRow) -> str:
+def folder_name(label: str) -> str:
+    """A class as a folder on any system: what a path cannot hold is written as in a URL, so that it can be read."""
+    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), label)
+
+
+def _label(folder: str) -> str:
+    label = unquote(folder)
+    return label if folder_name(label) == folder else folder
+
+
+def file_name(image_id: int, uri: str) -> str:
     """The image's file name in an archive; the id keeps files of one name apart."""
-    name = _UNSAFE.sub("_", row.uri.rsplit("/", 1)[-1])[-150:]
-    return f"{row.id}-{name}"
+    name = _UNSAFE.sub("_", uri.rsplit("/", 1)[-1])[-150:]
+    return f"{image_id}-{name}"
 
 
 class Pipe(RawIOBase):

@@ -110,17 +110,21 @@ def _rows(number: int, task: Any) -> Iterator[Read]:
     else:
         data = task["data"]
         image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
-        for annotation in task.get("annotations") or task.get("completions") or []:
-            choices = [] if annotation.get("was_cancelled") else list(_choices(annotation))
+        known = {"uri": _file(image), "split": data.get("split")}
+        annotations = task.get("annotations") or task.get("completions") or []
+        if not annotations:  # our own say of such an image what it is
+            told = {name: data.get(name) for name in ("status", "annotators")}
+            yield from rows_of([(number, known | told)])
+        for annotation in annotations:
+            cancelled = annotation.get("was_cancelled")  # how Label Studio says that a task was skipped
+            choices = [] if cancelled else list(_choices(annotation))
             if len(choices) > 1:
                 yield ImportIssue(line=number, uri=image, reason="has several labels; one is needed")
                 continue
             by = annotation.get("completed_by")
             annotator = by.get("email") if isinstance(by, dict) else by
-            split = data.get("split")
-            row = row_of(
-                number, {"uri": _file(image), "label": _first(choices), "annotator": annotator, "split": split}
-            )
+            said = {"label": _first(choices), "annotator": annotator, "status": "skipped" if cancelled else None}
+            row = row_of(number, known | said)
             if row is not None:
                 yield row
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -20,6 +20,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "split": ("split", "set", "subset"),
     "annotator": ("annotator", "annotators", "annotated_by"),
     "confidence": ("confidence", "score"),
+    "status": ("status",),
 }
 """Part of a row → names of its column, the first that is there is taken."""
 
@@ -34,11 +35,14 @@ SPLITS: dict[str, Split] = {
     "testing": "test",
 }
 
+UNLABELED: dict[str, Literal["skip", "flag"]] = {"skipped": "skip", "flagged": "flag"}
+"""Status of an image without a label → what was answered; other words are other tools' own."""
+
 Read = ImportRow | ImportIssue
 
 
 def rows_of(records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue]) -> Iterator[Read]:
-    """(line, columns) → rows; a record without a label is no label, and left out. Issues pass through."""
+    """(line, columns) → rows; what has no label and was not skipped or flagged is left out. Issues pass on."""
     for given in records:
         if isinstance(given, ImportIssue):
             yield given
@@ -50,12 +54,14 @@ def rows_of(records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue]) -> I
 
 
 def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
-    """One row from `uri`, `label`, `split`, `annotator`, `confidence`; None when there is no label."""
+    """One row from `uri`, `label`, `split`, `annotator`, `confidence`, `status`; None when it gives no answer."""
     given = {name: _text(value) for name, value in parts.items()}
     uri = given.get("uri", "")
     if not uri:
         return ImportIssue(line=line, uri="", reason="names no image")
-    if not given.get("label"):
+    label = given.get("label")
+    action = "label" if label else UNLABELED.get(given.get("status", "").lower())
+    if action is None:
         return None
     split = given.get("split", "").lower()
     if split and split not in SPLITS:
@@ -68,7 +74,8 @@ def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
             {
                 "line": line,
                 "uri": uri,
-                "label": given["label"],
+                "action": action,
+                "label": label or None,
                 "split": SPLITS.get(split),
                 "annotator": annotator or None,
                 "confidence": given.get("confidence") or None,

@@ -23,7 +23,7 @@ ROWS = st.lists(
     st.builds(
         Row,
         uri=st.sampled_from("abcd"),
-        label=st.sampled_from(["cat", "dog"]),
+        label=st.sampled_from(["cat", "dog", None]),
         split=st.sampled_from(ORDER),
         annotator=st.sampled_from([None, "ann"]),
     ),
@@ -34,7 +34,7 @@ ROWS = st.lists(
 def labels(rows: list[Row]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for row in rows:
-        found.setdefault(row.uri, set()).add(row.label)
+        found.setdefault(row.uri, set()).update({row.label} - {None})
     return found
 
 
@@ -46,10 +46,11 @@ def test_what_is_kept_and_where(first: list[Row], second: list[Row]) -> None:
     for uri, image in images.items():
         splits = [row.split for row in first + second if row.uri == uri]
         assert image.split == max(splits, key=ORDER.index)
-        assert set(image.labels("first")) == one.get(uri, other.get(uri))
-        assert set(image.labels("second")) == other.get(uri, one.get(uri))
+        assert set(image.labels("first")) == (one.get(uri) or other.get(uri) or set())
+        assert set(image.labels("second")) == (other.get(uri) or one.get(uri) or set())
         assert set(image.labels("neither")) == one.get(uri, set()) | other.get(uri, set())
-        assert image.conflict == (uri in one and uri in other and one[uri] != other[uri])
+        assert image.conflict == bool(one.get(uri) and other.get(uri) and one[uri] != other[uri])
+        assert (image.unlabeled is not None) == any(row.label is None for row in first + second if row.uri == uri)
 
 
 @given(ROWS)

@@ -12,7 +12,7 @@ from shared.messages import ImportPost, ImportReceipt, ImportRow
 from tests.labeler.projects import answer, labeler, photo, photos
 
 
-def row(uri: str, label: str = "cat", line: int = 1, **values: object) -> ImportRow:
+def row(uri: str, label: str | None = "cat", line: int = 1, **values: object) -> ImportRow:
     return ImportRow.model_validate({"line": line, "uri": uri, "label": label, **values})
 
 
@@ -95,6 +95,19 @@ def test_labels_that_contradict_leave_the_image_open_until_somebody_decides(tmp_
         assert labels(service) == {"a.png": "dog"}
 
 
+def test_a_skip_or_flag_counts_only_where_nobody_answered(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "cat"), answer(2, None, action="flag")])
+        end = service.log.last_seq
+        rows = [row(f"000{n}.png", None, n, action="flag") for n in range(3)]
+        receipt = take(service, *rows)
+        assert [each.line for each in receipt.conflicts] == [0]
+        assert (receipt.labels, receipt.known, service.log.last_seq) == (1, 1, end + 1)
+        assert [service.log.fold.state(image).status for image in (1, 2, 3)] == ["labeled", "flagged", "flagged"]
+        assert take(service, *rows).labels == 0
+
+
 def test_what_measures_keeps_no_given_label_unless_its_row_says_so(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 40)
     with labeler(tmp_path, test_set_frac=0.5) as service:
@@ -136,10 +149,11 @@ URIS = [*(f"{n:04d}.png" for n in range(6)), "gone.png"]
 def files(draw: st.DrawFn) -> list[ImportRow]:
     """Rows of a file that may contradict itself on labels, but not on which split an image is in."""
     splits = {uri: draw(st.sampled_from([None, "train", "test"])) for uri in URIS}
-    pairs = st.tuples(st.sampled_from(URIS), st.sampled_from(["cat", "dog"]), st.sampled_from([None, "ann"]))
+    said = st.sampled_from([("label", "cat"), ("label", "dog"), ("skip", None), ("flag", None)])
+    given = st.tuples(st.sampled_from(URIS), said, st.sampled_from([None, "ann"]))
     return [
-        row(uri, label, line, split=splits[uri], annotator=annotator)
-        for line, (uri, label, annotator) in enumerate(draw(st.lists(pairs, max_size=12)))
+        row(uri, label, line, action=action, split=splits[uri], annotator=annotator)
+        for line, (uri, (action, label), annotator) in enumerate(draw(st.lists(given, max_size=12)))
     ]
 
 

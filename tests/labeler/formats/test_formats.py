@@ -49,8 +49,8 @@ def test_imagefolder(tmp_path: Path) -> None:
         service.annotate([answer(1, "a/b"), answer(3, ".."), answer(4, "a/b")])
         (tmp_path / "photos" / "sub" / "ü.png").unlink()
         with zipfile.ZipFile(BytesIO(exported(service, "imagefolder"))) as archive:
-            assert archive.namelist() == ["train/a_b/1--b.png", "train/_/3-c, d.png", "left_out.txt"]
-            assert archive.read("train/a_b/1--b.png") == (tmp_path / "photos" / "-b.png").read_bytes()
+            assert archive.namelist() == ["train/a%2Fb/1--b.png", "train/%2E%2E/3-c, d.png", "left_out.txt"]
+            assert archive.read("train/a%2Fb/1--b.png") == (tmp_path / "photos" / "-b.png").read_bytes()
             assert "sub/ü.png is not there" in archive.read("left_out.txt").decode()
 
 

@@ -29,7 +29,7 @@ CLASSES = ["@cat", "dog, big", "7"]
 ANSWERS = st.lists(
     st.tuples(
         st.integers(1, len(NAMES)),
-        st.sampled_from(["label", "label", "label", "skip", "flag", "settle"]),
+        st.sampled_from(["label", "label", "label", "skip", "flag", "settle", "remove"]),
         st.sampled_from(CLASSES),
         st.sampled_from(["ann", "bob", "-cem"]),
     ),
@@ -59,10 +59,22 @@ def bring(service: Service, path: Path) -> ImportReceipt:
     return service.imports.take(ImportPost(rows=[row for row in rows if isinstance(row, ImportRow)], add_classes=True))
 
 
-def state(service: Service) -> dict[str, tuple[str | None, str]]:
-    """Content hash → label and split, of the images that have a label."""
+def state(service: Service, *statuses: str) -> dict[str, tuple[str | None, str, str]]:
+    """Content hash → label, split and status, of the images that were answered."""
     rows = [json.loads(line) for line in b"".join(service.export("jsonl")[0]).splitlines()]
-    return {row["sha256"]: (row["label"], row["split"]) for row in rows if row["label"]}
+    wanted = statuses or ("labeled", "skipped", "flagged")
+    return {row["sha256"]: (row["label"], row["split"], row["status"]) for row in rows if row["status"] in wanted}
+
+
+def say(service: Service, image: int, action: str, label: str, who: str) -> None:
+    if action == "remove" and service.tally.splits[image] != "train":
+        return  # what measures is not reviewed
+    if action == "remove":
+        verdict = answer(image, None, action="settle", annotator=who, source="review", reason="remove")
+        service.annotate([verdict])
+    else:
+        given_label = label if action in ("label", "settle") else None
+        service.annotate([answer(image, given_label, action=action, annotator=who)])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -76,8 +88,7 @@ def test_labels_and_splits_come_back(
         for image, split in splits.items():
             service.catalog.move([image], split)
         for image, action, label, who in answers:
-            given_label = label if action in ("label", "settle") else None
-            service.annotate([answer(image, given_label, action=action, annotator=who)])
+            say(service, image, action, label, who)
         before = state(service)
         path = export(service, name, tmp / f"labels.{FILES[name]}")
         bring(service, path)
@@ -88,12 +99,15 @@ def test_labels_and_splits_come_back(
         assert bring(service, path).labels == 0
 
 
-@pytest.mark.parametrize("name", ["datasets", "imagefolder"])
-def test_zips_come_back_as_folders(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "held"), [("datasets", ["labeled", "skipped", "flagged"]), ("imagefolder", ["labeled"])]
+)
+def test_zips_come_back_as_folders(tmp_path: Path, name: str, held: list[str]) -> None:
     with start(tmp_path / "one") as service:
         service.catalog.move([2], "test")
         service.annotate([answer(1, "@cat"), answer(2, "dog, big"), answer(3, "7")])
-        before = state(service)
+        service.annotate([answer(4, None, action="skip"), answer(5, None, action="flag")])
+        before = state(service, *held)
         with zipfile.ZipFile(export(service, name, tmp_path / "labels.zip")) as archive:
             archive.extractall(tmp_path / "two" / "photos")
     with labeler(tmp_path / "two", classes=CLASSES) as service:

@@ -15,7 +15,7 @@ from shared.settings import SettingsError
 from tests.labeler.projects import photo
 
 
-def rows(path: Path) -> list[tuple[str, str]]:
+def rows(path: Path) -> list[tuple[str, str | None]]:
     return [(row.uri, row.label) for row in open_source(path).rows() if isinstance(row, ImportRow)]
 
 
@@ -71,6 +71,9 @@ def test_a_folder_per_class_with_and_without_splits(tmp_path: Path) -> None:
     photo(tmp_path / "plain" / "dog" / "b.png", 2)
     photo(tmp_path / "plain" / "beside.png", 3)
     assert rows(tmp_path / "plain") == [("cat/a.png", "cat"), ("dog/b.png", "dog")]
+    photo(tmp_path / "odd" / "a%2Fb" / "a.png", 1)
+    photo(tmp_path / "odd" / "50%20off" / "b.png", 2)
+    assert {label for _, label in rows(tmp_path / "odd")} == {"a/b", "50%20off"}  # what no export of ours writes stays
     photo(tmp_path / "split" / "train" / "cat" / "a.png", 1)
     photo(tmp_path / "split" / "val" / "dog" / "b.png", 2)
     found = [(row.label, row.split) for row in open_source(tmp_path / "split").rows() if isinstance(row, ImportRow)]
@@ -98,7 +101,7 @@ def test_label_studio(tmp_path: Path) -> None:
         task("d.png", "cat", was_cancelled=True),
     ]
     path = written(tmp_path, "tasks.json", json.dumps(tasks, indent=1))
-    assert rows(path) == [("photos/a b.png", "cat"), ("b.png", "dog")]
+    assert rows(path) == [("photos/a b.png", "cat"), ("b.png", "dog"), ("d.png", None)]
     assert issues(path) == [(3, "has several labels; one is needed")]
     cut = written(tmp_path, "cut.json", json.dumps(tasks)[:-20])
     assert len(rows(cut)) == 2

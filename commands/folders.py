@@ -1,0 +1,124 @@
+"""A folder per split and class on this machine, with each photo as a copy, a hard link or a symbolic link.
+
+A photo is looked for where the labeler takes its images from and is the one that was labeled if its content is. The
+folder takes its name when it is complete, and one that is there is never written into.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from labeler.formats.imagefolder import member
+from shared.images import ImageProblem, locate
+from shared.settings import SettingsError
+
+Way = Literal["copy", "hardlink", "symlink"]
+LEFT_OUT = "left_out.txt"
+
+
+@dataclass
+class Written:
+    """How many photos the folder has, and the names of those that are not there as they were labeled."""
+
+    count: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def way_named(name: str) -> Way:
+    """Raises SettingsError when there is no such way."""
+    way: Way | None = next((way for way in get_args(Way) if way == name), None)
+    if way is None:
+        raise SettingsError(f"--files takes {', '.join(get_args(Way))}, not {name!r}.")
+    return way
+
+
+def roots(settings: Mapping[str, Any], images: Path | None) -> list[Path]:
+    """Where the photos of a labeler with such `settings` lie; `images` goes before its own folder."""
+    workspace, test_set = Path(settings["workspace"]), settings.get("test_set")
+    given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
+    if test_set:
+        given += [test_set, Path(test_set).parent]  # a folder, or a table that lies in it
+    return [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]
+
+
+def write(records: Iterable[Mapping[str, Any]], roots: Sequence[Path], target: Path, way: Way) -> Written:
+    """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
+    if os.path.lexists(target):
+        raise SettingsError(f"{target} is there already: name a new folder.")
+    partial = target.with_name(f".{target.name}.partial")
+    written = Written()
+    made: set[Path] = set()
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a kill left
+        partial.mkdir()
+        for record in records:
+            source = _found(record["uri"], record["sha256"], roots)
+            if source is None:
+                written.left_out.append(record["uri"])
+                continue
+            place = partial / member(record["id"], record["uri"], record["split"], record["label"])
+            if place.parent not in made:
+                _make(place.parent, record["label"])
+                made.add(place.parent)
+            _put(source, place, way)
+            written.count += 1
+        if written.left_out and not written.count:
+            raise SettingsError(
+                f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
+            )
+        if written.left_out:
+            (partial / LEFT_OUT).write_text("\n".join(written.left_out) + "\n", encoding="utf-8")
+        partial.rename(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _found(uri: str, sha256: str, roots: Sequence[Path]) -> Path | None:
+    for root in roots:
+        try:
+            path = locate(uri, root)
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (ImageProblem, OSError):
+            continue
+        if digest == sha256:
+            return path
+    return None
+
+
+def _make(folder: Path, label: str) -> None:
+    folder.parent.mkdir(exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise SettingsError(
+            f"The class {label!r} and another one would share a folder, as this file system does not tell their names "
+            "apart: rename one of them."
+        ) from None
+
+
+def _put(source: Path, place: Path, way: Way) -> None:
+    if way == "copy":
+        shutil.copyfile(source, place)
+    elif way == "symlink":
+        place.symlink_to(source)
+    else:
+        try:
+            place.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                raise
+            raise SettingsError(
+                f"{source} cannot have a hard link at {place.parent} ({error.strerror}): the folder has to lie on the "
+                "same file system, which has to know hard links. Use --files copy or symlink."
+            ) from None
