@@ -17,7 +17,7 @@ from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
-from commands import exports, imports, training, versions
+from commands import exports, imports, pipeline, training, versions
 from commands import merge as merging
 from commands import predict as predictions
 from commands import simulate as simulation
@@ -44,6 +44,7 @@ app.add_typer(jobs_app, name="jobs")
 app.command()(training.train)
 app.command()(training.finalize)
 app.command()(exports.export)
+app.command()(pipeline.pipeline)
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -187,6 +188,9 @@ def status(labeler_url: LabelerUrl = LABELER) -> None:
     if metrics.get("accuracy") is not None:
         low, high, n = metrics["accuracy_low"], metrics["accuracy_high"], metrics["test_labels"]
         table.add_row("accuracy", f"{metrics['accuracy']:.1%} ({low:.1%} – {high:.1%}, {n} test images)")
+    tracking = trainer_view["detail"].get("tracking") or {}
+    if tracking.get("error") or tracking.get("run"):
+        table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))
     if trainer_view["last_error"]:
         table.add_row("last error", trainer_view["last_error"])
     console.print(table)

@@ -6,7 +6,6 @@ It takes its name when it is complete; until then what was there stays.
 from __future__ import annotations
 
 import json
-import shlex
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.console import Console
 
 from commands import folders
 from commands.backup import DATABASE
+from commands.filters import parse_filter
 from commands.reach import LABELER, LabelerUrl, ask, reach, token
 from shared.auth import client_headers
 from shared.settings import LabelerSettings, SettingsError
@@ -41,13 +41,7 @@ class Wanted:
     @classmethod
     def named(cls, format: str, include: str, where: Iterable[str], snapshot: str | None = None) -> Wanted:
         """From the command line: `where` are filters such as `split=test label='red shoe'`. Raises SettingsError."""
-        given: dict[str, str] = {}
-        for part in (each for text in where for each in _words(text)):
-            name, equals, value = part.partition("=")
-            if not equals or name not in FILTERS:
-                raise SettingsError(f"--where takes {', '.join(FILTERS)}, such as split=test, not {part!r}.")
-            given[name] = value
-        return cls(format, include, given, snapshot)
+        return cls(format, include, parse_filter(where, "--where", FILTERS), snapshot)
 
 
 def export(
@@ -156,10 +150,3 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise SettingsError(f"--where {text!r} cannot be read: {error}.") from None

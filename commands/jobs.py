@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from commands.reach import TRAINER, TrainerUrl, ask
+from commands.reach import TRAINER, Away, TrainerUrl, ask
 from shared.jobs import ENDED, Job, JobList
 from shared.settings import SettingsError
 
@@ -50,13 +51,25 @@ def resume(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
     console.print(f"Job {job} is {ask(f'{trainer_url}/jobs/{job}/resume', 'POST')['state']}.")
 
 
-def follow(trainer_url: str, job: Job) -> Job:
-    """Show progress until the job is done; returns it. Raises SettingsError when it fails or is cancelled."""
+def follow(trainer_url: str, job: Job, *, away_seconds: float = 0.0, deadline: float = math.inf) -> Job:
+    """Show progress until the job is done; returns it. Raises SettingsError when it fails or is cancelled.
+
+    The trainer may be away for `away_seconds`, since a job survives that; at `deadline`, of the monotonic clock, the
+    job is left at work and SettingsError raised.
+    """
+    heard = time.monotonic()
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
         task = bar.add_task("waiting", total=None)
         while job.state not in ENDED:
             time.sleep(LOOK_SECONDS)
-            job = Job.model_validate(ask(f"{trainer_url}/jobs/{job.id}"))
+            if time.monotonic() > deadline:
+                raise SettingsError(f"Job {job.id} is still at work; time is over.")
+            try:
+                job = Job.model_validate(ask(f"{trainer_url}/jobs/{job.id}"))
+                heard = time.monotonic()
+            except Away:
+                if time.monotonic() - heard > away_seconds:
+                    raise
             said = job.progress
             bar.update(task, completed=said.done, total=said.total or None, description=said.message or job.state)
     if job.state == "failed":

@@ -20,6 +20,10 @@ TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
 ANSWER_SECONDS = 10.0
 
 
+class Away(SettingsError):  # noqa: N818 - a state, not a failure
+    """Nothing answers at the address."""
+
+
 def token() -> str | None:
     """What the services beyond loopback want to hear."""
     return os.environ.get("FLYWHEEL_TOKEN") or None
@@ -36,7 +40,7 @@ def reach(url: str, act: Any) -> Any:
             detail = f"HTTP {error.response.status_code}"
         raise SettingsError(f"{url} says: {detail}") from None
     except httpx.HTTPError as error:
-        raise SettingsError(f"Nothing answers at {url} ({error}): start Flywheel with `flywheel up`.") from None
+        raise Away(f"Nothing answers at {url} ({error}): start Flywheel with `flywheel up`.") from None
 
 
 def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **request: Any) -> Any:

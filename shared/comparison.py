@@ -15,17 +15,15 @@ Decision = Literal["update_model", "discard"]
 VersionName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-class ComparisonRequest(Message):
-    """`POST /models/compare`: is `candidate` better than `base`?
+class Criteria(Message):
+    """When a candidate counts as better.
 
     A check asks that the candidate gains at least `min_delta` in a metric (where less is better: that it loses that
     much). `rule` says how many checks must pass: `all`, `any`, or a share of them. With `significant`, McNemar's test
     must not put the gain in accuracy down to chance (p < 0.05). `recorded` compares what both wrote down when they were
-    saved, without running either. `promote` promotes the candidate when the decision is to update.
+    saved, without running either.
     """
 
-    base: VersionName
-    candidate: VersionName
     split: Literal["test", "validation"] = "test"
     min_delta: dict[Metric, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default={"accuracy": 0.0}, min_length=1
@@ -33,14 +31,25 @@ class ComparisonRequest(Message):
     rule: Literal["all", "any"] | Annotated[float, Field(gt=0, le=1)] = "all"
     significant: bool = False
     recorded: bool = False
+
+    @model_validator(mode="after")
+    def _pairable(self) -> Self:
+        if self.recorded and self.significant:
+            raise ValueError("what was recorded may be of different images, so that no test can pair them")
+        return self
+
+
+class ComparisonRequest(Criteria):
+    """`POST /models/compare`: is `candidate` better than `base`? If so, `promote` promotes it."""
+
+    base: VersionName
+    candidate: VersionName
     promote: bool = False
 
     @model_validator(mode="after")
     def _two(self) -> Self:
         if self.base == self.candidate:
             raise ValueError("base and candidate are the same version")
-        if self.recorded and self.significant:
-            raise ValueError("what was recorded may be of different images, so that no test can pair them")
         return self
 
 

@@ -1,0 +1,138 @@
+"""`flywheel pipeline` as a nightly job: from splits to a promoted version, through kills, with both real services."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+
+import httpx
+import pytest
+
+from tests.services import HOME, running_services, wait_for
+
+pytestmark = pytest.mark.system
+
+EXAMPLE = HOME / "docs" / "pipeline.toml"
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory):
+    """90 images with a label each that was brought along, so that splits can be drawn anew, and a model of them."""
+    with running_services(images=90) as services:
+        table = tmp_path_factory.mktemp("labels") / "labels.csv"
+        rows = "".join(f"{services.photos / name},{label}\n" for name, label in services.truth.items())
+        table.write_text(f"filename,label\n{rows}")
+        flywheel(services, "import", table, "--labeler-url", services.labeler.url)
+        wait_for(services.caught_up, "the trainer", 60)
+        wait_for(lambda: services.status()["labels"] > 30, "a model", 60)
+        yield services
+
+
+def flywheel(services, *words, code=0):
+    done = subprocess.run(
+        [sys.executable, HOME / "flywheel.py", *map(str, words)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def example(services, path, **changes):
+    """The documented file for these services; `changes` replace lines by what they begin with."""
+    lines = EXAMPLE.read_text().splitlines()
+    for key, value in changes.items():
+        (number,) = [n for n, line in enumerate(lines) if line.startswith(f"{key} = ")]
+        lines[number] = f"{key} = {value}"
+    addresses = [f'labeler_url = "{services.labeler.url}"', f'trainer_url = "{services.trainer.url}"']
+    path.write_text("\n".join([*addresses, *lines]))
+    return path
+
+
+def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
+    file = example(services, tmp_path / "nightly.toml")
+    shown = flywheel(services, "pipeline", file)
+    report = json.loads((tmp_path / "nightly.report.json").read_text())
+    assert [(step["name"], step["state"]) for step in report["steps"]] == [
+        (name, "done") for name in ("split", "clone", "train", "evaluate", "compare", "promote")
+    ]
+    split, clone, train, evaluate, compare, promote = [step["result"] for step in report["steps"]]
+    assert sum(split["splits"].values()) == 90
+    assert abs(split["splits"]["test"] - 18) <= 2
+    assert clone["version"] == compare["base"]["version"] == f"{report['version']}-base"
+    assert train["epochs"] == 3
+    assert evaluate["accuracy"]["n"] == compare["images"] > 9
+    assert promote["decision"] == report["decision"] == "promoted"
+    assert report["exit_code"] == 0
+    models = httpx.get(services.trainer.url + "/models").json()
+    assert models["promoted"] == report["version"]
+    assert f"{report['version']} is promoted." in shown
+    # The night after: the version in use is cloned, and nothing could gain so much.
+    stricter = example(
+        services,
+        file,
+        min_delta="{ accuracy = 1.0 }",
+        delete_discarded="true",
+        epochs="1",
+    )
+    flywheel(services, "pipeline", stricter, "--skip", "split", code=1)
+    second = json.loads((tmp_path / "nightly.report.json").read_text())
+    assert second["steps"][0]["state"] == "skipped"
+    assert (second["base"], second["decision"], second["exit_code"]) == (report["version"], "discarded", 1)
+    models = httpx.get(services.trainer.url + "/models").json()
+    assert models["promoted"] == report["version"]
+    assert second["version"] not in {each["version"] for each in models["models"]}  # it was to be deleted
+
+
+def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path):
+    file = example(services, tmp_path / "kill.toml", name='"kill"', epochs="12")
+    command = [sys.executable, HOME / "flywheel.py", "pipeline", file, "--skip", "split"]
+    report = tmp_path / "kill.report.json"
+
+    def training():
+        said = json.loads(report.read_text()) if report.exists() else {"steps": []}
+        return any(step["name"] == "train" and "job" in step["result"] for step in said["steps"]) and said
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    first = wait_for(training, "a job", 120)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(20)
+    assert json.loads(report.read_text())["exit_code"] is None
+    services.trainer.kill()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    services.trainer.start()  # it was away when the run went on
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert "Going on with the run" in out
+    said = json.loads(report.read_text())
+    assert said["version"] == first["version"]
+    jobs = [job for job in httpx.get(services.trainer.url + "/jobs").json()["jobs"] if job["kind"] == "train"]
+    assert len([job for job in jobs if job["request"]["name"] == said["version"]]) == 1  # trained once
+    assert said["decision"] == "promoted"
+
+
+def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
+    file = example(services, tmp_path / "bad.toml", name='"bad"', architecture='"no_such_net"')
+    shown = flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
+    assert "no_such_net" in shown
+    report = json.loads((tmp_path / "bad.report.json").read_text())
+    assert [step["state"] for step in report["steps"]] == ["skipped", "skipped", "failed", *["waiting"] * 3]
+    assert report["exit_code"] is None
+    assert "Going on" in flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
+    mended = example(services, file, name='"bad"')
+    shown = flywheel(services, "pipeline", mended, "--skip", "split", "--skip", "compare", "--skip", "promote")
+    assert "The file was changed" in shown
+    assert tomllib.loads(mended.read_text())["train"]["architecture"] == "resnet10t"
+    report = json.loads((tmp_path / "bad.report.json").read_text())
+    assert (report["decision"], report["exit_code"]) == (None, 0)
+
+
+def test_what_is_too_bad_is_discarded_uncompared(services, tmp_path):
+    file = example(services, tmp_path / "low.toml", name='"low"', epochs="1", at_least="{ accuracy = 1.0 }")
+    text = file.read_text().replace("learning_rate = 0.005", "learning_rate = 0.000001")
+    file.write_text(text)
+    flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=1)
+    report = json.loads((tmp_path / "low.report.json").read_text())
+    assert "must be at least 1" in report["steps"][3]["result"]["below"]
+    assert "not compared" in report["steps"][4]["result"]["reason"]
+    assert report["decision"] == "discarded"
