@@ -615,6 +615,14 @@ class ChallengerView(Reply):
     serving: str | None = None  # the version with which a challenger took over, while its embeddings serve
 
 
+class Tracking(Reply):
+    """Whether figures are kept with wandb too, and where."""
+
+    mode: Literal["offline", "online", "off"]
+    run: str | None = None  # its folder or address; None before there is anything to keep
+    error: str | None = None  # why nothing is kept now; it is tried again
+
+
 class TrainerStatus(Reply):
     """`GET /status` of the trainer."""
 
@@ -634,6 +642,7 @@ class TrainerStatus(Reply):
     advice: Advice | None = None  # of the latest evaluation
     challenger: ChallengerView | None = None
     label_budget: int = 0  # labels after which it stops by itself; 0: none
+    tracking: Tracking = Tracking(mode="off")
     version: str = ""
 
 

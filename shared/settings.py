@@ -186,6 +186,7 @@ class TrainerSettings(ServiceSettings):
     label_budget: Annotated[int, Field(ge=0)]
     challenger: ChallengerMode
     challenger_flip: bool
+    tracking: Literal["offline", "online", "off"]
     seed: Annotated[int, Field(ge=0)]
 
     @field_validator("labeler_url")

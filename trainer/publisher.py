@@ -68,11 +68,14 @@ class Worker:
 
 
 class Publisher:
-    """Pushes ranked lists and evaluations."""
+    """Pushes ranked lists and evaluations. `on_asked` is called with each list that is in force, and must be quick."""
 
-    def __init__(self, client: LabelerClient, replica: Replica) -> None:
+    def __init__(
+        self, client: LabelerClient, replica: Replica, on_asked: Callable[[QueryPush], None] = lambda _: None
+    ) -> None:
         self._client = client
         self._replica = replica
+        self._on_asked = on_asked
         self._lock = threading.Lock()
         self._waiting: QueryPush | None = None
         self.push_ms: float | None = None  # how long the last list took to be in force
@@ -108,6 +111,7 @@ class Publisher:
             logger.info("The labeler refused a list: %s", error)
         else:
             self.push_ms = (time.perf_counter() - began) * 1e3
+            self._on_asked(push)
 
 
 class CatalogFollower:

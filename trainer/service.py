@@ -49,6 +49,7 @@ from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
 from trainer.serving import BACKBONES, embedder_of, open_embedder
 from trainer.strategies import STRATEGIES, strategy_named
+from trainer.tracking import Tracker
 from trainer.versions import Versions, as_predictions
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ class Trainer:
         self.atlas = atlas.Atlas(settings.seed)
         self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
-        self.publisher = Publisher(self.client, self.replica)
+        self.tracker = Tracker(settings, self.replica, self.registry)
+        self.publisher = Publisher(self.client, self.replica, on_asked=self.tracker.asked)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
         self.jobs = Jobs(self.folder / "jobs", settings, on_done=lambda job: self.model_jobs.conclude(job))
         self.rounds = Jobs(
@@ -145,6 +147,7 @@ class Trainer:
         self.rounds.start()
         self.loop.start()
         self.challenger.start()
+        self.tracker.start()
 
     def close(self) -> None:
         """End all threads and let go of the files."""
@@ -155,6 +158,7 @@ class Trainer:
         self.catalog.worker.close()
         self.reviewer.worker.close()
         self.publisher.worker.close()
+        self.tracker.close()
         self.replica.close()
         self.client.close()
         self._quick.close()
@@ -203,6 +207,7 @@ class Trainer:
             advice=latest.advice if latest is not None else None,
             label_budget=self.settings.label_budget,
             challenger=self.challenger.view(),
+            tracking=self.tracker.status(),
             version=package_version(),
         )
 

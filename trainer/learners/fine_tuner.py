@@ -14,6 +14,7 @@ fastai takes ten seconds to import and is imported here and nowhere else, by who
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -100,6 +101,7 @@ class Run:
     batch_size: int = 0
     images: int = 0  # trained on, each time it was
     seconds: float = 0.0  # in batches
+    history: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -200,6 +202,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         self.trained = False  # in this epoch
         self.said: dict[str, float] = {}
         self.logits: list[torch.Tensor] = []
+        self.losses: list[torch.Tensor] = []
 
     def before_batch(self) -> None:
         self.began = time.perf_counter()
@@ -210,6 +213,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         self.trained = True
         self.state.seconds += time.perf_counter() - self.began
         self.state.images += len(self.xb[0])
+        self.losses.append(torch.as_tensor(self.loss).detach())  # where it is: reading it would wait for a GPU
         steps = len(self.dls.train)
         done, epoch = self.state.epoch * steps + self.iter + 1, self.state.epoch + 1
         message = f"Training, epoch {epoch} of {self.most}{self.total}"
@@ -229,6 +233,8 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
             return
         run, self.trained = self.state, False
         run.epoch += 1
+        said: dict[str, float] = {"epoch": run.epoch, "train_loss": float(torch.stack(self.losses).float().mean())}
+        self.losses = []
         if self.validation is None:
             self._keep()
         else:
@@ -236,9 +242,11 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
             accuracy = float((logits.argmax(1) == truth).float().mean())
             loss = float(torch.nn.functional.cross_entropy(logits, truth))
             self.said = {"accuracy": accuracy, "loss": loss}
+            said |= {"validation_loss": loss, "validation_accuracy": accuracy}
             if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
                 run.best_accuracy, run.best_loss = accuracy, loss
                 self._keep()
+        run.history.append({name: value for name, value in said.items() if math.isfinite(value)})
         self.finished = run.epoch - run.best_epoch >= self.plan.patience and run.epoch > self.plan.frozen
         if self.finished:
             run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
