@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from labeler.formats.rows import Wanted, extras_named
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
+from labeler.telemetry import prometheus_text
 from shared.dataset import (
     Restored,
     RestorePost,
@@ -99,6 +100,11 @@ def _project_routes(api: FastAPI, service: Service) -> None:
     def health() -> dict[str, str]:
         """Whether the labeler answers."""
         return {"status": "ok", "version": _version()}
+
+    @api.get("/metrics")
+    def metrics() -> Response:
+        """Prometheus text."""
+        return Response(prometheus_text(service), media_type="text/plain; version=0.0.4")
 
     @api.get("/project")
     def project() -> Project:

@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md and docs/api.md from the settings files and the routes: `make docs`.
+"""Write the tables of docs/settings.md, api.md and monitoring.md from settings files, routes and metrics: `make docs`.
 
 What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so
 that no setting and no route is left without its line.
@@ -19,9 +19,11 @@ from fastapi.routing import APIWebSocketRoute  # noqa: E402
 
 from labeler.api import create_api as labeler_api  # noqa: E402
 from labeler.service import Service  # noqa: E402
+from labeler.telemetry import prometheus_text as labeler_metrics  # noqa: E402
 from shared.settings import LabelerSettings, TrainerSettings  # noqa: E402
 from trainer.api import create_api as trainer_api  # noqa: E402
 from trainer.service import Trainer  # noqa: E402
+from trainer.telemetry import prometheus_text as trainer_metrics  # noqa: E402
 
 VERBS = ("get", "post", "patch", "put", "delete")
 
@@ -63,6 +65,13 @@ def route_table(api: FastAPI, prefix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def metric_table(text: bytes) -> str:
+    """Every metric of a service with what it says of itself."""
+    told = dict(line.split(" ", 3)[2:] for line in text.decode().splitlines() if line.startswith("# HELP"))
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in told.items()]
+    return "\n".join(["", "| metric | meaning |", "|---|---|", *rows]) + "\n"
+
+
 def tables() -> dict[str, dict[str, str]]:
     """Document → marker → text."""
     with tempfile.TemporaryDirectory() as folder:
@@ -70,12 +79,14 @@ def tables() -> dict[str, dict[str, str]]:
         other = Trainer(*TrainerSettings.load(command_line={"workspace": folder, "backbone": "pixels"}))
         try:
             routes = {"labeler": route_table(labeler_api(one), "/api"), "trainer": route_table(trainer_api(other), "")}
+            metrics = {"labeler": metric_table(labeler_metrics(one)), "trainer": metric_table(trainer_metrics(other))}
         finally:
             one.close()
             other.close()
     return {
         "settings.md": {service: settings_table(service) for service in ("labeler", "trainer")},
         "api.md": routes,
+        "monitoring.md": metrics,
     }
 
 

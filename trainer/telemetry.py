@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from shared.jobs import JobState
 from shared.messages import TrainerStatus
 from trainer.service import Trainer
 
@@ -31,6 +34,13 @@ class _TrainerCollector(Collector):
         for name, milliseconds in status.timings.items():
             steps.add_metric([name], milliseconds / 1e3)
         yield steps
+        jobs = GaugeMetricFamily(
+            "flywheel_trainer_jobs", "Long work by state, of what is remembered.", labels=["state"]
+        )
+        counts = Counter(job.state for job in self._trainer.jobs.list())
+        for job_state in get_args(JobState):
+            jobs.add_metric([job_state], float(counts[job_state]))
+        yield jobs
 
 
 def prometheus_text(trainer: Trainer) -> bytes:
@@ -47,12 +57,20 @@ def _numbers(status: TrainerStatus) -> Iterator[Metric]:
         "labels": ("Labels that the model in force learned from.", float(status.labels)),
         "embedded_images": ("Images embedded so far.", float(status.embedding.done)),
         "catalog_images": ("Images to embed in all.", float(status.embedding.total)),
+        "tracking_failed": ("1 while wandb keeps nothing, and should.", float(status.tracking.error is not None)),
         "unreadable_images": ("Images that could not be read.", float(status.embedding.problems)),
     }
     for name, (meaning, value) in numbers.items():
         yield GaugeMetricFamily(f"flywheel_trainer_{name}", meaning, value=value)
-    for name in ("accuracy", "accuracy_low", "accuracy_high", "macro_f1"):
+    measured = {
+        "accuracy": "Accuracy on the test images labeled so far; none before there are any.",
+        "accuracy_low": "Where its 95 % interval begins.",
+        "accuracy_high": "Where its 95 % interval ends.",
+        "macro_f1": "Macro F1 on the test images labeled so far.",
+        "test_labels": "Test images labeled so far.",
+    }
+    for name, meaning in measured.items():
+        family = GaugeMetricFamily(f"flywheel_trainer_{name}", meaning)
         if status.metrics.get(name) is not None:
-            yield GaugeMetricFamily(
-                f"flywheel_trainer_{name}", "On the test images labeled so far.", value=float(status.metrics[name])
-            )
+            family.add_metric([], float(status.metrics[name]))
+        yield family

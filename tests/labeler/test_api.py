@@ -14,6 +14,7 @@ from tests.labeler.projects import labeler, photo, photos
 
 CONTRACT = {
     "/health": {"get"},
+    "/metrics": {"get"},
     "/project": {"get"},
     "/classes": {"post"},
     "/classes/{class_id}": {"patch", "delete"},

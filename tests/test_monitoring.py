@@ -1,0 +1,33 @@
+"""The dashboard shows every metric that there is, and asks for none that there is not."""
+
+import json
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+METRIC = re.compile(r"flywheel_(?:labeler|trainer)_\w+")
+
+
+def test_the_dashboard_asks_for_every_metric_of_the_documented_tables():
+    dashboard = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+    asked = {
+        name for panel in dashboard["panels"] for each in panel["targets"] for name in METRIC.findall(each["expr"])
+    }
+    told = set(
+        re.findall(r"^\| `(flywheel_\w+)` \|", (DOCS / "monitoring.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert asked == told
+
+
+def test_panels_have_places_of_their_own():
+    dashboard = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    cells = [
+        (x, y)
+        for panel in dashboard["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
