@@ -107,7 +107,9 @@ def delete(
 def export(
     version: Name,
     target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
-    format: Annotated[str, typer.Option(help="onnx, torch, zip, card, safetensors, json, csv; else by ending.")] = "",
+    format: Annotated[
+        str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv; else by ending.")
+    ] = "",
     trainer_url: TrainerUrl = TRAINER,
 ) -> None:
     """Write a version in a format that others run; ONNX and torch.export are checked against it."""

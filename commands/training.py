@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from commands.filters import parse_filter
 from commands.jobs import follow
 from commands.models import accuracy, assignment, show_comparison
 from commands.reach import TRAINER, TrainerUrl, ask
@@ -25,6 +26,10 @@ Epochs = Annotated[int | None, typer.Option(help="At most; 20 if none is given."
 BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Found if none is given.")]
 Patience = Annotated[int | None, typer.Option(help="Epochs without gain on validation until it ends.")]
+Images = Annotated[
+    list[str] | None, typer.Option(help="Only these of the split: 'label=shirt', 'annotator=ann'; all if none.")
+]
+FILTERS = ("split", "label", "annotator")
 Flip = Annotated[bool | None, typer.Option("--flip/--no-flip", help="Whether a mirrored image is the same.")]
 
 
@@ -39,10 +44,14 @@ def train(
     learning_rate: Rate = None,
     patience: Patience = None,
     flip: Flip = None,
+    train: Images = None,
+    validation: Images = None,
+    test: Images = None,
     trainer_url: TrainerUrl = TRAINER,
 ) -> None:
     """Train a network on all labels and keep it as a version; Ctrl-C leaves the job at work."""
     asked = _asked(base, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
+    asked |= _filters(train, validation, test)
     _train(trainer_url, name, asked)
 
 
@@ -59,6 +68,9 @@ def finalize(
     learning_rate: Rate = None,
     patience: Patience = None,
     flip: Flip = None,
+    train: Images = None,
+    validation: Images = None,
+    test: Images = None,
     trainer_url: TrainerUrl = TRAINER,
 ) -> None:
     """Train the larger model on the labels that there are, and compare it with the one that helped to collect them."""
@@ -68,9 +80,9 @@ def finalize(
         proxy = f"proxy-{now}"
         ask(f"{trainer_url}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
     version = name or f"{arch.partition('.')[0]}-{now}"
-    _train(
-        trainer_url, version, _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
-    )
+    asked = _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
+    asked |= _filters(train, validation, test)
+    _train(trainer_url, version, asked)
     request = {
         "base": proxy,
         "candidate": version,
@@ -79,6 +91,11 @@ def finalize(
     }
     job = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/models/compare", "POST", json=request)))
     show_comparison(Comparison.model_validate(job.result))
+
+
+def _filters(*given: list[str] | None) -> dict[str, dict[str, str]]:
+    parts = zip(("train", "validation", "test"), given, strict=True)
+    return {part: parse_filter(texts, f"--{part}", FILTERS) for part, texts in parts if texts}
 
 
 def _asked(

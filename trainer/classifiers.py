@@ -24,6 +24,7 @@ from trainer.embeddings import pixels
 from trainer.embeddings.frozen import Normalised, fill, own_network, thaw
 from trainer.embeddings.networks import Module, create_known, middle_square
 from trainer.learners.head import GAMMA
+from trainer.learners.own_network import own_network
 from trainer.model_file import ModelFileError
 from trainer.registry import RefusedVersion, Version
 
@@ -190,7 +191,7 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
 def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn: str) -> Module:
     said = version.description
     try:
-        network = create_known(said.architecture, needs.size, num_classes=len(said.classes))
+        network = _architecture(said.architecture, needs.size, len(said.classes), model_fn)
     except Exception as error:
         raise RefusedVersion(
             f"Version {version.name!r} names the network {said.architecture!r}, which cannot be made ({error})."
@@ -203,6 +204,15 @@ def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn:
     except ModelFileError as error:
         raise version.refused(error) from None
     return FineTunedNetwork(network, needs)
+
+
+def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
+    """timm's network of that name, or one's own if it is the one that the settings name. Raises ValueError."""
+    if ":" not in name:
+        return create_known(name, size, num_classes=classes)
+    if name != model_fn:
+        raise ValueError("a network of your own: name it as the setting 'model_fn'")
+    return own_network(name, size, classes)
 
 
 def _first_line(error: Exception) -> str:

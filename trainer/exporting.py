@@ -35,8 +35,8 @@ TOLERANCE = 1e-4
 EXPORT_SECONDS = 600.0
 CHECKED = 4
 """Images of noise that an export is tried on."""
-FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "card": "md"}
-"""Format → ending. `zip` holds weights, configuration, labels and card."""
+FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip", "card": "md"}
+"""Format → ending. `zip` holds weights, configuration, labels and card; `fastai` also what makes a Learner of them."""
 
 
 def to_onnx(classifier: Classifier) -> bytes:
@@ -96,6 +96,27 @@ def to_zip(version: Version, classifier: Classifier) -> bytes:
     return stream.getvalue()
 
 
+def to_fastai(version: Version) -> bytes:
+    """The version as it lies on disk, with the function that makes a fastai Learner of it. No pickle is in it, which
+    fastai's own export is: whoever opens one runs whatever it holds.
+
+    Raises RefusedVersion for what is not one of timm's networks, trained as a whole.
+    """
+    said = version.description
+    if said.learner != "fine_tuner" or ":" in said.architecture:
+        raise RefusedVersion(
+            f"Version {version.name!r} is no fastai Learner: only a network of timm's that was trained as a whole "
+            "(`flywheel train`) becomes one."
+        )
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in ("model.safetensors", "model.json", "dataset.csv"):
+            archive.write(version.folder / name, name)
+        archive.write(Path(__file__).with_name("load_learner.py"), "load_learner.py")
+        archive.writestr("README.md", model_card(said))
+    return stream.getvalue()
+
+
 def export(registry: Registry, name: str, format: str, settings: TrainerSettings, exports: Path) -> Path:
     """The file of a version in a format of `FORMATS`, made in a process of its own unless it is there.
 
@@ -144,6 +165,8 @@ def main() -> int:
         version = Registry(models).get(asked["version"])
         if asked["format"] == "card":
             data = model_card(version.description).encode()
+        elif asked["format"] == "fastai":
+            data = to_fastai(version)
         else:
             classifier = load_classifier(version, models.parent / "backbones", model_fn=asked["model_fn"])
             makers: dict[str, Callable[[], bytes]] = {

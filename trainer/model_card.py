@@ -31,9 +31,13 @@ def _data(version: ModelVersion) -> str:
     rows = "\n".join(
         f"| {_cell(each.name)} | {version.labels_by_class.get(each.name, 0):,} |" for each in version.classes
     )
+    chosen = ", ".join(
+        f"{key} {value}" for key, value in (version.config.get("train") or {}).items() if value and key != "split"
+    )
+    only = f" Only images of: {_cell(chosen)}." if chosen else ""
     return (
         f"## What it learned from\n\n{version.labels:,} labeled images, as of row {version.acked_seq:,} of log "
-        f"{version.log_id}; each with its hash in dataset.csv. Most were chosen by active learning and not "
+        f"{version.log_id}; each with its hash in dataset.csv.{only} Most were chosen by active learning and not "
         f"at random, so that their shares are not those of the pool.\n\n| class | labels |\n|---|---:|\n{rows}"
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 
 from shared.comparison import Comparison, ComparisonRequest
 from shared.jobs import ENDED, Job
 from shared.log import Fold
+from shared.messages import Split
 from shared.settings import TrainerSettings
-from shared.training import TrainRequest
+from shared.training import ImageFilter, TrainRequest
 from trainer.comparison import compare_recorded
 from trainer.jobs import Jobs
 from trainer.replica import Replica
@@ -58,12 +59,12 @@ class ModelJobs:
         if find_spec("fastai") is None:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         self._versions.registry.check_name(name)
-        if request.base is not None:
-            self._versions.checked(request.base)
+        request = self._with_filters(request)
         with self._replica.lock:
             if self._replica.log_id is None:
                 raise ValueError("There are no labels yet.")
             images = [row for row in image_rows(self._replica) if row["class_id"] is not None]
+            images = chosen(images, request, self._replica.fold)
             said = {
                 "name": name,
                 "train": request.model_dump(mode="json"),
@@ -72,8 +73,17 @@ class ModelJobs:
                 "acked_seq": self._replica.acked_seq,
             }
         if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
-            raise ValueError("Training needs labels of at least two classes on train images.")
+            chose = " that 'train' chooses" if request.train else ""
+            raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
         return self._jobs.submit("train", said, images)
+
+    def _with_filters(self, request: TrainRequest) -> TrainRequest:
+        """With those of the version that is cloned, where none are given."""
+        if request.base is None:
+            return request
+        config = self._versions.checked(request.base).description.config
+        kept = {part: config[part] for part in get_args(Split) if getattr(request, part) is None and config.get(part)}
+        return TrainRequest.model_validate({**request.model_dump(), **kept})
 
     def conclude(self, job: Job) -> None:
         """What follows from a job that has come to its end; again changes nothing. Raises what makes it fail."""
@@ -92,6 +102,25 @@ class ModelJobs:
                 for name in filter(None, (asked["base"], asked.get("candidate"))):
                     needed[str(name)] = f"Job {job.id} works with version {name!r}."
         return needed
+
+
+def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> list[dict[str, Any]]:
+    """Those of the labeled `images` that the filters of their splits take. Raises ValueError for an unknown class."""
+    filters: dict[str, ImageFilter] = {part: getattr(request, part) or ImageFilter() for part in get_args(Split)}
+    classes: dict[str, int | None] = {}
+    for each in filters.values():
+        if each.label is not None:
+            classes[each.label] = fold.named(each.label)
+            if classes[each.label] is None:
+                raise ValueError(f"There is no class {each.label!r}.")
+
+    def taken(row: dict[str, Any]) -> bool:
+        wanted = filters[row["split"]]
+        return (wanted.label is None or row["class_id"] == classes[wanted.label]) and (
+            wanted.annotator is None or wanted.annotator in fold.state(row["image_id"]).answered
+        )
+
+    return [row for row in images if taken(row)]
 
 
 def image_rows(replica: Replica) -> list[dict[str, Any]]:

@@ -62,8 +62,8 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.get("/models/{version}/export")
     def export(version: str, format: str = "safetensors") -> FileResponse:
-        """A version to take away: `onnx`, `torch` (torch.export), `zip` (all of it), `card`, or as it lies on disk
-        `safetensors`, `json`, `csv`."""
+        """A version to take away: `onnx`, `torch` (torch.export), `zip` (all of it), `fastai` (and what makes a Learner
+        of it), `card`, or as it lies on disk `safetensors`, `json`, `csv`."""
         path, filename = trainer.versions.export(version, format)
         return FileResponse(path, filename=filename)
 

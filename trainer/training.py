@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from shared.images import ImageProblem
 from shared.messages import Evaluation
@@ -38,6 +39,7 @@ from trainer.embeddings.networks import (
 )
 from trainer.evaluation import evaluate
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
+from trainer.learners.own_network import own_network
 from trainer.registry import RefusedVersion, Version
 from trainer.saving import count_classes
 from trainer.work import LabeledImage, Work
@@ -134,6 +136,7 @@ def run(work: Work) -> dict[str, Any]:
         best_epoch=done.best_epoch,
         seconds=time.monotonic() - began,
         images_per_second=done.images / max(done.seconds, 1e-9),
+        history=done.history,
         notes=[*notes, *done.notes],
     )
     config = {
@@ -182,7 +185,8 @@ def run(work: Work) -> dict[str, Any]:
 
 HOW_TO_USE = (
     "Cut the middle square, scale it to `input.size` pixels (bicubic), divide by 255, subtract mean, divide by std, "
-    "then the timm network `architecture` with as many classes as there are; softmax of its output."
+    "then the timm network `architecture` with as many classes as there are (where it is module:function, what that "
+    "returns, and a linear layer on its vectors); softmax of its output."
 )
 
 
@@ -205,12 +209,14 @@ def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
         base = work.registry.get(asked.base).description
         kept = {"epochs", "patience", "flip", "seed"} if base.learner == "fine_tuner" else set()
         values |= {key: value for key, value in base.config.items() if key in kept}
-        if base.architecture not in ("pixels", "vectors") and ":" not in base.architecture and base.input:
+        known = ":" not in base.architecture or base.architecture == settings.model_fn
+        if base.architecture not in ("pixels", "vectors") and known and base.input:
             values |= {"architecture": base.architecture, "input_size": base.input.size}
     if asked.architecture is not None and asked.architecture != values.get("architecture"):
         values.pop("input_size", None)
-    if asked.architecture is None and "architecture" not in values and settings.backbone not in ("auto", "pixels"):
-        values |= {"architecture": settings.backbone}
+    if asked.architecture is None and "architecture" not in values:
+        named = settings.model_fn or settings.backbone
+        values |= {"architecture": named} if named not in ("auto", "pixels") else {}
     return TrainRequest.model_validate({**values, **given})
 
 
@@ -218,6 +224,8 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
     """The network to begin with, where its weights came from, its input, and its name."""
     name, weights = asked.architecture, asked.weights
     settings = work.settings
+    if name is not None and ":" in name:
+        return _own_network(work, asked, name, classes)
     if weights == "auto":
         named = name or settings.auto_backbone
         has_file = bool(settings.backbone_weights) and named == settings.backbone
@@ -254,6 +262,24 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
     return network, weights, ModelInput(size=size, preparation="middle square", mean=mean, std=std), name
 
 
+def _own_network(work: Work, asked: TrainRequest, name: str, classes: int) -> tuple[Module, str, ModelInput, str]:
+    """That of the setting `model_fn`, with the weights that the function gives it."""
+    settings, weights = work.settings, asked.weights
+    if name != settings.model_fn:
+        raise SettingsError(f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}.")
+    if weights in ("pretrained", "file"):
+        raise SettingsError(f"'weights' cannot be {weights!r} for a network of your own: {name!r} loads what it needs.")
+    size = asked.input_size or settings.input_size or LARGEST_DEFAULT
+    torch.manual_seed(asked.seed or 0)
+    network = own_network(name, size, classes)
+    if weights == "base":
+        _warm_start(work, asked, network)
+    mean = settings.backbone_mean or list(IMAGENET_DEFAULT_MEAN)
+    std = settings.backbone_std or list(IMAGENET_DEFAULT_STD)
+    needs = ModelInput(size=size, preparation="middle square", mean=mean, std=std)
+    return network, "model_fn" if weights == "auto" else weights, needs, name
+
+
 def _classifier(network: Module) -> str:
     """What the names of its classifier's tensors begin with, as timm says."""
     config: Any = network.pretrained_cfg
@@ -267,7 +293,7 @@ def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
     version: Version = work.registry.get(asked.base)
     if version.description.learner != "fine_tuner" or version.description.architecture != asked.architecture:
         raise RefusedVersion(f"Version {asked.base!r} is no fine-tuned {asked.architecture!r} to begin with.")
-    old = load_classifier(version, work.backbones).network
+    old = load_classifier(version, work.backbones, model_fn=work.settings.model_fn).network
     assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner makes
     earlier = old.network.network.state_dict()
     with torch.no_grad():

@@ -141,3 +141,43 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
         assert part in card
     unmeasured = version.description.model_copy(update={"metrics": None})
     assert "Not measured" in model_card(unmeasured)
+
+
+def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
+    """In a process of its own, which knows neither Flywheel nor this test."""
+    rows = []
+    for number, picture in enumerate(pictures(12)[0]):
+        picture.save(tmp_path / f"{number}.png")
+        split = "test" if number < 4 else "train"
+        rows.append({"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]})
+    version, _ = saved_network(tmp_path, rows)
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(exported(tmp_path, version, "fastai")) as archive:
+        archive.extractall(folder)
+    code = f"""
+import sys
+sys.path.append({str(folder)!r})
+from load_learner import load_learner
+learner = load_learner({str(folder)!r}, {str(tmp_path)!r})
+with learner.no_bar(), learner.no_logging():
+    label, _, probabilities = learner.predict({str(tmp_path / "0.png")!r})
+    seen = sorted(int(row) for row in learner.dls.train_ds.items["uri"].str.removesuffix(".png"))
+    seen += sorted(int(row) for row in learner.dls.valid_ds.items["uri"].str.removesuffix(".png"))
+    learner.fit(1)
+print(label, *probabilities.tolist())
+print(*sorted(seen))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (label, *said), seen = (line.split() for line in done.stdout.splitlines()[-2:])
+    classifier = load_classifier(version, tmp_path / "backbones")
+    (expected,) = classifier.predict_proba([classifier.prepare(pictures(1)[0][0])])
+    np.testing.assert_allclose([float(each) for each in said], expected, atol=0.02)
+    assert label == [each.name for each in version.description.classes][expected.argmax()]
+    assert [int(each) for each in seen] == list(range(4, 12))  # no test image
+
+
+def test_a_head_is_no_fastai_learner(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    with pytest.raises(RefusedVersion, match="no fastai Learner"):
+        exported(tmp_path, version, "fastai")

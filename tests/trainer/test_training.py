@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from shared.training import TrainRequest
+from tests.services import HOME
+from tests.trainer.logs import batch, label_rows
 from tests.trainer.test_jobs import finished, running
-from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.test_versions import say, taught  # noqa: F401
 
 SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
@@ -106,3 +108,70 @@ def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
 def test_without_labels_nothing_is_trained(client):  # noqa: F811
     answer = client.post("/models", json={"name": "new", "train": TrainRequest().model_dump()})
     assert answer.status_code == 422
+
+
+def test_a_version_learns_only_from_what_the_filters_choose(taught, trainer):  # noqa: F811
+    rows = [
+        row.model_copy(update={"annotator": "bob"})
+        for row in label_rows([(i, truth(i)) for i in range(20, 30)], after=34)
+    ]
+    taught.post("/annotations", json=batch(rows, catalog=60).model_dump(mode="json"))
+    small = {**SMALL, "epochs": 1, "learning_rate": 0.001}
+    job = say(taught, "/models", json={"name": "bobs", "train": {**small, "train": {"annotator": "bob"}}})
+    assert finished(taught, job)["state"] == "done"
+    learned = {int(row["image_id"]) for row in trainer.registry.get("bobs").dataset() if row["split"] == "train"}
+    assert learned == set(range(20, 30))
+    # A clone keeps the filter that it is not told otherwise, and measures on one class alone.
+    clone = {"base": "bobs", "epochs": 1, "learning_rate": 0.001, "test": {"split": "test", "label": "red"}}
+    assert finished(taught, say(taught, "/models", json={"name": "clone", "train": clone}))["state"] == "done"
+    rows = trainer.registry.get("clone").dataset()
+    assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == set(range(20, 30))
+    assert {row["label"] for row in rows if row["split"] == "test"} == {"red"}
+    assert taught.get("/models/clone").json()["metrics"]["accuracy"]["n"] == 10
+    assert "annotator bob" in taught.get("/models/clone/export?format=card").text
+    for train, said in [
+        ({"train": {"split": "test"}}, "only choose among train images"),
+        ({"train": {"label": "green"}}, "no class 'green'"),
+        ({"train": {"label": "red"}}, "that 'train' chooses"),
+        ({"train": {"annotater": "bob"}}, "annotater"),
+    ]:
+        answer = taught.post("/models", json={"name": "new", "train": {**small, **train}})
+        assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
+    """The one of the documentation."""
+    from starlette.testclient import TestClient
+
+    from trainer.api import create_api
+    from trainer.service import Trainer
+
+    docs = str(HOME / "docs")
+    monkeypatch.syspath_prepend(docs)
+    monkeypatch.setenv("PYTHONPATH", docs)
+    folder, entries = photos
+    trainer = Trainer(*settings_for(tmp_path, folder, model_fn="own_network:network", input_size=32))  # noqa: F811
+    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    trainer.start()
+    try:
+        client = TestClient(create_api(trainer))
+        teach(client, [*range(30), *range(40, 60)])
+        asked = {"epochs": 4, "learning_rate": 0.01, "batch_size": 8}
+        job = finished(client, say(client, "/models", json={"name": "mine", "train": asked}))
+        assert job["state"] == "done", job
+        version = client.get("/models/mine").json()
+        assert (version["architecture"], version["config"]["weights"]) == ("own_network:network", "model_fn")
+        assert version["metrics"]["accuracy"]["value"] > 0.8
+        assert [row["epoch"] for row in version["config"]["trained"]["history"]] == [1, 2, 3, 4, 5]
+        assert say(client, "/predict?version=mine", files=UPLOAD)["predictions"][0]["label"] == "red"
+        onnx = client.get("/models/mine/export?format=onnx")
+        assert onnx.status_code == 200, onnx.text
+        for train, said in [
+            ({"architecture": "os:getcwd"}, "not by a request"),
+            ({"weights": "pretrained"}, "loads what it needs"),
+        ]:
+            ended = finished(client, say(client, "/models", json={"name": "other", "train": train}))
+            assert (ended["state"], said in ended["error"]) == ("failed", True), ended
+    finally:
+        trainer.close()
