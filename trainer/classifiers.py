@@ -24,7 +24,7 @@ from trainer.embeddings import pixels
 from trainer.embeddings.frozen import Normalised, fill, own_network, thaw
 from trainer.embeddings.networks import Module, create_known, middle_square
 from trainer.learners.head import GAMMA
-from trainer.learners.own_network import own_network
+from trainer.learners.own_classifier import own_classifier
 from trainer.model_file import ModelFileError
 from trainer.registry import RefusedVersion, Version
 
@@ -212,7 +212,7 @@ def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
         return create_known(name, size, num_classes=classes)
     if name != model_fn:
         raise ValueError("a network of your own: name it as the setting 'model_fn'")
-    return own_network(name, size, classes)
+    return own_classifier(name, size, classes)
 
 
 def _first_line(error: Exception) -> str:

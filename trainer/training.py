@@ -39,7 +39,7 @@ from trainer.embeddings.networks import (
 )
 from trainer.evaluation import evaluate
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
-from trainer.learners.own_network import own_network
+from trainer.learners.own_classifier import own_classifier
 from trainer.registry import RefusedVersion, Version
 from trainer.saving import count_classes
 from trainer.work import LabeledImage, Work
@@ -271,7 +271,7 @@ def _own_network(work: Work, asked: TrainRequest, name: str, classes: int) -> tu
         raise SettingsError(f"'weights' cannot be {weights!r} for a network of your own: {name!r} loads what it needs.")
     size = asked.input_size or settings.input_size or LARGEST_DEFAULT
     torch.manual_seed(asked.seed or 0)
-    network = own_network(name, size, classes)
+    network = own_classifier(name, size, classes)
     if weights == "base":
         _warm_start(work, asked, network)
     mean = settings.backbone_mean or list(IMAGENET_DEFAULT_MEAN)

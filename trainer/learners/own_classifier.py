@@ -14,7 +14,7 @@ from shared.settings import SettingsError
 from trainer.embeddings.networks import Module
 
 
-class OwnNetwork(Module):
+class OwnClassifier(Module):
     """(B, 3, S, S) → logits (B, K). Its tensors are called `backbone.…` and `classifier.…`."""
 
     def __init__(self, backbone: Module, width: int, classes: int) -> None:
@@ -28,7 +28,7 @@ class OwnNetwork(Module):
         return cast(torch.Tensor, self.classifier(self.backbone(images)))
 
 
-def own_network(model_fn: str, size: int, classes: int) -> OwnNetwork:
+def own_classifier(model_fn: str, size: int, classes: int) -> OwnClassifier:
     """What the function `model_fn` returns, with a fresh classifier on top. Raises SettingsError."""
     named = f"The trainer setting 'model_fn' is {model_fn!r}, which"
     try:
@@ -44,4 +44,4 @@ def own_network(model_fn: str, size: int, classes: int) -> OwnNetwork:
         raise SettingsError(f"{named} cannot take {size} × {size} pixels: {error}.") from error
     if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or len(vectors) != 2:
         raise SettingsError(f"{named} returns a network that does not make vectors (B, D) of images (B, 3, H, W).")
-    return OwnNetwork(backbone, vectors.shape[1], classes)
+    return OwnClassifier(backbone, vectors.shape[1], classes)
