@@ -32,7 +32,10 @@ def show(project: Project, status: TrainerStatus | None) -> None:
     elif status.state == "paused":
         st.info("**Paused.** Labels are kept; press Resume to learn them.", icon=":material/pause:")
     if status.tracking.error:
-        st.caption(f"{plain(status.tracking.error)} It is tried again; what is shown here is complete.")
+        st.info(
+            f"{plain(status.tracking.error)} It is tried again; what is shown here is complete.",
+            icon=":material/monitoring:",
+        )
     embedding = status.embedding
     if embedding.done < embedding.total:
         minutes = (embedding.seconds_left or 0) / 60

@@ -38,6 +38,11 @@ def test_another_configuration_has_another_fingerprint_and_skipping_changes_none
         ('name = "p"\n[trian]\n', "unknown key 'trian'. Did you mean 'train'?"),
         ('name = "p"\n[train]\nepoch = 2\n', "in [train] an unknown key 'epoch'. Did you mean 'epochs'?"),
         ('name = "p"\n[train]\nbase = "v"\n', "in [train] an unknown key 'base'"),  # that is what [clone] says
+        (
+            'name = "p"\n[train.test]\nanotator = "a"\n',
+            "in [train.test] an unknown key 'anotator'. Did you mean 'annotator'?",
+        ),
+        ('name = "p"\n[train.train]\nsplit = "test"\n', "can only choose among train images"),
         ('name = "p"\n[train]\nepochs = 0\n', "in [train] 'epochs' as 0"),
         ('name = "p"\n[compare]\nmin_delta = {acuracy = 0}\n', "in [compare] 'min_delta' as 'acuracy'"),
         ('name = "p"\n[compare]\nrule = "most"\n', "in [compare] 'rule' as 'most'"),

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
-from shared.messages import CalibrationBin, EmbeddingProgress, Interval, TrainerState, TrainerStatus
+from shared.messages import CalibrationBin, EmbeddingProgress, Interval, Tracking, TrainerState, TrainerStatus
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.test_confusion import measured
 
@@ -82,6 +82,7 @@ def test_an_evaluation_brings_every_figure(service: Service) -> None:
         ("paused", 10, None, "press Resume to learn them"),
         ("failed", 10, "ValueError: no room", "ValueError"),
         ("training", 10, None, ""),
+        ("training", 10, "wandb", "It is tried again; what is shown here is complete"),
     ],
 )
 def test_why_nothing_new_comes_is_said(
@@ -97,9 +98,10 @@ def test_why_nothing_new_comes_is_said(
         model_version=None,
         strategy="random",
         metrics={},
-        last_error=error,
+        last_error=error if error != "wandb" else None,
         embedding=embedding,
         timings={},
+        tracking=Tracking(mode="offline", error="wandb keeps nothing: no room." if error == "wandb" else None),
     )
     page = AppTest.from_function(states_script, default_timeout=60)
     page.session_state["status"] = status.model_dump(mode="json")
