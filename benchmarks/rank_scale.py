@@ -69,9 +69,10 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     strategy, order = strategy_named(strategy_name), rng.permutation(size)
     model: Model | None = None
     asked: QueryPush | None = None
+    log_id = uuid4()  # of one project, in which the list in force has a say
     for turn in range(4):
         given = {int(row): int(truth[row]) for row in order[: labeled + 10 * turn]}
-        snapshot = Snapshot(uuid4(), len(given), given, frozenset(given), {})
+        snapshot = Snapshot(log_id, len(given), given, frozenset(given), {})
         timings = Timings()
         with timings.step("fit"):
             model = fit(pool, snapshot, model, seed=0)

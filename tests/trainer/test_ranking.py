@@ -1,12 +1,14 @@
 """What keeps its place at the head of the list, and what comes before it."""
 
+from unittest.mock import Mock
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.pools import pool_of
-from trainer.strategies import Pool
-from trainer.strategies.ranking import highest, shortlist
+from trainer.strategies import Pool, ranking
+from trainer.strategies.ranking import highest, shortlist, take
 
 utilities = st.lists(st.floats(-2, 2, allow_subnormal=False), min_size=1, max_size=30)
 
@@ -48,6 +50,15 @@ def test_a_newcomer_that_is_worth_much_more_comes_first(order, known, newcomer):
     assert rows[0] == newcomer
     kept = [row for row in order[:known] if row != newcomer]
     assert rows[1 : 1 + len(kept)].tolist() == kept
+
+
+def test_a_list_takes_as_many_looks_as_it_is_long_however_large_the_pool(monkeypatch):
+    counted = Mock(side_effect=take)
+    monkeypatch.setattr(ranking, "take", counted)
+    worth = np.arange(1.0, 50_001.0)
+    rows, _ = highest(pool_with(50_000, range(10)), worth, 60)  # what was upcoming is worth the least now
+    assert rows.tolist() == list(range(49_999, 49_939, -1))
+    assert counted.call_count == 60
 
 
 def test_without_a_list_in_force_the_best_come_first():

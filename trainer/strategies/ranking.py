@@ -115,11 +115,13 @@ def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None)
     """
     rows = pool.candidates if rows is None else rows
     order = np.lexsort((pool.lots()[rows], -utilities))
-    waiting, head = upcoming_in(pool, rows), list[int]()
-    for best in order.tolist() if waiting else []:
-        while waiting and best not in head:
-            head.append(take(utilities, best, waiting))
-    order = np.concatenate([np.array(head, dtype=np.int64), order[~np.isin(order, head)]])[:count]
+    waiting, head = upcoming_in(pool, rows), dict[int, None]()  # a dict as a set that keeps its order
+    for best in order[: count + len(waiting)].tolist() if waiting else []:
+        while waiting and best not in head and len(head) < count:
+            head[take(utilities, best, waiting)] = None
+    placed = np.array(list(head), dtype=np.int64)
+    rest = order[: count + len(placed)]
+    order = np.concatenate([placed, rest[~np.isin(rest, placed)]])[:count]
     return rows[order], np.asarray(utilities, dtype=np.float64)[order]
 
 
