@@ -80,6 +80,22 @@ def test_identical_and_zero_rows_do_no_harm():
     assert (p.argmax(axis=1) == [0, 0, 0, 1, 1, 1]).all()
 
 
+def test_near_copies_do_no_harm():
+    rng = np.random.default_rng(0)
+    originals = unit(rng.normal(size=(200, 32)))
+    Z = np.repeat(originals, 5, axis=0) * np.float32(1 + 2**-11) ** rng.integers(0, 2, (1_000, 32)).astype(np.float32)
+    y = np.repeat(np.arange(200) % 4, 5)
+    assert (fit_head(unit(Z), y).predict_proba(unit(Z)).argmax(axis=1) == y).mean() > 0.95
+
+
+@pytest.mark.parametrize("values", [2, 3, 5])
+def test_vectors_of_few_values_are_learned_from(values):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1_000)
+    Z = unit(rng.normal(size=(1_000, values)) + 4 * np.eye(values)[y])
+    assert (fit_head(Z, y).predict_proba(Z).argmax(axis=1) == y).mean() > 0.95
+
+
 def test_it_survives_as_arrays(digits):
     Z, y = digits
     head = fit_head(Z[:100], y[:100])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ JITTER = 1e-6  # added to the kernel's diagonal, so that equal images do no harm
 BLOCK = 4_096  # rows scored at a time
 
 Matrix = NDArray[np.float32]
+T = TypeVar("T", np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def fit_head(
     return Head(classes.astype(np.int64), anchors, coefficients.astype(np.float32), found[-1].astype(np.float32))
 
 
-def kernel(A: Matrix, B: Matrix) -> Matrix:
+def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
     """exp(-γ·d²) (a, b) between unit rows `A` (a, D) and `B` (b, D)."""
-    products: Matrix = A @ (2.0 * GAMMA * B.T)
+    products: NDArray[T] = A @ (2.0 * GAMMA * B.T)
     products -= 2.0 * GAMMA
     np.exp(products, out=products)
     return products
@@ -118,8 +119,11 @@ def _anchor_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def _triangle(anchors: Matrix) -> NDArray[np.float64]:
-    """L (m, m) with L·Lᵀ = the kernel among the anchors: k(row, anchors)·L⁻ᵀ are coordinates in what they span."""
-    gram = kernel(anchors, anchors).astype(np.float64)
+    """L (m, m) with L·Lᵀ = the kernel among the anchors: k(row, anchors)·L⁻ᵀ are coordinates in what they span.
+
+    In 64 bits, because near copies leave eigenvalues that are smaller than the rounding of 32.
+    """
+    gram = kernel(anchors.astype(np.float64), anchors.astype(np.float64))
     gram[np.diag_indices_from(gram)] = 1.0 + JITTER
     return np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
 
