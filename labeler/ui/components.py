@@ -91,7 +91,7 @@ def _component(name: str, scripts: list[str], styles: list[str]) -> Any:
         f"flywheel.{name}",
         html=_text(f"{name}/{name}.html"),
         css=_text(*(f"{style}.css" for style in styles)),
-        js=_text("live.js", *(f"{script}.js" for script in scripts)),
+        js=_text("live.js", "elements.js", *(f"{script}.js" for script in scripts)),
     )
 
 
@@ -99,7 +99,7 @@ def _text(*paths: str) -> str:
     return "\n".join((FOLDER / path).read_text(encoding="utf-8") for path in paths)
 
 
-_SHARED = ["card/elements", "card/outbox", "card/stage", "card/swipe", "card/classes"]
+_SHARED = ["card/outbox", "card/stage", "card/swipe", "card/classes"]
 _CARD_PARTS = ["questions", "manage", "remarks", "strip", "similar", "view", "card"]
 _CARD = _component(
     "card",

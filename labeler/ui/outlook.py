@@ -81,7 +81,7 @@ def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
     return [
         f"With {each.labels:,} labels, **random ones would have given about {each.accuracy.value:.1%}** (an estimate "
         f"made inside the test sample, {each.accuracy.low:.1%}–{each.accuracy.high:.1%}); the first {each.labels:,} "
-        f"that you were asked for give **{each.chosen.value:.1%}** ({each.chosen.low:.1%}–{each.chosen.high:.1%})."
+        f"given here give **{each.chosen.value:.1%}** ({each.chosen.low:.1%}–{each.chosen.high:.1%})."
         for each in baseline
         if each.chosen is not None
     ]

@@ -86,7 +86,7 @@ class Bar {
     const since = waited >= 1 ? ` for ${duration(waited)}` : "";
     const waiting = `${pending.toLocaleString("en")} waiting for the trainer${since}`;
     const away = this.project.trainer.state === "absent";
-    write(this.part("lag"), pending ? waiting : away ? "Nothing waits for the trainer" : "The trainer is up to date");
+    setText(this.part("lag"), pending ? waiting : away ? "Nothing waits for the trainer" : "The trainer is up to date");
   }
 
   /** With several people at work, how fast you and all are; one alone sees that on the card. */
@@ -95,7 +95,7 @@ class Bar {
     const mine = people.find(({ name }) => name === (stored(ANNOTATOR) ?? "me"));
     const all = Math.round(this.project.labels_per_minute);
     this.part("pace").hidden = people.length < 2;
-    write(this.part("pace"), `A minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`);
+    setText(this.part("pace"), `A minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`);
   }
 
   /** With an error, what to do stands behind it and not here. */
@@ -103,8 +103,8 @@ class Bar {
     const [name, what] = this.words[state] ?? [state, ""];
     const line = this.part("trainer-state");
     line.dataset.state = state;
-    write(line.querySelector("strong"), name);
-    write(line.querySelector("span"), hasError ? "" : what);
+    setText(line.querySelector("strong"), name);
+    setText(line.querySelector("span"), hasError ? "" : what);
     const idle = ["paused", "stopped", "failed"].includes(state);
     const away = ["absent", "lost"].includes(state);
     this.part("pause").hidden = idle || away || state === "stopping";
@@ -126,31 +126,11 @@ class Bar {
     else bar.removeAttribute("value");
     const left = work.seconds_left ? `, ${duration(work.seconds_left)} left` : "";
     const of = work.total ? ` of ${work.total.toLocaleString("en")}` : "";
-    write(text, `${doing}: ${work.done.toLocaleString("en")}${of}${left}`);
+    setText(text, `${doing}: ${work.done.toLocaleString("en")}${of}${left}`);
   }
 
   drawNote(part, words) {
     part.hidden = !words;
-    write(part.querySelector("p") ?? part, words || "");
+    setText(part.querySelector("p") ?? part, words || "");
   }
-}
-
-function stored(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function store(key, value) {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // a browser that keeps nothing asks again next time
-  }
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }

@@ -174,7 +174,8 @@ class Card {
   answer(action, classId, at, reason) {
     const { current } = this.questions;
     if (this.outbox.full) return this.refuse("The labels before this one are not saved yet: it was not counted.");
-    if (!current || this.undoing) return this.refuse("There is no image yet: that was not counted.");
+    if (this.undoing) return this.refuse("An answer is being taken back: this one was not counted.");
+    if (!current) return this.refuse("There is no image yet: that was not counted.");
     if (!this.painted) return this.hold(action, classId, at, reason);
     if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
     const { item } = current;
@@ -226,6 +227,9 @@ class Card {
 
   /** Take back this page's last answer, or after a reload the annotator's last; labels on their way arrive first. */
   async undo() {
+    if (!live().connected && this.outbox.items.length) {
+      return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
+    }
     if (this.undoing++) return; // the loop below takes it
     this.view.say("Undoing …");
     while (this.undoing > 0) {

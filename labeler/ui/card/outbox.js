@@ -131,7 +131,8 @@ class Outbox {
     );
     for (const key of left) {
       await ifAlone(key.slice(this.prefix.length), () => {
-        this.items.push(...this.load(key));
+        const held = new Set(this.items.map((item) => item.id)); // without locks, two open tabs adopt from each other
+        this.items.push(...this.load(key).filter((item) => !held.has(item.id)));
         this.keep(); // first kept as ours, then forgotten as theirs
         localStorage.removeItem(key);
         this.send();
@@ -163,15 +164,6 @@ async function openSession() {
     sessionStorage.setItem("flywheel/session", session);
   }
   return session;
-}
-
-/** A random UUID; crypto.randomUUID is missing on plain HTTP beyond loopback. */
-function uuid() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 async function send(method, url, body) {

@@ -1,5 +1,5 @@
 // The last answers as thumbnails, so that a slip is seen and put right: a click brings the image back, a new answer
-// replaces the old one. It is drawn once the hand pauses, never between quick keys, and takes over the images that are
+// replaces the old one. It is drawn once the hand pauses, not between quick keys, and takes over the images that are
 // decoded anyway. A reload keeps it: it lies in the tab's own storage.
 
 const ANSWERS_KEPT = 12;

@@ -92,7 +92,9 @@ class Chart {
     if (!project) return;
     if (project.log_id && project.log_id !== this.data.log_id) return location.reload(); // another project is served
     const news = this.project && (project.last_seq !== this.project.last_seq || project.query_version !== this.project.query_version);
-    const renamed = JSON.stringify(project.classes) !== JSON.stringify(this.project?.classes);
+    const names = JSON.stringify(project.classes.map(({ id, name }) => [id, name])); // without counts, which always change
+    const renamed = names !== this.names;
+    this.names = names;
     this.project = project;
     if (news && this.map) this.renewal ??= setTimeout(() => ((this.renewal = null), this.load()), RENEWED_MS);
     if (renamed) this.draw();
@@ -168,7 +170,7 @@ class Chart {
         button.dataset.testid = "colour-of";
         button.setAttribute("aria-label", `Choose ${name}, ${count(number, "image")}`);
         mark.style.setProperty("--colour", colour);
-        button.append(mark, name, element("span", "", number.toLocaleString("en")));
+        button.append(mark, name, element("span", number.toLocaleString("en")));
         item.append(button);
         return item;
       }),

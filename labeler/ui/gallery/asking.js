@@ -25,38 +25,5 @@ async function ask(url, { body, signal } = {}) {
 }
 
 function annotator() {
-  try {
-    return localStorage.getItem("flywheel/annotator") ?? "me";
-  } catch {
-    return "me"; // a browser that keeps nothing
-  }
-}
-
-/** A random UUID; crypto.randomUUID is missing on plain HTTP beyond loopback. */
-function uuid() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-}
-
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-function percent(share) {
-  return `${Math.round(100 * share)}%`;
-}
-
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-/** Unchanged text is left alone: a live region would be read out again. */
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  return stored("flywheel/annotator") ?? "me";
 }

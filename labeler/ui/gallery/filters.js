@@ -89,7 +89,7 @@ class Filters {
   }
 
   chip(name, words) {
-    const button = element("button", "", `${words} ✕`);
+    const button = element("button", `${words} ✕`);
     button.type = "button";
     button.dataset.name = name;
     button.setAttribute("aria-label", `${words}: show all again`);

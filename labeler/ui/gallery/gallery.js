@@ -297,7 +297,7 @@ class Gallery {
 
   drawClasses() {
     this.part(".find").hidden = (this.project?.classes.length ?? 0) <= HOTKEYS;
-    const signature = JSON.stringify(this.matches());
+    const signature = JSON.stringify(this.matches().map(({ id, name, hotkey }) => [id, name, hotkey]));
     if (signature === this.signature) return;
     this.signature = signature;
     this.part(".classes").replaceChildren(
@@ -308,7 +308,7 @@ class Gallery {
         button.dataset.testid = "class";
         button.disabled = !this.selection.size;
         button.setAttribute("aria-label", `Label as ${name}${hotkey ? `, key ${hotkey}` : ""}`);
-        button.append(element("kbd", "", hotkey ?? ""), element("span", "name", name));
+        button.append(element("kbd", hotkey ?? ""), element("span", name, "name"));
         return button;
       }),
     );

@@ -59,14 +59,14 @@ class Groups {
     button.dataset.testid = "group";
     const words = open ? `${open.toLocaleString("en")} to label` : "done";
     button.setAttribute("aria-label", `Group ${cluster}: ${count(size, "image")}, ${words}`);
-    const pictures = element("span", "pictures");
+    const pictures = element("span", "", "pictures");
     for (const id of image_ids) {
       if (!urls.has(id)) continue;
       const picture = new Image();
       Object.assign(picture, { src: `${urls.get(id)}&size=160`, alt: "", loading: "lazy", draggable: false });
       pictures.append(picture);
     }
-    button.append(pictures, element("span", "", count(size, "image")), element("span", "quiet", words));
+    button.append(pictures, element("span", count(size, "image")), element("span", words, "quiet"));
     item.append(button);
     return item;
   }

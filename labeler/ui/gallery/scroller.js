@@ -68,12 +68,12 @@ class Scroller {
   put(id, index) {
     let node = this.nodes.get(id);
     if (!node) {
-      node = element("div", "tile");
+      node = element("div", "", "tile");
       node.id = `tile-${id}`;
       node.role = "option";
       node.dataset.testid = "tile";
       node.dataset.imageId = id;
-      node.append(element("div", "picture"), element("p"));
+      node.append(element("div", "", "picture"), element("p"));
       this.nodes.set(id, node);
       this.plane.append(node);
     }

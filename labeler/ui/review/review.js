@@ -168,6 +168,9 @@ class Review {
   /** Take this page's last step back, or after a reload the annotator's; verdicts on their way arrive first. */
   async undo() {
     if (this.undoing) return;
+    if (!live().connected && this.outbox.items.length) {
+      return this.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
+    }
     this.undoing = true;
     this.say("Undoing …");
     await this.outbox.empty();

@@ -59,7 +59,7 @@ def test_the_random_baseline_is_named_an_estimate_and_set_beside_as_many_chosen_
     assert "estimate" in said
     assert "With 48 labels, **random ones would have given about 70.0%**" in said
     assert "60.0%–80.0%" in said
-    assert "the first 48 that you were asked for give **85.0%** (77.0%–91.0%)" in said
+    assert "the first 48 given here give **85.0%** (77.0%–91.0%)" in said
 
 
 def test_both_lines_are_in_the_curve_by_labels_spent() -> None:

@@ -1,4 +1,4 @@
-// What the parts of the card share: small pieces of a page, what a browser keeps, and when an image is on screen.
+// What all components share: small pieces of a page, what a browser keeps, and when an image is on screen.
 
 function element(tag, text = "", className = "") {
   const made = document.createElement(tag);
@@ -52,6 +52,15 @@ function afterPaint(act) {
 /** What the card did, for whoever watches the page: tests and benchmarks. */
 function tell(name, detail) {
   document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
+}
+
+/** A random UUID; crypto.randomUUID is missing on plain HTTP beyond loopback. */
+function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function pause(milliseconds) {
