@@ -18,7 +18,15 @@ class Evaluations:
     def __init__(self, store: Store, log_id: UUID) -> None:
         self._store = store
         self._log_id = log_id
-        self.last = next(iter(self._read(newest=True)), None)
+        self._all: list[Evaluation] = []
+        with store.read() as connection:
+            for body in connection.execute(select(EVALUATED.c.body).order_by(EVALUATED.c.position)).scalars():
+                self._append(Evaluation.model_validate(body))
+
+    @property
+    def last(self) -> Evaluation | None:
+        """The newest."""
+        return self._all[-1] if self._all else None
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep it; a repeat of the same id changes nothing. Raises Conflict for another workspace's."""
@@ -33,15 +41,14 @@ class Evaluations:
                 if connection.execute(same).first() is not None:
                     return
                 connection.execute(EVALUATED.insert().values(id=evaluation.id, body=evaluation.model_dump(mode="json")))
-            self.last = evaluation
+            self._append(evaluation)
 
     def all(self) -> list[Evaluation]:
-        """Every evaluation so far."""
-        return self._read()
+        """Every evaluation so far; only the newest with its confusion matrix, whose size is the classes squared."""
+        with self._store.lock:
+            return list(self._all)
 
-    def _read(self, *, newest: bool = False) -> list[Evaluation]:
-        statement = select(EVALUATED.c.body).order_by(EVALUATED.c.position)
-        if newest:
-            statement = select(EVALUATED.c.body).order_by(EVALUATED.c.position.desc()).limit(1)
-        with self._store.read() as connection:
-            return [Evaluation.model_validate(body) for body in connection.execute(statement).scalars()]
+    def _append(self, evaluation: Evaluation) -> None:
+        if self._all:
+            self._all[-1] = self._all[-1].model_copy(update={"confusion": []})
+        self._all.append(evaluation)
