@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+logger = logging.getLogger(__name__)
+
 SECONDS_BETWEEN = 0.1
+INTERNAL_ERROR = 1011  # RFC 6455
 
 
 class Events:
@@ -55,6 +59,15 @@ class Events:
                 await pump
 
     async def _pump(self, page: WebSocket, changed: asyncio.Event) -> None:
+        try:
+            await self._tell(page, changed)
+        except (WebSocketDisconnect, RuntimeError):
+            raise  # it left
+        except Exception:  # told nothing more, it must not think that it is connected: it will come again
+            logger.exception("An open page could not be told what changed")
+            await page.close(INTERNAL_ERROR)
+
+    async def _tell(self, page: WebSocket, changed: asyncio.Event) -> None:
         last: dict[str, Any] | None = None
         while True:
             changed.clear()

@@ -2,9 +2,11 @@ import threading
 from collections import Counter
 from typing import Any
 
+import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from labeler.events import Events
 
@@ -46,3 +48,15 @@ def test_every_page_ends_with_the_newest_state_however_often_it_changes() -> Non
 
 def test_nobody_listens() -> None:
     Events(Counting()).notify()
+
+
+def test_a_page_that_cannot_be_told_is_let_go_so_that_it_comes_again() -> None:
+    def broken() -> dict[str, Any]:
+        raise OSError("the disk is full")
+
+    events = Events(broken)
+    with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
+        with pytest.raises(WebSocketDisconnect) as closed:
+            page.receive_json()
+        assert closed.value.code == 1011
+    assert not events._pages
