@@ -17,7 +17,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from labeler.database import Store
 from labeler.tables import LOG
-from shared.log import ANSWERS, IMPORT, Fold
+from shared.log import ANSWERS, Fold
 from shared.messages import MAX_ROWS, Action, AnnotationPage, Row, Split
 from shared.review import ACCEPTED
 
@@ -148,13 +148,6 @@ class AnnotationLog:
                     if row.image_id is not None:
                         found.setdefault(row.image_id, []).append(row)
         return found
-
-    def answered_here(self) -> set[int]:
-        """Images that somebody ever answered in this project, whether it stands or not; imports are no such answers."""
-        here = LOG.c.source.is_(None) | (LOG.c.source != IMPORT)
-        statement = select(LOG.c.image_id).distinct().where(LOG.c.action.in_([*ANSWERS, "settle"]), here)
-        with self._store.read() as connection:
-            return {image_id for image_id in connection.execute(statement).scalars() if image_id is not None}
 
     def latest(self, action: Action, limit: int) -> list[Row]:
         """The newest rows of this kind, newest first, undone ones included."""

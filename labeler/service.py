@@ -187,6 +187,7 @@ class Service:
                 query_version=self.queue.version,
                 query_acked_seq=self.queue.acked_seq,
                 catalog_version=self.catalog.version,
+                remaining=self.queue.remaining,
                 duplicates=self.catalog.duplicates,
                 rejected=self.catalog.rejected,
                 scanning=self.scanner.view(),
@@ -360,8 +361,13 @@ class Service:
         return [entry.model_copy(update={"labels": self.tally.labels_of(entry.id)}) for entry in entries]
 
     def _target(self) -> Target | None:
-        counts = self.tally.counts()
-        return target(self.trainer.status(), self.evaluations.last, counts.labeled, self.tally.pace.per_minute())
+        return target(
+            self.trainer.status(),
+            self.evaluations.last,
+            labeled=self.tally.counts().labeled,
+            given=self.tally.labeled_here,
+            pace=self.tally.pace.per_minute(),
+        )
 
     def _items(self, picks: Sequence[Pick]) -> list[QueueItem]:
         hashes = self.catalog.hashes([pick.image_id for pick in picks])

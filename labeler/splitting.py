@@ -37,7 +37,7 @@ class Splitting:
         shares: dict[Split, float] = {"test": post.test, "validation": post.validation}
         with self._store.lock:
             now = dict(self._tally.splits)
-            kept = self._log.answered_here() & now.keys()
+            kept = self._log.fold.answered_here.keys() & now.keys()
             labels = self._log.fold.labels if post.by == "class" else {}
             strata: dict[int, list[list[int]]] = defaultdict(list)
             here: dict[int, list[Split]] = defaultdict(list)

@@ -23,7 +23,9 @@ class Tally:
         self._counts: Counter[tuple[Split, Status]] = Counter()
         self._labels: dict[int, int] = {}  # image id → class id, of the images that are there
         self._per_class: Counter[int] = Counter()
+        self.labeled_here = 0  # images labeled now that somebody answered here, not only in an import
         self._imported: set[int] = set()
+        self._here: set[int] = set()
         self.pace = Pace()
         self.shared: set[int] = set()  # images that more than one annotator answered
 
@@ -55,10 +57,11 @@ class Tally:
         """Take note of a row, before its image is refreshed."""
         if row.image_id is None or row.action not in ANSWERS:
             return
+        self._uncount(row.image_id)
         if row.source == IMPORT:
-            self._uncount(row.image_id)
             self._imported.add(row.image_id)
         else:
+            self._here.add(row.image_id)
             self.pace.observe(row)
 
     def counts(self, split: Split | None = None) -> ImageCounts:
@@ -91,5 +94,6 @@ class Tally:
 
     def _add(self, image_id: int, key: tuple[Split, Status], by: int) -> None:
         self._counts[key] += by
+        self.labeled_here += by * (key[1] == "labeled" and image_id in self._here)
         if image_id not in self._imported:
             self.asked[key[0]] += by

@@ -5,14 +5,16 @@ from __future__ import annotations
 from shared.messages import Evaluation, Target, TrainerStatus
 
 
-def target(status: TrainerStatus | None, latest: Evaluation | None, labeled: int, pace: float) -> Target | None:
-    """The nearer of both, after `labeled` labels at `pace` answers a minute; None while there is neither.
+def target(
+    status: TrainerStatus | None, latest: Evaluation | None, *, labeled: int, given: int, pace: float
+) -> Target | None:
+    """The nearer of both, with `labeled` images, `given` of them here, at `pace` answers a minute; None without either.
 
     The budget is the trainer's, so there is none while that is away; the forecast is that of the `latest` evaluation.
     """
     ahead: list[tuple[int, float | None]] = []
     if status is not None and status.label_budget:
-        ahead.append((max(0, status.label_budget - labeled), None))
+        ahead.append((max(0, status.label_budget - given), None))
     needed = latest.advice.needed if latest is not None and latest.advice is not None else None
     if latest is not None and needed is not None and needed.labels is not None:
         ahead.append((max(0, latest.spent + needed.labels - labeled), needed.goal))

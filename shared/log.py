@@ -93,6 +93,7 @@ class Fold:
         self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
         self.removed: set[int] = set()
         self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
+        self.answered_here: dict[int, None] = {}  # images that were ever answered, not by import, the earliest first
         self._entries: dict[int, list[_Entry]] = {}
         self._undone: dict[int, set[UUID]] = defaultdict(set)
         self._groups: dict[frozenset[str], frozenset[str]] = {}  # annotators who answered one image; few are distinct
@@ -170,6 +171,8 @@ class Fold:
     def _answer(self, row: Row) -> set[int]:
         if row.image_id is None:
             return set()
+        if row.source != IMPORT:
+            self.answered_here.setdefault(row.image_id)
         # One string a name, not one a row: a million imported labels have a handful of names.
         unsure = row.source == REVIEW and row.action == "skip"
         action = UNSURE if unsure else row.action

@@ -523,6 +523,7 @@ class Project(Reply):
     query_version: int
     query_acked_seq: int = 0  # what the list in force had seen of the log
     catalog_version: int
+    remaining: int = 0  # images that somebody is still to answer
     duplicates: int
     rejected: int
     scanning: ScanView

@@ -57,9 +57,9 @@ def beside_chosen(
 ) -> list[RandomEstimate]:
     """`estimates`, with what as many chosen labels give beside the largest for which there are enough.
 
-    `chosen` are the rows (m, D) and class ids (m,) that were asked for, in the order in which they were labeled. The
-    models of then were measured on the smaller sample of then: to compare like with like, a head of the first labels
-    is fitted again, judged on the sample of now, and thrown away.
+    `chosen` are the rows (m, D) and class ids (m,) that were labeled here, in that order; imports are nobody's
+    choice. The models of then were measured on the smaller sample of then: to compare like with like, a head of the
+    first labels is fitted again, judged on the sample of now, and thrown away.
     """
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:

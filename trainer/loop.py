@@ -43,9 +43,11 @@ logger = logging.getLogger(__name__)
 
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
+FAILED_SECONDS = 10.0  # until what failed is tried again, unless there is news before
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
 Step = Literal["finish", "rest", "learn", "change", "embed", "wait"]
+Rule = Literal["thresholds", "budget", "nothing_left"]
 
 
 @dataclass
@@ -143,14 +145,17 @@ class Loop:
                 self.intake.look_again()
             self._notify()
 
-    def wish(self, wish: Literal["run", "pause", "stop"], reason: str | None = None) -> TrainerState:
-        """Run, pause or stop; returns the state at once, the rest follows."""
+    def wish(
+        self, wish: Literal["run", "pause", "stop"], reason: str | None = None, rule: Rule | None = None
+    ) -> TrainerState:
+        """Run, pause or stop, which a `rule` may have asked for; returns the state at once, the rest follows."""
         with self._changed:
             if wish == "run" and self.intent.wish == "stop":
                 self._disarm()
             self._rest_jobs(wish == "pause" and self.intent.wish != "stop")
             if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
                 self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
+                self._rules["fired"] = rule
                 if wish == "run":
                     self.intent.saved = None
                 self._save_intent()
@@ -242,8 +247,10 @@ class Loop:
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
                 self.last_error, self.failed = f"{type(error).__name__}: {error}", True
-                self._news = False  # a new attempt right away would fail the same way
-                self._sleep(1.0)
+                with self._changed:
+                    self._refresh = True  # what it should have learned is still to be learned
+                    self._news = False  # a new attempt right away would fail the same way
+                self._sleep(FAILED_SECONDS)
 
     def _next(self) -> Step:
         with self._changed:
@@ -278,6 +285,9 @@ class Loop:
         if self._log_id is not None and self._log_id != log_id:
             self.intake.start_over()
             self.model, self.latest, self.stability, self._tested = None, None, Stability(), {}
+            self._ranked_geometry, self._asked = -1, None
+            self._rules.clear()
+            self.thresholds = self._load_thresholds()
         self._log_id = log_id
 
     def _embed(self) -> None:
@@ -389,7 +399,7 @@ class Loop:
             snapshot,
             self.model,
             with_exploration(
-                strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.labels))
+                strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.here))
             ),
             strategy_name=settings.query_strategy,
             leased=self.leased,
@@ -406,9 +416,11 @@ class Loop:
         if self.model is None or self.pool is None:
             return
         tested = {image: label for image, label in snapshot.labels.items() if image in self.pool.held.row_of}
-        known = self.latest is not None and self.latest.model_version == self.model.version and tested == self._tested
-        if known and not final:
-            return  # neither the model nor the sample is new
+        latest = self.latest
+        known = latest is not None and latest.model_version == self.model.version and tested == self._tested
+        renamed = latest is not None and any(snapshot.names.get(c.label, c.name) != c.name for c in latest.classes)
+        if known and not renamed and not final:
+            return  # neither the model nor the sample is new, nor what the classes are called
         self._tested = tested
         with timings.step("evaluate"):
             measured = measure(
@@ -428,18 +440,18 @@ class Loop:
         self.latest = evaluation.model_copy(update={"timings": timings.rounded()})
         self.replica.add_evaluation(self.latest)
         self._publisher.worker.wake()
-        reason = self.thresholds.observe(lower_bounds, self.latest.accuracy.n)
+        reason = self.thresholds.observe(lower_bounds, self.latest.accuracy.n, self.latest.labels)
         self._rules["thresholds"] = self.thresholds.to_dict()
         if reason is not None and not final:
-            self.wish("stop", reason)
+            self.wish("stop", reason, "thresholds")
 
     # ------------------------------------------------------------ stopping
 
     def _check_stops(self, snapshot: Snapshot) -> None:
         if not self._rules.get("budget_disarmed"):
-            reason = budget_spent(len(snapshot.labels), self.settings.label_budget)
+            reason = budget_spent(len(snapshot.here), self.settings.label_budget)
             if reason:
-                self.wish("stop", reason)
+                self.wish("stop", reason, "budget")
                 return
         left = self._left_to_ask(snapshot)
         if left:
@@ -447,27 +459,31 @@ class Loop:
         elif left == 0 and self._rules.get("asked") and not self._rules.get("nothing_left_disarmed"):
             reason = nothing_left(left)
             if reason:
-                self.wish("stop", reason)
+                self.wish("stop", reason, "nothing_left")
 
     def _left_to_ask(self, snapshot: Snapshot) -> int | None:
-        """Images of any split that nobody has answered; None when that cannot be said yet."""
+        """Images of any split that somebody is still to answer; None when that cannot be said yet."""
         if not self.intake.complete() or not snapshot.labels:
             return None
-        left = len(self.replica.catalog.keys() - self.replica.removed - snapshot.answered)
+        left = len(self.replica.catalog.keys() - snapshot.begun)
         if left:
             return left
-        try:  # the labeler may still be reading the folder
+        try:  # the labeler may still be reading the folder, and knows how many people are to answer each image
             project = self._client.project()
         except (LabelerAway, Refused):
             return None
         if project["scanning"]["running"] or project["last_seq"] > snapshot.acked_seq:
             return None
-        return int(project["images"]["unlabeled"])
+        return int(project.get("remaining", project["images"]["unlabeled"]))
 
     def _disarm(self) -> None:
-        """Someone resumed after a stop: what fired does not fire again by itself."""
-        self.thresholds.disarm()
-        self._rules.update(thresholds=self.thresholds.to_dict(), budget_disarmed=True, nothing_left_disarmed=True)
+        """Someone resumed after a stop: the rule that fired, if one did, does not fire again by itself."""
+        fired: Rule | None = self._rules.get("fired")
+        if fired == "thresholds":
+            self.thresholds.disarm()
+            self._rules["thresholds"] = self.thresholds.to_dict()
+        elif fired is not None:
+            self._rules[f"{fired}_disarmed"] = True
 
     def _finish(self) -> None:
         """The last flush, fit and evaluation; then everything is saved."""

@@ -100,6 +100,8 @@ class Publisher:
                 self._client.push_evaluation(evaluation)
             except Refused as error:
                 logger.warning("The labeler refused an evaluation: %s", error)
+                if evaluation.log_id == self._replica.log_id:
+                    continue  # a labeler of another version may take it; of another log, nobody wants it any more
             self._replica.mark_published(evaluation.id)
 
     def _push(self, push: QueryPush) -> None:

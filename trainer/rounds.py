@@ -50,6 +50,8 @@ class Snapshot:
     answered: frozenset[int]  # images labeled, skipped, flagged or removed: not to be asked
     names: Mapping[int, str]  # live classes
     settled: frozenset[int] = frozenset()  # images whose label somebody has decided on
+    here: tuple[int, ...] = ()  # labeled images that somebody answered here, not only in an import, the earliest first
+    begun: frozenset[int] = frozenset()  # images of which some answer stands, or that were removed
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:
@@ -60,6 +62,7 @@ class Snapshot:
                 return None
             answered = {image_id for image_id, state in fold.images.items() if state.status != "unlabeled"}
             answered |= fold.removed | replica.removed
+            begun = {image_id for image_id, state in fold.images.items() if state.answered or state.settled}
             return cls(
                 replica.log_id,
                 replica.acked_seq,
@@ -67,6 +70,8 @@ class Snapshot:
                 frozenset(answered),
                 {known.id: known.name for known in fold.live_classes()},
                 frozenset(image_id for image_id, state in fold.images.items() if state.settled),
+                tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
+                frozenset(begun | fold.removed | replica.removed),
             )
 
 
@@ -263,9 +268,9 @@ def _random_baseline(
 
 
 def _as_given(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Rows and class ids of the first train labels, in the order in which they were given."""
+    """Rows and class ids of the train labels given here first, in the order in which they were given."""
     row_of = pool.train.row_of
-    first = list(islice(((row_of[image], label) for image, label in snapshot.labels.items() if image in row_of), MOST))
+    first = list(islice(((row_of[image], snapshot.labels[image]) for image in snapshot.here if image in row_of), MOST))
     table = np.array(first, np.int64).reshape(-1, 2)
     return pool.train.rows[table[:, 0]], table[:, 1]
 

@@ -1,7 +1,8 @@
 """When training stops by itself: a metric that is surely good enough, a budget that is spent, nothing left to ask.
 
 A threshold looks at the lower end of the 95 % interval and wants to see it met twice in a row, at least `APART` new
-test labels apart, because looking again and again at a value that wavers would stop at a lucky moment.
+test labels apart, because looking again and again at a value that wavers would stop at a lucky moment. A test sample
+that does not grow, because it was brought along or is complete, is looked at with models `APART_FIXED` labels apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 APART = 20  # new test labels between the two looks that count
+APART_FIXED = 50  # new train labels between them, while no test label comes
 
 
 class Thresholds:
@@ -18,10 +20,10 @@ class Thresholds:
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         self.thresholds = dict(thresholds)
         self.armed = True
-        self.first_met: int | None = None  # test labels at the first of the looks in a row that met all
+        self.first_met: tuple[int, int] | None = None  # test and train labels at the first of the looks that met all
 
-    def observe(self, lower_bounds: Mapping[str, float], n_test: int) -> str | None:
-        """Look at one evaluation on `n_test` images; returns why to stop, or None.
+    def observe(self, lower_bounds: Mapping[str, float], n_test: int, n_train: int) -> str | None:
+        """Look at one evaluation of a model of `n_train` labels on `n_test` images; returns why to stop, or None.
 
         A metric that is missing from `lower_bounds` counts as not met.
         """
@@ -30,9 +32,9 @@ class Thresholds:
         if any(lower_bounds.get(metric, -1.0) < goal for metric, goal in self.thresholds.items()):
             self.first_met = None
             return None
-        if self.first_met is None:
-            self.first_met = n_test
-        if n_test - self.first_met < APART:
+        first_test, first_train = self.first_met = self.first_met or (n_test, n_train)
+        fixed = n_test == first_test and n_train - first_train >= APART_FIXED
+        if n_test - first_test < APART and not fixed:
             return None
         met = [
             f"{metric.replace('_', ' ')} is at least {100 * lower_bounds[metric]:.1f} % (goal {100 * goal:.1f} %)"
@@ -53,7 +55,8 @@ class Thresholds:
         """As it was when `to_dict` was called."""
         thresholds = cls(state["thresholds"])
         thresholds.armed = bool(state["armed"])
-        thresholds.first_met = state["first_met"]
+        first = state["first_met"]
+        thresholds.first_met = tuple(first) if isinstance(first, list) else None  # one number in files of before
         return thresholds
 
 

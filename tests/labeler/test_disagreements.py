@@ -99,14 +99,14 @@ def test_classes_that_were_merged_differ_no_more(tmp_path: Path) -> None:
 
 
 def test_a_test_image_is_listed_and_nothing_says_what_the_model_thinks(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", 12)
+    photos(tmp_path / "photos", 40)  # so that hardly ever all fall into one split
     with labeler(tmp_path, overlap=2, test_set_frac=0.5) as service:
         cat = service.classes.entries()[0].id
-        push = pushed(service, list(range(1, 13)))
+        push = pushed(service, list(range(1, 41)))
         suggested = {"suggestions": [Suggestion(label=cat, confidence=0.9)]}
         push.queries = [each.model_copy(update=suggested) for each in push.queries]
         service.push(push)
-        for image_id in range(1, 13):
+        for image_id in range(1, 41):
             say(service, image_id, ann="cat", bob="dog")
         page = service.disagreements.page()
         assert {each.split for each in page.items} == {"train", "test"}

@@ -45,26 +45,35 @@ FORECAST = evaluation(100, Needed(goal=0.9, labels=80, low=40, high=200))
 
 
 def test_the_budget_is_reached_at_the_pace_of_now() -> None:
-    found = target(status(500), None, 200, 20.0)
+    found = target(status(500), None, labeled=200, given=200, pace=20.0)
     assert (found.accuracy, found.labels, found.minutes) == (None, 300, 15.0)
 
 
+def test_imported_labels_spend_no_budget() -> None:
+    assert target(status(500), None, labeled=900, given=200, pace=1.0).labels == 300
+
+
 def test_labels_given_since_the_forecast_are_taken_off() -> None:
-    found = target(status(0), FORECAST, 150, 10.0)
+    found = target(status(0), FORECAST, labeled=150, given=150, pace=10.0)
     assert (found.accuracy, found.labels, found.minutes) == (0.9, 30, 3.0)
 
 
 @pytest.mark.parametrize(("budget", "accuracy"), [(120, None), (1_000, 0.9)])
 def test_the_nearer_one_counts(budget: int, accuracy: float | None) -> None:
-    assert target(status(budget), FORECAST, 100, 10.0).accuracy == accuracy
+    assert target(status(budget), FORECAST, labeled=100, given=100, pace=10.0).accuracy == accuracy
 
 
 def test_nobody_at_work_gives_no_time_and_what_is_passed_is_not_negative() -> None:
-    assert target(status(500), None, 200, 0.0).minutes is None
-    assert target(status(100), None, 200, 1.0).labels == 0
+    assert target(status(500), None, labeled=200, given=200, pace=0.0).minutes is None
+    assert target(status(100), None, labeled=200, given=200, pace=1.0).labels == 0
 
 
 def test_without_budget_and_forecast_there_is_no_target() -> None:
-    assert target(None, None, 10, 1.0) is None
-    assert target(status(0), evaluation(10, None), 10, 1.0) is None
-    assert target(status(0), evaluation(10, Needed(goal=0.9, labels=None, low=90, high=None)), 10, 1.0) is None
+    assert target(None, None, labeled=10, given=10, pace=1.0) is None
+    assert target(status(0), evaluation(10, None), labeled=10, given=10, pace=1.0) is None
+    assert (
+        target(
+            status(0), evaluation(10, Needed(goal=0.9, labels=None, low=90, high=None)), labeled=10, given=10, pace=1.0
+        )
+        is None
+    )

@@ -28,7 +28,7 @@ def project():
     pool = ImagePool(64, lambda sha256s: np.stack([vectors[each] for each in sha256s]))
     pool.add([entry(image, split="test" if image in TEST else "train") for image in (*TRAIN, *TEST)], complete=True)
     labels = {image: int(y[image]) for image in (*range(60), *TEST)}
-    return pool, Snapshot(LOG, 180, labels, frozenset(labels), {k: str(k) for k in range(10)})
+    return pool, Snapshot(LOG, 180, labels, frozenset(labels), {k: str(k) for k in range(10)}, here=tuple(labels))
 
 
 def measure(pool, snapshot, model, **more):
@@ -67,7 +67,7 @@ def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(pro
     def measured(test_labels, *earlier):
         left_out = list(TEST)[test_labels:]
         labels = {image: label for image, label in snapshot.labels.items() if image not in left_out}
-        some = Snapshot(LOG, 180, labels, frozenset(labels), snapshot.names)
+        some = Snapshot(LOG, 180, labels, frozenset(labels), snapshot.names, here=tuple(labels))
         return measure(pool, some, model, earlier=earlier)
 
     first = measured(80)
@@ -84,7 +84,7 @@ def test_advice_comes_with_enough_evaluations(project):
     evaluations = []
     for count in (20, 30, 40, 50, 60):
         labels = {image: label for image, label in snapshot.labels.items() if image < count or image in TEST}
-        some = Snapshot(LOG, count, labels, frozenset(labels), snapshot.names)
+        some = Snapshot(LOG, count, labels, frozenset(labels), snapshot.names, here=tuple(labels))
         model = fit(pool, some, None, seed=0)
         evaluations.append(measure(pool, some, model, earlier=evaluations, goal=0.999))
     assert [each.advice is None for each in evaluations] == [True] * 4 + [False]
@@ -112,7 +112,7 @@ def listed(push):
 
 def answering(snapshot, images, truth):
     labels = {**snapshot.labels, **{image: int(truth[image]) for image in images}}
-    return Snapshot(LOG, len(labels), labels, frozenset(labels), snapshot.names)
+    return Snapshot(LOG, len(labels), labels, frozenset(labels), snapshot.names, here=tuple(labels))
 
 
 def test_a_batch_of_answers_changes_fewer_places_than_ranking_anew_does(project):

@@ -199,6 +199,33 @@ def test_a_budget_stops_it_and_resume_goes_on(client, trainer):
     assert client.get("/status").json()["state"] == "training"
 
 
+def test_resuming_after_the_button_leaves_the_budget_in_force(client, trainer):
+    client.patch("/settings", json={"label_budget": 10})
+    teach(client, range(6))
+    wait_for(lambda: client.get("/status").json()["labels"] == 6)
+    client.post("/stop")
+    wait_for(lambda: client.get("/status").json()["state"] == "stopped")
+    client.post("/resume")
+    teach(client, range(6, 12), after=8)
+    status = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s)
+    assert "budget of 10" in status["stop_reason"]
+
+
+def test_imported_labels_spend_no_budget(client, trainer):
+    client.patch("/settings", json={"label_budget": 10})
+    rows = [
+        row.model_copy(update={"source": "import"}) for row in label_rows([(n, truth(n)) for n in range(20)], after=2)
+    ]
+    message = batch([*class_rows("red", "blue"), *rows], catalog=60).model_dump(mode="json")
+    client.post("/annotations", json=message).raise_for_status()
+    wait_for(lambda: client.get("/status").json()["labels"] == 20)
+    teach(client, range(20, 29), after=22)
+    wait_for(lambda: client.get("/status").json()["labels"] == 29)
+    assert client.get("/status").json()["state"] == "training"
+    teach(client, [29], after=31)
+    wait_for(lambda: client.get("/status").json()["state"] == "stopped")
+
+
 def test_strategies_are_offered_with_when_to_use_them(client):
     offered = client.get("/strategies").json()["strategies"]
     assert {"margin", "random"} < {each["name"] for each in offered}

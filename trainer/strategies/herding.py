@@ -106,7 +106,7 @@ def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
     weight = np.where(pool.labels[targets] >= 0, 0.0, weights[targets]).astype(np.float32)
     order, gains = greedy_cover(similarity, weight, cover, count, pool.lots()[rows], upcoming_in(pool, rows))
     picked = rows[order]
-    return completed(pool, Ranking(picked, gains, _reasons(pool, picked)), count, "drawn at random")
+    return completed(pool, Ranking(picked, gains, _reasons(pool, picked, width)), count, "drawn at random")
 
 
 def _squared(pool: Pool, rows: Rows) -> Matrix:
@@ -117,9 +117,12 @@ def _squared(pool: Pool, rows: Rows) -> Matrix:
     return squared_distances(pool.embeddings[rows], pool.embeddings[targets])
 
 
-def _reasons(pool: Pool, rows: Rows) -> list[str]:
+def _reasons(pool: Pool, rows: Rows, width: float) -> list[str]:
     if pool.probabilities is None:
         return ["typical of many images without a label"] * len(rows)
     torn = torn_between(pool, rows)
     unsure = margin_scores(pool.probabilities[rows]) > 0.5
-    return [words if doubt else "like none of your labels yet" for words, doubt in zip(torn, unsure, strict=True)]
+    labeled = pool.embeddings[pool.labeled]
+    far = squared_distances(pool.embeddings[rows], labeled).min(axis=1, initial=FARTHEST) > width**2
+    words = {True: "like none of your labels yet", False: "stands for many that the model is not sure of"}
+    return [torn[i] if unsure[i] else words[bool(far[i])] for i in range(len(rows))]
