@@ -162,6 +162,8 @@ class Imports:
             reason = "was removed from the project"
         elif now == "test" and wanted == "train" and self._log.fold.state(each.image_id).answered:
             reason = "is a test image that was labeled already: it stays one"
+        elif now == "train" and wanted in ("test", "validation") and each.image_id in self._log.fold.answered_here:
+            reason = f"was answered here with the model's opinion in sight: it cannot become a {wanted} image"
         if reason is not None:
             receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         return reason is None

@@ -133,6 +133,17 @@ def test_an_answered_test_image_is_never_moved_where_it_would_be_learned_from(tm
         assert service.tally.splits[entry.id] == "test"
 
 
+def test_what_was_answered_here_with_a_suggestion_beside_it_measures_nothing(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path, test_set_frac=0) as service:
+        service.annotate([answer(1)])
+        receipt = take(service, row("0000.png", split="test"), row("0001.png", split="test"))
+        assert [(each.uri, each.reason.split(" with")[0]) for each in receipt.rejected] == [
+            ("0000.png", "was answered here")
+        ]
+        assert service.tally.splits == {1: "train", 2: "test"}
+
+
 def test_an_image_new_to_the_catalogue_is_taken_in_under_the_split_of_its_row(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:

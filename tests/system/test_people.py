@@ -45,3 +45,22 @@ def test_the_trainer_learns_what_was_settled_and_forgets_it_when_taken_back():
         with Path(status["saved"]["dataset"]).open(newline="", encoding="utf-8") as stream:
             saved = {row["uri"]: row["label"] for row in csv.DictReader(stream)}
         assert saved[names[image_id]] == truth
+
+
+def test_nothing_is_left_only_when_everybody_has_answered():
+    with running_services(images=12, labeler={"overlap": 2, "test_set_frac": 0}) as services:
+        names = services.names()
+
+        def give(who: str, count: int) -> None:
+            for item in services.queue(who, count):
+                services.annotate([services.answer(item["image_id"], services.truth[names[item["image_id"]]], who)])
+
+        give("ann", 12)
+        wait_for(lambda: services.caught_up() and services.status()["labels"] == 12, "a model of one person's labels")
+        assert services.get("/api/project")["remaining"] == 12
+        give("bob", 11)
+        wait_for(services.caught_up, "the other's labels")
+        assert services.status()["state"] == "training"
+        give("bob", 1)
+        status = wait_for(lambda: (s := services.status())["state"] == "stopped" and s, "the end")
+        assert status["stop_reason"] == "every image has been asked"
