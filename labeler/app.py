@@ -16,7 +16,8 @@ if __package__ in (None, ""):  # started as `python labeler/app.py`: imports beg
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import RedirectResponse
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from labeler.api import create_api
@@ -49,7 +50,8 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
         finally:
             service.close()
 
-    routes = [Mount("/api", create_api(service))]
+    # Streamlit serves its first page at the root alone, and calls its own name an unknown page.
+    routes = [Mount("/api", create_api(service)), Route("/label", RedirectResponse("/"))]
     return Guard(
         _with_pages(settings, routes, lifespan),
         host=settings.host,
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _with_pages(settings: LabelerSettings, routes: list[Mount], lifespan: Any) -> ASGIApp:
+def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: Any) -> ASGIApp:
     if not PAGES.is_file():
         return Starlette(routes=routes, lifespan=lifespan)
     quiet = {

@@ -90,7 +90,7 @@ def _component(name: str, scripts: list[str], styles: list[str]) -> Any:
     return st.components.v2.component(
         f"flywheel.{name}",
         html=_text(f"{name}/{name}.html"),
-        css=_text(*(f"{style}.css" for style in styles)),
+        css=_text("component.css", *(f"{style}.css" for style in styles)),
         js=_text("live.js", "elements.js", *(f"{script}.js" for script in scripts)),
     )
 
