@@ -36,7 +36,7 @@ from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot, Timings, fit, measure, rank
 from trainer.saving import save_version
 from trainer.serving import BACKBONES, Serving, binding
-from trainer.stopping import Thresholds, budget_spent, nothing_left
+from trainer.stopping import Rule, StoppingRules
 from trainer.strategies import strategy_named, with_exploration
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,6 @@ FAILED_SECONDS = 10.0  # until what failed is tried again, unless there is news 
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
 Step = Literal["finish", "rest", "learn", "change", "embed", "wait"]
-Rule = Literal["thresholds", "budget", "nothing_left"]
 
 
 @dataclass
@@ -94,8 +93,7 @@ class Loop:
         self._backbones = folder / BACKBONES
         self._intent_path = folder / "intent.json"
         self.intent = Intent.load(self._intent_path)
-        self._rules = self.intent.stopping
-        self.thresholds = self._load_thresholds()
+        self._rules = StoppingRules(settings, self.intent.stopping)
 
         self.intake = Intake(replica, embedder, catalog, settings.batch_size)
         self.model: Model | None = None
@@ -138,7 +136,7 @@ class Loop:
             if any(row.action in ANSWERS for row in rows):
                 self._batches += 1
             if any(row.action in ("label", "skip", "flag") and row.source not in (IMPORT, REVIEW) for row in rows):
-                self._rules["asked"] = True
+                self._rules.answered()
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
@@ -151,11 +149,11 @@ class Loop:
         """Run, pause or stop, which a `rule` may have asked for; returns the state at once, the rest follows."""
         with self._changed:
             if wish == "run" and self.intent.wish == "stop":
-                self._disarm()
+                self._rules.resumed()
             self._rest_jobs(wish == "pause" and self.intent.wish != "stop")
             if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
                 self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
-                self._rules["fired"] = rule
+                self._rules.stopped(rule)
                 if wish == "run":
                     self.intent.saved = None
                 self._save_intent()
@@ -168,10 +166,7 @@ class Loop:
         with self._changed:
             for name, value in changes.items():
                 setattr(self.settings, name, value)
-            if "early_stopping_metrics_thresholds" in changes:
-                self.thresholds = Thresholds(self.settings.early_stopping_metrics_thresholds)
-            if "label_budget" in changes:
-                self._rules.pop("budget_disarmed", None)
+            self._rules.changed(changes)
             self._refresh = True
             self._notify()
 
@@ -286,8 +281,8 @@ class Loop:
             self.intake.start_over()
             self.model, self.latest, self.stability, self._tested = None, None, Stability(), {}
             self._ranked_geometry, self._asked = -1, None
-            self._rules.clear()
-            self.thresholds = self._load_thresholds()
+            self.intent.stopping.clear()
+            self._rules = StoppingRules(self.settings, self.intent.stopping)
         self._log_id = log_id
 
     def _embed(self) -> None:
@@ -440,26 +435,17 @@ class Loop:
         self.latest = evaluation.model_copy(update={"timings": timings.rounded()})
         self.replica.add_evaluation(self.latest)
         self._publisher.worker.wake()
-        reason = self.thresholds.observe(lower_bounds, self.latest.accuracy.n, self.latest.labels)
-        self._rules["thresholds"] = self.thresholds.to_dict()
+        reason = self._rules.measured(lower_bounds, self.latest.accuracy.n, self.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 
     # ------------------------------------------------------------ stopping
 
     def _check_stops(self, snapshot: Snapshot) -> None:
-        if not self._rules.get("budget_disarmed"):
-            reason = budget_spent(len(snapshot.here), self.settings.label_budget)
-            if reason:
-                self.wish("stop", reason, "budget")
-                return
-        left = self._left_to_ask(snapshot)
-        if left:
-            self._rules.pop("nothing_left_disarmed", None)
-        elif left == 0 and self._rules.get("asked") and not self._rules.get("nothing_left_disarmed"):
-            reason = nothing_left(left)
-            if reason:
-                self.wish("stop", reason, "nothing_left")
+        if reason := self._rules.given(len(snapshot.here)):
+            self.wish("stop", reason, "budget")
+        elif reason := self._rules.left(self._left_to_ask(snapshot)):
+            self.wish("stop", reason, "nothing_left")
 
     def _left_to_ask(self, snapshot: Snapshot) -> int | None:
         """Images of any split that somebody is still to answer; None when that cannot be said yet."""
@@ -475,15 +461,6 @@ class Loop:
         if project["scanning"]["running"] or project["last_seq"] > snapshot.acked_seq:
             return None
         return int(project.get("remaining", project["images"]["unlabeled"]))
-
-    def _disarm(self) -> None:
-        """Someone resumed after a stop: the rule that fired, if one did, does not fire again by itself."""
-        fired: Rule | None = self._rules.get("fired")
-        if fired == "thresholds":
-            self.thresholds.disarm()
-            self._rules["thresholds"] = self.thresholds.to_dict()
-        elif fired is not None:
-            self._rules[f"{fired}_disarmed"] = True
 
     def _finish(self) -> None:
         """The last flush, fit and evaluation; then everything is saved."""
@@ -543,11 +520,6 @@ class Loop:
             reason=reason or self.intent.reason or "asked to save",
             parent=parent or (self.serving.version if self.serving is not None else None),
         )
-
-    def _load_thresholds(self) -> Thresholds:
-        wanted = self.settings.early_stopping_metrics_thresholds
-        kept = self._rules.get("thresholds")
-        return Thresholds.from_dict(kept) if kept and kept["thresholds"] == wanted else Thresholds(wanted)
 
     def _save_intent(self) -> None:
         with self._changed:

@@ -91,24 +91,20 @@ class ImagePool:
             self._append(fresh)
 
     def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
-        """Those of `entries` that are in here with another split or content; drops what `entries` does not name."""
+        """Those of `entries` that are in here under another split; drops what `entries` does not name."""
         now = {entry.id for entry in entries}
         self.drop([image_id for image_id in self._entries if image_id not in now])
-        return [entry for entry in entries if self._differs(entry)]
-
-    def _differs(self, entry: ImageEntry) -> bool:
-        known = self._entries.get(entry.id)
-        return known is not None and (known.split, known.sha256) != (entry.split, entry.sha256)
+        return [each for each in entries if each.id in self._entries and self._entries[each.id].split != each.split]
 
     def move(self, entries: Sequence[ImageEntry]) -> None:
-        """Splits or contents changed: lay everything out anew."""
+        """Splits changed: lay everything out anew."""
         known = [entry for entry in entries if entry.id in self._entries]
         self._entries.update({entry.id: entry for entry in known})
         if known:
             self._rebuild()
 
     def drop(self, image_ids: Sequence[int]) -> None:
-        """Forget images, for instance because their content changed and must be embedded again."""
+        """Forget images, because they were removed; a file with new content is a new image."""
         before = len(self._entries)
         for image_id in image_ids:
             self._entries.pop(image_id, None)

@@ -7,9 +7,12 @@ that does not grow, because it was brought along or is complete, is looked at wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
+from shared.settings import TrainerSettings
+
+Rule = Literal["thresholds", "budget", "nothing_left"]
 APART = 20  # new test labels between the two looks that count
 APART_FIXED = 50  # new train labels between them, while no test label comes
 
@@ -60,11 +63,59 @@ class Thresholds:
         return thresholds
 
 
-def budget_spent(labels: int, budget: int) -> str | None:
-    """Why to stop after `labels` labels, test ones included; a `budget` of 0 is none."""
-    return f"the budget of {budget} labels is spent" if 0 < budget <= labels else None
+class StoppingRules:
+    """The rules of one project; each says why to stop, or None.
 
+    `state` is all that they remember, as JSON types; whoever made them keeps it over restarts. When somebody resumes,
+    the rule that fired is disarmed, and no other.
+    """
 
-def nothing_left(remaining: int) -> str | None:
-    """Why to stop when `remaining` images may still be asked."""
-    return "every image has been asked" if remaining == 0 else None
+    def __init__(self, settings: TrainerSettings, state: dict[str, Any]) -> None:
+        self._settings = settings
+        self.state = state
+        wanted, kept = settings.early_stopping_metrics_thresholds, state.get("thresholds")
+        same = kept is not None and kept["thresholds"] == wanted
+        self._thresholds = Thresholds.from_dict(kept) if same else Thresholds(wanted)
+
+    def answered(self) -> None:
+        """Somebody answered here, so that it is news when nothing is left to ask."""
+        self.state["asked"] = True
+
+    def stopped(self, rule: Rule | None) -> None:
+        """Training stops, by a rule or, with None, because somebody pressed the button; or goes on."""
+        self.state["fired"] = rule
+
+    def resumed(self) -> None:
+        """Someone resumed after a stop: what fired does not fire again by itself."""
+        fired: Rule | None = self.state.get("fired")
+        if fired == "thresholds":
+            self._thresholds.disarm()
+            self.state["thresholds"] = self._thresholds.to_dict()
+        elif fired is not None:
+            self.state[f"{fired}_disarmed"] = True
+
+    def changed(self, names: Iterable[str]) -> None:
+        """These settings were changed while running: what they say is armed anew."""
+        if "early_stopping_metrics_thresholds" in names:
+            self._thresholds = Thresholds(self._settings.early_stopping_metrics_thresholds)
+        if "label_budget" in names:
+            self.state.pop("budget_disarmed", None)
+
+    def measured(self, lower_bounds: Mapping[str, float], n_test: int, n_train: int) -> str | None:
+        """After an evaluation, see `Thresholds.observe`."""
+        reason = self._thresholds.observe(lower_bounds, n_test, n_train)
+        self.state["thresholds"] = self._thresholds.to_dict()
+        return reason
+
+    def given(self, labels: int) -> str | None:
+        """After `labels` labels were given here, test ones included; a budget of 0 is none."""
+        budget = self._settings.label_budget
+        spent = 0 < budget <= labels and not self.state.get("budget_disarmed")
+        return f"the budget of {budget} labels is spent" if spent else None
+
+    def left(self, images: int | None) -> str | None:
+        """While so many images may still be asked; None when that cannot be said."""
+        if images:
+            self.state.pop("nothing_left_disarmed", None)
+        ended = images == 0 and self.state.get("asked") and not self.state.get("nothing_left_disarmed")
+        return "every image has been asked" if ended else None

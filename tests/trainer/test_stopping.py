@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.stopping import APART, APART_FIXED, Thresholds, budget_spent, nothing_left
+from shared.settings import TrainerSettings
+from trainer.stopping import APART, APART_FIXED, StoppingRules, Thresholds
 
 
 def test_once_is_not_enough_and_neither_is_soon_after():
@@ -75,9 +77,47 @@ def test_it_fires_exactly_when_two_looks_in_a_row_are_far_enough_apart(steps):
         assert bool(fired) == (bool(run) and run[-1] - run[0] >= APART)
 
 
-def test_budget_and_empty_pool():
-    assert budget_spent(99, 100) is None
-    assert budget_spent(100, 100)
-    assert budget_spent(10_000, 0) is None
-    assert nothing_left(1) is None
-    assert nothing_left(0)
+def rules(state=None, **settings):
+    loaded = TrainerSettings.load(command_line={})[0].model_copy(update=settings)
+    return StoppingRules(loaded, {} if state is None else state)
+
+
+def test_a_budget_that_is_spent():
+    assert rules(label_budget=100).given(99) is None
+    assert rules(label_budget=100).given(100)
+    assert rules(label_budget=0).given(10_000) is None
+
+
+def test_nothing_left_is_news_only_where_somebody_answered():
+    ended = rules()
+    assert ended.left(0) is None
+    ended.answered()
+    assert ended.left(None) is None
+    assert ended.left(1) is None
+    assert ended.left(0)
+
+
+@pytest.mark.parametrize("rule", [None, "thresholds", "budget", "nothing_left"])
+def test_resuming_disarms_what_fired_and_nothing_else_also_over_a_restart(rule):
+    settings = {"label_budget": 10, "early_stopping_metrics_thresholds": {"accuracy": 0.5}}
+    before = rules(**settings)
+    before.answered()
+    before.stopped(rule)
+    before.resumed()
+    after = rules(json.loads(json.dumps(before.state)), **settings)
+    after.measured({"accuracy": 0.9}, 100, 100)
+    fires = {
+        "thresholds": after.measured({"accuracy": 0.9}, 120, 200),
+        "budget": after.given(10),
+        "nothing_left": after.left(0),
+    }
+    assert [name for name, reason in fires.items() if reason is None] == ([rule] if rule else [])
+
+
+def test_a_new_budget_is_armed_anew():
+    spent = rules(label_budget=10)
+    spent.stopped("budget")
+    spent.resumed()
+    assert spent.given(12) is None
+    spent.changed(["label_budget"])
+    assert spent.given(12)
