@@ -124,10 +124,12 @@ def test_only_what_is_in_sight_exists(labeler: Services, page: Page, annotator: 
 def test_thumbnails_come_from_the_browsers_cache_the_second_time(open_grid: OpenGrid) -> None:
     grid = open_grid()
     page = grid.page
-    page.wait_for_load_state("networkidle")
+    pictures = grid.part("tile").locator("img")
+    complete = "all => all.length > 10 && all.every(({ complete, naturalWidth }) => complete && naturalWidth)"
+    wait_for(lambda: pictures.evaluate_all(complete))
     page.reload()
     grid.wait_for_tiles()
-    page.wait_for_load_state("networkidle")
+    wait_for(lambda: pictures.evaluate_all(complete))
     fetched = page.evaluate(
         "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/thumbnail'))"
         ".map(({ transferSize }) => transferSize)"
@@ -276,8 +278,9 @@ def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
     expect(page.get_by_role("button", name="show all again")).to_be_visible()
     page.screenshot(path=ARTIFACTS / "grid-groups.png")
     wait_for(lambda: "cluster=" in page.url)
+    of_group = grid.total()
     page.get_by_role("button", name="show all again").click()
-    wait_for(lambda: "cluster=" not in page.url)
+    wait_for(lambda: grid.total() > of_group)
     grid.wait_for_tiles()
     page.keyboard.press("ArrowRight")
     like = grid.ids[1]
