@@ -40,7 +40,7 @@ def main() -> None:
     """Measure and print, a pool size after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1_800, 10_000, 100_000])
-    parser.add_argument("--batches", type=int, default=30)
+    parser.add_argument("--batches", type=int, default=60)
     options = parser.parse_args()
     print(describe("torch", "scikit-learn", "fastapi"))
     columns = ["images", "batch → new order, p50 / p95", "fit", "score", "rank", "push"]
