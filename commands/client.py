@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,10 +18,11 @@ from uuid import uuid4
 
 import httpx
 
+from commands import merge as merging
 from commands.imports import Outcome, send, wait_for_scan
 from commands.up import Child, child_environment, flags, free_port
 from shared.auth import client_headers
-from shared.messages import MAX_ROWS
+from shared.messages import MAX_ROWS, ImportIssue, ImportRow
 from shared.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -106,25 +107,47 @@ class Flywheel:
 
     # ------------------------------------------------------------ labels
 
-    def import_labels(self, labels: str | Path | pd.DataFrame, *, images: str | Path = ".") -> dict[str, int]:
+    def import_labels(
+        self, labels: str | Path | pd.DataFrame, *, images: str | Path = ".", dry_run: bool = False
+    ) -> dict[str, int]:
         """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
 
         `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Returns counts:
-        labels, known, images, held_out, conflict, rejected.
+        labels, known, images, held_out, conflict, rejected; with `dry_run` those that would be, and writes nothing.
         """
-        from labeler.formats.records import rows_of
         from labeler.formats.sources import open_source
 
         if isinstance(labels, str | Path):
             source = open_source(Path(labels))
             rows, folder = source.rows(), source.folder
         else:
-            records: list[Any] = labels.to_dict("records")
-            rows, folder = rows_of(enumerate(records, start=1)), Path(images)
-        outcome: Outcome = self._told(lambda: send(self.labeler, rows, folder, add_classes=True, token=self._token))
+            rows, folder = _rows(labels), Path(images)
+        outcome: Outcome = self._told(
+            lambda: send(self.labeler, rows, folder, dry_run=dry_run, add_classes=True, token=self._token)
+        )
         return {
             name: outcome.counts[name] for name in ("labels", "known", "images", "held_out", "conflict", "rejected")
         }
+
+    @staticmethod
+    def merge(
+        first: str | Path | pd.DataFrame, second: str | Path | pd.DataFrame, *, prefer: merging.Prefer = "neither"
+    ) -> pd.DataFrame:
+        """Merge two workspaces at rest, folders, files or DataFrames with such columns, as `flywheel merge` does.
+
+        Where they differ `prefer` decides: the first, the second, or neither, so that an image has a row for each
+        label and is open once they are imported. Returns uri (as seen from the working folder), split, label,
+        annotator and status, for `import_labels`. Raises FlywheelError for rows that cannot be read.
+        """
+        import pandas as pd
+
+        sides = [Path(side) if isinstance(side, str | Path) else _rows(side) for side in (first, second)]
+        try:
+            images = merging.merged(sides[0], sides[1], Path.cwd())
+            records = list(merging.records(images, merging.rule_named(prefer)))
+        except SettingsError as error:
+            raise FlywheelError(str(error)) from None
+        return pd.DataFrame(records, columns=["uri", "split", "label", "annotator", "status"])
 
     def labels(self, *, include: Sequence[str] = ("annotators",), **where: str) -> pd.DataFrame:
         """Every image with its label, split and status, by image id.
@@ -191,9 +214,21 @@ class Flywheel:
         )
         return done
 
-    def split(self, test: float, validation: float = 0.0, *, by: str = "image", seed: int = 0) -> dict[str, int]:
-        """Draw train, validation and test anew by image, class or folder; returns images in each."""
-        body = {"test": test, "validation": validation, "by": by, "seed": seed, "annotator": self.annotator}
+    def split(
+        self,
+        test: float,
+        validation: float = 0.0,
+        *,
+        by: str = "image",
+        groups: Mapping[int, str] | None = None,
+        seed: int = 0,
+    ) -> dict[str, int]:
+        """Draw train, validation and test anew by image, class, folder or group; returns images in each.
+
+        `groups`, with by="group": image id → group, whose images stay together.
+        """
+        body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
+        body |= {"annotator": self.annotator, "groups": {str(k): str(v) for k, v in (groups or {}).items()}}
         drawn: dict[str, int] = self._post("/api/splits", body)["splits"]
         return drawn
 
@@ -304,6 +339,13 @@ class Flywheel:
                 return found
             time.sleep(PAUSE_SECONDS)
         raise FlywheelError(f"Waited {seconds:.0f} s for {what}.")
+
+
+def _rows(table: pd.DataFrame) -> Iterator[ImportRow | ImportIssue]:
+    from labeler.formats.records import rows_of
+
+    records: list[Any] = table.to_dict("records")
+    return rows_of(enumerate(records, start=1))
 
 
 def _is_ready(child: Child) -> bool:

@@ -13,10 +13,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from commands import exports
 from commands.backup import DATABASE
@@ -24,6 +23,8 @@ from shared.messages import ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
 
 Prefer = Literal["first", "second", "neither"]
+Given = Path | Iterable[ImportRow | ImportIssue]
+"""One side of a merge: a workspace, folder or file, or rows at hand."""
 STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
@@ -91,22 +92,26 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
     return found
 
 
+def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]]:
+    """Columns as import reads them, an answer a record."""
+    for image in images:
+        told = {"uri": image.uri, "split": image.split}
+        labels = image.labels(prefer)
+        for label, annotator in labels.items():
+            yield told | {"label": label, "annotator": annotator, "status": "labeled"}
+        if image.unlabeled is not None and not labels:
+            status, annotator = image.unlabeled
+            yield told | {"label": None, "annotator": annotator, "status": status}
+
+
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
     """JSON lines, an answer a line; returns how many. Raises SettingsError."""
     partial, count = target.with_name(f".{target.name}.partial"), 0
     try:
         with partial.open("w", encoding="utf-8") as stream:
-            for image in images:
-                said: list[tuple[str | None, str | None, str]]
-                said = [(label, by, "labeled") for label, by in image.labels(prefer).items()]
-                if image.unlabeled is not None and not said:
-                    status, by = image.unlabeled
-                    said = [(None, by, status)]
-                for label, annotator, status in said:
-                    row = {"uri": image.uri, "label": label, "split": image.split, "annotator": annotator}
-                    row |= {"status": status} if label is None else {}
-                    stream.write(json.dumps(row, ensure_ascii=True) + "\n")
-                    count += 1
+            for record in records(images, prefer):
+                stream.write(json.dumps(record, ensure_ascii=True) + "\n")
+                count += 1
         partial.replace(target)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
@@ -117,20 +122,31 @@ def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
 
 def run(first: Path, second: Path, target: Path, prefer: str) -> list[Merged]:
     """Merge two workspaces, folders or files into `target`. Raises SettingsError."""
-    rule = next((each for each in get_args(Prefer) if each == prefer), None)
-    if rule is None:
-        raise SettingsError(f"--prefer takes {', '.join(get_args(Prefer))}, not {prefer!r}.")
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flywheel-")))
-        images = merge(_rows(first, scratch, target), _rows(second, scratch, target))
+    rule = rule_named(prefer)
+    images = merged(first, second, target.parent)
     write(images, rule, target)
     return images
 
 
-def _rows(path: Path, scratch: Path, target: Path) -> Iterator[Row]:
+def rule_named(name: str) -> Prefer:
+    """Raises SettingsError when there is no such rule."""
+    rule: Prefer | None = next((rule for rule in get_args(Prefer) if rule == name), None)
+    if rule is None:
+        known = ", ".join(get_args(Prefer))
+        raise SettingsError(f"Whose label counts where they differ is one of {known}, not {name!r}.")
+    return rule
+
+
+def merged(first: Given, second: Given, beside: Path) -> list[Merged]:
+    """Merge two sides; names of files are as seen from the folder `beside`. Raises SettingsError."""
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        return merge(*(_rows(side, Path(scratch), beside) for side in (first, second)))
+
+
+def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
     """Labels of a workspace at rest with what its images are, or of whatever `flywheel import` reads."""
-    if (path / DATABASE).is_file():
-        exports.read(path, None, exports.Wanted("jsonl", "annotators", {}), scratch / "labels.jsonl")
+    if isinstance(given, Path) and (given / DATABASE).is_file():
+        exports.read(given, None, exports.Wanted("jsonl", "annotators", {}), scratch / "labels.jsonl")
         with (scratch / "labels.jsonl").open(encoding="utf-8") as stream:
             for record in map(json.loads, stream):
                 if record["status"] == "unlabeled":
@@ -140,14 +156,16 @@ def _rows(path: Path, scratch: Path, target: Path) -> Iterator[Row]:
         return
     from labeler.formats.sources import open_source
 
-    source = open_source(path)
-    for row in source.rows():
+    name, folder = str(given) if isinstance(given, Path) else "The table", beside
+    if isinstance(given, Path):
+        source = open_source(given)
+        folder, given = source.folder, source.rows()
+    for row in given:
         if isinstance(row, ImportIssue):
             raise SettingsError(
-                f"{path}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
+                f"{name}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
             )
-        uri = _relative(row, source.folder, target.parent)
-        yield Row(uri, row.label, row.split, row.annotator, status=STATUS[row.action])
+        yield Row(_relative(row, folder, beside), row.label, row.split, row.annotator, status=STATUS[row.action])
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:

@@ -5,6 +5,7 @@ Both ask a running labeler.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from commands import grouping
 from commands.reach import LABELER, LabelerUrl, ask
 from shared.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
+from shared.settings import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Named versions of labels and splits: save, list, compare, restore.")
 console = Console()
@@ -76,15 +79,30 @@ def split(
     test: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the images that measures accuracy.")],
     validation: Annotated[float, typer.Option(min=0, max=0.99, help="Share that chooses between models.")] = 0.0,
     by: Annotated[
-        str, typer.Option(help="image, class (the same shares of each) or folder (kept together).")
+        str, typer.Option(help="image, class (the same shares of each), folder or group (kept together).")
     ] = "image",
+    pattern: Annotated[
+        str | None, typer.Option(help="Of a group: what this regular expression, or its bracket, finds in the name.")
+    ] = None,
+    groups: Annotated[Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL, parquet.")] = None,
+    column: Annotated[str, typer.Option(help="Its column.")] = "group",
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     labeler_url: LabelerUrl = LABELER,
 ) -> None:
     """Draw train, validation and test anew; images answered here stay where they are."""
-    body = {"test": test, "validation": validation, "by": by, "seed": seed, "dry_run": dry_run}
+    body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed, "dry_run": dry_run}
+    if (by == "group") != ((pattern is None) != (groups is None)):
+        raise SettingsError("--by group needs either --pattern or --groups, which go with nothing else.")
+    if by == "group":
+        named = grouping.find(labeler_url, pattern, groups, column)
+        body |= {"groups": named.groups, "how": named.how}
+        console.print(f"{len(set(named.groups.values())):,} groups; {named.alone:,} images are in none.")
     drawn = SplitReceipt.model_validate(ask(f"{labeler_url}/api/splits", "POST", json=body, seconds=LONG_SECONDS))
     counts = ", ".join(f"{count:,} {name}" for name, count in drawn.splits.items())
     moved = f"{drawn.moved:,} images {'would move' if dry_run else 'moved'}"
     console.print(f"{moved}: {counts}; {drawn.kept:,} answered here stay.")
+    if drawn.torn:
+        console.print(
+            f"{drawn.torn:,} folders or groups are in several splits: images of theirs were answered in each."
+        )

@@ -2,14 +2,15 @@
 
 What was answered here stays where it is: a test label is worth its name only if it was given blind, and a train label
 was given with a suggestion beside it. So images that nobody has answered here, and those whose labels were all brought
-along, are dealt out, such that each split has its share of all images as nearly as can be. Each move is a row of the
-log that says how it was drawn; the same seed draws the same.
+along, are dealt out, such that each split has its share of all images as nearly as can be. Images of a folder or group
+stay together: where some were answered here the others follow. Each move is a row of the log that says how it was
+drawn; the same seed draws the same.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import get_args
 
@@ -41,11 +42,18 @@ class Splitting:
             labels = self._log.fold.labels if post.by == "class" else {}
             strata: dict[int, list[list[int]]] = defaultdict(list)
             here: dict[int, list[Split]] = defaultdict(list)
-            for unit in self._units(sorted(now.keys() - kept), post):
-                strata[labels.get(unit[0], 0)].append(unit)
-            for image_id in kept:
-                here[labels.get(image_id, 0)].append(now[image_id])
             wanted: dict[int, Split] = {}
+            torn = 0
+            for unit in self._units(sorted(now), post):
+                label = labels.get(unit[0], 0)
+                answered = Counter(now[image_id] for image_id in unit if image_id in kept)
+                if not answered:
+                    strata[label].append(unit)
+                    continue
+                follow = answered.most_common(1)[0][0]
+                wanted |= {image_id: follow for image_id in unit if image_id not in kept}
+                here[label] += [now[image_id] if image_id in kept else follow for image_id in unit]
+                torn += len(answered) > 1
             for label, units in sorted(strata.items()):
                 wanted |= deal(units, shares, here[label], random.Random(f"{post.seed} {label}"))
             moves: dict[Split, list[int]] = {}
@@ -53,24 +61,26 @@ class Splitting:
                 if now[image_id] != split:
                     moves.setdefault(split, []).append(image_id)
             if not post.dry_run:
-                reason = f"test {post.test:g}, validation {post.validation:g} by {post.by}, seed {post.seed}"
+                by = f"{post.by} ({post.how})" if post.how else post.by
+                reason = f"test {post.test:g}, validation {post.validation:g} by {by}, seed {post.seed}"
                 for split, image_ids in moves.items():
                     self._catalog.move(image_ids, split, annotator=post.annotator, reason=reason)
             after = now | wanted
             counts: dict[Split, int] = dict.fromkeys(get_args(Split), 0)
             for split in after.values():
                 counts[split] += 1
-        return SplitReceipt(splits=counts, moved=sum(map(len, moves.values())), kept=len(kept))
+        return SplitReceipt(splits=counts, moved=sum(map(len, moves.values())), kept=len(kept), torn=torn)
 
     def _units(self, image_ids: Sequence[int], post: SplitPost) -> list[list[int]]:
         """Images that stay together."""
-        if post.by != "folder":
+        if post.by not in ("folder", "group"):
             return [[image_id] for image_id in image_ids]
-        folders: dict[str, list[int]] = defaultdict(list)
+        together: dict[tuple[str, int], list[int]] = defaultdict(list)
         for start in range(0, len(image_ids), _BATCH):
             for image_id, entry in self._catalog.some(image_ids[start : start + _BATCH]).items():
-                folders[entry.uri.rpartition("/")[0]].append(image_id)
-        return [sorted(folder) for _, folder in sorted(folders.items())]
+                group = entry.uri.rpartition("/")[0] if post.by == "folder" else post.groups.get(image_id)
+                together[("", image_id) if group is None else (group, 0)].append(image_id)
+        return [sorted(unit) for _, unit in sorted(together.items())]
 
 
 def deal(

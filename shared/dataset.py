@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from shared.messages import Message, Name, Reply, Split
 
+MOST_GROUPED = 2_000_000  # images in one request to split by group
 Share = Annotated[float, Field(ge=0, lt=1)]
 SnapshotName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
 
@@ -69,12 +70,15 @@ class Restored(Reply):
 class SplitPost(Message):
     """`POST /api/splits`: draw the splits anew.
 
-    `by`: every image by itself, each class in the same shares, or the images of a folder together.
+    `by`: every image by itself, each class in the same shares, or the images of a folder or group together. `groups`
+    are by image id, an image without one stands alone; `how` says what they are, for the log.
     """
 
     test: Share
     validation: Share = 0.0
-    by: Literal["image", "class", "folder"] = "image"
+    by: Literal["image", "class", "folder", "group"] = "image"
+    groups: dict[int, str] = Field(default_factory=dict, max_length=MOST_GROUPED)
+    how: str = Field(default="", max_length=300)
     seed: int = 0
     annotator: Name = "me"
     dry_run: bool = False
@@ -83,12 +87,18 @@ class SplitPost(Message):
     def _leaves_some(self) -> Self:
         if self.test + self.validation >= 1:
             raise ValueError("test and validation together leave nothing to learn from")
+        if (self.by == "group") != bool(self.groups):
+            raise ValueError("groups go with by = group, which needs some")
         return self
 
 
 class SplitReceipt(Reply):
-    """Images in each split now, how many moved, and how many stayed because somebody answered them here."""
+    """Images in each split now, how many moved, and how many stayed because somebody answered them here.
+
+    `torn` are folders or groups that are in several splits, because images of theirs were answered in each.
+    """
 
     splits: dict[Split, int]
     moved: int
     kept: int
+    torn: int = 0

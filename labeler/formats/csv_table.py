@@ -48,10 +48,11 @@ def _harmless(cell: str) -> str:
 
 def read(path: Path) -> Iterator[Read]:
     """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
-    return rows_of(_records(path))
+    return rows_of(records(path))
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
+def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
+    """(line, column → cell) of each row, or what is the matter with it. Raises SettingsError without a header."""
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         lines = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         header = next(lines, [])

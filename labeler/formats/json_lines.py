@@ -20,10 +20,11 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 def read(path: Path) -> Iterator[Read]:
     """Rows of a file with one object a line."""
-    return rows_of(_records(path))
+    return rows_of(records(path))
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
+    """(line, object) of each line, or what is the matter with it."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():

@@ -99,7 +99,9 @@ def _columns(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """A missing value is None or not a number."""
+    """A missing value is None or not a number; what pandas made of a list is an array."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if value is None or value != value:
         return ""
     if isinstance(value, list):

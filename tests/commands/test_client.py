@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 
 def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (HOME / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     with warnings.catch_warnings(action="ignore"):  # what fastai's own imports say of others
         importlib.import_module("fastai.vision.all")
     monkeypatch.chdir(tmp_path)
@@ -37,11 +37,18 @@ def assert_sound(names: dict[str, Any]) -> None:
     flywheel, truth = names["flywheel"], names["truth"]
     assert list(names["curve"].columns)[:4] == ["labels", "accuracy", "low", "high"]
     assert (names["predicted"]["label"] == names["unlabeled"]["uri"].map(truth)).mean() > 0.9
+    assert names["looked"] == names["counts"]
     assert names["counts"]["labels"] == len(names["unlabeled"]) > 30
     assert set(names["test"]["split"]) <= {"test"}
     assert {"prediction", "history"} <= set(names["everything"].columns)
     by_hand = flywheel.labels(status="labeled")
     assert len(by_hand) == 30
+    assert dict(zip(names["merged"]["uri"], names["merged"]["label"], strict=True)) == (
+        dict.fromkeys(names["others"]["uri"], "red")
+        | dict(zip(names["table"]["uri"], names["table"]["label"], strict=True))
+    )
+    again = flywheel.import_labels(flywheel.labels(), images="photos")  # what was handed back is taken again
+    assert (again["rejected"], again["conflict"]) == (0, 0)
     assert set(names["dls"].vocab) <= {"red", "green", "blue"}
     held = flywheel.labels(split="test")
     assert 20 <= len(held) <= 30

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.merge import ORDER, Row, merge, run
+from flywheel import Flywheel, FlywheelError
 from labeler.formats.sources import open_source
 from shared.messages import ImportPost, ImportRow
 from shared.settings import SettingsError
@@ -111,3 +113,21 @@ def test_one_name_for_two_images_is_refused() -> None:
     first, second = (Row("IMG_0001.jpg", label, sha256=label) for label in ("cat", "dog"))
     with pytest.raises(SettingsError, match=r"IMG_0001\.jpg, but not the same image"):
         merge([first], [second])
+
+
+def test_tables_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos(tmp_path / "photos", 3))
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "cat"), answer(2, None, action="flag")])
+    table = pd.DataFrame({"uri": ["0000.png", "0002.png"], "label": ["dog", "dog"], "split": ["test", None]})
+    merged = Flywheel.merge(tmp_path / "workspace", table, prefer="second")
+    assert merged[["uri", "label", "split", "status"]].fillna("").values.tolist() == [
+        ["0000.png", "dog", "test", "labeled"],
+        ["0001.png", "", "train", "flagged"],
+        ["0002.png", "dog", "", "labeled"],
+    ]
+    assert list(Flywheel.merge(merged, merged)["label"].fillna("")) == ["dog", "", "dog"]
+    with pytest.raises(FlywheelError, match=r"line 1: .* names no image"):
+        Flywheel.merge(merged, pd.DataFrame({"uri": [None], "label": ["cat"]}))
+    with pytest.raises(FlywheelError, match="first, second, neither"):
+        Flywheel.merge(merged, merged, prefer="third")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeler.service import Service
@@ -85,3 +86,46 @@ def test_the_images_of_a_folder_stay_together(tmp_path: Path) -> None:
             together.setdefault(folder_of[image], set()).add(split)
         assert all(len(each) == 1 for each in together.values())
         assert splits(service)["test"] == 12
+
+
+GROUPED = st.fixed_dictionaries(
+    {
+        "groups": st.dictionaries(st.integers(1, 12), st.sampled_from("abcd"), min_size=1),
+        "answered": st.sets(st.integers(1, 12), max_size=5),
+        "before": st.dictionaries(st.integers(1, 12), st.sampled_from(["train", "validation", "test"])),
+        "post": st.fixed_dictionaries(
+            {"test": st.floats(0, 0.5), "validation": st.floats(0, 0.4), "seed": st.integers()}
+        ),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(GROUPED)
+def test_groups_never_straddle_but_where_people_answered_both(case: Any) -> None:
+    groups, answered = case["groups"], case["answered"]
+    with TemporaryDirectory() as folder, labeler(_twelve(Path(folder))) as service:
+        for image, split in case["before"].items():
+            service.catalog.move([image], split)
+        service.annotate([answer(image) for image in answered])
+        kept = {image: service.tally.splits[image] for image in answered}
+        drawn = service.splitting.draw(SplitPost(by="group", groups=groups, how="by hand", **case["post"]))
+        now = dict(service.tally.splits)
+        assert kept.items() <= now.items()
+        torn = 0
+        for group in set(groups.values()):
+            members = [image for image, name in groups.items() if name == group]
+            asked = {kept[image] for image in members if image in kept}
+            assert len({now[image] for image in members}) == 1 or len(asked) > 1
+            torn += len(asked) > 1
+        assert drawn.torn == torn
+        assert drawn.splits == {"train": 0, "validation": 0, "test": 0} | Counter(now.values())
+        moves = [row for row in service.log.page(0, 100).annotations if row.reason]
+        assert all("by group (by hand), seed" in str(row.reason) for row in moves)
+        again = service.splitting.draw(SplitPost(by="group", groups=groups, how="by hand", **case["post"]))
+        assert again.moved == 0
+
+
+def _twelve(folder: Path) -> Path:
+    photos(folder / "photos", 12)
+    return folder

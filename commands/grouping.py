@@ -1,0 +1,108 @@
+"""Which images belong together, for `flywheel split --by group`: by their names, or by a column of a table."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commands.reach import ask
+from shared.messages import ImageEntry, ImagePage, ImportIssue
+from shared.settings import SettingsError
+
+PAGE = 1_000
+LONGEST = 300  # characters of what the log is told
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Image id → group, the number of images in none, and what the groups are, in a few words."""
+
+    groups: dict[int, str]
+    alone: int
+    how: str
+
+
+def find(labeler_url: str, pattern: str | None, table: Path | None, column: str) -> Groups:
+    """The groups of a running labeler's images, by a `pattern` or a `table`. Raises SettingsError."""
+    entries = [entry for entry in _catalogue(labeler_url) if not entry.removed]
+    if table is None:
+        found, how = by_pattern(entries, pattern or ""), f"pattern {pattern}"
+    else:
+        folder = ask(f"{labeler_url}/api/settings")["images"]["value"]
+        found, how = by_column(entries, table, column, Path(folder) if folder else None), f"{column} of {table.name}"
+    if not found:
+        raise SettingsError(f"No image has a group: {how} names none of the {len(entries):,} images.")
+    return Groups(found, len(entries) - len(found), how[:LONGEST])
+
+
+def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
+    """What the pattern's first bracket finds in each name, or all of it without one. Raises SettingsError."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise SettingsError(f"--pattern {pattern!r} is no regular expression: {error}.") from None
+    found = {entry.id: wanted.search(entry.uri) for entry in entries}
+    return {image_id: match[min(wanted.groups, 1)] or "" for image_id, match in found.items() if match}
+
+
+def by_column(entries: Iterable[ImageEntry], table: Path, column: str, images: Path | None) -> dict[int, str]:
+    """What the column says of each image, by its name below the table's or the labeler's folder.
+
+    Raises SettingsError for a row without a group, and for two groups of one image.
+    """
+    from labeler.formats.records import COLUMNS
+
+    ids = {entry.uri: entry.id for entry in entries}
+    found: dict[int, str] = {}
+    for line, record in _records(table):
+        known = {name.strip().lower(): value for name, value in record.items()}
+        if column.lower() not in known:
+            raise SettingsError(f"{table} has no column {column!r}; it has {', '.join(record)}.")
+        uri = next((str(known[name]) for name in COLUMNS["uri"] if known.get(name)), "")
+        image_id = ids.get(uri) or ids.get(_below(table.parent / uri, images))
+        if image_id is None:
+            continue
+        group = known[column.lower()]
+        if group is None or not str(group).strip():
+            raise SettingsError(f"{table}, line {line}: {uri} has no {column}.")
+        if found.setdefault(image_id, str(group).strip()) != str(group).strip():
+            raise SettingsError(f"{table}, line {line}: {uri} is in {found[image_id]!r} and {group!r}.")
+    return found
+
+
+def _below(file: Path, images: Path | None) -> str:
+    return os.path.relpath(file.absolute(), images.absolute()) if images is not None else ""
+
+
+def _records(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow.parquet as pq
+
+    from labeler.formats import csv_table, json_lines
+
+    readers = {".csv": csv_table.records, ".tsv": csv_table.records, ".jsonl": json_lines.records}
+    try:
+        if table.suffix.lower() == ".parquet":
+            yield from enumerate(pq.read_table(table).to_pylist(), start=1)
+            return
+        if table.suffix.lower() not in readers:
+            raise SettingsError(f"{table} is no table: it can be {', '.join(readers)} or .parquet.")
+        for record in readers[table.suffix.lower()](table):
+            if isinstance(record, ImportIssue):
+                raise SettingsError(f"{table}, line {record.line} {record.reason}.")
+            yield record
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{table} cannot be read: {error}.") from None
+
+
+def _catalogue(labeler_url: str) -> Iterator[ImageEntry]:
+    after = 0
+    while True:
+        page = ImagePage.model_validate(ask(f"{labeler_url}/api/images", params={"after": after, "limit": PAGE}))
+        yield from page.images
+        if not page.images:
+            return
+        after = page.next
