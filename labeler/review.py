@@ -74,6 +74,8 @@ class Review:
             recent=recent,
             recent_errors=recent_errors,
             renewing=found.renewing,
+            progress=found.progress,
+            missing=found.missing,
             labels=found.judged,
         )
 

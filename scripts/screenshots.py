@@ -15,14 +15,18 @@ from typing import Literal
 HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
+import httpx  # noqa: E402 - the checkout first
+import numpy as np  # noqa: E402
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402 - the checkout first
 
 from commands.simulate import Annotator, demo_truth  # noqa: E402
 from tests.browser.card import Card, launch  # noqa: E402
-from tests.services import running_services  # noqa: E402
+from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
+WRONG = 0.05  # of the labels that are reviewed
+DEMO = {"images": "", "classes": ""}
 LOOKS_AT_MOST = 40  # images passed over until one carries a suggestion: test images do not
 LAPTOP = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=390, height=844)
@@ -32,8 +36,12 @@ DRAWN_MS = 1_500  # charts fade in
 def main() -> None:
     """Take all of them."""
     IMAGES.mkdir(exist_ok=True)
-    demo = {"images": "", "classes": ""}
-    with running_services(images=0, labeler=demo, trainer={"images": ""}) as services, sync_playwright() as playwright:
+    _while_labeling()
+    _while_reviewing()
+
+
+def _while_labeling() -> None:
+    with running_services(images=0, labeler=DEMO, trainer={"images": ""}) as services, sync_playwright() as playwright:
         annotator = Annotator(services.labeler.url, demo_truth())
         annotator.run(LABELS)
         annotator.close()
@@ -64,6 +72,34 @@ def main() -> None:
             expect(page.get_by_text("What was saved")).to_be_visible(timeout=30_000)
             _keep(page, "finish")
         browser.close()
+
+
+def _while_reviewing() -> None:
+    labeler = DEMO | {"test_set_frac": 0.0}
+    with (
+        running_services(images=0, labeler=labeler, trainer={"images": ""}) as services,
+        sync_playwright() as playwright,
+    ):
+        _bring_labels(services)
+        browser = launch(playwright)
+        with _page(browser, LAPTOP, "light") as page:
+            page.goto(f"{services.labeler.url}/review")
+            page.get_by_role("button", name="Close this note").click()
+            expect(page.get_by_test_id("evidence").locator("img").first).to_be_visible(timeout=30_000)
+            _keep(page, "review")
+        browser.close()
+
+
+def _bring_labels(services: Services) -> None:
+    """Import all labels of the demo, some of them wrong, and wait until they are judged."""
+    truth, rng = demo_truth(), np.random.default_rng(0)
+    classes = sorted(set(truth.values()))
+    rows = [
+        {"line": line, "uri": uri, "label": str(rng.choice(classes)) if rng.random() < WRONG else label}
+        for line, (uri, label) in enumerate(truth.items())
+    ]
+    httpx.post(f"{services.labeler.url}/api/import", json={"rows": rows}, timeout=60).raise_for_status()
+    wait_for(lambda: services.get("/api/review")["labels"] == len(truth), "the review", 120)
 
 
 @contextmanager

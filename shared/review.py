@@ -42,7 +42,9 @@ class LabelIssues(Reply):
     issues: list[LabelIssue]
     judged: int  # labels
     expected: int
-    renewing: bool  # labels are being judged anew
+    renewing: bool  # labels are being judged, for the first time or anew
+    progress: float = 0.0  # share of that which is done, 0 … 1
+    missing: int = 0  # labels that are needed, at least, before any can be judged
     acked_seq: int
 
 
@@ -110,7 +112,9 @@ class ReviewPage(Reply):
     recent: int
     recent_errors: int
     renewing: bool
-    labels: int  # that the trainer has judged; 0: it has yet to begin
+    progress: float  # of judging them, 0 … 1
+    missing: int  # labels that are needed, at least, before any can be judged
+    labels: int  # that the trainer has judged; 0: none so far
 
 
 class AcceptPost(Message):

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.review import Evidence, LabelIssue, LabelIssues
-from trainer.out_of_fold import OutOfFold, out_of_fold
+from trainer.out_of_fold import OutOfFold, lacking, out_of_fold
 from trainer.pool import ImagePool
 from trainer.publisher import Worker
 from trainer.rounds import Snapshot, train_labels
@@ -108,6 +108,8 @@ class Reviewer:
         self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts of the last log position looked at
         self._took = 0.0  # seconds of the last judgement
         self._at = float("-inf")  # its end
+        self._progress = 0.0  # share that is done of the one under way
+        self._too_alike = False  # the last one could judge nothing: what there is are copies of too few images
         self.worker = Worker("label-issues", self._judge)
 
     def look(self, pool: ImagePool, snapshot: Snapshot, limit: int) -> LabelIssues:
@@ -121,7 +123,19 @@ class Reviewer:
                 self._wanted = (pool, snapshot)
             self.worker.wake()
         if known is None:
-            return LabelIssues(issues=[], judged=0, expected=0, renewing=stale, acked_seq=snapshot.acked_seq)
+            given = np.array(
+                [label for image, label in snapshot.labels.items() if image in pool.train.row_of], np.int64
+            )
+            missing = max(lacking(given), int(self._too_alike))
+            return LabelIssues(
+                issues=[],
+                judged=0,
+                expected=0,
+                renewing=missing == 0,
+                progress=self._progress,
+                missing=missing,
+                acked_seq=snapshot.acked_seq,
+            )
         now = np.array([snapshot.labels.get(int(image), -1) for image in known.ids], np.int64)
         doubts = self._doubts(known, now, snapshot)
         return LabelIssues(
@@ -129,6 +143,7 @@ class Reviewer:
             judged=len(known.ids),
             expected=doubts.expected,
             renewing=stale and rested,
+            progress=self._progress,
             acked_seq=snapshot.acked_seq,
         )
 
@@ -164,11 +179,15 @@ class Reviewer:
         images = ids[rows]
         trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
         import_module("cleanlab.filter")  # a second or two, which nobody who asks should wait for
-        known = out_of_fold(images, matrix[rows], given, trusted, seed=self._seed)
+        known = out_of_fold(images, matrix[rows], given, trusted, seed=self._seed, progress=self._advance)
         with self._lock:
+            self._progress, self._too_alike = 0.0, known is None and lacking(given) <= 0
             self._took, self._at = time.monotonic() - began, time.monotonic()
             if known is not None and version == pool.version:
                 self._known, self._geometry = known, version
+
+    def _advance(self, share: float) -> None:
+        self._progress = share
 
 
 def _told(

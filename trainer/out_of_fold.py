@@ -10,6 +10,7 @@ tried (`benchmarks.label_errors`). It knows nothing of images or services.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from trainer.learners.head import fit_head
 
 FOLDS = 5
+PASSES = 3
 NEIGHBOURS = 10
 NEAR_DUPLICATE = 0.98  # cosine in the pool's space; 0.6 % of the digits have such a neighbour, 0.05 % of photos
 DISBELIEVED = 0.02  # weight that a contradicted label keeps, so that no class vanishes from a fit
@@ -47,18 +49,40 @@ class OutOfFold:
     judged: NDArray[np.bool_]
 
 
-def out_of_fold(ids: Ids, rows: Rows, given: Ids, trusted: NDArray[np.bool_], *, seed: int) -> OutOfFold | None:
-    """Judge the labels `given` (n,) of unit `rows` (n, D); `trusted` (n,) are confirmed. None while too few."""
+def lacking(given: Ids) -> int:
+    """How many labels more, at least, before the labels `given` (n,) can be judged: of two classes, two each."""
+    largest: list[int] = sorted(np.unique(given, return_counts=True)[1].tolist(), reverse=True)[:2]
+    return max(2 * FOLDS - len(given), 4 - sum(min(2, count) for count in largest))
+
+
+def out_of_fold(
+    ids: Ids,
+    rows: Rows,
+    given: Ids,
+    trusted: NDArray[np.bool_],
+    *,
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> OutOfFold | None:
+    """Judge the labels `given` (n,) of unit `rows` (n, D); `trusted` (n,) are confirmed. None while too few.
+
+    `progress` is told the share that is done, 0 … 1.
+    """
     classes, at = np.unique(given, return_inverse=True)
-    if len(classes) < 2 or len(given) < 2 * FOLDS:
+    if lacking(given) > 0:
         return None
     neighbours, similarity = _nearest(rows, seed)
     fold = deal(_groups(neighbours, similarity, at), at, seed)
     if any(len(np.unique(at[fold != k])) < 2 for k in np.unique(fold)):
         return None
     weights = np.ones(len(given))
-    for number in range(3):
-        probabilities = _fitted_elsewhere(rows, at, fold, weights, seed)
+    for number in range(PASSES):
+        probabilities = np.zeros((len(at), len(classes)), np.float32)
+        for done, k in enumerate(np.unique(fold)):
+            progress((number + done / FOLDS) / PASSES)
+            judge = fold == k
+            head = fit_head(rows[~judge], at[~judge], weights=weights[~judge], seed=seed)
+            probabilities[np.ix_(judge, head.classes)] = head.predict_proba(rows[judge])
         own, best = probabilities[np.arange(len(at)), at], probabilities.max(axis=1)
         belief = (own == best).astype(np.float64) if number == 0 else own / best
         weights = np.where(trusted, 1.0, np.maximum(belief, DISBELIEVED))
@@ -97,15 +121,6 @@ def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
         fold_of[mine] = (turn + np.arange(len(mine))) % folds
         turn += len(mine)
     return fold_of[groups]
-
-
-def _fitted_elsewhere(rows: Rows, at: Ids, fold: Ids, weights: NDArray[np.float64], seed: int) -> Rows:
-    probabilities = np.zeros((len(at), at.max() + 1), np.float32)
-    for k in np.unique(fold):
-        judge = fold == k
-        head = fit_head(rows[~judge], at[~judge], weights=weights[~judge], seed=seed)
-        probabilities[np.ix_(judge, head.classes)] = head.predict_proba(rows[judge])
-    return probabilities
 
 
 def _nearest(rows: Rows, seed: int) -> tuple[Ids, Rows]:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.out_of_fold import FOLDS, deal, out_of_fold
+from trainer.out_of_fold import FOLDS, deal, lacking, out_of_fold
 from trainer.projection import unit
 
 
@@ -84,3 +84,27 @@ def test_folds_keep_groups_together_and_deal_classes_out_evenly(pairs, seed):
     for k in set(at):
         counts = np.bincount(alone[at == k], minlength=FOLDS)
         assert counts.max() - counts.min() <= 1
+
+
+def test_progress_goes_from_nought_towards_one():
+    rows, truth = clouds([20, 20])
+    told = []
+    out_of_fold(np.arange(40), rows, truth, np.zeros(40, bool), seed=0, progress=told.append)
+    assert told[0] == 0
+    assert told == sorted(told)
+    assert 0.9 < told[-1] < 1
+
+
+@given(st.lists(st.integers(0, 3), max_size=14))
+def test_how_many_labels_are_lacking_is_never_too_many(labels):
+    """As many more of the fitting classes are enough; one fewer, of whichever class, never is."""
+    given_ = np.array(labels, np.int64)
+    wanted = lacking(given_)
+    rows, _ = clouds([len(labels) + 10], width=1.0)
+    if wanted > 0:
+        assert judge(rows[: len(labels)], given_) is None
+        rare = [k for k in range(2) for _ in range(max(0, 2 - labels.count(k)))]
+        assert wanted <= len(rare) or len(labels) + wanted == 10
+        filled = np.array([*labels, *rare, *[k % 2 for k in range(10)]][: max(len(labels) + len(rare), 10)], np.int64)
+        assert lacking(filled) <= 0
+        assert judge(rows[: len(filled)], filled) is not None

@@ -270,13 +270,15 @@ class Review {
     if (!page) return;
     const [found, precision, waiting] = this.part(".where p").children;
     const expected = Math.max(page.expected, page.errors);
-    setText(found, `${page.errors.toLocaleString("en")} of about ${count(expected, "error")} found`);
+    setText(found, page.labels ? foundOf(page.errors, expected) : capital(lookingOf(page)));
     setText(precision, precisionOf(page));
     setText(waiting, page.open ? `${page.open.toLocaleString("en")} in doubt` : "");
     const meter = this.part(".meter");
-    meter.firstElementChild.style.width = `${expected ? (100 * page.errors) / expected : 0}%`;
-    meter.ariaValueMax = expected;
-    meter.ariaValueNow = page.errors;
+    const [now, most] = page.labels ? [page.errors, expected] : [page.progress, 1];
+    meter.firstElementChild.style.width = `${most ? (100 * now) / most : 0}%`;
+    meter.ariaLabel = page.labels ? "Errors found" : "Labels looked at";
+    meter.ariaValueMax = most;
+    meter.ariaValueNow = now;
   }
 
   drawMany() {
@@ -318,6 +320,7 @@ class Review {
     const work = words.waits && this.project?.embedding;
     bar.hidden = !(work && work.done < work.total);
     if (!bar.hidden) bar.value = work.done / work.total;
+    bar.ariaLabel = "Images looked at";
   }
 
   whyEmpty() {
@@ -336,8 +339,10 @@ class Review {
     if (!page || !this.project) return { title: "Looking …" };
     if (!this.project.images.labeled)
       return { title: "No labels yet", text: "Import some with flywheel import, or give the first on the page Label." };
+    if (!page.labels && page.missing)
+      return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
     if (!page.labels || page.renewing)
-      return { title: "Judging the labels", text: "Each is judged by models that have not seen it. The first doubts come here.", waits: true };
+      return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true };
     return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged. Finish takes them away, in every format.` };
   }
 
@@ -359,6 +364,15 @@ function evidenceOf({ agreeing, neighbours, proposed_name }) {
   return agreeing
     ? `${agreeing} of the ${neighbours} nearest labels are ${proposed_name}`
     : `None of the ${neighbours} nearest labels is ${proposed_name}: only the model thinks so`;
+}
+
+function foundOf(errors, expected) {
+  return expected ? `${errors.toLocaleString("en")} of about ${count(expected, "error")} found` : "No errors expected";
+}
+
+/** What goes on before there is anything to judge, or while all of it is judged anew. */
+function lookingOf({ missing, progress }) {
+  return missing ? `needs ${count(missing, "more label")}` : `looking for label errors … ${percent(progress)}`;
 }
 
 /** How often the last verdicts found an error, and whether going on is worth it. */
