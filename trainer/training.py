@@ -54,7 +54,13 @@ SCRATCH = "resnet10t"
 SCRATCH_SIZE = 64
 CACHE_BYTES = 2 * 2**30
 """Decoded images kept in memory; what is beyond is decoded again each epoch."""
-DEFAULTS = {"epochs": 20, "batch_size": 32, "patience": 6, "flip": True, "seed": 0}
+DEFAULTS = {"batch_size": 32, "flip": True, "seed": 0}
+EPOCHS = (20, 200)
+"""What the epochs are kept within where none are given."""
+STEPS = 400
+"""That a training takes at least, within those: 100 labels are two batches, and 20 times two steps move nothing."""
+PATIENT = 6
+"""Epochs without gain after which it ends where none are given, or a quarter of all if those are more."""
 
 
 @dataclass
@@ -95,6 +101,7 @@ def run(work: Work) -> dict[str, Any]:
     known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
     if len(known) < 2:
         raise ValueError("Training needs labels of at least two classes that are not held out.")
+    asked = _with_length(asked, len(parts["train"]))
     network, begun, needs, architecture = _network(work, asked, len(known))
     classifier = _classifier(network)
     samples = {split: photographs(work, parts[split], known, needs.size, notes) for split in ("train", "validation")}
@@ -218,6 +225,13 @@ def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
         named = settings.model_fn or settings.backbone
         values |= {"architecture": named} if named not in ("auto", "pixels") else {}
     return TrainRequest.model_validate({**values, **given})
+
+
+def _with_length(asked: TrainRequest, images: int) -> TrainRequest:
+    """What is asked, with epochs and patience for so many train images where none are given."""
+    batches = max(images // (asked.batch_size or 1), 1)
+    epochs = asked.epochs or int(np.clip(-(-STEPS // batches), *EPOCHS))
+    return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, epochs // 4)})
 
 
 def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
