@@ -17,7 +17,7 @@ from rich.text import Text
 
 from commands import backup as backups
 from commands import embed as embeddings
-from commands import exports, imports, pipeline, training, versions
+from commands import exports, hub, imports, pipeline, training, versions
 from commands import merge as merging
 from commands import predict as predictions
 from commands import simulate as simulation
@@ -45,6 +45,7 @@ app.command()(training.train)
 app.command()(training.finalize)
 app.command()(exports.export)
 app.command()(pipeline.pipeline)
+app.command()(hub.fetch)
 console = Console()
 Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
