@@ -209,50 +209,61 @@ def test_how_it_looks(looked_at: Services, page: Page, annotator: str, size: str
     page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
 
 
-def test_with_more_than_ten_classes_letters_choose(page: Page, annotator: str) -> None:
+@pytest.fixture
+def many_classes() -> Iterator[Services]:
     with labeled(classes=",".join(MANY)) as services:
-        review = Review(page, services, annotator).open()
-        other = review.image_id
-        page.keyboard.type("go")
-        expect(review.part("filter")).to_have_value("go")
-        expect(review.part("class")).to_have_count(1)
-        page.screenshot(path=ARTIFACTS / "review-many-laptop-light.png")
-        page.keyboard.press("Enter")
-        expect(review.part("stage")).not_to_have_attribute("data-image-id", str(other))
-        expect(review.part("filter")).to_have_value("")
-        taken, kept, removed = review.key("Enter"), review.key("Shift+K"), review.key("Shift+X")
-        review.wait_saved()
-        said = {row["image_id"]: row["reason"] for row in rows_of(services, annotator)}
-        assert said == {other: "fix", taken: "fix", kept: "keep", removed: "remove"}
-        assert labels_of(services)[other] == "gold"
-        page.emulate_media(color_scheme="dark")
-        page.set_viewport_size(PHONE)
-        review.part("class").filter(has_text="violet").click()
-        expect(review.part("found")).to_contain_text(re.compile(r"^[34] of about"))
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.screenshot(path=ARTIFACTS / "review-many-phone-dark.png")
-        page.goto("about:blank")  # what would be asked of services that ended is no error
+        yield services
+
+
+@pytest.fixture
+def hardly_labeled() -> Iterator[Services]:
+    """Both services over 60 images that have no label yet."""
+    with running_services(images=60, labeler={"test_set_frac": 0.0}) as services:
+        wait_for(lambda: services.status()["embedding"]["done"] == 60)
+        yield services
+
+
+def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page: Page, annotator: str) -> None:
+    services = many_classes
+    review = Review(page, services, annotator).open()
+    other = review.image_id
+    page.keyboard.type("go")
+    expect(review.part("filter")).to_have_value("go")
+    expect(review.part("class")).to_have_count(1)
+    page.screenshot(path=ARTIFACTS / "review-many-laptop-light.png")
+    page.keyboard.press("Enter")
+    expect(review.part("stage")).not_to_have_attribute("data-image-id", str(other))
+    expect(review.part("filter")).to_have_value("")
+    taken, kept, removed = review.key("Enter"), review.key("Shift+K"), review.key("Shift+X")
+    review.wait_saved()
+    said = {row["image_id"]: row["reason"] for row in rows_of(services, annotator)}
+    assert said == {other: "fix", taken: "fix", kept: "keep", removed: "remove"}
+    assert labels_of(services)[other] == "gold"
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(PHONE)
+    review.part("class").filter(has_text="violet").click()
+    expect(review.part("found")).to_contain_text(re.compile(r"^[34] of about"))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=ARTIFACTS / "review-many-phone-dark.png")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_is(
-    page: Page, annotator: str, scheme: Scheme
+    hardly_labeled: Services, page: Page, annotator: str, scheme: Scheme
 ) -> None:
     page.emulate_media(color_scheme=scheme)
-    with running_services(images=60, labeler={"test_set_frac": 0.0}) as services:
-        wait_for(lambda: services.status()["embedding"]["done"] == 60)
-        rows = [{"line": n, "uri": uri, "label": label} for n, (uri, label) in enumerate(services.truth.items())]
-        post(services, "/api/import", {"rows": rows[:4]})
-        review = Review(page, services, annotator)
-        page.goto(f"{services.labeler.url}/review")
-        expect(review.part("notice").locator("strong")).to_have_text("Needs 6 more labels", timeout=30_000)
-        expect(review.part("found")).to_have_text("Needs 6 more labels")
-        page.screenshot(path=ARTIFACTS / f"review-needs-{scheme}.png")
-        post(services, "/api/import", {"rows": rows})
-        wait_for(lambda: doubts(services)["labels"] == 60)
-        expect(review.part("notice").locator("strong")).to_have_text("No label is in doubt", timeout=30_000)
-        expect(review.part("found")).to_have_text("No errors expected")
-        page.goto("about:blank")  # what would be asked of services that ended is no error
+    services = hardly_labeled
+    rows = [{"line": n, "uri": uri, "label": label} for n, (uri, label) in enumerate(services.truth.items())]
+    post(services, "/api/import", {"rows": rows[:4]})
+    review = Review(page, services, annotator)
+    page.goto(f"{services.labeler.url}/review")
+    expect(review.part("notice").locator("strong")).to_have_text("Needs 6 more labels", timeout=30_000)
+    expect(review.part("found")).to_have_text("Needs 6 more labels")
+    page.screenshot(path=ARTIFACTS / f"review-needs-{scheme}.png")
+    post(services, "/api/import", {"rows": rows})
+    wait_for(lambda: doubts(services)["labels"] == 60)
+    expect(review.part("notice").locator("strong")).to_have_text("No label is in doubt", timeout=30_000)
+    expect(review.part("found")).to_have_text("No errors expected")
 
 
 def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page, annotator: str) -> None:
