@@ -74,8 +74,10 @@ class StoppingRules:
         self._settings = settings
         self.state = state
         wanted, kept = settings.early_stopping_metrics_thresholds, state.get("thresholds")
-        same = kept is not None and kept["thresholds"] == wanted
-        self._thresholds = Thresholds.from_dict(kept) if same else Thresholds(wanted)
+        if kept is not None and kept["thresholds"] == wanted:
+            self._thresholds = Thresholds.from_dict(kept)
+        else:
+            self._thresholds = Thresholds(wanted)
 
     def answered(self) -> None:
         """Somebody answered here, so that it is news when nothing is left to ask."""
