@@ -79,7 +79,8 @@ def _play(trainer: Trainer, rows: list[dict[str, str]], counts: list[int], valid
                 and status.challenger.last.round == number
             ),
         )
-        assert after.challenger is not None and after.challenger.last is not None  # noqa: S101
+        assert after.challenger is not None
+        assert after.challenger.last is not None
         last = after.challenger.last
         print(
             f"| {count} | {last.accuracy.n} {last.ground} | {last.head.value:.1%} | {last.accuracy.value:.1%} "
@@ -106,7 +107,7 @@ def _catalog(folder: Path, rows: list[dict[str, str]]) -> list[ImageEntry]:
             id=number,
             uri=row["filename"],
             sha256=sha256((folder / row["filename"]).read_bytes()).hexdigest(),
-            split=row["split"],  # type: ignore[arg-type]
+            split=row["split"],
             removed=False,
         )
         for number, row in enumerate(rows)

@@ -5,7 +5,7 @@ model that had seen the batch. The pool is made of 8 × 8 pictures of ten classe
 values by a fixed random projection, so that files, catalogue, store, head, strategy and push are the product's own.
 Meanwhile another thread asks both services for their state 20 times a second: that is how the API answers while
 training. The physical limit in the same run is one matrix product of the pool with ten weight vectors, which any
-fresh order needs.
+fresh order needs. With `--challenger` the whole network is trained meanwhile.
 """
 
 from __future__ import annotations
@@ -41,16 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1_800, 10_000, 100_000])
     parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("--challenger", action="store_true", help="with the setting challenger = on")
     options = parser.parse_args()
     print(describe("torch", "scikit-learn", "fastapi"))
     columns = ["images", "batch → new order, p50 / p95", "fit", "score", "rank", "push"]
     columns += ["labeler API", "trainer API", "bare product"]
     print(f"\n| {' | '.join(columns)} |\n|{'---:|' * len(columns)}")
     for count in options.images:
-        print(_measure(count, options.batches), flush=True)
+        print(_measure(count, options.batches, options.challenger), flush=True)
 
 
-def _measure(count: int, batches: int) -> str:
+def _measure(count: int, batches: int, challenger: bool) -> str:
     with tempfile.TemporaryDirectory(prefix="flywheel-live-", ignore_cleanup_errors=True) as folder:
         photos, workspace = Path(folder) / "photos", Path(folder) / "workspace"
         truth = _write(photos, count)
@@ -66,6 +67,7 @@ def _measure(count: int, batches: int) -> str:
                 "model_fn": "benchmarks.live_loop:projection",
                 "input_size": SIDE,
                 "batch_size": 256,
+                "challenger": "on" if challenger else "off",
             },
         )
         labeler.settings["trainer_url"] = trainer.url
@@ -98,6 +100,9 @@ def _row(count: int, labeler: Process, trainer: Process, truth: dict[str, str], 
     ended.set()
     probe.join()
     person.close()
+    challenger = httpx.get(addresses["trainer"], timeout=20).json()["challenger"]
+    if challenger["state"] != "off":
+        print(f"The challenger at the end: {challenger['message']}; takes over: {challenger['serving']}")
     waits = [point.seconds_to_queue * 1e3 for point in result.measurements if point.seconds_to_queue is not None]
     parts = " | ".join(f"{np.nanmedian(values):.0f} ms" for values in steps.values())
     return (

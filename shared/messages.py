@@ -613,7 +613,7 @@ class ChallengerView(Reply):
     done: int = 0
     total: int = 0
     last: ChallengerRound | None = None
-    serving: str | None = None  # the version with which a challenger took over, while its embeddings serve
+    serving: str | None = None  # the version that brought the embeddings that serve; None: the settings did
 
 
 class Tracking(Reply):

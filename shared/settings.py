@@ -173,6 +173,7 @@ class TrainerSettings(ServiceSettings):
     backbone_std: list[Annotated[float, Field(gt=0)]]
     input_size: Annotated[int, Field(ge=0, le=4_096)]
     model_fn: str
+    reload_model: str
     embeddings: str
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]

@@ -22,14 +22,15 @@ from shared.settings import TrainerSettings
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.intake import Intake
 from trainer.jobs import Jobs
-from trainer.loop import Loop, Successor
+from trainer.loop import Loop
 from trainer.model_jobs import classes_of, image_rows
 from trainer.out_of_fold import folds_of, head_says
 from trainer.pool import ImagePool
 from trainer.registry import RefusedVersion, Registry, UnknownVersion
 from trainer.replica import Replica
-from trainer.rounds import Snapshot, fit, train_labels
+from trainer.rounds import Model, Snapshot, fit, train_labels
 from trainer.serving import AGAIN
+from trainer.succession import Successor
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Challenger:
         replica: Replica,
         registry: Registry,
         prepare: Callable[[str], Intake],
+        problem: str | None = None,
     ) -> None:
         self._settings = settings
         self._jobs = jobs
@@ -67,7 +69,9 @@ class Challenger:
         self._replica = replica
         self._registry = registry
         self._prepare = prepare
+        self._problem = f"{problem} " if problem else ""  # that the start had with what took over
         self._ended = threading.Event()
+        self._tried: Model | None = None  # with whose labels a round was begun, or could not be
         self._why = "waits for labels"  # no round is at work
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
 
@@ -85,12 +89,14 @@ class Challenger:
         """What it does now."""
         latest, last = self._latest(), self._last()
         serving = self._loop.serving.version if self._loop.serving is not None else None
+        problem = self._problem
         known: dict[str, Any] = {"last": last, "serving": serving}
         known["round"] = int(latest.request["challenge"]["round"]) if latest is not None else 0
         if latest is None or latest.state in ENDED:
             off = self._off()
-            failed = f"Round {known['round']} failed: {latest.error} " if latest is not None and latest.error else ""
-            return ChallengerView(state="off" if off else "waiting", message=f"{failed}{off or self._why}", **known)
+            if latest is not None and latest.error:
+                problem += f"Round {known['round']} failed: {latest.error} "
+            return ChallengerView(state="off" if off else "waiting", message=f"{problem}{off or self._why}", **known)
         said, resting = latest.progress, self._resting()
         known |= {"done": said.done, "total": said.total}
         if resting:
@@ -134,18 +140,21 @@ class Challenger:
             self._jobs.cancel(latest.id)
         if off or self._gone() or (latest is not None and latest.state not in ENDED):
             return
-        pool, snapshot = self._loop.pool, Snapshot.of(self._replica)
-        if pool is None or snapshot is None or not self._loop.intake.complete():
-            self._why = "waits until all images are embedded"
-            return
-        rows, _ = train_labels(pool, snapshot)
-        before = int(latest.request["challenge"]["labels"]) if latest is not None else 0
-        needed = max(LEAST, int(np.ceil(GROWTH * before)))
-        if len(rows) < needed:
+        model, needed, number = self._loop.model, LEAST, 1
+        if latest is not None:
+            number = int(latest.request["challenge"]["round"]) + 1
+            if latest.request["log_id"] == str(self._replica.log_id):
+                needed = max(LEAST, int(np.ceil(GROWTH * latest.request["challenge"]["labels"])))
+        if model is None or len(model.rows) < needed:
             self._why = f"the next round begins at {needed:,} labels of train images"
             return
-        number = int(latest.request["challenge"]["round"]) + 1 if latest is not None else 1
-        self._begin(number, pool, snapshot)
+        if not self._loop.intake.complete():
+            self._why = "waits until all images are embedded"
+            return
+        pool, snapshot = self._loop.pool, Snapshot.of(self._replica)
+        if model is not self._tried and pool is not None and snapshot is not None:
+            self._tried = model
+            self._begin(number, pool, snapshot)
 
     def _off(self) -> str | None:
         """Why there are no rounds, in a sentence."""
@@ -225,10 +234,10 @@ class Challenger:
     def _learned(self) -> set[int]:
         """Images whose labels the embeddings that serve were trained on, so that a head over them cannot be judged."""
         serving = self._loop.serving
-        if serving is None:
+        if serving is None or serving.trained is None:
             return set()
         try:
-            rows = self._registry.get(serving.version).dataset()
+            rows = self._registry.get(serving.trained).dataset()
         except (UnknownVersion, RefusedVersion):
             return set(self._replica.catalog)
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}

@@ -43,7 +43,7 @@ SURE = 0.01
 (Dietterich 1998), so that 0.05 would call noise better too often."""
 SCALE = 20.0
 """Length of the vectors that the classifier reads; at 1 its gradients are too small to move it."""
-PASSES = 4_000
+PASSES = 8_000
 """Images that a round's training looks at, each time that it does; more labels get fewer epochs."""
 EPOCHS = (3, 20)
 FROM_SCRATCH = 3

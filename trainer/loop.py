@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -35,9 +34,10 @@ from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot, Timings, fit, measure, rank
 from trainer.saving import save_version
-from trainer.serving import BACKBONES, Serving, binding
+from trainer.serving import BACKBONES, Serving
 from trainer.stopping import Rule, StoppingRules
 from trainer.strategies import strategy_named, with_exploration
+from trainer.succession import Successor, take_over
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +47,6 @@ FAILED_SECONDS = 10.0  # until what failed is tried again, unless there is news 
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
 Step = Literal["finish", "rest", "learn", "change", "embed", "wait"]
-
-
-@dataclass
-class Successor:
-    """Embeddings that shall serve from now on: the pool laid out by them, and the version that says why."""
-
-    intake: Intake
-    name: str
-    reason: str
-    seconds: float
-    done: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
 
 
 class Loop:
@@ -86,7 +74,7 @@ class Loop:
         self.serving = serving
         self._successor: Successor | None = None
         self._retired: Embedder | None = None  # whoever asked it a moment ago may still wait for the answer
-        self._folder = folder
+        self.folder = folder
         self._jobs = jobs
         self._client = client
         self._publisher = publisher
@@ -313,52 +301,24 @@ class Loop:
     def _change(self) -> None:
         successor = self._successor
         assert successor is not None  # noqa: S101 - `_next` has looked
+        before = self.embedder
         try:
-            self._take_over(successor)
+            take_over(self, successor)
         except Exception as error:  # what serves goes on serving
             logger.exception("The take-over by %s failed", successor.name)
             successor.error = error
             successor.intake.embedder.close()
+        else:
+            if self._retired is not None:
+                self._retired.close()
+            self._retired = before
         self._successor, self._refresh = None, True
         successor.done.set()
 
-    def _take_over(self, successor: Successor) -> None:
-        """Fit on the new embeddings and change to them; a kill before the last line leaves the old ones in force."""
-        snapshot = Snapshot.of(self.replica)
-        successor.intake.refresh()
-        pool = successor.intake.pool
-        if snapshot is None or pool is None:
-            raise ValueError("The images that the challenger has learned are gone.")
-        model = fit(pool, snapshot, None, seed=self.settings.seed)
-        if model is None:
-            raise ValueError("The labels that the challenger has learned are gone.")
-        base = f"{successor.name}-base"
-        self._keep(base, snapshot, f"what {successor.name} was better than")
-        before = self.embedder, self.intake, self.model, self.latest
+    def change_to(self, intake: Intake, model: Model | None, latest: Evaluation | None) -> None:
+        """Learn, ask and answer by these images from here on; on this thread alone."""
         with self._changed:
-            self.embedder, self.intake, self.model = successor.intake.embedder, successor.intake, model
-        self.latest = None  # it was of the model before
-        try:
-            self._evaluate(snapshot, self.timings)
-            self._keep(successor.name, snapshot, successor.reason, parent=base, seconds=successor.seconds)
-            serving = Serving(key=self.embedder.key, version=successor.name, settings=binding(self.settings))
-            serving.write(self._folder)
-        except Exception:
-            with self._changed:
-                self.embedder, self.intake, self.model, self.latest = before
-            raise
-        if self._retired is not None:
-            self._retired.close()
-        self.serving, self._retired = serving, before[0]
-        logger.info("%s: %s", successor.name, successor.reason)
-
-    def _keep(
-        self, name: str, snapshot: Snapshot, reason: str, *, parent: str | None = None, seconds: float | None = None
-    ) -> None:
-        try:
-            self.save_version(name, snapshot, reason=reason, parent=parent, seconds=seconds)
-        except FileExistsError:
-            logger.info("%s was saved before a kill", name)
+            self.embedder, self.intake, self.model, self.latest = intake.embedder, intake, model, latest
 
     def _learn(self) -> None:
         with self._changed:
@@ -372,7 +332,7 @@ class Loop:
             self._fit(snapshot, timings)
             self._ranked_geometry = self.pool.version
             self._ask(snapshot, timings)
-            self._evaluate(snapshot, timings)
+            self.evaluate(snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
@@ -407,7 +367,8 @@ class Loop:
             self._asked = push
             self._publisher.offer(push)
 
-    def _evaluate(self, snapshot: Snapshot, timings: Timings, *, final: bool = False) -> None:
+    def evaluate(self, snapshot: Snapshot, timings: Timings, *, final: bool = False) -> None:
+        """Measure the model on the test images, unless neither is new; on this thread alone."""
         if self.model is None or self.pool is None:
             return
         tested = {image: label for image, label in snapshot.labels.items() if image in self.pool.held.row_of}
@@ -468,7 +429,7 @@ class Loop:
         snapshot = Snapshot.of(self.replica)
         if snapshot is not None and self.pool is not None:
             self._fit(snapshot, self.timings)
-            self._evaluate(snapshot, self.timings, final=True)
+            self.evaluate(snapshot, self.timings, final=True)
             if self.model is not None:
                 self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", snapshot)
         with self._changed:
@@ -497,6 +458,7 @@ class Loop:
         *,
         reason: str | None = None,
         parent: str | None = None,
+        trained_on: str | None = None,
         seconds: float | None = None,
     ) -> Saved:
         """Save the model of now under `name`; its `parent` is the version that brought its embeddings, if one did.
@@ -519,6 +481,7 @@ class Loop:
             seconds=seconds or (self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None),
             reason=reason or self.intent.reason or "asked to save",
             parent=parent or (self.serving.version if self.serving is not None else None),
+            trained_on=trained_on or (self.serving.trained if self.serving is not None else None),
         )
 
     def _save_intent(self) -> None:

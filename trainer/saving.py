@@ -16,6 +16,7 @@ from trainer.embeddings.own_vectors import OwnVectors
 from trainer.registry import Registry
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
+from trainer.serving import TRAINED_ON
 
 HOW_TO_USE = (
     "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
@@ -39,8 +40,11 @@ def save_version(
     seconds: float | None,
     reason: str,
     parent: str | None = None,
+    trained_on: str | None = None,
 ) -> Saved:
     """Write `model` and the labels of `snapshot` as version `name`, and the backbone under `backbones` unless it is.
+
+    `trained_on` is the version with whose labels that was trained, if it was.
 
     Raises ValueError for a bad name, FileExistsError for one that is taken.
     """
@@ -54,7 +58,7 @@ def save_version(
         parent=parent,
         learner="head",
         architecture=architecture,
-        config={key: settings.model_dump(mode="json")[key] for key in CONFIG},
+        config={**settings.model_dump(mode="json", include=set(CONFIG)), TRAINED_ON: trained_on},
         classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
         input=needs,
         embeddings=backbone.key if backbone is not None else None,

@@ -95,9 +95,9 @@ class Trainer:
         self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
         self.photos = Photos(settings, self.client)
-        embedder, serving = open_embedder(settings, self.folder, self.photos.fetch)
-        self.replica = Replica(self.folder)
         self.registry = Registry(self.folder / "models")
+        embedder, serving, problem = open_embedder(settings, self.folder, self.photos.fetch, self.registry)
+        self.replica = Replica(self.folder)
         self.atlas = atlas.Atlas(settings.seed)
         self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
@@ -129,6 +129,7 @@ class Trainer:
             replica=self.replica,
             registry=self.registry,
             prepare=self._laid_out_by,
+            problem=problem,
         )
         self.versions = Versions(
             self.registry, self.replica, settings, self.folder / BACKBONES, also_needed=self._needed_versions

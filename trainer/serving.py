@@ -1,39 +1,45 @@
 """Which embeddings serve: those of the settings, or the ones with which a challenger took over.
 
 One small file, replaced whole, is what a take-over comes down to: before it the old embeddings serve after a restart,
-after it the new ones. It belongs to the settings that it was written under; whoever names another backbone gets that.
+after it the new ones. It belongs to the settings that it was written under; whoever names another backbone, or a
+version to start from (`reload_model`), gets that.
 """
 
 from __future__ import annotations
 
-import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from shared.settings import TrainerSettings
+from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder, Fetch
-
-logger = logging.getLogger(__name__)
+from trainer.registry import RefusedVersion, Registry, UnknownVersion, Version
 
 BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
 EMBEDDINGS = "embeddings"
+TRAINED_ON = "backbone_trained_on"
+"""In a version's config: the version with whose labels its backbone was trained."""
 AGAIN = "embedding the images again"
 """What a job says that it does while the pool is embedded by what it has trained."""
 
 FILE = "serving.json"
 BINDING = frozenset({"backbone", "auto_backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size"})
-BINDING |= {"model_fn", "embeddings"}
+BINDING |= {"model_fn", "embeddings", "reload_model"}
 
 
 class Serving(BaseModel):
-    """The embeddings `key`, whose first head is saved as `version`; `settings` are those that choose a backbone."""
+    """The embeddings `key`, which came with `version`; `settings` are those that choose a backbone.
+
+    `trained` is the version whose labels their network has learned from, None for published weights.
+    """
 
     key: str
     version: str
     settings: dict[str, Any]
+    trained: str | None = None
 
     @classmethod
     def read(cls, folder: Path, settings: TrainerSettings) -> Serving | None:
@@ -54,18 +60,61 @@ def binding(settings: TrainerSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", include=set(BINDING))
 
 
-def open_embedder(settings: TrainerSettings, folder: Path, fetch: Fetch) -> tuple[Embedder, Serving | None]:
-    """The embedder that serves after a start, and what it is of, None for the settings' own backbone.
+def open_embedder(
+    settings: TrainerSettings, folder: Path, fetch: Fetch, registry: Registry
+) -> tuple[Embedder, Serving | None, str | None]:
+    """The embedder that serves after a start, what it is of (None: the settings' own backbone), and what is wrong.
 
-    Embeddings that took over and cannot be used any more are left alone, with a warning. Raises SettingsError.
+    That is a sentence about embeddings that took over and cannot be used any more. Raises SettingsError.
     """
-    serving = Serving.read(folder, settings)
+    serving, problem = Serving.read(folder, settings), None
+    _forget(folder, registry, serving.key if serving is not None else None)
     if serving is not None:
         try:
-            return embedder_of(serving.key, settings, folder, fetch), serving
+            return embedder_of(serving.key, settings, folder, fetch), serving, None
         except ValueError as error:
-            logger.warning("The backbone %s; the one of the settings serves.", error)
-    return Embedder(settings, folder / EMBEDDINGS, fetch), None
+            problem = f"The backbone of version {serving.version!r} {error}; that of the settings serves."
+    if settings.reload_model:
+        serving = _reloaded(settings, folder, registry)
+        try:
+            return embedder_of(serving.key, settings, folder, fetch), serving, problem
+        except ValueError as error:
+            raise SettingsError(
+                f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
+            ) from None
+    return Embedder(settings, folder / EMBEDDINGS, fetch), None, problem
+
+
+def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Serving:
+    named = f"The trainer setting 'reload_model' is {settings.reload_model!r}"
+    if settings.embeddings:
+        raise SettingsError(f"{named}, which makes embeddings: leave 'embeddings' empty.")
+    try:
+        version = registry.get(settings.reload_model)
+        said = version.description
+        key, trained = said.embeddings, said.config.get(TRAINED_ON)
+        if said.learner == "fine_tuner":
+            key, trained = _body(version, folder), version.name
+    except (UnknownVersion, RefusedVersion, ValueError) as error:
+        raise SettingsError(f"{named}, which cannot be started from: {str(error).rstrip('.')}.") from None
+    if key is None or said.input is None:
+        raise SettingsError(f"{named}, whose vectors came from a file: there is no network to start from.")
+    return Serving(key=key, version=version.name, settings=binding(settings), trained=trained)
+
+
+def _body(version: Version, folder: Path) -> str:
+    """A fine-tuned network without its classifier, frozen as a backbone; returns its key. Raises ValueError."""
+    from trainer.embeddings.frozen import freeze, without_classifier
+
+    return freeze(without_classifier(version.description, version.tensors()), folder / BACKBONES).stem
+
+
+def _forget(folder: Path, registry: Registry, key: str | None) -> None:
+    """Delete the vectors of earlier take-overs. Their backbones are kept, so that they can be had again."""
+    for version in registry.list()[0]:
+        said = version.description
+        if said.config.get(TRAINED_ON) and said.embeddings and said.embeddings != key:
+            shutil.rmtree(folder / EMBEDDINGS / Path(said.embeddings).name, ignore_errors=True)
 
 
 def embedder_of(key: str, settings: TrainerSettings, folder: Path, fetch: Fetch) -> Embedder:

@@ -2,10 +2,12 @@
 
 from hashlib import sha256
 
+import psutil
 import pytest
 from starlette.testclient import TestClient
 
 from tests.trainer.logs import entry
+from tests.trainer.test_jobs import running
 from tests.trainer.test_service import picture, settings_for, teach, wait_for
 from trainer.api import create_api
 from trainer.service import Trainer
@@ -14,18 +16,23 @@ RED, GREY = (200, 60, 120), (80, 60, 120)  # alike in blue
 FITTED = {"model_fn": "tests.trainer.blind:network", "input_size": 16, "challenger": "on"}
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """150 images of two classes; the last 30 are the test sample."""
+def make(tmp_path, count):
+    """Train images of two classes."""
     photos = tmp_path / "photos"
     photos.mkdir()
     entries = []
-    for number in range(150):
+    for number in range(count):
         data = picture(GREY if number % 2 else RED, number)
         (photos / f"{number}.png").write_bytes(data)
-        split = "test" if number >= 120 else "train"
-        entries.append(entry(number, split=split, sha256=sha256(data).hexdigest()))
+        entries.append(entry(number, sha256=sha256(data).hexdigest()))
     return photos, entries
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """150 images; the last 30 are the test sample."""
+    photos, entries = make(tmp_path, 150)
+    return photos, [each.model_copy(update={"split": "test"}) if each.id >= 120 else each for each in entries]
 
 
 def begin(tmp_path, folder, **more):
@@ -83,5 +90,60 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
     try:
         assert challenger(client) == {**challenger(client), "serving": None, "state": "off"}
         assert client.get("/status").json()["embedding"]["backbone"].startswith("pixels")
+    finally:
+        trainer.close()
+
+
+def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays(tmp_path, folder):
+    trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
+    try:
+        teach(client, range(60))
+        process = psutil.Process(running(trainer.rounds))
+        wait_for(lambda: challenger(client)["state"] == "training", 60)
+        client.post("/pause")
+        assert process.status() == psutil.STATUS_STOPPED
+        assert "paused" in challenger(client)["message"]
+        client.post("/resume")
+        wait_for(lambda: process.status() != psutil.STATUS_STOPPED)
+        client.post("/stop")
+        wait_for(lambda: not process.is_running(), 5)  # its memory is free for a job that follows
+        assert challenger(client)["state"] == "halted"
+        client.post("/resume")
+        last = wait_for(lambda: challenger(client)["last"], 200)
+        assert (last["better"], last["embeddings"]) == (False, None)
+        assert last["head"]["value"] == 1.0
+        assert trainer.rounds.list()[0].attempts == 1
+        assert client.get("/models").json()["models"][-1]["reason"] == "asked to stop"
+        wait_for(lambda: "next round begins at 66 labels" in challenger(client)["message"])
+        client.patch("/settings", json={"challenger": "off"})
+        assert challenger(client)["state"] == "off"
+    finally:
+        trainer.close()
+
+
+def test_on_a_laptop_without_a_gpu_there_is_none_unless_asked_for(tmp_path, folder):
+    trainer, client = begin(tmp_path, folder, challenger="auto", device="cpu")
+    try:
+        teach(client, range(90))
+        wait_for(lambda: client.get("/status").json()["labels"] == 90)
+        assert challenger(client)["state"] == "off"
+        assert "GPU" in challenger(client)["message"]
+        assert trainer.rounds.list() == []
+    finally:
+        trainer.close()
+
+
+def test_enough_validation_labels_judge_and_are_not_learned(tmp_path):
+    photos, entries = make(tmp_path, 280)
+    entries = [each.model_copy(update={"split": "validation"}) if each.id >= 80 else each for each in entries]
+    trainer, client = begin(tmp_path, (photos, entries))
+    try:
+        teach(client, [*range(60), *range(80, 280)])
+        wait_for(lambda: challenger(client)["serving"], 200)
+        last = challenger(client)["last"]
+        assert (last["ground"], last["labels"], last["accuracy"]["n"]) == ("validation", 60, 200)
+        assert last["accuracy"]["value"] > 0.9 > last["head"]["value"]
+        # What has judged goes on judging; a test sample there is not.
+        assert client.get("/models").json()["models"][-1]["metrics"] is None
     finally:
         trainer.close()

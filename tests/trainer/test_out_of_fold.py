@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.out_of_fold import FOLDS, deal, lacking, out_of_fold
+from trainer.out_of_fold import FOLDS, deal, folds_of, head_says, lacking, out_of_fold
 from trainer.projection import unit
 
 
@@ -108,3 +108,19 @@ def test_how_many_labels_are_lacking_is_never_too_many(labels):
         filled = np.array([*labels, *rare, *[k % 2 for k in range(10)]][: max(len(labels) + len(rare), 10)], np.int64)
         assert lacking(filled) <= 0
         assert judge(rows[: len(filled)], filled) is not None
+
+
+def test_a_head_answers_each_fold_after_learning_from_the_others():
+    rows, truth = clouds([30, 30, 30])
+    rows[:4] = rows[0]
+    judged = np.arange(90) % 10 > 0
+    fold = folds_of(rows, truth, judged, folds=3, seed=0)
+    assert (fold[~judged] == -1).all()
+    assert set(fold[judged].tolist()) == {0, 1, 2}
+    assert len(set(fold[1:4].tolist())) == 1  # copies of one image
+    said = head_says(rows, truth, fold, seed=0)
+    assert (said[judged] == truth[judged]).mean() > 0.95
+    assert (said[~judged] == -1).all()
+    wrong = truth.copy()
+    wrong[21] = 6
+    assert head_says(rows, wrong, fold, seed=0)[21] == 5  # by no label of its own

@@ -8,6 +8,7 @@ the same name would be scored in all innocence.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -18,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch.nn import functional
 
-from shared.models import ModelInput
+from shared.models import Description, ModelInput
 from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.layout import Layout, with_layout
@@ -144,6 +145,27 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
     if content_of(network, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
         raise ModelFileError("holds other weights than its name says")
     return network, needs, told
+
+
+def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> TorchBackbone:
+    """The backbone of a fine-tuned version, on the CPU. Raises ValueError for one that is no network of timm's."""
+    if said.input is None:
+        raise ValueError("it does not say what its input is")
+    needs = said.input
+    network = create_known(said.architecture, needs.size)
+    wanted = network.state_dict()
+    missing = [name for name, each in wanted.items() if name not in tensors or tensors[name].shape != each.shape]
+    if missing:
+        raise ValueError(f"its network has no {missing[0]}")
+    network.load_state_dict({name: torch.from_numpy(np.array(tensors[name])) for name in wanted})
+    return TorchBackbone(
+        said.architecture,
+        with_layout(network),
+        input_size=needs.size,
+        mean=tuple(needs.mean),
+        std=tuple(needs.std),
+        device=torch.device("cpu"),
+    )
 
 
 def own_network(model_fn: str) -> Module:
