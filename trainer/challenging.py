@@ -50,6 +50,7 @@ FROM_SCRATCH = 3
 """Times the epochs where there are no weights to begin with."""
 RATE = 4e-3
 BATCH = 32
+CHECKPOINT = "turn-{}.safetensors"
 
 
 class WithClassifier(Module):
@@ -90,6 +91,8 @@ def run(work: Work) -> dict[str, Any]:
     else:
         found = _Match(work).play()
         write_whole(decided, found.model_dump_json().encode())
+    for checkpoint in work.folder.glob(CHECKPOINT.format("*")):
+        checkpoint.unlink()
     if found.embeddings is not None:
         _embed_again(work, found.embeddings)
     return found.model_dump(mode="json")
@@ -195,7 +198,7 @@ class _Match:
             share = step.done / max(step.total, 1)
             self.work.tell(int(1000 * (turn + share)), 1000 * self.turns, f"{where}epoch {step.epoch} of {epochs + 1}")
 
-        checkpoint = self.work.folder / f"turn-{turn}.safetensors"
+        checkpoint = self.work.folder / CHECKPOINT.format(turn)
         done = fine_tune(
             network, Part(self.photos, rows), None, plan, checkpoint=checkpoint, device=self.device, on_step=tell
         )
