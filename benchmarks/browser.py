@@ -1,8 +1,8 @@
 """Key to next image painted, in a real Chromium while the trainer trains: `python -m benchmarks.browser`.
 
-Both real services run over the handwritten digits of the demo. A script presses keys in the page at a person's pace and
-reads from the page itself when each key came and when the next image was painted; then it types 25 keys a second and
-compares what the log holds with what was on screen at each key. Before that, how long the page takes to open until its
+Both real services run over the handwritten digits of the demo, and eight tabs are open. A script presses keys in one of
+them at a person's pace and reads from the page itself when each key came and when the next image was painted; then it
+types 25 keys a second and compares what the log holds with what was on screen at each key. Before that, how long the page takes to open until its
 image is painted, beside a bare Streamlit page of one line in the same browser: what is above that is ours. With
 `--images 100000` the pages open over so many generated images, and nothing is typed.
 """
@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=200)
     parser.add_argument("--pace", type=float, default=0.25, help="seconds between keys of the first part")
+    parser.add_argument("--tabs", type=int, default=8, help="with the label page open, that of the keys among them")
     parser.add_argument("--images", type=int, default=0, help="only open the page, over so many images")
     options = parser.parse_args()
     print(describe("streamlit", "playwright", "fastapi"))
@@ -53,7 +54,7 @@ def main() -> None:
         print(f"Chromium {browser.version}, {services.get('/api/project')['images']['total']:,} images")
         _open(services, browser)
         if demo:
-            _type(services, browser, options.keys, options.pace)
+            _type(services, browser, options.keys, options.pace, options.tabs)
         browser.close()
 
 
@@ -96,8 +97,10 @@ def _bare_page() -> Iterator[str]:
             process.wait()
 
 
-def _type(services: Services, browser: Browser, keys: int, pace: float) -> None:
+def _type(services: Services, browser: Browser, keys: int, pace: float, tabs: int) -> None:
     context = browser.new_context(viewport=VIEWPORT)
+    for number in range(1, tabs):  # each hears of every label and list
+        Card(context.new_page(), services.labeler.url, f"tab {number}").open()
     print("digits typed  keys  key to next image painted p50 / p95  not counted  lost  doubled  misplaced  rounds")
     for name, count, seconds in (("steadily", keys, pace), ("25 a second", keys, 0.04)):
         before = services.status()["round"]
