@@ -85,7 +85,7 @@ def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
 
 
 def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path):
-    file = example(services, tmp_path / "kill.toml", name='"kill"', epochs="12")
+    file = example(services, tmp_path / "kill.toml", name='"kill"', epochs="4")
     command = [sys.executable, HOME / "flywheel.py", "pipeline", file, "--skip", "split"]
     report = tmp_path / "kill.report.json"
 
@@ -119,7 +119,7 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     assert [step["state"] for step in report["steps"]] == ["skipped", "skipped", "failed", *["waiting"] * 3]
     assert report["exit_code"] is None
     assert "Going on" in flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
-    mended = example(services, file, name='"bad"')
+    mended = example(services, file, name='"bad"', epochs="1")
     shown = flywheel(services, "pipeline", mended, "--skip", "split", "--skip", "compare", "--skip", "promote")
     assert "The file was changed" in shown
     assert tomllib.loads(mended.read_text())["train"]["architecture"] == "resnet10t"
