@@ -1,10 +1,10 @@
 """Key to next image painted, in a real Chromium while the trainer trains: `python -m benchmarks.browser`.
 
-Both real services run over the handwritten digits of the demo, and eight tabs are open. A script presses keys in one of
-them at a person's pace and reads from the page itself when each key came and when the next image was painted; then it
-types 25 keys a second and compares what the log holds with what was on screen at each key. Before that, how long the page takes to open until its
-image is painted, beside a bare Streamlit page of one line in the same browser: what is above that is ours. With
-`--images 100000` the pages open over so many generated images, and nothing is typed.
+Both real services run over the handwritten digits of the demo, and eight tabs are open. A script presses keys in one
+of them at a person's pace and reads from the page itself when each key came and when the next image was painted; then
+it types 25 keys a second and compares what the log holds with what was on screen at each key. Before that, how long
+the page takes to open until its image is painted, beside a bare Streamlit page of one line in the same browser: what
+is above that is ours. With `--images 100000` the pages open over so many generated images, and nothing is typed.
 """
 
 from __future__ import annotations
