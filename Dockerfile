@@ -14,7 +14,7 @@ COPY shared shared
 COPY labeler labeler
 COPY trainer trainer
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint constraints.txt ${EXTRA_INDEX_URL:+--extra-index-url "$EXTRA_INDEX_URL"} '.[fine-tune,onnx,hub]'
+    pip install --constraint constraints.txt ${EXTRA_INDEX_URL:+--extra-index-url "$EXTRA_INDEX_URL"} '.[all]'
 
 RUN useradd --create-home --uid 1000 flywheel && install --directory --owner flywheel /workspace
 USER flywheel
