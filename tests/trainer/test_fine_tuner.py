@@ -81,7 +81,7 @@ def test_the_rate_is_found_where_none_is_given(tmp_path):
 def test_only_the_classifier_moves_at_first(tmp_path):
     network = Network()
     before = network.body[0].weight.clone()
-    fine_tune(network, Colours(32, 0), Colours(16, 1), plan(epochs=1), checkpoint=tmp_path / "run", device=CPU)
+    fine_tune(network, Colours(32, 0), None, plan(epochs=1), checkpoint=tmp_path / "run", device=CPU)
     moved = (network.body[0].weight - before).abs().max()
 
     class EndError(Exception):
@@ -98,6 +98,10 @@ def test_only_the_classifier_moves_at_first(tmp_path):
     # One step of the second epoch, at the low rate of its beginning, against a whole epoch.
     assert (other.body[0].weight - before).abs().max() < moved / 2
     assert (other.fc.weight - head).abs().max() > 0
+
+
+def test_it_begins_with_a_classifier_that_fits(tmp_path):
+    assert train(tmp_path, Network(), plan(epochs=1, learning_rate=1e-12)).best_accuracy == 1.0
 
 
 def test_it_ends_when_nothing_gets_better(tmp_path):

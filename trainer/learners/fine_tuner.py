@@ -2,9 +2,10 @@
 
 Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
 fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers a hundred times
-slower than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The rate is found where none
-is given (Smith 2017), epochs are chosen on validation images, and training ends when those stop getting better; or
-none is chosen, where those images shall judge what comes of it.
+slower than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier begins as a
+logistic regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). The
+rate is found where none is given (Smith 2017), epochs are chosen on validation images, and training ends when those
+stop getting better; or none is chosen, where those images shall judge what comes of it.
 
 After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
 goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
@@ -17,7 +18,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,12 +39,15 @@ from safetensors.torch import save
 
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.networks import Module
+from trainer.learners.linear_probe import fit_classifier
 
 FASTER = 100.0
 """How many times faster the last layers learn than the first, where those are pretrained."""
 RATES = (1e-5, 1e-2)
 """What the finder's suggestion is kept within: on few images it is noisy."""
 FINDER_STEPS = 60
+PROBED = 5_000
+"""Images that the classifier's first weights are fitted on, at most."""
 SMALLEST_BATCH = 2
 
 
@@ -126,6 +130,8 @@ def fine_tune(
     network.to(device)
     while True:
         try:
+            if plan.frozen and not run.epoch and not run.best:
+                _begin(network, train, validation, plan, run, device)
             _train(network, train, validation, plan, run, checkpoint, device, on_step)
             break
         except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -146,6 +152,41 @@ def out_of_memory(error: Exception) -> bool:
     """Whether that is what an error of torch's says, of a GPU or of the machine."""
     said = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+@torch.no_grad()
+def _begin(
+    network: Module, train: Samples, validation: Samples | None, plan: Plan, run: Run, device: torch.device
+) -> None:
+    """Give the classifier of a pretrained network its first weights, which may stay the best there are."""
+    network.eval()
+    rows = np.sort(np.random.default_rng(plan.seed).permutation(len(train.targets))[:PROBED])
+    images = _batches(train, rows, plan, run.batch_size, device)
+    if fit_classifier(network, plan.classifier, images, train.targets[rows]) and validation is not None:
+        images = _batches(validation, np.arange(len(validation.targets)), plan, run.batch_size, device)
+        logits = torch.cat([network(batch).cpu() for batch in images])
+        run.best_accuracy, run.best_loss = _score(logits, validation)
+        run.best = _weights(network)
+
+
+def _batches(
+    samples: Samples, rows: NDArray[np.int64], plan: Plan, size: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Images as they are, in batches that the network takes."""
+    mean, std = (torch.tensor(list(each), device=device).view(3, 1, 1) for each in (plan.mean, plan.std))
+    for start in range(0, len(rows), size):
+        pixels = np.stack([samples.pixels(int(row)) for row in rows[start : start + size]])
+        yield (torch.from_numpy(pixels).to(device).float() / 255 - mean) / std
+
+
+def _score(logits: torch.Tensor, validation: Samples) -> tuple[float, float]:
+    """Accuracy and log-loss."""
+    truth = torch.from_numpy(validation.targets)
+    return float((logits.argmax(1) == truth).float().mean()), float(torch.nn.functional.cross_entropy(logits, truth))
+
+
+def _weights(network: Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def _train(
@@ -238,9 +279,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         if self.validation is None:
             self._keep()
         else:
-            logits, truth = torch.cat(self.logits), torch.from_numpy(self.validation.targets)
-            accuracy = float((logits.argmax(1) == truth).float().mean())
-            loss = float(torch.nn.functional.cross_entropy(logits, truth))
+            accuracy, loss = _score(torch.cat(self.logits), self.validation)
             self.said = {"accuracy": accuracy, "loss": loss}
             said |= {"validation_loss": loss, "validation_accuracy": accuracy}
             if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
@@ -256,7 +295,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
 
     def _keep(self) -> None:
         self.state.best_epoch = self.state.epoch
-        self.state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.state.best = _weights(self.model)
 
 
 def _loaders(
@@ -339,5 +378,5 @@ def _resume(network: Module, path: Path) -> Run | None:
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
     best = {name[5:]: each for name, each in tensors.items() if name.startswith("best.")}
-    run.best = best or {name: each.detach().cpu().clone() for name, each in network.state_dict().items()}
+    run.best = best or _weights(network)
     return run
