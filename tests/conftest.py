@@ -19,6 +19,11 @@ settings.load_profile("flywheel")
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, for tests of services wait more than they compute."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def logging_ends_with_the_test() -> Iterator[None]:
     """A service that is started in this process logs to a stream that is gone after its test; complaints about that

@@ -251,4 +251,5 @@ def test_snapshots_and_splits(client: TestClient) -> None:
         "splits": {"train": 2, "validation": 0, "test": 1},
         "moved": 1,
         "kept": 1,
+        "torn": 0,
     }

@@ -101,7 +101,7 @@ def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays
         process = psutil.Process(running(trainer.rounds))
         wait_for(lambda: challenger(client)["state"] == "training", 60)
         client.post("/pause")
-        assert process.status() == psutil.STATUS_STOPPED
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
         assert "paused" in challenger(client)["message"]
         client.post("/resume")
         wait_for(lambda: process.status() != psutil.STATUS_STOPPED)
