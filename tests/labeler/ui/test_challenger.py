@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from labeler.ui import challenger
 from shared.messages import ChallengerRound, ChallengerView, Interval
 
 
@@ -20,11 +19,11 @@ def script() -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch, view: ChallengerView | None) -> str:
     status = SimpleNamespace(challenger=view)
     labeler = SimpleNamespace(trainer=SimpleNamespace(status=lambda: status))
-    monkeypatch.setattr(challenger.service, "current", lambda: labeler)
+    monkeypatch.setattr("labeler.service.current", lambda: labeler)
     page = AppTest.from_function(script, default_timeout=60).run()
     assert not page.exception
     bars = [each.proto.text for each in page.get("progress")]
-    return " ".join([*bars, *(each.value for each in page.markdown)])
+    return " ".join([*bars, *(each.value for each in page.markdown)]).replace("\\", "")  # as Markdown shows it
 
 
 def last(*, better: bool) -> ChallengerRound:
