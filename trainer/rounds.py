@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.messages import Evaluation, Query, QueryPush, RandomEstimate, Suggestion
+from shared.messages import Evaluation, Query, QueryPush, RandomEstimate, Split, Suggestion
 from trainer.advice import SAMPLE, Stability, advise
 from trainer.baseline import MOST, beside_chosen, random_baseline
 from trainer.evaluation import evaluate
@@ -52,6 +52,9 @@ class Snapshot:
     settled: frozenset[int] = frozenset()  # images whose label somebody has decided on
     here: tuple[int, ...] = ()  # labeled images that somebody answered here, not only in an import, the earliest first
     begun: frozenset[int] = frozenset()  # images of which some answer stands, or that were removed
+    splits: Mapping[int, Split] = field(
+        default_factory=dict
+    )  # of images that were moved, of which the pool may not know
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:
@@ -72,6 +75,7 @@ class Snapshot:
                 frozenset(image_id for image_id, state in fold.images.items() if state.settled),
                 tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
                 frozenset(begun | fold.removed | replica.removed),
+                dict(fold.splits),
             )
 
 
@@ -112,7 +116,9 @@ class Timings:
 def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the train matrix that are labeled, ascending, and the class id of each."""
     row_of = pool.train.row_of
-    pairs = sorted((row_of[image_id], label) for image_id, label in snapshot.labels.items() if image_id in row_of)
+    held_out = _moved_out(snapshot)
+    labels = ((image, label) for image, label in snapshot.labels.items() if image in row_of and image not in held_out)
+    pairs = sorted((row_of[image], label) for image, label in labels)
     table = np.array(pairs, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
@@ -150,7 +156,7 @@ def rank(
     """
     size, row_of = len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    open_rows[[row_of[image] for image in snapshot.answered if image in row_of]] = False
+    open_rows[[row_of[image] for image in snapshot.answered | _moved_out(snapshot) if image in row_of]] = False
     leased_rows = np.zeros(size, bool)
     leased_rows[[row_of[image] for image in leased if image in row_of]] = True
     open_rows &= ~leased_rows
@@ -214,7 +220,9 @@ def measure(
     tested = [
         (row, snapshot.labels[image_id])
         for image_id, row in pool.held.row_of.items()
-        if image_id in snapshot.labels and pool.split_of(image_id) == "test"
+        if image_id in snapshot.labels
+        and pool.split_of(image_id) == "test"
+        and snapshot.splits.get(image_id, "test") == "test"
     ]
     if not tested:
         return None
@@ -250,6 +258,11 @@ def measure(
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
     return evaluation.model_copy(update={"advice": advice}), measured.lower_bounds
+
+
+def _moved_out(snapshot: Snapshot) -> set[int]:
+    """Images that were moved out of the train split, whether or not the pool has heard of it."""
+    return {image for image, split in snapshot.splits.items() if split != "train"}
 
 
 def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strategy_name: str) -> bool:

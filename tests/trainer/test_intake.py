@@ -1,5 +1,6 @@
 """From the catalogue to the pool: what comes first, what changes sides, what is forgotten."""
 
+from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from uuid import uuid4
@@ -43,8 +44,9 @@ def replica(tmp_path):
     replica.close()
 
 
-@pytest.fixture
-def intake(tmp_path, replica):
+@contextmanager
+def opened_intake(folder, replica):
+    """An intake of `CATALOG` that embeds with `mean_colour`."""
     given = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "batch_size": BATCH, "device": "cpu"}
     settings = TrainerSettings.load(
         command_line={**given, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"},
@@ -52,10 +54,16 @@ def intake(tmp_path, replica):
     client = LabelerClient("http://127.0.0.1:9", timeout_seconds=0.5)
     catalog = CatalogFollower(client, replica, lambda: None)
     catalog.complete.set()
-    embedder = Embedder(settings, tmp_path / "embeddings", lambda wanted: png(wanted.id))
+    embedder = Embedder(settings, folder / "embeddings", lambda wanted: png(wanted.id))
     yield Intake(replica, embedder, catalog, BATCH)
     embedder.close()
     client.close()
+
+
+@pytest.fixture
+def intake(tmp_path, replica):
+    with opened_intake(tmp_path, replica) as intake:
+        yield intake
 
 
 def finish(intake):
