@@ -53,7 +53,7 @@ class Log:
                 self.splits[image_id] = split
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(STEPS, min_size=5, max_size=25))
 def test_no_held_out_image_is_learned_from_or_asked(steps):
     with TemporaryDirectory() as folder:
