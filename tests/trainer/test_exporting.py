@@ -101,6 +101,8 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     version, *_ = saved_head(tmp_path, pixel_backbone())
     with pytest.raises(ValueError, match="no export format 'exe'"):
         exported(tmp_path, version, "exe")
+    with pytest.raises(RefusedVersion, match="no fastai Learner"):
+        exported(tmp_path, version, "fastai")
     next((tmp_path / "backbones").iterdir()).unlink()
     with pytest.raises(RefusedVersion, match="is not there"):
         exported(tmp_path, version, "onnx")
@@ -175,9 +177,3 @@ print(*sorted(seen))
     np.testing.assert_allclose([float(each) for each in said], expected, atol=0.02)
     assert label == [each.name for each in version.description.classes][expected.argmax()]
     assert [int(each) for each in seen] == list(range(4, 12))  # no test image
-
-
-def test_a_head_is_no_fastai_learner(tmp_path):
-    version, *_ = saved_head(tmp_path, pixel_backbone())
-    with pytest.raises(RefusedVersion, match="no fastai Learner"):
-        exported(tmp_path, version, "fastai")

@@ -165,13 +165,8 @@ def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypat
         assert version["metrics"]["accuracy"]["value"] > 0.8
         assert [row["epoch"] for row in version["config"]["trained"]["history"]] == [1, 2, 3, 4, 5]
         assert say(client, "/predict?version=mine", files=UPLOAD)["predictions"][0]["label"] == "red"
-        onnx = client.get("/models/mine/export?format=onnx")
-        assert onnx.status_code == 200, onnx.text
-        for train, said in [
-            ({"architecture": "os:getcwd"}, "not by a request"),
-            ({"weights": "pretrained"}, "loads what it needs"),
-        ]:
-            ended = finished(client, say(client, "/models", json={"name": "other", "train": train}))
-            assert (ended["state"], said in ended["error"]) == ("failed", True), ended
+        train = {"architecture": "os:getcwd"}
+        ended = finished(client, say(client, "/models", json={"name": "other", "train": train}))
+        assert (ended["state"], "not by a request" in ended["error"]) == ("failed", True), ended
     finally:
         trainer.close()
