@@ -24,12 +24,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no worker waits for another's last file."""
-    rooms = ("tests/system/", "tests/browser/", "tests/trainer/", "tests/commands/")
-    items.sort(key=lambda item: next((n for n, room in enumerate(rooms) if room in item.nodeid), len(rooms)))
-
-
 @pytest.fixture(autouse=True)
 def logging_ends_with_the_test() -> Iterator[None]:
     """A service that is started in this process logs to a stream that is gone after its test; complaints about that

@@ -27,7 +27,7 @@ def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work()
             """The trainer, started again, answers by embeddings that are whole; returns which."""
             services.trainer.kill()
             services.trainer.start()
-            status = wait_for(lambda: (s := services.status())["labels"] >= 120 and s, "the model", 60)
+            status = wait_for(lambda: (s := services.status())["labels"] >= 120 and s, "the model", 180)
             assert status["embedding"]["backbone"] in backbones
             asked = {"image_ids": train[:10]}
             said = httpx.post(f"{services.trainer.url}/predict", json=asked, timeout=20).raise_for_status().json()
@@ -37,19 +37,19 @@ def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work()
         def job() -> dict[str, Any] | None:
             return next((json.loads(path.read_text()) for path in rounds.glob("*/job.json")), None)
 
-        wait_for(job, "a round", 60)
+        wait_for(job, "a round", 180)
         assert good({frozen}) == frozen  # as it begins
-        wait_for(lambda: list(rounds.glob("*/turn-*.safetensors")), "an epoch", 120)
+        wait_for(lambda: list(rounds.glob("*/turn-*.safetensors")), "an epoch", 300)
         assert good({frozen}) == frozen  # in the middle of training
-        wait_for(lambda: list(rounds.glob("*/fold-0.json")), "a fold", 120)
+        wait_for(lambda: list(rounds.glob("*/fold-0.json")), "a fold", 300)
         assert good({frozen}) == frozen
-        wait_for(lambda: list(rounds.glob("*/decided.json")), "the decision", 200)
+        wait_for(lambda: list(rounds.glob("*/decided.json")), "the decision", 400)
         tuned = json.loads(next(rounds.glob("*/decided.json")).read_text())["embeddings"]
         good({frozen, tuned})  # while the images are embedded again, or just after
-        wait_for(lambda: (services.workspace / "trainer" / "serving.json").is_file(), "the take-over", 200)
+        wait_for(lambda: (services.workspace / "trainer" / "serving.json").is_file(), "the take-over", 400)
         assert good({tuned}) == tuned
-        done = wait_for(lambda: (found := job()) is not None and found["state"] == "done" and found, "the end", 100)
+        done = wait_for(lambda: (found := job()) is not None and found["state"] == "done" and found, "the end", 300)
         assert done["result"]["better"]
         models = httpx.get(f"{services.trainer.url}/models", timeout=20).json()["models"]
         assert [each["embeddings"] for each in models] == [frozen, tuned]
-        wait_for(lambda: services.status()["metrics"]["accuracy"] > 0.9, "its accuracy", 60)
+        wait_for(lambda: services.status()["metrics"]["accuracy"] > 0.9, "its accuracy", 180)

@@ -49,6 +49,7 @@ def example(services, path, **changes):
     return path
 
 
+@pytest.mark.long
 def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
     file = example(services, tmp_path / "nightly.toml")
     shown = flywheel(services, "pipeline", file)

@@ -94,6 +94,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         trainer.close()
 
 
+@pytest.mark.long
 def test_from_scratch_too_it_waits_for_whoever_asks(tmp_path, folder):
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:

@@ -61,6 +61,7 @@ def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos
     assert exported(tmp_path, version, "onnx") == path  # made once
 
 
+@pytest.mark.long
 def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
     version, _ = saved_network(tmp_path)
     program = torch.export.load(exported(tmp_path, version, "torch")).module()
@@ -145,6 +146,7 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
     assert "Not measured" in model_card(unmeasured)
 
 
+@pytest.mark.long
 def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
     """In a process of its own, which knows neither Flywheel nor this test."""
     rows = []

@@ -59,6 +59,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert many.delete("/models/small").status_code == 409
 
 
+@pytest.mark.long
 def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
     from starlette.testclient import TestClient
 
@@ -110,6 +111,7 @@ def test_without_labels_nothing_is_trained(client):  # noqa: F811
     assert answer.status_code == 422
 
 
+@pytest.mark.long
 def test_a_version_learns_only_from_what_the_filters_choose(taught, trainer):  # noqa: F811
     rows = [
         row.model_copy(update={"annotator": "bob"})
@@ -139,6 +141,7 @@ def test_a_version_learns_only_from_what_the_filters_choose(taught, trainer):  #
         assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
 
 
+@pytest.mark.long
 def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
     """The one of the documentation."""
     from starlette.testclient import TestClient
