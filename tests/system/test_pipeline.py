@@ -97,6 +97,7 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
     assert said["decision"] == "promoted"
 
 
+@pytest.mark.long
 def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     file = example(services, tmp_path / "bad.toml", name='"bad"', architecture='"no_such_net"')
     shown = flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)

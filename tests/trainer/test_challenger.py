@@ -49,6 +49,7 @@ def challenger(client):
     return client.get("/status").json()["challenger"]
 
 
+@pytest.mark.long
 def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder):
     trainer, client = begin(tmp_path, folder)
     try:
@@ -127,6 +128,7 @@ def test_on_a_laptop_without_a_gpu_there_is_none_unless_asked_for(tmp_path, fold
         trainer.close()
 
 
+@pytest.mark.long
 def test_enough_validation_labels_judge_and_are_not_learned(tmp_path):
     photos, entries = make(tmp_path, 280)
     entries = [each.model_copy(update={"split": "validation"}) if each.id >= 80 else each for each in entries]

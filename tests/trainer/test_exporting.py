@@ -37,7 +37,7 @@ def photos(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("make", [pixel_backbone, torch_backbone])
+@pytest.mark.parametrize("make", [pytest.param(pixel_backbone, marks=pytest.mark.long), torch_backbone])
 def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos, make):
     version, _, expected = saved_head(tmp_path, make())
     path = exported(tmp_path, version, "onnx")
