@@ -88,13 +88,13 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     services.trainer.start()  # it was away when the run went on
     out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
+    assert process.returncode in (0, 1), out  # so short a training may be worse than the model of now
     assert "Going on with the run" in out
     said = json.loads(report.read_text())
     assert said["version"] == first["version"]
     jobs = [job for job in httpx.get(services.trainer.url + "/jobs").json()["jobs"] if job["kind"] == "train"]
     assert len([job for job in jobs if job["request"]["name"] == said["version"]]) == 1  # trained once
-    assert said["decision"] == "promoted"
+    assert (said["exit_code"], said["decision"]) in ((0, "promoted"), (1, "discarded"))
 
 
 @pytest.mark.long
