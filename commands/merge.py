@@ -165,7 +165,11 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
             raise SettingsError(
                 f"{name}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
             )
-        yield Row(_relative(row, folder, beside), row.label, row.split, row.annotator, status=STATUS[row.action])
+        uri = _relative(row, folder, beside)
+        if row.action == "open":
+            yield from (Row(uri, each.label, row.split, each.annotator) for each in row.answers if each.label)
+        else:
+            yield Row(uri, row.label, row.split, row.annotator, status=STATUS[row.action])
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:

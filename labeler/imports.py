@@ -2,17 +2,18 @@
 
 An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
 nothing. A label that contradicts one which the image has already is written under a name of its own: the two tie, and
-the image is open until somebody decides. A skip or a flag counts only where nobody has answered. What the project drew
-to measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
-given without looking at any other.
+the image is open until somebody decides. A skip or a flag counts only where nobody has answered. Answers of several
+people, as an export with history holds them, are votes, and one of somebody who says otherwise here is left out. What
+the project drew to measure with keeps no given answer unless the row says which split it is in: accuracy is measured on
+labels that were given without looking at any other.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from uuid import UUID, uuid4, uuid5
@@ -25,7 +26,7 @@ from labeler.files import Files
 from labeler.formats.records import UNLABELED
 from labeler.tally import Tally
 from shared.log import IMPORT
-from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
+from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
 
 WORKERS = 2  # threads that look at files new to the catalogue
 
@@ -38,7 +39,22 @@ class _Given:
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    label: int | None = None
+    classes: dict[str, int | None] = field(default_factory=dict)  # of the names in its answers, or of its label
+
+    @property
+    def said(self) -> Sequence[ImportRow | ImportedAnswer]:
+        """The answers that it gives: of several people, or its own."""
+        return self.row.answers or [self.row]
+
+    @property
+    def names(self) -> list[str]:
+        """The classes that it names, each once."""
+        return list(dict.fromkeys(each.label for each in self.said if each.label is not None))
+
+    @property
+    def label(self) -> int | None:
+        """The class of its label."""
+        return None if self.row.label is None else self.classes[self.row.label]
 
 
 class Imports:
@@ -132,7 +148,7 @@ class Imports:
     def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
         """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""
         fold = self._log.fold
-        labels = [each.row.label for each in given if each.row.label is not None]
+        labels = [name for each in given for name in each.names]
         ids = {name: fold.named(name) for name in dict.fromkeys(labels)}
         adding = post.add_classes or not fold.live_classes()
         for name in [name for name, known in ids.items() if known is None]:
@@ -140,14 +156,13 @@ class Imports:
             if adding and not post.dry_run:
                 ids[name] = self._classes.add(name, IMPORT).id
         for each in given:
-            if each.row.label is None:
-                continue
-            each.label = ids[each.row.label]
-            if each.label is None and not adding:
-                reason = f"is labeled {each.row.label!r}, which is no class here: add it first"
+            each.classes = {name: ids[name] for name in each.names}
+            unknown = next((name for name, known in each.classes.items() if known is None), None)
+            if unknown is not None and not adding:
+                reason = f"is labeled {unknown!r}, which is no class here: add it first"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         if not adding:
-            given[:] = [each for each in given if each.label is not None or each.row.label is None]
+            given[:] = [each for each in given if None not in each.classes.values()]
 
     def _may_be_labeled(self, each: _Given, receipt: ImportReceipt) -> bool:
         """Whether the row's label counts: not for an image held out to measure with, unless its row says so."""
@@ -177,11 +192,17 @@ class Imports:
             self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
 
     def _write(self, given: Sequence[_Given], receipt: ImportReceipt, *, write: bool) -> None:
-        ids = [uuid5(self._project, _content(each)) for each in given]
-        known = self._log.known(ids)
+        ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
+        known = self._log.known([row_id for some in ids for row_id in some])
         drafts: dict[UUID, Draft] = {}
         open_answers: dict[int, dict[str, int | None]] = {}  # of this post: image → annotator → class
-        for each, row_id in zip(given, ids, strict=True):
+        for each, (row_id, *others) in zip(given, ids, strict=True):
+            if each.row.answers:
+                before = open_answers.setdefault(each.image_id, {}) if each.image_id is not None else {}
+                self._vote(each, [row_id, *others], known, drafts, before, receipt)
+                continue
+            if each.row.action == "open":
+                continue  # told its split alone
             if row_id in known or (row_id in drafts and each.image_id is not None):
                 receipt.known += 1
                 continue
@@ -212,6 +233,43 @@ class Imports:
         if write:
             self._log.append(list(drafts.values()))
 
+    def _vote(
+        self,
+        each: _Given,
+        ids: Sequence[UUID],
+        known: Collection[UUID],
+        drafts: dict[UUID, Draft],
+        before: dict[str, int | None],
+        receipt: ImportReceipt,
+    ) -> None:
+        """Answers of several people: what one of them says otherwise here, or what was settled here, stays."""
+        state = self._log.fold.state(each.image_id or 0)
+        here = self._log.fold.answers(each.image_id or 0) | {who: ("label", label) for who, label in before.items()}
+        settled = ("settle", state.label) if state.settled else None
+        stays = []
+        for said, row_id in zip(each.row.answers, ids, strict=True):
+            label = None if said.label is None else each.classes[said.label]
+            now = settled if said.action == "settle" else here.get(said.annotator)
+            if row_id in known or (row_id in drafts and each.image_id is not None) or now == (said.action, label):
+                receipt.known += 1
+            elif now is not None:
+                stays.append(said.annotator)
+            else:
+                receipt.labels += 1
+                if said.action != "settle":
+                    before[said.annotator] = label
+                if each.image_id is not None:
+                    drafts[row_id] = Draft(
+                        **said.model_dump(exclude={"label"}),
+                        id=row_id,
+                        image_id=each.image_id,
+                        label=label,
+                        source=IMPORT,
+                    )
+        if stays:
+            reason = f"has another answer of {', '.join(stays)} here already: that stays"
+            receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+
     def _is_answered(self, each: _Given, before: Mapping[int, object], receipt: ImportReceipt) -> bool:
         """Whether a skip or flag comes too late; told unless it says what the image is already."""
         state = self._log.fold.state(each.image_id or 0)
@@ -235,10 +293,12 @@ class Imports:
         return 0 if state.disputed and annotator in state.answered else None
 
 
-def _content(given: _Given) -> str:
-    """What a row says, of which its id is made."""
-    said = given.row.label or f"\0{given.row.action}"  # no class is called so
-    return f"{given.image_id}\0{given.row.annotator}\0{said}"
+def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
+    """What an answer says, of which its id is made."""
+    said = answer.label or ""
+    if answer.action != "label":
+        said = f"\0{answer.action}{said}"  # no class is called so
+    return f"{given.image_id}\0{answer.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]]) -> tuple[Root, str] | None:

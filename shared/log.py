@@ -144,9 +144,17 @@ class Fold:
 
     def votes(self, image_id: int) -> dict[str, int]:
         """Annotator → class, of the answers that are labels and count; what was settled is no vote."""
-        answers, _ = self._answers(image_id)
-        votes = {who: self.resolve(entry.label) for who, entry in answers.items() if entry.action == "label"}
-        return {who: label for who, label in votes.items() if label is not None}
+        return {who: label for who, (_, label) in self.answers(image_id).items() if label is not None}
+
+    def answers(self, image_id: int) -> dict[str, tuple[str, int | None]]:
+        """Annotator → action and class, of the answers that count; what was settled is none."""
+        answers, _ = self._deciding(image_id)
+        return {who: (entry.action, self.resolve(entry.label)) for who, entry in answers.items()}
+
+    def deciding(self, image_id: int) -> set[UUID]:
+        """Ids of the rows that the image's state follows from: the answers that count, and what settled it."""
+        answers, settled = self._deciding(image_id)
+        return {UUID(bytes=entry.id) for entry in (*answers.values(), settled) if entry is not None}
 
     def apply(self, row: Row) -> set[int]:
         """Take the next row; returns the ids of the images whose state it may have changed.
@@ -264,26 +272,25 @@ class Fold:
         else:
             self.labels[image_id] = after.label
 
-    def _answers(self, image_id: int) -> tuple[dict[str, _Entry], int | Literal["flagged"] | None]:
-        """Each annotator's answer that counts, and the class that was settled on, if one was, or that it has none."""
+    def _deciding(self, image_id: int) -> tuple[dict[str, _Entry], _Entry | None]:
+        """Each annotator's answer that counts, and what settled the image: on a live class, or on none."""
         standing: list[_Entry] = []
-        settled: int | Literal["flagged"] | None = None
+        settled: _Entry | None = None
         for entry in self._standing(image_id):
             label = self.resolve(entry.label)
             if entry.action == "settle":
-                settled = "flagged" if entry.label is None else label if label is not None else settled
+                settled = entry if entry.label is None or label is not None else settled
             elif entry.action != UNSURE and (entry.action != "label" or label is not None):
                 standing.append(entry)
         in_time = [entry for entry in standing if not entry.late]
         return {entry.annotator: entry for entry in in_time or standing}, settled
 
     def _compute(self, image_id: int) -> ImageState:
-        answers, settled = self._answers(image_id)
+        answers, settled = self._deciding(image_id)
         answered = self._groups.setdefault(names := frozenset(answers), names)
-        if settled == "flagged":
-            return ImageState(None, "flagged", answered, settled=True)
         if settled is not None:
-            return ImageState(settled, "labeled", answered, settled=True)
+            label = self.resolve(settled.label)
+            return ImageState(label, "flagged" if label is None else "labeled", answered, settled=True)
         votes = Counter(self.resolve(entry.label) for entry in answers.values() if entry.action == "label")
         ranked = votes.most_common(2)
         if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):

@@ -171,21 +171,44 @@ class Undo(Message):
 # ---------------------------------------------------------------- labels brought along, → labeler
 
 
+class ImportedAnswer(Message):
+    """What one annotator said of an image, or what it was settled on: without a class, as belonging to none."""
+
+    action: Literal["label", "skip", "flag", "settle"]
+    label: ClassName | None = None
+    annotator: Name
+    reason: str | None = Field(default=None, max_length=500)
+    note: str | None = Field(default=None, max_length=5_000)
+
+    @model_validator(mode="after")
+    def _has_what_it_says(self) -> Self:
+        if self.action != "settle" and (self.action == "label") != (self.label is not None):
+            raise ValueError("a label names its class, and a skip or a flag names none")
+        return self
+
+
 class ImportRow(Message):
-    """A label as a file gives it, or that there is none. `line` is where it stands there, for whoever mends it."""
+    """A label as a file gives it, or that there is none. `line` is where it stands there, for whoever mends it.
+
+    Where `answers` are given, it is they that are written, each under its annotator's name, and the label only tells
+    what follows from them; `open` is an image of which nothing follows, or that nobody answered, with its split.
+    """
 
     line: int = Field(ge=0)
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
-    action: Literal["label", "skip", "flag"] = "label"
+    action: Literal["label", "skip", "flag", "open"] = "label"
     label: ClassName | None = None  # of a `label` alone
     split: Split | None = None
     annotator: Name | None = None
     confidence: Confidence | None = None  # the annotator's own
+    answers: list[ImportedAnswer] = Field(default_factory=list, max_length=1_000)
 
     @model_validator(mode="after")
     def _has_what_it_says(self) -> Self:
         if (self.action == "label") != (self.label is not None):
             raise ValueError("a label names its class, and a skip or a flag names none")
+        if self.action == "open" and not self.answers and self.split is None:
+            raise ValueError("an image that is open has answers or a split")
         return self
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from labeler.formats.history import answers_of
 from shared.messages import ImportIssue, ImportRow, Split
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -21,6 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "annotator": ("annotator", "annotators", "annotated_by"),
     "confidence": ("confidence", "score"),
     "status": ("status",),
+    "history": ("history",),
 }
 """Part of a row → names of its column, the first that is there is taken."""
 
@@ -54,16 +56,18 @@ def rows_of(records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue]) -> I
 
 
 def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
-    """One row from `uri`, `label`, `split`, `annotator`, `confidence`, `status`; None when it gives no answer."""
-    given = {name: _text(value) for name, value in parts.items()}
+    """One row from `uri`, `label`, `split`, `annotator`, `confidence`, `status`, `history`; None without an answer."""
+    given = {name: _text(value) for name, value in parts.items() if name != "history"}
     uri = given.get("uri", "")
     if not uri:
         return ImportIssue(line=line, uri="", reason="names no image")
-    label = given.get("label")
-    action = "label" if label else UNLABELED.get(given.get("status", "").lower())
-    if action is None:
-        return None
+    label = given.get("label", "")
+    answers = answers_of(parts.get("history"), label)
     split = given.get("split", "").lower()
+    measures = parts.get("history") is not None and SPLITS.get(split, "train") != "train"
+    action = "label" if label else UNLABELED.get(given.get("status", "").lower())
+    if action is None and not answers and not measures:
+        return None
     if split and split not in SPLITS:
         return ImportIssue(
             line=line, uri=uri, reason=f"has the split {split!r}, which is not train, validation or test"
@@ -74,11 +78,12 @@ def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
             {
                 "line": line,
                 "uri": uri,
-                "action": action,
+                "action": action or "open",
                 "label": label or None,
                 "split": SPLITS.get(split),
                 "annotator": annotator or None,
                 "confidence": given.get("confidence") or None,
+                "answers": answers,
             }
         )
     except ValidationError as error:

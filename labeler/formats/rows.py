@@ -33,6 +33,7 @@ class Answer:
     source: str | None
     reason: str | None
     note: str | None
+    counts: bool  # whether the image's label follows from it, with others: not undone, late or replaced by a later one
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class ExportRow:
 
 def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
     told: dict[str, Any] = {"action": answer.action, "label": answer.label, "at": answer.at.isoformat()}
+    told["counts"] = answer.counts
     if "annotators" in extras:
         told["annotator"] = answer.annotator
     more = {"source": answer.source, "reason": answer.reason, "note": answer.note}
@@ -157,16 +159,17 @@ def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> 
 
 def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction | None) -> ExportRow:
     said = [row for row in said if row.seq <= fold.last_seq]
-    state, standing = fold.state(entry.id), set(fold.standing(entry.id))
+    state, standing, deciding = fold.state(entry.id), set(fold.standing(entry.id)), fold.deciding(entry.id)
 
     def name(label: int | None) -> str | None:
         live = fold.resolve(label)
         return None if live is None else fold.classes[live].name
 
-    history = [
-        (row.id, Answer(row.action, name(row.label), row.annotator, row.created_at, row.source, row.reason, row.note))
-        for row in said
-    ]
+    def told(row: Row) -> Answer:
+        given = (row.action, name(row.label), row.annotator, row.created_at, row.source, row.reason, row.note)
+        return Answer(*given, counts=row.id in deciding)
+
+    history = [(row.id, told(row)) for row in said]
     probable = None if prediction is None else name(prediction.label)
     return ExportRow(
         id=entry.id,

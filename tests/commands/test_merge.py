@@ -131,3 +131,17 @@ def test_tables_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         Flywheel.merge(merged, pd.DataFrame({"uri": [None], "label": ["cat"]}))
     with pytest.raises(FlywheelError, match="first, second, neither"):
         Flywheel.merge(merged, merged, prefer="third")
+
+
+def test_what_one_side_leaves_open_stays_open(tmp_path: Path) -> None:
+    said = [
+        {"action": "label", "label": label, "annotator": who, "counts": counts}
+        for label, who, counts in (("cat", "ann", True), ("dog", "bob", True), ("dog", "cem", False))
+    ]
+    table = pd.DataFrame({"uri": ["x.png"], "label": [None], "status": ["unlabeled"], "history": [said]})
+    merged = Flywheel.merge(table, pd.DataFrame({"uri": ["y.png"], "label": ["cat"]}))
+    assert merged[["uri", "label", "annotator"]].fillna("").values.tolist() == [
+        ["x.png", "cat", "ann"],
+        ["x.png", "dog", "bob"],
+        ["y.png", "cat", ""],
+    ]

@@ -8,6 +8,7 @@ import json
 import zipfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ from labeler.formats.rows import Wanted, extras_named
 from labeler.formats.sources import open_source
 from labeler.problems import Conflict, Invalid
 from labeler.service import Service
-from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow, Undo
 from tests.labeler.followers import following
 from tests.labeler.projects import answer, labeler, photo
 from tests.services import wait_for
@@ -29,7 +30,7 @@ CLASSES = ["@cat", "dog, big", "7"]
 ANSWERS = st.lists(
     st.tuples(
         st.integers(1, len(NAMES)),
-        st.sampled_from(["label", "label", "label", "skip", "flag", "settle", "remove"]),
+        st.sampled_from(["label", "label", "label", "skip", "flag", "settle", "remove", "undo"]),
         st.sampled_from(CLASSES),
         st.sampled_from(["ann", "bob", "-cem"]),
     ),
@@ -66,7 +67,30 @@ def state(service: Service, *statuses: str) -> dict[str, tuple[str | None, str, 
     return {row["sha256"]: (row["label"], row["split"], row["status"]) for row in rows if row["status"] in wanted}
 
 
+def everything(service: Service) -> dict[str, Any]:
+    """Who says what of which image, what follows, the splits, and how well people agree."""
+    fold, classes = service.log.fold, service.classes
+    entries = service.catalog.entries(0, 1_000)
+    said = [(entry.uri, who, *given) for entry in entries for who, given in sorted(fold.answers(entry.id).items())]
+    return {
+        "votes": [
+            {"uri": uri, "who": who, "action": action, "label": label and classes.name(label)}
+            for uri, who, action, label in said
+        ],
+        "states": {
+            entry.uri: (state.label and classes.name(state.label), state.status, state.settled, state.disputed)
+            for entry in entries
+            if (state := fold.state(entry.id))
+        },
+        "splits": {entry.uri: entry.split for entry in entries},
+    }
+
+
 def say(service: Service, image: int, action: str, label: str, who: str) -> None:
+    if action == "undo":
+        if service.log.last_step(who):
+            service.undo(Undo(id=uuid4(), annotator=who))
+        return
     if action == "remove" and service.tally.splits[image] != "train":
         return  # what measures is not reviewed
     if action == "remove":
@@ -97,6 +121,60 @@ def test_labels_and_splits_come_back(
         assert not bring(service, path).rejected
         assert state(service) == before
         assert bring(service, path).labels == 0
+
+
+@slow
+@given(name=st.sampled_from(sorted(FILES)), answers=ANSWERS, splits=SPLITS)
+def test_every_answer_comes_back_with_its_history(
+    tmp_path_factory: pytest.TempPathFactory, name: str, answers: list[Any], splits: dict[int, Any]
+) -> None:
+    tmp = tmp_path_factory.mktemp(name)
+    extras = extras_named(["annotators", "history"])
+    with start(tmp / "one") as service:
+        for image, split in splits.items():
+            service.catalog.move([image], split)
+        for image, action, label, who in answers:
+            say(service, image, action, label, who)
+        before, end = everything(service), service.log.last_seq
+        path = export(service, name, tmp / f"labels.{FILES[name]}", extras=extras)
+        bring(service, path)
+        assert service.log.last_seq == end
+    with start(tmp / "two") as service:
+        receipt = bring(service, path)
+        assert (receipt.rejected, receipt.conflicts) == ([], [])
+        assert everything(service) == before
+        assert bring(service, path).labels == 0
+        again = export(service, name, tmp / f"again.{FILES[name]}", extras=extras)
+        assert bring(service, again).labels == 0
+
+
+def test_a_label_that_was_changed_in_the_table_counts_and_not_its_history(tmp_path: Path) -> None:
+    with start(tmp_path / "one") as service:
+        service.annotate([answer(1, "7"), answer(2, "7"), answer(2, "@cat", annotator="bob")])
+        path = export(service, "csv", tmp_path / "labels.csv", extras=extras_named(["annotators", "history"]))
+        path.write_text(path.read_text().replace(",train,7,", ',train,"dog, big",'))
+    with start(tmp_path / "two") as service:
+        bring(service, path)
+        assert [(said["label"], said["who"]) for said in everything(service)["votes"]] == [
+            ("dog, big", "ann"),
+            ("7", "ann"),
+            ("@cat", "bob"),
+        ]
+
+
+def test_what_somebody_said_here_since_stays(tmp_path: Path) -> None:
+    with start(tmp_path) as service:
+        service.annotate([answer(1, "7"), answer(1, "@cat", annotator="bob"), answer(2, "7")])
+        service.annotate([answer(2, "@cat", action="settle", annotator="bob")])
+        path = export(service, "jsonl", tmp_path / "labels.jsonl", extras=extras_named(["annotators", "history"]))
+        service.annotate([answer(1, "@cat"), answer(2, "7", action="settle", annotator="cem")])
+        before = everything(service)
+        receipt = bring(service, path)
+        assert [issue.reason.split(" here")[0] for issue in receipt.conflicts] == [
+            "has another answer of ann",
+            "has another answer of bob",
+        ]
+        assert (receipt.labels, everything(service)) == (0, before)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The answers behind a label, out of the history that an export may hold: those that count, of every annotator.
+
+History without annotators, of another tool, or beside a label that was changed since gives none: the label stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+
+def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
+    """Parts of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` empty where there is none."""
+    if isinstance(history, str):
+        try:
+            history = json.loads(history)
+        except ValueError:
+            return []
+    if not isinstance(history, list) or not all(map(_is_ours, history)):
+        return []
+    answers = [
+        {name: each.get(name) for name in ("action", "label", "annotator", "reason", "note")}
+        for each in history
+        if each["counts"] and each.get("annotator")
+    ]
+    return answers if _decided(answers) == label else []
+
+
+def _is_ours(told: Any) -> bool:
+    return isinstance(told, dict) and "counts" in told and isinstance(told.get("label"), str | None)
+
+
+def _decided(answers: list[dict[str, Any]]) -> str:
+    """What follows from them, as `shared.log` has it."""
+    settled = [each["label"] for each in answers if each["action"] == "settle"]
+    votes = Counter(each["label"] for each in answers if each["action"] == "label").most_common(2)
+    if settled:
+        return settled[-1] or ""
+    return votes[0][0] if len(votes) == 1 or (votes and votes[0][1] > votes[1][1]) else ""
