@@ -107,6 +107,29 @@ class Flywheel:
 
     # ------------------------------------------------------------ labels
 
+    @staticmethod
+    def fetch(
+        source: str,
+        folder: str | Path,
+        *,
+        config: str | None = None,
+        split: str | None = None,
+        image: str | None = None,
+        label: str | None = None,
+    ) -> Path:
+        """Fetch a labeled dataset of the Hugging Face Hub into a new folder, for `launch` and `import_labels`.
+
+        `source` is `hf://OWNER/NAME`, with `@REVISION` if need be, or a folder laid out so; `image` and `label` are
+        columns. Needs `pip install flywheel-labeling[hub]`. Raises FlywheelError when it cannot be had.
+        """
+        from commands import hub
+
+        try:
+            hub.write(hub.load(source, config, split), Path(folder), image, label)
+        except SettingsError as error:
+            raise FlywheelError(str(error)) from None
+        return Path(folder)
+
     def import_labels(
         self, labels: str | Path | pd.DataFrame, *, images: str | Path = ".", dry_run: bool = False
     ) -> dict[str, int]:

@@ -81,6 +81,15 @@ def test_parquet_with_configurations(tmp_path: Path, shards: Path) -> None:
     assert [row[1:] for row in rows(tmp_path / "small")] == [("x", "validation"), ("y", "validation")]
 
 
+def test_from_python(tmp_path: Path, shards: Path) -> None:
+    folder = flywheel.Flywheel.fetch(str(shards), tmp_path / "big", config="big", label="fine")
+    assert [row[1:] for row in rows(folder)] == [("cat", "train"), ("a/b", "train")]
+    with pytest.raises(flywheel.FlywheelError, match="is no folder; a dataset of the Hub is named hf://"):
+        flywheel.Flywheel.fetch("nowhere", tmp_path / "out")
+    with pytest.raises(flywheel.FlywheelError, match="there already"):
+        flywheel.Flywheel.fetch(str(shards), tmp_path / "big", config="small")
+
+
 def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path) -> None:
     out = tmp_path / "out"
     for words, said in [
