@@ -30,6 +30,7 @@ from labeler.history import label_history
 from labeler.imports import Imports
 from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
 from labeler.leases import Leases
+from labeler.marks import Shown, marks
 from labeler.oddities import OddImages
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid
@@ -224,6 +225,7 @@ class Service:
                 "last_seq": self.log.last_seq,
                 "trainer": trainer.model_dump(mode="json", exclude={"detail"}),
                 "embedding": trainer.detail.get("embedding"),
+                "challenger": trainer.detail.get("challenger"),
                 "metrics": last.model_dump(mode="json", exclude={"classes", "confusion"}) if last else None,
                 "images": self.tally.counts().model_dump(),
                 "outbox": self.outbox.view().model_dump(),
@@ -235,7 +237,19 @@ class Service:
                 "target": ahead.model_dump() if (ahead := self._target()) else None,
                 "blind_mode": self.settings.blind_mode,
                 "scanning": self.scanner.view().model_dump(),
+                "marks": self.marks(),
             }
+
+    def marks(self) -> dict[Shown, str]:
+        """By what an open page sees that what it shows is another; see `labeler.marks`."""
+        with self.store.lock:
+            return marks(
+                self.log.last_seq,
+                self.catalog.version,
+                self.scanner.view(),
+                self.evaluations.last,
+                self.trainer.status(),
+            )
 
     # ---------------------------------------------------------------- classes
 

@@ -667,6 +667,7 @@ class TrainerStatus(Reply):
     challenger: ChallengerView | None = None
     label_budget: int = 0  # labels after which it stops by itself; 0: none
     tracking: Tracking = Tracking(mode="off")
+    marks: dict[str, str] = Field(default_factory=dict)  # of versions, jobs: another one once those are others
     version: str = ""
 
 

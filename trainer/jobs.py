@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -122,6 +123,14 @@ class Jobs:
         """Whether any is at work or waits."""
         with self._lock:
             return any(job.state not in ENDED for job in self._jobs.values())
+
+    @property
+    def mark(self) -> str:
+        """Another one once a job is another, or further."""
+        with self._lock:
+            jobs = [self._seen(job) if job.state not in ENDED else job for job in self._jobs.values()]
+        told = "".join(f"{job.id}{job.state}{job.progress.model_dump_json()}" for job in jobs)
+        return blake2b(told.encode(), digest_size=8).hexdigest()
 
     def cancel(self, job_id: str) -> Job:
         """End a job where it is; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""

@@ -174,6 +174,11 @@ class Registry:
                     refused.append(Unreadable(version=path.parent.name, reason=str(error)))
         return sorted(found, key=lambda version: version.description.saved_at), refused
 
+    @property
+    def mark(self) -> str:
+        """Another one once a version is saved, deleted or promoted, by whichever process; costs nothing."""
+        return str(self.folder.stat().st_mtime_ns)
+
     def get(self, name: str) -> Version:
         """One version. Raises UnknownVersion, and RefusedVersion when its description cannot be read."""
         path = self.folder / name / "model.json"

@@ -209,6 +209,7 @@ class Trainer:
             label_budget=self.settings.label_budget,
             challenger=self.challenger.view(),
             tracking=self.tracker.status(),
+            marks={"versions": self.registry.mark, "jobs": self.jobs.mark},
             version=package_version(),
         )
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
+from labeler.ui import components
 from labeler.ui.words import plain
 from shared.messages import ChallengerRound
 
-REFRESH_SECONDS = 2
+SOONEST_SECONDS = 2
 GROUNDS = {
     "validation": "validation images",
     "out of fold": "train images that neither had learned from when it was asked",
 }
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@st.fragment
 def show() -> None:
     """Draw what it does and what came of its last round; nothing while that is not known."""
+    components.redraw("challenger", ["challenger"], soonest=SOONEST_SECONDS)
     status = service.current().trainer.status()
     view = status.challenger if status is not None else None
     if view is None:

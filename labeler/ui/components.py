@@ -8,11 +8,14 @@ Python but the data given here: all else they ask from the API, as any client do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
 
+from labeler import service
+from labeler.marks import Shown
 from labeler.ui.palette import DARK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
@@ -22,6 +25,7 @@ FOLDER = Path(__file__).parent
 Press = Literal["pause", "resume", "stop"]
 NOBODY = "me"  # who gave no name
 ANNOTATOR = "annotator"  # in the session
+LATEST_SECONDS = 60.0  # until a page is drawn again in any case: how fast people label falls without news
 
 
 def card(project: Project, settings: LabelerSettings) -> None:
@@ -64,6 +68,14 @@ def review(project: Project, settings: LabelerSettings) -> None:
         "display_pixels": settings.display_pixels,
     }
     _REVIEW(key="review", data=data)
+
+
+def redraw(part: str, shown: Sequence[Shown], *, soonest: float) -> None:
+    """Have the page, or the fragment that calls this, drawn again once something `shown` is another, after `soonest`
+    seconds. Call it before what is shown is asked for, with a name of one's own for the `part`."""
+    marks = service.current().marks()
+    data = {"marks": {each: marks[each] for each in shown}, "soonest": soonest, "latest": LATEST_SECONDS}
+    _WATCH(key=f"watch-{part}", data=data, on_changed_change=lambda: None)
 
 
 def bar(*, asks: bool) -> Press | None:
@@ -113,3 +125,4 @@ _GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters",
 _GALLERY = _component("gallery", [f"gallery/{part}" for part in _GALLERY_PARTS], ["gallery/gallery"])
 _CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])
+_WATCH = st.components.v2.component("flywheel.watch", html="<i></i>", js=_text("live.js", "watch/watch.js"))

@@ -18,7 +18,7 @@ from labeler.ui.words import plain
 from shared.messages import Annotation, ClassEntry, Undo
 from shared.people import Agreement, Disagreement, DisagreementPage, Opinion
 
-REFRESH_SECONDS = 3
+SOONEST_SECONDS = 3
 MOST = 50  # shown of those that are settled
 PLACE = "disagreements passed over"  # in the session
 PROBLEM = "disagreements problem"  # in the session: why the last press did nothing
@@ -30,8 +30,9 @@ def page() -> None:
     _agreement()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@st.fragment
 def _settle() -> None:
+    components.redraw("disagreements", ["labels"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     passed: set[int] = st.session_state.setdefault(PLACE, set())
     problem = st.session_state.pop(PROBLEM, None)

@@ -6,11 +6,11 @@ import streamlit as st
 
 from labeler import service
 from labeler.formats import FORMATS
-from labeler.ui import states
+from labeler.ui import components, states
 from labeler.ui.words import EXPORTS, TRAINER, plain
 from shared.messages import Evaluation, Project, Saved, TrainerStatus
 
-REFRESH_SECONDS = 2
+SOONEST_SECONDS = 2
 
 
 def page() -> None:
@@ -18,8 +18,9 @@ def page() -> None:
     _outcome()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@st.fragment
 def _outcome() -> None:
+    components.redraw("finish", ["labels", "images", "accuracy", "trainer"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     project = labeler.project()
     status = labeler.trainer.status()

@@ -24,7 +24,7 @@ from shared.jobs import ENDED, Job
 from shared.models import ModelList
 from shared.training import TrainRequest, Weights
 
-REFRESH_SECONDS = 2
+SOONEST_SECONDS = 2
 MOST_TRIED = 20
 PROBLEM = "models problem"  # in the session: why the last press did nothing
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
@@ -41,6 +41,7 @@ def page() -> None:
     problem = st.session_state.pop(PROBLEM, None)
     if problem:
         st.error(plain(problem), icon=":material/error:")
+    components.redraw("versions", ["versions"], soonest=SOONEST_SECONDS)
     try:
         models = trainer.models()
     except Problem as problem:
@@ -57,7 +58,7 @@ def page() -> None:
         _try(models)
     with st.expander("Train a new one"):
         _train(models)
-    _outcome(frozenset(each.version for each in models.models))
+    _outcome()
 
 
 def _versions(models: ModelList) -> None:
@@ -137,8 +138,9 @@ def _train(models: ModelList) -> None:
             st.rerun()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
-def _outcome(known: frozenset[str]) -> None:
+@st.fragment
+def _outcome() -> None:
+    components.redraw("jobs", ["jobs", "trainer"], soonest=SOONEST_SECONDS)
     try:
         jobs = service.current().trainer.jobs()
     except Problem:
@@ -153,8 +155,6 @@ def _outcome(known: frozenset[str]) -> None:
         st.button("Cancel", on_click=_cancel, args=(latest.id,))
     elif latest.state == "failed":
         st.error(plain(latest.error or ""), icon=":material/error:")
-    if any(job.state == "done" and job.kind == "train" and job.request["name"] not in known for job in jobs[:1]):
-        st.rerun()  # the new version belongs in the list above
     done = next((job for job in jobs if job.state == "done" and job.kind == "compare"), None)
     if done is not None:
         _show(done, Comparison.model_validate(done.result))

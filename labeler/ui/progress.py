@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import states
+from labeler.ui import components, states
 from labeler.ui.words import plain
 from shared.messages import Evaluation, Progress
 
-REFRESH_SECONDS = 5
+SOONEST_SECONDS = 5
 SAVE = "Point at a figure: buttons in its corner save it as PNG, and show its numbers as a table that saves as CSV."
 
 
@@ -18,10 +18,11 @@ def page() -> None:
     _figures()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@st.fragment
 def _figures() -> None:
     from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
 
+    components.redraw("progress", ["labels", "images", "accuracy", "trainer"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     latest = progress.evaluations[-1] if progress.evaluations else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -28,8 +29,9 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> 
     expect(page.get_by_text("There is no model yet: label images of at least two classes first")).to_be_visible()
     pair.label(40)
     wait_for(lambda: pair.status()["metrics"].get("test_labels", 0) > 3, "test labels")
-    page.reload()
-    keep(page, "few-labels")
+    body = {"name": "few-labels"}
+    httpx.post(f"{pair.trainer.url}/models", json=body, timeout=60).raise_for_status()  # not by the page
+    expect(page.get_by_role("table").first.get_by_text("few-labels", exact=True)).to_be_visible()
     pair.label(60)
     wait_for(lambda: pair.caught_up() and pair.status()["labels"] > 60, "more labels")
     keep(page, "more-labels")

@@ -33,6 +33,26 @@ def test_an_absent_trainer_is_said_with_what_to_do(card: Card) -> None:
     expect(card.part("lag")).not_to_have_text(waiting)
 
 
+@pytest.mark.parametrize(
+    ("state", "serving", "said"),
+    [
+        ("training", "challenger-1", "round 2 of the challenger: 25%"),
+        ("embedding", None, "the challenger takes over: 25%"),
+        ("halted", None, "round 2 of the challenger waits: 25%"),
+        ("waiting", "challenger-1", "The challenger took over"),
+        ("waiting", None, ""),
+    ],
+)
+def test_the_bar_says_in_a_few_words_what_the_challenger_does(
+    card: Card, state: str, serving: str | None, said: str
+) -> None:
+    view = {"state": state, "round": 2, "done": 50, "total": 200, "serving": serving}
+    card.page.evaluate("view => globalThis[Symbol.for('flywheel.live')].merge({ challenger: view })", view)
+    expect(card.part("challenger")).to_have_text(said)
+    expect(card.part("challenger")).to_be_visible(visible=bool(said))
+    expect(card.part("challenger").get_by_role("progressbar")).to_be_visible(visible=state != "waiting")
+
+
 def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, page: Page) -> None:
     labeler = start_labeler(3, [])
     page.goto(labeler.labeler.url)

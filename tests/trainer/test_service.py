@@ -149,8 +149,10 @@ def test_pause_resume_and_stop(client, trainer, tmp_path):
     client.post("/resume")
     wait_for(lambda: client.get("/status").json()["labels"] == 14)
 
+    before = client.get("/status").json()["marks"]
     assert client.post("/stop").json()["state"] in ("stopping", "stopped")
     status = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s)
+    assert status["marks"] == {**before, "versions": status["marks"]["versions"]} != before  # by which pages see it
     saved = status["saved"]
     assert saved["model"].startswith(str(tmp_path / "w"))
     (version,) = client.get("/models").json()["models"]

@@ -74,6 +74,7 @@ class Bar {
     this.drawPace();
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
+    this.drawChallenger(this.project.challenger ?? trainer.detail?.challenger);
     this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);
     this.banner = embedding?.banner;
     this.drawNote(this.part("banner"), this.banner !== this.closed && this.banner);
@@ -127,6 +128,24 @@ class Bar {
     const left = work.seconds_left ? `, ${duration(work.seconds_left)} left` : "";
     const of = work.total ? ` of ${work.total.toLocaleString("en")}` : "";
     setText(text, `${doing}: ${work.done.toLocaleString("en")}${of}${left}`);
+  }
+
+  /** The page Models says the rest. Whoever questions come from once it took over is named there, too. */
+  drawChallenger(view) {
+    const atWork = ["training", "embedding", "halted"].includes(view?.state);
+    const part = this.part("challenger");
+    part.hidden = !atWork && !view?.serving;
+    if (part.hidden) return;
+    const [bar, text] = part.children;
+    bar.hidden = !atWork || !view.total;
+    if (!bar.hidden) bar.value = view.done / view.total;
+    const doing = {
+      training: `round ${view.round} of the challenger`,
+      embedding: "the challenger takes over",
+      halted: `round ${view.round} of the challenger waits`,
+    };
+    const far = bar.hidden ? "" : `: ${percent(bar.value)}`;
+    setText(text, atWork ? `${doing[view.state]}${far}` : "The challenger took over");
   }
 
   drawNote(part, words) {
