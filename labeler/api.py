@@ -42,6 +42,7 @@ from shared.messages import (
     ClassPatch,
     ClassPost,
     Evaluation,
+    Id,
     ImagePage,
     ImagePost,
     ImageReceipt,
@@ -195,9 +196,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
 
 def _image_routes(api: FastAPI, service: Service) -> None:
     @api.get("/images")
-    def images(
-        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000
-    ) -> ImagePage:
+    def images(after: Id = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000) -> ImagePage:
         """Images in order of change."""
         return service.catalog.page(after, limit)
 
@@ -224,18 +223,18 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         return service.catalog.rejections()
 
     @api.get("/images/{image_id}/content", response_class=Response)
-    def content(image_id: int, request: Request) -> Response:
+    def content(image_id: Id, request: Request) -> Response:
         """The original bytes."""
         data, media_type, sha256 = service.content(image_id)
         return _bytes(request, data, media_type, sha256, "private, max-age=3600")
 
     @api.get("/images/{image_id}/similar")
-    def similar(image_id: int) -> SimilarImages:
+    def similar(image_id: Id) -> SimilarImages:
         """How images like this one were labeled; none for a held-out image, and while the trainer cannot say."""
         return SimilarImages(images=service.reminder.of(image_id))
 
     @api.get("/images/{image_id}/thumbnail", response_class=Response)
-    def thumbnail(image_id: int, request: Request, size: int = 320) -> Response:
+    def thumbnail(image_id: Id, request: Request, size: int = 320) -> Response:
         """A smaller copy. With `v`, part of the hash, the address never means another image."""
         data, media_type, sha256 = service.thumbnail(image_id, size)
         return _bytes(request, data, media_type, f"{sha256}-{size}", "private, max-age=31536000, immutable")
@@ -258,9 +257,7 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         return service.annotate(post.annotations, log_id)
 
     @api.get("/annotations")
-    def annotations(
-        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000
-    ) -> AnnotationPage:
+    def annotations(after: Id = 0, limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000) -> AnnotationPage:
         """The annotation log after a `seq`."""
         return service.log.page(after, limit)
 

@@ -39,6 +39,12 @@ MAX_QUERIES = 10_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+LARGEST = 2**63 - 1
+"""Of an integer that SQLite, NumPy and the packed log can hold."""
+Id = Annotated[int, Field(ge=0, le=LARGEST)]
+"""Of an image or class, as the labeler gives it; also a place in the log, and a version of the queue."""
+Stored = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
+"""An integer of a row that may be older than its bounds."""
 Score = Annotated[float, Field(allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,23 +67,23 @@ class Reply(BaseModel):
 class Row(Reply):
     """One fact of the annotation log, as it was written; see `shared.log` for what the rows mean together."""
 
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=LARGEST)
     id: UUID
     action: Action
-    image_id: int | None = None
-    label: int | None = None  # a class id: of the label given, or of the class that a class_* row is about
+    image_id: Id | None = None
+    label: Id | None = None  # a class id: of the label given, or of the class that a class_* row is about
     name: str | None = None  # class_added, class_renamed: the name from here on
-    into: int | None = None  # class_merged: the class id that takes over
+    into: Id | None = None  # class_merged: the class id that takes over
     split: Split | None = None  # split_changed
     annotator: str = ""
     seconds: float | None = None  # from image on screen to answer
-    query_version: int | None = None  # of the queue that asked
+    query_version: Stored | None = None  # of the queue that asked
     target: UUID | None = None  # undo: the row that vanishes
     reason: str | None = None
     note: str | None = None
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
     confidence: float | None = None  # import: as the file gives it
-    proposed: int | None = None  # review: the class id that was proposed instead
+    proposed: Stored | None = None  # review: the class id that was proposed instead
     created_at: datetime
 
 
@@ -85,11 +91,11 @@ class AnnotationBatch(Message):
     """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, dense and in order."""
 
     log_id: UUID
-    after_seq: int = Field(ge=0)
-    last_seq: int = Field(ge=0)  # the log's end, which may lie beyond this batch
+    after_seq: Id
+    last_seq: Id  # the log's end, which may lie beyond this batch
     annotations: list[Row] = Field(max_length=MAX_ROWS)
-    catalog_version: int = Field(ge=0)
-    leased: list[int] = Field(default_factory=list, max_length=100_000)
+    catalog_version: Id
+    leased: list[Id] = Field(default_factory=list, max_length=100_000)
 
 
 class Acknowledgement(Reply):
@@ -113,19 +119,19 @@ class Annotation(Message):
     """One answer, or an `undo` of the answer `target`. `label` is a class id (int) or a class name (str)."""
 
     id: UUID
-    image_id: int
+    image_id: Id
     action: Literal["label", "skip", "flag", "settle", "undo"]
     label: int | str | None = None
     annotator: Name
     session: Name | None = None  # whose lease the answer came under; the annotator's own by default
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    query_version: int | None = None
+    query_version: Id | None = None
     target: UUID | None = None
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
-    as_of: int | None = Field(default=None, ge=0)  # the log's end that the sender had seen, see `AnnotationReceipt`
-    proposed: int | None = None  # in a review, the class id that was proposed instead
+    as_of: Id | None = None  # the log's end that the sender had seen, see `AnnotationReceipt`
+    proposed: Id | None = None  # in a review, the class id that was proposed instead
 
 
 class Person(Reply):
@@ -247,14 +253,14 @@ class ImportReceipt(Reply):
 class Suggestion(Message):
     """A class that the model proposes, with its probability."""
 
-    label: int
+    label: Id
     confidence: Confidence
 
 
 class Query(Message):
     """One image to ask about. `score` falls along the list; `reason` is a few words for the person."""
 
-    image_id: int
+    image_id: Id
     score: Score = 0.0
     reason: str | None = Field(default=None, max_length=500)
     suggestions: list[Suggestion] = Field(default_factory=list, max_length=50)
@@ -266,7 +272,7 @@ class QueryPush(Message):
     id: UUID
     log_id: UUID
     model_version: Name
-    acked_seq: int = Field(ge=0)
+    acked_seq: Id
     strategy: Name
     queries: list[Query] = Field(max_length=MAX_QUERIES)
 
@@ -490,7 +496,7 @@ class ClassPatch(Message):
     """`PATCH /api/classes/{id}`: a new name, or the class that this one becomes part of."""
 
     name: ClassName | None = None
-    into: int | None = None
+    into: Id | None = None
     annotator: Name = "api"
 
 
@@ -695,7 +701,7 @@ class StrategyList(Reply):
 class PredictRequest(Message):
     """`POST /predict` as JSON; images may also be uploaded, all fields named `images`."""
 
-    image_ids: list[int] = Field(max_length=10_000)
+    image_ids: list[Id] = Field(max_length=10_000)
 
 
 class Prediction(Reply):

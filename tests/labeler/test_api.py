@@ -112,6 +112,28 @@ def test_refusals_say_what_to_do(client: TestClient) -> None:
     assert client.post("/annotations", content=b"{").status_code == 422
 
 
+@pytest.mark.parametrize("number", [-1, 2**63, 2**70])
+def test_numbers_that_nothing_can_hold_are_refused(client: TestClient, number: int) -> None:
+    def post(path: str, **body: Any) -> Any:
+        return client.post(path, json=body)
+
+    named = {"id": str(uuid4()), "log_id": client.get("/project").json()["log_id"], "model_version": "m"}
+    answers = [
+        *(
+            post("/annotations", annotations=[label(1) | {field: number}])
+            for field in ("image_id", "label", "query_version", "as_of", "proposed")
+        ),
+        post("/queries", **named, strategy="margin", acked_seq=0, queries=[{"image_id": number}]),
+        post("/queries", **named, strategy="margin", acked_seq=number, queries=[]),
+        client.patch("/classes/1", json={"into": number}),
+        *(client.get(f"/images/{number}/{part}") for part in ("content", "thumbnail", "similar")),
+        *(client.get(f"/{part}?after={number}") for part in ("images", "annotations")),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * len(answers)
+    assert all(answer.json()["detail"] for answer in answers)
+    assert client.get("/project").json()["last_seq"] == 2  # the classes
+
+
 def test_classes(client: TestClient) -> None:
     bird = client.post("/classes", json={"name": "bird"})
     assert bird.status_code == 201

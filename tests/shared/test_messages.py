@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from shared import messages
+from shared.log import Fold
 from shared.messages import (
+    LARGEST,
     MAX_QUERIES,
     MAX_ROWS,
     Action,
@@ -53,6 +55,24 @@ def test_a_batch_arrives_as_it_was_sent(rows: list[Row], log_id: UUID) -> None:
 def test_a_reader_of_answers_ignores_what_a_newer_peer_adds() -> None:
     row = Row.model_validate({"seq": 1, "id": ONE, "action": "skip", "created_at": NOW, "colour": "red"})
     assert "colour" not in row.model_dump()
+
+
+@pytest.mark.parametrize("number", [-1, LARGEST + 1, 2**70])
+@pytest.mark.parametrize(
+    ("kind", "field"), [(Row, "image_id"), (Row, "label"), (Row, "into"), (Query, "image_id"), (Suggestion, "label")]
+)
+def test_an_id_that_nothing_can_hold_is_refused(kind: type[BaseModel], field: str, number: int) -> None:
+    given = {"seq": 1, "id": ONE, "action": "label", "created_at": NOW} if kind is Row else {}
+    with pytest.raises(ValidationError, match=rf"(?s){field}.*(greater|less) than or equal to"):
+        kind.model_validate({**given, field: number})
+
+
+def test_the_largest_id_passes_through_the_log() -> None:
+    rows = [
+        Row(seq=1, id=UUID(int=1), action="class_added", label=LARGEST, name="cat", created_at=NOW),
+        Row(seq=2, id=UUID(int=2), action="label", image_id=LARGEST, label=LARGEST, annotator="ann", created_at=NOW),
+    ]
+    assert Fold(rows).labels == {LARGEST: LARGEST}
 
 
 def test_a_misspelt_field_of_a_request_is_refused() -> None:
