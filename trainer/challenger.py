@@ -28,7 +28,7 @@ from trainer.out_of_fold import folds_of, head_says
 from trainer.pool import ImagePool
 from trainer.registry import RefusedVersion, Registry, UnknownVersion
 from trainer.replica import Replica
-from trainer.rounds import Model, Snapshot, fit, train_labels
+from trainer.rounds import Snapshot, fit, train_labels
 from trainer.serving import AGAIN
 from trainer.succession import Successor
 
@@ -71,7 +71,7 @@ class Challenger:
         self._prepare = prepare
         self._problem = f"{problem} " if problem else ""  # that the start had with what took over
         self._ended = threading.Event()
-        self._tried: Model | None = None  # with whose labels a round was begun, or could not be
+        self._tried: str | None = None  # the model with whose labels a round was begun, or could not be
         self._why = "waits for labels"  # no round is at work
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
 
@@ -152,8 +152,8 @@ class Challenger:
             self._why = "waits until all images are embedded"
             return
         pool, snapshot = self._loop.pool, Snapshot.of(self._replica)
-        if model is not self._tried and pool is not None and snapshot is not None:
-            self._tried = model
+        if model.version != self._tried and pool is not None and snapshot is not None:
+            self._tried = model.version
             self._begin(number, pool, snapshot)
 
     def _off(self) -> str | None:

@@ -315,10 +315,13 @@ class Loop:
         self._successor, self._refresh = None, True
         successor.done.set()
 
-    def change_to(self, intake: Intake, model: Model | None, latest: Evaluation | None) -> None:
+    def change_to(
+        self, intake: Intake, model: Model | None, latest: Evaluation | None, serving: Serving | None
+    ) -> None:
         """Learn, ask and answer by these images from here on; on this thread alone."""
         with self._changed:
             self.embedder, self.intake, self.model, self.latest = intake.embedder, intake, model, latest
+            self.serving = serving
 
     def _learn(self) -> None:
         with self._changed:
@@ -431,7 +434,7 @@ class Loop:
             self._fit(snapshot, self.timings)
             self.evaluate(snapshot, self.timings, final=True)
             if self.model is not None:
-                self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", snapshot)
+                self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         with self._changed:
             if self.intent.wish == "stop":  # nobody resumed meanwhile
                 self.intent.finished = True
@@ -454,7 +457,6 @@ class Loop:
     def save_version(
         self,
         name: str,
-        snapshot: Snapshot | None = None,
         *,
         reason: str | None = None,
         parent: str | None = None,
@@ -462,26 +464,27 @@ class Loop:
         seconds: float | None = None,
     ) -> Saved:
         """Save the model of now under `name`; its `parent` is the version that brought its embeddings, if one did.
+        From any thread: what is saved belongs together, however far the log is by now.
 
         Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
         """
-        model, snapshot = self.model, snapshot or Snapshot.of(self.replica)
-        if model is None or snapshot is None:
+        with self._changed:
+            model, embedder, latest, serving = self.model, self.embedder, self.latest, self.serving
+        if model is None or model.snapshot.log_id != self.replica.log_id:
             raise ValueError("There is no model yet: label images of at least two classes first.")
         return save_version(
             name,
             self.registry,
             model,
-            snapshot,
             self.replica,
-            backbone=self.embedder.backbone,
+            backbone=embedder.backbone,
             backbones=self._backbones,
             settings=self.settings,
-            evaluation=self.latest,
+            evaluation=latest if latest is not None and latest.model_version == model.version else None,
             seconds=seconds or (self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None),
             reason=reason or self.intent.reason or "asked to save",
-            parent=parent or (self.serving.version if self.serving is not None else None),
-            trained_on=trained_on or (self.serving.trained if self.serving is not None else None),
+            parent=parent or (serving.version if serving is not None else None),
+            trained_on=trained_on or (serving.trained if serving is not None else None),
         )
 
     def _save_intent(self) -> None:

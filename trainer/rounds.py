@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID, uuid4
@@ -89,6 +89,8 @@ class Model:
     projection: Projection  # from raw vectors to its inputs
     rows: NDArray[np.int64]  # of the train matrix
     classes: NDArray[np.int64]  # class id given to each of `rows`
+    images: NDArray[np.int64]  # of each of `rows`
+    snapshot: Snapshot  # the last one that gives this model
 
     def fits(self, geometry: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
         """Whether fitting again would give the same model."""
@@ -124,15 +126,20 @@ def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64]
 
 
 def fit(pool: ImagePool, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
-    """A model of all labels so far; `previous` when nothing changed, None while fewer than two classes are labeled."""
+    """A model of all labels so far, None while fewer than two classes are labeled.
+
+    When nothing that is learned has changed it is `previous`, under the same version.
+    """
     rows, classes = train_labels(pool, snapshot)
     if len(np.unique(classes)) < 2:
         return None
     if previous is not None and previous.fits(pool.version, rows, classes):
-        return previous
+        return previous if previous.snapshot is snapshot else replace(previous, snapshot=snapshot)
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     head = fit_head(pool.train.rows[rows], classes, previous=warm, seed=seed)
-    return Model(head, f"head-{uuid4().hex}", pool.version, pool.projection, rows, classes)
+    return Model(
+        head, f"head-{uuid4().hex}", pool.version, pool.projection, rows, classes, pool.train.ids[rows], snapshot
+    )
 
 
 def rank(

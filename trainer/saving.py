@@ -15,7 +15,7 @@ from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.registry import Registry
 from trainer.replica import Replica
-from trainer.rounds import Model, Snapshot
+from trainer.rounds import Model
 from trainer.serving import TRAINED_ON
 
 HOW_TO_USE = (
@@ -30,7 +30,6 @@ def save_version(
     name: str,
     registry: Registry,
     model: Model,
-    snapshot: Snapshot,
     replica: Replica,
     *,
     backbone: Backbone | OwnVectors | None,
@@ -42,13 +41,15 @@ def save_version(
     parent: str | None = None,
     trained_on: str | None = None,
 ) -> Saved:
-    """Write `model` and the labels of `snapshot` as version `name`, and the backbone under `backbones` unless it is.
+    """Write `model` and the labels that it was fitted on as version `name`, and its backbone under `backbones`.
+
+    Labels that came since are not the version's.
 
     `trained_on` is the version with whose labels that was trained, if it was.
 
     Raises ValueError for a bad name, FileExistsError for one that is taken.
     """
-    architecture, needs = "vectors", None
+    snapshot, architecture, needs = model.snapshot, "vectors", None
     if backbone is not None and not isinstance(backbone, OwnVectors):
         from trainer.embeddings import frozen  # torch takes seconds, which vectors from a file need not pay
 
@@ -72,7 +73,7 @@ def save_version(
         how_to_use=HOW_TO_USE,
     )
     tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
-    saved = registry.save(name, tensors, description, dataset(snapshot, replica))
+    saved = registry.save(name, tensors, description, dataset(model, replica))
     return Saved(
         model=str(saved.model_file),
         dataset=str(saved.folder / "dataset.csv"),
@@ -87,10 +88,15 @@ def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
     return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}
 
 
-def dataset(snapshot: Snapshot, replica: Replica) -> list[dict[str, Any]]:
-    """Every label of `snapshot`, as the rows of a version's dataset.csv."""
+def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
+    """Every label that there was when `model` was fitted, as the rows of a version's dataset.csv.
+
+    What it has learned from is in the train split, whatever split the catalogue has given it since.
+    """
+    snapshot = model.snapshot
+    splits = {**snapshot.splits, **dict.fromkeys(model.images.tolist(), "train")}
     with replica.lock:
-        catalog, splits = replica.catalog, replica.fold.splits
+        catalog = replica.catalog
         return [
             {
                 "image_id": image_id,

@@ -43,23 +43,23 @@ def take_over(loop: Loop, successor: Successor) -> None:
     if model is None:
         raise ValueError("The labels that the challenger has learned are gone.")
     name, base = successor.name, f"{successor.name}-base"
-    _keep(loop, base, snapshot, f"what {name} was better than")
-    before = loop.intake, loop.model, loop.latest
-    loop.change_to(successor.intake, model, None)
+    _keep(loop, base, f"what {name} was better than")
+    before = loop.intake, loop.model, loop.latest, loop.serving
+    key = successor.intake.embedder.key
+    serving = Serving(key=key, version=name, settings=binding(loop.settings), trained=name)
+    loop.change_to(successor.intake, model, None, serving)
     try:
         loop.evaluate(snapshot, loop.timings)
-        _keep(loop, name, snapshot, successor.reason, parent=base, trained_on=name, seconds=successor.seconds)
-        serving = Serving(key=loop.embedder.key, version=name, settings=binding(loop.settings), trained=name)
+        _keep(loop, name, successor.reason, parent=base, trained_on=name, seconds=successor.seconds)
         serving.write(loop.folder)
     except Exception:
         loop.change_to(*before)
         raise
-    loop.serving = serving
     logger.info("%s: %s", name, successor.reason)
 
 
-def _keep(loop: Loop, name: str, snapshot: Snapshot, reason: str, **more: Any) -> None:
+def _keep(loop: Loop, name: str, reason: str, **more: Any) -> None:
     try:
-        loop.save_version(name, snapshot, reason=reason, **more)
+        loop.save_version(name, reason=reason, **more)
     except FileExistsError:
         logger.info("%s was saved before a kill", name)

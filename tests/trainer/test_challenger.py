@@ -111,7 +111,7 @@ def test_from_scratch_too_it_waits_for_whoever_asks(tmp_path, folder):
         wait_for(lambda: not process.is_running(), 5)  # its memory is free for a job that follows
         assert challenger(client)["state"] == "halted"
         client.patch("/settings", json={"challenger": "off"})
-        assert challenger(client)["state"] == "off"
+        wait_for(lambda: challenger(client)["state"] == "off")
     finally:
         trainer.close()
 

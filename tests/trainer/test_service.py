@@ -146,6 +146,10 @@ def test_pause_resume_and_stop(client, trainer, tmp_path):
     assert acked == 36  # still taken
     time.sleep(0.3)
     assert client.get("/status").json()["labels"] == 12  # but not learned
+    assert client.post("/models", json={"name": "paused"}).status_code == 200
+    paused = client.get("/models/paused").json()
+    assert (paused["labels"], paused["acked_seq"], paused["metrics"]["acked_seq"]) == (12, 34, 34)
+    assert client.get("/models/paused/export", params={"format": "csv"}).text.count("\n") == 1 + 32  # nor saved
     client.post("/resume")
     wait_for(lambda: client.get("/status").json()["labels"] == 14)
 
@@ -155,7 +159,7 @@ def test_pause_resume_and_stop(client, trainer, tmp_path):
     assert status["marks"] == {**before, "versions": status["marks"]["versions"]} != before  # by which pages see it
     saved = status["saved"]
     assert saved["model"].startswith(str(tmp_path / "w"))
-    (version,) = client.get("/models").json()["models"]
+    _, version = client.get("/models").json()["models"]
     assert version["version"] == saved["model_version"]
     assert version["labels"] == 14
     exported = client.get(f"/models/{saved['model_version']}/export", params={"format": "csv"})
