@@ -46,8 +46,9 @@ from shared.settings import TrainerSettings
 from trainer import training
 from trainer.classifiers import BATCH, load_classifier
 from trainer.embeddings.backbones import load_backbone
-from trainer.embeddings.networks import create_known, middle_square
+from trainer.embeddings.networks import middle_square
 from trainer.embeddings.pixels import SIZE, PixelBackbone, prepare
+from trainer.embeddings.zoo import create_known
 from trainer.evaluation import evaluate
 from trainer.exporting import to_onnx
 from trainer.labeler_client import LabelerClient

@@ -29,7 +29,8 @@ from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.frozen import freeze
 from trainer.embeddings.layout import with_layout
-from trainer.embeddings.networks import Module, TorchBackbone, config_of, create, device_named
+from trainer.embeddings.networks import Module, TorchBackbone, device_named
+from trainer.embeddings.zoo import config_of, create
 from trainer.evaluation import wilson
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.learners.head import fit_head

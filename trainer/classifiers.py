@@ -22,7 +22,7 @@ from shared.log import Fold
 from shared.models import ModelClass, ModelInput
 from trainer.embeddings import pixels
 from trainer.embeddings.frozen import Normalised, fill, own_network, thaw
-from trainer.embeddings.networks import Module, create_known, middle_square
+from trainer.embeddings.networks import Module, first_line, middle_square
 from trainer.learners.head import GAMMA
 from trainer.learners.own_classifier import own_classifier
 from trainer.model_file import ModelFileError
@@ -183,7 +183,7 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
             network(torch.zeros(1, 3, needs.size, needs.size))
     except RuntimeError as error:
         raise RefusedVersion(
-            f"Version {version.name!r} does not fit its backbone at {needs.size} pixels a side ({_first_line(error)})."
+            f"Version {version.name!r} does not fit its backbone at {needs.size} pixels a side ({first_line(error)})."
         ) from None
     return network
 
@@ -209,11 +209,9 @@ def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn:
 def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
     """timm's network of that name, or one's own if it is the one that the settings name. Raises ValueError."""
     if ":" not in name:
-        return create_known(name, size, num_classes=classes)
+        from trainer.embeddings import zoo  # here, because a head over pixels needs none of it
+
+        return zoo.create_known(name, size, num_classes=classes)
     if name != model_fn:
         raise ValueError("a network of your own: name it as the setting 'model_fn'")
     return own_classifier(name, size, classes)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

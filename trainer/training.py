@@ -19,7 +19,6 @@ from uuid import UUID, uuid4
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from shared.images import ImageProblem
 from shared.messages import Evaluation
@@ -29,14 +28,14 @@ from shared.training import Trained, TrainRequest
 from trainer.classifiers import Classifier, FineTunedNetwork, load_classifier
 from trainer.embeddings.hub import cached_weights, hub_answers
 from trainer.embeddings.networks import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     LARGEST_DEFAULT,
     Module,
-    config_of,
-    create_known,
     device_named,
-    load_weights,
     middle_square,
 )
+from trainer.embeddings.zoo import config_of, create_known, load_weights
 from trainer.evaluation import evaluate
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.learners.own_classifier import own_classifier
@@ -288,8 +287,8 @@ def _own_network(work: Work, asked: TrainRequest, name: str, classes: int) -> tu
     network = own_classifier(name, size, classes)
     if weights == "base":
         _warm_start(work, asked, network)
-    mean = settings.backbone_mean or list(IMAGENET_DEFAULT_MEAN)
-    std = settings.backbone_std or list(IMAGENET_DEFAULT_STD)
+    mean = settings.backbone_mean or list(IMAGENET_MEAN)
+    std = settings.backbone_std or list(IMAGENET_STD)
     needs = ModelInput(size=size, preparation="middle square", mean=mean, std=std)
     return network, "model_fn" if weights == "auto" else weights, needs, name
 

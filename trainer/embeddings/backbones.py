@@ -55,10 +55,10 @@ def load_backbone(settings: TrainerSettings, folder: Path) -> Backbone | None:
     if settings.backbone == "auto":
         # Looked at before torch is loaded, which takes seconds: without the hub there is nothing to load it for.
         if any_cached(settings.auto_backbone) or hub_answers():
-            from trainer.embeddings import networks
+            from trainer.embeddings import zoo
 
             try:
-                return networks.pretrained(settings, "auto_backbone", settings.auto_backbone)
+                return zoo.pretrained(settings, "auto_backbone", settings.auto_backbone)
             except UnreachableError as reason:
                 log.info("%s Taking 'pixels'.", reason)
         else:
@@ -67,14 +67,16 @@ def load_backbone(settings: TrainerSettings, folder: Path) -> Backbone | None:
 
 
 def _network(settings: TrainerSettings) -> Backbone:
-    from trainer.embeddings import networks
-
     if settings.model_fn:
+        from trainer.embeddings import networks
+
         return networks.own(settings)
+    from trainer.embeddings import zoo
+
     if settings.backbone_weights:
-        return networks.from_file(settings)
+        return zoo.from_file(settings)
     try:
-        return networks.pretrained(settings, "backbone", settings.backbone)
+        return zoo.pretrained(settings, "backbone", settings.backbone)
     except UnreachableError as reason:
         raise SettingsError(
             f"{reason} Give a local file as 'backbone_weights', or set 'backbone' to 'pixels'."

@@ -23,7 +23,7 @@ from shared.models import Description, ModelInput
 from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.layout import Layout, with_layout
-from trainer.embeddings.networks import Module, TorchBackbone, content_of, create_known
+from trainer.embeddings.networks import Module, TorchBackbone, content_of
 from trainer.embeddings.pixels import PixelBackbone
 from trainer.model_file import ModelFileError, check_shapes, shapes_in
 
@@ -136,8 +136,10 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
             raise ModelFileError(f"is of {architecture!r}, a network of your own: name it as 'model_fn'")
         network = model_fn
     else:
+        from trainer.embeddings import zoo
+
         try:
-            network = create_known(architecture, needs.size)
+            network = zoo.create_known(architecture, needs.size)
         except Exception as error:
             raise ModelFileError(f"names the network {architecture!r}, which cannot be made ({error})") from None
         network = with_layout(network) if kind == "layout" else network
@@ -151,8 +153,10 @@ def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> 
     """The backbone of a fine-tuned version, on the CPU. Raises ValueError for one that is no network of timm's."""
     if said.input is None:
         raise ValueError("it does not say what its input is")
+    from trainer.embeddings import zoo
+
     needs = said.input
-    network = create_known(said.architecture, needs.size)
+    network = zoo.create_known(said.architecture, needs.size)
     wanted = network.state_dict()
     missing = [name for name, each in wanted.items() if name not in tensors or tensors[name].shape != each.shape]
     if missing:

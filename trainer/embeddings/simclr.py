@@ -33,8 +33,9 @@ from shared.images import ImageLimits, ImageProblem, open_rgb
 from shared.messages import ImageEntry
 from shared.settings import SettingsError
 from trainer.embeddings.disk import write_whole
-from trainer.embeddings.networks import Module, config_of, create, device_named, middle_square
+from trainer.embeddings.networks import Module, device_named, middle_square
 from trainer.embeddings.views import view
+from trainer.embeddings.zoo import config_of, create
 
 TEMPERATURE = 0.5
 """Of NT-Xent; the paper's choice for small images and few epochs."""

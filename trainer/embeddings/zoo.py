@@ -1,0 +1,138 @@
+"""Networks that timm has, with published weights, with those of a file, or with random ones.
+
+Apart from `networks`, because importing timm takes seconds, which whoever uses no network of it need not wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import clean_state_dict
+
+from shared.settings import SettingsError, TrainerSettings
+from trainer.embeddings.hub import UnreachableError, cached_weights, hub_answers
+from trainer.embeddings.layout import with_layout
+from trainer.embeddings.networks import LARGEST_DEFAULT, Module, TorchBackbone, first_line, fitted
+
+log = logging.getLogger(__name__)
+
+
+def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackbone:
+    """The timm network `name` with its published weights, from the hub's cache or the hub."""
+    config = config_of(setting, name)
+    if not config.has_weights:
+        raise UnreachableError(f"There are no published weights of {name!r} (setting {setting!r}).")
+    cached = cached_weights(config.hf_hub_id)
+    if cached is None and not hub_answers():
+        raise UnreachableError(
+            f"The weights of {name!r} (setting {setting!r}) are not on this machine and the hub is out of reach."
+        )
+    overlay = {"file": cached} if cached else None
+    size = settings.input_size or _usual_size(config)
+    try:
+        network = create(name, config, size, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # the network, the disk, a half-written cache: of many kinds, none of them ours
+        log.debug("timm could not load %s", name, exc_info=True)
+        raise UnreachableError(
+            f"The weights of {name!r} (setting {setting!r}) cannot be loaded ({first_line(error)})."
+        ) from None
+    return fitted(settings, name, with_layout(network), size, setting="input_size")
+
+
+def from_file(settings: TrainerSettings) -> TorchBackbone:
+    """The timm network settings.backbone with weights from settings.backbone_weights."""
+    name = settings.backbone
+    config = config_of("backbone", name)
+    size = settings.input_size or _usual_size(config)
+    try:
+        network = create(name, config, size)
+    except Exception as error:
+        raise SettingsError(
+            f"The trainer setting 'input_size' cannot be {size} for {name!r}: {first_line(error)}."
+        ) from None
+    load_weights(network, Path(settings.backbone_weights).expanduser(), f"{name!r} at {size} pixels a side")
+    return fitted(settings, name, with_layout(network), size, setting="input_size")
+
+
+def load_weights(network: Module, path: Path, named: str, *, without: str = "") -> None:
+    """Load the settings' file of weights into `network`, but for the tensors that begin with `without`.
+
+    Raises SettingsError, which calls the network as it is `named`, when the file cannot be read or does not fit.
+    """
+    tensors = _read_weights(path)
+    adapt = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
+    misfit = f"The trainer setting 'backbone_weights' names {path}, which does not fit {named}"
+    try:
+        if adapt is not None:  # timm's own: other names of older checkpoints, position embeddings of another size
+            tensors = adapt(tensors, network)
+        if without:
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(without)}
+        result = network.load_state_dict(tensors, strict=False)  # the file may hold a classifier that is not wanted
+    except Exception as error:
+        raise SettingsError(f"{misfit}: {first_line(error)}.") from None
+    missing = [name for name in result.missing_keys if not without or not name.startswith(without)]
+    if missing:
+        raise SettingsError(f"{misfit}: {len(missing)} tensors are missing, {missing[0]} first.")
+
+
+def _usual_size(config: Any) -> int:
+    """Pixels a side that an input size of 0 stands for."""
+    return min(int(config.input_size[-1]), LARGEST_DEFAULT)
+
+
+def create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
+    """The timm network `name` without a classifier, for inputs of `size` pixels; random weights by default."""
+    if config.fixed_input_size:  # transformers are built for one size; their position embeddings are resampled to it
+        kwargs["img_size"] = size
+    network: Module = timm.create_model(name, **{"num_classes": 0, **kwargs})
+    return network
+
+
+def config_of(setting: str, name: str) -> Any:
+    """timm's pretrained configuration of `name`, which may carry a tag: `resnet50.a1_in1k`. Raises SettingsError."""
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # the tag is unknown
+        config = None
+    if config is None:
+        known = [*timm.list_models(), *timm.list_pretrained(), "auto", "pixels"]
+        close = get_close_matches(name, known, n=1)
+        nearest = f" Did you mean {close[0]!r}?" if close else ""
+        raise SettingsError(f"The trainer setting {setting!r} cannot be {name!r}: timm has no such model.{nearest}")
+    return config
+
+
+def create_known(name: str, size: int, **kwargs: Any) -> Module:
+    """The timm network `name`, as a file names it, with random weights; nothing is fetched. Raises ValueError."""
+    if not timm.is_model(name.partition(".")[0]):  # such as hf-hub:… or local-dir:…, which would be fetched or read
+        raise ValueError(f"timm has no network {name!r}")
+    return create(name, config_of("backbone", name), size, **kwargs)
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    named = f"The trainer setting 'backbone_weights' names {path}, which"
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SettingsError(f"{named} is not there.") from None
+    except (SafetensorError, Exception) as error:
+        log.debug("weights", exc_info=error)
+        raise SettingsError(
+            f"{named} cannot be read as .safetensors, or as .pth that holds tensors and no pickled code."
+        ) from None
+    for inside in ("state_dict_ema", "state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(inside), dict):
+            loaded = loaded[inside]
+    if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
+        raise SettingsError(f"{named} holds no tensors by name.")
+    return dict(clean_state_dict(loaded))
