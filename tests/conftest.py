@@ -15,6 +15,8 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and then tables are as 
 settings.register_profile("flywheel", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("flywheel")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each service that a test starts would compile Flywheel anew
+
 # Tests of tracking turn it on; all others start no process of wandb's beside each of their trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,8 @@ import httpx
 from tests.services import COLOURS, Services
 
 CLASSES = list(COLOURS)
+SHARED = {"lease_seconds": 1.0}
+"""Settings of a labeler that tests use one after the other."""
 StartLabeler = Callable[[int, Sequence[str]], Services]
 
 
@@ -45,6 +48,18 @@ def pushed(services: Services, image_ids: Sequence[int], suggestions: dict[str, 
 def post(services: Services, path: str, body: dict[str, Any]) -> Any:
     """A POST that must succeed."""
     return httpx.post(services.labeler.url + path, json=body, timeout=20).raise_for_status().json()
+
+
+def take_all_back(services: Services, *annotators: str) -> None:
+    """Undo whatever these people answered, so that the next test finds the images as this one did.
+
+    Give the labeler `SHARED`, so that it also finds them on nobody's screen.
+    """
+    for annotator in annotators:
+        undo = {"annotator": annotator}
+        while httpx.post(f"{services.labeler.url}/api/undo", json={"id": str(uuid4()), **undo}, timeout=20).is_success:
+            pass
+    time.sleep(SHARED["lease_seconds"])
 
 
 def delete_class(services: Services, class_id: int) -> None:

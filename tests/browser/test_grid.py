@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.card import ARTIFACTS
 from tests.browser.grid import Grid
-from tests.browser.labeler import CLASSES, StartLabeler, class_ids, delete_class, post, rows_of
+from tests.browser.labeler import CLASSES, SHARED, StartLabeler, class_ids, delete_class, post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Role, Scheme, contrast
 from tests.browser.test_phone import PHONE
 from tests.services import Services, running_services, wait_for
@@ -20,12 +20,20 @@ pytestmark = pytest.mark.browser
 OpenGrid = Callable[..., Grid]
 
 
-@pytest.fixture
-def own() -> Iterator[Services]:
-    """A labeler of one's own with 90 images of which none is held out, without a trainer."""
-    settings = {"classes": ",".join(CLASSES), "test_set_frac": 0, "validation_set_frac": 0}
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Services]:
+    """A labeler with 90 images of which none is held out, without a trainer."""
+    settings = {"classes": ",".join(CLASSES), "test_set_frac": 0, "validation_set_frac": 0, **SHARED}
     with running_services(images=90, labeler=settings, start_trainer=False) as services:
         yield services
+
+
+@pytest.fixture
+def own(alone: Services, annotator: str) -> Iterator[Services]:
+    """`alone`, whose images nobody has labeled when the test begins."""
+    yield alone
+    take_all_back(alone, annotator, "bob")
+    assert alone.get("/api/project")["images"]["labeled"] == 0
 
 
 @pytest.fixture

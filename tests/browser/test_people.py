@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.card import ARTIFACTS, Card
-from tests.browser.labeler import class_ids, rows_of
+from tests.browser.labeler import class_ids, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
 from tests.browser.test_phone import PHONE
 from tests.services import Services, running_services
@@ -16,7 +16,7 @@ from tests.services import Services, running_services
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def disputed() -> Iterator[Services]:
     """Two people answered six images, and differ on four of them."""
     with running_services(images=8, labeler={"overlap": 2, "test_set_frac": 0}, start_trainer=False) as services:
@@ -31,6 +31,21 @@ def disputed() -> Iterator[Services]:
 def label_of(services: Services, image_id: int) -> dict[str, int]:
     rows = services.get("/api/annotations?limit=5000")["annotations"]
     return {row["annotator"]: row["label"] for row in rows if row["image_id"] == image_id and row["action"] == "settle"}
+
+
+def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    card = Card(page, disputed.labeler.url, "ann").open()
+    card.key("1")
+    card.wait_saved()
+    expect(page.get_by_test_id("pace").first).to_contain_text("all 2 people")
+    card.part("annotator").fill("eve")
+    card.part("annotator").press("Enter")
+    page.get_by_role("link", name="Disagreements").click()
+    expect(page.get_by_test_id("name")).to_have_value("eve")  # the card and the bar share one name
+    expect(page.get_by_test_id("pace")).to_contain_text("you 0")
+    context.close()
 
 
 def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) -> None:
@@ -66,21 +81,7 @@ def test_quick_keys_settle_each_image_once(disputed: Services, page: Page) -> No
     page.wait_for_timeout(500)
     settled = [row["image_id"] for row in rows_of(disputed, "me") if row["action"] == "settle"]
     assert len(settled) == len(set(settled)) > 0
-
-
-def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, browser: Browser) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    card = Card(page, disputed.labeler.url, "ann").open()
-    card.key("1")
-    card.wait_saved()
-    expect(page.get_by_test_id("pace").first).to_contain_text("all 2 people")
-    card.part("annotator").fill("eve")
-    card.part("annotator").press("Enter")
-    page.get_by_role("link", name="Disagreements").click()
-    expect(page.get_by_test_id("name")).to_have_value("eve")  # the card and the bar share one name
-    expect(page.get_by_test_id("pace")).to_contain_text("you 0")
-    context.close()
+    take_all_back(disputed, "me")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

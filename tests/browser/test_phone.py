@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, CDPSession, ViewportSize, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post, pushed
-from tests.services import Services
+from tests.browser.labeler import CLASSES, SHARED, StartLabeler, class_ids, post, pushed, take_all_back
+from tests.services import Services, running_services
 
 pytestmark = pytest.mark.browser
 PHONE = ViewportSize(width=390, height=844)
@@ -24,13 +24,19 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="module")
+def swept() -> Iterator[Services]:
+    with running_services(images=20, labeler=SHARED, start_trainer=False) as services:
+        yield services
+
+
 @pytest.fixture
-def suggesting(start_labeler: StartLabeler) -> Services:
+def suggesting(swept: Services, annotator: str) -> Iterator[Services]:
     """A labeler whose queue begins with ten images that are suggested to be green."""
-    labeler = start_labeler(20, CLASSES)
-    train = [each["id"] for each in labeler.get("/api/images")["images"] if each["split"] == "train"]
-    post(labeler, "/api/queries", pushed(labeler, train[:10], {"green": 0.7, "red": 0.2}, "torn"))
-    return labeler
+    train = [each["id"] for each in swept.get("/api/images")["images"] if each["split"] == "train"]
+    post(swept, "/api/queries", pushed(swept, train[:10], {"green": 0.7, "red": 0.2}, "torn"))
+    yield swept
+    take_all_back(swept, annotator)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.card import ARTIFACTS, RECORD
-from tests.browser.labeler import post, rows_of
+from tests.browser.labeler import post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
 from tests.browser.test_phone import PHONE
 from tests.services import COLOURS, Services, running_services, wait_for
@@ -38,12 +38,6 @@ def labeled(**more: Any) -> Iterator[Services]:
         assert not post(services, "/api/import", {"rows": rows})["rejected"]
         train = services.get("/api/project")["images"]["labeled"]
         wait_for(lambda: doubts(services)["labels"] == train)
-        yield services
-
-
-@pytest.fixture
-def services() -> Iterator[Services]:
-    with labeled() as services:
         yield services
 
 
@@ -109,9 +103,19 @@ def doubts(services: Services) -> Any:
 
 @pytest.fixture(scope="module")
 def looked_at() -> Iterator[Services]:
-    """As `services`, for tests that judge nothing."""
+    """For tests that judge nothing."""
     with labeled() as services:
         yield services
+
+
+@pytest.fixture
+def services(looked_at: Services, annotator: str) -> Iterator[Services]:
+    """`looked_at`, whose labels nobody has judged when the test begins."""
+    before = labels_of(looked_at)
+    yield looked_at
+    take_all_back(looked_at, annotator)
+    assert labels_of(looked_at) == before
+    wait_for(lambda: looked_at.caught_up() and doubts(looked_at)["labels"] == len(before))
 
 
 def test_each_key_does_what_it_says(review: Review, services: Services) -> None:
@@ -247,11 +251,9 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     page.screenshot(path=ARTIFACTS / "review-many-phone-dark.png")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
 def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_is(
-    hardly_labeled: Services, page: Page, annotator: str, scheme: Scheme
+    hardly_labeled: Services, page: Page, annotator: str
 ) -> None:
-    page.emulate_media(color_scheme=scheme)
     services = hardly_labeled
     rows = [{"line": n, "uri": uri, "label": label} for n, (uri, label) in enumerate(services.truth.items())]
     post(services, "/api/import", {"rows": rows[:4]})
@@ -259,7 +261,10 @@ def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_
     page.goto(f"{services.labeler.url}/review")
     expect(review.part("notice").locator("strong")).to_have_text("Needs 6 more labels", timeout=30_000)
     expect(review.part("found")).to_have_text("Needs 6 more labels")
-    page.screenshot(path=ARTIFACTS / f"review-needs-{scheme}.png")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        page.screenshot(path=ARTIFACTS / f"review-needs-{scheme}.png")
     post(services, "/api/import", {"rows": rows})
     wait_for(lambda: doubts(services)["labels"] == 60)
     expect(review.part("notice").locator("strong")).to_have_text("No label is in doubt", timeout=30_000)
