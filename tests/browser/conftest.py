@@ -34,6 +34,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    with new_context(browser) as context:
+        yield context
+
+
+@contextlib.contextmanager
+def new_context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
     context.set_default_timeout(30_000)
     yield context
@@ -43,6 +49,14 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page that must log no error, but in tests marked `provokes_errors`; its last sight is kept as a screenshot."""
+    with new_page(
+        context, request.node.name, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))
+    ) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def new_page(context: BrowserContext, name: str, *, provokes_errors: bool = False) -> Iterator[Page]:
     page = context.new_page()
     errors: list[str] = []
 
@@ -55,8 +69,8 @@ def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
     yield page
     ARTIFACTS.mkdir(exist_ok=True)
     with contextlib.suppress(PlaywrightError):  # a busy machine may not paint one in time
-        page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
-    if request.node.get_closest_marker("provokes_errors") is None:
+        page.screenshot(path=ARTIFACTS / f"{name}.png")
+    if not provokes_errors:
         assert not errors
 
 

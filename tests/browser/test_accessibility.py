@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from tests.browser.card import ARTIFACTS, Card
+from tests.browser.conftest import new_context, new_page
 from tests.browser.test_pages import SCHEMES
 from tests.services import Services, running_services, wait_for
 
@@ -53,6 +54,14 @@ def busy() -> Iterator[Services]:
 def visit(page: Page, services: Services, address: str) -> None:
     page.goto(f"{services.labeler.url}/{address}")
     expect(page.locator(PAGES[address]).first).to_be_visible()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def visited(busy: Services, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Each page in turn, opened once for what only looks at it."""
+    with new_context(browser) as context, new_page(context, f"visited-{request.param or 'label'}") as page:
+        visit(page, busy, request.param)
+        yield page
 
 
 def labels(card: Card) -> Locator:
@@ -97,12 +106,6 @@ def test_axe_finds_nothing_on_the_card(card: Card, sight: str) -> None:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_axe_finds_nothing_on_any_page(busy: Services, page: Page, address: str) -> None:
-    visit(page, busy, address)
-    assert violations(page) == []
-
-
-@pytest.mark.parametrize("address", PAGES)
 def test_nothing_scrolls_sideways_on_a_narrow_page(busy: Services, page: Page, address: str) -> None:
     page.set_viewport_size(NARROW)
     visit(page, busy, address)
@@ -111,9 +114,8 @@ def test_nothing_scrolls_sideways_on_a_narrow_page(busy: Services, page: Page, a
     assert page.evaluate("document.querySelector('.stMain').scrollWidth") <= NARROW["width"]
 
 
-@pytest.mark.parametrize("address", PAGES)
-def test_tab_comes_to_everything_and_shows_where_it_is(busy: Services, page: Page, address: str) -> None:
-    visit(page, busy, address)
+def test_tab_comes_to_everything_and_shows_where_it_is(visited: Page) -> None:
+    page = visited
     page.evaluate(KEYBOARD)
     unseen = []
     for _ in range(MOST_TABS):
@@ -125,6 +127,10 @@ def test_tab_comes_to_everything_and_shows_where_it_is(busy: Services, page: Pag
             unseen.append(found["what"])
     assert unseen == []
     assert page.evaluate("keyboard.missed()") == []
+
+
+def test_axe_finds_nothing_on_any_page(visited: Page) -> None:
+    assert violations(visited) == []
 
 
 KEYBOARD = """

@@ -12,7 +12,7 @@ from tests.services import Services, running_services, wait_for
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]  # what only a trainer can say is refused with 503
 
 
-PAGES = ["", "grid", "map", "review", "progress", "finish"]
+PAGES = ["", "grid", "map", "review", "progress", "models", "disagreements", "finish", "settings"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def failed() -> Iterator[Services]:
         yield services
 
 
-@pytest.mark.parametrize("address", ["", "progress", "finish", "settings"])  # the bar is the same on all
+@pytest.mark.parametrize("address", PAGES)
 def test_when_the_trainer_fails_each_page_says_why_and_what_to_do(failed: Services, page: Page, address: str) -> None:
     page.goto(f"{failed.labeler.url}/{address}")
     bar = page.get_by_test_id("bar")
