@@ -59,6 +59,7 @@ class ModelJobs:
         if find_spec("fastai") is None:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         self._versions.registry.check_name(name)
+        self._check_own_network(request)
         request = self._with_filters(request)
         with self._replica.lock:
             if self._replica.log_id is None:
@@ -76,6 +77,18 @@ class ModelJobs:
             chose = " that 'train' chooses" if request.train else ""
             raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
         return self._jobs.submit("train", said, images)
+
+    def _check_own_network(self, request: TrainRequest) -> None:
+        """A network of one's own is code, and which code runs is for the settings to say."""
+        name = request.architecture or ""
+        if ":" not in name:
+            return
+        if name != self._settings.model_fn:
+            raise ValueError(
+                f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}."
+            )
+        if request.weights in ("pretrained", "file"):
+            raise ValueError(f"'weights' cannot be {request.weights!r} for {name!r}, which loads what it needs itself.")
 
     def _with_filters(self, request: TrainRequest) -> TrainRequest:
         """With those of the version that is cloned, where none are given."""

@@ -238,7 +238,7 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
     name, weights = asked.architecture, asked.weights
     settings = work.settings
     if name is not None and ":" in name:
-        return _own_network(work, asked, name, classes)
+        return _own_network(work, asked, classes)
     if weights == "auto":
         named = name or settings.auto_backbone
         has_file = bool(settings.backbone_weights) and named == settings.backbone
@@ -275,13 +275,10 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
     return network, weights, ModelInput(size=size, preparation="middle square", mean=mean, std=std), name
 
 
-def _own_network(work: Work, asked: TrainRequest, name: str, classes: int) -> tuple[Module, str, ModelInput, str]:
-    """That of the setting `model_fn`, with the weights that the function gives it."""
+def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
+    """That of the setting `model_fn`, whatever a request names, with the weights that the function gives it."""
     settings, weights = work.settings, asked.weights
-    if name != settings.model_fn:
-        raise SettingsError(f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}.")
-    if weights in ("pretrained", "file"):
-        raise SettingsError(f"'weights' cannot be {weights!r} for a network of your own: {name!r} loads what it needs.")
+    name = settings.model_fn
     size = asked.input_size or settings.input_size or LARGEST_DEFAULT
     torch.manual_seed(asked.seed or 0)
     network = own_classifier(name, size, classes)

@@ -2,7 +2,6 @@
 
 import zipfile
 
-import pytest
 from typer.testing import CliRunner
 
 import flywheel
@@ -12,7 +11,6 @@ def run(*words):
     return CliRunner().invoke(flywheel.app, [*map(str, words)], env={"COLUMNS": "300"})
 
 
-@pytest.mark.long
 def test_the_larger_model_is_trained_and_compared_with_the_one_in_use(url, tmp_path):
     small = ["--arch", "resnet10t", "--weights", "none", "--input-size", 32, "--epochs", 1, "--learning-rate", 0.001]
     done = run("finalize", *small, "--name", "larger", "--no-flip", "--trainer-url", url)

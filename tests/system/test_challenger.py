@@ -23,12 +23,17 @@ def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work()
         rounds = services.workspace / "trainer" / "challenger"
         frozen = wait_for(lambda: services.status()["embedding"]["backbone"], "a backbone")
 
-        def good(backbones: set[str]) -> str:
+        def decided() -> list[str]:
+            return [json.loads(path.read_text())["embeddings"] for path in rounds.glob("*/decided.json")]
+
+        def good() -> str:
             """The trainer, started again, answers by embeddings that are whole; returns which."""
             services.trainer.kill()
+            taken_over = (services.workspace / "trainer" / "serving.json").is_file()
             services.trainer.start()
             status = wait_for(lambda: (s := services.status())["labels"] >= 120 and s, "the model", 180)
-            assert status["embedding"]["backbone"] in backbones
+            # On a quick machine the round goes on to its end meanwhile.
+            assert status["embedding"]["backbone"] in (decided() if taken_over else [frozen, *decided()])
             asked = {"image_ids": train[:10]}
             said = httpx.post(f"{services.trainer.url}/predict", json=asked, timeout=20).raise_for_status().json()
             assert len(said["predictions"]) == 10
@@ -38,16 +43,15 @@ def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work()
             return next((json.loads(path.read_text()) for path in rounds.glob("*/job.json")), None)
 
         wait_for(job, "a round", 180)
-        assert good({frozen}) == frozen  # as it begins
-        wait_for(lambda: list(rounds.glob("*/turn-*.safetensors")), "an epoch", 300)
-        assert good({frozen}) == frozen  # in the middle of training
+        good()  # as it begins
+        wait_for(lambda: [*rounds.glob("*/turn-*.safetensors"), *rounds.glob("*/fold-*.json")], "an epoch", 300)
+        good()  # in the middle of training
         wait_for(lambda: list(rounds.glob("*/fold-0.json")), "a fold", 300)
-        assert good({frozen}) == frozen
-        wait_for(lambda: list(rounds.glob("*/decided.json")), "the decision", 400)
-        tuned = json.loads(next(rounds.glob("*/decided.json")).read_text())["embeddings"]
-        good({frozen, tuned})  # while the images are embedded again, or just after
+        good()
+        (tuned,) = wait_for(decided, "the decision", 400)
+        good()  # while the images are embedded again, or just after
         wait_for(lambda: (services.workspace / "trainer" / "serving.json").is_file(), "the take-over", 400)
-        assert good({tuned}) == tuned
+        assert good() == tuned
         done = wait_for(lambda: (found := job()) is not None and found["state"] == "done" and found, "the end", 300)
         assert done["result"]["better"]
         models = httpx.get(f"{services.trainer.url}/models", timeout=20).json()["models"]

@@ -11,11 +11,11 @@ from tests.services import running_services, wait_for
 
 pytestmark = pytest.mark.system
 
-KILLS = 12
+KILLS = 20
 
 
 def test_labels_survive_kills_of_either_service():
-    """Kills while answers are posted one after the other, each tried with the same id until it is confirmed."""
+    """20 kills while answers are posted one after the other, each tried with the same id until it is confirmed."""
     rng = random.Random(0)
     with running_services(images=240, labeler={"buffer_size": 5}) as services:
         names = services.names()

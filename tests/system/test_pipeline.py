@@ -49,7 +49,6 @@ def example(services, path, **changes):
     return path
 
 
-@pytest.mark.long
 def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
     file = example(services, tmp_path / "nightly.toml")
     shown = flywheel(services, "pipeline", file)
@@ -68,6 +67,21 @@ def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
     models = httpx.get(services.trainer.url + "/models").json()
     assert models["promoted"] == report["version"]
     assert f"{report['version']} is promoted." in shown
+    # The night after: the version in use is cloned, and nothing could gain so much.
+    stricter = example(
+        services,
+        file,
+        min_delta="{ accuracy = 1.0 }",
+        delete_discarded="true",
+        epochs="1",
+    )
+    flywheel(services, "pipeline", stricter, "--skip", "split", code=1)
+    second = json.loads((tmp_path / "nightly.report.json").read_text())
+    assert second["steps"][0]["state"] == "skipped"
+    assert (second["base"], second["decision"], second["exit_code"]) == (report["version"], "discarded", 1)
+    models = httpx.get(services.trainer.url + "/models").json()
+    assert models["promoted"] == report["version"]
+    assert second["version"] not in {each["version"] for each in models["models"]}  # it was to be deleted
 
 
 def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path):
@@ -88,16 +102,15 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     services.trainer.start()  # it was away when the run went on
     out, _ = process.communicate(timeout=300)
-    assert process.returncode in (0, 1), out  # so short a training may be worse than the model of now
+    assert process.returncode == 0, out
     assert "Going on with the run" in out
     said = json.loads(report.read_text())
     assert said["version"] == first["version"]
     jobs = [job for job in httpx.get(services.trainer.url + "/jobs").json()["jobs"] if job["kind"] == "train"]
     assert len([job for job in jobs if job["request"]["name"] == said["version"]]) == 1  # trained once
-    assert (said["exit_code"], said["decision"]) in ((0, "promoted"), (1, "discarded"))
+    assert said["decision"] == "promoted"
 
 
-@pytest.mark.long
 def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     file = example(services, tmp_path / "bad.toml", name='"bad"', architecture='"no_such_net"')
     shown = flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
@@ -112,20 +125,11 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
 
 
 def test_what_is_too_bad_is_discarded_uncompared(services, tmp_path):
-    file = example(
-        services,
-        tmp_path / "low.toml",
-        name='"low"',
-        epochs="1",
-        at_least="{ accuracy = 1.0 }",
-        delete_discarded="true",
-    )
+    file = example(services, tmp_path / "low.toml", name='"low"', epochs="1", at_least="{ accuracy = 1.0 }")
     text = file.read_text().replace("learning_rate = 0.005", "learning_rate = 0.000001")
     file.write_text(text)
     flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=1)
     report = json.loads((tmp_path / "low.report.json").read_text())
     assert "must be at least 1" in report["steps"][3]["result"]["below"]
     assert "not compared" in report["steps"][4]["result"]["reason"]
-    assert (report["decision"], report["exit_code"]) == ("discarded", 1)
-    models = httpx.get(services.trainer.url + "/models").json()["models"]
-    assert report["version"] not in {each["version"] for each in models}  # it was to be deleted
+    assert report["decision"] == "discarded"

@@ -49,7 +49,6 @@ def challenger(client):
     return client.get("/status").json()["challenger"]
 
 
-@pytest.mark.long
 def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder):
     trainer, client = begin(tmp_path, folder)
     try:
@@ -95,8 +94,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         trainer.close()
 
 
-@pytest.mark.long
-def test_from_scratch_too_it_waits_for_whoever_asks(tmp_path, folder):
+def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays(tmp_path, folder):
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:
         teach(client, range(60))
@@ -110,6 +108,13 @@ def test_from_scratch_too_it_waits_for_whoever_asks(tmp_path, folder):
         client.post("/stop")
         wait_for(lambda: not process.is_running(), 5)  # its memory is free for a job that follows
         assert challenger(client)["state"] == "halted"
+        client.post("/resume")
+        last = wait_for(lambda: challenger(client)["last"], 200)
+        assert (last["better"], last["embeddings"]) == (False, None)
+        assert last["head"]["value"] == 1.0
+        assert trainer.rounds.list()[0].attempts == 1
+        assert client.get("/models").json()["models"][-1]["reason"] == "asked to stop"
+        wait_for(lambda: "next round begins at 66 labels" in challenger(client)["message"])
         client.patch("/settings", json={"challenger": "off"})
         wait_for(lambda: challenger(client)["state"] == "off")
     finally:
@@ -128,7 +133,6 @@ def test_on_a_laptop_without_a_gpu_there_is_none_unless_asked_for(tmp_path, fold
         trainer.close()
 
 
-@pytest.mark.long
 def test_enough_validation_labels_judge_and_are_not_learned(tmp_path):
     photos, entries = make(tmp_path, 280)
     entries = [each.model_copy(update={"split": "validation"}) if each.id >= 80 else each for each in entries]

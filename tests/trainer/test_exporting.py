@@ -37,7 +37,7 @@ def photos(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("make", [pytest.param(pixel_backbone, marks=pytest.mark.long), torch_backbone])
+@pytest.mark.parametrize("make", [pixel_backbone, torch_backbone])
 def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos, make):
     version, _, expected = saved_head(tmp_path, make())
     path = exported(tmp_path, version, "onnx")
@@ -61,7 +61,6 @@ def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos
     assert exported(tmp_path, version, "onnx") == path  # made once
 
 
-@pytest.mark.long
 def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
     version, _ = saved_network(tmp_path)
     program = torch.export.load(exported(tmp_path, version, "torch")).module()
@@ -102,8 +101,6 @@ def test_what_cannot_be_exported_is_a_sentence(tmp_path):
     version, *_ = saved_head(tmp_path, pixel_backbone())
     with pytest.raises(ValueError, match="no export format 'exe'"):
         exported(tmp_path, version, "exe")
-    with pytest.raises(RefusedVersion, match="no fastai Learner"):
-        exported(tmp_path, version, "fastai")
     next((tmp_path / "backbones").iterdir()).unlink()
     with pytest.raises(RefusedVersion, match="is not there"):
         exported(tmp_path, version, "onnx")
@@ -146,7 +143,6 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
     assert "Not measured" in model_card(unmeasured)
 
 
-@pytest.mark.long
 def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
     """In a process of its own, which knows neither Flywheel nor this test."""
     rows = []
@@ -179,3 +175,9 @@ print(*sorted(seen))
     np.testing.assert_allclose([float(each) for each in said], expected, atol=0.02)
     assert label == [each.name for each in version.description.classes][expected.argmax()]
     assert [int(each) for each in seen] == list(range(4, 12))  # no test image
+
+
+def test_a_head_is_no_fastai_learner(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    with pytest.raises(RefusedVersion, match="no fastai Learner"):
+        exported(tmp_path, version, "fastai")

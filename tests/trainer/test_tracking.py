@@ -72,7 +72,6 @@ def test_by_default_nothing_leaves_the_machine(monkeypatch):
     assert TrainerSettings.load()[0].tracking == "offline"
 
 
-@pytest.mark.long
 def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_the_whole_curve(opened, tmp_path):
     trainer, client = opened()
     assert tracked(client) == {"mode": "offline", "run": None, "error": None}

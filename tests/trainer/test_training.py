@@ -59,7 +59,6 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert many.delete("/models/small").status_code == 409
 
 
-@pytest.mark.long
 def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
     from starlette.testclient import TestClient
 
@@ -111,7 +110,6 @@ def test_without_labels_nothing_is_trained(client):  # noqa: F811
     assert answer.status_code == 422
 
 
-@pytest.mark.long
 def test_a_version_learns_only_from_what_the_filters_choose(taught, trainer):  # noqa: F811
     rows = [
         row.model_copy(update={"annotator": "bob"})
@@ -141,7 +139,6 @@ def test_a_version_learns_only_from_what_the_filters_choose(taught, trainer):  #
         assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
 
 
-@pytest.mark.long
 def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
     """The one of the documentation."""
     from starlette.testclient import TestClient
@@ -168,8 +165,13 @@ def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypat
         assert version["metrics"]["accuracy"]["value"] > 0.8
         assert [row["epoch"] for row in version["config"]["trained"]["history"]] == [1, 2, 3, 4, 5]
         assert say(client, "/predict?version=mine", files=UPLOAD)["predictions"][0]["label"] == "red"
-        train = {"architecture": "os:getcwd"}
-        ended = finished(client, say(client, "/models", json={"name": "other", "train": train}))
-        assert (ended["state"], "not by a request" in ended["error"]) == ("failed", True), ended
+        onnx = client.get("/models/mine/export?format=onnx")
+        assert onnx.status_code == 200, onnx.text
+        for train, named in [
+            ({"architecture": "os:getcwd"}, "not by a request"),
+            ({"architecture": "own_network:network", "weights": "pretrained"}, "loads what it needs"),
+        ]:
+            answer = client.post("/models", json={"name": "other", "train": train})
+            assert (answer.status_code, named in answer.json()["detail"]) == (422, True), answer.text
     finally:
         trainer.close()
