@@ -118,7 +118,7 @@ def to_fastai(version: Version) -> bytes:
 
 
 def export(registry: Registry, name: str, format: str, settings: TrainerSettings, exports: Path) -> Path:
-    """The file of a version in a format of `FORMATS`, made in a process of its own unless it is there.
+    """The file of a version in a format of `FORMATS`, made unless it is there; a process of its own runs the network.
 
     Raises UnknownVersion, RefusedVersion, and ValueError for a format that there is not.
     """
@@ -128,6 +128,12 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
     # The hash tells a version from one that had its name before.
     target = exports / f"{name}-{version.description.sha256[:8]}.{FORMATS[format]}"
     if target.is_file():
+        return target
+    if format == "card":
+        write_whole(target, model_card(version.description).encode())
+        return target
+    if format == "fastai":
+        write_whole(target, to_fastai(version))
         return target
     asked = {
         "models": str(registry.folder.absolute()),
@@ -163,18 +169,13 @@ def main() -> int:
     models = Path(asked["models"])
     try:
         version = Registry(models).get(asked["version"])
-        if asked["format"] == "card":
-            data = model_card(version.description).encode()
-        elif asked["format"] == "fastai":
-            data = to_fastai(version)
-        else:
-            classifier = load_classifier(version, models.parent / "backbones", model_fn=asked["model_fn"])
-            makers: dict[str, Callable[[], bytes]] = {
-                "onnx": lambda: to_onnx(classifier),
-                "torch": lambda: to_torch(classifier),
-                "zip": lambda: to_zip(version, classifier),
-            }
-            data = makers[asked["format"]]()
+        classifier = load_classifier(version, models.parent / "backbones", model_fn=asked["model_fn"])
+        makers: dict[str, Callable[[], bytes]] = {
+            "onnx": lambda: to_onnx(classifier),
+            "torch": lambda: to_torch(classifier),
+            "zip": lambda: to_zip(version, classifier),
+        }
+        data = makers[asked["format"]]()
     except RefusedVersion as error:
         print(error, file=sys.stderr)
         return 3
