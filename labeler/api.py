@@ -115,17 +115,17 @@ def _project_routes(api: FastAPI, service: Service) -> None:
     @api.post("/classes", status_code=201)
     def add_class(post: ClassPost) -> ClassEntry:
         """Add a class."""
-        return service.add_class(post.name, post.annotator)
+        return service.classes.add(post.name, post.annotator)
 
     @api.patch("/classes/{class_id}")
     def change_class(class_id: int, patch: ClassPatch) -> ClassEntry:
         """Rename a class, or merge it into another."""
-        return service.change_class(class_id, patch)
+        return service.classes.change(class_id, patch)
 
     @api.delete("/classes/{class_id}", status_code=204)
     def delete_class(class_id: int, annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api") -> None:
         """Delete a class; its images are asked again."""
-        service.delete_class(class_id, annotator)
+        service.classes.delete(class_id, annotator)
 
     @api.get("/progress")
     def progress() -> Progress:
@@ -210,12 +210,12 @@ def _image_routes(api: FastAPI, service: Service) -> None:
                     for _, each in form.multi_items()
                     if isinstance(each, UploadFile)
                 ]
-            return await run_in_threadpool(service.add_uploads, uploads)
+            return await run_in_threadpool(service.arrivals.add_uploads, uploads)
         try:
             post = ImagePost.model_validate_json(await request.body())
         except ValidationError as error:
             raise Invalid(_sentence(error.errors())) from None
-        return await run_in_threadpool(service.add_uris, post.uris)
+        return await run_in_threadpool(service.arrivals.add_uris, post.uris)
 
     @api.get("/images/rejected")
     def rejected() -> list[Rejection]:

@@ -46,7 +46,7 @@ class Classes:
             known = {name for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
             self._add([name for name in names if name not in known], "settings")
 
-    def add(self, name: str, annotator: str) -> ClassEntry:
+    def add(self, name: str, annotator: str = "api") -> ClassEntry:
         """Raises Conflict when there is a class of that name, Invalid when the name is blank."""
         with self._store.lock:
             self._add([self._free(name)], annotator)
@@ -74,7 +74,7 @@ class Classes:
                 class_id = into.id
             return next(entry for entry in self.entries() if entry.id == class_id)
 
-    def delete(self, class_id: int, annotator: str) -> None:
+    def delete(self, class_id: int, annotator: str = "api") -> None:
         """Images labeled as it become unlabeled and are asked again. Raises Missing."""
         with self._store.lock:
             self._live(class_id)

@@ -7,13 +7,14 @@ with each row that is written. Nothing here decides anything that a room could d
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from labeler.annotation_log import AnnotationLog
 from labeler.annotations import Annotations
+from labeler.arrivals import Arrivals
 from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
@@ -28,12 +29,13 @@ from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
 from labeler.gallery import Gallery
 from labeler.history import label_history
 from labeler.imports import Imports
-from labeler.labeling_queue import PURPOSES, LabelingQueue, Pick
+from labeler.labeling_queue import LabelingQueue
 from labeler.leases import Leases
 from labeler.marks import Shown, marks
 from labeler.oddities import OddImages
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid
+from labeler.questions import Questions
 from labeler.reminder import Reminder
 from labeler.review import Review
 from labeler.running_settings import RunningSettings
@@ -48,25 +50,20 @@ from labeler.trainer import Trainer
 from labeler.trainer_client import TrainerClient
 from labeler.verdicts import Verdicts
 from labeler.workspace import WorkspaceLock
-from shared.images import ImageLimits, ImageProblem
+from shared.images import ImageLimits
 from shared.messages import (
     Annotation,
     AnnotationReceipt,
     ClassEntry,
-    ClassPatch,
     Evaluation,
-    ImageReceipt,
     Person,
     Progress,
     Project,
     QueryPush,
     QueryReceipt,
-    QueueItem,
     QueuePage,
-    Rejection,
     Row,
     Stretch,
-    SuggestionOut,
     Target,
     Undo,
     UndoReceipt,
@@ -113,6 +110,7 @@ class Service:
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.classes = Classes(self.store, self.log)
+        self.questions = Questions(self.log, self.queue, self.catalog, settings)
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
         self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
@@ -121,6 +119,7 @@ class Service:
         self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
+        self.arrivals = Arrivals(self.files, self.catalog, self.events.notify)
         self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)
         self.reminder = Reminder(self.store, self.log, self.tally, self.catalog, self.client, settings)
         self.outbox = Outbox(
@@ -251,27 +250,15 @@ class Service:
                 self.trainer.status(),
             )
 
-    # ---------------------------------------------------------------- classes
-
-    def add_class(self, name: str, annotator: str = "api") -> ClassEntry:
-        """See `Classes.add`."""
-        return self.classes.add(name, annotator)
-
-    def change_class(self, class_id: int, patch: ClassPatch) -> ClassEntry:
-        """See `Classes.change`."""
-        return self.classes.change(class_id, patch)
-
-    def delete_class(self, class_id: int, annotator: str = "api") -> None:
-        """See `Classes.delete`."""
-        self.classes.delete(class_id, annotator)
-
     # ---------------------------------------------------------------- questions and answers
 
     def serve(self, annotator: str, session: str | None, limit: int, keep: Sequence[int] = ()) -> QueuePage:
         """Lease the next images to a page; see `LabelingQueue.serve`."""
         with self.store.lock:
             picks = self.queue.serve(annotator, session or annotator, limit, keep)
-            return QueuePage(items=self._items(picks), query_version=self.queue.version, remaining=self.queue.remaining)
+            return QueuePage(
+                items=self.questions.of(picks), query_version=self.queue.version, remaining=self.queue.remaining
+            )
 
     def push(self, push: QueryPush) -> QueryReceipt:
         """Take a ranked list; see `LabelingQueue.push`."""
@@ -290,7 +277,7 @@ class Service:
         """Take a step back; see `Annotations.undo`. Returns its first image, leased to the session."""
         with self.store.lock:
             image_ids = self.annotations.undo(undo)
-            (item,) = self._items([self.queue.pick(image_ids[0])])
+            (item,) = self.questions.of([self.queue.pick(image_ids[0])])
             return UndoReceipt(**item.model_dump(), undone=len(image_ids))
 
     def evaluate(self, evaluation: Evaluation) -> None:
@@ -306,32 +293,6 @@ class Service:
             return self.tally.pace.people()
 
     # ---------------------------------------------------------------- images
-
-    def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
-        """Take files under the roots into the catalogue; a file that changed is looked at again."""
-        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
-        for given in uris:
-            try:
-                root, uri = self.files.uri_of(given)
-            except ImageProblem as problem:
-                receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
-                continue
-            found = self.files.look_at(root, uri)
-            if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to remember
-                receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
-            else:
-                self._record(root, found, given, receipt)
-        return self._taken(receipt)
-
-    def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
-        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue."""
-        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
-        for name, data in uploads:
-            try:
-                self._record("uploads", self.files.store_upload(data), name, receipt)
-            except ImageProblem as problem:
-                receipt.rejected.append(Rejection(uri=name, reason=str(problem)))
-        return self._taken(receipt)
 
     def content(self, image_id: int) -> tuple[bytes, str, str]:
         """The original: bytes, media type, content hash."""
@@ -382,48 +343,6 @@ class Service:
             given=self.tally.labeled_here,
             pace=self.tally.pace.per_minute(),
         )
-
-    def _items(self, picks: Sequence[Pick]) -> list[QueueItem]:
-        hashes = self.catalog.hashes([pick.image_id for pick in picks])
-        size = self.settings.display_pixels
-        return [
-            QueueItem(
-                image_id=pick.image_id,
-                url=f"/api/images/{pick.image_id}/thumbnail?size={size}&v={hashes[pick.image_id][:12]}",
-                purpose=PURPOSES[pick.split],
-                rank=rank,
-                score=pick.place.score if pick.place else None,
-                reason=pick.place.reason if pick.place and not self.settings.blind_mode else None,
-                suggestions=self._suggestions(pick),
-                query_version=pick.place.version if pick.place else self.queue.version,
-            )
-            for rank, pick in enumerate(picks)
-        ]
-
-    def _suggestions(self, pick: Pick) -> list[SuggestionOut]:
-        if pick.place is None or self.settings.blind_mode:
-            return []
-        suggestions = []
-        for given in pick.place.suggestions:
-            live = self.log.fold.resolve(given.label)
-            if live is not None:
-                name = self.log.fold.classes[live].name
-                suggestions.append(SuggestionOut(label=live, name=name, confidence=given.confidence))
-        return suggestions
-
-    def _record(self, root: Root, found: Any, given: str, receipt: ImageReceipt) -> None:
-        outcome = self.catalog.record(root, [found], "test" if root == "test" else None)[0]
-        if outcome == "added":
-            receipt.added += 1
-        elif outcome == "duplicate":
-            receipt.duplicates += 1
-        else:
-            receipt.rejected.append(Rejection(uri=given, reason=found.reason or "is one image too many"))
-
-    def _taken(self, receipt: ImageReceipt) -> ImageReceipt:
-        self.catalog.bring_back()
-        self.events.notify()
-        return receipt
 
     def _leased(self) -> list[int]:
         with self.store.lock:

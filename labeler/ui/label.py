@@ -29,7 +29,7 @@ def _name_classes(labeler: service.Service) -> None:
             return
     try:
         for name in filter(None, map(str.strip, names.splitlines())):
-            labeler.add_class(name, "me")
+            labeler.classes.add(name, "me")
     except Problem as problem:
         st.error(plain(problem.detail))
     else:

@@ -56,10 +56,10 @@ def test_sent_again_after_its_class_was_renamed_or_merged(tmp_path: Path) -> Non
         cat, dog = answer(1, "cat"), answer(2, "dog")
         service.annotate([cat, dog])
         ids = {entry.name: entry.id for entry in service.classes.entries()}
-        service.change_class(ids["cat"], ClassPatch(name="kitten"))
-        service.change_class(ids["dog"], ClassPatch(into=ids["cat"]))
+        service.classes.change(ids["cat"], ClassPatch(name="kitten"))
+        service.classes.change(ids["dog"], ClassPatch(into=ids["cat"]))
         assert service.annotate([cat, dog]).duplicates == 2
-        service.delete_class(ids["cat"])
+        service.classes.delete(ids["cat"])
         assert service.annotate([cat, dog]).duplicates == 2
 
 
@@ -67,7 +67,7 @@ def test_a_label_may_be_an_id_a_name_or_an_old_name(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path) as service:
         cat = service.classes.entries()[0].id
-        service.change_class(cat, ClassPatch(name="kitten"))
+        service.classes.change(cat, ClassPatch(name="kitten"))
         service.annotate([answer(1, cat), answer(2, "cat"), answer(3, "kitten")])
         assert [label_of(service, image_id) for image_id in (1, 2, 3)] == ["kitten"] * 3
 

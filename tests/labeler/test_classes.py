@@ -36,13 +36,13 @@ def test_a_class_that_is_a_digit_has_that_key(names: list[str], keys: list[str |
 def test_add_and_refuse(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:
-        assert service.add_class("  bird ").name == "bird"
+        assert service.classes.add("  bird ").name == "bird"
         with pytest.raises(Conflict, match="'bird'"):
-            service.add_class("bird")
+            service.classes.add("bird")
         with pytest.raises(Invalid):
-            service.add_class("   ")
+            service.classes.add("   ")
         with pytest.raises(Missing):
-            service.delete_class(99)
+            service.classes.delete(99)
         assert names(service) == ["cat", "dog", "bird"]
 
 
@@ -51,14 +51,14 @@ def test_merge_moves_the_labels(tmp_path: Path) -> None:
     with labeler(tmp_path) as service:
         service.annotate([answer(1, "cat"), answer(2, "dog")])
         cat, dog = (entry.id for entry in service.classes.entries())
-        assert service.change_class(dog, ClassPatch(into=cat)).name == "cat"
+        assert service.classes.change(dog, ClassPatch(into=cat)).name == "cat"
         assert service.progress().labels_per_class == {"cat": 2}
         with pytest.raises(Invalid):
-            service.change_class(cat, ClassPatch(into=cat))
+            service.classes.change(cat, ClassPatch(into=cat))
         with pytest.raises(Missing):
-            service.change_class(dog, ClassPatch(into=cat))
+            service.classes.change(dog, ClassPatch(into=cat))
         with pytest.raises(Invalid, match="either"):
-            service.change_class(cat, ClassPatch())
+            service.classes.change(cat, ClassPatch())
 
 
 def test_images_of_a_deleted_class_are_asked_again(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_images_of_a_deleted_class_are_asked_again(tmp_path: Path) -> None:
     with labeler(tmp_path) as service:
         service.annotate([answer(1, "cat"), answer(2, "dog")])
         assert asked(service) == []
-        service.delete_class(service.classes.entries()[0].id)
+        service.classes.delete(service.classes.entries()[0].id)
         assert asked(service) == [1]
         assert service.project().images.labeled == 1
 
@@ -76,9 +76,9 @@ def test_the_classes_to_begin_with_do_not_come_back(tmp_path: Path) -> None:
     first = ["cat", "dog", "cow", "pig"]
     with labeler(tmp_path, classes=first) as service:
         cat, dog, cow, _ = (entry.id for entry in service.classes.entries())
-        service.change_class(cat, ClassPatch(name="kitten"))
-        service.change_class(dog, ClassPatch(into=cow))
-        service.delete_class(cow)
+        service.classes.change(cat, ClassPatch(name="kitten"))
+        service.classes.change(dog, ClassPatch(into=cow))
+        service.classes.delete(cow)
         assert names(service) == ["kitten", "pig"]
     with labeler(tmp_path, classes=[*first, "hen"]) as service:
         assert names(service) == ["kitten", "pig", "hen"]

@@ -93,7 +93,7 @@ def test_classes_that_were_merged_differ_no_more(tmp_path: Path) -> None:
     with labeler(tmp_path, overlap=2) as service:
         say(service, 1, ann="cat", bob="dog")
         ids = {entry.name: entry.id for entry in service.classes.entries()}
-        service.change_class(ids["dog"], ClassPatch(into=ids["cat"]))
+        service.classes.change(ids["dog"], ClassPatch(into=ids["cat"]))
         assert listed(service) == []
         assert service.disagreements.agreement().agreed == 1
 

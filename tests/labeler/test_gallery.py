@@ -59,7 +59,7 @@ def test_by_predicted_class_and_confidence_the_surest_first(tmp_path: Path) -> N
         assert listed(service, predicted=CAT, by="uncertainty") == [1, 3, 5, 7, 9]
         assert listed(service, predicted=DOG, min_confidence=0.53) == [8, 6, 4]
         assert sorted(listed(service, max_confidence=0.52)) == [1, 2]
-        service.change_class(DOG, ClassPatch(into=CAT))
+        service.classes.change(DOG, ClassPatch(into=CAT))
         assert len(listed(service, predicted=CAT)) == 9
 
 

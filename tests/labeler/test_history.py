@@ -30,7 +30,7 @@ def test_what_was_taken_back_or_brought_along_is_left_out(tmp_path: Path) -> Non
         assert [each.classes for each in service.history()] == [{"cat": 1}]
         ids = {entry.name: entry.id for entry in service.classes.entries()}
         service.annotate([answer(4, "dog")])
-        service.change_class(ids["dog"], ClassPatch(into=ids["cat"]))
+        service.classes.change(ids["dog"], ClassPatch(into=ids["cat"]))
         assert sum(each.classes["cat"] for each in service.history()) == 2
-        service.delete_class(ids["cat"])
+        service.classes.delete(ids["cat"])
         assert service.history() == []

@@ -39,7 +39,7 @@ def test_suggestions_go_by_the_names_of_now(tmp_path: Path) -> None:
         cat, dog = (entry.id for entry in service.classes.entries())
         said = [Suggestion(label=cat, confidence=0.6), Suggestion(label=dog, confidence=0.4)]
         service.push(pushed(service, [], queries=[Query(image_id=1, suggestions=said)]))
-        service.delete_class(dog)
+        service.classes.delete(dog)
         item = service.serve("ann", None, 1).items[0]
         assert [(each.name, each.confidence) for each in item.suggestions] == [("cat", 0.6)]
 
