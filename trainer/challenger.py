@@ -19,6 +19,7 @@ import numpy as np
 from shared.jobs import ENDED, Job
 from shared.messages import ChallengerRound, ChallengerView
 from shared.settings import TrainerSettings
+from trainer.comparison import SURE, pair
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.intake import Intake
 from trainer.jobs import Jobs
@@ -72,6 +73,7 @@ class Challenger:
         self._problem = f"{problem} " if problem else ""  # that the start had with what took over
         self._ended = threading.Event()
         self._tried: str | None = None  # the model with whose labels a round was begun, or could not be
+        self._spared = 0  # labels with which no network could have been better
         self._why = "waits for labels"  # no round is at work
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
 
@@ -145,6 +147,7 @@ class Challenger:
             number = int(latest.request["challenge"]["round"]) + 1
             if latest.request["log_id"] == str(self._replica.log_id):
                 needed = max(LEAST, int(np.ceil(GROWTH * latest.request["challenge"]["labels"])))
+        needed = max(needed, int(np.ceil(GROWTH * self._spared)))
         if model is None or len(model.rows) < needed:
             self._why = f"the next round begins at {needed:,} labels of train images"
             return
@@ -187,10 +190,19 @@ class Challenger:
         if ground is None:
             return
         images = [{**row, **judges.get(int(row["image_id"]), {})} for row in image_rows(self._replica)]
+        labels = len(train_labels(pool, snapshot)[0])
+        truth, head = np.array([(row["class_id"], row["head"]) for row in images if "head" in row]).T
+        if pair(truth, head, truth).p >= SURE:
+            self._spared = labels
+            self._why = (
+                f"the head errs on {(head != truth).sum()} of {len(truth)} images, too few for any network to be "
+                f"better beyond noise; it is looked at again with {int(np.ceil(GROWTH * labels)):,} labels"
+            )
+            return
         with self._replica.lock:
             classes = classes_of(self._replica.fold)
         said = {
-            "challenge": {"round": number, "labels": len(train_labels(pool, snapshot)[0]), "ground": ground},
+            "challenge": {"round": number, "labels": labels, "ground": ground},
             "classes": classes,
             "log_id": str(snapshot.log_id),
             "acked_seq": snapshot.acked_seq,

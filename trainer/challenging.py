@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from shared.messages import ChallengerRound
-from trainer.comparison import pair
+from trainer.comparison import SURE, pair
 from trainer.embeddings.backbones import load_backbone
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder
@@ -39,9 +39,6 @@ from trainer.serving import AGAIN, EMBEDDINGS, Serving, embedder_of
 from trainer.training import SCRATCH, SCRATCH_SIZE, Photographs, photographs
 from trainer.work import LabeledImage, Work
 
-SURE = 0.01
-"""The p below which a challenger takes over. Rounds ask again and again, and folds share what they learn from
-(Dietterich 1998), so that 0.05 would call noise better too often."""
 SCALE = 20.0
 """Length of the vectors that the classifier reads; at 1 its gradients are too small to move it."""
 PASSES = 8_000

@@ -33,6 +33,9 @@ from trainer.evaluation import RESAMPLES, evaluate
 
 POINTS = 51
 """Points of a curve, at even recalls."""
+SURE = 0.01
+"""The p below which a challenger takes over. Rounds ask again and again, and folds share what they learn from
+(Dietterich 1998), so that 0.05 would call noise better too often."""
 SIGNIFICANT = 0.05
 
 
