@@ -87,6 +87,8 @@ def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: An
         "SERVER_ENABLE_XSRF_PROTECTION": "true",
         "SERVER_MAX_UPLOAD_SIZE": str(max(1, settings.max_request_bytes // MEGABYTE)),
         "CLIENT_TOOLBAR_MODE": "minimal",
+        # With it, a run of the whole page ends the one under way, and a key or click that waits for that one is lost.
+        "RUNNER_FAST_RERUNS": "false",
     }
     for name, value in quiet.items():
         os.environ.setdefault(f"STREAMLIT_{name}", value)
