@@ -59,7 +59,8 @@ EPOCHS = (20, 200)
 STEPS = 400
 """That a training takes at least, within those: 100 labels are two batches, and 20 times two steps move nothing."""
 PATIENT = 6
-"""Epochs without gain after which it ends where none are given, or a quarter of all if those are more."""
+"""Epochs without gain after which it ends where none are given, or three quarters of all if those are more: the last
+ones of a cycle are the best, and those at its highest rates often worse than where it began."""
 
 
 @dataclass
@@ -112,6 +113,7 @@ def run(work: Work) -> dict[str, Any]:
         flip=bool(asked.flip),
         seed=asked.seed or 0,
         frozen=0 if begun == "none" else 1,
+        still=begun in ("pretrained", "file"),
         classifier=classifier,
         mean=needs.mean,
         std=needs.std,
@@ -230,7 +232,7 @@ def _with_length(asked: TrainRequest, images: int) -> TrainRequest:
     """What is asked, with epochs and patience for so many train images where none are given."""
     batches = max(images // (asked.batch_size or 1), 1)
     epochs = asked.epochs or int(np.clip(-(-STEPS // batches), *EPOCHS))
-    return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, epochs // 4)})
+    return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
 
 
 def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:

@@ -48,6 +48,7 @@ def plan(**more):
         "flip": True,
         "seed": 0,
         "frozen": 1,
+        "still": False,
         "classifier": "fc",
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
@@ -74,8 +75,19 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
 
 
 def test_the_rate_is_found_where_none_is_given(tmp_path):
-    run = train(tmp_path, Network(), plan(learning_rate=None, epochs=1))
+    run = train(tmp_path, Network(), plan(learning_rate=None, epochs=1, frozen=0))
     assert 1e-5 <= run.learning_rate <= 1e-2
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_batch_normalisation_keeps_what_published_weights_came_with(tmp_path, still):
+    network = Network()
+    before = network.body[1].running_mean.clone()
+    asked = plan(epochs=2, patience=1, still=still)
+    run = fine_tune(network, Colours(32, 0), None, asked, checkpoint=tmp_path / "run", device=CPU)
+    assert (run.epoch, run.best_epoch) == (3, 3)  # nothing ends it
+    assert torch.equal(network.body[1].running_mean, before) == still
+    assert network.body[1].weight.std() > 0  # learned in any case
 
 
 def test_only_the_classifier_moves_at_first(tmp_path):
@@ -102,6 +114,11 @@ def test_only_the_classifier_moves_at_first(tmp_path):
 
 def test_it_begins_with_a_classifier_that_fits(tmp_path):
     assert train(tmp_path, Network(), plan(epochs=1, learning_rate=1e-12)).best_accuracy == 1.0
+
+
+def test_of_epochs_that_differ_by_chance_the_last_is_kept(tmp_path):
+    run = train(tmp_path, Network(), plan(learning_rate=1e-12, still=True))
+    assert (run.best_epoch, run.epoch, run.best_accuracy) == (5, 5, 1.0)
 
 
 def test_it_ends_when_nothing_gets_better(tmp_path):

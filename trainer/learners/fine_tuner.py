@@ -1,11 +1,12 @@
 """The fine-tuner: trains a whole network on labeled images, with fastai.
 
 Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
-fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers a hundred times
-slower than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier begins as a
-logistic regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). The
-rate is found where none is given (Smith 2017), epochs are chosen on validation images, and training ends when those
-stop getting better; or none is chosen, where those images shall judge what comes of it.
+fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers ten times slower
+than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier begins as a logistic
+regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). Batch
+normalisation keeps the statistics that published weights came with: those of small batches of few images undo the
+probe within an epoch (docs/experiments.md). Epochs are chosen on validation images, and training ends when those stop
+getting better; or none is chosen, where those images shall judge what comes of it.
 
 After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
 goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
@@ -41,10 +42,13 @@ from trainer.embeddings.disk import write_whole
 from trainer.embeddings.networks import Module
 from trainer.learners.linear_probe import fit_classifier
 
-FASTER = 100.0
-"""How many times faster the last layers learn than the first, where those are pretrained."""
+FASTER = 10.0
+"""How many times faster the last layers learn than the first, where those are pretrained; 100 taught them nothing."""
+RATE = 2e-3
+"""Where weights are pretrained and none is given. A finder (Smith 2017) that starts from a classifier which fits has no
+slope to go by: it named 3e-5 to 3e-3 on the same photos."""
 RATES = (1e-5, 1e-2)
-"""What the finder's suggestion is kept within: on few images it is noisy."""
+"""What the finder's suggestion is kept within where training is from scratch: on few images it is noisy."""
 FINDER_STEPS = 60
 PROBED = 5_000
 """Images that the classifier's first weights are fitted on, at most."""
@@ -67,8 +71,9 @@ class Samples(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """How to train. `epochs` are the most where validation images can end it, else all. `classifier` is what the names
-    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `mean` and
-    `std` are a channel's, of values from 0 to 1."""
+    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `still`: batch
+    normalisation keeps its statistics, as published weights want; `mean` and `std` are a channel's, of values from 0 to
+    1."""
 
     epochs: int
     batch_size: int
@@ -77,6 +82,7 @@ class Plan:
     flip: bool
     seed: int
     frozen: int
+    still: bool
     classifier: str
     mean: Sequence[float]
     std: Sequence[float]
@@ -95,12 +101,17 @@ class Step:
 
 @dataclass
 class Run:
-    """What is known between two epochs, and what came of it at the end. `best` are weights by name."""
+    """What is known between two epochs, and what came of it at the end. `best` are weights by name.
+
+    Those are the last ones whose accuracy is within a standard error of the highest: what is better on few validation
+    images is so by chance, and a cycle ends in better weights than it passes through.
+    """
 
     epoch: int = 0
     best_epoch: int = 0
     best_accuracy: float = -1.0
-    best_loss: float = float("inf")
+    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, with it, the least loss, negative
+    peak_epoch: int = 0
     learning_rate: float = 0.0
     batch_size: int = 0
     images: int = 0  # trained on, each time it was
@@ -165,8 +176,8 @@ def _begin(
     if fit_classifier(network, plan.classifier, images, train.targets[rows]) and validation is not None:
         images = _batches(validation, np.arange(len(validation.targets)), plan, run.batch_size, device)
         logits = torch.cat([network(batch).cpu() for batch in images])
-        run.best_accuracy, run.best_loss = _score(logits, validation)
-        run.best = _weights(network)
+        accuracy, loss = _score(logits, validation)
+        run.best_accuracy, run.peak, run.best = accuracy, (accuracy, -loss), _weights(network)
 
 
 def _batches(
@@ -206,11 +217,11 @@ def _train(
             loss_func=CrossEntropyLossFlat(),
             splitter=lambda model: _groups(model, plan.classifier),
             path=scratch,
-            cbs=[MixedPrecision()] if device.type == "cuda" else None,
+            cbs=[*([MixedPrecision()] if device.type == "cuda" else []), *([_Still()] if plan.still else [])],
         )
         with learner.no_bar(), learner.no_logging():
             if not run.learning_rate:
-                run.learning_rate = plan.learning_rate or _find_rate(learner, plan, on_step)
+                run.learning_rate = plan.learning_rate or (RATE if plan.frozen else _find_rate(learner, on_step))
             total = plan.frozen + plan.epochs
             keeper = _Keeper(run, plan, checkpoint, total, validation, on_step)
             if run.epoch < plan.frozen:
@@ -220,6 +231,17 @@ def _train(
             rates = slice(run.learning_rate / 2 / FASTER, run.learning_rate / 2) if plan.frozen else run.learning_rate
             if run.epoch < total and not keeper.finished:
                 learner.fit_one_cycle(plan.epochs, rates, start_epoch=run.epoch - plan.frozen, cbs=[keeper])
+
+
+class _Still(Callback):  # type: ignore[misc]
+    """Batch normalisation that neither follows nor uses what the batches say; its scale and shift are learned."""
+
+    order = 0  # after fastai has the network train
+
+    def before_train(self) -> None:
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
@@ -277,16 +299,20 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         said: dict[str, float] = {"epoch": run.epoch, "train_loss": float(torch.stack(self.losses).float().mean())}
         self.losses = []
         if self.validation is None:
+            run.peak_epoch = run.epoch  # nothing ends it
             self._keep()
         else:
             accuracy, loss = _score(torch.cat(self.logits), self.validation)
             self.said = {"accuracy": accuracy, "loss": loss}
             said |= {"validation_loss": loss, "validation_accuracy": accuracy}
-            if (accuracy, -loss) > (run.best_accuracy, -run.best_loss):
-                run.best_accuracy, run.best_loss = accuracy, loss
+            if (accuracy, -loss) > tuple(run.peak):
+                run.peak, run.peak_epoch = (accuracy, -loss), run.epoch
+            highest = run.peak[0]
+            if accuracy >= highest - math.sqrt(highest * (1 - highest) / len(self.validation.targets)):
+                run.best_accuracy = accuracy
                 self._keep()
         run.history.append({name: value for name, value in said.items() if math.isfinite(value)})
-        self.finished = run.epoch - run.best_epoch >= self.plan.patience and run.epoch > self.plan.frozen
+        self.finished = run.epoch - run.peak_epoch >= self.plan.patience and run.epoch > self.plan.frozen
         if self.finished:
             run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
         _save(self.model, run, self.file)
@@ -347,10 +373,8 @@ def _groups(network: Module, classifier: str) -> list[list[torch.nn.Parameter]]:
     return [body[:half], body[half:], head]
 
 
-def _find_rate(learner: Learner, plan: Plan, on_step: Callable[[Step], None]) -> float:
+def _find_rate(learner: Learner, on_step: Callable[[Step], None]) -> float:
     on_step(Step(0, 1, 0, "Finding the learning rate"))
-    if plan.frozen:
-        learner.freeze()
     found = float(learner.lr_find(num_it=FINDER_STEPS, show_plot=False).valley)
     return float(np.clip(found, *RATES))
 

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-LENGTH = 20.0  # mean length that features are scaled to, under a penalty of ½·|W|²
+LENGTH = 5.0
+"""Mean length that features are scaled to, under a penalty of ½·|W|². On photos 2 to 20 are as often right; at 20 every
+label is learned by heart, and nothing is left for the layers below to learn from."""
 ITERATIONS = 200
 
 
