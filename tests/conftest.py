@@ -17,6 +17,10 @@ settings.load_profile("flywheel")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each service that a test starts would compile Flywheel anew
 
+# Several services compute beside each other: threads of each that wait for those of others cost a fifth of all.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Tests of tracking turn it on; all others start no process of wandb's beside each of their trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 

@@ -47,7 +47,7 @@ class Intake:
             self._last_retry = time.monotonic()
             self.embedder.retry()
             self._seen = -1
-        if self._seen == self._replica.catalog_after:
+        if self._seen == self._replica.catalog_after and (self.pool is None or self.pool.whole):
             return
         entries = self._catalogued()
         self._open_pool()

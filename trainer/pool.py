@@ -66,6 +66,7 @@ class ImagePool:
         self._mean_count = 0
         self.train = Matrix(dim)
         self.held = Matrix(dim)
+        self.whole = True  # False after a disk that failed: what is in here is not all laid out
         self.memory: dict[str, Any] = {}  # scratch of the strategies, as long-lived as the geometry
 
     def __contains__(self, image_id: int) -> bool:
@@ -79,16 +80,21 @@ class ImagePool:
         return self._entries[image_id].split
 
     def add(self, entries: Sequence[ImageEntry], *, complete: bool) -> None:
-        """Take in images that have a vector now; `complete` says that no more are on their way."""
+        """Take in images that have a vector now; `complete` says that no more are on their way.
+
+        Raises OSError when their vectors cannot be read; the next call, also one without images, makes up for it.
+        """
+        whole, self.whole = self.whole, False
         fresh = [entry for entry in entries if entry.id not in self._entries]
         self._entries.update({entry.id: entry for entry in fresh})
         train = len(self.train.ids) + sum(entry.split == "train" for entry in fresh)
         # A mean over nine tenths of the images is near enough: a few late ones do not lay everything out anew.
         enough = 1.1 * self._mean_count if complete else 2.0 * self._mean_count
-        if train > max(enough, 1):
+        if train > max(enough, 1) or not whole:
             self._rebuild()
         elif fresh:
             self._append(fresh)
+        self.whole = True
 
     def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
         """Those of `entries` that are in here under another split; drops what `entries` does not name."""
@@ -123,6 +129,7 @@ class ImagePool:
                 matrix.append([entry.id for entry in some], self.transform(raw))
 
     def _rebuild(self) -> None:
+        self.whole = False
         entries = list(self._entries.values())
         train = [entry.sha256 for entry in entries if entry.split == "train"]
         if train:
@@ -138,3 +145,4 @@ class ImagePool:
         self.memory = {}
         for start in range(0, len(entries), 8_192):
             self._append(entries[start : start + 8_192])
+        self.whole = True

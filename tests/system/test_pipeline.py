@@ -118,10 +118,12 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     report = json.loads((tmp_path / "bad.report.json").read_text())
     assert [step["state"] for step in report["steps"]] == ["skipped", "skipped", "failed", *["waiting"] * 3]
     assert report["exit_code"] is None
-    assert "Going on" in flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
-    other = example(services, file, name='"bad"', architecture='"nor_this_net"')
-    assert "The file was changed" in flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
-    assert tomllib.loads(other.read_text())["train"]["architecture"] == "nor_this_net"
+    other = example(services, file, name='"bad"', architecture='"nor:this_net"')
+    shown = flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
+    assert "The file was changed" in shown
+    assert "nor:this_net" in shown  # refused before there is a job
+    assert "Going on" in flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
+    assert tomllib.loads(other.read_text())["train"]["architecture"] == "nor:this_net"
 
 
 def test_what_is_too_bad_is_discarded_uncompared(services, tmp_path):

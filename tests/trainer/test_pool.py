@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,28 @@ def test_adding_twice_changes_nothing(pool):
     pool.add([entry(i) for i in range(10)], complete=False)
     pool.add([entry(i) for i in range(10)], complete=False)
     assert sorted(pool.train.ids) == list(range(10))
+
+
+@pytest.mark.parametrize("broken", range(4))
+def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
+    """The read numbered `broken` fails, in the middle of taking images in or of a change of split."""
+    reads = 0
+
+    def read(hashes):
+        nonlocal reads
+        reads += 1
+        if reads == broken + 1:
+            raise OSError("input/output error")
+        return np.stack([vectors[sha256] for sha256 in hashes])
+
+    images = [entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)]
+    pool = ImagePool(DIM, read)
+    with suppress(OSError):
+        pool.add(images, complete=True)
+        pool.move([entry(1, split="test")])
+    assert pool.whole == (reads > broken + 1)
+    pool.add([], complete=True)
+    pool.move([entry(1, split="test")])
+    assert pool.whole
+    assert sorted(pool.held.ids) == sorted([1, *range(0, 40, 5)])
+    assert sorted([*pool.held.ids, *pool.train.ids]) == list(range(40))

@@ -1,6 +1,7 @@
 """The trainer as its routes see it, with a real folder of images and no labeler in reach."""
 
 import io
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -336,23 +337,32 @@ def test_prometheus_text(client):
     assert 'flywheel_trainer_state{state="training"} 1.0' in text
 
 
-def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(client, trainer, monkeypatch):
+def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, photos, monkeypatch):
     """The disk fails while the pool is laid out, then works again."""
-    read = trainer.loop.embedder.read
+    folder, entries = photos
+    trainer = Trainer(*settings_for(tmp_path, folder))
+    read, works = trainer.loop.embedder.read, threading.Event()
 
-    def broken(_hashes):
-        raise OSError("input/output error")
+    def breaking(hashes):
+        if not works.is_set():
+            raise OSError("input/output error")
+        return read(hashes)
 
-    monkeypatch.setattr(trainer.loop.embedder, "read", broken)
-    teach(client, range(12))
-    status = wait_for(lambda: (s := client.get("/status").json())["state"] == "failed" and s)
-    assert "input/output error" in status["last_error"]
-    if trainer.loop.pool is not None:
-        monkeypatch.setattr(trainer.loop.pool, "_read", read)
-    monkeypatch.setattr(trainer.loop.embedder, "read", read)
-    trainer.loop.wake(refresh=True)
-    wait_for(lambda: client.get("/status").json()["labels"] == 12)
-    assert client.get("/status").json()["state"] == "training"
+    monkeypatch.setattr(trainer.loop.embedder, "read", breaking)
+    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    trainer.start()
+    try:
+        client = TestClient(create_api(trainer))
+        teach(client, range(12))
+        status = wait_for(lambda: (s := client.get("/status").json())["state"] == "failed" and s)
+        assert "input/output error" in status["last_error"]
+        works.set()
+        trainer.loop.wake(refresh=True)
+        wait_for(lambda: client.get("/status").json()["labels"] == 12)
+        assert client.get("/status").json()["state"] == "training"
+    finally:
+        trainer.close()
 
 
 def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):
