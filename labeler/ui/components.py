@@ -24,7 +24,7 @@ from shared.settings import LabelerSettings
 FOLDER = Path(__file__).parent
 Press = Literal["pause", "resume", "stop"]
 NOBODY = "me"  # who gave no name
-ANNOTATOR = "annotator"  # in the session
+BAR = "bar"  # in the session, as Streamlit keeps what the bar says
 LATEST_SECONDS = 60.0  # until a page is drawn again in any case: how fast people label falls without news
 
 
@@ -81,20 +81,22 @@ def redraw(part: str, shown: Sequence[Shown], *, soonest: float) -> None:
 def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
     result: Any = _BAR(
-        key="bar",
+        key=BAR,
         data={"words": TRAINER, "asks": asks, "annotator": annotator()},
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,
         on_pressed_change=lambda: None,
     )
-    st.session_state[ANNOTATOR] = result.annotator
     pressed: Press | None = result.pressed
     return pressed
 
 
 def annotator() -> str:
-    """Who is here, as the bar's field says; `me` for somebody who gave no name."""
-    name: str = st.session_state.get(ANNOTATOR, NOBODY)
+    """Who is here, as the bar's field says; `me` for somebody who gave no name.
+
+    A button's callback, which runs before the bar is drawn, hears of a name that came with the press, too.
+    """
+    name: str = st.session_state.get(BAR, {}).get("annotator", NOBODY)
     return name
 
 

@@ -1,12 +1,16 @@
 """The page on which images with differing labels are settled: the picture, who said what, and one key to decide.
 
-A button belongs to its image by its key, so that a key pressed twice never settles the next image. The model's opinion
-is not shown: what people settle on is what it learns from and, on test images, what it is measured against.
+A button belongs to its image by its key, and the browser shows those of the image before until the next one's are
+drawn, so that one press may reach both: only the image that is drawn last counts, once it can have been seen. A key
+pressed twice settles nothing unseen. The model's opinion is not shown: what people settle on is what it learns from
+and, on test images, what it is measured against.
 """
 
 from __future__ import annotations
 
+import math
 from html import escape
+from time import monotonic
 from uuid import UUID, uuid4
 
 import streamlit as st
@@ -20,7 +24,9 @@ from shared.people import Agreement, Disagreement, DisagreementPage, Opinion
 
 SOONEST_SECONDS = 3
 MOST = 50  # shown of those that are settled
+UNSEEN_SECONDS = 0.3  # after another image: nobody decides so soon
 PLACE = "disagreements passed over"  # in the session
+DRAWN = "disagreements drawn"  # in the session: the image whose buttons count, and since when
 PROBLEM = "disagreements problem"  # in the session: why the last press did nothing
 
 
@@ -70,6 +76,9 @@ def _nothing(labeler: service.Service, waiting: DisagreementPage) -> str:
 
 
 def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> None:
+    before, _ = st.session_state.setdefault(DRAWN, (shown.image_id, -math.inf))
+    if before != shown.image_id:
+        st.session_state[DRAWN] = (shown.image_id, monotonic())
     picture, words = st.columns([3, 2], gap="medium")
     picture.html(
         f'<img src="{escape(shown.url)}" alt="Image {shown.image_id}, to be settled" '
@@ -187,6 +196,9 @@ def _number(kappa: float | None) -> str:
 
 def _decide(image_id: int, label: int) -> None:
     labeler = service.current()
+    drawn, since = st.session_state[DRAWN]
+    if image_id != drawn or monotonic() < since + UNSEEN_SECONDS:
+        return
     if labeler.log.fold.state(image_id).settled:  # pressed twice, or by two people at once: the first counts
         return
     try:

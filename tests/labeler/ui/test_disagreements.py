@@ -9,13 +9,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
-from labeler.ui import components
+from labeler.ui import components, disagreements
 from tests.labeler.projects import answer, labeler, photos
 
 
 def script() -> None:
-    from labeler.ui import disagreements
+    from labeler.ui import components, disagreements
 
+    components.bar(asks=True)
     disagreements.page()
 
 
@@ -28,7 +29,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def opened(annotator: str = "boss") -> AppTest:
     page = AppTest.from_function(script, default_timeout=60)
-    page.session_state[components.ANNOTATOR] = annotator
+    page.session_state[components.BAR] = {"annotator": annotator}
     page.run()
     assert not page.exception
     return page
@@ -70,6 +71,39 @@ def test_a_second_press_on_the_same_image_changes_nothing(service: Service) -> N
     second.button(f"settle-1-{ids['cat']}").click().run()
     assert label_of(service, 1) == "dog"
     assert len(service.log.latest("settle", 10)) == 1
+
+
+def test_a_button_that_still_stands_settles_no_image_that_was_passed_over(service: Service) -> None:
+    disagree(service, 1, 2)
+    page = opened()
+    page.text_input("note-1").set_value("")
+    left_standing = page.button(f"settle-1-{service.classes.entries()[0].id}")
+    page.run().button("later-1").click().run()
+    left_standing.click().run()
+    assert service.log.latest("settle", 10) == []
+
+
+def test_a_key_pressed_twice_does_not_settle_the_next_image_unseen(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disagree(service, 1, 2)
+    page = opened()
+    label = service.classes.entries()[0].id
+    monkeypatch.setattr(disagreements, "UNSEEN_SECONDS", 60)
+    page.button(f"settle-1-{label}").click().run()
+    page.button(f"settle-2-{label}").click().run()
+    assert [row.image_id for row in service.log.latest("settle", 10)] == [1]
+    monkeypatch.setattr(disagreements, "UNSEEN_SECONDS", 0)
+    page.button(f"settle-2-{label}").click().run()
+    assert label_of(service, 2) == service.classes.name(label)
+
+
+def test_a_name_that_comes_with_the_press_is_whose_press_it_is(service: Service) -> None:
+    disagree(service, 1)
+    page = opened("ann")
+    page.session_state[components.BAR] = {"annotator": "eve"}
+    page.button(f"settle-1-{service.classes.entries()[0].id}").click().run()
+    assert [row.annotator for row in service.log.latest("settle", 1)] == ["eve"]
 
 
 def test_a_settle_is_taken_back_by_whoever_settled(service: Service) -> None:
