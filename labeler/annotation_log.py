@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, RowMapping, select
@@ -31,7 +32,7 @@ _CHUNK = 500  # ids in one SQL statement
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A row before it has its `seq` and time; see `shared.messages.Row` for the fields."""
+    """A row before it has its `seq`; see `shared.messages.Row` for the fields."""
 
     action: Action
     id: UUID = field(default_factory=uuid4)
@@ -49,6 +50,7 @@ class Draft:
     source: str | None = None
     confidence: float | None = None
     proposed: int | None = None
+    created_at: datetime | None = None  # import: when it was given; None is now
 
 
 Step = list[tuple[UUID, int]]
@@ -92,7 +94,7 @@ class AnnotationLog:
         with self._store.lock:
             now = datetime.now(UTC)
             rows = [
-                Row(seq=seq, created_at=now, **{name: getattr(draft, name) for name in _FIELDS})
+                Row(seq=seq, **{"created_at": now} | _content(draft))
                 for seq, draft in enumerate(drafts, start=self.last_seq + 1)
             ]
             with self._store.write() as connection:
@@ -205,6 +207,10 @@ class AnnotationLog:
             steps.append([(row.id, row.image_id)])
         if row.source in _TOGETHER:
             self._together_at[row.annotator] = row.created_at
+
+
+def _content(draft: Draft) -> dict[str, Any]:
+    return {name: value for name in _FIELDS if (value := getattr(draft, name)) is not None}
 
 
 def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:

@@ -229,6 +229,7 @@ class Imports:
                 annotator=annotator,
                 source=IMPORT,
                 confidence=each.row.confidence,
+                created_at=each.row.labeled_at,
             )
         if write:
             self._log.append(list(drafts.values()))
@@ -260,11 +261,12 @@ class Imports:
                     before[said.annotator] = label
                 if each.image_id is not None:
                     drafts[row_id] = Draft(
-                        **said.model_dump(exclude={"label"}),
+                        **said.model_dump(exclude={"label", "at"}),
                         id=row_id,
                         image_id=each.image_id,
                         label=label,
                         source=IMPORT,
+                        created_at=said.at,
                     )
         if stays:
             reason = f"has another answer of {', '.join(stays)} here already: that stays"

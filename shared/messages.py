@@ -7,11 +7,11 @@ repeatable.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.settings import Source
 
@@ -84,7 +84,7 @@ class Row(Reply):
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
     confidence: float | None = None  # import: as the file gives it
     proposed: Stored | None = None  # review: the class id that was proposed instead
-    created_at: datetime
+    created_at: datetime  # import: when it was given, where the file tells
 
 
 class AnnotationBatch(Message):
@@ -177,6 +177,18 @@ class Undo(Message):
 # ---------------------------------------------------------------- labels brought along, → labeler
 
 
+def _past(told: datetime) -> datetime:
+    """A time without a zone is taken as UTC; a day is for clocks that are ahead."""
+    at = told if told.tzinfo else told.replace(tzinfo=UTC)
+    if not datetime(1970, 1, 2, tzinfo=UTC) <= at <= datetime.now(UTC) + timedelta(days=1):
+        raise ValueError("a time between 1970 and now is needed")
+    return at
+
+
+GivenAt = Annotated[datetime, AfterValidator(_past)]
+"""When an answer was given that is brought along."""
+
+
 class ImportedAnswer(Message):
     """What one annotator said of an image, or what it was settled on: without a class, as belonging to none."""
 
@@ -185,6 +197,7 @@ class ImportedAnswer(Message):
     annotator: Name
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
+    at: GivenAt | None = None
 
     @model_validator(mode="after")
     def _has_what_it_says(self) -> Self:
@@ -207,6 +220,7 @@ class ImportRow(Message):
     split: Split | None = None
     annotator: Name | None = None
     confidence: Confidence | None = None  # the annotator's own
+    labeled_at: GivenAt | None = None
     answers: list[ImportedAnswer] = Field(default_factory=list, max_length=1_000)
 
     @model_validator(mode="after")

@@ -60,6 +60,6 @@ def read(path: Path) -> Iterator[Read]:
             continue
         annotator = next(iter(image.get("annotators") or []), None)
         parts = {"uri": uri, "label": next(iter(labels), None), "annotator": annotator}
-        row = row_of(number, parts | {name: image.get(name) for name in ("split", "status", "history")})
+        row = row_of(number, parts | {name: image.get(name) for name in ("split", "status", "labeled_at", "history")})
         if row is not None:
             yield row

@@ -20,7 +20,7 @@ def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
     if not isinstance(history, list) or not all(map(_is_ours, history)):
         return []
     answers = [
-        {name: each.get(name) for name in ("action", "label", "annotator", "reason", "note")}
+        {name: each.get(name) for name in ("action", "label", "annotator", "reason", "note", "at")}
         for each in history
         if each["counts"] and each.get("annotator")
     ]

@@ -113,7 +113,7 @@ def _rows(number: int, task: Any) -> Iterator[Read]:
         known = {"uri": _file(image), "split": data.get("split")}
         annotations = task.get("annotations") or task.get("completions") or []
         if not annotations:  # our own say of such an image what it is
-            told = {name: data.get(name) for name in ("status", "annotators", "history")}
+            told = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
             yield from rows_of([(number, known | told)])
         for annotation in annotations:
             cancelled = annotation.get("was_cancelled")  # how Label Studio says that a task was skipped
@@ -124,6 +124,7 @@ def _rows(number: int, task: Any) -> Iterator[Read]:
             by = annotation.get("completed_by")
             annotator = by.get("email") if isinstance(by, dict) else by
             said = {"label": _first(choices), "annotator": annotator, "status": "skipped" if cancelled else None}
+            said["labeled_at"] = data.get("labeled_at") or annotation.get("created_at")
             history = data.get("history") if len(annotations) == 1 else None  # more were given there
             row = row_of(number, known | said | {"history": history})
             if row is not None:

@@ -22,6 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "annotator": ("annotator", "annotators", "annotated_by"),
     "confidence": ("confidence", "score"),
     "status": ("status",),
+    "labeled_at": ("labeled_at",),
     "history": ("history",),
 }
 """Part of a row → names of its column, the first that is there is taken."""
@@ -56,7 +57,7 @@ def rows_of(records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue]) -> I
 
 
 def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
-    """One row from `uri`, `label`, `split`, `annotator`, `confidence`, `status`, `history`; None without an answer."""
+    """One row from the parts that `COLUMNS` names; None without an answer."""
     given = {name: _text(value) for name, value in parts.items() if name != "history"}
     uri = given.get("uri", "")
     if not uri:
@@ -83,6 +84,7 @@ def row_of(line: int, parts: Mapping[str, Any]) -> Read | None:
                 "split": SPLITS.get(split),
                 "annotator": annotator or None,
                 "confidence": given.get("confidence") or None,
+                "labeled_at": given.get("labeled_at") or None,
                 "answers": answers,
             }
         )

@@ -61,8 +61,8 @@ class ExportRow:
 
     @property
     def labeled_at(self) -> datetime | None:
-        """When the last answer that stands was given."""
-        return self.answers[-1].at if self.answers else None
+        """When the last answer that counts was given."""
+        return next((each.at for each in reversed(self.answers) if each.counts), None)
 
     def record(self, extras: Extras) -> dict[str, Any]:
         """Column → value, as tables have them; the same columns for every image."""

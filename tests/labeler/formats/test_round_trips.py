@@ -68,8 +68,12 @@ def state(service: Service, *statuses: str) -> dict[str, tuple[str | None, str, 
 
 
 def everything(service: Service) -> dict[str, Any]:
-    """Who says what of which image, what follows, the splits, and how well people agree."""
+    """Who says what of which image and since when, what follows, and the splits."""
     fold, classes = service.log.fold, service.classes
+    told = [
+        json.loads(line)
+        for line in b"".join(service.export("jsonl", extras=extras_named(["annotators", "history"]))[0]).splitlines()
+    ]
     entries = service.catalog.entries(0, 1_000)
     said = [(entry.uri, who, *given) for entry in entries for who, given in sorted(fold.answers(entry.id).items())]
     return {
@@ -83,6 +87,15 @@ def everything(service: Service) -> dict[str, Any]:
             if (state := fold.state(entry.id))
         },
         "splits": {entry.uri: entry.split for entry in entries},
+        "labeled at": {row["uri"]: row["labeled_at"] for row in told},
+        "history": {
+            row["uri"]: [
+                {name: value for name, value in each.items() if name != "source"}
+                for each in row["history"]
+                if each["counts"]
+            ]
+            for row in told
+        },
     }
 
 
@@ -146,6 +159,23 @@ def test_every_answer_comes_back_with_its_history(
         assert bring(service, path).labels == 0
         again = export(service, name, tmp / f"again.{FILES[name]}", extras=extras)
         assert bring(service, again).labels == 0
+
+
+def test_times_come_back_without_a_history_too(tmp_path: Path) -> None:
+    with start(tmp_path / "one") as service:
+        service.annotate([answer(1, "7"), answer(2, None, action="skip"), answer(3, "@cat")])
+        times = everything(service)["labeled at"]
+        paths = [export(service, name, tmp_path / f"{name}.{FILES[name]}") for name in FILES]
+        zipped = export(service, "datasets", tmp_path / "labels.zip")
+    for path in paths:
+        with start(tmp_path / path.stem) as service:
+            bring(service, path)
+            assert everything(service)["labeled at"] == times
+    with zipfile.ZipFile(zipped) as archive:
+        archive.extractall(tmp_path / "datasets" / "photos")
+    with labeler(tmp_path / "datasets", classes=CLASSES) as service:
+        bring(service, tmp_path / "datasets" / "photos")
+        assert sorted(filter(None, everything(service)["labeled at"].values())) == sorted(filter(None, times.values()))
 
 
 def test_a_label_that_was_changed_in_the_table_counts_and_not_its_history(tmp_path: Path) -> None:

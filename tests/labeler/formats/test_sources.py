@@ -43,6 +43,19 @@ def test_csv_with_bad_rows_says_their_lines_and_goes_on(tmp_path: Path) -> None:
     assert (first.line, first.split, first.confidence) == (2, "train", 0.5)
 
 
+def test_when_a_label_was_given(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "labels.csv",
+        "uri,label,labeled_at\na.png,cat,2020-02-03T04:05:06+02:00\nb.png,cat,2020-02-03 04:05\nc.png,cat,\n"
+        "d.png,cat,yesterday\ne.png,cat,9999-01-01\n",
+    )
+    given = [row.labeled_at for row in open_source(path).rows() if isinstance(row, ImportRow)]
+    assert [at and at.isoformat() for at in given] == ["2020-02-03T04:05:06+02:00", "2020-02-03T04:05:00+00:00", None]
+    assert [line for line, _ in issues(path)] == [5, 6]
+    assert issues(path)[1][1].endswith("a time between 1970 and now is needed")
+
+
 def test_what_csv_export_made_harmless_reads_as_it_was(tmp_path: Path) -> None:
     names = ["=cmd", "'=quoted", "-b", "plain", "'plain"]
     exported = [ExportRow(n, name, "", "train", name, "labeled") for n, name in enumerate(names)]
