@@ -1,10 +1,14 @@
 // What changes at the labeler, heard once a tab. Card and bar are two modules on one page: the connection hangs on the
 // window under a registered symbol so that they share it, and the last subscriber closes it. Every message is laid over
-// the project as last read; while the socket is down, the project is asked for instead.
+// the project as last read; while the socket is down, the project is asked for instead. A page that nobody touches is
+// told less often, so that many open ones take nothing from the one where someone works.
 
 const LIVE = Symbol.for("flywheel.live");
 const POLL_MS = 3000;
 const NEWS_MS = 50; // news is passed on at most this often: at typing speed every answer brings some
+const NEWS_UNTOUCHED_MS = 1000;
+const TOUCHED_MS = 5000; // how long after the last key or movement someone is thought to be at the page
+const TOUCHES = ["keydown", "pointerdown", "pointermove", "wheel", "focus"];
 const RETRY_MS = 250;
 const RETRY_MOST_MS = 5000;
 
@@ -19,6 +23,22 @@ class Live {
     this.listeners = new Set();
     this.failures = 0;
     this.reading = null;
+    this.touchedAt = performance.now();
+  }
+
+  /** Whether someone is at this page: an open page that nobody touches, or that another covers, is only kept up. */
+  get touched() {
+    return !document.hidden && performance.now() - this.touchedAt < TOUCHED_MS;
+  }
+
+  /** Someone is here, perhaps again: then what was put off is told. */
+  touch() {
+    const away = !this.touched;
+    this.touchedAt = performance.now();
+    if (!away || !this.project) return;
+    clearTimeout(this.telling);
+    this.telling = null;
+    this.notify();
   }
 
   /** Call `listener(project, connected)` now, if anything is known, and at every change; returns how to stop it. */
@@ -53,13 +73,17 @@ class Live {
   }
 
   notify() {
+    const wait = this.touched ? NEWS_MS : NEWS_UNTOUCHED_MS;
     this.telling ??= setTimeout(() => {
       this.telling = null;
       for (const listener of this.listeners) listener(this.project, this.connected);
-    }, NEWS_MS);
+    }, wait);
   }
 
   open() {
+    this.untouch = new AbortController();
+    const options = { capture: true, passive: true, signal: this.untouch.signal };
+    for (const name of TOUCHES) addEventListener(name, () => this.touch(), options);
     this.refresh();
     this.poll = setInterval(() => this.connected || this.refresh(), POLL_MS);
     this.connect();
@@ -85,6 +109,7 @@ class Live {
   }
 
   close() {
+    this.untouch.abort();
     clearInterval(this.poll);
     clearTimeout(this.retry);
     const socket = this.socket;

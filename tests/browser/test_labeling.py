@@ -180,6 +180,20 @@ def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card,
     assert rows_of(labeler, card.annotator)[-1]["label"] == red
 
 
+def test_a_page_that_nobody_touches_follows_new_lists_once_it_is_touched(card: Card, labeler: Services) -> None:
+    asked: list[str] = []
+    card.page.on("request", lambda request: asked.append(request.url) if "/api/queue?" in request.url else None)
+    card.page.evaluate("globalThis[Symbol.for('flywheel.live')].touchedAt -= 60000")
+    (entry,) = labeler.get("/api/images?split=train&limit=1")["images"]
+    for _ in range(4):
+        version = post(labeler, "/api/queries", pushed(labeler, [entry["id"]], {}, "newest"))["query_version"]
+        card.page.wait_for_timeout(300)
+    assert len(asked) <= 1
+    with card.page.expect_response("**/api/queue?**") as heard:
+        card.page.mouse.move(200, 200)
+    assert heard.value.json()["query_version"] == version
+
+
 def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -> None:
     names = [f"shade {letter}" for letter in "abcdefghi"]
     for name in names:

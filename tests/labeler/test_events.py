@@ -1,3 +1,4 @@
+import contextlib
 import threading
 from collections import Counter
 from typing import Any
@@ -44,6 +45,28 @@ def test_every_page_ends_with_the_newest_state_however_often_it_changes() -> Non
             thread.join()
         assert max(received.values(), default=0) < 500  # they were told of states, not of changes
         assert not events._pages
+
+
+def test_many_pages_share_what_they_are_told() -> None:
+    state = Counting()
+    taken = 0
+
+    def snapshot() -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        return state()
+
+    events = Events(snapshot)
+    with TestClient(app(events)) as client, contextlib.ExitStack() as stack:
+        pages = [stack.enter_context(client.websocket_connect("/events")) for _ in range(8)]
+        told = [page.receive_json()["number"] for page in pages]
+        taken = 0
+        for state.number in range(1, 6):
+            events.notify()
+            for place, page in enumerate(pages):
+                while told[place] < state.number:
+                    told[place] = page.receive_json()["number"]
+    assert 5 <= taken < 20  # not one for each page
 
 
 def test_nobody_listens() -> None:

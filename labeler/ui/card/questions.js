@@ -4,6 +4,7 @@
 
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
 const ASK_AFTER = 2; // answers until the queue is asked again
+const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
 const BROKEN_RETRY_MS = 1000;
 const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
 
@@ -19,6 +20,7 @@ class Questions {
     this.remaining = null; // images that nobody has finished, as of the last answer of the queue
     this.version = 0; // of the order that `next` follows
     this.asked = 0;
+    this.askedAt = 0;
     this.done = new Map(); // image id → number of the last request that may still name it although it is answered
     this.annotator = "me";
     this.changed = () => {};
@@ -58,9 +60,11 @@ class Questions {
     for (const id of imageIds) this.done.set(id, this.asked);
   }
 
-  /** There is a newer order. */
+  /** There may be a newer order. While nobody is at the page it is not followed at once: whoever works elsewhere has
+   *  the first of it, and the images that this page would fetch for nothing cost them time. */
   renew(version) {
-    if (version > this.version) this.ask(KEPT);
+    const due = live().touched || performance.now() - this.askedAt >= RENEW_UNTOUCHED_MS;
+    if (version > this.version && due) this.ask(KEPT);
   }
 
   /** Ask the queue; renews the leases of what is held, and frees the rest. `kept`: how many of `next` stay. */
@@ -70,6 +74,7 @@ class Questions {
       return;
     }
     this.asking = true;
+    this.askedAt = performance.now();
     const number = ++this.asked;
     const held = [this.current, this.returning, ...this.next.slice(0, kept)].filter(Boolean);
     const waiting = this.outbox.items.map((item) => item.image_id);
