@@ -158,9 +158,10 @@ class Flywheel:
     ) -> pd.DataFrame:
         """Merge two workspaces at rest, folders, files or DataFrames with such columns, as `flywheel merge` does.
 
-        Where they differ `prefer` decides: the first, the second, or neither, so that an image has a row for each
-        label and is open once they are imported. Returns uri (as seen from the working folder), split, label,
-        annotator and status, for `import_labels`. Raises FlywheelError for rows that cannot be read.
+        Where they differ `prefer` decides: the first, the second, or neither, so that an image is open once they are
+        imported. Returns uri (as seen from the working folder), split, label, annotator, status, labeled_at, and in
+        history the answers where there are several, for `import_labels`. Raises FlywheelError for rows that cannot be
+        read.
         """
         import pandas as pd
 
@@ -170,7 +171,7 @@ class Flywheel:
             records = list(merging.records(images, merging.rule_named(prefer)))
         except SettingsError as error:
             raise FlywheelError(str(error)) from None
-        return pd.DataFrame(records, columns=["uri", "split", "label", "annotator", "status"])
+        return pd.DataFrame(records, columns=list(merging.COLUMNS))
 
     def labels(self, *, include: Sequence[str] = ("annotators",), **where: str) -> pd.DataFrame:
         """Every image with its label, split and status, by image id.

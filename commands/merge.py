@@ -1,10 +1,11 @@
 """`flywheel merge`: two workspaces or manifests become one manifest, which `flywheel import` reads.
 
-Images are the same when their content is (two workspaces know that), or else when their names are. What both say is
-said once. Where they give an image different labels the rule that was asked for decides: the first, the second, or
-neither, in which case all of them are kept and the image is open until somebody settles it. A skip or a flag is kept
-where neither side has a label. Of two splits, test goes before validation and that before train: what either side
-measured with is never learned from.
+Images are the same when their content is (two workspaces know that), or else when their names are. Each annotator's
+answer is kept, once, with its time. Where the sides label an image differently the rule that was asked for decides: the
+first's label, the second's, or neither's, in which case the image is open until somebody settles it. A side where it is
+open, skipped or flagged gives way to one that has a label. Where all answers together would not give the label that
+these rules do, those of the side that counts are kept alone, or with neither one of each side. Of two splits, test goes
+before validation and that before train: what either side measured with is never learned from.
 """
 
 from __future__ import annotations
@@ -12,57 +13,83 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from commands import exports
 from commands.backup import DATABASE
-from shared.messages import ImportIssue, ImportRow, Split
+from shared.log import IMPORT
+from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
 
 Prefer = Literal["first", "second", "neither"]
 Given = Path | Iterable[ImportRow | ImportIssue]
 """One side of a merge: a workspace, folder or file, or rows at hand."""
-STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged"}
+COLUMNS = ("uri", "split", "label", "annotator", "status", "labeled_at", "history")
+STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
-
-
-@dataclass(slots=True)
-class Merged:
-    """One image: its labels by each side, as (label, annotator), without repeats; its status where it has none."""
-
-    uri: str
-    sha256: str | None = None
-    split: Split | None = None
-    given: tuple[dict[str, str | None], dict[str, str | None]] = field(default_factory=lambda: ({}, {}))
-    unlabeled: tuple[str, str | None] | None = None  # status and annotator
-
-    def labels(self, prefer: Prefer) -> dict[str, str | None]:
-        """Label → annotator, of those that are kept."""
-        first, second = self.given
-        if not first or not second or first.keys() == second.keys():
-            return second | first
-        return {"first": first, "second": second, "neither": second | first}[prefer]
-
-    @property
-    def conflict(self) -> bool:
-        """Whether the sides differ."""
-        first, second = self.given
-        return bool(first and second and first.keys() != second.keys())
 
 
 @dataclass(frozen=True)
 class Row:
-    """A label as one side gives it, or with None the status of an image that was answered and has none."""
+    """An image as one side gives it; an answer under nobody's name is by `IMPORT`, as it is once it was imported."""
 
     uri: str
-    label: str | None
+    answers: Sequence[ImportedAnswer] = ()
     split: Split | None = None
-    annotator: str | None = None
     sha256: str | None = None
-    status: str = "labeled"
+
+
+@dataclass(slots=True)
+class Merged:
+    """One image: its answers by each side, without repeats, and the split of whoever answered, or else as drawn."""
+
+    uri: str
+    sha256: str | None = None
+    split: Split | None = None
+    drawn: Split | None = None
+    given: tuple[list[ImportedAnswer], list[ImportedAnswer]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the sides have different labels."""
+        first, second = map(label_of, self.given)
+        return bool(first and second and first != second)
+
+    def kept(self, prefer: Prefer) -> list[ImportedAnswer]:
+        """The answers that are kept."""
+        first, second = self.given if prefer != "second" else self.given[::-1]
+        one, other = label_of(first), label_of(second)
+        together = first + [each for each in second if not _answered(each, first)]
+        if not one and not other:
+            return together
+        alone = first if one else second
+        if prefer == "neither" and self.conflict:
+            alone = [_vote(first, one), _vote(second, other)]
+        return together if label_of(together) == label_of(alone) else alone
+
+
+def label_of(answers: Iterable[ImportedAnswer]) -> str:
+    """What follows from them; empty where it is open, or belongs to no class."""
+    from labeler.formats.history import decided
+
+    return decided((each.action, each.label) for each in answers)
+
+
+def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
+    """Whether one of `others` is of the same annotator, or where it settles the image settles it too."""
+    settles = answer.action == "settle"
+    return any(
+        (each.action == "settle") == settles and (settles or each.annotator == answer.annotator) for each in others
+    )
+
+
+def _vote(answers: Iterable[ImportedAnswer], label: str) -> ImportedAnswer:
+    said = next(each for each in answers if each.label == label)
+    return said.model_copy(update={"action": "label"})
 
 
 def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
@@ -84,24 +111,51 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
             by_name.setdefault(row.uri, image)
             if row.sha256:
                 by_content.setdefault(row.sha256, image)
-            image.split = max(image.split, row.split, key=ORDER.index)
-            if row.label is not None:
-                image.given[side].setdefault(row.label, row.annotator)
-            elif image.unlabeled is None:
-                image.unlabeled = (row.status, row.annotator)
+            if row.answers:
+                image.split = max(image.split, row.split, key=ORDER.index)
+            else:
+                image.drawn = max(image.drawn, row.split, key=ORDER.index)
+            given = image.given[side]
+            given += [each for each in row.answers if not any(map(partial(_same, each), given))]
     return found
 
 
+def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
+    return (one.action, one.label, one.annotator) == (other.action, other.label, other.annotator)
+
+
 def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]]:
-    """Columns as import reads them, an answer a record."""
+    """Columns as import reads them: an image a record, its answers in `history` where there are several.
+
+    What one annotator said twice is a record each, which contradict each other.
+    """
     for image in images:
-        told = {"uri": image.uri, "split": image.split}
-        labels = image.labels(prefer)
-        for label, annotator in labels.items():
-            yield told | {"label": label, "annotator": annotator, "status": "labeled"}
-        if image.unlabeled is not None and not labels:
-            status, annotator = image.unlabeled
-            yield told | {"label": None, "annotator": annotator, "status": status}
+        answers = image.kept(prefer)
+        told = dict.fromkeys(COLUMNS) | {"uri": image.uri, "split": image.split if answers else image.drawn}
+        if _plain(answers):
+            yield from (told | _said(each) for each in answers)
+            continue
+        label = label_of(answers)
+        deciding = next((each for each in answers if each.label == (label or None)), None)
+        told |= {"status": "unlabeled"} if deciding is None else _said(deciding)
+        history = [each.model_dump(mode="json", exclude_none=True) | {"counts": True} for each in answers]
+        yield told | {"history": history}
+
+
+def _plain(answers: Sequence[ImportedAnswer]) -> bool:
+    """Whether columns alone say it, or have to, because one annotator said two things."""
+    voters = [each.annotator for each in answers if each.action != "settle"]
+    alone = len(answers) == len(voters) == 1 and not (answers[0].reason or answers[0].note)
+    return alone or len(voters) > len(set(voters))
+
+
+def _said(answer: ImportedAnswer) -> dict[str, Any]:
+    return {
+        "label": answer.label,
+        "annotator": None if answer.annotator == IMPORT else answer.annotator,
+        "status": STATUS["label" if answer.label else answer.action],
+        "labeled_at": answer.at and answer.at.isoformat(),
+    }
 
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
@@ -144,32 +198,41 @@ def merged(first: Given, second: Given, beside: Path) -> list[Merged]:
 
 
 def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
-    """Labels of a workspace at rest with what its images are, or of whatever `flywheel import` reads."""
-    if isinstance(given, Path) and (given / DATABASE).is_file():
-        exports.read(given, None, exports.Wanted("jsonl", "annotators", {}), scratch / "labels.jsonl")
-        with (scratch / "labels.jsonl").open(encoding="utf-8") as stream:
-            for record in map(json.loads, stream):
-                if record["status"] == "unlabeled":
-                    continue
-                by = next(iter(record["annotators"]), None)
-                yield Row(record["uri"], record["label"], record["split"], by, record["sha256"], record["status"])
-        return
+    """What a workspace at rest holds, with what its images are, or what `flywheel import` would read."""
+    from labeler.formats.json_lines import records as lines
+    from labeler.formats.records import rows_of
     from labeler.formats.sources import open_source
 
     name, folder = str(given) if isinstance(given, Path) else "The table", beside
+    if isinstance(given, Path) and (given / DATABASE).is_file():
+        table = scratch / "labels.jsonl"
+        exports.read(given, None, exports.Wanted("jsonl", "annotators,history", {}), table)
+        for record in lines(table):
+            for row in rows_of([record]):
+                known = _readable(row, name)
+                sha256 = None if isinstance(record, ImportIssue) else record[1]["sha256"]
+                yield Row(known.uri, _answers(known), known.split, sha256)
+        return
     if isinstance(given, Path):
         source = open_source(given)
         folder, given = source.folder, source.rows()
     for row in given:
-        if isinstance(row, ImportIssue):
-            raise SettingsError(
-                f"{name}, line {row.line}: {row.uri} {row.reason}. Mend it first: a merge leaves nothing out."
-            )
-        uri = _relative(row, folder, beside)
-        if row.action == "open":
-            yield from (Row(uri, each.label, row.split, each.annotator) for each in row.answers if each.label)
-        else:
-            yield Row(uri, row.label, row.split, row.annotator, status=STATUS[row.action])
+        known = _readable(row, name)
+        yield Row(_relative(known, folder, beside), _answers(known), known.split)
+
+
+def _readable(row: ImportRow | ImportIssue, source: str) -> ImportRow:
+    if isinstance(row, ImportIssue):
+        said = f"{source}, line {row.line}: {row.uri} {row.reason}"
+        raise SettingsError(f"{said}. Mend it first: a merge leaves nothing out.")
+    return row
+
+
+def _answers(row: ImportRow) -> list[ImportedAnswer]:
+    if row.answers or row.action == "open":
+        return row.answers
+    by = row.annotator or IMPORT
+    return [ImportedAnswer(action=row.action, label=row.label, annotator=by, at=row.labeled_at)]
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:

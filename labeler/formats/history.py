@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -24,17 +25,18 @@ def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
         for each in history
         if each["counts"] and each.get("annotator")
     ]
-    return answers if _decided(answers) == label else []
+    return answers if decided((each["action"], each["label"]) for each in answers) == label else []
 
 
 def _is_ours(told: Any) -> bool:
     return isinstance(told, dict) and "counts" in told and isinstance(told.get("label"), str | None)
 
 
-def _decided(answers: list[dict[str, Any]]) -> str:
-    """What follows from them, as `shared.log` has it."""
-    settled = [each["label"] for each in answers if each["action"] == "settle"]
-    votes = Counter(each["label"] for each in answers if each["action"] == "label").most_common(2)
+def decided(answers: Iterable[tuple[str, str | None]]) -> str:
+    """The label that follows from (action, label), as `shared.log` has it; empty where none does."""
+    given = list(answers)
+    settled = [label for action, label in given if action == "settle"]
+    votes = Counter(label for action, label in given if action == "label").most_common(2)
     if settled:
         return settled[-1] or ""
-    return votes[0][0] if len(votes) == 1 or (votes and votes[0][1] > votes[1][1]) else ""
+    return (votes[0][0] or "") if len(votes) == 1 or (votes and votes[0][1] > votes[1][1]) else ""

@@ -6,59 +6,93 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.merge import ORDER, Row, merge, run
+from commands.merge import ORDER, Prefer, Row, label_of, merge, records, run
 from flywheel import Flywheel, FlywheelError
+from labeler.formats.records import row_of
 from labeler.formats.sources import open_source
-from shared.messages import ImportPost, ImportRow
+from shared.log import IMPORT
+from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportRow, Split
 from shared.settings import SettingsError
 from tests.labeler.projects import answer, labeler, photos
 from tests.services import HOME
 
-ROWS = st.lists(
-    st.builds(
-        Row,
-        uri=st.sampled_from("abcd"),
-        label=st.sampled_from(["cat", "dog", None]),
-        split=st.sampled_from(ORDER),
-        annotator=st.sampled_from([None, "ann"]),
+ANSWERS = st.lists(
+    st.one_of(
+        st.builds(
+            ImportedAnswer,
+            action=st.sampled_from(["label", "settle"]),
+            label=st.sampled_from(["cat", "dog"]),
+            annotator=st.sampled_from(["ann", "bob", "cem", IMPORT]),
+        ),
+        st.builds(
+            ImportedAnswer,
+            action=st.sampled_from(["skip", "flag", "settle"]),
+            annotator=st.sampled_from(["ann", "bob"]),
+        ),
     ),
-    max_size=8,
+    max_size=4,
+    unique_by=lambda said: said.action == "settle" or said.annotator,
 )
+SIDES = st.dictionaries(st.sampled_from("abc"), st.tuples(ANSWERS, st.sampled_from(ORDER)))
+Side = dict[str, tuple[list[ImportedAnswer], Split | None]]
 
 
-def labels(rows: list[Row]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        found.setdefault(row.uri, set()).update({row.label} - {None})
-    return found
+def row(uri: str, label: str, annotator: str = IMPORT, **more: Any) -> Row:
+    return Row(uri, [ImportedAnswer(action="label", label=label, annotator=annotator)], **more)
 
 
-@given(first=ROWS, second=ROWS)
-def test_what_is_kept_and_where(first: list[Row], second: list[Row]) -> None:
-    images = {image.uri: image for image in merge(first, second)}
-    one, other = labels(first), labels(second)
-    assert images.keys() == one.keys() | other.keys()
+def rows(side: Side) -> list[Row]:
+    return [Row(uri, answers, split) for uri, (answers, split) in side.items()]
+
+
+def who(answers: list[ImportedAnswer]) -> set[str]:
+    return {said.annotator for said in answers if said.action != "settle"}
+
+
+@given(first=SIDES, second=SIDES, prefer=st.sampled_from(get_args(Prefer)))
+def test_which_label_is_kept_and_by_whom(first: Side, second: Side, prefer: Prefer) -> None:
+    images = {image.uri: image for image in merge(rows(first), rows(second))}
+    assert images.keys() == first.keys() | second.keys()
     for uri, image in images.items():
-        splits = [row.split for row in first + second if row.uri == uri]
-        assert image.split == max(splits, key=ORDER.index)
-        assert set(image.labels("first")) == (one.get(uri) or other.get(uri) or set())
-        assert set(image.labels("second")) == (other.get(uri) or one.get(uri) or set())
-        assert set(image.labels("neither")) == one.get(uri, set()) | other.get(uri, set())
-        assert image.conflict == bool(one.get(uri) and other.get(uri) and one[uri] != other[uri])
-        assert (image.unlabeled is not None) == any(row.label is None for row in first + second if row.uri == uri)
+        (answers, split), (others, its) = first.get(uri, ([], None)), second.get(uri, ([], None))
+        one, other = label_of(answers), label_of(others)
+        kept = image.kept(prefer)
+        assert image.conflict == bool(one and other and one != other)
+        if image.conflict:
+            assert label_of(kept) == {"first": one, "second": other, "neither": ""}[prefer]
+        elif one or other:
+            assert label_of(kept) == one or other
+        else:
+            assert who(kept) == who(answers) | who(others)
+        assert all(any(said.annotator == each.annotator for each in answers + others) for said in kept)
+        told = [where for given, where in ((answers, split), (others, its)) if given]
+        record, *_ = [*records([image], prefer), {"split": None}]
+        assert record["split"] == max(told or [split, its], key=ORDER.index)
 
 
-@given(ROWS)
-def test_with_itself_nothing_changes(rows: list[Row]) -> None:
-    assert [set(image.labels("neither")) for image in merge(rows, rows)] == list(labels(rows).values())
-    assert not any(image.conflict for image in merge(rows, rows))
+@given(side=SIDES, prefer=st.sampled_from(get_args(Prefer)))
+def test_with_itself_or_nothing_every_answer_is_kept_and_read_again(side: Side, prefer: Prefer) -> None:
+    for second in (side, {}):
+        images = merge(rows(side), rows(second))
+        assert [image.kept(prefer) for image in images] == [answers for answers, _ in side.values()]
+        assert not any(image.conflict for image in images)
+        read = {}
+        for line, record in enumerate(records(images, prefer)):
+            known = row_of(line, record)
+            assert not isinstance(known, ImportIssue)
+            if known is not None and known.answers:
+                read[known.uri] = known.answers
+            elif known is not None and known.action != "open":
+                by = known.annotator or IMPORT
+                read[known.uri] = [ImportedAnswer(action=known.action, label=known.label, annotator=by)]
+        assert read == {uri: answers for uri, (answers, _) in side.items() if answers}
 
 
 def test_two_workspaces_by_content_and_a_manifest_by_name(tmp_path: Path) -> None:
@@ -77,8 +111,7 @@ def test_two_workspaces_by_content_and_a_manifest_by_name(tmp_path: Path) -> Non
     rows: list[Any] = [json.loads(line) for line in target.read_text().splitlines()]
     assert [(row["uri"], row["label"]) for row in rows] == [
         ("0000.png", "cat"),
-        ("0001.png", "dog"),
-        ("0001.png", "cat"),
+        ("0001.png", None),
         ("0002.png", "dog"),
         ("renamed-0003.png", "dog"),
     ]
@@ -87,8 +120,10 @@ def test_two_workspaces_by_content_and_a_manifest_by_name(tmp_path: Path) -> Non
     with labeler(tmp_path / "three") as service:
         taken = [row for row in open_source(target).rows() if isinstance(row, ImportRow)]
         receipt = service.imports.take(ImportPost(rows=taken))
-        assert len(receipt.conflicts) == 1  # open until somebody decides
-        assert [service.log.fold.state(image).label for image in (1, 2, 3)] == [1, None, 2]
+        assert len(receipt.rejected) == 1  # of the photo that is not here
+        states = [service.log.fold.state(image) for image in (1, 2, 3)]
+        assert [(state.label, state.disputed) for state in states] == [(1, False), (None, True), (2, False)]
+        assert states[0].answered == states[1].answered == {"ann", "bob"}
         assert service.tally.splits[1] == "test"
 
 
@@ -110,7 +145,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
 def test_one_name_for_two_images_is_refused() -> None:
     """Their labels would be mixed up."""
-    first, second = (Row("IMG_0001.jpg", label, sha256=label) for label in ("cat", "dog"))
+    first, second = (row("IMG_0001.jpg", label, sha256=label) for label in ("cat", "dog"))
     with pytest.raises(SettingsError, match=r"IMG_0001\.jpg, but not the same image"):
         merge([first], [second])
 
@@ -140,8 +175,9 @@ def test_what_one_side_leaves_open_stays_open(tmp_path: Path) -> None:
     ]
     table = pd.DataFrame({"uri": ["x.png"], "label": [None], "status": ["unlabeled"], "history": [said]})
     merged = Flywheel.merge(table, pd.DataFrame({"uri": ["y.png"], "label": ["cat"]}))
-    assert merged[["uri", "label", "annotator"]].fillna("").values.tolist() == [
-        ["x.png", "cat", "ann"],
-        ["x.png", "dog", "bob"],
-        ["y.png", "cat", ""],
+    assert merged[["uri", "label", "status"]].fillna("").values.tolist() == [
+        ["x.png", "", "unlabeled"],
+        ["y.png", "cat", "labeled"],
     ]
+    assert [(each["label"], each["annotator"]) for each in merged["history"][0]] == [("cat", "ann"), ("dog", "bob")]
+    assert Flywheel.merge(merged, merged)["history"][0] == merged["history"][0]
