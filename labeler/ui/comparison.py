@@ -5,11 +5,13 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from labeler.ui.palette import BOTH
 from labeler.ui.words import plain
 from shared.comparison import Comparison, Scores
 from shared.messages import Interval
 from shared.models import ModelList, ModelVersion
 
+COLOURS = alt.Scale(range=BOTH)
 MEAN = "mean over classes"
 METRICS = {
     "accuracy": ("Accuracy", "{:.1%}"),
@@ -105,7 +107,7 @@ def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(frame).encode(
         x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall"),
         y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision"),
-        color=alt.Color("version:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=400, columns=1)),
+        color=alt.Color("version:N", title=None, scale=COLOURS, legend=_legend("stroke")),
         strokeDash=alt.StrokeDash("version:N", legend=None),
     )
     tooltip = ["version:N", *(alt.Tooltip(f"{field}:Q", format=".1%") for field in ("recall", "precision"))]
@@ -131,7 +133,7 @@ def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
         .encode(
             x=x,
             y=y,
-            color=alt.Color("version:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=400, columns=1)),
+            color=alt.Color("version:N", title=None, scale=COLOURS, legend=_legend("circle")),
             shape=alt.Shape("version:N", legend=None),
             tooltip=[
                 "version:N",
@@ -142,6 +144,10 @@ def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
         )
     )
     return alt.layer(diagonal, points).properties(height=340)
+
+
+def _legend(symbol: str) -> alt.Legend:
+    return alt.Legend(orient="bottom", labelLimit=400, columns=1, symbolType=symbol)
 
 
 def _value(scores: Scores, metric: str) -> float | None:

@@ -16,7 +16,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.marks import Shown
-from labeler.ui.palette import DARK, LIGHT
+from labeler.ui.palette import DARK, INK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
@@ -68,6 +68,12 @@ def review(project: Project, settings: LabelerSettings) -> None:
         "display_pixels": settings.display_pixels,
     }
     _REVIEW(key="review", data=data)
+
+
+def figure(chart: Any, alt: str) -> None:
+    """Draw an Altair chart as wide as there is room, with words of enough contrast; `alt` is said in its place."""
+    ink = {"labelColor": {"expr": INK}, "titleColor": {"expr": INK}}
+    st.altair_chart(chart.configure_axis(**ink).configure_legend(**ink), width="stretch", alt=alt)
 
 
 def redraw(part: str, shown: Sequence[Shown], *, soonest: float) -> None:

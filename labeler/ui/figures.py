@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
+from labeler.ui.palette import BOTH, INK
 from labeler.ui.words import plain
 from shared.messages import Evaluation, Stretch
 from shared.settings import LabelerSettings
@@ -15,6 +16,7 @@ from shared.settings import LabelerSettings
 NAMED = 9  # classes with a colour of their own; the rest share one
 OTHERS = "all others"
 CALIBRATED = 0.03  # confidence and accuracy closer than this need no word
+COLOURS = alt.Scale(range=BOTH)
 ROUNDS = 200  # shown of the last ones
 TICKS = 7  # asked for; rounding to even steps makes it ten at most
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
@@ -206,7 +208,7 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
     tooltip = [*(alt.Tooltip(f"{name}:Q", format=".0%") for name in frame.columns[:4]), "test images:Q"]
     y = alt.Y("right:Q", scale=scale, axis=percent)
     points = base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tooltip)
-    counts = base.mark_text(dx=12, align="left", color="gray").encode(y=y, text="test images:Q")
+    counts = base.mark_text(dx=12, align="left", color=alt.ExprRef(INK)).encode(y=y, text="test images:Q")
     return alt.layer(diagonal, intervals, points, counts).properties(height=320)
 
 
@@ -242,7 +244,7 @@ def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
         .encode(
             x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
             y=alt.Y("ms:Q", stack="zero", title="Milliseconds"),
-            color=alt.Color("step:N", sort=list(steps), title=None, legend=alt.Legend(orient="bottom")),
+            color=alt.Color("step:N", sort=list(steps), title=None, scale=COLOURS, legend=alt.Legend(orient="bottom")),
             tooltip=["round:Q", "step:N", alt.Tooltip("ms:Q", format=".0f")],
         )
         .properties(height=240)

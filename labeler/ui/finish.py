@@ -53,7 +53,7 @@ def _state(project: Project, status: TrainerStatus | None) -> None:
 def _saved(saved: Saved) -> None:
     st.subheader("What was saved", anchor=False)
     st.markdown(f"Version **{plain(saved.model_version)}**, {saved.at:%Y-%m-%d %H:%M} UTC: {plain(saved.reason)}")
-    st.code(f"{saved.model}\n{saved.dataset}", language=None)
+    st.code(f"{saved.model}\n{saved.dataset}", language=None, wrap_lines=True)
     st.caption(
         "The model's numbers without any code (safetensors), and the labels that it stands on. `model.json` beside "
         "them says how to use it and how good it is. Nothing is ever overwritten."
@@ -67,7 +67,8 @@ def _figures(evaluations: list[Evaluation]) -> None:
     st.subheader("How good it is", anchor=False)
     st.write(figures.in_words(latest))
     curve, table = st.columns([3, 2], gap="large")
-    curve.altair_chart(figures.accuracy_curve(evaluations), width="stretch", alt="Accuracy against labels given")
+    with curve:
+        components.figure(figures.accuracy_curve(evaluations), alt="Accuracy against labels given")
     table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
     curve.download_button(
         "Curve as CSV",

@@ -73,7 +73,7 @@ def _versions(models: ModelList) -> None:
     answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **model of now**"
     st.caption(f"{answers} answers predictions; questions always come from the model of now.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100)
+        st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100, width=300)
         st.button("Save the model of now", icon=":material/save:", on_click=_save)
         names = [each.version for each in reversed(models.models) if not each.promoted]
         if names:
@@ -172,10 +172,10 @@ def _show(job: Job, found: Comparison) -> None:
         curves, calibration = st.columns(2, gap="large")
         with curves:
             name = st.selectbox("Precision and recall of", comparison.class_names(found), key=f"class {job.id}")
-            st.altair_chart(comparison.curves(found, name), width="stretch", alt=f"Precision and recall: {name}")
+            components.figure(comparison.curves(found, name), alt=f"Precision and recall: {name}")
         with calibration:
             st.markdown("Calibration")
-            st.altair_chart(comparison.calibration(found), width="stretch", alt="How often right against how sure")
+            components.figure(comparison.calibration(found), alt="How often right against how sure")
     if not found.recorded:
         _differing(found)
 

@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from labeler.ui.palette import BOTH
 from shared.messages import Advice, Evaluation, Needed, RandomEstimate
 
 Curve = alt.LayerChart | alt.FacetChart
@@ -29,14 +30,11 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     frame = _lines(evaluations)
     if frame.empty:
         return chart
-    names, dashes, colours = [FORECAST, RANDOM], [[6, 4], [1, 0]], ["#4c78a8", "#e45756"]
+    styles = {FORECAST: ([6, 4], BOTH[0]), RANDOM: ([1, 0], BOTH[1])}
+    names = [each for each in styles if (frame["line"] == each).any()]
+    dashes, colours = zip(*(styles[each] for each in names), strict=True)
     legend = alt.Legend(orient="bottom-right", title=None, symbolType="stroke", symbolStrokeWidth=2)
     base = alt.Chart(frame).encode(x="labels:Q")
-    band = (
-        base.transform_filter(alt.datum.line == FORECAST)
-        .mark_area(opacity=0.15, clip=True, color=colours[0])
-        .encode(y="low:Q", y2="high:Q")
-    )
     line = base.mark_line(clip=True).encode(
         y="accuracy:Q",
         color=alt.Color("line:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
@@ -47,7 +45,10 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
             *(alt.Tooltip(f"{each}:Q", format=".1%") for each in ("accuracy", "low", "high")),
         ],
     )
-    drawn: Curve = chart + band + line
+    if FORECAST in names:
+        ahead = base.transform_filter(alt.datum.line == FORECAST)
+        chart += ahead.mark_area(opacity=0.15, clip=True, color=BOTH[0]).encode(y="low:Q", y2="high:Q")
+    drawn: Curve = chart + line
     return drawn
 
 

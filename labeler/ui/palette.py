@@ -1,7 +1,8 @@
-"""The colours of the map's points, for a light and for a dark page.
+"""The colours of the map's points, for a light and for a dark page, and those of figures.
 
-Each stands out 3 to 1 from its background (WCAG 2.2, non-text), and any two classes stay apart for people who see no
-red, no green or no blue; a test measures both. They were found by a search for the largest least distance.
+Each stands out 3 to 1 from its background (WCAG 2.2, non-text), words 4.5 to 1, and any two classes stay apart for
+people who see no red, no green or no blue; a test measures all of it. The map's were found by a search for the largest
+least distance.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ class Palette(TypedDict):
     classes: list[str]  # the largest ten have one each
     uncertainty: list[str]  # from sure to unsure
     quiet: str  # nothing known
+    ink: str  # words in a figure
 
 
 LIGHT: Palette = {
@@ -32,6 +34,7 @@ LIGHT: Palette = {
     ],
     "uncertainty": ["#2a78c2", "#4d6892", "#705961", "#924a30", "#b53a00"],
     "quiet": "#767676",
+    "ink": "#555867",
 }
 DARK: Palette = {
     "classes": [
@@ -48,4 +51,9 @@ DARK: Palette = {
     ],
     "uncertainty": ["#4a9be8", "#77a1c0", "#a4a798", "#d2ad6f", "#ffb347"],
     "quiet": "#8a8a86",
+    "ink": "#e6eaf1",
 }
+INK = f"luminance(background) > 0.5 ? '{LIGHT['ink']}' : '{DARK['ink']}'"
+"""A Vega expression, as the figure's page may be light or dark; Streamlit's own theme has 3.7 to 1 on white."""
+BOTH = ["#318ecd", "#f83603", "#881af9", "#a24850"]
+"""A figure's few colours, on a light page and on a dark one."""

@@ -43,7 +43,7 @@ def _figures() -> None:
     if (times := figures.round_times(progress.evaluations)) is not None:
         st.subheader("Time of each round", anchor=False)
         st.write("From a batch of labels to a new order of questions, by step; and what measuring took.")
-        st.altair_chart(times, width="stretch", alt="Milliseconds of each round, by step")
+        components.figure(times, alt="Milliseconds of each round, by step")
 
 
 def _measured(progress: Progress, latest: Evaluation) -> None:
@@ -51,9 +51,7 @@ def _measured(progress: Progress, latest: Evaluation) -> None:
 
     st.write(figures.in_words(latest))
     curve = figures.accuracy_curve(progress.evaluations)
-    st.altair_chart(
-        outlook.with_outlook(curve, progress.evaluations), width="stretch", alt="Accuracy against labels given"
-    )
+    components.figure(outlook.with_outlook(curve, progress.evaluations), alt="Accuracy against labels given")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Curve as CSV",
@@ -71,7 +69,7 @@ def _measured(progress: Progress, latest: Evaluation) -> None:
     if latest.calibration:
         st.subheader("Calibration", anchor=False)
         st.write(figures.calibration_in_words(latest))
-        st.altair_chart(figures.calibration(latest), width="stretch", alt="How often right against how sure")
+        components.figure(figures.calibration(latest), alt="How often right against how sure")
 
 
 def _confusion(latest: Evaluation) -> None:
@@ -102,12 +100,12 @@ def _labels(labeler: service.Service, progress: Progress) -> None:
     from labeler.ui import figures
 
     counts, history = st.columns(2, gap="large")
-    counts.altair_chart(figures.label_counts(progress.labels_per_class), width="stretch", alt="Labels of each class")
+    with counts:
+        components.figure(figures.label_counts(progress.labels_per_class), alt="Labels of each class")
     stretches = labeler.history()
     if len(stretches) > 1:
-        history.altair_chart(
-            figures.label_history(stretches), width="stretch", alt="Share of each class in the labels so far"
-        )
+        with history:
+            components.figure(figures.label_history(stretches), alt="Share of each class in the labels so far")
     people = labeler.people()
     if len(people) > 1:
         st.table(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labeler.ui.palette import DARK, LIGHT, Palette
+from labeler.ui.palette import BOTH, DARK, LIGHT, Palette
 
 BACKGROUNDS = [(LIGHT, "#ffffff"), (DARK, "#171614")]
 # Machado, Oliveira and Fernandes 2009, severity 1: how people see who lack one kind of cone; on linear RGB.
@@ -46,13 +46,15 @@ def lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(("palette", "background"), BACKGROUNDS)
 def test_every_colour_stands_out(palette: Palette, background: str) -> None:
-    for colour in [*palette["classes"], *palette["uncertainty"], palette["quiet"]]:
+    for colour in [*palette["classes"], *palette["uncertainty"], palette["quiet"], *BOTH]:
         assert contrast(colour, background) >= 3, colour
+    assert contrast(palette["ink"], background) >= 4.5
 
 
 @pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize(("palette", "background"), BACKGROUNDS)
 def test_classes_stay_apart_however_one_sees(palette: Palette, background: str, vision: str) -> None:
-    seen = {colour: lab(VISION[vision] @ linear(colour)) for colour in palette["classes"]}
-    for one, other in combinations(seen, 2):
-        assert np.linalg.norm(seen[one] - seen[other]) > 25, (one, other)  # 2.3 is just noticeable
+    for colours in (palette["classes"], BOTH):
+        seen = {colour: lab(VISION[vision] @ linear(colour)) for colour in colours}
+        for one, other in combinations(seen, 2):
+            assert np.linalg.norm(seen[one] - seen[other]) > 25, (one, other)  # 2.3 is just noticeable
