@@ -77,13 +77,13 @@ def create_api(trainer: Trainer) -> FastAPI:
     @api.get("/settings")
     def settings() -> dict[str, SettingView]:
         """Every setting: value, source, whether it may change while running."""
-        return trainer.settings_view()
+        return trainer.running_settings.show()
 
     @api.patch("/settings")
     def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
         """Change settings until the next start; all or none."""
-        trainer.change_settings(changes)
-        return trainer.settings_view()
+        trainer.running_settings.change(changes)
+        return trainer.running_settings.show()
 
     @api.get("/strategies")
     def strategies() -> StrategyList:

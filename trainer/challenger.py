@@ -90,7 +90,7 @@ class Challenger:
     def view(self) -> ChallengerView:
         """What it does now."""
         latest, last = self._latest(), self._last()
-        serving = self._loop.serving.version if self._loop.serving is not None else None
+        serving = self._loop.champion.serving.version if self._loop.champion.serving is not None else None
         problem = self._problem
         known: dict[str, Any] = {"last": last, "serving": serving}
         known["round"] = int(latest.request["challenge"]["round"]) if latest is not None else 0
@@ -142,7 +142,7 @@ class Challenger:
             self._jobs.cancel(latest.id)
         if off or self._gone() or (latest is not None and latest.state not in ENDED):
             return
-        model, needed, number = self._loop.model, LEAST, 1
+        model, needed, number = self._loop.champion.model, LEAST, 1
         if latest is not None:
             number = int(latest.request["challenge"]["round"]) + 1
             if latest.request["log_id"] == str(self._replica.log_id):
@@ -151,10 +151,10 @@ class Challenger:
         if model is None or len(model.rows) < needed:
             self._why = f"the next round begins at {needed:,} labels of train images"
             return
-        if not self._loop.intake.complete():
+        if not self._loop.champion.intake.complete():
             self._why = "waits until all images are embedded"
             return
-        pool, snapshot = self._loop.pool, Snapshot.of(self._replica)
+        pool, snapshot = self._loop.champion.pool, Snapshot.of(self._replica)
         if model.version != self._tried and pool is not None and snapshot is not None:
             self._tried = model.version
             self._begin(number, pool, snapshot)
@@ -163,11 +163,11 @@ class Challenger:
         """Why there are no rounds, in a sentence."""
         if self._settings.challenger == "off":
             return "off (setting 'challenger')"
-        if isinstance(self._loop.embedder.backbone, OwnVectors):
+        if isinstance(self._loop.champion.embedder.backbone, OwnVectors):
             return "off: vectors come from a file, so that there is no network to train"
         if find_spec("fastai") is None:
             return "off: training needs fastai: pip install 'flywheel-labeling[fine-tune]'"
-        device = getattr(self._loop.embedder.backbone, "device", None)  # of a network; images may have none
+        device = getattr(self._loop.champion.embedder.backbone, "device", None)  # of a network; images may have none
         if self._settings.challenger == "auto" and (device is None or device.type == "cpu"):
             return "off: no network runs on a GPU here (setting 'challenger', auto)"
         return None
@@ -245,7 +245,7 @@ class Challenger:
 
     def _learned(self) -> set[int]:
         """Images whose labels the embeddings that serve were trained on, so that a head over them cannot be judged."""
-        serving = self._loop.serving
+        serving = self._loop.champion.serving
         if serving is None or serving.trained is None:
             return set()
         try:
@@ -255,7 +255,7 @@ class Challenger:
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}
 
     def _serves(self, key: str) -> bool:
-        return self._loop.serving is not None and self._loop.serving.key == key
+        return self._loop.champion.serving is not None and self._loop.champion.serving.key == key
 
     def _latest(self) -> Job | None:
         return next(iter(self._jobs.list()), None)

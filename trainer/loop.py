@@ -18,35 +18,33 @@ from pathlib import Path
 from typing import Literal
 
 from shared.log import IMPORT
-from shared.messages import EmbeddingProgress, Evaluation, QueryPush, Row, Saved, TrainerState
+from shared.messages import EmbeddingProgress, QueryPush, Row, Saved, TrainerState
 from shared.review import REVIEW
 from shared.schedule import share_at
 from shared.settings import TrainerSettings
-from trainer.advice import Stability
-from trainer.embeddings.embedder import Embedder
-from trainer.intake import Intake
+from trainer.champion import Champion
+from trainer.errands import Errands
+from trainer.evaluator import Evaluator
 from trainer.intent import Intent
-from trainer.jobs import Jobs, NotNow
-from trainer.labeler_client import LabelerAway, LabelerClient, Refused
+from trainer.jobs import Jobs
+from trainer.labeler_client import LabelerClient
 from trainer.pool import ImagePool
-from trainer.publisher import CatalogFollower, Publisher
-from trainer.registry import Registry
+from trainer.publisher import Publisher
+from trainer.remainder import Remainder
 from trainer.replica import Replica
-from trainer.rounds import Model, Snapshot, Timings, fit, measure, rank
-from trainer.saving import save_version
-from trainer.serving import BACKBONES, Serving
+from trainer.rounds import Snapshot, Timings, fit, rank
+from trainer.saving import Saver
 from trainer.stopping import Rule, StoppingRules
 from trainer.strategies import strategy_named, with_exploration
-from trainer.succession import Successor, take_over
+from trainer.succession import Succession, Successor
 
 logger = logging.getLogger(__name__)
 
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 FAILED_SECONDS = 10.0  # until what failed is tried again, unless there is news before
-FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
-Step = Literal["finish", "rest", "learn", "change", "embed", "wait"]
+Step = Literal["finish", "rest", "learn", "embed", "wait"]
 
 
 class Loop:
@@ -58,35 +56,26 @@ class Loop:
         *,
         folder: Path,
         replica: Replica,
-        embedder: Embedder,
+        champion: Champion,
+        saver: Saver,
         client: LabelerClient,
         publisher: Publisher,
-        catalog: CatalogFollower,
-        registry: Registry,
         jobs: Sequence[Jobs],
-        serving: Serving | None = None,
     ) -> None:
-        """`jobs` are halted while this learns; `serving` is what the embedder is of, if not of the settings."""
+        """Begins with `champion`; `jobs` are halted while this learns."""
         self.settings = settings
         self.replica = replica
-        self.embedder = embedder
-        self.registry = registry
-        self.serving = serving
-        self._successor: Successor | None = None
-        self._retired: Embedder | None = None  # whoever asked it a moment ago may still wait for the answer
-        self.folder = folder
+        self.champion = champion
+        self._saver = saver
+        self._succession = Succession(folder, replica, saver, settings)
+        self._evaluator = Evaluator(settings, replica)
         self._jobs = jobs
-        self._client = client
+        self._remainder = Remainder(client, replica)
         self._publisher = publisher
-        self._backbones = folder / BACKBONES
         self._intent_path = folder / "intent.json"
         self.intent = Intent.load(self._intent_path)
         self._rules = StoppingRules(settings, self.intent.stopping)
 
-        self.intake = Intake(replica, embedder, catalog, settings.batch_size)
-        self.model: Model | None = None
-        self.stability = Stability()
-        self.latest: Evaluation | None = replica.evaluations[-1] if replica.evaluations else None
         self.timings = Timings()
         self.last_error: str | None = None
         self.failed = False
@@ -94,6 +83,7 @@ class Loop:
 
         self._changed = threading.Condition()
         self._closing = False
+        self._errands = Errands(self.wake)
         self._news = False  # since `_next` last looked
         self._batches = 0  # that brought answers, since the last round
         self._refresh = True  # rank again whatever the batches say
@@ -101,7 +91,6 @@ class Loop:
         self._ranked_geometry = -1
         self._log_id = replica.log_id
         self._asked: QueryPush | None = None  # the last list
-        self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
     # ------------------------------------------------------------ called from other threads
@@ -128,7 +117,7 @@ class Loop:
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
-                self.intake.look_again()
+                self.champion.intake.look_again()
             self._notify()
 
     def wish(
@@ -163,24 +152,15 @@ class Loop:
 
         Raises NotNow when this ends before, and what went wrong, in which case all is as it was.
         """
-        with self._changed:
-            self._successor = successor
-            self._notify()
-        while not successor.done.wait(0.1):
-            if self._closing:
-                raise NotNow
-        if successor.error is not None:
-            raise successor.error
+        self._errands.ask(lambda: self._change_to(successor), only_running=True)
 
-    def in_use(self) -> tuple[Model | None, Embedder]:
-        """The model and the embedder that it belongs to."""
-        with self._changed:
-            return self.model, self.embedder
+    def save_version(self, name: str) -> Saved:
+        """Save the model of now under `name`, with how good it is; returns when it is done.
 
-    @property
-    def pool(self) -> ImagePool | None:
-        """What is embedded; None before there is a backbone."""
-        return self.intake.pool
+        Unless it is paused, it learns first what came since the last round. Raises NotNow when this ends before,
+        ValueError without a model or for a bad name, FileExistsError for a name that is taken.
+        """
+        return self._errands.ask(lambda: self._save_now(name))
 
     @property
     def state(self) -> TrainerState:
@@ -192,13 +172,13 @@ class Loop:
                 return "paused"
         if self.failed:
             return "failed"
-        return "training" if self.model is not None else "waiting"
+        return "training" if self.champion.model is not None else "waiting"
 
     def progress(self) -> EmbeddingProgress:
         """How far the embeddings are."""
         total = len(self.replica.catalog) - len(self.replica.removed)
-        done = len(self.pool) if self.pool is not None else 0
-        return self.embedder.progress(total).model_copy(update={"done": done})
+        done = len(self.champion.pool) if self.champion.pool is not None else 0
+        return self.champion.embedder.progress(total).model_copy(update={"done": done})
 
     def close(self, timeout: float = 10.0) -> None:
         """End after the step at hand; the files are in order at any instant."""
@@ -207,8 +187,13 @@ class Loop:
             self._notify()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        for embedder in filter(None, (self.embedder, self._retired)):
-            embedder.close()
+        self._errands.close()
+        self.champion.embedder.close()
+        self._succession.close()
+
+    @property
+    def _running(self) -> bool:
+        return self.intent.wish == "run"
 
     # ------------------------------------------------------------ the thread
 
@@ -216,7 +201,6 @@ class Loop:
         steps: dict[Step, Callable[[], None]] = {
             "finish": self._finish,
             "learn": self._learn_alone,
-            "change": self._change,
             "embed": self._embed,
             "rest": lambda: self._sleep(30.0),
             "wait": lambda: self._sleep(0.5),
@@ -225,7 +209,9 @@ class Loop:
             try:
                 if self.intent.wish != "pause":
                     self._follow_log()
-                    self.intake.refresh()
+                self._errands.run(lambda: self._running)
+                if self.intent.wish != "pause":
+                    self.champion.intake.refresh()
                 steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
@@ -242,16 +228,15 @@ class Loop:
                 return "finish"
             if self.intent.wish == "pause":
                 return "rest"
-            if self.intent.wish == "run" and self._successor is not None:
-                return "change"
-            if self.intent.wish == "run" and self._due():
+            if self._running and self._due():
                 return "learn"
-            if self.intake.pending:  # also after a stop: what is looked at can be looked for
+            if self.champion.intake.pending:  # also after a stop: what is looked at can be looked for
                 return "embed"
-            return "wait" if self.intent.wish == "run" else "rest"
+            return "wait" if self._running else "rest"
 
     def _due(self) -> bool:
-        if self.pool is None or not len(self.pool.train.ids):
+        pool = self.champion.pool
+        if pool is None or not len(pool.train.ids):
             return False
         catching_up = self.replica.acked_seq < self.replica.leader_seq
         if catching_up and time.monotonic() - self._last_round < CATCH_UP_SECONDS:
@@ -259,28 +244,33 @@ class Loop:
         return (
             self._refresh
             or self._batches >= self.settings.eval_and_query_every
-            or self._ranked_geometry != self.pool.version
+            or self._ranked_geometry != pool.version
         )
 
     def _follow_log(self) -> None:
         """Forget what was learned from another log: ids mean other images in this one."""
         log_id = self.replica.log_id
         if self._log_id is not None and self._log_id != log_id:
-            self.intake.start_over()
-            self.model, self.latest, self.stability, self._tested = None, None, Stability(), {}
+            self.champion.intake.start_over()
+            self._evaluator.start_over()
+            self.champion.model = self.champion.latest = None
             self._ranked_geometry, self._asked = -1, None
             self.intent.stopping.clear()
             self._rules = StoppingRules(self.settings, self.intent.stopping)
         self._log_id = log_id
 
     def _embed(self) -> None:
-        if not self.intake.embed():
+        if not self.champion.intake.embed():
             self._sleep(0.2)  # `pixels` waits for images to fit itself on
 
     def _sleep(self, seconds: float) -> None:
-        """Rest until there is news; what came since `_next` looked counts too."""
+        """Rest until there is news, which may have come before."""
+
+        def news() -> bool:
+            return self._news or self._closing or self._errands.due(self._running) is not None
+
         with self._changed:
-            self._changed.wait_for(lambda: self._news or self._closing, seconds)
+            self._changed.wait_for(news, seconds)
 
     def _notify(self) -> None:
         self._news = True
@@ -298,44 +288,25 @@ class Loop:
         for jobs in self._jobs:
             jobs.rest(wanted)
 
-    def _change(self) -> None:
-        successor = self._successor
-        assert successor is not None  # noqa: S101 - `_next` has looked
-        before = self.embedder
-        try:
-            take_over(self, successor)
-        except Exception as error:  # what serves goes on serving
-            logger.exception("The take-over by %s failed", successor.name)
-            successor.error = error
-            successor.intake.embedder.close()
-        else:
-            if self._retired is not None:
-                self._retired.close()
-            self._retired = before
-        self._successor, self._refresh = None, True
-        successor.done.set()
-
-    def change_to(
-        self, intake: Intake, model: Model | None, latest: Evaluation | None, serving: Serving | None
-    ) -> None:
-        """Learn, ask and answer by these images from here on; on this thread alone."""
+    def _change_to(self, successor: Successor) -> None:
+        self.champion = self._succession.take_over(self.champion, successor, self._evaluate)
         with self._changed:
-            self.embedder, self.intake, self.model, self.latest = intake.embedder, intake, model, latest
-            self.serving = serving
+            self._refresh = True
 
     def _learn(self) -> None:
         with self._changed:
             self._batches, self._refresh = 0, False
         self._last_round = time.monotonic()
         snapshot = Snapshot.of(self.replica)
-        if snapshot is None or self.pool is None:
+        pool = self.champion.pool
+        if snapshot is None or pool is None:
             return
         timings = Timings()
         with timings.step("total"):
-            self._fit(snapshot, timings)
-            self._ranked_geometry = self.pool.version
-            self._ask(snapshot, timings)
-            self.evaluate(snapshot, timings)
+            self._fit(pool, snapshot, timings)
+            self._ranked_geometry = pool.version
+            self._ask(pool, snapshot, timings)
+            self._evaluate(self.champion, snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
@@ -344,18 +315,16 @@ class Loop:
         self._save_intent()
         self._check_stops(snapshot)
 
-    def _fit(self, snapshot: Snapshot, timings: Timings) -> None:
-        assert self.pool is not None  # noqa: S101 - `_due` has looked
+    def _fit(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         with timings.step("fit"):
-            self.model = fit(self.pool, snapshot, self.model, seed=self.settings.seed)
+            self.champion.model = fit(pool, snapshot, self.champion.model, seed=self.settings.seed)
 
-    def _ask(self, snapshot: Snapshot, timings: Timings) -> None:
-        assert self.pool is not None  # noqa: S101
+    def _ask(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         settings = self.settings
         push = rank(
-            self.pool,
+            pool,
             snapshot,
-            self.model,
+            self.champion.model,
             with_exploration(
                 strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.here))
             ),
@@ -370,122 +339,56 @@ class Loop:
             self._asked = push
             self._publisher.offer(push)
 
-    def evaluate(self, snapshot: Snapshot, timings: Timings, *, final: bool = False) -> None:
-        """Measure the model on the test images, unless neither is new; on this thread alone."""
-        if self.model is None or self.pool is None:
+    def _evaluate(
+        self, champion: Champion, snapshot: Snapshot, timings: Timings | None = None, *, final: bool = False
+    ) -> None:
+        """Tell how good it is, if that is news, and stop where it is good enough."""
+        lower_bounds = self._evaluator.evaluate(
+            champion, snapshot, timings or self.timings, round_number=self.intent.round, final=final
+        )
+        if lower_bounds is None or champion.latest is None:
             return
-        tested = {image: label for image, label in snapshot.labels.items() if image in self.pool.held.row_of}
-        latest = self.latest
-        known = latest is not None and latest.model_version == self.model.version and tested == self._tested
-        renamed = latest is not None and any(snapshot.names.get(c.label, c.name) != c.name for c in latest.classes)
-        if known and not renamed and not final:
-            return  # neither the model nor the sample is new, nor what the classes are called
-        self._tested = tested
-        with timings.step("evaluate"):
-            measured = measure(
-                self.pool,
-                snapshot,
-                self.model,
-                round_number=self.intent.round,
-                earlier=self.replica.evaluations,
-                stability=self.stability,
-                goal=self.settings.early_stopping_metrics_thresholds.get("accuracy"),
-                seed=self.settings.seed,
-                final=final,
-            )
-        if measured is None:
-            return
-        evaluation, lower_bounds = measured
-        self.latest = evaluation.model_copy(update={"timings": timings.rounded()})
-        self.replica.add_evaluation(self.latest)
         self._publisher.worker.wake()
-        reason = self._rules.measured(lower_bounds, self.latest.accuracy.n, self.latest.labels)
+        reason = self._rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
+
+    # ------------------------------------------------------------ saving
+
+    def _save_now(self, name: str) -> Saved:
+        if self._running:
+            self._learn_rest()
+        return self._save(name)
+
+    def _learn_rest(self, *, final: bool = False) -> None:
+        """What came since the last round, without asking anew."""
+        snapshot, pool = Snapshot.of(self.replica), self.champion.pool
+        if snapshot is not None and pool is not None and pool.whole:
+            self._fit(pool, snapshot, self.timings)
+            self._evaluate(self.champion, snapshot, final=final)
+
+    def _save(self, name: str) -> Saved:
+        return self._saver.save(self.champion, name, reason=self.intent.reason or "asked to save")
 
     # ------------------------------------------------------------ stopping
 
     def _check_stops(self, snapshot: Snapshot) -> None:
         if reason := self._rules.given(len(snapshot.here)):
             self.wish("stop", reason, "budget")
-        elif reason := self._rules.left(self._left_to_ask(snapshot)):
+        elif self.champion.intake.complete() and (reason := self._rules.left(self._remainder.to_answer(snapshot))):
             self.wish("stop", reason, "nothing_left")
-
-    def _left_to_ask(self, snapshot: Snapshot) -> int | None:
-        """Images of any split that somebody is still to answer; None when that cannot be said yet."""
-        if not self.intake.complete() or not snapshot.labels:
-            return None
-        left = len(self.replica.catalog.keys() - snapshot.begun)
-        if left:
-            return left
-        try:  # the labeler may still be reading the folder, and knows how many people are to answer each image
-            project = self._client.project()
-        except (LabelerAway, Refused):
-            return None
-        if project["scanning"]["running"] or project["last_seq"] > snapshot.acked_seq:
-            return None
-        return int(project.get("remaining", project["images"]["unlabeled"]))
 
     def _finish(self) -> None:
         """The last flush, fit and evaluation; then everything is saved."""
-        self._pull_rest()
-        snapshot = Snapshot.of(self.replica)
-        if snapshot is not None and self.pool is not None:
-            self._fit(snapshot, self.timings)
-            self.evaluate(snapshot, self.timings, final=True)
-            if self.model is not None:
-                self.intent.saved = self.save_version(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        self._remainder.pull()
+        self._learn_rest(final=True)
+        if self.champion.model is not None:
+            self.intent.saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         with self._changed:
             if self.intent.wish == "stop":  # nobody resumed meanwhile
                 self.intent.finished = True
                 self._save_intent()
         logger.info("Trainer safely shut down (%s)", self.intent.reason or "asked to stop")
-
-    def _pull_rest(self) -> None:
-        """Fetch rows that are still in the labeler's buffer, as long as it answers soon."""
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while time.monotonic() < deadline and self.replica.log_id is not None:
-            try:
-                page = self._client.annotations(self.replica.acked_seq)
-            except (LabelerAway, Refused) as error:
-                logger.warning("Stopping without the labeler's last rows: %s", error)
-                return
-            if page.log_id != self.replica.log_id or not page.annotations:
-                return
-            self.replica.follow_page(page)
-
-    def save_version(
-        self,
-        name: str,
-        *,
-        reason: str | None = None,
-        parent: str | None = None,
-        trained_on: str | None = None,
-        seconds: float | None = None,
-    ) -> Saved:
-        """Save the model of now under `name`; its `parent` is the version that brought its embeddings, if one did.
-        From any thread: what is saved belongs together, however far the log is by now.
-
-        Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
-        """
-        with self._changed:
-            model, embedder, latest, serving = self.model, self.embedder, self.latest, self.serving
-        if model is None or model.snapshot.log_id != self.replica.log_id:
-            raise ValueError("There is no model yet: label images of at least two classes first.")
-        return save_version(
-            name,
-            self.registry,
-            model,
-            self.replica,
-            backbone=embedder.backbone,
-            backbones=self._backbones,
-            settings=self.settings,
-            evaluation=latest if latest is not None and latest.model_version == model.version else None,
-            seconds=seconds or (self.timings.steps["fit"] / 1e3 if "fit" in self.timings.steps else None),
-            reason=reason or self.intent.reason or "asked to save",
-            parent=parent or (serving.version if serving is not None else None),
-            trained_on=trained_on or (serving.trained if serving is not None else None),
-        )
 
     def _save_intent(self) -> None:
         with self._changed:

@@ -91,6 +91,7 @@ class Model:
     classes: NDArray[np.int64]  # class id given to each of `rows`
     images: NDArray[np.int64]  # of each of `rows`
     snapshot: Snapshot  # the last one that gives this model
+    seconds: float  # of the fit
 
     def fits(self, geometry: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
         """Whether fitting again would give the same model."""
@@ -136,9 +137,18 @@ def fit(pool: ImagePool, snapshot: Snapshot, previous: Model | None, *, seed: in
     if previous is not None and previous.fits(pool.version, rows, classes):
         return previous if previous.snapshot is snapshot else replace(previous, snapshot=snapshot)
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
+    began = time.perf_counter()
     head = fit_head(pool.train.rows[rows], classes, previous=warm, seed=seed)
     return Model(
-        head, f"head-{uuid4().hex}", pool.version, pool.projection, rows, classes, pool.train.ids[rows], snapshot
+        head,
+        version=f"head-{uuid4().hex}",
+        geometry=pool.version,
+        projection=pool.projection,
+        rows=rows,
+        classes=classes,
+        images=pool.train.ids[rows],
+        snapshot=snapshot,
+        seconds=time.perf_counter() - began,
     )
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from shared.messages import Evaluation, Saved
-from shared.models import Description, ModelClass
+from shared.messages import Saved
+from shared.models import Description, ModelClass, ModelInput
 from shared.settings import TrainerSettings
+from trainer.champion import Champion
 from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.registry import Registry
@@ -26,61 +27,75 @@ CONFIG = ("backbone", "backbone_weights", "input_size", "model_fn", "embeddings"
 """Settings without which the version would be another one."""
 
 
-def save_version(
-    name: str,
-    registry: Registry,
-    model: Model,
-    replica: Replica,
-    *,
-    backbone: Backbone | OwnVectors | None,
-    backbones: Path,
-    settings: TrainerSettings,
-    evaluation: Evaluation | None,
-    seconds: float | None,
-    reason: str,
-    parent: str | None = None,
-    trained_on: str | None = None,
-) -> Saved:
-    """Write `model` and the labels that it was fitted on as version `name`, and its backbone under `backbones`.
+class Saver:
+    """Saves champions as versions of `registry`, with labels of `replica` and their backbones under `backbones`."""
 
-    Labels that came since are not the version's.
+    def __init__(self, registry: Registry, replica: Replica, backbones: Path, settings: TrainerSettings) -> None:
+        self._registry = registry
+        self._replica = replica
+        self._backbones = backbones
+        self._settings = settings
 
-    `trained_on` is the version with whose labels that was trained, if it was.
+    def save(
+        self,
+        champion: Champion,
+        name: str,
+        *,
+        reason: str,
+        seconds: float | None = None,
+        parent: str | None = None,
+        trained_on: str | None = None,
+    ) -> Saved:
+        """Write the champion's model and the labels that it was fitted on as version `name`.
 
-    Raises ValueError for a bad name, FileExistsError for one that is taken.
-    """
-    snapshot, architecture, needs = model.snapshot, "vectors", None
-    if backbone is not None and not isinstance(backbone, OwnVectors):
+        Labels that came since are not the version's. Its `parent` is the version that brought its embeddings, if one
+        did; `trained_on` is the version with whose labels those were trained, if they were. `seconds` are those of the
+        fit if none are given.
+
+        Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
+        """
+        model, serving, latest = champion.model, champion.serving, champion.latest
+        if model is None or model.snapshot.log_id != self._replica.log_id:
+            raise ValueError("There is no model yet: label images of at least two classes first.")
+        if serving is not None:
+            parent, trained_on = parent or serving.version, trained_on or serving.trained
+        architecture, needs = self._describe(champion.embedder.backbone)
+        snapshot, chosen = model.snapshot, self._settings.model_dump(mode="json", include=set(CONFIG))
+        description = Description(
+            parent=parent,
+            learner="head",
+            architecture=architecture,
+            config={**chosen, TRAINED_ON: trained_on},
+            classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
+            input=needs,
+            embeddings=champion.embedder.key,
+            log_id=str(snapshot.log_id),
+            acked_seq=snapshot.acked_seq,
+            labels=len(model.rows),
+            labels_by_class=count_classes(model.classes.tolist(), snapshot.names),
+            metrics=latest if latest is not None and latest.model_version == model.version else None,
+            seconds=seconds or model.seconds,
+            reason=reason,
+            how_to_use=HOW_TO_USE,
+        )
+        tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
+        saved = self._registry.save(name, tensors, description, dataset(model, self._replica))
+        return Saved(
+            model=str(saved.model_file),
+            dataset=str(saved.folder / "dataset.csv"),
+            model_version=name,
+            reason=reason,
+            at=datetime.now(UTC),
+        )
+
+    def _describe(self, backbone: Backbone | OwnVectors | None) -> tuple[str, ModelInput | None]:
+        """Its name and what it takes; it is on disk then. Vectors from a file have neither network nor input."""
+        if backbone is None or isinstance(backbone, OwnVectors):
+            return "vectors", None
         from trainer.embeddings import frozen  # torch takes seconds, which vectors from a file need not pay
 
-        architecture, needs = frozen.describe(backbone)
-        frozen.freeze(backbone, backbones)
-    description = Description(
-        parent=parent,
-        learner="head",
-        architecture=architecture,
-        config={**settings.model_dump(mode="json", include=set(CONFIG)), TRAINED_ON: trained_on},
-        classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
-        input=needs,
-        embeddings=backbone.key if backbone is not None else None,
-        log_id=str(snapshot.log_id),
-        acked_seq=snapshot.acked_seq,
-        labels=len(model.rows),
-        labels_by_class=count_classes(model.classes.tolist(), snapshot.names),
-        metrics=evaluation,
-        seconds=seconds,
-        reason=reason,
-        how_to_use=HOW_TO_USE,
-    )
-    tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
-    saved = registry.save(name, tensors, description, dataset(model, replica))
-    return Saved(
-        model=str(saved.model_file),
-        dataset=str(saved.folder / "dataset.csv"),
-        model_version=name,
-        reason=reason,
-        at=datetime.now(UTC),
-    )
+        frozen.freeze(backbone, self._backbones)
+        return frozen.describe(backbone)
 
 
 def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from shared.gallery import Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
 from shared.messages import (
@@ -23,49 +22,39 @@ from shared.messages import (
     Evaluation,
     Predictions,
     Saved,
-    SettingView,
     StrategyEntry,
     StrategyList,
     TrainerState,
     TrainerStatus,
 )
 from shared.review import LabelIssues, NearDuplicates
-from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
+from shared.settings import Source, TrainerSettings
 from trainer import atlas
 from trainer.challenger import KEPT, Challenger
+from trainer.champion import Champion
 from trainer.embeddings.embedder import Embedder
 from trainer.intake import Intake
-from trainer.jobs import Jobs
+from trainer.jobs import Jobs, NotNow
 from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerClient
-from trainer.loop import FLUSH_SECONDS, Loop
+from trainer.loop import Loop
 from trainer.model_jobs import ModelJobs
 from trainer.near_duplicates import near_duplicates
 from trainer.photos import Photos
 from trainer.pool import ImagePool
 from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry
+from trainer.remainder import FLUSH_SECONDS
 from trainer.replica import Replica
 from trainer.rounds import Model, Snapshot
+from trainer.running_settings import RunningSettings
+from trainer.saving import Saver
 from trainer.serving import BACKBONES, embedder_of, open_embedder
-from trainer.strategies import STRATEGIES, strategy_named
+from trainer.strategies import STRATEGIES
 from trainer.tracking import Tracker
 from trainer.versions import Versions, as_predictions
 
 logger = logging.getLogger(__name__)
-
-CHANGEABLE = frozenset(
-    {
-        "query_strategy",
-        "exploration",
-        "query_length",
-        "eval_and_query_every",
-        "early_stopping_metrics_thresholds",
-        "label_budget",
-        "challenger",
-        "challenger_flip",
-    }
-)
 
 
 class NotReady(Exception):  # noqa: N818 - a state, not a failure
@@ -82,13 +71,8 @@ class Trainer:
     def __init__(
         self, settings: TrainerSettings, sources: Mapping[str, Source], *, headers: dict[str, str] | None = None
     ) -> None:
-        try:
-            strategy_named(settings.query_strategy)  # refuse a wrong name before anything is opened
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
         self.settings = settings
-        self.sources = dict(sources)
-        self._strategy_at_start = settings.query_strategy
+        self.running_settings = RunningSettings(settings, sources, lambda changes: self.loop.apply_settings(changes))
         self.folder = Path(settings.workspace).absolute() / "trainer"
         self.folder.mkdir(parents=True, exist_ok=True)
         url, patience = settings.labeler_url, settings.labeler_timeout_seconds
@@ -109,17 +93,16 @@ class Trainer:
             self.folder / "challenger", settings, on_done=lambda job: self.challenger.conclude(job), keep=KEPT
         )
         self.rounds.park(True)  # until the challenger has looked whether they may go on
+        latest = self.replica.evaluations[-1] if self.replica.evaluations else None
         self.loop = Loop(
             settings,
             folder=self.folder,
             replica=self.replica,
-            embedder=embedder,
+            champion=Champion(self._intake_by(embedder), serving, latest=latest),
+            saver=Saver(self.registry, self.replica, self.folder / BACKBONES, settings),
             client=self._quick,
             publisher=self.publisher,
-            catalog=self.catalog,
-            registry=self.registry,
             jobs=[self.jobs, self.rounds],
-            serving=serving,
         )
         self.challenger = Challenger(
             settings,
@@ -179,7 +162,7 @@ class Trainer:
 
     def status(self) -> TrainerStatus:
         """`GET /status`."""
-        loop, latest = self.loop, self.loop.latest
+        loop, model, latest = self.loop, self.loop.champion.model, self.loop.champion.latest
         metrics: dict[str, Any] = {}
         if latest is not None:
             metrics = {
@@ -196,8 +179,8 @@ class Trainer:
             log_id=self.replica.log_id,
             acked_seq=self.replica.acked_seq,
             round=loop.intent.round,
-            labels=len(loop.model.rows) if loop.model is not None else 0,
-            model_version=loop.model.version if loop.model is not None else None,
+            labels=len(model.rows) if model is not None else 0,
+            model_version=model.version if model is not None else None,
             strategy=self.settings.query_strategy,
             metrics=metrics,
             last_error=loop.last_error or worker_error,
@@ -220,38 +203,6 @@ class Trainer:
     def evaluations(self) -> list[Evaluation]:
         """All evaluations of this log."""
         return list(self.replica.evaluations)
-
-    # ------------------------------------------------------------ settings
-
-    def settings_view(self) -> dict[str, SettingView]:
-        """Every setting with its value, its source and whether it may change while running."""
-        values = self.settings.model_dump(mode="json")
-        return {
-            name: SettingView(value=value, source=self.sources.get(name, "default"), changeable=name in CHANGEABLE)
-            for name, value in values.items()
-        }
-
-    def change_settings(self, changes: Mapping[str, Any]) -> None:
-        """Change settings until the next start. Raises SettingsError with one sentence, and then changes nothing."""
-        for name in changes:
-            if name not in type(self.settings).model_fields:
-                raise SettingsError(f"There is no trainer setting {name!r}.")
-            if name not in CHANGEABLE:
-                raise SettingsError(
-                    f"The trainer setting {name!r} cannot change while it runs: set it and start again."
-                )
-        named = changes.get("query_strategy", self._strategy_at_start)
-        if ":" in str(named) and named != self._strategy_at_start:
-            raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")
-        try:
-            checked = type(self.settings).model_validate({**self.settings.model_dump(), **changes})
-            strategy_named(checked.query_strategy)
-        except ValidationError as error:
-            raise SettingsError(first_sentence(error, "trainer")) from None
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        self.sources.update(dict.fromkeys(changes, "changed while running"))
-        self.loop.apply_settings({name: getattr(checked, name) for name in changes})
 
     def strategies(self) -> StrategyList:
         """Every query strategy that goes by a name, with when to use it."""
@@ -360,13 +311,16 @@ class Trainer:
     def name_version(self, name: str) -> Saved:
         """Save the model of now under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
         self._ready()
-        return self.loop.save_version(name)
+        try:
+            return self.loop.save_version(name)
+        except NotNow:
+            raise NotReady("The trainer is ending, and saves nothing more under a name.") from None
 
     def _needed_versions(self) -> dict[str, str]:
         """What is needed outside the registry: by jobs, and by the page Finish."""
         saved = self.loop.intent.saved
         finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
-        serving = self.loop.serving
+        serving = self.loop.champion.serving
         embeddings = {serving.version: f"The embeddings of version {serving.version!r} serve."} if serving else {}
         return {**self.model_jobs.needed(), **finish, **embeddings}
 
@@ -385,23 +339,26 @@ class Trainer:
         return (self.replica.log_id, version, id(matrix), len(ids)), ids, rows
 
     def _pool(self) -> ImagePool:
-        pool = self.loop.pool
+        pool = self.loop.champion.pool
         if pool is None:
             raise NotReady("No image is embedded yet; wait for the progress bar to begin.")
         return pool
 
     def _laid_out_by(self, key: str) -> Intake:
         """The pool by the embeddings `key`, beside the one that serves. Raises ModelFileError, SettingsError."""
-        embedder = embedder_of(key, self.settings, self.folder, self.photos.fetch)
-        intake = Intake(self.replica, embedder, self.catalog, self.settings.batch_size)
+        intake = self._intake_by(embedder_of(key, self.settings, self.folder, self.photos.fetch))
         intake.refresh()
         return intake
 
+    def _intake_by(self, embedder: Embedder) -> Intake:
+        return Intake(self.replica, embedder, self.catalog, self.settings.batch_size)
+
     def _ready(self) -> tuple[Model, Embedder]:
-        model, embedder = self.loop.in_use()
+        champion = self.loop.champion
+        model = champion.model
         if model is None:
             raise NotReady("There is no model yet: label images of at least two classes first.")
-        return model, embedder
+        return model, champion.embedder
 
     def _predictions(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
         with self.replica.lock:

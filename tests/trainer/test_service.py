@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,6 +15,7 @@ from shared.messages import Split
 from shared.settings import SettingsError, TrainerSettings
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.api import create_api
+from trainer.embeddings.embedder import Embedder
 from trainer.service import Trainer
 
 COLOURS = {1: (220, 30, 30), 2: (30, 30, 220)}  # class id → what its images look like
@@ -60,15 +62,25 @@ def settings_for(tmp_path, photos, **more):
     return TrainerSettings.load(command_line={name: str(value) for name, value in given.items()})
 
 
-@pytest.fixture
-def trainer(tmp_path, photos):
+@contextmanager
+def learning(tmp_path, photos, **more):
+    """A trainer over the images of the fixture, with these settings; a second one there begins with what it left."""
     folder, entries = photos
-    trainer = Trainer(*settings_for(tmp_path, folder))
-    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer = Trainer(*settings_for(tmp_path, folder, **more))
+    if not trainer.replica.catalog:
+        trainer.replica.update_catalog(entries, after=len(entries))
     trainer.catalog.complete.set()
     trainer.start()
-    yield trainer
-    trainer.close()
+    try:
+        yield trainer
+    finally:
+        trainer.close()
+
+
+@pytest.fixture
+def trainer(tmp_path, photos):
+    with learning(tmp_path, photos) as trainer:
+        yield trainer
 
 
 @pytest.fixture
@@ -171,28 +183,18 @@ def test_pause_resume_and_stop(client, trainer, tmp_path):
 
 
 def test_pause_survives_a_restart_and_so_does_what_was_learned(tmp_path, photos):
-    folder, entries = photos
-    first = Trainer(*settings_for(tmp_path, folder))
-    first.replica.update_catalog(entries, after=60)
-    first.catalog.complete.set()
-    first.start()
-    client = TestClient(create_api(first))
-    teach(client, [*range(12), *range(40, 60)])
-    wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
-    client.post("/pause")
-    first.close()
-
-    second = Trainer(*settings_for(tmp_path, folder))
-    second.start()
-    try:
+    with learning(tmp_path, photos) as first:
+        client = TestClient(create_api(first))
+        teach(client, [*range(12), *range(40, 60)])
+        wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
+        client.post("/pause")
+    with learning(tmp_path, photos) as second:
         client = TestClient(create_api(second))
         status = client.get("/status").json()
         assert (status["state"], status["acked_seq"]) == ("paused", 34)
         assert status["metrics"]["accuracy"] == 1.0
         client.post("/resume")
         wait_for(lambda: client.get("/status").json()["labels"] == 12)
-    finally:
-        second.close()
 
 
 def test_a_budget_stops_it_and_resume_goes_on(client, trainer):
@@ -238,7 +240,7 @@ def test_the_evaluation_calls_a_class_what_it_is_called_now(client, trainer):
     wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
     renamed = class_rows("scarlet")[0].model_copy(update={"seq": 35, "action": "class_renamed", "label": 1})
     client.post("/annotations", json=batch([renamed], catalog=60).model_dump(mode="json")).raise_for_status()
-    wait_for(lambda: [each.name for each in trainer.loop.latest.classes] == ["scarlet", "blue"])
+    wait_for(lambda: [each.name for each in trainer.loop.champion.latest.classes] == ["scarlet", "blue"])
 
 
 def test_strategies_are_offered_with_when_to_use_them(client):
@@ -339,20 +341,15 @@ def test_prometheus_text(client):
 
 def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, photos, monkeypatch):
     """The disk fails while the pool is laid out, then works again."""
-    folder, entries = photos
-    trainer = Trainer(*settings_for(tmp_path, folder))
-    read, works = trainer.loop.embedder.read, threading.Event()
+    read, works = Embedder.read, threading.Event()
 
-    def breaking(hashes):
+    def breaking(embedder, hashes):
         if not works.is_set():
             raise OSError("input/output error")
-        return read(hashes)
+        return read(embedder, hashes)
 
-    monkeypatch.setattr(trainer.loop.embedder, "read", breaking)
-    trainer.replica.update_catalog(entries, after=len(entries))
-    trainer.catalog.complete.set()
-    trainer.start()
-    try:
+    monkeypatch.setattr(Embedder, "read", breaking)
+    with learning(tmp_path, photos) as trainer:
         client = TestClient(create_api(trainer))
         teach(client, range(12))
         status = wait_for(lambda: (s := client.get("/status").json())["state"] == "failed" and s)
@@ -361,8 +358,6 @@ def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, p
         trainer.loop.wake(refresh=True)
         wait_for(lambda: client.get("/status").json()["labels"] == 12)
         assert client.get("/status").json()["state"] == "training"
-    finally:
-        trainer.close()
 
 
 def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):

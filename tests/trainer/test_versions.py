@@ -35,6 +35,17 @@ def test_a_version_says_everything_about_itself(taught):
     assert taught.post("/models", json={"name": "first"}).status_code == 409
 
 
+def test_a_version_saved_between_two_evaluations_says_how_good_it_is(taught):
+    before = taught.get("/status").json()["round"]
+    taught.patch("/settings", json={"eval_and_query_every": 50})
+    wait_for(lambda: taught.get("/status").json()["round"] > before)
+    acked = teach(taught, range(12, 20), after=34)
+    say(taught, "/models", json={"name": "between"})
+    version = taught.get("/models/between").json()
+    assert (version["labels"], version["metrics"]["labels"], version["metrics"]["acked_seq"]) == (20, 20, acked)
+    assert taught.get("/evaluations").json()["evaluations"][-1]["labels"] == 20
+
+
 def test_the_promoted_version_answers_until_rolled_back(taught, trainer):  # noqa: F811
     say(taught, "/models", json={"name": "first"})
     upload = [("images", ("x.png", picture((220, 30, 30), 7), "image/png"))]

@@ -1,0 +1,38 @@
+"""The champion: the embeddings, the head over them and how good it is, with which the trainer learns, asks and answers.
+
+A challenger that is better replaces it whole, so that whoever holds one holds what belongs together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.messages import Evaluation
+from trainer.embeddings.embedder import Embedder
+from trainer.intake import Intake
+from trainer.pool import ImagePool
+from trainer.rounds import Model
+from trainer.serving import Serving
+
+
+@dataclass
+class Champion:
+    """`serving` says which version its embeddings came with; None: they are those of the settings.
+
+    Only the loop's thread changes it; `latest` is the last evaluation, which may be of an earlier model.
+    """
+
+    intake: Intake
+    serving: Serving | None = None
+    model: Model | None = None
+    latest: Evaluation | None = None
+
+    @property
+    def embedder(self) -> Embedder:
+        """What makes the embeddings."""
+        return self.intake.embedder
+
+    @property
+    def pool(self) -> ImagePool | None:
+        """What is embedded; None before there is a backbone."""
+        return self.intake.pool

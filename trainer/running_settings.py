@@ -1,0 +1,73 @@
+"""Settings as a running trainer shows and changes them. Changes last until the process ends; files stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.messages import SettingView
+from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
+from trainer.strategies import strategy_named
+
+CHANGEABLE = frozenset(
+    {
+        "query_strategy",
+        "exploration",
+        "query_length",
+        "eval_and_query_every",
+        "early_stopping_metrics_thresholds",
+        "label_budget",
+        "challenger",
+        "challenger_flip",
+    }
+)
+
+
+class RunningSettings:
+    """`apply` is called with the values that shall be in force. Raises SettingsError where they cannot be."""
+
+    def __init__(
+        self, settings: TrainerSettings, sources: Mapping[str, Source], apply: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._settings = settings
+        self._sources = dict(sources)
+        self._apply = apply
+        self._strategy_at_start = settings.query_strategy
+        _check_strategy(settings)
+
+    def show(self) -> dict[str, SettingView]:
+        """Every setting with its value, its source and whether it may change while running."""
+        values = self._settings.model_dump(mode="json")
+        return {
+            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
+            for name, value in values.items()
+        }
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Take new values until the next start. Raises SettingsError with one sentence, and then changes nothing."""
+        for name in changes:
+            if name not in type(self._settings).model_fields:
+                raise SettingsError(f"There is no trainer setting {name!r}.")
+            if name not in CHANGEABLE:
+                raise SettingsError(
+                    f"The trainer setting {name!r} cannot change while it runs: set it and start again."
+                )
+        named = changes.get("query_strategy", self._strategy_at_start)
+        if ":" in str(named) and named != self._strategy_at_start:
+            raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")
+        try:
+            checked = type(self._settings).model_validate({**self._settings.model_dump(), **changes})
+        except ValidationError as error:
+            raise SettingsError(first_sentence(error, "trainer")) from None
+        _check_strategy(checked)
+        self._sources.update(dict.fromkeys(changes, "changed while running"))
+        self._apply({name: getattr(checked, name) for name in changes})
+
+
+def _check_strategy(settings: TrainerSettings) -> None:
+    try:
+        strategy_named(settings.query_strategy)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
