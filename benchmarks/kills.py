@@ -12,11 +12,10 @@ import random
 import threading
 import time
 
-import httpx
 from rich.progress import track
 
 from benchmarks.machine import describe
-from tests.services import Services, running_services, wait_for
+from tests.services import running_services, wait_for
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     rng = random.Random(0)
     with running_services(images=options.labels) as services:
         confirmed: list[str] = []
-        person = threading.Thread(target=_annotate, args=(services, confirmed), daemon=True)
+        person = threading.Thread(target=services.annotate_all, args=(confirmed,), daemon=True)
         person.start()
         for number in track(range(options.kills), "Killing"):
             victim = services.labeler if number % 2 else services.trainer
@@ -50,19 +49,6 @@ def main() -> None:
         print(
             f"{options.kills} kills, {len(confirmed)} labels confirmed, {len(given)} in the log: once each, in order."
         )
-
-
-def _annotate(services: Services, confirmed: list[str]) -> None:
-    for image_id, name in services.names().items():
-        answer = services.answer(image_id, services.truth[name])
-        while True:
-            try:
-                services.annotate([answer]).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.05)
-                continue
-            confirmed.append(str(answer["id"]))
-            break
 
 
 if __name__ == "__main__":

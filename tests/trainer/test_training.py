@@ -7,13 +7,15 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from starlette.testclient import TestClient
 
 from shared.training import TrainRequest
 from tests.services import HOME
 from tests.trainer.logs import batch, label_rows
 from tests.trainer.test_jobs import finished, running
-from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, truth, wait_for  # noqa: F401
+from tests.trainer.test_service import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.test_versions import say, taught  # noqa: F401
+from trainer.api import create_api
 
 SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
 UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
@@ -90,21 +92,11 @@ def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
 
 
 def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
-    from starlette.testclient import TestClient
-
-    from trainer.api import create_api
-    from trainer.service import Trainer
-
     torch.manual_seed(0)
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model("resnet10t").state_dict(), weights)
-    folder, entries = photos
     given = {"backbone": "resnet10t", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
-    trainer = Trainer(*settings_for(tmp_path, folder, **given))  # noqa: F811
-    trainer.replica.update_catalog(entries, after=len(entries))
-    trainer.catalog.complete.set()
-    trainer.start()
-    try:
+    with learning(tmp_path, photos, **given) as trainer:  # noqa: F811
         client = TestClient(create_api(trainer))
         teach(client, range(30))
         ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
@@ -116,8 +108,6 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         other = {"architecture": "resnet18", "weights": "file", "epochs": 1}
         ended = finished(client, say(client, "/models", json={"name": "other", "train": other}))
         assert (ended["state"], "no file for 'resnet18'" in ended["error"]) == ("failed", True)
-    finally:
-        trainer.close()
 
 
 def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
@@ -142,20 +132,10 @@ def test_without_labels_nothing_is_trained(client):  # noqa: F811
 
 def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
     """The one of the documentation."""
-    from starlette.testclient import TestClient
-
-    from trainer.api import create_api
-    from trainer.service import Trainer
-
     docs = str(HOME / "docs")
     monkeypatch.syspath_prepend(docs)
     monkeypatch.setenv("PYTHONPATH", docs)
-    folder, entries = photos
-    trainer = Trainer(*settings_for(tmp_path, folder, model_fn="own_network:network", input_size=32))  # noqa: F811
-    trainer.replica.update_catalog(entries, after=len(entries))
-    trainer.catalog.complete.set()
-    trainer.start()
-    try:
+    with learning(tmp_path, photos, model_fn="own_network:network", input_size=32) as trainer:  # noqa: F811
         client = TestClient(create_api(trainer))
         teach(client, [*range(30), *range(40, 60)])
         asked = {"epochs": 4, "learning_rate": 0.01, "batch_size": 8}
@@ -174,5 +154,3 @@ def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypat
         ]:
             answer = client.post("/models", json={"name": "other", "train": train})
             assert (answer.status_code, named in answer.json()["detail"]) == (422, True), answer.text
-    finally:
-        trainer.close()
