@@ -19,6 +19,7 @@ from uuid import uuid4
 import httpx
 
 from commands import merge as merging
+from commands.exports import Wanted, download
 from commands.imports import Outcome, send, wait_for_scan
 from commands.up import Child, child_environment, flags, free_port
 from shared.auth import client_headers
@@ -131,26 +132,36 @@ class Flywheel:
         return Path(folder)
 
     def import_labels(
-        self, labels: str | Path | pd.DataFrame, *, images: str | Path = ".", dry_run: bool = False
-    ) -> dict[str, int]:
+        self,
+        labels: str | Path | pd.DataFrame,
+        *,
+        images: str | Path = ".",
+        dry_run: bool = False,
+        report: str | Path | None = None,
+    ) -> dict[str, Any]:
         """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
 
         `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Returns counts:
         labels, known, images, held_out, conflict, rejected; with `dry_run` those that would be, and writes nothing.
+        `issues` says of the first rows that were rejected or contradict another what is the matter; the CSV `report`
+        has them all. Raises FlywheelError for what holds no labels.
         """
         from labeler.formats.sources import open_source
 
-        if isinstance(labels, str | Path):
-            source = open_source(Path(labels))
-            rows, folder = source.rows(), source.folder
-        else:
-            rows, folder = _rows(labels), Path(images)
-        outcome: Outcome = self._told(
-            lambda: send(self.labeler, rows, folder, dry_run=dry_run, add_classes=True, token=self._token)
-        )
-        return {
-            name: outcome.counts[name] for name in ("labels", "known", "images", "held_out", "conflict", "rejected")
-        }
+        def bring() -> Outcome:
+            if isinstance(labels, str | Path):
+                source = open_source(Path(labels))
+                rows, folder = source.rows(), source.folder
+            else:
+                rows, folder = _rows(labels), Path(images)
+            table = None if report is None else Path(report)
+            bringing = partial(send, self.labeler, rows, folder, add_classes=True, token=self._token)
+            return bringing(dry_run=dry_run, report=table)
+
+        outcome: Outcome = self._told(bring)
+        counted = ("labels", "known", "images", "held_out", "conflict", "rejected")
+        issues = [f"line {each.line}: {each.uri} {each.reason}" for some in outcome.issues.values() for each in some]
+        return {name: outcome.counts[name] for name in counted} | {"issues": issues}
 
     @staticmethod
     def merge(
@@ -165,8 +176,8 @@ class Flywheel:
         """
         import pandas as pd
 
-        sides = [Path(side) if isinstance(side, str | Path) else _rows(side) for side in (first, second)]
         try:
+            sides = [Path(side) if isinstance(side, str | Path) else _rows(side) for side in (first, second)]
             images = merging.merged(sides[0], sides[1], Path.cwd())
             records = list(merging.records(images, merging.rule_named(prefer)))
         except SettingsError as error:
@@ -183,6 +194,18 @@ class Flywheel:
         query = {"format": "parquet", "include": ",".join(include), **where}
         data = self._told(lambda: self._http.get(f"{self.labeler}/api/export", params=query).raise_for_status().content)
         return pd.read_parquet(io.BytesIO(data)).set_index("id")
+
+    def export(
+        self, target: str | Path, format: str = "", *, include: Sequence[str] = ("annotators",), **where: str
+    ) -> Path:
+        """Write labels to a file in any format of `flywheel export`, by its ending if none is named.
+
+        `include` and `where` as for `labels`.
+        """
+        path, snapshot = Path(target), where.pop("snapshot", None)
+        wanted = Wanted(format or path.suffix.removeprefix("."), ",".join(include), where, snapshot)
+        self._told(lambda: download(self.labeler, wanted, path, self._token))
+        return path
 
     def label(self, labels: Mapping[int, str]) -> None:
         """Label images: image id → class. A class that is not there is added."""
@@ -214,13 +237,24 @@ class Flywheel:
         asked = pd.DataFrame([{name: item[name] for name in columns} for item in items], columns=columns)
         return asked.set_index("image_id")
 
-    def issues(self, limit: int = 100) -> pd.DataFrame:
-        """Doubtful labels, worst first, by image id: label, proposed, confidence, confident, agreeing, neighbours."""
+    def issues(self, limit: int = 100, *, timeout: float = 600.0) -> pd.DataFrame:
+        """Doubtful labels, worst first, by image id: label, proposed, confidence, confident, agreeing, neighbours.
+
+        The first time it waits until the labels are judged. Raises FlywheelError when they are not after `timeout`
+        seconds, or there are too few labels to judge one by the others.
+        """
         import pandas as pd
 
-        found = self._told(
-            lambda: self._http.get(f"{self.trainer}/label-issues", params={"limit": limit}).raise_for_status().json()
-        )
+        def judged() -> dict[str, Any] | None:
+            query = {"limit": limit}
+            answer: dict[str, Any] = (
+                self._http.get(f"{self.trainer}/label-issues", params=query).raise_for_status().json()
+            )
+            if answer["missing"]:
+                raise FlywheelError(f"Labels are judged by the others: {answer['missing']} more are needed at least.")
+            return answer if answer["judged"] else None
+
+        found = self._wait(judged, "labels to be judged", timeout)
         columns = ["image_id", "label_name", "proposed_name", "confidence", "confident", "agreeing", "neighbours"]
         table = pd.DataFrame([{name: each[name] for name in columns} for each in found["issues"]], columns=columns)
         return table.set_index("image_id").rename(columns={"label_name": "label", "proposed_name": "proposed"})
@@ -230,6 +264,23 @@ class Flywheel:
     def snapshot(self, name: str) -> None:
         """Name the labels and splits of now."""
         self._post("/api/snapshots", {"name": name, "annotator": self.annotator})
+
+    def snapshots(self) -> pd.DataFrame:
+        """All snapshots, oldest first, by name: seq (row of the log), annotator, at."""
+        import pandas as pd
+
+        found = self._get("/api/snapshots")["snapshots"]
+        return pd.DataFrame(found, columns=["name", "seq", "annotator", "at"]).set_index("name")
+
+    def diff(self, name: str, other: str | None = None, *, limit: int = 10_000) -> pd.DataFrame:
+        """What differs between a snapshot and another, or now, by image id: label and split before and after."""
+        import pandas as pd
+
+        query = {"limit": limit} | ({"to": other} if other else {})
+        found = self._get(f"/api/snapshots/{quote(name, safe='')}/diff", params=query)["differences"]
+        columns = ["image_id", "label_before", "label_after", "split_before", "split_after"]
+        rows = [(each["image_id"], *each["label"], *each["split"]) for each in found]
+        return pd.DataFrame(rows, columns=columns).set_index("image_id")
 
     def restore(self, name: str) -> dict[str, int]:
         """Let labels and splits be those of a snapshot again."""
@@ -331,6 +382,8 @@ class Flywheel:
         before = self._get("/api/project")["query_version"]
         body = {"query_strategy": strategy}
         self._told(lambda: self._http.patch(f"{self.trainer}/settings", json=body).raise_for_status())
+        if not self._get("/api/project")["splits"]["train"]["unlabeled"]:
+            return  # there is nothing to list
         self._wait(lambda: self._get("/api/project")["query_version"] > before, "a list of the new strategy", 120)
 
     def _get(self, path: str, **request: Any) -> Any:
@@ -366,8 +419,10 @@ class Flywheel:
 
 
 def _rows(table: pd.DataFrame) -> Iterator[ImportRow | ImportIssue]:
-    from labeler.formats.records import rows_of
+    from labeler.formats.records import has_columns, rows_of
 
+    if not has_columns(map(str, table.columns)):
+        raise FlywheelError("A table of labels needs columns for image and label, such as uri and label.")
     records: list[Any] = table.to_dict("records")
     return rows_of(enumerate(records, start=1))
 

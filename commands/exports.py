@@ -26,6 +26,7 @@ from shared.settings import LabelerSettings, SettingsError
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
 FOLDER = "imagefolder"
+WITH_PHOTOS = (FOLDER, "datasets")
 console = Console()
 
 
@@ -123,13 +124,18 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
 
     if not (workspace / DATABASE).is_file():
         raise SettingsError(f"There is no workspace at {workspace}.")
-    given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
     try:
         rows = TypeAdapter(WantedRows).validate_python(wanted.where)
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--where {first['loc'][0]}={first['input']} cannot be: {first['msg']}.") from None
-    service = Service(LabelerSettings.load(command_line=given)[0])
+    if "predictions" in wanted.include:
+        raise SettingsError("Predictions are the running trainer's: start Flywheel and export without --workspace.")
+    given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
+    settings = LabelerSettings.load(command_line=given)[0]
+    if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
+        raise SettingsError(f"The format {wanted.format} holds the photos: name their folder with --images.")
+    service = Service(settings)
     try:
         extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])
         stream, _ = service.export(wanted.format, wanted=rows, extras=extras, snapshot=wanted.snapshot)

@@ -95,7 +95,9 @@ class Imports:
         for row in rows:
             root_uri = _place(row.uri.removeprefix("file://"), bases)
             if root_uri is None:
-                reason = "lies outside the folders that images are taken from"
+                address = "://" in row.uri.removeprefix("file://")
+                reason = "is an address, and images are files" if address else "lies outside the image folder"
+                reason += f" ({self._files.roots['images']})" if "images" in self._files.roots else ""
                 receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             else:
                 given.append(_Given(row, *root_uri))
@@ -138,12 +140,13 @@ class Imports:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
             for (root, split), uris in groups.items():
                 found = list(pool.map(partial(self._files.look_at, root), uris))
-                reasons |= {(root, each.uri): each.reason for each in found if each.reason is not None}
                 there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
+                reasons |= dict.fromkeys(((root, uri) for uri in uris), "is not there")
+                reasons |= {(root, each.uri): each.reason or "" for each in there}
                 receipt.images += self._catalog.record(root, there, split).count("added")
         if new:
             self._catalog.bring_back()
-        return reasons
+        return {key: reason for key, reason in reasons.items() if reason}
 
     def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
         """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from flywheel import Flywheel, FlywheelError
@@ -38,6 +39,10 @@ def assert_sound(names: dict[str, Any]) -> None:
     assert list(names["curve"].columns)[:4] == ["labels", "accuracy", "low", "high"]
     assert (names["predicted"]["label"] == names["unlabeled"]["uri"].map(truth)).mean() > 0.9
     assert names["looked"] == names["counts"]
+    assert names["counts"]["issues"] == []
+    assert list(names["changed"]["label_before"].unique()) == [None]
+    assert list(flywheel.snapshots().index) == ["by hand"]
+    assert list(pd.read_csv("labels.csv")["split"].unique()) == ["train"]
     assert names["counts"]["labels"] == len(names["unlabeled"]) > 30
     assert set(names["test"]["split"]) <= {"test"}
     assert {"prediction", "history"} <= set(names["everything"].columns)
@@ -54,6 +59,13 @@ def assert_sound(names: dict[str, Any]) -> None:
     assert 20 <= len(held) <= 30
     with pytest.raises(FlywheelError, match="no such"):
         flywheel.restore("no such")
+    gone = flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"], "label": ["red"]}), report="report.csv")
+    assert gone["issues"] == ["line 1: gone.png is not there"]
+    assert "gone.png" in Path("report.csv").read_text()
+    with pytest.raises(FlywheelError, match="columns for image and label"):
+        flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"]}))
+    with pytest.raises(FlywheelError, match="no folder and no file"):
+        flywheel.import_labels("nowhere.csv")
 
 
 def test_what_cannot_start_is_said(tmp_path: Path) -> None:

@@ -110,8 +110,10 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         ((tmp_path / "new", "--files", "copy", "--format", "csv"), "imagefolder, not csv"),
         ((tmp_path / "new", "--files", "copy", "--where", "split=test"), "give --images"),
         ((tmp_path / "no folder" / "new", "--files", "copy"), "No such file"),
+        ((tmp_path / "new.csv", "--include", "predictions"), "start Flywheel"),
+        ((tmp_path / "new.zip", "--format", "datasets", *at_rest[:2]), "name their folder with --images"),
     ]:
-        refused = export(*words, *at_rest)
+        refused = export(*words, *(at_rest if at_rest[0] not in words else ()))
         assert isinstance(refused.exception, SettingsError)
         assert said in str(refused.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "workspace"]
