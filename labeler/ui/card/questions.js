@@ -3,7 +3,7 @@
 // are decoded, so that a fast hand never waits for the network.
 
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
-const ASK_AFTER = 2; // answers until the queue is asked again
+const ASK_BELOW = 3 / 4; // of the images read ahead: when fewer are left, the queue is asked again
 const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
 const BROKEN_RETRY_MS = 1000;
 const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
@@ -30,7 +30,7 @@ class Questions {
   advance() {
     this.current = null;
     this.fill();
-    if (this.next.length <= this.readAhead - ASK_AFTER) this.ask();
+    if (this.next.length <= this.readAhead * ASK_BELOW) this.ask();
   }
 
   /** Put `item` on screen before all others: an undo gave it back, or it is to be corrected, `given` being its answer in
