@@ -32,7 +32,7 @@ from shared.dataset import (
     SplitPost,
     SplitReceipt,
 )
-from shared.gallery import MAX_GROUPS, MAX_TILES, GroupViews, Ids, Listing, Map, Tiles, View
+from shared.gallery import MAX_GROUPS, MAX_TILES, Drawn, GroupViews, Ids, Listing, Map, Tiles, View
 from shared.log import Status
 from shared.messages import (
     AnnotationPage,
@@ -309,9 +309,9 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
         return gallery.groups(count)
 
     @api.get("/map")
-    def positions() -> Map:
-        """Where the train images lie, as columns; 409 while that is worked out."""
-        return gallery.map()
+    def positions(layout: Drawn = "pca") -> Map:
+        """Where the train images lie, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
+        return gallery.map(layout)
 
 
 def _people_routes(api: FastAPI, service: Service) -> None:

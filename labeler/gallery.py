@@ -20,7 +20,7 @@ from labeler.predictions import NOTHING, Predicted, Prediction, Predictions
 from labeler.problems import Conflict, Missing, Problem
 from labeler.tally import Tally
 from labeler.trainer import Trainer
-from shared.gallery import MAX_LISTED, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
+from shared.gallery import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 from shared.settings import LabelerSettings
 
 NEXT = 100
@@ -110,10 +110,10 @@ class Gallery:
                 )
         return GroupViews(clusters=groups)
 
-    def map(self) -> Map:
+    def map(self, layout: Drawn = "pca") -> Map:
         """The pool as it lies. Raises Unreachable, and Conflict while there is nothing to show."""
         self._predictions.check()
-        flat = self._trainer.map(MAX_LISTED)
+        flat = self._trainer.map(MAX_LISTED, layout)
         predicted = self._predicted(needed=False)
         with self._store.lock:
             shown = set(self._shown(flat.image_ids))
@@ -137,6 +137,10 @@ class Gallery:
             confidences=[said.confidence for *_, said in points],
             next=ahead,
             model_version=predicted.model_version,
+            layout=flat.layout,
+            computing=flat.computing,
+            problem=flat.problem,
+            layouts=flat.layouts,
         )
 
     def _shown(self, image_ids: Iterable[int]) -> list[int]:

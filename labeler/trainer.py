@@ -10,7 +10,7 @@ from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid, Unreachable
 from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProblem
 from shared.comparison import ComparisonRequest
-from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
+from shared.gallery import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.jobs import Job
 from shared.messages import Predictions, Saved, SettingView, StrategyEntry, TrainerStatus, TrainerView
 from shared.models import ModelList
@@ -85,10 +85,10 @@ class Trainer:
         with _told():
             return self._client.clusters(count, limit)
 
-    def map(self, limit: int) -> PoolMap:
+    def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
         """Positions of the pool's images. Raises Conflict while they are worked out."""
         with _told():
-            return self._client.map(limit)
+            return self._client.map(limit, layout)
 
     def label_issues(self, limit: int) -> LabelIssues:
         """Doubtful labels, worst first. Raises Conflict while no image is embedded."""

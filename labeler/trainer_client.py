@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from shared.auth import client_headers
 from shared.comparison import ComparisonRequest
-from shared.gallery import Groups, Neighbours, PoolMap, PoolPredictions
+from shared.gallery import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.jobs import Job, JobList
 from shared.messages import (
     Acknowledgement,
@@ -120,9 +120,9 @@ class TrainerClient:
         """The pool in at most `count` groups, with so many images of each. Raises NotYet, TrainerProblem."""
         return _understood(_GROUPS, self._request("GET", f"/clusters?count={count}&limit={limit}"))
 
-    def map(self, limit: int) -> PoolMap:
+    def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
         """Positions of the pool's images, or of `limit` of them. Raises NotYet, TrainerProblem."""
-        return _understood(_MAP, self._request("GET", f"/map?limit={limit}"))
+        return _understood(_MAP, self._request("GET", f"/map?limit={limit}&layout={layout}"))
 
     def label_issues(self, limit: int) -> LabelIssues:
         """Doubtful labels, worst first. Raises TrainerProblem."""

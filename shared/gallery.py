@@ -20,6 +20,10 @@ MAX_TILES = 500
 MAX_GROUPS = 500
 
 
+Drawn = Literal["pca", "umap"]
+"""How a map is laid out."""
+
+
 # ---------------------------------------------------------------- trainer → labeler
 
 
@@ -32,7 +36,16 @@ class PoolPredictions(Reply):
     confidences: list[float]
 
 
-class PoolMap(Reply):
+class Layout(Reply):
+    """By what the images of a map are laid out."""
+
+    layout: Drawn = "pca"  # what is shown, which need not be what was asked for:
+    computing: bool = False  # that is being worked out
+    problem: str | None = None  # or it failed
+    layouts: tuple[Drawn, ...] = ("pca",)  # what may be asked for
+
+
+class PoolMap(Layout):
     """`GET /map`: positions in −1 … 1 of the pool's images, or of a random sample of `total`."""
 
     total: int
@@ -164,7 +177,7 @@ class GroupViews(Reply):
     clusters: list[GroupView]
 
 
-class Map(Reply):
+class Map(Layout):
     """`GET /api/map`: the pool as it lies, one entry an image in each column; class ids are 0 where there is none."""
 
     total: int

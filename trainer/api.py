@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile as StarletteUpload
 
-from shared.gallery import MAX_GROUPS, MAX_LISTED, Groups, Neighbours, PoolMap, PoolPredictions
+from shared.gallery import MAX_GROUPS, MAX_LISTED, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.images import ImageProblem
 from shared.messages import (
     Acknowledgement,
@@ -116,9 +116,9 @@ def create_api(trainer: Trainer) -> FastAPI:
         return trainer.clusters(count, limit)
 
     @api.get("/map")
-    def positions(limit: Limit = MAX_LISTED) -> PoolMap:
-        """2-D positions of the pool, as columns. 409 while they are worked out."""
-        return trainer.map(limit)
+    def positions(limit: Limit = MAX_LISTED, layout: Drawn = "pca") -> PoolMap:
+        """2-D positions of the pool, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
+        return trainer.map(limit, layout)
 
     @api.get("/predictions")
     def predictions() -> PoolPredictions:

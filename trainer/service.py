@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.gallery import Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
+from shared.gallery import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
 from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
@@ -38,6 +38,7 @@ from trainer.jobs import Jobs, NotNow
 from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerClient
 from trainer.loop import Loop
+from trainer.manifold import Manifold, ManifoldFailed
 from trainer.model_jobs import ModelJobs
 from trainer.near_duplicates import near_duplicates
 from trainer.photos import Photos
@@ -83,6 +84,7 @@ class Trainer:
         embedder, serving, problem = open_embedder(settings, self.folder, self.photos.fetch, self.registry)
         self.replica = Replica(self.folder)
         self.atlas = atlas.Atlas(settings.seed)
+        self.manifold = Manifold(self.folder / "manifold", settings.seed)
         self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
         self.tracker = Tracker(settings, self.replica, self.registry)
@@ -141,6 +143,7 @@ class Trainer:
         self.jobs.close()
         self.catalog.worker.close()
         self.reviewer.worker.close()
+        self.manifold.close()
         self.publisher.worker.close()
         self.tracker.close()
         self.replica.close()
@@ -291,15 +294,38 @@ class Trainer:
             found.append(Group(cluster=int(k), size=len(members), image_ids=ids[typical].tolist()))
         return Groups(clusters=sorted(found, key=lambda entry: -entry.size))
 
-    def map(self, limit: int) -> PoolMap:
-        """2-D positions of the train images, or of `limit` drawn at random. Raises atlas.Unfinished."""
+    def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
+        """2-D positions of the train images, or of `limit` drawn at random. Raises atlas.Unfinished.
+
+        While another layout than PCA is worked out, which begins once all images are embedded, PCA is shown.
+        """
         state, ids, rows = self._laid_out()
-        positions = self.atlas.positions(state, rows)
+        positions, problem = None, None
+        if layout == "umap" and self.manifold.available:
+            embedding = self.loop.progress()
+            try:
+                positions = self.manifold.positions(state, rows) if embedding.done == embedding.total else None
+            except ManifoldFailed as error:
+                problem = str(error)
+        elif layout == "umap":
+            problem = "UMAP needs umap-learn, which is not installed beside the trainer."
+        shown_layout: Drawn = "pca" if positions is None else "umap"
+        if positions is None:
+            positions = self.atlas.positions(state, rows)
         shown = np.arange(len(ids))
         if len(ids) > limit:
             shown = np.sort(np.random.default_rng(self.settings.seed).choice(len(ids), limit, replace=False))
         x, y = np.round(positions[shown].astype(np.float64), 4).T.tolist()
-        return PoolMap(total=len(ids), image_ids=ids[shown].tolist(), x=x, y=y)
+        return PoolMap(
+            total=len(ids),
+            image_ids=ids[shown].tolist(),
+            x=x,
+            y=y,
+            layout=shown_layout,
+            computing=shown_layout != layout and problem is None,
+            problem=problem,
+            layouts=("pca", "umap") if self.manifold.available else ("pca",),
+        )
 
     def label_issues(self, limit: int) -> LabelIssues:
         """Doubtful labels of train images, worst first, with the label proposed. Raises NotReady."""

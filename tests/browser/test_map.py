@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.card import ARTIFACTS
 from tests.browser.labeler import class_ids
@@ -175,6 +176,38 @@ def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
     page.reload()  # an address that names 5,000 images is not too long
     expect(page.get_by_role("button", name="5,000 images chosen")).to_be_visible()
     assert shown_in_the_grid(page)
+
+
+def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: Services, page: Page) -> None:
+    pca = taught.get("/api/map")
+    answers = iter(
+        [
+            {"layouts": ["pca"]},
+            {"layouts": ["pca", "umap"]},
+            {"layouts": ["pca", "umap"], "computing": True},
+            {"layouts": ["pca", "umap"], "layout": "umap", "x": pca["y"], "y": pca["x"]},
+            {"layouts": ["pca", "umap"], "problem": "UMAP failed: there is no room."},
+        ]
+    )
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(urlsplit(route.request.url).query)
+        route.fulfill(json=pca | next(answers))
+
+    page.route(re.compile(r"/api/map(\?|$)"), answer)
+    layout, state = page.get_by_test_id("layout"), page.get_by_test_id("layout-state")
+    open_map(page, taught)
+    expect(layout).to_be_hidden()
+    expect(page.get_by_test_id("umap-hint")).to_be_visible()
+    page.reload()
+    layout.select_option("umap")
+    expect(state).to_have_text(re.compile("is being computed.* PCA is shown"))
+    expect(page.get_by_test_id("umap-hint")).to_be_hidden()
+    expect(state).to_be_hidden()  # it came by itself
+    page.reload()  # and the choice stays
+    expect(state).to_have_text("UMAP failed: there is no room. PCA is shown.")
+    assert asked == ["", "", "layout=umap", "layout=umap", "layout=umap"]
 
 
 @pytest.mark.provokes_errors  # 503, then 409 until something is embedded

@@ -126,9 +126,9 @@ class Follower:
         groups = enumerate(self.groups[:count])
         return {"clusters": [{"cluster": k, "size": len(ids), "image_ids": ids[:limit]} for k, ids in groups]}
 
-    def map(self, limit: int) -> Any:
+    def map(self, limit: int, layout: str) -> Any:
         ids = [image_id for group in self.groups for image_id in group][:limit]
-        return {"total": len(ids), "image_ids": ids, "x": [0.25] * len(ids), "y": [-0.5] * len(ids)}
+        return {"total": len(ids), "image_ids": ids, "x": [0.25] * len(ids), "y": [-0.5] * len(ids), "layout": layout}
 
     def label_issues(self, limit: int) -> Any:
         judged = {"judged": len(self.issues), "expected": self.expected, "renewing": False}

@@ -209,6 +209,7 @@ def test_the_map_has_a_point_an_image(tmp_path: Path) -> None:
         assert (seen.x[at], seen.y[at], sum(seen.labels)) == (0.25, -0.5, DOG)
         assert seen.next[0] == 3
         assert 2 not in seen.next
+        assert (seen.layout, service.gallery.map("umap").layout) == ("pca", "umap")
 
 
 def test_without_a_model_what_needs_none_is_shown(tmp_path: Path) -> None:

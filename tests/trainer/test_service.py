@@ -289,6 +289,10 @@ def test_similar_clusters_and_map_show_no_test_image(client):
     clusters = client.get("/clusters", params={"count": 2, "limit": 40}).json()["clusters"]
     shown = [image for cluster in clusters for image in cluster["image_ids"]]
     assert sorted(shown) == list(range(40))
+    asked = client.get("/map", params={"layout": "umap"}).json()  # whether umap-learn is installed here or not
+    assert (asked["layout"], asked["x"]) == ("pca", on_the_map["x"])
+    assert asked["computing"] == ("umap" in asked["layouts"])
+    assert asked["computing"] or "needs umap-learn" in asked["problem"]
     assert client.get("/similar", params={"image_id": 50}).status_code == 404
     labeled = client.get("/similar", params={"image_id": 20, "labeled": True}).json()["similar"]
     assert sorted(found["image_id"] for found in labeled) == list(range(4))

@@ -1,10 +1,12 @@
 // The map: every image of the pool as a point. What is drawn around opens in the grid, so that a region is labeled at once.
 
 const RENEWED_MS = 15000; // after news at the earliest: a hundred thousand points are some megabytes
+const COMPUTED_MS = 5000; // until it is looked whether another layout has been worked out
 const AGAIN_MS = 3000; // after a map that could not be had
 const HOVER_MS = 80;
 const REACH = 9; // pixels from the pointer to a point
 const STEP = 12; // pixels that an arrow moves the cross; with Shift four times that
+const LAYOUT = "flywheel/layout"; // in this browser's storage: which layout was chosen
 const CHART = Symbol("chart");
 
 export default function ({ parentElement, data, setTriggerValue }) {
@@ -23,6 +25,8 @@ class Chart {
     this.part = (name) => this.root.querySelector(name);
     this.points = new Points(this.part(".points"));
     this.overlay = this.part(".overlay");
+    this.layout = this.part("[data-testid=layout]");
+    this.layout.value = stored(LAYOUT) === "umap" ? "umap" : "pca";
     this.tiles = new Map();
     this.mode = "lasso";
     this.outline = null; // while something is drawn
@@ -62,7 +66,11 @@ class Chart {
       else if (mode) this.turn(mode);
       else if (colour) this.chooseColour(Number(colour));
     });
-    this.part(".tools").onchange = () => this.draw();
+    this.part(".tools").onchange = ({ target }) => {
+      if (target !== this.layout) return this.draw();
+      store(LAYOUT, target.value);
+      this.load();
+    };
   }
 
   // ------------------------------------------------------------ what is shown
@@ -72,12 +80,14 @@ class Chart {
     clearTimeout(this.again);
     this.asked = new AbortController();
     try {
-      const map = await ask("/api/map", { signal: this.asked.signal });
+      const query = this.layout.value === "pca" ? "" : `?layout=${this.layout.value}`;
+      const map = await ask(`/api/map${query}`, { signal: this.asked.signal });
       const chosen = new Set(this.chosenIds());
       this.map = map;
       this.problem = null;
       this.points.hold(map);
       map.image_ids.forEach((id, index) => chosen.has(id) && this.points.chosen.add(index));
+      if (map.computing) this.again = setTimeout(() => this.load(), COMPUTED_MS);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (this.map && !(error instanceof Refused)) return; // what is on screen stays; the next news asks again
@@ -120,6 +130,7 @@ class Chart {
     const quiet = new Set(this.legend.flatMap(({ quiet }, index) => (quiet ? [index] : [])));
     this.points.draw(this.legend.map(({ colour }) => colour), quiet);
     this.drawLegend();
+    this.drawLayout();
     this.show({});
     this.drawNotice();
     const { size } = this.points.chosen;
@@ -175,6 +186,17 @@ class Chart {
         return item;
       }),
     );
+  }
+
+  drawLayout() {
+    const { layout = "pca", layouts = ["pca"], computing, problem } = this.map ?? {};
+    this.layout.parentElement.hidden = layouts.length < 2;
+    this.part("[data-testid=umap-hint]").hidden = !this.map || layouts.length > 1;
+    const state = this.part(".layout-state");
+    const asked = layouts.includes(this.layout.value) && this.layout.value !== layout;
+    state.hidden = !asked;
+    const why = computing ? "UMAP is being computed, which takes a minute or more; it comes by itself." : problem;
+    setText(state, asked ? `${why} PCA is shown.` : "");
   }
 
   /** What lies over the points: rings, the cross of the keys, and the outline that is being drawn. */
