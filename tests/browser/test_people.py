@@ -72,7 +72,7 @@ def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) ->
 def test_quick_keys_settle_each_image_once(disputed: Services, page: Page) -> None:
     page.goto(f"{disputed.labeler.url}/disagreements")
     expect(page.get_by_text("4 to settle")).to_be_visible()
-    page.wait_for_function("document.querySelector('img[alt^=Image]').naturalWidth > 0")  # and so are its buttons
+    page.wait_for_function("document.querySelector('img[alt^=Image]')?.naturalWidth > 0")  # and so are its buttons
     for _ in range(12):
         page.keyboard.press("1")
         page.wait_for_timeout(40)
