@@ -387,7 +387,7 @@ def _import(
     console.print(_imported(outcome, dry_run=dry_run))
     for kind, issues in outcome.issues.items():
         for issue in issues:
-            console.print(f"  line {issue.line}: {issue.uri} {issue.reason} ({kind})", markup=False, highlight=False)
+            console.print(f"  {issue} ({kind})", markup=False, highlight=False)
         if outcome.counts[kind] > len(issues):
             console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
 

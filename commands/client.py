@@ -160,7 +160,7 @@ class Flywheel:
 
         outcome: Outcome = self._told(bring)
         counted = ("labels", "known", "images", "held_out", "conflict", "rejected")
-        issues = [f"line {each.line}: {each.uri} {each.reason}" for some in outcome.issues.values() for each in some]
+        issues = [str(each) for some in outcome.issues.values() for each in some]
         return {name: outcome.counts[name] for name in counted} | {"issues": issues}
 
     @staticmethod

@@ -223,8 +223,7 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
 
 def _readable(row: ImportRow | ImportIssue, source: str) -> ImportRow:
     if isinstance(row, ImportIssue):
-        said = f"{source}, line {row.line}: {row.uri} {row.reason}"
-        raise SettingsError(f"{said}. Mend it first: a merge leaves nothing out.")
+        raise SettingsError(f"{source}, {row}. Mend it first: a merge leaves nothing out.")
     return row
 
 

@@ -96,8 +96,8 @@ class Imports:
             root_uri = _place(row.uri.removeprefix("file://"), bases)
             if root_uri is None:
                 address = "://" in row.uri.removeprefix("file://")
-                reason = "is an address, and images are files" if address else "lies outside the image folder"
-                reason += f" ({self._files.roots['images']})" if "images" in self._files.roots else ""
+                reason = "is an address, not a file in" if address else "lies outside"
+                reason += f" the image folder {self._files.roots.get('images', '')}".rstrip()
                 receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             else:
                 given.append(_Given(row, *root_uri))

@@ -247,6 +247,9 @@ class ImportIssue(Reply):
     uri: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"line {self.line}: {' '.join(filter(None, (self.uri, self.reason)))}"
+
 
 class ImportReceipt(Reply):
     """What became of the rows."""

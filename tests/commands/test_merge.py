@@ -162,7 +162,7 @@ def test_tables_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ["0002.png", "dog", "", "labeled"],
     ]
     assert list(Flywheel.merge(merged, merged)["label"].fillna("")) == ["dog", "", "dog"]
-    with pytest.raises(FlywheelError, match=r"line 1: .* names no image"):
+    with pytest.raises(FlywheelError, match=r"line 1: names no image"):
         Flywheel.merge(merged, pd.DataFrame({"uri": [None], "label": ["cat"]}))
     with pytest.raises(FlywheelError, match="first, second, neither"):
         Flywheel.merge(merged, merged, prefer="third")
