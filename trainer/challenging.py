@@ -186,7 +186,7 @@ class _Match:
             flip=self.work.settings.challenger_flip,
             seed=self.work.settings.seed,
             frozen=1 if self.has_weights else 0,
-            still=self.has_weights and start.published,
+            statistics="kept" if self.has_weights and start.published else "followed",
             classifier="classifier",
             mean=start.mean,
             std=start.std,

@@ -37,6 +37,7 @@ from trainer.embeddings.networks import (
 )
 from trainer.embeddings.zoo import config_of, create_known, load_weights
 from trainer.evaluation import evaluate
+from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.learners.own_classifier import own_classifier
 from trainer.registry import RefusedVersion, Version
@@ -51,6 +52,8 @@ SHRINK, PERTURB = 0.6, 0.1
 SCRATCH = "resnet10t"
 """What is trained where there are no weights: small enough for a laptop and for few images."""
 SCRATCH_SIZE = 64
+STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base": "renewed"}
+"""Of batch normalisation, by where the weights come from; shrinking and perturbing them makes others of all layers."""
 CACHE_BYTES = 2 * 2**30
 """Decoded images kept in memory; what is beyond is decoded again each epoch."""
 DEFAULTS = {"batch_size": 32, "flip": True, "seed": 0}
@@ -113,7 +116,7 @@ def run(work: Work) -> dict[str, Any]:
         flip=bool(asked.flip),
         seed=asked.seed or 0,
         frozen=0 if begun == "none" else 1,
-        still=begun in ("pretrained", "file"),
+        statistics=STATISTICS.get(begun, "followed"),
         classifier=classifier,
         mean=needs.mean,
         std=needs.std,

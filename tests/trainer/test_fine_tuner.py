@@ -48,7 +48,7 @@ def plan(**more):
         "flip": True,
         "seed": 0,
         "frozen": 1,
-        "still": False,
+        "statistics": "followed",
         "classifier": "fc",
         "mean": [0.5] * 3,
         "std": [0.25] * 3,
@@ -79,14 +79,14 @@ def test_the_rate_is_found_where_none_is_given(tmp_path):
     assert 1e-5 <= run.learning_rate <= 1e-2
 
 
-@pytest.mark.parametrize("still", [True, False])
-def test_batch_normalisation_keeps_what_published_weights_came_with(tmp_path, still):
+@pytest.mark.parametrize("statistics", ["kept", "followed", "renewed"])
+def test_batch_normalisation_keeps_what_published_weights_came_with(tmp_path, statistics):
     network = Network()
     before = network.body[1].running_mean.clone()
-    asked = plan(epochs=2, patience=1, still=still)
+    asked = plan(epochs=2, patience=1, statistics=statistics)
     run = fine_tune(network, Colours(32, 0), None, asked, checkpoint=tmp_path / "run", device=CPU)
     assert (run.epoch, run.best_epoch) == (3, 3)  # nothing ends it
-    assert torch.equal(network.body[1].running_mean, before) == still
+    assert torch.equal(network.body[1].running_mean, before) == (statistics == "kept")
     assert network.body[1].weight.std() > 0  # learned in any case
 
 
@@ -117,7 +117,7 @@ def test_it_begins_with_a_classifier_that_fits(tmp_path):
 
 
 def test_of_epochs_that_differ_by_chance_the_last_is_kept(tmp_path):
-    run = train(tmp_path, Network(), plan(learning_rate=1e-12, still=True))
+    run = train(tmp_path, Network(), plan(learning_rate=1e-12, statistics="kept"))
     assert (run.best_epoch, run.epoch, run.best_accuracy) == (5, 5, 1.0)
 
 
@@ -166,3 +166,19 @@ def test_a_checkpoint_that_cannot_be_read_is_a_sentence(tmp_path):
     (tmp_path / "run").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="delete it to begin anew"):
         train(tmp_path, Network(), plan())
+
+
+def test_weights_that_were_shrunk_get_the_statistics_of_the_images_before_the_classifier_is_fitted(tmp_path):
+    def begun(statistics):
+        network = Network()
+        with torch.no_grad():
+            network.body[0].weight.mul_(0.01)
+            network.body[1].running_mean.fill_(5.0)  # as the layer gave before
+        asked = plan(epochs=1, learning_rate=1e-12, statistics=statistics)
+        run = train(tmp_path / statistics, network, asked)
+        return network.body[1], run.peak
+
+    (renewed, (accuracy, negative_loss)), (_, (_, stale)) = begun("renewed"), begun("kept")
+    assert renewed.running_mean.abs().max() < 1.0
+    assert renewed.momentum == 0.1
+    assert (accuracy, negative_loss > stale) == (1.0, True)

@@ -3,10 +3,9 @@
 Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
 fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers ten times slower
 than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier begins as a logistic
-regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). Batch
-normalisation keeps the statistics that published weights came with: those of small batches of few images undo the
-probe within an epoch (docs/experiments.md). Epochs are chosen on validation images, and training ends when those stop
-getting better; or none is chosen, where those images shall judge what comes of it.
+regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). Epochs are
+chosen on validation images, and training ends when those stop getting better; or none is chosen, where those images
+shall judge what comes of it.
 
 After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
 goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
@@ -15,7 +14,6 @@ fastai takes ten seconds to import and is imported here and nowhere else, by who
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
@@ -35,11 +33,10 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorCategory, TensorImage, set_seed
 from fastai.vision.augment import aug_transforms
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.networks import Module
+from trainer.learners.batch_norm import Statistics, Still, renew
+from trainer.learners.checkpoint import Run, resume, save, weights
 from trainer.learners.linear_probe import fit_classifier
 
 FASTER = 10.0
@@ -71,9 +68,8 @@ class Samples(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """How to train. `epochs` are the most where validation images can end it, else all. `classifier` is what the names
-    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `still`: batch
-    normalisation keeps its statistics, as published weights want; `mean` and `std` are a channel's, of values from 0 to
-    1."""
+    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `statistics`
+    are those of batch normalisation; `mean` and `std` are a channel's, of values from 0 to 1."""
 
     epochs: int
     batch_size: int
@@ -82,7 +78,7 @@ class Plan:
     flip: bool
     seed: int
     frozen: int
-    still: bool
+    statistics: Statistics
     classifier: str
     mean: Sequence[float]
     std: Sequence[float]
@@ -97,28 +93,6 @@ class Step:
     epoch: int
     message: str
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Run:
-    """What is known between two epochs, and what came of it at the end. `best` are weights by name.
-
-    Those are the last ones whose accuracy is within a standard error of the highest: what is better on few validation
-    images is so by chance, and a cycle ends in better weights than it passes through.
-    """
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, with it, the least loss, negative
-    peak_epoch: int = 0
-    learning_rate: float = 0.0
-    batch_size: int = 0
-    images: int = 0  # trained on, each time it was
-    seconds: float = 0.0  # in batches
-    history: list[dict[str, float]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def fine_tune(
@@ -137,7 +111,7 @@ def fine_tune(
     What an earlier call with the same `checkpoint` has done is not done again. When memory runs out, the batch is
     halved, down to two images, and the notes say so.
     """
-    run = _resume(network, checkpoint) or Run(batch_size=plan.batch_size)
+    run = resume(network, checkpoint) or Run(batch_size=plan.batch_size)
     network.to(device)
     while True:
         try:
@@ -151,7 +125,7 @@ def fine_tune(
             run.batch_size = max(run.batch_size // 2, SMALLEST_BATCH)
             run.notes.append(f"Memory ran out: the batch was made smaller, {run.batch_size} images.")
         torch.cuda.empty_cache()
-        again = _resume(network, checkpoint)
+        again = resume(network, checkpoint)
         if again is not None:
             again.batch_size, again.notes = run.batch_size, run.notes
             run = again
@@ -172,12 +146,15 @@ def _begin(
     """Give the classifier of a pretrained network its first weights, which may stay the best there are."""
     network.eval()
     rows = np.sort(np.random.default_rng(plan.seed).permutation(len(train.targets))[:PROBED])
+    if plan.statistics == "renewed":
+        size = min(run.batch_size, len(rows))  # one image alone has no batch statistics
+        renew(network, _batches(train, rows[: len(rows) // size * size], plan, size, device))
     images = _batches(train, rows, plan, run.batch_size, device)
     if fit_classifier(network, plan.classifier, images, train.targets[rows]) and validation is not None:
         images = _batches(validation, np.arange(len(validation.targets)), plan, run.batch_size, device)
         logits = torch.cat([network(batch).cpu() for batch in images])
         accuracy, loss = _score(logits, validation)
-        run.best_accuracy, run.peak, run.best = accuracy, (accuracy, -loss), _weights(network)
+        run.best_accuracy, run.peak, run.best = accuracy, (accuracy, -loss), weights(network)
 
 
 def _batches(
@@ -194,10 +171,6 @@ def _score(logits: torch.Tensor, validation: Samples) -> tuple[float, float]:
     """Accuracy and log-loss."""
     truth = torch.from_numpy(validation.targets)
     return float((logits.argmax(1) == truth).float().mean()), float(torch.nn.functional.cross_entropy(logits, truth))
-
-
-def _weights(network: Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def _train(
@@ -217,7 +190,10 @@ def _train(
             loss_func=CrossEntropyLossFlat(),
             splitter=lambda model: _groups(model, plan.classifier),
             path=scratch,
-            cbs=[*([MixedPrecision()] if device.type == "cuda" else []), *([_Still()] if plan.still else [])],
+            cbs=[
+                *([MixedPrecision()] if device.type == "cuda" else []),
+                *([Still()] if plan.statistics == "kept" else []),
+            ],
         )
         with learner.no_bar(), learner.no_logging():
             if not run.learning_rate:
@@ -231,17 +207,6 @@ def _train(
             rates = slice(run.learning_rate / 2 / FASTER, run.learning_rate / 2) if plan.frozen else run.learning_rate
             if run.epoch < total and not keeper.finished:
                 learner.fit_one_cycle(plan.epochs, rates, start_epoch=run.epoch - plan.frozen, cbs=[keeper])
-
-
-class _Still(Callback):  # type: ignore[misc]
-    """Batch normalisation that neither follows nor uses what the batches say; its scale and shift are learned."""
-
-    order = 0  # after fastai has the network train
-
-    def before_train(self) -> None:
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.eval()
 
 
 class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
@@ -315,13 +280,13 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         self.finished = run.epoch - run.peak_epoch >= self.plan.patience and run.epoch > self.plan.frozen
         if self.finished:
             run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
-        _save(self.model, run, self.file)
+        save(self.model, run, self.file)
         if self.finished:
             raise CancelFitException
 
     def _keep(self) -> None:
         self.state.best_epoch = self.state.epoch
-        self.state.best = _weights(self.model)
+        self.state.best = weights(self.model)
 
 
 def _loaders(
@@ -377,30 +342,3 @@ def _find_rate(learner: Learner, on_step: Callable[[Step], None]) -> float:
     on_step(Step(0, 1, 0, "Finding the learning rate"))
     found = float(learner.lr_find(num_it=FINDER_STEPS, show_plot=False).valley)
     return float(np.clip(found, *RATES))
-
-
-# ---------------------------------------------------------------- the checkpoint
-
-
-def _save(network: Module, run: Run, path: Path) -> None:
-    tensors = {f"now.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    if run.best_epoch != run.epoch:  # otherwise they are the same
-        tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
-    said = {key: value for key, value in vars(run).items() if key != "best"}
-    write_whole(path, save({name: each.contiguous() for name, each in tensors.items()}, {"run": json.dumps(said)}))
-
-
-def _resume(network: Module, path: Path) -> Run | None:
-    """Take up what `_save` wrote; None when nothing was. Raises ValueError for a file that cannot be read."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            run = Run(**json.loads(file.metadata()["run"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        network.load_state_dict({name[4:]: each for name, each in tensors.items() if name.startswith("now.")})
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
-    best = {name[5:]: each for name, each in tensors.items() if name.startswith("best.")}
-    run.best = best or _weights(network)
-    return run

@@ -1,0 +1,68 @@
+"""The checkpoint of a training: where it is between two epochs, in one file that is written whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+
+from trainer.embeddings.disk import write_whole
+from trainer.embeddings.networks import Module
+
+
+@dataclass
+class Run:
+    """What is known between two epochs, and what came of it at the end. `best` are weights by name.
+
+    Those are the last ones whose accuracy is within a standard error of the highest: what is better on few validation
+    images is so by chance, and a cycle ends in better weights than it passes through.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, with it, the least loss, negative
+    peak_epoch: int = 0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    images: int = 0  # trained on, each time it was
+    seconds: float = 0.0  # in batches
+    history: list[dict[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def save(network: Module, run: Run, path: Path) -> None:
+    """Write the weights of now, the best ones, and what else is known. Raises OSError."""
+    tensors = {f"now.{name}": tensor for name, tensor in weights(network).items()}
+    if run.best_epoch != run.epoch:  # otherwise they are the same
+        tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
+    said = {key: value for key, value in vars(run).items() if key != "best"}
+    whole = {name: each.contiguous() for name, each in tensors.items()}
+    write_whole(path, serialised(whole, {"run": json.dumps(said)}))
+
+
+def resume(network: Module, path: Path) -> Run | None:
+    """Take up what `save` wrote; None when nothing was. Raises ValueError for a file that cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            run = Run(**json.loads(file.metadata()["run"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        network.load_state_dict({name[4:]: each for name, each in tensors.items() if name.startswith("now.")})
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
+    best = {name[5:]: each for name, each in tensors.items() if name.startswith("best.")}
+    run.best = best or weights(network)
+    return run
+
+
+def weights(network: Module) -> dict[str, torch.Tensor]:
+    """A copy of its tensors by name, in memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
