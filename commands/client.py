@@ -8,6 +8,7 @@ project.
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -170,9 +171,9 @@ class Flywheel:
         """Merge two workspaces at rest, folders, files or DataFrames with such columns, as `flywheel merge` does.
 
         Where they differ `prefer` decides: the first, the second, or neither, so that an image is open once they are
-        imported. Returns uri (as seen from the working folder), split, label, annotator, status, labeled_at, and in
-        history the answers where there are several, for `import_labels`. Raises FlywheelError for rows that cannot be
-        read.
+        imported. Returns uri (as seen from the working folder), split, label, annotator, status, labeled_at, and as
+        JSON in history the answers where there are several, for `import_labels`. Raises FlywheelError for rows that
+        cannot be read.
         """
         import pandas as pd
 
@@ -182,7 +183,9 @@ class Flywheel:
             records = list(merging.records(images, merging.rule_named(prefer)))
         except SettingsError as error:
             raise FlywheelError(str(error)) from None
-        return pd.DataFrame(records, columns=list(merging.COLUMNS))
+        table = pd.DataFrame(records, columns=list(merging.COLUMNS))
+        table["history"] = table["history"].map(json.dumps, na_action="ignore")
+        return table
 
     def labels(self, *, include: Sequence[str] = ("annotators",), **where: str) -> pd.DataFrame:
         """Every image with its label, split and status, by image id.
