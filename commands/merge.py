@@ -15,7 +15,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -116,7 +115,7 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
             else:
                 image.drawn = max(image.drawn, row.split, key=ORDER.index)
             given = image.given[side]
-            given += [each for each in row.answers if not any(map(partial(_same, each), given))]
+            given += [each for each in row.answers if not any(_same(each, known) for known in given)]
     return found
 
 
@@ -159,7 +158,7 @@ def _said(answer: ImportedAnswer) -> dict[str, Any]:
 
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
-    """JSON lines, an answer a line; returns how many. Raises SettingsError."""
+    """JSON lines, one a record; returns how many. Raises SettingsError."""
     partial, count = target.with_name(f".{target.name}.partial"), 0
     try:
         with partial.open("w", encoding="utf-8") as stream:
@@ -210,8 +209,7 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
         for record in lines(table):
             for row in rows_of([record]):
                 known = _readable(row, name)
-                sha256 = None if isinstance(record, ImportIssue) else record[1]["sha256"]
-                yield Row(known.uri, _answers(known), known.split, sha256)
+                yield Row(known.uri, _answers(known), known.split, _content_of(record))
         return
     if isinstance(given, Path):
         source = open_source(given)
@@ -219,6 +217,10 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
     for row in given:
         known = _readable(row, name)
         yield Row(_relative(known, folder, beside), _answers(known), known.split)
+
+
+def _content_of(record: tuple[int, dict[str, Any]] | ImportIssue) -> str | None:
+    return None if isinstance(record, ImportIssue) else record[1]["sha256"]
 
 
 def _readable(row: ImportRow | ImportIssue, source: str) -> ImportRow:
