@@ -101,7 +101,7 @@ def test_zoomed_in_the_file_itself_is_shown(start_labeler: StartLabeler, open_ca
 def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
     start_labeler: StartLabeler, open_card: OpenCard
 ) -> None:
-    labeler = start_labeler(8, CLASSES)
+    labeler = start_labeler(8, [*CLASSES, *(f"another {number}" for number in range(4, 11))])
     post(labeler, "/api/queries", pushed(labeler, range(1, 9), {"green": 0.6, "red": 0.3}, "between green and red"))
     card = open_card(labeler)
     expect(card.part("suggestion")).to_contain_text("green 60%")
@@ -109,6 +109,7 @@ def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
     given = {name: card.class_button(name).locator(".confidence").inner_text() for name in CLASSES}
     assert given == {"red": "30%", "green": "60%", "blue": ""}
     expect(card.part("topk")).to_be_hidden()
+    assert card.part("classes").evaluate("list => list.scrollHeight <= list.clientHeight")  # all ten are in sight
 
 
 def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
@@ -120,6 +121,8 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     post(labeler, "/api/queries", pushed(labeler, range(1, 9), said, "torn"))
     card = open_card(labeler)
     expect(card.part("topk").get_by_role("button")).to_have_text(["class 17 20%", "class 38 10%"])
+    why, find = card.part("reason").bounding_box(), card.part("filter").bounding_box()
+    assert why["y"] + why["height"] <= find["y"]
     card.page.keyboard.press("/")
     card.page.keyboard.type("32")
     expect(card.part("class")).to_have_count(1)
