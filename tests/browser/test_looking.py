@@ -121,7 +121,7 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     post(labeler, "/api/queries", pushed(labeler, range(1, 9), said, "torn"))
     card = open_card(labeler)
     expect(card.part("topk").get_by_role("button")).to_have_text(["class 17 20%", "class 38 10%"])
-    why, find = card.part("reason").bounding_box(), card.part("filter").bounding_box()
+    why, find = box(card.part("reason")), box(card.part("filter"))
     assert why["y"] + why["height"] <= find["y"]
     card.page.keyboard.press("/")
     card.page.keyboard.type("32")
