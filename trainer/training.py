@@ -2,7 +2,8 @@
 
 Every label of now counts, whoever learned from it before: train images are trained on, validation images choose the
 epoch, and test images are touched once, when nothing is left to choose. Without enough validation labels a part of the
-train labels takes their place, and the version says so.
+train labels takes their place; where that would be too small to choose by, all are learned and no epoch is chosen. The
+version says so.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ from trainer.saving import count_classes
 from trainer.work import LabeledImage, Work
 
 ENOUGH_VALIDATION = 50
-"""Labels of the validation split that choosing needs; with fewer, a part of train is held out."""
+"""Labels that choosing an epoch needs. With fewer of the validation split a part of train is held out, and where that
+would have fewer, none: 15 labels tell nothing, and are worth more learned (docs/experiments.md)."""
 HELD_OUT = 0.15
 SHRINK, PERTURB = 0.6, 0.1
 """Ash & Adams 2020, "On Warm-Starting Neural Network Training": what is kept of old weights, and added of new ones."""
@@ -98,16 +100,22 @@ def run(work: Work) -> dict[str, Any]:
     parts = {split: [each for each in work.images if each.split == split] for split in ("train", "validation", "test")}
     notes: list[str] = []
     held_out = len(parts["validation"]) < ENOUGH_VALIDATION
-    if held_out:
-        parts["train"], parts["validation"] = _hold_out(parts["train"])
+    if held_out and HELD_OUT * len(parts["train"]) >= ENOUGH_VALIDATION:
+        parts["train"], parts["validation"] = hold_out(parts["train"])
         notes.append(f"Epochs were chosen on {len(parts['validation'])} held-out train labels: too few for validation.")
+    elif held_out:
+        parts["validation"] = []
+        notes.append("All train labels were learned and no epoch was chosen: too few for validation.")
     known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
     if len(known) < 2:
         raise ValueError("Training needs labels of at least two classes that are not held out.")
     asked = _with_length(asked, len(parts["train"]))
     network, begun, needs, architecture = _network(work, asked, len(known))
+    if (asked.weights, begun) == ("auto", "none"):
+        notes.append(f"No published weights of {architecture!r} could be had: it began without any.")
     classifier = _classifier(network)
-    samples = {split: photographs(work, parts[split], known, needs.size, notes) for split in ("train", "validation")}
+    learned = photographs(work, parts["train"], known, needs.size, notes)
+    judges = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
     plan = Plan(
         epochs=asked.epochs or 1,
         batch_size=asked.batch_size or 1,
@@ -129,9 +137,7 @@ def run(work: Work) -> dict[str, Any]:
         work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
 
     checkpoint = work.folder / "checkpoint.safetensors"
-    done = fine_tune(
-        network, samples["train"], samples["validation"], plan, checkpoint=checkpoint, device=device, on_step=show
-    )
+    done = fine_tune(network, learned, judges, plan, checkpoint=checkpoint, device=device, on_step=show)
     tested = Classifier(
         name,
         [ModelClass(id=k, name=names[k]) for k in known],
@@ -155,12 +161,12 @@ def run(work: Work) -> dict[str, Any]:
         "weights": begun,
         "learning_rate": done.learning_rate,
         "batch_size": done.batch_size,
-        "validation_accuracy": done.best_accuracy,
+        "validation_accuracy": done.best_accuracy if parts["validation"] else None,
         "validation_images": len(parts["validation"]),
         "job": work.job.id,
         "trained": trained.model_dump(),
     }
-    learned = [each.class_id for each in parts["train"] if each.class_id is not None]
+    given = [each.class_id for each in parts["train"] if each.class_id is not None]
     description = Description(
         parent=asked.base,
         learner="fine_tuner",
@@ -170,8 +176,8 @@ def run(work: Work) -> dict[str, Any]:
         input=needs,
         log_id=work.job.request["log_id"],
         acked_seq=work.job.request["acked_seq"],
-        labels=len(learned),
-        labels_by_class=count_classes(learned, names),
+        labels=len(given),
+        labels_by_class=count_classes(given, names),
         metrics=evaluation,
         seconds=trained.seconds,
         reason=f"trained by job {work.job.id}",
@@ -319,7 +325,7 @@ def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
             tensor.copy_(SHRINK * earlier[name] + PERTURB * tensor if trained else earlier[name])
 
 
-def _hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
+def hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """Train images without, and with, a share of each class that their hashes choose; a class of two keeps one."""
     held: set[int] = set()
     for label in {each.class_id for each in images}:

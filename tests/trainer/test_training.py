@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 
 import pytest
 import timm
@@ -16,6 +17,8 @@ from tests.trainer.test_jobs import finished, running
 from tests.trainer.test_service import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.test_versions import say, taught  # noqa: F401
 from trainer.api import create_api
+from trainer.training import hold_out
+from trainer.work import LabeledImage
 
 SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
 UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
@@ -38,8 +41,10 @@ def many(taught):  # noqa: F811
     return taught
 
 
-def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer):  # noqa: F811
-    asked = {**SMALL, "epochs": 6, "learning_rate": 0.01, "train": {"annotator": "ann"}}
+def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    asked = {**SMALL, "weights": "auto", "epochs": 6, "learning_rate": 0.01, "train": {"annotator": "ann"}}
     job = say(many, "/models", json={"name": "small", "train": asked})
     process = running(trainer.jobs)
     checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
@@ -51,9 +56,12 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     version = many.get("/models/small").json()
     assert version["learner"] == "fine_tuner"
     assert version["architecture"] == "resnet10t"
-    assert version["labels"] == 28  # the others chose the epoch
-    assert version["config"]["validation_images"] == 6
-    assert "held-out" in ended["result"]["notes"][0]
+    assert version["labels"] == 34  # so few that none can be spared to choose the epoch
+    assert (version["config"]["validation_images"], version["config"]["validation_accuracy"]) == (0, None)
+    chosen, without = ended["result"]["notes"]
+    assert "All train labels were learned" in chosen
+    assert "No published weights of 'resnet10t' could be had" in without
+    assert ended["result"]["best_epoch"] == 6
     assert version["metrics"]["accuracy"]["n"] == 20
     assert version["metrics"]["accuracy"]["value"] > 0.8
     rows = trainer.registry.get("small").dataset()
@@ -78,6 +86,16 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert {row["label"] for row in rows if row["split"] == "test"} == {"red"}
     assert cloned["metrics"]["accuracy"]["n"] == 10
     assert "annotator ann" in many.get("/models/clone/export?format=card").text
+
+
+def test_what_is_held_out_leaves_every_class_something_to_learn():
+    counts = {1: 400, 2: 40, 3: 2, 4: 1}
+    given = [label for label, count in counts.items() for _ in range(count)]
+    images = [LabeledImage(i, "", f"{i * 2_654_435_761 % 2**32:08x}", "train", k) for i, k in enumerate(given)]
+    learned, held = hold_out(images)
+    assert Counter(each.class_id for each in held) == {1: 60, 2: 6, 3: 1}
+    assert sorted([*learned, *held], key=lambda each: each.image_id) == images
+    assert hold_out(images[::-1])[1] == held[::-1]  # by their content, whatever their order
 
 
 def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
