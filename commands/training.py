@@ -20,7 +20,7 @@ from shared.training import Trained
 console = Console()
 SAVE_SECONDS = 120.0  # a first save writes the backbone too
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
-Weights = Annotated[str, typer.Option(help="auto, pretrained, file (backbone_weights), base, or none: from scratch.")]
+Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
 InputSize = Annotated[int | None, typer.Option(help="Pixels a side.")]
 Epochs = Annotated[int | None, typer.Option(help="At most; if none is given 20, and up to 200 while labels are few.")]
 BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]

@@ -19,9 +19,9 @@ class Criteria(Message):
     """When a candidate counts as better.
 
     A check asks that the candidate gains at least `min_delta` in a metric (where less is better: that it loses that
-    much). `rule` says how many checks must pass: `all`, `any`, or a share of them. With `significant`, McNemar's test
-    must not put the gain in accuracy down to chance (p < 0.05). `recorded` compares what both wrote down when they were
-    saved, without running either.
+    much), and with 0 that it gains anything at all. `rule` says how many checks must pass: `all`, `any`, or a share of
+    them. With `significant`, McNemar's test must not put the gain in accuracy down to chance (p < 0.05). `recorded`
+    compares what both wrote down when they were saved, without running either.
     """
 
     split: Literal["test", "validation"] = "test"

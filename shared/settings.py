@@ -169,6 +169,7 @@ class TrainerSettings(ServiceSettings):
     backbone: Annotated[str, Field(min_length=1)]
     auto_backbone: Annotated[str, Field(min_length=1)]
     backbone_weights: str
+    weights_folder: str
     backbone_mean: list[float]
     backbone_std: list[Annotated[float, Field(gt=0)]]
     input_size: Annotated[int, Field(ge=0, le=4_096)]

@@ -202,7 +202,7 @@ class Loop:
             "finish": self._finish,
             "learn": self._learn_alone,
             "embed": self._embed,
-            "rest": lambda: self._sleep(30.0),
+            "rest": self._rest,
             "wait": lambda: self._sleep(0.5),
         }
         while not self._closing:
@@ -262,6 +262,11 @@ class Loop:
     def _embed(self) -> None:
         if not self.champion.intake.embed():
             self._sleep(0.2)  # `pixels` waits for images to fit itself on
+
+    def _rest(self) -> None:
+        if self.intent.wish == "stop" and self.champion.model is None:  # started again: a stopped trainer answers
+            self._learn_rest(final=True)
+        self._sleep(30.0)
 
     def _sleep(self, seconds: float) -> None:
         """Rest until there is news, which may have come before."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from shared.images import ImageProblem
 from shared.messages import Evaluation
 from shared.models import Description, ModelClass, ModelInput
-from shared.settings import SettingsError
+from shared.settings import SettingsError, TrainerSettings
 from shared.training import Trained, TrainRequest
 from trainer.classifiers import Classifier, FineTunedNetwork, load_classifier
 from trainer.embeddings.hub import cached_weights, hub_answers
@@ -252,11 +252,10 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
         return _own_network(work, asked, classes)
     if weights == "auto":
         named = name or settings.auto_backbone
-        has_file = bool(settings.backbone_weights) and named == settings.backbone
         published = config_of("architecture", named)
         had = cached_weights(published.hf_hub_id) or (published.has_weights and hub_answers())
-        weights = "file" if has_file else "pretrained" if had else "none"
-        name = name or (named if weights == "pretrained" else None)
+        weights = "file" if _file_of(settings, named) else "pretrained" if had else "none"
+        name = name or (named if weights != "none" else None)
     name = name or SCRATCH
     config = config_of("architecture", name)
     usual = min(int(config.input_size[-1]), LARGEST_DEFAULT) if weights != "none" else SCRATCH_SIZE
@@ -278,12 +277,22 @@ def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str
     except Exception as error:
         raise SettingsError(f"The network {name!r} cannot be had at {size} pixels a side: {error}.") from None
     if weights == "file":
-        if name != settings.backbone or not settings.backbone_weights:
-            raise SettingsError(f"The setting 'backbone_weights' names no file for {name!r}.")
-        load_weights(network, Path(settings.backbone_weights).expanduser(), repr(name), without=classifier)
+        found = _file_of(settings, name)
+        if found is None:
+            raise SettingsError(f"Neither 'backbone_weights' nor 'weights_folder' has a file for {name!r}.")
+        setting, file = found
+        load_weights(network, file, repr(name), setting=setting, without=classifier)
     if weights == "base":
         _warm_start(work, asked, network)
     return network, weights, ModelInput(size=size, preparation="middle square", mean=mean, std=std), name
+
+
+def _file_of(settings: TrainerSettings, name: str) -> tuple[str, Path] | None:
+    """The user's own weights for the network, and which setting names them."""
+    if settings.backbone_weights and name == settings.backbone:
+        return "backbone_weights", Path(settings.backbone_weights).expanduser()
+    file = Path(settings.weights_folder).expanduser() / f"{name}.safetensors"
+    return ("weights_folder", file) if settings.weights_folder and file.is_file() else None
 
 
 def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:

@@ -195,7 +195,7 @@ def test_a_page_that_nobody_touches_follows_new_lists_once_it_is_touched(card: C
 
 
 def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -> None:
-    names = [f"shade {letter}" for letter in "abcdefghi"]
+    names = ["0", *(f"shade {letter}" for letter in "abcdefgh")]
     for name in names:
         post(labeler, "/api/classes", {"name": name})
     try:
@@ -206,10 +206,19 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -
         card.key("Enter")
         expect(card.part("class")).to_have_count(12)
         skipped = card.key("Shift+S")
+        by_key = card.key("4")  # of the class, as in the grid: 0 is that of the fourth
+        card.page.keyboard.type("shade")
+        expect(card.part("class")).to_have_count(8)
+        by_place = card.key("4")
         card.wait_saved()
+        ids = class_ids(labeler)
         rows = rows_of(labeler, card.annotator)
-        assert [(row["action"], row["image_id"]) for row in rows] == [("label", image), ("skip", skipped)]
-        assert rows[0]["label"] == class_ids(labeler)["shade h"]
+        assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
+            ("label", image, ids["shade h"]),
+            ("skip", skipped, None),
+            ("label", by_key, ids["shade a"]),
+            ("label", by_place, ids["shade d"]),
+        ]
     finally:
         for name, class_id in class_ids(labeler).items():
             if name in names:

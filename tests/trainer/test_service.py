@@ -197,6 +197,20 @@ def test_pause_survives_a_restart_and_so_does_what_was_learned(tmp_path, photos)
         wait_for(lambda: client.get("/status").json()["labels"] == 12)
 
 
+def test_a_stopped_trainer_still_predicts_after_a_restart(tmp_path, photos):
+    with learning(tmp_path, photos) as first:
+        client = TestClient(create_api(first))
+        teach(client, range(12))
+        client.post("/stop")
+        wait_for(lambda: client.get("/status").json()["state"] == "stopped")
+        saved = client.get("/status").json()["saved"]
+    with learning(tmp_path, photos) as second:
+        client = TestClient(create_api(second))
+        wait_for(lambda: client.post("/predict", json={"image_ids": [30]}).status_code == 200)
+        status = client.get("/status").json()
+        assert (status["state"], status["saved"]) == ("stopped", saved)
+
+
 def test_a_budget_stops_it_and_resume_goes_on(client, trainer):
     client.patch("/settings", json={"label_budget": 10})
     teach(client, range(12))

@@ -114,6 +114,9 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
     weights = tmp_path / "weights.safetensors"
     save_file(timm.create_model("resnet10t").state_dict(), weights)
     given = {"backbone": "resnet10t", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
+    given["weights_folder"] = tmp_path / "larger"
+    given["weights_folder"].mkdir()
+    save_file(timm.create_model("test_resnet").state_dict(), given["weights_folder"] / "test_resnet.safetensors")
     with learning(tmp_path, photos, **given) as trainer:  # noqa: F811
         client = TestClient(create_api(trainer))
         teach(client, range(30))
@@ -123,9 +126,12 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
         assert tuned["metrics"] is None  # no test image is labeled
         assert 1e-5 <= tuned["config"]["learning_rate"] <= 1e-2  # found
+        larger = {"architecture": "test_resnet", "epochs": 1, "input_size": 32}
+        ended = finished(client, say(client, "/models", json={"name": "larger", "train": larger}))
+        assert client.get("/models/larger").json()["config"]["weights"] == "file", ended
         other = {"architecture": "resnet18", "weights": "file", "epochs": 1}
         ended = finished(client, say(client, "/models", json={"name": "other", "train": other}))
-        assert (ended["state"], "no file for 'resnet18'" in ended["error"]) == ("failed", True)
+        assert (ended["state"], "has a file for 'resnet18'" in ended["error"]) == ("failed", True)
 
 
 def test_what_cannot_be_trained_is_said(taught):  # noqa: F811

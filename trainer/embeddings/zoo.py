@@ -62,14 +62,16 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
     return fitted(settings, name, with_layout(network), size, setting="input_size")
 
 
-def load_weights(network: Module, path: Path, named: str, *, without: str = "") -> None:
-    """Load the settings' file of weights into `network`, but for the tensors that begin with `without`.
+def load_weights(
+    network: Module, path: Path, named: str, *, setting: str = "backbone_weights", without: str = ""
+) -> None:
+    """Load the file of weights that `setting` names into `network`, but for the tensors that begin with `without`.
 
     Raises SettingsError, which calls the network as it is `named`, when the file cannot be read or does not fit.
     """
-    tensors = _read_weights(path)
+    tensors = _read_weights(path, setting)
     adapt = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
-    misfit = f"The trainer setting 'backbone_weights' names {path}, which does not fit {named}"
+    misfit = f"The trainer setting {setting!r} names {path}, which does not fit {named}"
     try:
         if adapt is not None:  # timm's own: other names of older checkpoints, position embeddings of another size
             tensors = adapt(tensors, network)
@@ -117,8 +119,8 @@ def create_known(name: str, size: int, **kwargs: Any) -> Module:
     return create(name, config_of("backbone", name), size, **kwargs)
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    named = f"The trainer setting 'backbone_weights' names {path}, which"
+def _read_weights(path: Path, setting: str) -> dict[str, torch.Tensor]:
+    named = f"The trainer setting {setting!r} names {path}, which"
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

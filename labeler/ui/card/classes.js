@@ -40,7 +40,7 @@ class ClassList {
   /** The class that a digit gives: by its own key, or by its place among those that the letters typed have found. */
   classOf(digit) {
     const matches = this.matches();
-    return (this.filtering ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
+    return (this.typed ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
   }
 
   nameOf(id) {
@@ -65,9 +65,14 @@ class ClassList {
     this.draw();
   }
 
+  /** What looks for a class, in small letters; empty where nothing does. */
+  get typed() {
+    return this.filtering ? this.filter.value.trim().toLowerCase() : "";
+  }
+
   matches() {
-    const typed = this.filter.value.trim().toLowerCase();
-    if (!this.filtering || !typed) return this.known;
+    const { typed } = this;
+    if (!typed) return this.known;
     const found = this.known.filter(({ name }) => name.toLowerCase().includes(typed));
     const rank = ({ name }) => (name.toLowerCase().startsWith(typed) ? 0 : 1);
     return found.sort((a, b) => rank(a) - rank(b));
@@ -89,7 +94,7 @@ class ClassList {
       button.remove();
       this.buttons.delete(id);
     }
-    matches.forEach((each, index) => this.drawClass(each, index, this.filtering ? placeKey(index) : each.hotkey));
+    matches.forEach((each, index) => this.drawClass(each, index, this.typed ? placeKey(index) : each.hotkey));
     this.mark(this.suggestions);
   }
 
