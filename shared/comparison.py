@@ -19,7 +19,7 @@ class Criteria(Message):
     """When a candidate counts as better.
 
     A check asks that the candidate gains at least `min_delta` in a metric (where less is better: that it loses that
-    much), and with 0 that it gains anything at all. `rule` says how many checks must pass: `all`, `any`, or a share of
+    much), so that as good is good enough by default. `rule` says how many checks must pass: `all`, `any`, or a share of
     them. With `significant`, McNemar's test must not put the gain in accuracy down to chance (p < 0.05). `recorded`
     compares what both wrote down when they were saved, without running either.
     """

@@ -34,7 +34,6 @@ from trainer.evaluation import RESAMPLES, evaluate
 POINTS = 51
 """Points of a curve, at even recalls."""
 SURE = 0.01
-ROUNDING = 1e-12  # what a subtraction may leave
 """The p below which a challenger takes over. Rounds ask again and again, and folds share what they learn from
 (Dietterich 1998), so that 0.05 would call noise better too often."""
 SIGNIFICANT = 0.05
@@ -200,7 +199,8 @@ def _check(base: Scores, candidate: Scores, metric: str, min_delta: float) -> Ch
             "candidate": other,
             "gain": gain,
             "min_delta": min_delta,
-            "passed": gain is not None and (gain > ROUNDING if min_delta == 0 else gain >= min_delta - ROUNDING),
+            # A nought that came out of a subtraction is a nought.
+            "passed": gain is not None and gain >= min_delta - 1e-12,
         }
     )
 

@@ -93,7 +93,7 @@ def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_t
     assert rows[-1]["milliseconds/fit"] > 0
     (table,) = (first / "files" / "media" / "table").glob("confusion*.json")
     cells = json.loads(table.read_text())["data"]
-    assert sum(count for *_, count in cells) == 20
+    assert sum(count for *_, count in cells) in {each.accuracy.n for each in told}  # media are thinned out
     artifacts = [each.request.log_artifact.artifact for each in run if each.request.HasField("log_artifact")]
     artifacts += [each.artifact for each in run if each.HasField("artifact")]
     assert any("kept" in each.aliases for each in artifacts)
