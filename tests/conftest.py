@@ -4,7 +4,6 @@ import logging
 import logging.handlers
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -29,13 +28,6 @@ os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores, for tests of services wait more than they compute."""
     return (os.cpu_count() or 1) + 1
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that at the end no core waits for another; a file stays together."""
-    folders = [Path(__file__).parent / name for name in ("system", "trainer", "browser")]
-    place = {folder: number for number, folder in enumerate(folders)}
-    items.sort(key=lambda item: min((place[each] for each in item.path.parents if each in place), default=len(place)))
 
 
 @pytest.fixture(autouse=True)
