@@ -6,25 +6,17 @@ It only starts them and talks to them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from commands import backup as backups
-from commands import embed as embeddings
-from commands import exports, hub, imports, pipeline, training, versions
-from commands import merge as merging
-from commands import predict as predictions
-from commands import simulate as simulation
+from commands import embed, exports, hub, imports, jobs, merge, models, pipeline, predict, simulate, training, versions
+from commands import status as running
 from commands.client import Flywheel, FlywheelError
-from commands.jobs import app as jobs_app
-from commands.models import app as models_app
-from commands.reach import LABELER, TRAINER, LabelerUrl, TrainerUrl, ask, reach, token
+from commands.reach import Workspace
 from commands.up import show
 from commands.up import up as run_both
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
@@ -37,23 +29,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
 )
-app.add_typer(models_app, name="models")
-app.add_typer(versions.app, name="snapshot")
-app.command()(versions.split)
-app.add_typer(jobs_app, name="jobs")
-app.command()(training.train)
-app.command()(training.finalize)
-app.command()(exports.export)
-app.command()(pipeline.pipeline)
-app.command()(hub.fetch)
-console = Console()
-Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-SHOWN_CLASSES = 20
 REVIEW_PAGE = "/review"
 
 
-@app.command()
 def up(
     photos: Annotated[
         Path | None, typer.Argument(help="Folder of photos; the demo's handwritten digits if none.")
@@ -100,7 +79,6 @@ def up(
     raise typer.Exit(code)
 
 
-@app.command(context_settings=PASS_ON)
 def labeler(context: typer.Context) -> None:
     """Start the labeler alone; takes every labeler setting as --name value."""
     from labeler.app import main
@@ -108,7 +86,6 @@ def labeler(context: typer.Context) -> None:
     raise typer.Exit(main(context.args))
 
 
-@app.command(context_settings=PASS_ON)
 def trainer(context: typer.Context) -> None:
     """Start the trainer alone; takes every trainer setting as --name value."""
     from trainer.app import main
@@ -116,157 +93,6 @@ def trainer(context: typer.Context) -> None:
     raise typer.Exit(main(context.args))
 
 
-@app.command()
-def simulate(
-    labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
-    pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
-    annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
-    url: LabelerUrl = LABELER,
-) -> None:
-    """Label like a person, from a table of right answers; see the curve at the end."""
-    truth = simulation.read_truth(labels) if labels is not None else simulation.demo_truth()
-    person = simulation.Annotator(url, truth, name=annotator, token=token())
-    columns = (
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        "{task.fields[accuracy]}",
-    )
-    progress = Progress(
-        *(TextColumn(column) if isinstance(column, str) else column for column in columns), console=console
-    )
-    with progress:
-        task = progress.add_task("Labeling", total=budget, accuracy="")
-
-        def show(count: int, measured: simulation.Measurement | None) -> None:
-            progress.update(task, completed=count)
-            if measured is not None and measured.accuracy is not None:
-                progress.update(task, accuracy=_accuracy(measured))
-
-        result = reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
-    person.close()
-    console.print(_curve(result))
-    console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
-
-
-@app.command()
-def embed(
-    simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
-    workspace: Workspace = Path("workspace"),
-    epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
-    arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
-    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Pixels a side.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
-) -> None:
-    """Train a backbone on your own photos; goes on where it was interrupted."""
-    if not simclr:
-        raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
-    embeddings.simclr(
-        workspace,
-        images,
-        arch=arch,
-        input_size=input_size,
-        epochs=epochs,
-        batch_size=batch_size,
-        console=console,
-        token=token(),
-    )
-
-
-@app.command()
-def status(labeler_url: LabelerUrl = LABELER) -> None:
-    """Where labeling and training stand."""
-    project = ask(f"{labeler_url}/api/project")
-    images, trainer_view = project["images"], project["trainer"]
-    table = Table(show_header=False)
-    table.add_row("images", f"{images['total']} ({images['labeled']} labeled, {images['skipped']} skipped)")
-    table.add_row("trainer", f"{trainer_view['state']}, {trainer_view['lag']} rows behind")
-    table.add_row("outbox", f"{project['outbox']['pending']} rows waiting")
-    metrics = trainer_view["detail"].get("metrics") or {}
-    if metrics.get("accuracy") is not None:
-        low, high, n = metrics["accuracy_low"], metrics["accuracy_high"], metrics["test_labels"]
-        table.add_row("accuracy", f"{metrics['accuracy']:.1%} ({low:.1%} – {high:.1%}, {n} test images)")
-    tracking = trainer_view["detail"].get("tracking") or {}
-    if tracking.get("error") or tracking.get("run"):
-        table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))
-    if trainer_view["last_error"]:
-        table.add_row("last error", trainer_view["last_error"])
-    console.print(table)
-
-
-@app.command()
-def pause(trainer_url: TrainerUrl = TRAINER) -> None:
-    """Pause training; labels are still taken."""
-    _command(trainer_url, "pause")
-
-
-@app.command()
-def resume(trainer_url: TrainerUrl = TRAINER) -> None:
-    """Go on after a pause or a stop."""
-    _command(trainer_url, "resume")
-
-
-@app.command()
-def stop(trainer_url: TrainerUrl = TRAINER) -> None:
-    """Finish: last labels, last evaluation, model and dataset saved."""
-    _command(trainer_url, "stop")
-
-
-@app.command()
-def predict(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
-    version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
-    trainer_url: TrainerUrl = TRAINER,
-) -> None:
-    """Predict every image of a folder with a running trainer's model."""
-    with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
-        task = bar.add_task("", total=None)
-        count, problems, answered = reach(
-            trainer_url,
-            lambda: predictions.predict(
-                folder,
-                output,
-                trainer_url,
-                version=version,
-                token=token(),
-                on_progress=lambda done: bar.update(task, completed=done),
-            ),
-        )
-    console.print(f"{count} images predicted by {answered}; {len(problems)} cannot be read. Written: {output}")
-
-
-@app.command("import")
-def import_(
-    source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
-    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
-    report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
-    labeler_url: LabelerUrl = LABELER,
-) -> None:
-    """Import labels into a running labeler; run it again to go on where it was interrupted."""
-    _import(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
-
-
-@app.command()
-def merge(
-    first: Annotated[Path, typer.Argument(help="A workspace at rest, or a folder or file that import reads.")],
-    second: Annotated[Path, typer.Argument(help="Another one.")],
-    target: Annotated[Path, typer.Argument(help="JSON lines to write, for import.")],
-    prefer: Annotated[str, typer.Option(help="Whose label counts where they differ: first, second, neither.")] = (
-        "neither"
-    ),
-) -> None:
-    """Merge two workspaces or manifests into one manifest."""
-    images = merging.run(first, second, target, prefer)
-    differ = sum(image.conflict for image in images)
-    console.print(f"Written: {target}. {len(images):,} images, {differ:,} of them with different labels.")
-
-
-@app.command()
 def clean(
     source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a file beside them.")],
     images: Annotated[Path | None, typer.Option(help="Folder of photos, if not where the labels are.")] = None,
@@ -288,7 +114,7 @@ def clean(
 
     def begin(address: str) -> None:
         try:
-            _import(source, address, add_classes=True)
+            imports.bring(source, address, add_classes=True)
         finally:  # what was imported before, or until something was wrong, can be reviewed all the same
             if open_page:
                 show(address + REVIEW_PAGE)
@@ -306,22 +132,43 @@ def clean(
     )
 
 
-@app.command()
-def backup(
-    target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = Path("workspace")
-) -> None:
-    """Copy the workspace, also while it is in use."""
-    console.print(f"Written: {backups.backup(workspace, target)}")
-
-
-@app.command()
-def restore(
-    source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
-    workspace: Workspace = Path("workspace"),
-) -> None:
-    """Put a backup in the place of the workspace; what was there is kept beside it."""
-    aside = backups.restore(source, workspace)
-    console.print(f"Restored {workspace}." + (f" What was there is in {aside}." if aside else ""))
+BEGIN, ASK, LABELS, MODELS, KEEP, SINGLE = (
+    "Begin",
+    "A running project",
+    "Labels in and out",
+    "Models",
+    "Copies",
+    "One service alone",
+)
+COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    (BEGIN, "up", up),
+    (BEGIN, "clean", clean),
+    (ASK, "status", running.status),
+    (ASK, "pause", running.pause),
+    (ASK, "resume", running.resume),
+    (ASK, "stop", running.stop),
+    (ASK, "simulate", simulate.simulate),
+    (LABELS, "import", imports.import_),
+    (LABELS, "export", exports.export),
+    (LABELS, "fetch", hub.fetch),
+    (LABELS, "merge", merge.merge_command),
+    (LABELS, "split", versions.split),
+    (MODELS, "predict", predict.predict),
+    (MODELS, "train", training.train),
+    (MODELS, "finalize", training.finalize),
+    (MODELS, "pipeline", pipeline.pipeline),
+    (MODELS, "embed", embed.embed),
+    (KEEP, "backup", backups.backup_command),
+    (KEEP, "restore", backups.restore_command),
+)
+"""Every command in the order of use, as `--help` shows them."""
+for panel, name, command in COMMANDS:
+    app.command(name, rich_help_panel=panel)(command)
+app.add_typer(versions.app, name="snapshot", rich_help_panel=LABELS)
+app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=MODELS)
+app.command(rich_help_panel=SINGLE, context_settings=PASS_ON)(labeler)
+app.command(rich_help_panel=SINGLE, context_settings=PASS_ON)(trainer)
 
 
 def main() -> None:
@@ -354,78 +201,6 @@ def _assignment(text: str) -> tuple[str, str, str]:
     if not equals or not dot or service not in ("labeler", "trainer"):
         raise SettingsError(f"--set takes labeler.NAME=VALUE or trainer.NAME=VALUE, not {text!r}.")
     return service, name.replace("-", "_"), value
-
-
-def _import(
-    path: Path, url: str, *, dry_run: bool = False, add_classes: bool = False, report: Path | None = None
-) -> None:
-    from labeler.formats.sources import open_source
-
-    source = open_source(path)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        scan = progress.add_task("Reading the image folder", total=None)
-
-        def scanned(done: int, total: int | None) -> None:
-            progress.update(scan, completed=done, total=total)
-
-        reach(url, lambda: imports.wait_for_scan(url, token=token(), on_progress=scanned))
-        task = progress.add_task("Looking at labels" if dry_run else "Importing labels", total=source.total)
-        outcome: imports.Outcome = reach(
-            url,
-            lambda: imports.send(
-                url,
-                source.rows(),
-                source.folder,
-                dry_run=dry_run,
-                add_classes=add_classes,
-                report=report,
-                token=token(),
-                on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
-            ),
-        )
-    console.print(_imported(outcome, dry_run=dry_run))
-    for kind, issues in outcome.issues.items():
-        for issue in issues:
-            console.print(f"  {issue} ({kind})", markup=False, highlight=False)
-        if outcome.counts[kind] > len(issues):
-            console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
-
-
-def _imported(outcome: imports.Outcome, *, dry_run: bool) -> Table:
-    counts = outcome.counts
-    table = Table(show_header=False)
-    table.add_row("rows with a label", f"{outcome.rows:,}")
-    table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
-    table.add_row("imported before", f"{counts['known']:,}")
-    table.add_row("images new here", f"{counts['images']:,}")
-    table.add_row("left out: held out to measure with", f"{counts['held_out']:,}")
-    table.add_row("contradicting another label", f"{counts['conflict']:,}")
-    table.add_row("rejected", f"{counts['rejected']:,}")
-    for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
-        table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
-    return table
-
-
-def _command(url: str, verb: str) -> None:
-    console.print(f"The trainer is {ask(f'{url}/{verb}', 'POST')['state']}.")
-
-
-def _accuracy(measured: simulation.Measurement) -> str:
-    if measured.accuracy is None or measured.low is None or measured.high is None:
-        return ""
-    return f"{measured.accuracy:.1%} ({measured.low:.1%} – {measured.high:.1%})"
-
-
-def _curve(result: simulation.Simulation) -> Table:
-    """At most a dozen points of the curve."""
-    table = Table("labels", "accuracy on test (95 %)", "test labels", "batch → new queue")
-    step = max(1, len(result.measurements) // 12)
-    points = result.measurements[step - 1 :: step]
-    for point in points:
-        waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"
-        table.add_row(str(point.labels), _accuracy(point) or "not measured yet", str(point.test_labels), waited)
-    return table
 
 
 if __name__ == "__main__":

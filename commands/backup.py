@@ -11,15 +11,36 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
+import typer
 from filelock import FileLock, Timeout
+from rich.console import Console
 
+from commands.reach import Workspace
 from shared.settings import SettingsError
 
+console = Console()
 DATABASE = "flywheel.db"
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
 """What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
+
+
+def backup_command(
+    target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = Path("workspace")
+) -> None:
+    """Copy the workspace, also while it is in use."""
+    console.print(f"Written: {backup(workspace, target)}")
+
+
+def restore_command(
+    source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
+    workspace: Workspace = Path("workspace"),
+) -> None:
+    """Put a backup in the place of the workspace; what was there is kept beside it."""
+    aside = restore(source, workspace)
+    console.print(f"Restored {workspace}." + (f" What was there is in {aside}." if aside else ""))
 
 
 def backup(workspace: Path, target: Path) -> Path:

@@ -13,26 +13,53 @@ import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from commands.reach import Workspace, token
 from shared.auth import client_headers
 from shared.images import ImageLimits, read
 from shared.log import Fold
 from shared.messages import ImageEntry, ImagePage, Row
 from shared.settings import SettingsError, TrainerSettings
 
+console = Console()
 DATABASE = "flywheel.db"
 ADDRESS = "labeler.address"
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 
 
-def simclr(
+def embed(
+    simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
+    workspace: Workspace = Path("workspace"),
+    epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
+    arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
+    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Pixels a side.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
+) -> None:
+    """Train a backbone on your own photos; goes on where it was interrupted."""
+    if not simclr:
+        raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
+    train_simclr(
+        workspace,
+        images,
+        arch=arch,
+        input_size=input_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        console=console,
+        token=token(),
+    )
+
+
+def train_simclr(
     workspace: Path,
     images: Path | None,
     *,

@@ -15,16 +15,35 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
+from commands.reach import LABELER, LabelerUrl, reach, token
 from shared.auth import client_headers
 from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
 
+console = Console()
 BATCH = 1_000
 SHOWN = 20  # issues of each kind that are kept to be shown
+SHOWN_CLASSES = 20
 TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
+    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    labeler_url: LabelerUrl = LABELER,
+) -> None:
+    """Import labels into a running labeler; run it again to go on where it was interrupted."""
+    bring(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
 
 
 @dataclass
@@ -118,3 +137,55 @@ def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportRecei
             table.writerows((issue.line, kind, issue.reason, f" {issue.uri}") for issue in issues)
 
     return write
+
+
+def bring(
+    path: Path, url: str, *, dry_run: bool = False, add_classes: bool = False, report: Path | None = None
+) -> None:
+    """Import what `path` holds into the labeler at `url`, and print what came of it. Raises SettingsError."""
+    from labeler.formats.sources import open_source
+
+    source = open_source(path)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        scan = progress.add_task("Reading the image folder", total=None)
+
+        def scanned(done: int, total: int | None) -> None:
+            progress.update(scan, completed=done, total=total)
+
+        reach(url, lambda: wait_for_scan(url, token=token(), on_progress=scanned))
+        task = progress.add_task("Looking at labels" if dry_run else "Importing labels", total=source.total)
+        outcome: Outcome = reach(
+            url,
+            lambda: send(
+                url,
+                source.rows(),
+                source.folder,
+                dry_run=dry_run,
+                add_classes=add_classes,
+                report=report,
+                token=token(),
+                on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
+            ),
+        )
+    console.print(_imported(outcome, dry_run=dry_run))
+    for kind, issues in outcome.issues.items():
+        for issue in issues:
+            console.print(f"  {issue} ({kind})", markup=False, highlight=False)
+        if outcome.counts[kind] > len(issues):
+            console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
+
+
+def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
+    counts = outcome.counts
+    table = Table(show_header=False)
+    table.add_row("rows with a label", f"{outcome.rows:,}")
+    table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
+    table.add_row("imported before", f"{counts['known']:,}")
+    table.add_row("images new here", f"{counts['images']:,}")
+    table.add_row("left out: held out to measure with", f"{counts['held_out']:,}")
+    table.add_row("contradicting another label", f"{counts['conflict']:,}")
+    table.add_row("rejected", f"{counts['rejected']:,}")
+    for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
+        table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
+    return table

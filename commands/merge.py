@@ -16,7 +16,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+from rich.console import Console
 
 from commands import exports
 from commands.backup import DATABASE
@@ -24,12 +27,27 @@ from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
 
+console = Console()
 Prefer = Literal["first", "second", "neither"]
 Given = Path | Iterable[ImportRow | ImportIssue]
 """One side of a merge: a workspace, folder or file, or rows at hand."""
 COLUMNS = ("uri", "split", "label", "annotator", "status", "labeled_at", "history")
 STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
+
+
+def merge_command(
+    first: Annotated[Path, typer.Argument(help="A workspace at rest, or a folder or file that import reads.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    target: Annotated[Path, typer.Argument(help="JSON lines to write, for import.")],
+    prefer: Annotated[str, typer.Option(help="Whose label counts where they differ: first, second, neither.")] = (
+        "neither"
+    ),
+) -> None:
+    """Merge two workspaces or manifests into one manifest."""
+    images = run(first, second, target, prefer)
+    differ = sum(image.conflict for image in images)
+    console.print(f"Written: {target}. {len(images):,} images, {differ:,} of them with different labels.")
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,49 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn
 
+from commands.reach import TRAINER, TrainerUrl, reach, token
 from shared.auth import client_headers
 from shared.images import ImageLimits, ImageProblem, find_images, inspect, read
 from shared.messages import Prediction, Predictions
 from shared.settings import SettingsError, TrainerSettings
 
+console = Console()
 BATCH_IMAGES = 32
 BATCH_BYTES = 16 * 2**20
 ANSWER_SECONDS = 300.0
 
 
 def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
+    version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
+    trainer_url: TrainerUrl = TRAINER,
+) -> None:
+    """Predict every image of a folder with a running trainer's model."""
+    with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
+        task = bar.add_task("", total=None)
+        count, problems, answered = reach(
+            trainer_url,
+            lambda: predict_folder(
+                folder,
+                output,
+                trainer_url,
+                version=version,
+                token=token(),
+                on_progress=lambda done: bar.update(task, completed=done),
+            ),
+        )
+    console.print(f"{count} images predicted by {answered}; {len(problems)} cannot be read. Written: {output}")
+
+
+def predict_folder(
     folder: Path,
     target: Path,
     url: str,

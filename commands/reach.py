@@ -17,6 +17,7 @@ from shared.settings import SettingsError
 LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
 LabelerUrl = Annotated[str, typer.Option(help="Where the labeler runs.")]
 TrainerUrl = Annotated[str, typer.Option(help="Where the trainer runs.")]
+Workspace = Annotated[Path, typer.Option(help="Folder for everything of one project.")]
 ANSWER_SECONDS = 10.0
 
 

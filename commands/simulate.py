@@ -11,17 +11,57 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
+from commands.reach import LABELER, LabelerUrl, reach, token
 from shared.settings import SettingsError
 
+console = Console()
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 FRESH_SECONDS = 60.0
 """How long to wait for the queue that a batch has changed, before going on with the one in force."""
+
+
+def simulate(
+    labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
+    pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
+    annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
+    url: LabelerUrl = LABELER,
+) -> None:
+    """Label like a person, from a table of right answers; see the curve at the end."""
+    truth = read_truth(labels) if labels is not None else demo_truth()
+    person = Annotator(url, truth, name=annotator, token=token())
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        "{task.fields[accuracy]}",
+    )
+    progress = Progress(
+        *(TextColumn(column) if isinstance(column, str) else column for column in columns), console=console
+    )
+    with progress:
+        task = progress.add_task("Labeling", total=budget, accuracy="")
+
+        def show(count: int, measured: Measurement | None) -> None:
+            progress.update(task, completed=count)
+            if measured is not None and measured.accuracy is not None:
+                progress.update(task, accuracy=_accuracy(measured))
+
+        result = reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
+    person.close()
+    console.print(_curve(result))
+    console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
 
 
 @dataclass
@@ -195,3 +235,20 @@ class Annotator:
             if page["next"] == self._after or not page["images"]:
                 return
             self._after = page["next"]
+
+
+def _accuracy(measured: Measurement) -> str:
+    if measured.accuracy is None or measured.low is None or measured.high is None:
+        return ""
+    return f"{measured.accuracy:.1%} ({measured.low:.1%} – {measured.high:.1%})"
+
+
+def _curve(result: Simulation) -> Table:
+    """At most a dozen points of the curve."""
+    table = Table("labels", "accuracy on test (95 %)", "test labels", "batch → new queue")
+    step = max(1, len(result.measurements) // 12)
+    points = result.measurements[step - 1 :: step]
+    for point in points:
+        waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"
+        table.add_row(str(point.labels), _accuracy(point) or "not measured yet", str(point.test_labels), waited)
+    return table

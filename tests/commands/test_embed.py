@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 import commands.embed
-from commands.embed import simclr
+from commands.embed import train_simclr
 from shared.images import read
 from shared.settings import SettingsError, TrainerSettings, parse_command_line
 from tests.labeler.projects import labeler
@@ -54,7 +54,7 @@ def one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(workspace: Path, images: Path | None = None) -> str:
     said = StringIO()
-    simclr(
+    train_simclr(
         workspace, images, arch="test_efficientnet", input_size=16, epochs=1, batch_size=16, console=Console(file=said)
     )
     return said.getvalue()
