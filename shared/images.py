@@ -143,6 +143,12 @@ def inspect(data: bytes, limits: ImageLimits) -> Inspected:
         return Inspected(hashlib.sha256(data).hexdigest(), width, height, image.format or "", len(data))
 
 
+def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the header alone. Raises ImageProblem."""
+    with _told_as_problem():
+        return _header(data, limits).size
+
+
 def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Image.Image:
     """Decode to RGB as displayed: EXIF rotation applied, transparency on white, 8 bits a channel, first frame.
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from shared.backbone import ResolvedBackbone
 from shared.settings import Source
 
 Split = Literal["train", "validation", "test"]
@@ -610,6 +611,14 @@ class Stretch(Reply):
 # ---------------------------------------------------------------- the trainer's own
 
 
+class Downloading(Reply):
+    """A network on its way from the model hub; `total_bytes` is 0 while its size is unknown."""
+
+    name: str
+    done_bytes: int
+    total_bytes: int
+
+
 class EmbeddingProgress(Reply):
     """Images embedded out of those catalogued; `problems` could not be read."""
 
@@ -619,6 +628,8 @@ class EmbeddingProgress(Reply):
     seconds_left: float | None = None
     problems: int = 0
     banner: str | None = None  # what this backbone costs in accuracy and how to do better
+    resolved: ResolvedBackbone | None = None  # what embeds; None while it is being chosen, and for vectors of a file
+    download: Downloading | None = None
 
 
 class Saved(Reply):

@@ -168,6 +168,7 @@ class TrainerSettings(ServiceSettings):
     labeler_timeout_seconds: Seconds
     backbone: Annotated[str, Field(min_length=1)]
     auto_backbone: Annotated[str, Field(min_length=1)]
+    auto_download: bool
     backbone_weights: str
     weights_folder: str
     backbone_mean: list[float]

@@ -25,6 +25,7 @@ from torch.nn import functional
 from shared.messages import ChallengerRound
 from trainer.comparison import SURE, pair
 from trainer.embeddings.backbones import load_backbone
+from trainer.embeddings.choosing import recall
 from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.frozen import freeze
@@ -234,7 +235,9 @@ class _Match:
 
 def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:
     """The network that a round begins with, and whether it has weights that are worth anything."""
-    found = load_backbone(work.settings, work.folder.parent.parent / EMBEDDINGS)
+    folder = work.folder.parent.parent / EMBEDDINGS
+    remembered, small_images = recall(folder) or (None, True)  # as the trainer has it: nothing is fetched here
+    found = load_backbone(work.settings, folder, remembered=remembered, small_images=small_images)
     if isinstance(found, TorchBackbone):
         return found, True
     config = config_of("backbone", SCRATCH)

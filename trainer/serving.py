@@ -13,9 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from shared.backbone import ResolvedBackbone
 from shared.settings import SettingsError, TrainerSettings
+from trainer.embeddings.choosing import Fetch
 from trainer.embeddings.disk import write_whole
-from trainer.embeddings.embedder import Embedder, Fetch
+from trainer.embeddings.embedder import Embedder
 from trainer.registry import RefusedVersion, Registry, UnknownVersion, Version
 
 BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
@@ -61,11 +63,17 @@ def binding(settings: TrainerSettings) -> dict[str, Any]:
 
 
 def open_embedder(
-    settings: TrainerSettings, folder: Path, fetch: Fetch, registry: Registry
+    settings: TrainerSettings,
+    folder: Path,
+    fetch: Fetch,
+    registry: Registry,
+    *,
+    remembered: ResolvedBackbone | None = None,
 ) -> tuple[Embedder, Serving | None, str | None]:
     """The embedder that serves after a start, what it is of (None: the settings' own backbone), and what is wrong.
 
-    That is a sentence about embeddings that took over and cannot be used any more. Raises SettingsError.
+    That is a sentence about embeddings that took over and cannot be used any more. `remembered` is what `auto` was at
+    an earlier start. Raises SettingsError.
     """
     serving, problem = Serving.read(folder, settings), None
     _forget(folder, registry, serving.key if serving is not None else None)
@@ -82,7 +90,7 @@ def open_embedder(
             raise SettingsError(
                 f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
             ) from None
-    return Embedder(settings, folder / EMBEDDINGS, fetch), None, problem
+    return Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered), None, problem
 
 
 def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Serving:

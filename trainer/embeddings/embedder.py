@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shared.backbone import ResolvedBackbone
 from shared.images import ImageLimits, ImageProblem, open_rgb
-from shared.messages import EmbeddingProgress, ImageEntry
+from shared.messages import Downloading, EmbeddingProgress, ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
-from trainer.embeddings.backbones import Backbone, load_backbone
+from trainer.embeddings.backbones import Backbone, are_here, is_auto, load_auto, load_backbone
+from trainer.embeddings.choosing import Chooser, Fetch, recall
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.embeddings.pixels import PixelBackbone
 from trainer.embeddings.store import LARGEST, EmbeddingStore
 
 log = logging.getLogger(__name__)
-
-Fetch = Callable[[ImageEntry], bytes]
 
 COLLECT_SECONDS = 0.5
 """How long one step may read images to fit `pixels` on, while there is nothing else to do."""
@@ -45,12 +45,19 @@ class Embedder:
     """Vectors for images, kept under `folder`/<backbone key>. One thread calls `step`; any may read.
 
     `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
-    A `backbone` takes the place of the one that the settings ask for. Raises SettingsError when that one, or their file
-    of vectors, cannot be had.
+    A `backbone` takes the place of the one that the settings ask for; where they ask for `auto`, `remembered` is what
+    that was at an earlier start (else what this folder remembers). Raises SettingsError when that one, or their file of
+    vectors, cannot be had.
     """
 
     def __init__(
-        self, settings: TrainerSettings, folder: Path, fetch: Fetch, *, backbone: Backbone | None = None
+        self,
+        settings: TrainerSettings,
+        folder: Path,
+        fetch: Fetch,
+        *,
+        backbone: Backbone | None = None,
+        remembered: ResolvedBackbone | None = None,
     ) -> None:
         self.problems: dict[int, str] = {}  # image id → what is wrong with it
         self._settings = settings
@@ -63,11 +70,15 @@ class Embedder:
         self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
+        self._chooser: Chooser | None = None  # while it is open what `auto` stands for
         self._own = OwnVectors.load(settings) if settings.embeddings and backbone is None else None
         if self._own is not None:
             self._store = EmbeddingStore(folder / self._own.key, self._own.dim)
             return
-        backbone = backbone or load_backbone(settings, folder)
+        if backbone is None and is_auto(settings):
+            backbone = self._begin_auto(remembered)
+        elif backbone is None:
+            backbone = load_backbone(settings, folder)
         if backbone is not None:
             self._use(backbone)
 
@@ -77,18 +88,27 @@ class Embedder:
         return self._own or self._backbone
 
     @property
+    def resolved(self) -> ResolvedBackbone | None:
+        """What the backbone is and where its weights came from; None while there is none, and for vectors of a file."""
+        return self._backbone.resolved if self._backbone is not None else None
+
+    @property
     def dim(self) -> int:
         """Numbers in a vector; 0 while there is no backbone."""
         return self.backbone.dim if self.backbone else 0
 
     @property
     def key(self) -> str:
-        """Names backbone, weights, size and normalisation; "pixels" while there is no backbone yet."""
+        """Names backbone, weights, size and normalisation; "auto" or "pixels" while there is no backbone yet."""
+        if self._chooser is not None:
+            return "auto"
         return self.backbone.key if self.backbone else "pixels"
 
     @property
     def banner(self) -> str | None:
         """What a person should know about this backbone."""
+        if self._chooser is not None:
+            return None
         return self.backbone.banner if self.backbone else pixels.BANNER
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
@@ -98,6 +118,13 @@ class Embedder:
         catalogue is not complete yet, so that `pixels` waits for the train images that it wants to be fitted on; until
         it is fitted, pass all that is pending. Raises OSError when the disk refuses.
         """
+        if self._chooser is not None:
+            choice = self._chooser.step(pending, more_coming=more_coming)
+            if choice is None:
+                return []
+            self._chooser = None
+            if choice.backbone is not None:
+                self._use(choice.backbone)
         if self.backbone is None:
             self._collect(pending, more_coming)
         if self._store is None:
@@ -174,6 +201,8 @@ class Embedder:
             seconds_left=seconds_left,
             problems=problems,
             banner=self.banner,
+            resolved=self.resolved,
+            download=self._downloading(),
         )
 
     def retry(self) -> None:
@@ -253,6 +282,21 @@ class Embedder:
         return backbone.prepare(image) if backbone else pixels.prepare(image, size)
 
     # ------------------------------------------------------------ the backbone
+
+    def _begin_auto(self, remembered: ResolvedBackbone | None) -> Backbone | None:
+        """The network of an earlier start if its weights are here; else it is open until images have been seen."""
+        known = recall(self._folder)
+        remembered = remembered or (known[0] if known is not None else None)
+        if remembered is not None and remembered.weights != "none" and are_here(remembered):
+            return load_auto(self._settings, self._folder, remembered=remembered)[1]
+        if known is not None and known[0].weights == "none":
+            return load_auto(self._settings, self._folder, small_images=True)[1]
+        self._chooser = Chooser(self._settings, self._folder, self._fetch, self.problems, remembered)
+        return None
+
+    def _downloading(self) -> Downloading | None:
+        now = self._chooser.download if self._chooser is not None else None
+        return Downloading(name=now.name, done_bytes=now.done, total_bytes=now.total) if now is not None else None
 
     def _use(self, backbone: Backbone) -> None:
         self._store = EmbeddingStore(self._folder / backbone.key, backbone.dim)

@@ -111,7 +111,14 @@ def rebuild(folder: Path, key: str, device: torch.device, *, model_fn: Module | 
     mean, std = (tuple(needs.mean), tuple(needs.std))
     own = said["kind"] == "own"
     return TorchBackbone(
-        said["architecture"], made, input_size=needs.size, mean=mean, std=std, device=device, published=not own
+        said["architecture"],
+        made,
+        input_size=needs.size,
+        mean=mean,
+        std=std,
+        device=device,
+        published=not own,
+        weights="own" if own else "version",
     )
 
 
@@ -169,6 +176,7 @@ def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> 
         mean=tuple(needs.mean),
         std=tuple(needs.std),
         device=torch.device("cpu"),
+        weights="version",
     )
 
 

@@ -1,16 +1,28 @@
-"""The model hub: whether it can be reached, and what this machine already has of it. Loads nothing."""
+"""The model hub: whether it can be reached, what this machine already has of it, and how to fetch the rest."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import httpx
+import huggingface_hub
 from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+log = logging.getLogger(__name__)
 
 HUB_SECONDS = 4.0
 """How long the hub may take to answer before it counts as out of reach."""
+TELL_SECONDS = 0.5
+"""Between two looks at how far a download is."""
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""What a repository of the hub calls its weights; the first is what we fetch."""
 
 
 class UnreachableError(RuntimeError):
@@ -19,7 +31,7 @@ class UnreachableError(RuntimeError):
 
 def cached_weights(repository: str | None) -> str | None:
     """Path of the weights in the hub's cache on this machine."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in FILES:
         path = try_to_load_from_cache(repository, name) if repository else None
         if isinstance(path, str):
             return path
@@ -36,11 +48,8 @@ def hub_answers() -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        try:
-            address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-            answers.append(httpx.head(address, timeout=HUB_SECONDS, follow_redirects=True).is_success)
-        except httpx.HTTPError:
-            pass
+        with suppress(httpx.HTTPError):
+            answers.append(httpx.head(_endpoint(), timeout=HUB_SECONDS, follow_redirects=True).is_success)
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     thread = Thread(target=ask, name="hub", daemon=True)
@@ -48,3 +57,75 @@ def hub_answers() -> bool:
         thread.start()
         thread.join(HUB_SECONDS)
     return answers == [True]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A download that is under way; `total` is 0 while the hub has not said how large the file is."""
+
+    name: str
+    done: int  # bytes
+    total: int
+
+
+OnDownload = Callable[[Download], None]
+
+
+def fetch_weights(name: str, repository: str, on_download: OnDownload | None = None) -> str:
+    """The weights of `name` from the hub, into its cache; returns the file. Raises UnreachableError.
+
+    `on_download` is told how far it is twice a second. An interrupted download goes on where it was.
+    """
+    endpoint = _endpoint()
+    try:
+        address = huggingface_hub.hf_hub_url(repository, FILES[0], endpoint=endpoint)
+        total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size or 0
+        with _told(on_download, name, repository, total):
+            return str(
+                huggingface_hub.hf_hub_download(
+                    repository, FILES[0], endpoint=endpoint, cache_dir=constants.HF_HUB_CACHE
+                )
+            )
+    except Exception as error:  # the network, the disk, an answer that is none: of many kinds, none of them ours
+        log.debug("The hub did not give %s", repository, exc_info=True)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+        raise UnreachableError(f"The weights of {name!r} cannot be fetched from the model hub ({reason}).") from None
+
+
+@contextmanager
+def _told(on_download: OnDownload | None, name: str, repository: str, total: int) -> Iterator[None]:
+    """While inside, tell how many bytes of the file have arrived."""
+    if on_download is None:
+        yield
+        return
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+    ended = Event()
+
+    def look() -> None:
+        while True:
+            on_download(Download(name, sum(_size(each) for each in blobs.glob("*.incomplete")), total))
+            if ended.wait(TELL_SECONDS):
+                return
+
+    quiet = are_progress_bars_disabled()
+    disable_progress_bars()  # ours stands on the page and in the terminal
+    thread = Thread(target=look, name="download", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if not quiet:
+            enable_progress_bars()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it is whole by now, and has another name
+        return 0
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")

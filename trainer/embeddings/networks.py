@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 
+from shared.backbone import ResolvedBackbone, Weights
 from shared.settings import SettingsError, TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,14 @@ class TorchBackbone:
         std: tuple[float, ...],
         device: torch.device,
         published: bool = True,
+        weights: Weights = "none",
     ) -> None:
-        """`published`: timm makes a network of this `name`; otherwise it is a function of one's own."""
+        """`published`: timm makes a network of this `name`; otherwise it is a function of one's own.
+
+        `weights` is where they came from.
+        """
         self.name = name
+        self.weights = weights
         self.published = published
         self.mean, self.std = list(mean), list(std)
         self.input_size = input_size
@@ -61,6 +67,14 @@ class TorchBackbone:
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
         content = content_of(network, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
+
+    @property
+    def resolved(self) -> ResolvedBackbone:
+        """What it is and where its weights came from."""
+        mean, std = self.mean, self.std
+        return ResolvedBackbone(
+            self.name, self.weights, self.input_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+        )
 
     @property
     def network(self) -> Module:
@@ -94,7 +108,7 @@ def own(settings: TrainerSettings) -> TorchBackbone:
         raise SettingsError(
             f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__} and no torch module."
         )
-    return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn")
+    return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
 
 
 def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
@@ -115,7 +129,9 @@ def device_named(name: str) -> torch.device:
     return torch.device(name)
 
 
-def fitted(settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str) -> TorchBackbone:
+def fitted(
+    settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str, weights: Weights
+) -> TorchBackbone:
     """The backbone around `network`, which is run once, so that a size it cannot take is found at the start."""
     config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # what timm knows of these weights
     mean = settings.backbone_mean or config.get("mean", IMAGENET_MEAN)
@@ -129,7 +145,8 @@ def fitted(settings: TrainerSettings, name: str, network: Module, size: int, *, 
             mean=tuple(mean),
             std=tuple(std),
             device=device,
-            published=setting != "model_fn",
+            published=weights != "own",
+            weights=weights,
         )
     except Exception as error:
         raise SettingsError(

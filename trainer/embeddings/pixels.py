@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from sklearn.utils.extmath import randomized_svd
 
+from shared.backbone import ResolvedBackbone
 from shared.settings import TrainerSettings
 from trainer.embeddings.disk import write_whole
 
@@ -77,6 +78,11 @@ class PixelBackbone:
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all. Raises OSError."""
         write_whole(path, save({"mean": self.mean, "components": self.components}))
+
+    @property
+    def resolved(self) -> ResolvedBackbone:
+        """What it is: no network."""
+        return ResolvedBackbone("pixels", "none", self.input_size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """One RGB image as (3, S, S) uint8."""

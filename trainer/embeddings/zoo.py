@@ -17,8 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import clean_state_dict
 
+from shared.backbone import ResolvedBackbone
 from shared.settings import SettingsError, TrainerSettings
-from trainer.embeddings.hub import UnreachableError, cached_weights, hub_answers
+from trainer.embeddings import installed
+from trainer.embeddings.hub import OnDownload, UnreachableError, cached_weights, fetch_weights, hub_answers
 from trainer.embeddings.layout import with_layout
 from trainer.embeddings.networks import LARGEST_DEFAULT, Module, TorchBackbone, first_line, fitted
 
@@ -27,24 +29,56 @@ log = logging.getLogger(__name__)
 
 def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackbone:
     """The timm network `name` with its published weights, from the hub's cache or the hub."""
+    return from_hub(settings, fetched(settings, setting, name), setting=setting)
+
+
+def fetched(
+    settings: TrainerSettings, setting: str, name: str, on_download: OnDownload | None = None
+) -> ResolvedBackbone:
+    """What the published weights of `name` want; they are in the hub's cache on return. Raises UnreachableError."""
     config = config_of(setting, name)
     if not config.has_weights:
         raise UnreachableError(f"There are no published weights of {name!r} (setting {setting!r}).")
-    cached = cached_weights(config.hf_hub_id)
-    if cached is None and not hub_answers():
-        raise UnreachableError(
-            f"The weights of {name!r} (setting {setting!r}) are not on this machine and the hub is out of reach."
-        )
-    overlay = {"file": cached} if cached else None
-    size = settings.input_size or _usual_size(config)
+    if cached_weights(config.hf_hub_id) is None:
+        if not hub_answers():
+            raise UnreachableError(
+                f"The weights of {name!r} (setting {setting!r}) are not on this machine and the hub is out of reach."
+            )
+        fetch_weights(name, config.hf_hub_id, on_download)
+    mean, std = tuple(config.mean), tuple(config.std)
+    return ResolvedBackbone(name, "hub", settings.input_size or _usual_size(config), mean, std)
+
+
+def from_hub(settings: TrainerSettings, resolved: ResolvedBackbone, *, setting: str = "auto_backbone") -> TorchBackbone:
+    """The network that `fetched` told of, from the hub's cache. Raises UnreachableError for damaged weights."""
+    name = resolved.name
+    config = config_of(setting, name)
     try:
-        network = create(name, config, size, pretrained=True, pretrained_cfg_overlay=overlay)
-    except Exception as error:  # the network, the disk, a half-written cache: of many kinds, none of them ours
+        overlay = {"file": cached_weights(config.hf_hub_id)}
+        network = create(name, config, resolved.input_size, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # the disk, a half-written cache: of many kinds, none of them ours
         log.debug("timm could not load %s", name, exc_info=True)
         raise UnreachableError(
             f"The weights of {name!r} (setting {setting!r}) cannot be loaded ({first_line(error)})."
         ) from None
-    return fitted(settings, name, with_layout(network), size, setting="input_size")
+    settings = _as_resolved(settings, resolved)
+    return fitted(
+        settings, name, with_layout(network), resolved.input_size, setting="input_size", weights=resolved.weights
+    )
+
+
+def from_installed(settings: TrainerSettings, resolved: ResolvedBackbone, folder: Path) -> TorchBackbone:
+    """The network that comes with the installation, its weights prepared in `folder`. Raises NotInstalledError."""
+    file = installed.weights(folder)
+    network = create(resolved.name, config_of("backbone", resolved.name), resolved.input_size)
+    load_weights(network, file, repr(resolved.name))
+    settings, size = _as_resolved(settings, resolved), resolved.input_size
+    return fitted(settings, resolved.name, with_layout(network), size, setting="input_size", weights="installed")
+
+
+def _as_resolved(settings: TrainerSettings, resolved: ResolvedBackbone) -> TrainerSettings:
+    normalised = {"backbone_mean": list(resolved.mean), "backbone_std": list(resolved.std)}
+    return settings.model_copy(update=normalised)
 
 
 def from_file(settings: TrainerSettings) -> TorchBackbone:
@@ -59,7 +93,7 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
             f"The trainer setting 'input_size' cannot be {size} for {name!r}: {first_line(error)}."
         ) from None
     load_weights(network, Path(settings.backbone_weights).expanduser(), f"{name!r} at {size} pixels a side")
-    return fitted(settings, name, with_layout(network), size, setting="input_size")
+    return fitted(settings, name, with_layout(network), size, setting="input_size", weights="file")
 
 
 def load_weights(

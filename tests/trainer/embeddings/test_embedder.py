@@ -1,9 +1,11 @@
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -298,3 +300,46 @@ def test_without_a_network_uploads_are_refused_with_the_reason(photos: Photos, o
     photos.add(1)
     with pytest.raises(ValueError, match=r"vectors\.npz.*only catalogued images"):
         opened(**from_file(photos, [1])).embed_images([photos.png(1)])
+
+
+# ---------------------------------------------------------------- auto
+
+
+def settled(embedder: Embedder, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
+    """`run`, for a backbone that is chosen meanwhile on a thread of its own."""
+    done: list[ImageEntry] = []
+    while not done:
+        done = embedder.step(entries, more_coming=False)
+        time.sleep(0.01)
+    return done + run(embedder, [entry for entry in entries if entry not in done])
+
+
+def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened: Opened) -> None:
+    entries = photos.add(6)  # 20 × 10 pixels
+    embedder = opened(model_fn="", backbone="auto", input_size=0)
+    assert (embedder.key, embedder.resolved, embedder.banner) == ("auto", None, None)
+    assert embedder.step(entries, more_coming=True) == []  # more may come that are larger
+    assert settled(embedder, entries) == entries
+    assert embedder.resolved is not None
+    assert embedder.resolved.name == "pixels"
+    again = opened(model_fn="", backbone="auto", input_size=0)
+    assert again.key == embedder.key  # at once: what was small before is small
+
+
+def test_auto_takes_a_network_for_photos_and_remembers_it(
+    photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    large = BytesIO()
+    Image.new("RGB", (64, 33), "red").save(large, "JPEG")
+    entries = [*photos.add(3), photos.entry(9, large.getvalue()), photos.entry(10, b"damaged")]
+    embedder = opened(model_fn="", backbone="auto", input_size=32)
+    assert settled(embedder, entries) == entries[:4]
+    assert embedder.resolved is not None
+    assert (embedder.resolved.name, embedder.resolved.weights) == ("tf_efficientnet_lite0", "installed")
+    told = embedder.progress(5)
+    assert (told.resolved, told.download, told.banner) == (embedder.resolved, None, None)
+    (tmp_path / "hub" / "models--timm--vit_small_patch14_dinov2.lvd142m").mkdir(parents=True)  # as if it were cached
+    again = opened(model_fn="", backbone="auto", input_size=32)
+    assert again.resolved == embedder.resolved

@@ -1,0 +1,53 @@
+"""What `backbone = "auto"` became: which network, and where its weights came from. Both services tell it.
+
+Whoever keeps it and gives it back at a later start gets the same network, also when another one can be had by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
+
+Weights = Literal["hub", "installed", "file", "version", "own", "none"]
+"""hub: the model hub or its cache. installed: came with the installation. file: a file that a setting names. version: a
+saved version of this project. own: a function of one's own. none: no network, or an untrained one."""
+
+_SENTENCES: dict[Weights, str] = {
+    "hub": "weights from the model hub",
+    "installed": "weights that came with the installation",
+    "file": "weights from a file",
+    "version": "weights of a saved version",
+    "own": "your own",
+    "none": "no pretrained weights",
+}
+Three = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBackbone:
+    """A backbone that is in use. `mean` and `std` are a channel's, of values from 0 to 1."""
+
+    name: str  # a timm name, `pixels`, or package.module:function
+    weights: Weights
+    input_size: int  # pixels a side
+    mean: Three
+    std: Three
+
+    @property
+    def sentence(self) -> str:
+        """`tf_efficientnet_lite0, weights that came with the installation`."""
+        if self.name == "pixels":
+            return "pixels: images are compared by their raw pixels"
+        return f"{self.name}, {_SENTENCES[self.weights]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave, from a file. Raises ValueError for anything else."""
+        return TypeAdapter(cls).validate_python(dict(values))
