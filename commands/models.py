@@ -13,9 +13,9 @@ from rich.text import Text
 
 from commands.jobs import follow
 from commands.reach import TRAINER, TrainerUrl, ask, download
-from shared.comparison import Comparison, Scores
+from shared.comparison import Comparison
+from shared.figures import accuracy_in_words, many, measured, megabytes, pairs_in_words
 from shared.jobs import Job
-from shared.messages import Interval
 from shared.models import ModelList, ModelVersion, Pruned
 from shared.settings import SettingsError
 
@@ -29,8 +29,9 @@ METRICS = {
     "log_loss": "{:.3f}",
     "calibration_error": "{:.3f}",
     "latency_ms": "{:.1f} ms",
-    "bytes": "{:,.0f}",
+    "bytes": "",
 }
+"""Field of `Scores` → its form; a size has words of its own."""
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `flywheel models list` names it.")]
 
 
@@ -55,7 +56,7 @@ def show(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
         "accuracy": accuracy(found),
         "macro F1": f"{found.metrics.macro_f1:.3f}" if found.metrics and found.metrics.macro_f1 is not None else "–",
-        "size": size(found.bytes),
+        "size": megabytes(found.bytes),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
         "configuration": ", ".join(
             f"{key} = {value}" for key, value in found.config.items() if value not in ("", None) and key != "trained"
@@ -160,8 +161,8 @@ def show_comparison(found: Comparison) -> None:
     table = Table("", found.base.version, found.candidate.version, "check")
     checks = {check.metric: check for check in found.checks}
     for metric, form in METRICS.items():
-        values = [_value(each, metric) for each in (found.base, found.candidate)]
-        shown = ["–" if value is None else form.format(value) for value in values]
+        values = [measured(each, metric) for each in (found.base, found.candidate)]
+        shown = [_shown(metric, form, value) for value in values]
         verdict = ""
         if metric in checks:
             verdict = f"{'passed' if checks[metric].passed else 'failed'} (at least {checks[metric].min_delta:+g})"
@@ -169,15 +170,9 @@ def show_comparison(found: Comparison) -> None:
             table.add_row(metric.replace("_", " "), *shown, verdict)
     console.print(table)
     if found.pairs is not None:
-        pairs, gain = found.pairs, found.pairs.gain
-        console.print(
-            f"On {found.images} {found.split} images the candidate gains {gain.value:+.1%} accuracy "
-            f"(95 %: {gain.low:+.1%} to {gain.high:+.1%}); {pairs.only_candidate} only it gets right, "
-            f"{pairs.only_base} only the base (McNemar's exact test: p = {pairs.p:.3f}).",
-            highlight=False,
-        )
+        console.print(pairs_in_words(found), highlight=False)
     for reason, images in found.left_out.items():
-        console.print(f"Left out: {images} images ({reason}).", highlight=False)
+        console.print(f"Left out: {many(images, 'image')} ({reason}).", highlight=False)
     words = {"update_model": "Update to", "discard": "Keep"}[found.decision]
     console.print(f"{words} {found.winner}: {found.reason}", markup=False, highlight=False)
 
@@ -208,7 +203,7 @@ def show_list(models: ModelList) -> None:
             Text(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             f"{each.labels:,}",
             accuracy(each),
-            size(each.bytes),
+            megabytes(each.bytes),
             "promoted" if each.promoted else "",
         )
     console.print(table)
@@ -216,19 +211,12 @@ def show_list(models: ModelList) -> None:
         console.print(f"Refused: {refused.reason}", markup=False)
 
 
-def _value(scores: Scores, metric: str) -> float | None:
-    value = getattr(scores, metric)
-    return value.value if isinstance(value, Interval) else value
+def _shown(metric: str, form: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return megabytes(int(value)) if metric == "bytes" else form.format(value)
 
 
 def accuracy(version: ModelVersion) -> str:
     """With its interval."""
-    if version.metrics is None:
-        return "not measured"
-    measured = version.metrics.accuracy
-    return f"{measured.value:.1%} ({measured.low:.1%} – {measured.high:.1%}, {measured.n} images)"
-
-
-def size(count: int) -> str:
-    """Bytes in words."""
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+    return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)

@@ -29,7 +29,9 @@ from commands.pipeline_file import IN_USE, STEPS, Pipeline, StepName, read_pipel
 from commands.reach import Away, ask
 from shared.comparison import Comparison, ComparisonRequest
 from shared.dataset import SplitReceipt
+from shared.figures import accuracy_in_words, is_measured
 from shared.jobs import Job, JobList
+from shared.messages import Interval
 from shared.models import ModelList, ModelVersion
 from shared.settings import SettingsError
 from shared.training import Trained, TrainRequest
@@ -178,14 +180,16 @@ class Run:
         step.result = {"version": version.version, "labels": version.labels, "accuracy": None, "macro_f1": None}
         if metrics is not None:
             step.result |= {"accuracy": metrics.accuracy.model_dump(), "macro_f1": metrics.macro_f1}
+        accuracy = metrics.accuracy if metrics is not None else None
+        enough = metrics is not None and is_measured(accuracy)
         reached = {
-            "accuracy": metrics.accuracy.value if metrics is not None else None,
-            "macro_f1": metrics.macro_f1 if metrics is not None else None,
+            "accuracy": metrics.accuracy.value if metrics is not None and enough else None,
+            "macro_f1": metrics.macro_f1 if metrics is not None and enough else None,
         }
         for metric, floor in self._wanted.evaluate.at_least.items():
             value = reached[metric]
             if value is None or value < floor:
-                shown = "not measured" if value is None else f"{value:.3f}"
+                shown = accuracy_in_words(accuracy) if value is None else f"{value:.3f}"
                 step.result["below"] = f"{metric} is {shown}, and must be at least {floor:g}"
                 self._report.decision = "discarded"
 
@@ -340,9 +344,8 @@ def _in_words(step: Step) -> str:
         case "train":
             return f"{said['version']}: {said['epochs']} epochs" if "epochs" in said else f"job {said['job']}"
         case "evaluate":
-            measured = said["accuracy"]
-            shown = f"accuracy {measured['value']:.1%} on {measured['n']} test images" if measured else "not measured"
-            return said.get("below") or shown
+            measured = Interval.model_validate(said["accuracy"]) if said["accuracy"] else None
+            return said.get("below") or f"accuracy {accuracy_in_words(measured)}"
         case "compare":
             return str(said.get("reason", f"job {said.get('job')}"))
         case "promote":

@@ -21,6 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from commands.reach import LABELER, LabelerUrl, reach, token
+from shared.figures import accuracy_in_words
+from shared.messages import Interval
 from shared.settings import SettingsError
 
 console = Console()
@@ -55,8 +57,8 @@ def simulate(
 
         def show(count: int, measured: Measurement | None) -> None:
             progress.update(task, completed=count)
-            if measured is not None and measured.accuracy is not None:
-                progress.update(task, accuracy=_accuracy(measured))
+            if measured is not None:
+                progress.update(task, accuracy=accuracy_in_words(measured.accuracy))
 
         result = reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
     person.close()
@@ -71,10 +73,7 @@ class Measurement:
     labels: int
     train_labels: int
     seconds_to_queue: float | None
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    test_labels: int
+    accuracy: Interval | None
 
 
 @dataclass
@@ -204,15 +203,12 @@ class Annotator:
 
     def _measure(self, result: Simulation, since: tuple[float, int] | None) -> Measurement:
         seconds = self._wait_for_queue(*since) if since is not None else None
-        metrics = self.get("/api/project")["trainer"]["detail"].get("metrics", {})
+        accuracy = self.get("/api/project")["accuracy"]
         return Measurement(
             labels=len(result.answers),
             train_labels=sum(purpose == "query" for _, _, purpose in result.answers),
             seconds_to_queue=seconds,
-            accuracy=metrics.get("accuracy"),
-            low=metrics.get("accuracy_low"),
-            high=metrics.get("accuracy_high"),
-            test_labels=int(metrics.get("test_labels") or 0),
+            accuracy=Interval.model_validate(accuracy) if accuracy is not None else None,
         )
 
     def _wait_for_queue(self, since: float, seq: int) -> float | None:
@@ -237,18 +233,11 @@ class Annotator:
             self._after = page["next"]
 
 
-def _accuracy(measured: Measurement) -> str:
-    if measured.accuracy is None or measured.low is None or measured.high is None:
-        return ""
-    return f"{measured.accuracy:.1%} ({measured.low:.1%} – {measured.high:.1%})"
-
-
 def _curve(result: Simulation) -> Table:
-    """At most a dozen points of the curve."""
-    table = Table("labels", "accuracy on test (95 %)", "test labels", "batch → new queue")
-    step = max(1, len(result.measurements) // 12)
-    points = result.measurements[step - 1 :: step]
-    for point in points:
+    """At most a dozen points of the curve, the last one among them."""
+    table = Table("labels", "accuracy on test (95 %)", "batch → new queue")
+    step = max(1, -(-len(result.measurements) // 12))
+    for point in reversed(result.measurements[::-1][::step]):
         waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"
-        table.add_row(str(point.labels), _accuracy(point) or "not measured yet", str(point.test_labels), waited)
+        table.add_row(f"{point.labels:,}", accuracy_in_words(point.accuracy), waited)
     return table

@@ -7,6 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.reach import LABELER, TRAINER, LabelerUrl, TrainerUrl, ask
+from shared.figures import accuracy_in_words, many
+from shared.messages import Interval
 
 console = Console()
 
@@ -16,13 +18,11 @@ def status(labeler_url: LabelerUrl = LABELER) -> None:
     project = ask(f"{labeler_url}/api/project")
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
-    table.add_row("images", f"{images['total']} ({images['labeled']} labeled, {images['skipped']} skipped)")
-    table.add_row("trainer", f"{trainer_view['state']}, {trainer_view['lag']} rows behind")
-    table.add_row("outbox", f"{project['outbox']['pending']} rows waiting")
-    metrics = trainer_view["detail"].get("metrics") or {}
-    if metrics.get("accuracy") is not None:
-        low, high, n = metrics["accuracy_low"], metrics["accuracy_high"], metrics["test_labels"]
-        table.add_row("accuracy", f"{metrics['accuracy']:.1%} ({low:.1%} – {high:.1%}, {n} test images)")
+    table.add_row("images", f"{images['total']:,} ({images['labeled']:,} labeled, {images['skipped']:,} skipped)")
+    table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
+    table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
+    accuracy = Interval.model_validate(project["accuracy"]) if project["accuracy"] else None  # as the pages say it
+    table.add_row("accuracy (95 %)", accuracy_in_words(accuracy))
     tracking = trainer_view["detail"].get("tracking") or {}
     if tracking.get("error") or tracking.get("run"):
         table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.figures import p_in_words
 from shared.jobs import ENDED, Job
 from shared.messages import ChallengerRound, ChallengerView
 from shared.settings import TrainerSettings
@@ -119,7 +120,7 @@ class Challenger:
         name = f"challenger-{job.id}"
         reason = (
             f"the challenger took over: {found.accuracy.value:.1%} against {found.head.value:.1%} on "
-            f"{found.accuracy.n} images ({found.ground}), p = {found.p:.2g}"
+            f"{found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
         )
         self._loop.succeed(Successor(self._prepare(found.embeddings), name, reason, found.seconds))
 

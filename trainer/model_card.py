@@ -5,6 +5,7 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It t
 
 from __future__ import annotations
 
+from shared.figures import is_measured, megabytes, not_measured
 from shared.messages import ClassMetrics
 from shared.models import ModelVersion
 
@@ -23,7 +24,7 @@ def _what(version: ModelVersion) -> str:
     parent = f" Made from version {version.parent}." if version.parent else ""
     return (
         f"An image classifier of {len(version.classes)} classes. {kind}: {version.architecture}. Saved "
-        f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {version.bytes / 1e6:,.1f} MB of weights."
+        f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {megabytes(version.bytes)} of weights."
     )
 
 
@@ -44,8 +45,9 @@ def _data(version: ModelVersion) -> str:
 
 def _figures(version: ModelVersion) -> str:
     said = version.metrics
-    if said is None:
-        return "## How good it is\n\nNot measured: no test image was labeled when it was saved."
+    if said is None or not is_measured(said.accuracy):
+        words = not_measured(said.accuracy.n if said is not None else 0)
+        return f"## How good it is\n\n{words.capitalize()} when it was saved."
     accuracy = said.accuracy
     lines = [
         f"| accuracy | {accuracy.value:.1%} ({accuracy.low:.1%} – {accuracy.high:.1%}, Wilson 95 %) |",
@@ -67,7 +69,7 @@ def _limits(version: ModelVersion) -> str:
         "It was measured on images of the same pool. On others, from another camera or season, measure it anew.",
     ]
     said = version.metrics
-    if said is not None:
+    if said is not None and is_measured(said.accuracy):
         few = [_cell(each.name) for each in said.classes if each.support < FEW]
         if few:
             limits.append(f"Fewer than {FEW} test images, so that figures say little: {', '.join(few)}.")

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from shared.figures import ENOUGH
 from shared.jobs import JobState
 from shared.messages import TrainerStatus
 from trainer.service import Trainer
@@ -63,7 +64,7 @@ def _numbers(status: TrainerStatus) -> Iterator[Metric]:
     for name, (meaning, value) in numbers.items():
         yield GaugeMetricFamily(f"flywheel_trainer_{name}", meaning, value=value)
     measured = {
-        "accuracy": "Accuracy on the test images labeled so far; none before there are any.",
+        "accuracy": f"Accuracy on the test images labeled so far; none before there are {ENOUGH}.",
         "accuracy_low": "Where its 95 % interval begins.",
         "accuracy_high": "Where its 95 % interval ends.",
         "macro_f1": "Macro F1 on the test images labeled so far.",
@@ -71,6 +72,7 @@ def _numbers(status: TrainerStatus) -> Iterator[Metric]:
     }
     for name, meaning in measured.items():
         family = GaugeMetricFamily(f"flywheel_trainer_{name}", meaning)
-        if status.metrics.get(name) is not None:
+        enough = name == "test_labels" or status.metrics.get("test_labels", 0) >= ENOUGH
+        if enough and status.metrics.get(name) is not None:
             family.add_metric([], float(status.metrics[name]))
         yield family

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.auth import client_headers, token_for
+from shared.figures import is_measured
 from shared.images import ImageProblem, open_rgb
 from shared.messages import Evaluation, ImageEntry
 from shared.models import ModelVersion
@@ -75,15 +76,19 @@ class WandbRun:
             "labels": said.spent,
             "train_labels": said.labels,
             "test_labels": said.accuracy.n,
-            "accuracy": said.accuracy.value,
-            "accuracy_low": said.accuracy.low,
-            "accuracy_high": said.accuracy.high,
-            "macro_f1": said.macro_f1,
-            "log_loss": said.log_loss,
-            "calibration_error": said.calibration_error,
             **{f"milliseconds/{step}": taken for step, taken in said.timings.items()},
         }
-        few = len(said.classes) <= MOST_CLASSES
+        enough = is_measured(said.accuracy)
+        if enough:
+            row |= {
+                "accuracy": said.accuracy.value,
+                "accuracy_low": said.accuracy.low,
+                "accuracy_high": said.accuracy.high,
+                "macro_f1": said.macro_f1,
+                "log_loss": said.log_loss,
+                "calibration_error": said.calibration_error,
+            }
+        few = enough and len(said.classes) <= MOST_CLASSES
         if few:
             row |= {f"f1/{each.name}": each.f1 for each in said.classes}
         # The last evaluation of a stop has nothing after it that could bring its confusion.

@@ -7,6 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.ui import components
 from labeler.ui.words import plain
+from shared.figures import p_in_words
 from shared.messages import ChallengerRound
 
 SOONEST_SECONDS = 2
@@ -45,5 +46,5 @@ def in_words(found: ChallengerRound) -> str:
     return (
         f"Round {found.round}, at {found.labels:,} labels: {found.accuracy.value:.1%} right "
         f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}) against the head's {found.head.value:.1%}, on "
-        f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's p = {found.p:.2g}). {outcome}.{notes}"
+        f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's {p_in_words(found.p)}). {outcome}.{notes}"
     )

@@ -7,8 +7,8 @@ import pandas as pd
 
 from labeler.ui.palette import BOTH
 from labeler.ui.words import plain
-from shared.comparison import Comparison, Scores
-from shared.messages import Interval
+from shared.comparison import Comparison
+from shared.figures import accuracy_in_words, measured, megabytes, pairs_in_words
 from shared.models import ModelList, ModelVersion
 
 COLOURS = alt.Scale(range=BOTH)
@@ -21,9 +21,9 @@ METRICS = {
     "calibration_error": ("Calibration error (less is better)", "{:.3f}"),
     "latency_ms": ("Milliseconds for one image", "{:.1f}"),
     "images_per_second": ("Images a second, in batches", "{:,.0f}"),
-    "bytes": ("Size in MB", "{:,.1f}"),
+    "bytes": ("Size of all that answers", ""),
 }
-"""Field of `Scores` → what it is called, and its form."""
+"""Field of `Scores` → what it is called, and its form; a size has words of its own."""
 
 
 def version_table(models: ModelList) -> list[dict[str, str]]:
@@ -36,7 +36,7 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             "Made from": plain(each.parent or "–"),
             "Labels": f"{each.labels:,}",
-            "Size": f"{each.bytes / 1e6:,.1f} MB",
+            "Size": megabytes(each.bytes),
         }
         for each in reversed(models.models)
     ]
@@ -44,10 +44,7 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
 
 def accuracy(version: ModelVersion) -> str:
     """With its interval, as measured when the version was saved."""
-    if version.metrics is None:
-        return "not measured"
-    said = version.metrics.accuracy
-    return f"{said.value:.1%} ({said.low:.1%} – {said.high:.1%}, {said.n} images)"
+    return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
 
 
 def score_table(found: Comparison) -> list[dict[str, str]]:
@@ -55,12 +52,12 @@ def score_table(found: Comparison) -> list[dict[str, str]]:
     checks = {check.metric: check for check in found.checks}
     rows = []
     for metric, (name, form) in METRICS.items():
-        values = [_value(each, metric) for each in (found.base, found.candidate)]
+        values = [measured(each, metric) for each in (found.base, found.candidate)]
         if values == [None, None]:
             continue
         row = {"Metric": name}
         for scores, value in zip((found.base, found.candidate), values, strict=True):
-            row[plain(scores.version)] = "–" if value is None else form.format(value)
+            row[plain(scores.version)] = _shown(metric, form, value)
         check = next((check for known, check in checks.items() if known == metric), None)
         row["Check"] = "" if check is None else ("passed" if check.passed else "failed")
         rows.append(row)
@@ -74,15 +71,7 @@ def in_words(found: Comparison) -> str:
     text = f"{verdict}: {plain(found.reason)}"
     if found.recorded:
         return f"{text} Each as it was measured when it was saved, which may have been on different images."
-    if found.pairs is None:
-        return text
-    gain, pairs = found.pairs.gain, found.pairs
-    return (
-        f"{text} On {found.images:,} {found.split} images the candidate gains **{100 * gain.value:+.1f} points** of "
-        f"accuracy; with 95% confidence between {100 * gain.low:+.1f} and {100 * gain.high:+.1f}. "
-        f"{pairs.only_candidate} images only the candidate gets right, {pairs.only_base} only the base: "
-        f"McNemar's exact test gives p = {pairs.p:.3f}."
-    )
+    return f"{text} {pairs_in_words(found)}".rstrip()
 
 
 def class_names(found: Comparison) -> list[str]:
@@ -150,8 +139,7 @@ def _legend(symbol: str) -> alt.Legend:
     return alt.Legend(orient="bottom", labelLimit=400, columns=1, symbolType=symbol)
 
 
-def _value(scores: Scores, metric: str) -> float | None:
-    value: Interval | float | None = getattr(scores, metric)
-    if isinstance(value, Interval):
-        return value.value
-    return value / 1e6 if metric == "bytes" and value is not None else value
+def _shown(metric: str, form: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return megabytes(int(value)) if metric == "bytes" else form.format(value)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from labeler.ui.palette import BOTH, INK
 from labeler.ui.words import plain
+from shared.figures import ENOUGH, many, not_measured
 from shared.messages import Evaluation, Stretch
 from shared.settings import LabelerSettings
 
@@ -22,16 +23,17 @@ TICKS = 7  # asked for; rounding to even steps makes it ten at most
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
 
 
-def nothing_measured(settings: LabelerSettings) -> str:
-    """What to say while there is no evaluation."""
+def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation]) -> str:
+    """What to say while no accuracy can be shown."""
+    now = not_measured(evaluations[-1].accuracy.n if evaluations else 0)
     if settings.test_set or settings.test_set_frac == 0:
-        first = "Accuracy appears once the trainer has evaluated its first model."
+        first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
         first = (
             f"Accuracy is measured on test images, which come in between after the first {settings.test_free_labels} "
-            "labels, and appears once a few of them are labeled."
+            f"labels, and appears once {ENOUGH} of them are labeled."
         )
-    return f"{first} Keep labeling."
+    return f"**{now.capitalize()}.** {first} Keep labeling."
 
 
 def in_words(latest: Evaluation) -> str:
@@ -40,8 +42,8 @@ def in_words(latest: Evaluation) -> str:
     margin = (accuracy.high - accuracy.low) / 2
     sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
     return (
-        f"After **{latest.spent:,} labels** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} test "
-        f"images; with 95% confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
+        f"After **{many(latest.spent, 'label')}** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} "
+        f"test images; with 95% confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
     )
 
 

@@ -8,6 +8,7 @@ from labeler import service
 from labeler.formats import FORMATS
 from labeler.ui import components, states
 from labeler.ui.words import EXPORTS, TRAINER, plain
+from shared.figures import accuracy_in_words, many, shown
 from shared.messages import Evaluation, Project, Saved, TrainerStatus
 
 SOONEST_SECONDS = 2
@@ -24,7 +25,7 @@ def _outcome() -> None:
     labeler = service.current()
     project = labeler.project()
     status = labeler.trainer.status()
-    evaluations = labeler.progress().evaluations
+    evaluations = shown(labeler.progress().evaluations)
     _state(project, status)
     if status is not None and status.saved is not None:
         _saved(status.saved)
@@ -85,7 +86,7 @@ def _exports(project: Project) -> None:
     if not project.images.labeled:
         st.write("There is no label to take yet: the first one is a key press away on the page Label.")
         return
-    st.write(f"{project.images.labeled:,} labels, with the split of each image, in a file that other tools read:")
+    st.write(f"{many(project.images.labeled, 'label')}, with the split of each image, in a file that other tools read:")
     for name in FORMATS:
         title, use = EXPORTS.get(name, (name, ""))
         button, words = st.columns([1, 3], vertical_alignment="center")
@@ -100,14 +101,15 @@ def _next(
     said = []
     differ = labeler.disagreements.page(limit=1).open
     if differ:
-        images = f"{differ:,} images" if differ > 1 else "one image"
-        said.append(f"People differ on {images}: settle that on the page Disagreements.")
+        said.append(f"People differ on {many(differ, 'image')}: settle that on the page Disagreements.")
     if evaluations:
         from labeler.ui import outlook
 
         said += outlook.sentences(evaluations)
     else:
-        said.append("Nothing is measured yet. Label on until the page Progress shows an accuracy.")
+        latest = labeler.evaluations.last
+        words = accuracy_in_words(latest.accuracy if latest is not None else None)
+        said.append(f"Accuracy is {words}. Label on until the page Progress shows it.")
     if status is not None and status.state == "stopped":
         said.append("Press **Resume** to go on labeling: what made it stop does not stop it again.")
     if status is not None and status.model_version is not None:

@@ -19,6 +19,7 @@ from labeler.trainer import Trainer
 from labeler.ui import challenger, components
 from labeler.ui.words import TRAINER, plain
 from shared.comparison import Comparison, ComparisonRequest
+from shared.figures import is_measured, many
 from shared.images import SUFFIXES
 from shared.jobs import ENDED, Job
 from shared.models import ModelList
@@ -166,9 +167,9 @@ def _show(job: Job, found: Comparison) -> None:
     st.subheader(plain(f"{found.base.version} against {found.candidate.version}"), anchor=False)
     st.write(comparison.in_words(found))
     for reason, images in found.left_out.items():
-        st.caption(f"Left out: {images:,} images ({plain(reason)}).")
+        st.caption(f"Left out: {many(images, 'image')} ({plain(reason)}).")
     st.table(comparison.score_table(found), border="horizontal", hide_index=True)
-    if found.base.curves:
+    if found.base.curves and is_measured(found.base.accuracy):
         curves, calibration = st.columns(2, gap="large")
         with curves:
             name = st.selectbox("Precision and recall of", comparison.class_names(found), key=f"class {job.id}")
@@ -186,10 +187,9 @@ def _differing(found: Comparison) -> None:
     if labeler.settings.blind_mode:
         st.caption("Hidden in blind mode: what models say must not sway an answer.")
         return
-    count = len(found.differing)
     st.write(
-        f"On {count:,} of {found.looked_at:,} training images drawn at random they name different classes. Images that "
-        "accuracy is measured on are never shown."
+        f"On {len(found.differing):,} of {many(found.looked_at, 'training image')} drawn at random "
+        "they name different classes. Images that accuracy is measured on are never shown."
     )
     shown = differences.shown(found.differing, labeler.gallery, labeler.settings, components.annotator())
     if shown:

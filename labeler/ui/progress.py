@@ -7,6 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.ui import components, states
 from labeler.ui.words import plain
+from shared.figures import shown
 from shared.messages import Evaluation, Progress
 
 SOONEST_SECONDS = 5
@@ -25,16 +26,17 @@ def _figures() -> None:
     components.redraw("progress", ["labels", "images", "accuracy", "trainer"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
-    latest = progress.evaluations[-1] if progress.evaluations else None
+    evaluations = shown(progress.evaluations)
     states.show(project, labeler.trainer.status())
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
-    accuracy.metric("Accuracy", f"{latest.accuracy.value:.1%}" if latest else "–", help=figures.ACCURACY_HELP)
+    measured = f"{evaluations[-1].accuracy.value:.1%}" if evaluations else "–"
+    accuracy.metric("Accuracy", measured, help=figures.ACCURACY_HELP)
     pace.metric("Labels a minute", f"{progress.labels_per_minute:.0f}")
-    if latest is None:
-        st.info(figures.nothing_measured(labeler.settings), icon=":material/hourglass_empty:")
+    if not evaluations:
+        st.info(figures.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:")
     else:
-        _measured(progress, latest)
+        _measured(progress, evaluations)
     st.subheader("Labels given", anchor=False)
     if progress.labels:
         _labels(labeler, progress)
@@ -46,23 +48,24 @@ def _figures() -> None:
         components.figure(times, alt="Milliseconds of each round, by step")
 
 
-def _measured(progress: Progress, latest: Evaluation) -> None:
+def _measured(progress: Progress, evaluations: list[Evaluation]) -> None:
     from labeler.ui import figures, outlook
 
+    latest = evaluations[-1]
     st.write(figures.in_words(latest))
-    curve = figures.accuracy_curve(progress.evaluations)
-    components.figure(outlook.with_outlook(curve, progress.evaluations), alt="Accuracy against labels given")
+    curve = figures.accuracy_curve(evaluations)
+    components.figure(outlook.with_outlook(curve, evaluations), alt="Accuracy against labels given")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Curve as CSV",
-            figures.curve_csv(progress.evaluations),
+            figures.curve_csv(evaluations),
             "flywheel-curve.csv",
             "text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
         st.caption(SAVE)
-    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(progress.evaluations)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(evaluations)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     _confusion(latest)

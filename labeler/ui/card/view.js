@@ -161,9 +161,7 @@ class View {
     this.meter.firstElementChild.style.width = `${images.total ? (100 * labeled) / images.total : 0}%`;
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
-    this.accuracy.textContent = accuracy
-      ? `accuracy ${percent(accuracy.value, 1)} (95% interval ${Math.floor(100 * accuracy.low)}–${percent(accuracy.high)}, ${count(accuracy.n, "test image")})`
-      : "";
+    this.accuracy.textContent = accuracy ? `accuracy ${accuracyIn(accuracy)}` : "";
     this.pace.textContent = pace ? `${Math.round(pace)} a minute` : "";
     this.target.textContent = untilTarget(project.target);
     if (this.blind !== project.blind_mode) {

@@ -61,7 +61,13 @@ def found() -> Comparison:
 
 def test_words_say_what_to_do_and_how_sure_that_is(found: Comparison) -> None:
     said = comparison.in_words(found)
-    for part in ("Update to **new**", "**+5.0 points**", "between -5.0 and +15.0", "p = 0.688", "40 test images"):
+    for part in (
+        "Update to **new**",
+        "is 5.0 points better",
+        "between 5.0 points worse and 15.0 points better",
+        "p = 0.688",
+        "40 test images",
+    ):
         assert part in said
     kept = found.model_copy(update={"decision": "discard", "winner": "old *one*"})
     assert r"Keep **old \*one\***" in comparison.in_words(kept)  # a name is no Markdown
@@ -72,7 +78,7 @@ def test_words_say_what_to_do_and_how_sure_that_is(found: Comparison) -> None:
 def test_the_table_shows_what_was_measured_and_checked(found: Comparison) -> None:
     rows = {row["Metric"]: row for row in comparison.score_table(found)}
     assert rows["Accuracy"] == {"Metric": "Accuracy", r"old \*one\*": "80.0%", "new": "85.0%", "Check": "passed"}
-    assert rows["Size in MB"]["new"] == "2.5"
+    assert rows["Size of all that answers"]["new"] == "2.5 MB"
     assert "Log loss (less is better)" not in rows  # neither was measured
 
 
@@ -104,7 +110,7 @@ def test_versions_are_listed_the_newest_first() -> None:
     rows = comparison.version_table(models)
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
     assert rows[1]["Labels"] == "1,234"
-    assert rows[1]["Accuracy (95 %)"] == "not measured"
+    assert rows[1]["Accuracy (95 %)"] == "not measured yet: 0 of 10 test labels"
 
 
 def test_no_image_that_is_measured_on_is_shown_and_none_in_blind_mode(tmp_path) -> None:

@@ -9,13 +9,13 @@ from shared.messages import ClassMetrics, Evaluation
 from tests.labeler.ui.test_figures import evaluation
 
 
-def measured(counts: list[list[int]], names: list[str] | None = None) -> Evaluation:
+def measured(counts: list[list[int]], names: list[str] | None = None, images: int = 20) -> Evaluation:
     names = names or [f"class {number}" for number in range(len(counts))]
     classes = [
         ClassMetrics(label=10 + number, name=name, precision=None, recall=None, f1=None, support=sum(row))
         for number, (name, row) in enumerate(zip(names, counts, strict=True))
     ]
-    return evaluation(40, 0.9, 0.05, 20).model_copy(update={"classes": classes, "confusion": counts})
+    return evaluation(40, 0.9, 0.05, images).model_copy(update={"classes": classes, "confusion": counts})
 
 
 def test_each_count_opens_the_grid_on_its_cell_and_a_zero_opens_nothing() -> None:

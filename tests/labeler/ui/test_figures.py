@@ -123,7 +123,8 @@ def test_rounds_have_their_time_by_step() -> None:
 @pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
-    assert words in figures.nothing_measured(settings)
+    assert words in figures.nothing_measured(settings, [])
+    assert "Not measured yet: 3 of 10 test labels" in figures.nothing_measured(settings, [evaluation(9, 1.0, 0.0, 3)])
 
 
 def test_every_state_of_the_trainer_has_words() -> None:

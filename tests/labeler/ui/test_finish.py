@@ -49,7 +49,7 @@ def test_before_anything_the_page_says_how_to_begin(pair: tuple[Service, Followe
     page = opened()
     assert "Press **Stop** above when you are done" in words(page)
     assert "There is no label to take yet" in words(page)
-    assert "Nothing is measured yet" in words(page)
+    assert "Accuracy is not measured yet: 0 of 10 test labels." in words(page)
     assert links(page) == []
 
 
@@ -67,6 +67,16 @@ def test_every_format_is_one_press_away_and_figures_have_intervals(pair: tuple[S
     assert rows["Accuracy"] == "85.0% – 95.0%"
     assert rows["Macro F1"] == "70.0% – 94.0%"
     assert [button.label for button in page.download_button] == ["Curve as CSV"]
+    assert "2 labels, with the split" in words(page)
+
+
+def test_nine_test_labels_are_no_figure(pair: tuple[Service, Follower]) -> None:
+    service, _ = pair
+    service.evaluate(measured([[5, 0], [2, 2]], images=9).model_copy(update={"log_id": service.log.log_id}))
+    page = opened()
+    assert not page.table
+    assert not page.download_button
+    assert "Accuracy is not measured yet: 9 of 10 test labels." in words(page)
 
 
 def test_an_interval_without_width_is_not_shown() -> None:
@@ -89,7 +99,7 @@ def test_after_a_stop_the_page_says_why_and_how_to_go_on(pair: tuple[Service, Fo
 def test_disagreements_come_first_among_what_is_next(pair: tuple[Service, Follower]) -> None:
     service, _ = pair
     service.annotate([answer(1, "cat", annotator="ann"), answer(1, "dog", annotator="bob")])
-    assert "People differ on one image" in words(opened())
+    assert "People differ on 1 image:" in words(opened())
 
 
 def test_an_absent_trainer_is_said(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_an_evaluation_brings_every_figure(service: Service) -> None:
     assert any("ann" in str(table.value) and "bob" in str(table.value) for table in page.table)
 
 
+def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> None:
+    service.evaluate(measured([[5, 0], [2, 2]], ["cat", "dog"], 9).model_copy(update={"log_id": service.log.log_id}))
+    page = opened()
+    assert "Not measured yet: 9 of 10 test labels" in words(page)
+    assert [each.value for each in page.metric if each.label == "Accuracy"] == ["–"]
+    assert not page.download_button
+    assert "the model is right on" not in words(page)
+    service.evaluate(measured([[5, 0], [2, 3]], ["cat", "dog"], 10).model_copy(update={"log_id": service.log.log_id}))
+    assert "of 10 test images" in words(opened())
+
+
 @pytest.mark.parametrize(
     ("state", "done", "error", "said"),
     [
