@@ -22,7 +22,7 @@ SAVE_SECONDS = 120.0  # a first save writes the backbone too
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
 InputSize = Annotated[int | None, typer.Option(help="Pixels a side.")]
-Epochs = Annotated[int | None, typer.Option(help="At most; if none is given 20, and up to 200 while labels are few.")]
+Epochs = Annotated[int | None, typer.Option(help="At most so many; if none is given, 20 or more while labels are few.")]
 BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Found if none is given.")]
 Patience = Annotated[int | None, typer.Option(help="Epochs without gain on validation until it ends.")]

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from labeler.api import create_api
 from labeler.service import Service
 from shared.auth import Guard, token_for
-from shared.serving import bind, log_to, serve
+from shared.serving import bind, log_to, port_option, serve
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
 
 PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         file, given = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
         settings, sources = LabelerSettings.load(file=file, command_line=given)
-        sock = bind(settings.host, settings.port)
+        sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)
             app = create_app(settings, sources, port=sock.getsockname()[1])

@@ -6,6 +6,7 @@ is taken is one sentence and not a stack trace.
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.handlers
 import os
@@ -27,24 +28,43 @@ SUPERVISED = "FLYWHEEL_SUPERVISOR"
 """Environment variable with the process id of the `flywheel up` that a service belongs to."""
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
     """A socket with the address, which refuses connections until it is served. Raises SettingsError.
 
-    It does not listen yet: a peer that asks while we still load should hear at once that nobody is there.
+    It does not listen yet: a peer that asks while we still load should hear at once that nobody is there. `option` is
+    what chooses another port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise SettingsError(f"Nothing can listen on {host}: {error.strerror}.") from None
     try:
         _in_use(family, host, port)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise SettingsError(
-            f"Port {port} of {host} cannot be had ({error.strerror}): is Flywheel running already? "
-            "Choose another with --port."
-        ) from None
+        raise SettingsError(_refused(host, port, error, option)) from None
     return sock
+
+
+def port_option(service: str) -> str:
+    """What chooses the port of this process's service: `flywheel up` has two of them."""
+    return "--trainer-port" if service == "trainer" and os.environ.get(SUPERVISED) else "--port"
+
+
+def _refused(host: str, port: int, error: OSError, option: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} is already in use on {host}, perhaps by another Flywheel: stop that one, or choose another "
+            f"port with {option}; 0 takes a free one."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs rights that this user lacks: choose one from 1024 on with {option}."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host!r} is no address of this machine: choose one with --host, such as 127.0.0.1."
+    return f"Nothing can listen on port {port} of {host}: {error.strerror}."
 
 
 def _in_use(family: int, host: str, port: int) -> None:

@@ -72,6 +72,12 @@ class Trained(Reply):
     notes: list[str] = Field(default_factory=list)  # what was not as asked, such as a smaller batch
 
 
+class NetworkName(Reply):
+    """A network that can be trained."""
+
+    name: str
+
+
 class NewModel(Message):
     """`POST /models`: keep the model of now as version `name`, or with `train`, train one."""
 

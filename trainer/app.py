@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
 from shared.auth import Guard, client_headers, token_for
-from shared.serving import bind, log_to, serve
+from shared.serving import bind, log_to, port_option, serve
 from shared.settings import SettingsError, Source, TrainerSettings, parse_command_line
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"Another trainer works in {workspace}: stop it, or choose another --workspace."
             ) from None
         with lock:
-            sock = bind(settings.host, settings.port)
+            sock = bind(settings.host, settings.port, option=port_option("trainer"))
             log_to(workspace, "trainer", settings.log_level)
             app = create_app(settings, sources, port=sock.getsockname()[1])
             serve(app, sock, name="Trainer")

@@ -178,7 +178,8 @@ class _Match:
         torch.manual_seed(self.work.settings.seed)
         network = WithClassifier(deepcopy(start.network).requires_grad_(True), start.dim, len(self.known))
         rows = np.flatnonzero(learn)
-        epochs = int(np.clip(PASSES // len(rows), *EPOCHS)) * (1 if self.has_weights else FROM_SCRATCH)
+        epochs = int(np.clip(PASSES // len(rows), *EPOCHS))
+        epochs = 1 + epochs if self.has_weights else FROM_SCRATCH * epochs  # the first for the classifier alone
         plan = Plan(
             epochs=epochs,
             batch_size=BATCH,
@@ -196,7 +197,7 @@ class _Match:
         def tell(step: Step) -> None:
             where = f"{named}, " if named else ""
             share = step.done / max(step.total, 1)
-            self.work.tell(int(1000 * (turn + share)), 1000 * self.turns, f"{where}epoch {step.epoch} of {epochs + 1}")
+            self.work.tell(int(1000 * (turn + share)), 1000 * self.turns, f"{where}epoch {step.epoch} of {epochs}")
 
         checkpoint = self.work.folder / CHECKPOINT.format(turn)
         done = fine_tune(

@@ -10,8 +10,9 @@ from shared.comparison import Comparison, ComparisonRequest
 from shared.jobs import ENDED, Job
 from shared.log import Fold
 from shared.messages import Split
+from shared.network_names import check_network
 from shared.settings import TrainerSettings
-from shared.training import ImageFilter, TrainRequest
+from shared.training import ImageFilter, TrainRequest, Weights
 from trainer.comparison import compare_recorded
 from trainer.jobs import Jobs
 from trainer.replica import Replica
@@ -54,12 +55,12 @@ class ModelJobs:
     def train(self, name: str, request: TrainRequest) -> Job:
         """Train a network on all labels of now and keep it as version `name`, as a job.
 
-        Raises FileExistsError and ValueError for the name, UnknownVersion and RefusedVersion.
+        Raises FileExistsError and ValueError for the name or the network, UnknownVersion and RefusedVersion.
         """
         if find_spec("fastai") is None:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         self._versions.registry.check_name(name)
-        self._check_own_network(request)
+        self.check_network(request.architecture or "", request.weights)
         request = self._with_filters(request)
         with self._replica.lock:
             if self._replica.log_id is None:
@@ -78,17 +79,21 @@ class ModelJobs:
             raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
         return self._jobs.submit("train", said, images)
 
-    def _check_own_network(self, request: TrainRequest) -> None:
-        """A network of one's own is code, and which code runs is for the settings to say."""
-        name = request.architecture or ""
+    def check_network(self, name: str, weights: Weights = "auto") -> None:
+        """Raises ValueError for a network that cannot be trained; where none is named, the settings' is.
+
+        A network of one's own is code, and which code runs is for the settings to say.
+        """
         if ":" not in name:
+            if name:
+                check_network(name)
             return
         if name != self._settings.model_fn:
             raise ValueError(
                 f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}."
             )
-        if request.weights in ("pretrained", "file"):
-            raise ValueError(f"'weights' cannot be {request.weights!r} for {name!r}, which loads what it needs itself.")
+        if weights in ("pretrained", "file"):
+            raise ValueError(f"'weights' cannot be {weights!r} for {name!r}, which loads what it needs itself.")
 
     def _with_filters(self, request: TrainRequest) -> TrainRequest:
         """With those of the version that is cloned, where none are given."""

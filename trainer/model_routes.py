@@ -9,7 +9,7 @@ from shared.comparison import ComparisonRequest
 from shared.jobs import Job, JobList
 from shared.messages import Saved
 from shared.models import ModelList, ModelVersion, Pruned
-from shared.training import NewModel
+from shared.training import NetworkName, NewModel
 from trainer.service import Trainer
 
 
@@ -66,6 +66,12 @@ def model_routes(trainer: Trainer) -> APIRouter:
         of it), `card`, or as it lies on disk `safetensors`, `json`, `csv`."""
         path, filename = trainer.versions.export(version, format)
         return FileResponse(path, filename=filename)
+
+    @routes.get("/networks/{name:path}")
+    def network(name: str) -> NetworkName:
+        """Whether a version can be trained of the network `name`; 422 says why not, and which names are near."""
+        trainer.model_jobs.check_network(name)
+        return NetworkName(name=name)
 
     @routes.get("/jobs")
     def jobs() -> JobList:

@@ -60,7 +60,7 @@ CACHE_BYTES = 2 * 2**30
 """Decoded images kept in memory; what is beyond is decoded again each epoch."""
 DEFAULTS = {"batch_size": 32, "flip": True, "seed": 0}
 EPOCHS = (20, 200)
-"""What the epochs are kept within where none are given."""
+"""What the epochs of all layers are kept within where none are given."""
 STEPS = 400
 """That a training takes at least, within those: 100 labels are two batches, and 20 times two steps move nothing."""
 PATIENT = 6
@@ -109,8 +109,9 @@ def run(work: Work) -> dict[str, Any]:
     known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
     if len(known) < 2:
         raise ValueError("Training needs labels of at least two classes that are not held out.")
-    asked = _with_length(asked, len(parts["train"]))
     network, begun, needs, architecture = _network(work, asked, len(known))
+    frozen = 0 if begun == "none" else 1
+    asked = _with_length(asked, len(parts["train"]), frozen)
     if (asked.weights, begun) == ("auto", "none"):
         notes.append(f"No published weights of {architecture!r} could be had: it began without any.")
     classifier = _classifier(network)
@@ -123,7 +124,7 @@ def run(work: Work) -> dict[str, Any]:
         patience=asked.patience or 1,
         flip=bool(asked.flip),
         seed=asked.seed or 0,
-        frozen=0 if begun == "none" else 1,
+        frozen=frozen,
         statistics=STATISTICS.get(begun, "followed"),
         classifier=classifier,
         mean=needs.mean,
@@ -237,10 +238,10 @@ def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
     return TrainRequest.model_validate({**values, **given})
 
 
-def _with_length(asked: TrainRequest, images: int) -> TrainRequest:
-    """What is asked, with epochs and patience for so many train images where none are given."""
+def _with_length(asked: TrainRequest, images: int, frozen: int) -> TrainRequest:
+    """What is asked, with epochs and patience for so many train images where none are given; `frozen` epochs first."""
     batches = max(images // (asked.batch_size or 1), 1)
-    epochs = asked.epochs or int(np.clip(-(-STEPS // batches), *EPOCHS))
+    epochs = asked.epochs or frozen + int(np.clip(-(-STEPS // batches), *EPOCHS))
     return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
 
 

@@ -41,7 +41,7 @@ class Network(nn.Module):
 
 def plan(**more):
     given = {
-        "epochs": 4,
+        "epochs": 5,
         "batch_size": 8,
         "learning_rate": 0.01,
         "patience": 10,
@@ -83,17 +83,25 @@ def test_the_rate_is_found_where_none_is_given(tmp_path):
 def test_batch_normalisation_keeps_what_published_weights_came_with(tmp_path, statistics):
     network = Network()
     before = network.body[1].running_mean.clone()
-    asked = plan(epochs=2, patience=1, statistics=statistics)
+    asked = plan(epochs=3, patience=1, statistics=statistics)
     run = fine_tune(network, Colours(32, 0), None, asked, checkpoint=tmp_path / "run", device=CPU)
     assert (run.epoch, run.best_epoch) == (3, 3)  # nothing ends it
     assert torch.equal(network.body[1].running_mean, before) == (statistics == "kept")
     assert network.body[1].weight.std() > 0  # learned in any case
 
 
+def test_one_epoch_is_one_and_all_layers_learn_in_it(tmp_path):
+    network = Network()
+    before = network.body[0].weight.clone()
+    run = train(tmp_path, network, plan(epochs=1))
+    assert (run.epoch, run.images) == (1, 32)
+    assert (network.body[0].weight - before).abs().max() > 0
+
+
 def test_only_the_classifier_moves_at_first(tmp_path):
     network = Network()
     before = network.body[0].weight.clone()
-    fine_tune(network, Colours(32, 0), None, plan(epochs=1), checkpoint=tmp_path / "run", device=CPU)
+    fine_tune(network, Colours(32, 0), None, plan(epochs=2), checkpoint=tmp_path / "run", device=CPU)
     moved = (network.body[0].weight - before).abs().max()
 
     class EndError(Exception):
@@ -106,7 +114,7 @@ def test_only_the_classifier_moves_at_first(tmp_path):
     other = Network()
     head = other.fc.weight.clone()
     with pytest.raises(EndError):
-        train(tmp_path / "other", other, plan(epochs=1), end)
+        train(tmp_path / "other", other, plan(epochs=2), end)
     # One step of the second epoch, at the low rate of its beginning, against a whole epoch.
     assert (other.body[0].weight - before).abs().max() < moved / 2
     assert (other.fc.weight - head).abs().max() > 0

@@ -122,6 +122,7 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         teach(client, range(30))
         ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
         assert ended["state"] == "done", ended
+        assert ended["result"]["epochs"] == 1  # as asked, that of the classifier alone left out
         tuned = client.get("/models/tuned").json()
         assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
         assert tuned["metrics"] is None  # no test image is labeled
@@ -140,13 +141,18 @@ def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
         ({"epochs": 0}, 422, "epochs"),
         ({"weights": "magic"}, 422, "weights"),
         ({"speed": 11}, 422, "speed"),
+        ({"architecture": "resnet_18"}, 422, "Did you mean resnet18"),
     ]:
         answer = taught.post("/models", json={"name": "new", "train": train})
         assert (answer.status_code, named in answer.json()["detail"]) == (status, True)
     assert taught.post("/models", json={"name": "a/b", "train": {}}).status_code == 422
-    bad = {"architecture": "no_such_net", "epochs": 1, "weights": "none"}
+    assert taught.get("/networks/resnet18").json() == {"name": "resnet18"}
+    refused = taught.get("/networks/resnet_18")
+    assert (refused.status_code, "Did you mean resnet18" in refused.json()["detail"]) == (422, True)
+    assert taught.get("/jobs").json()["jobs"] == []
+    bad = {"architecture": "resnet18", "input_size": 16, "epochs": 1, "weights": "file"}
     ended = finished(taught, say(taught, "/models", json={"name": "new", "train": bad}))
-    assert (ended["state"], "no_such_net" in ended["error"]) == ("failed", True)
+    assert (ended["state"], "has a file for 'resnet18'" in ended["error"]) == ("failed", True)
 
 
 def test_without_labels_nothing_is_trained(client):  # noqa: F811
@@ -162,7 +168,7 @@ def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypat
     with learning(tmp_path, photos, model_fn="own_network:network", input_size=32) as trainer:  # noqa: F811
         client = TestClient(create_api(trainer))
         teach(client, [*range(30), *range(40, 60)])
-        asked = {"epochs": 4, "learning_rate": 0.01, "batch_size": 8}
+        asked = {"epochs": 5, "learning_rate": 0.01, "batch_size": 8}
         job = finished(client, say(client, "/models", json={"name": "mine", "train": asked}))
         assert job["state"] == "done", job
         version = client.get("/models/mine").json()

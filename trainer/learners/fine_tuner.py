@@ -68,8 +68,9 @@ class Samples(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """How to train. `epochs` are the most where validation images can end it, else all. `classifier` is what the names
-    of the classifier's tensors begin with; `frozen` the epochs that it is trained alone, 0 from scratch; `statistics`
-    are those of batch normalisation; `mean` and `std` are a channel's, of values from 0 to 1."""
+    of the classifier's tensors begin with; it is trained alone in the first `frozen` of the epochs, 0 from scratch, but
+    never in the last; `statistics` are those of batch normalisation; `mean` and `std` are a channel's, of values from 0
+    to 1."""
 
     epochs: int
     batch_size: int
@@ -198,15 +199,15 @@ def _train(
         with learner.no_bar(), learner.no_logging():
             if not run.learning_rate:
                 run.learning_rate = plan.learning_rate or (RATE if plan.frozen else _find_rate(learner, on_step))
-            total = plan.frozen + plan.epochs
+            alone, total = min(plan.frozen, plan.epochs - 1), plan.epochs
             keeper = _Keeper(run, plan, checkpoint, total, validation, on_step)
-            if run.epoch < plan.frozen:
+            if run.epoch < alone:
                 learner.freeze()
-                learner.fit_one_cycle(plan.frozen, slice(run.learning_rate), start_epoch=run.epoch, cbs=[keeper])
+                learner.fit_one_cycle(alone, slice(run.learning_rate), start_epoch=run.epoch, cbs=[keeper])
             learner.unfreeze()
             rates = slice(run.learning_rate / 2 / FASTER, run.learning_rate / 2) if plan.frozen else run.learning_rate
             if run.epoch < total and not keeper.finished:
-                learner.fit_one_cycle(plan.epochs, rates, start_epoch=run.epoch - plan.frozen, cbs=[keeper])
+                learner.fit_one_cycle(total - alone, rates, start_epoch=run.epoch - alone, cbs=[keeper])
 
 
 class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
