@@ -36,11 +36,14 @@ class Arrivals:
         return self._taken(receipt)
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
-        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue."""
+        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue.
+
+        A content that is here already is kept once more only if its name is new: a file of labels may name it so.
+        """
         receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
         for name, data in uploads:
             try:
-                self._record("uploads", self._files.store_upload(data), name, receipt)
+                self._record("uploads", self._files.store_upload(data, name), name, receipt)
             except ImageProblem as problem:
                 receipt.rejected.append(Rejection(uri=name, reason=str(problem)))
         return self._taken(receipt)
@@ -51,6 +54,7 @@ class Arrivals:
             receipt.added += 1
         elif outcome == "duplicate":
             receipt.duplicates += 1
+            receipt.duplicate_uris.append(given)
         else:
             receipt.rejected.append(Rejection(uri=given, reason=found.reason or "is one image too many"))
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Final
 
 from labeler.catalog import Found, Located, Root
@@ -37,6 +38,7 @@ class Files:
         self.roots: dict[Root, Path] = dict(roots)
         self.limits = limits
         self._workspace = workspace
+        self._storing = Lock()
 
     def listed(self, root: Root) -> list[str]:
         """URIs of all images of a root. Raises ImageProblem when the folder cannot be read."""
@@ -99,16 +101,51 @@ class Files:
                     return root, path.relative_to(base).as_posix()
         raise ImageProblem("lies outside the folders that images are taken from")
 
-    def store_upload(self, data: bytes) -> Found:
-        """Check an uploaded image and keep it in the workspace. Raises ImageProblem."""
+    def store_upload(self, data: bytes, name: str = "") -> Found:
+        """Check an uploaded image and keep it in the workspace. Raises ImageProblem.
+
+        It keeps its `name`, folders included, so that a file of labels can name it. Another image that has the name
+        already stays: this one's hash is then added. Without a name, or with one that cannot be, it goes by its hash.
+        """
         if not data:
             raise ImageProblem("is empty")
         if len(data) > self.limits.max_bytes:
             raise ImageProblem(f"has more than {self.limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
         inspected = images.inspect(data, self.limits)
-        uri = f"{inspected.sha256[:2]}/{inspected.sha256}{SUFFIX_OF.get(inspected.format, '.bin')}"
-        write_whole(self.roots["uploads"] / uri, data)
-        return Found(uri, *self.stamp("uploads", uri), inspected)
+        suffix = SUFFIX_OF.get(inspected.format, ".bin")
+        hashed = f"{inspected.sha256[:2]}/{inspected.sha256}{suffix}"
+        given = _upload_name(name, suffix)
+        with self._storing:  # else two of one name could take it at once
+            for uri in [given, _with_hash(given, inspected.sha256), hashed] if given else [hashed]:
+                if self._keep(uri, data):
+                    return Found(uri, *self.stamp("uploads", uri), inspected)
+        raise ImageProblem("cannot be written to the workspace: see that its disk has room and may be written to")
+
+    def _keep(self, uri: str, data: bytes) -> bool:
+        """Whether the upload is there under this name now; not if the name belongs to another image, or cannot be."""
+        path = self.roots["uploads"] / uri
+        try:
+            if path.is_file():
+                return path.read_bytes() == data
+            write_whole(path, data)
+        except (OSError, ValueError):  # too long a name, a file where a folder should be, a full disk
+            return False
+        return True
+
+
+def _upload_name(name: str, suffix: str) -> str:
+    """`name` as a path below the uploads; "" when nothing of it can be one."""
+    printable = "".join(each if each.isprintable() else "_" for each in name)
+    parts = [part.strip().lstrip(".") for part in printable.replace("\\", "/").split("/")]
+    path = PurePosixPath(*filter(None, parts))
+    if not path.name:
+        return ""
+    return str(path) if path.suffix.lower() in images.SUFFIXES else f"{path}{suffix}"
+
+
+def _with_hash(name: str, sha256: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem}-{sha256[:12]}{path.suffix}"))
 
 
 def write_whole(path: Path, data: bytes) -> None:

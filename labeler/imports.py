@@ -25,6 +25,7 @@ from labeler.database import Store
 from labeler.files import Files
 from labeler.formats.records import UNLABELED
 from labeler.tally import Tally
+from labeler.uploads import Uploads
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
 
@@ -69,6 +70,7 @@ class Imports:
         self._classes = classes
         self._catalog = catalog
         self._files = files
+        self._uploads = Uploads(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
 
     def take(self, post: ImportPost) -> ImportReceipt:
@@ -106,6 +108,7 @@ class Imports:
     def _catalogue(self, given: list[_Given], receipt: ImportReceipt, *, write: bool) -> None:
         """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked for."""
         self._find(given)
+        self._find_uploaded(given, receipt)
         new = {(each.root, each.uri): each.row for each in given if each.image_id is None}
         reasons: dict[tuple[Root, str], str] = {}
         if write:
@@ -130,6 +133,28 @@ class Imports:
             image_of = self._catalog.images_of(root, list({each.uri for each in missing}))
             for each in missing:
                 each.image_id = image_of.get(each.uri)
+
+    def _find_uploaded(self, given: list[_Given], receipt: ImportReceipt) -> None:
+        """A row whose file is not in the image folder means the uploaded image of that name."""
+        if not self._catalog.has_files("uploads"):
+            return
+        missing = [
+            each
+            for each in given
+            if each.image_id is None and each.root == "images" and self._files.stamp("images", each.uri) == (0, 0)
+        ]
+        unclear: set[int] = set()
+        meant = self._uploads.meant({each.uri for each in missing})
+        for each in missing:
+            fits = meant.get(each.uri, [])
+            if len(fits) == 1:
+                each.root, each.uri = "uploads", fits[0]
+            elif fits:
+                reason = f"is the name of {len(fits)} uploaded images: name its folder too"
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                unclear.add(id(each))
+        given[:] = [each for each in given if id(each) not in unclear]
+        self._find(given)
 
     def _take_in(self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt) -> dict[tuple[Root, str], str]:
         """Look at the files and record them, each in its row's split; returns why some cannot be taken."""

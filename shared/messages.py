@@ -492,6 +492,7 @@ class ImageReceipt(Reply):
     added: int
     duplicates: int
     rejected: list[Rejection]
+    duplicate_uris: list[str] = Field(default_factory=list)  # as they were posted
 
 
 class ClassEntry(Reply):

@@ -46,6 +46,28 @@ def test_an_upload_is_kept_by_its_content(tmp_path: Path) -> None:
         files(tmp_path).store_upload(b"x" * 10_001)
 
 
+def test_an_upload_keeps_its_name(tmp_path: Path) -> None:
+    roots = files(tmp_path)
+    one, other = (photo(tmp_path / f"{shade}.png", shade).read_bytes() for shade in (3, 4))
+    for given, uri in {
+        "cat.png": "cat.png",
+        "trip/day 1/cat.png": "trip/day 1/cat.png",
+        "C:\\trip\\dog.PNG": "C:/trip/dog.PNG",
+        "../../.ssh/./key": "ssh/key.png",
+        "a\nb.png": "a_b.png",
+    }.items():
+        assert roots.store_upload(one, given).uri == uri
+        assert (tmp_path / "uploads" / uri).read_bytes() == one
+    again, second = roots.store_upload(one, "cat.png"), roots.store_upload(other, "cat.png")
+    assert second.inspected is not None
+    assert (again.uri, second.uri) == ("cat.png", f"cat-{second.inspected.sha256[:12]}.png")
+    assert (tmp_path / "uploads" / "cat.png").read_bytes() == one
+    for impossible in ("x" * 300 + ".png", "cat.png/below.png", "/..", "\0"):
+        found = roots.store_upload(other, impossible)
+        assert (tmp_path / "uploads" / found.uri).read_bytes() == other
+    assert not any(path.name == "key" for path in tmp_path.iterdir())
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     write_whole(tmp_path / "f", b"old")
     with pytest.raises(TypeError):

@@ -57,6 +57,24 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
         assert (service.log.last_seq, labels(service)) == (end, {})
 
 
+def test_a_row_may_mean_an_uploaded_image(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    data = [photo(tmp_path / f"{shade}.png", shade).read_bytes() for shade in range(800, 804)]
+    names = ["0000.png", "trip/a.png", "trip/b.png", "party/b.png"]  # the first is called as one of the folder
+    with labeler(tmp_path) as service:
+        receipt = service.arrivals.add_uploads([*zip(names, data, strict=True), ("again.png", data[0])])
+        assert (receipt.added, receipt.duplicate_uris) == (4, ["again.png"])
+        rows = [row(uri, label) for uri, label in (("0000.png", "cat"), ("a.png", "dog"), ("party/b.png", "cat"))]
+        for dry_run in (True, False):
+            found = take(service, *rows, row("b.png", line=4), dry_run=dry_run)
+            assert (found.labels, found.images) == (3, 0)
+            assert [(each.line, each.reason) for each in found.rejected] == [
+                (4, "is the name of 2 uploaded images: name its folder too")
+            ]
+        assert labels(service) == {"0000.png": "cat", "trip/a.png": "dog", "party/b.png": "cat"}
+        assert service.tally.counts().labeled == 3
+
+
 def test_bad_rows_stop_nothing_else(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
