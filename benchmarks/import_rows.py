@@ -21,8 +21,9 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from commands.client import Flywheel
-from commands.imports import Outcome, send
+from commands.imports import send
 from labeler.formats.sources import open_source
+from shared.importing import Outcome
 
 CLASSES = ("red", "green", "blue")
 CATCH_UP_SECONDS = 1_800.0

@@ -1,19 +1,11 @@
-"""`flywheel import` and the first half of `flywheel clean`: rows of a file or folder, sent to a labeler.
-
-Rows go a thousand at a time and are forgotten once they are answered, so memory does not grow with the file. What was
-sent before is passed over by the labeler, so that starting again is how an import is resumed.
-"""
+"""`flywheel import` and the first half of `flywheel clean`: rows of a file or folder, sent to a labeler."""
 
 from __future__ import annotations
 
 import csv
-import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +18,10 @@ from rich.text import Text
 
 from commands.reach import LABELER, LabelerUrl, reach, token
 from shared.auth import client_headers
+from shared.importing import Outcome, take_rows
 from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 console = Console()
-BATCH = 1_000
-SHOWN = 20  # issues of each kind that are kept to be shown
 SHOWN_CLASSES = 20
 TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
 
@@ -44,25 +35,6 @@ def import_(
 ) -> None:
     """Import labels into a running labeler; run it again to go on where it was interrupted."""
     bring(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
-
-
-@dataclass
-class Outcome:
-    """What became of all rows. `issues` holds the first of each kind: `conflict` or `rejected`."""
-
-    rows: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    new_classes: Counter[str] = field(default_factory=Counter)
-    issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": []})
-
-    def add(self, receipt: ImportReceipt) -> None:
-        """Count what one answer says."""
-        for name in ("labels", "known", "images", "held_out"):
-            self.counts[name] += getattr(receipt, name)
-        self.new_classes.update(receipt.new_classes)
-        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
-            self.counts[kind] += len(issues)
-            self.issues[kind] += issues[: SHOWN - len(self.issues[kind])]
 
 
 def send(
@@ -80,27 +52,26 @@ def send(
 
     `report` is a CSV with every row that was rejected or contradicts another, which may be many.
     """
-    outcome = Outcome()
-    given = iter(rows)
     with ExitStack() as stack:
         http = stack.enter_context(
             httpx.Client(base_url=url, headers=client_headers(token), timeout=TIMEOUT_SECONDS, trust_env=False)
         )
-        write = _open_report(stack, report)
-        while batch := list(islice(given, BATCH)):
-            unreadable = [each for each in batch if isinstance(each, ImportIssue)]
-            readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
-            post = ImportPost(rows=readable, dry_run=dry_run, add_classes=add_classes)
+
+        def take(post: ImportPost) -> ImportReceipt:
             answer = http.post(
                 "/api/import", content=post.model_dump_json(), headers={"Content-Type": "application/json"}
             )
-            receipt = ImportReceipt.model_validate_json(answer.raise_for_status().content)
-            receipt.rejected[:0] = unreadable
-            outcome.rows += len(batch)
-            outcome.add(receipt)
-            write(receipt)
-            on_progress(outcome)
-    return outcome
+            return ImportReceipt.model_validate_json(answer.raise_for_status().content)
+
+        return take_rows(
+            rows,
+            folder,
+            take,
+            dry_run=dry_run,
+            add_classes=add_classes,
+            on_receipt=_open_report(stack, report),
+            on_progress=on_progress,
+        )
 
 
 def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
@@ -112,17 +83,6 @@ def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, in
             if not scanning["running"]:
                 return
             time.sleep(0.3)
-
-
-def _placed(row: ImportRow, folder: Path) -> ImportRow:
-    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
-
-    Of a link it is the file that it leads to, as in a folder of links that was exported.
-    """
-    path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
-    if not os.path.isfile(path):  # noqa: PTH113
-        return row
-    return row.model_copy(update={"uri": os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)})  # noqa: PTH100, PTH114
 
 
 def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportReceipt], None]:

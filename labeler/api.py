@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from labeler.formats.rows import Wanted, extras_named
+from labeler.label_file_routes import label_file_routes
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
 from labeler.telemetry import prometheus_text
@@ -93,6 +94,7 @@ def create_api(service: Service) -> FastAPI:
     _gallery_routes(api, service)
     _people_routes(api, service)
     _trainer_routes(api, service)
+    api.include_router(label_file_routes(service.label_files))
     return api
 
 

@@ -29,6 +29,7 @@ from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
 from labeler.gallery import Gallery
 from labeler.history import label_history
 from labeler.imports import Imports
+from labeler.label_files import LabelFiles
 from labeler.labeling_queue import LabelingQueue
 from labeler.leases import Leases
 from labeler.marks import Shown, marks
@@ -120,6 +121,9 @@ class Service:
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.arrivals = Arrivals(self.files, self.catalog, self.events.notify)
+        self.label_files = LabelFiles(
+            settings.workspace / "label-files", self.files.roots["uploads"], self.imports, self.scanner
+        )
         self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)
         self.reminder = Reminder(self.store, self.log, self.tally, self.catalog, self.client, settings)
         self.outbox = Outbox(
@@ -163,6 +167,7 @@ class Service:
     def close(self) -> None:
         """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
         self.scanner.close()
+        self.label_files.close()
         self.oddities.close()
         self.outbox.close()
         self.client.close()

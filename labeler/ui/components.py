@@ -60,6 +60,16 @@ def chart(project: Project) -> list[int]:
     return list(result.chosen or [])
 
 
+def add(project: Project, settings: LabelerSettings) -> None:
+    """Mount the place where photos and label files are dropped; it uploads by itself."""
+    data = {
+        "log_id": str(project.log_id),
+        "max_image_bytes": settings.max_image_bytes,
+        "max_request_bytes": settings.max_request_bytes,
+    }
+    _ADD(key="add", data=data)
+
+
 def review(project: Project, settings: LabelerSettings) -> None:
     """Mount the review of doubtful labels; it asks, shows and sends by itself."""
     data = {
@@ -132,5 +142,6 @@ _REVIEW = _component(
 _GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups", "gallery"]
 _GALLERY = _component("gallery", [f"gallery/{part}" for part in _GALLERY_PARTS], ["gallery/gallery"])
 _CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
+_ADD = _component("add", ["gallery/asking", "add/uploads", "add/dropped", "add/add"], ["add/add"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])
 _WATCH = st.components.v2.component("flywheel.watch", html="<i></i>", js=_text("live.js", "watch/watch.js"))

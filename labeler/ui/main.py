@@ -6,7 +6,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.problems import Problem
-from labeler.ui import components, disagreements, finish, grid, label, map, models, progress, review, settings
+from labeler.ui import components, data, disagreements, finish, grid, label, map, models, progress, review, settings
 from labeler.ui.words import plain
 
 PAGES = {
@@ -19,6 +19,7 @@ PAGES = {
     "disagreements": st.Page(
         disagreements.page, title="Disagreements", icon=":material/balance:", url_path="disagreements"
     ),
+    "data": st.Page(data.page, title="Data", icon=":material/add_photo_alternate:", url_path="data"),
     "finish": st.Page(finish.page, title="Finish", icon=":material/flag:", url_path="finish"),
     "settings": st.Page(settings.page, title="Settings", icon=":material/tune:", url_path="settings"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from labeler.ui.words import TRAINER, plain
+from labeler.ui.words import TRAINER, plain, time_left
 from shared.messages import Project, TrainerStatus
 
 ERROR = ":material/error:"
@@ -17,7 +17,8 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
     elif not project.images.total and not scanning.running:
         st.info(
-            "**No images yet.** Put images into the folder that the labeler was started with, and start it again.",
+            "**No images yet.** Put images into the folder that the labeler was started with and start it again, or "
+            "add them on the page Data.",
             icon=":material/image:",
         )
     if status is None:
@@ -38,10 +39,9 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         )
     embedding = status.embedding
     if embedding.done < embedding.total:
-        minutes = (embedding.seconds_left or 0) / 60
-        left = f", about {minutes:.0f} min left" if minutes >= 1 else ""
         st.progress(
             embedding.done / embedding.total,
-            f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}{left}. Labeling goes on "
+            f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}"
+            f"{time_left(embedding.seconds_left)}. Labeling goes on "
             "meanwhile; what it has not seen yet, it neither asks for nor learns.",
         )

@@ -30,6 +30,16 @@ EXPORTS: dict[str, tuple[str, str]] = {
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 
 
+def time_left(seconds: float | None) -> str:
+    """ ", about 3 min left", or nothing while that is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f", about {max(1, round(seconds))} s left"
+    minutes = seconds / 60
+    return f", about {minutes:.0f} min left" if minutes < 90 else f", about {minutes / 60:.0f} h left"
+
+
 def plain(text: str) -> str:
     """Words that someone typed, for places where Streamlit reads Markdown: a class named `![](…)` stays a name."""
     return _MARKS.sub(r"\\\1", text)

@@ -30,6 +30,7 @@ PAGES = {
     "models": "[data-testid=stAlert]",
     "progress": "[data-testid=stVegaLiteChart]",
     "disagreements": "img[alt^=Image]",
+    "data": "[data-testid=drop]",
     "finish": "[data-testid=stVegaLiteChart]",
     "settings": "[data-testid=stNumberInput]",
 }

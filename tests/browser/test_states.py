@@ -12,7 +12,7 @@ from tests.services import Services, running_services, wait_for
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]  # what only a trainer can say is refused with 503
 
 
-PAGES = ["", "grid", "map", "review", "progress", "models", "disagreements", "finish", "settings"]
+PAGES = ["", "grid", "map", "review", "progress", "models", "disagreements", "data", "finish", "settings"]
 
 
 @pytest.fixture(scope="module")

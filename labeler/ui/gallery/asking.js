@@ -10,11 +10,12 @@ class Refused extends Error {
   }
 }
 
-/** The answer as JSON; with `body` it is a POST. Throws Refused, TypeError when there is no connection, or an abort. */
-async function ask(url, { body, signal } = {}) {
-  const timeout = AbortSignal.timeout(ASK_MS);
-  const request = { signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
-  if (body !== undefined) {
+/** The answer as JSON; with `body`, JSON or a form, it is a POST. Throws Refused, TypeError when there is no connection, or an abort. */
+async function ask(url, { body, signal, method, patience = ASK_MS } = {}) {
+  const timeout = AbortSignal.timeout(patience);
+  const request = { method, signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
+  if (body instanceof FormData) Object.assign(request, { method: "POST", body });
+  else if (body !== undefined) {
     Object.assign(request, { method: "POST", body: JSON.stringify(body) });
     request.headers = { "Content-Type": "application/json" };
   }

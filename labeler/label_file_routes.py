@@ -1,0 +1,67 @@
+"""The labeler's routes about label files that are given on a page."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from labeler.label_files import LabelFiles
+from labeler.problems import Invalid
+from shared.label_files import FolderPost, LabelFile, LabelFileImport, LabelFileList
+
+_BODY = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": FolderPost.model_json_schema()},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        }
+    }
+}
+
+
+def label_file_routes(files: LabelFiles) -> APIRouter:
+    """The routes under /label-files."""
+    routes = APIRouter()
+
+    @routes.get("/label-files")
+    def label_files() -> LabelFileList:
+        """Label files given since the labeler started, newest first."""
+        return LabelFileList(files=files.list())
+
+    @routes.post("/label-files", status_code=202, openapi_extra=_BODY)
+    async def add_label_file(request: Request) -> LabelFile:
+        """Give a label file (multipart, a field named `file`), or say that folders of uploads are classes (JSON).
+
+        It is looked at; nothing is written until it is imported."""
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            async with request.form(max_files=1) as form:
+                given = form.get("file")
+                if not isinstance(given, UploadFile):
+                    raise Invalid("The form needs a label file in a field named file.")
+                return await run_in_threadpool(files.add, given.filename or "labels", given.file)
+        try:
+            post = FolderPost.model_validate_json(await request.body())
+        except ValidationError:
+            raise Invalid('Give a label file as a form, or {"folder": "…"} of uploaded photos.') from None
+        return await run_in_threadpool(files.add_folder, post.folder)
+
+    @routes.get("/label-files/{file_id}")
+    def label_file(file_id: str) -> LabelFile:
+        """One label file: how far it is, and what importing it would do or did."""
+        return files.get(file_id)
+
+    @routes.post("/label-files/{file_id}/import", status_code=202)
+    def import_label_file(file_id: str, post: LabelFileImport) -> LabelFile:
+        """Import a label file that was looked at."""
+        return files.take(file_id, add_classes=post.add_classes)
+
+    @routes.delete("/label-files/{file_id}", status_code=204)
+    def drop_label_file(file_id: str) -> None:
+        """Forget a label file; what was imported of it stays."""
+        files.drop(file_id)
+
+    return routes

@@ -1,0 +1,74 @@
+"""Bringing labels along, a thousand rows at a time: what the command line and the page of data share.
+
+Rows are forgotten once they are answered, so memory does not grow with the file. What was brought before is passed
+over by the labeler, so that starting again is how an import is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
+
+BATCH = 1_000
+SHOWN = 20  # issues of each kind that are kept to be shown
+
+
+@dataclass
+class Outcome:
+    """What became of all rows. `issues` holds the first of each kind: `conflict` or `rejected`."""
+
+    rows: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    new_classes: Counter[str] = field(default_factory=Counter)
+    issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": []})
+
+    def add(self, receipt: ImportReceipt) -> None:
+        """Count what one answer says."""
+        for name in ("labels", "known", "images", "held_out"):
+            self.counts[name] += getattr(receipt, name)
+        self.new_classes.update(receipt.new_classes)
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
+            self.counts[kind] += len(issues)
+            self.issues[kind] += issues[: SHOWN - len(self.issues[kind])]
+
+
+def take_rows(
+    rows: Iterable[ImportRow | ImportIssue],
+    folder: Path,
+    take: Callable[[ImportPost], ImportReceipt],
+    *,
+    dry_run: bool = False,
+    add_classes: bool = False,
+    on_receipt: Callable[[ImportReceipt], None] = lambda _: None,
+    on_progress: Callable[[Outcome], None] = lambda _: None,
+) -> Outcome:
+    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder."""
+    outcome = Outcome()
+    given = iter(rows)
+    while batch := list(islice(given, BATCH)):
+        unreadable = [each for each in batch if isinstance(each, ImportIssue)]
+        readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
+        receipt = take(ImportPost(rows=readable, dry_run=dry_run, add_classes=add_classes))
+        receipt.rejected[:0] = unreadable
+        outcome.rows += len(batch)
+        outcome.add(receipt)
+        on_receipt(receipt)
+        on_progress(outcome)
+    return outcome
+
+
+def _placed(row: ImportRow, folder: Path) -> ImportRow:
+    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
+
+    Of a link it is the file that it leads to, as in a folder of links that was exported.
+    """
+    path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
+    if not os.path.isfile(path):  # noqa: PTH113
+        return row
+    return row.model_copy(update={"uri": os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)})  # noqa: PTH100, PTH114

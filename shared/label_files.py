@@ -1,0 +1,53 @@
+"""The wire types of label files that are given on a page: looked at first, then imported."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.messages import ImportIssue, Message, Reply
+
+LabelFileState = Literal["waiting", "looking", "looked", "importing", "imported", "failed"]
+BUSY: frozenset[LabelFileState] = frozenset({"waiting", "looking", "importing"})
+
+
+class LabelFile(Reply):
+    """A label file: what importing it would do once it is `looked`, what it did once it is `imported`.
+
+    Counts are as in `ImportReceipt`, over all rows so far.
+    """
+
+    id: str
+    name: str
+    state: LabelFileState
+    rows: int = 0  # read so far
+    total: int | None = None  # about so many, if that is known
+    seconds_left: float | None = None
+    labels: int = 0
+    known: int = 0
+    images: int = 0
+    held_out: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    new_classes: dict[str, int] = Field(default_factory=dict)
+    issues: list[ImportIssue] = Field(default_factory=list)  # the first of those rejected, and of the conflicts
+    error: str | None = None  # of one that failed
+
+
+class LabelFileList(Reply):
+    """`GET /api/label-files`: newest first, since the labeler started."""
+
+    files: list[LabelFile]
+
+
+class FolderPost(Message):
+    """`POST /api/label-files` as JSON: the folders that photos were uploaded in are their classes."""
+
+    folder: Annotated[str, Field(max_length=4_096)] = ""  # among the uploads; "": all of them
+
+
+class LabelFileImport(Message):
+    """`POST /api/label-files/{id}/import`."""
+
+    add_classes: bool = True  # without, rows of classes that are not here are rejected

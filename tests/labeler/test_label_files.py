@@ -1,0 +1,127 @@
+"""Label files given on a page: looked at, imported, dropped."""
+
+from io import BytesIO
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from starlette.testclient import TestClient
+
+from labeler.api import create_api
+from labeler.problems import Conflict, Invalid, Missing
+from labeler.service import Service
+from shared.label_files import BUSY, LabelFile
+from tests.labeler.projects import labeler, photo, photos
+
+
+def settled(service: Service, file_id: str) -> LabelFile:
+    deadline = monotonic() + 60
+    while (view := service.label_files.get(file_id)).state in BUSY and monotonic() < deadline:
+        sleep(0.01)
+    return view
+
+
+def given(service: Service, name: str, text: str) -> LabelFile:
+    return settled(service, service.label_files.add(name, BytesIO(text.encode())).id)
+
+
+def test_a_file_is_looked_at_and_then_imported(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        end = service.log.last_seq
+        text = "filename,label\n0000.png,cat\n0001.png,bird\nnone.png,cat\n"
+        looked = given(service, "labels.csv", text)
+        assert (looked.state, looked.rows, looked.labels, looked.rejected) == ("looked", 3, 2, 1)
+        assert looked.new_classes == {"bird": 1}
+        assert [each.line for each in looked.issues] == [4]
+        assert service.log.last_seq == end
+        service.label_files.take(looked.id, add_classes=True)
+        done = settled(service, looked.id)
+        assert (done.state, done.labels, service.tally.counts().labeled) == ("imported", 2, 2)
+        assert [each.name for each in service.classes.entries()] == ["cat", "dog", "bird"]
+        with pytest.raises(Conflict):
+            service.label_files.take(looked.id, add_classes=True)
+        again = given(service, "labels.csv", text)
+        assert (again.labels, again.known) == (0, 2)
+
+
+def test_new_classes_may_be_left_out(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        looked = given(service, "labels.csv", "filename,label\n0000.png,cat\n0001.png,bird\n")
+        service.label_files.take(looked.id, add_classes=False)
+        done = settled(service, looked.id)
+        assert (done.labels, done.rejected, len(service.classes.entries())) == (1, 1, 2)
+
+
+def test_names_are_relative_to_the_folder_that_the_file_was_uploaded_in(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    data = [photo(tmp_path / f"{shade}.png", shade).read_bytes() for shade in (500, 501)]
+    with labeler(tmp_path) as service:
+        service.arrivals.add_uploads(zip(("trip/a.png", "party/a.png"), data, strict=True))
+        looked = given(service, "trip/labels.csv", "filename,label\na.png,dog\n")
+        assert (looked.labels, looked.rejected) == (1, 0)
+        service.label_files.take(looked.id, add_classes=True)
+        settled(service, looked.id)
+        names = {each.id: each.uri for each in service.catalog.entries(0, 10)}
+        assert [names[image] for image in service.log.fold.labels] == ["trip/a.png"]
+
+
+def test_folders_of_uploads_are_classes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    names = ["mine/cat/1.png", "mine/cat/2.png", "mine/dog/3.png"]
+    with labeler(tmp_path) as service:
+        uploads = [(name, photo(tmp_path / "x.png", 600 + n).read_bytes()) for n, name in enumerate(names)]
+        service.arrivals.add_uploads(uploads)
+        looked = settled(service, service.label_files.add_folder("mine").id)
+        assert (looked.state, looked.labels, looked.rejected) == ("looked", 3, 0)
+        for outside in ("..", "none", "/etc"):
+            with pytest.raises(Invalid):
+                service.label_files.add_folder(outside)
+
+
+def test_what_holds_no_label_says_what_is_missing(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        for name, text, said in [
+            ("notes.txt", "hello", "notes.txt is no folder and no file that labels can be read from"),
+            ("labels.csv", "filename,label\n", "no label in it"),
+            ("labels.json", "{", "labels.json"),
+            ("labels.parquet", "no parquet", "labels.parquet"),
+        ]:
+            view = given(service, name, text)
+            assert view.state == "failed", name
+            assert said in (view.error or "")
+            assert str(tmp_path) not in (view.error or "")
+
+
+def test_a_dropped_file_is_gone_and_only_the_last_are_remembered(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        first = given(service, "labels.csv", "filename,label\n0000.png,cat\n")
+        service.label_files.drop(first.id)
+        assert service.label_files.list() == []
+        with pytest.raises(Missing):
+            service.label_files.get(first.id)
+        for _ in range(22):
+            given(service, "labels.csv", "filename,label\n0000.png,cat\n")
+        assert len(service.label_files.list()) == 20
+        assert len(list((tmp_path / "workspace" / "label-files").iterdir())) == 20
+
+
+def test_the_routes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        client = TestClient(create_api(service))
+        posted = client.post("/label-files", files={"file": ("labels.csv", b"filename,label\n0000.png,cat\n")})
+        assert posted.status_code == 202
+        file_id = posted.json()["id"]
+        settled(service, file_id)
+        assert client.get(f"/label-files/{file_id}").json()["labels"] == 1
+        assert client.post(f"/label-files/{file_id}/import", json={}).status_code == 202
+        assert settled(service, file_id).state == "imported"
+        assert client.delete(f"/label-files/{file_id}").status_code == 204
+        assert client.get("/label-files").json() == {"files": []}
+        assert client.get(f"/label-files/{file_id}").status_code == 404
+        for post in ({"json": {"folder": "none"}}, {"json": {"folder": 3}}, {"files": {"other": b""}}):
+            assert client.post("/label-files", **post).status_code == 422
