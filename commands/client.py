@@ -22,7 +22,7 @@ import httpx
 from commands import merge as merging
 from commands.exports import Wanted, download
 from commands.imports import send, wait_for_scan
-from commands.up import Child, child_environment, flags, free_port
+from commands.supervisor import Child, child_environment, flags, free_port
 from shared.auth import client_headers
 from shared.importing import Outcome
 from shared.messages import MAX_ROWS, ImportIssue, ImportRow

@@ -7,7 +7,6 @@ is the trainer's business, and loaded only where it is needed, because torch tak
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sqlite3
@@ -26,11 +25,11 @@ from shared.auth import client_headers
 from shared.images import ImageLimits, read
 from shared.log import Fold
 from shared.messages import ImageEntry, ImagePage, Row
+from shared.project_file import ProjectFile
 from shared.settings import SettingsError, TrainerSettings
 
 console = Console()
 DATABASE = "flywheel.db"
-ADDRESS = "labeler.address"
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 
@@ -141,7 +140,7 @@ def _train_photos(
 
 def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
     """Every image with the split that it has now, and the folder of the images where it is known."""
-    if not (workspace / DATABASE).is_file() and not (workspace / ADDRESS).is_file():
+    if not (workspace / DATABASE).is_file() and ProjectFile.read(workspace) is None:
         raise SettingsError(
             f"There is no workspace in {workspace} yet: start `flywheel up` once, so that it is settled which photos "
             "are kept for measuring."
@@ -159,8 +158,9 @@ def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Pa
 def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
     entries: dict[int, ImageEntry] = {}
     try:
-        address = json.loads((workspace / ADDRESS).read_text(encoding="utf-8"))["address"]
-        with httpx.Client(base_url=address, timeout=ANSWER_SECONDS, headers=client_headers(token)) as labeler:
+        project = ProjectFile.read(workspace)
+        address = project.labeler_address if project is not None else None
+        with httpx.Client(base_url=address or "", timeout=ANSWER_SECONDS, headers=client_headers(token)) as labeler:
             after, page = 0, None
             while page is None or page.images:
                 answer = labeler.get("/api/images", params={"after": after, "limit": 10_000}).raise_for_status()

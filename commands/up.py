@@ -1,208 +1,248 @@
-"""`flywheel up`: both services under one roof, restarted when they die, ended together.
+"""`flywheel up` and `flywheel clean`: begin a project or continue it.
 
-Each service is a child process in a session of its own, so that Ctrl-C reaches only this process, which then ends the
-children in order: the labeler first, because its last labels go to the trainer. A child that dies is started again
-after a pause that grows; one that refuses its settings (exit code 2) ends everything, since starting it again changes
-nothing.
+Everything is read here before a process starts, so what cannot be is said once. What a project remembers and what a
+start may change is decided in `shared.start`; the services are kept running by `commands.supervisor`.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-import webbrowser
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
-from shared.serving import SUPERVISED
-from shared.settings import SettingsError
+import typer
 
-PAUSES = (0.3, 1.0, 2.0, 5.0, 15.0)
-STEADY_SECONDS = 60.0  # after which a child counts as healthy again
-END_SECONDS = 12.0  # that a child has to end before it is killed
-REFUSED = 2  # exit code of a service whose settings cannot be
+from commands import imports
+from commands.supervisor import show, supervise
+from shared.project_file import DEMO_WORKSPACE, ProjectFile, is_project
+from shared.settings import LabelerSettings, SettingsError, TrainerSettings
+from shared.start import Start, start
 
+REVIEW_PAGE = "/review"
+PATHS = ("images", "workspace", "test_set", "backbone_weights")
 
-@dataclass
-class Child:
-    """A service process and what is needed to start it again."""
-
-    name: str
-    arguments: Sequence[str]
-    environment: Mapping[str, str]
-    process: subprocess.Popen[str] | None = None
-    address: str | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
-    started: float = 0.0
-    failures: int = 0
-    next_start: float = 0.0
-
-    def start(self) -> None:
-        """Start it; `ready` is set, and `address` known, when it answers."""
-        self.ready.clear()
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", self.name, *self.arguments],
-            env=dict(self.environment),
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
-
-    def end(self) -> None:
-        """Ask it to end, and kill it when it does not."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        with process.stdout:
-            for line in process.stdout:
-                if " ready at http" in line:
-                    self.address = line.rsplit(" ", 1)[-1].strip()
-                    self.ready.set()
-                else:
-                    print(line, end="", flush=True)
-
-
-class Supervisor:
-    """Runs children until it is told to stop."""
-
-    def __init__(
-        self, children: Sequence[Child], *, page: str = "", begin: Callable[[str], None] = lambda _: None
-    ) -> None:
-        """`begin` is called once with the address of the first child, when all answer; `page` is where to look then."""
-        self._children = children
-        self._page = page
-        self._begin = begin
-        self._stopping = threading.Event()
-
-    def stop(self, *_: object) -> None:
-        """Let `run` end; also a signal handler."""
-        self._stopping.set()
-
-    def run(self) -> int:
-        """Start all, keep them running; returns the exit code."""
-        for child in self._children:
-            child.start()
-        announced = False
-        try:
-            while not self._stopping.wait(0.1):
-                for child in self._children:
-                    if not self._keep(child):
-                        return REFUSED
-                if not announced and all(child.ready.is_set() for child in self._children):
-                    announced = True
-                    threading.Thread(target=self._announce, daemon=True).start()
-            print("\nStopping …", flush=True)
-            return 0
-        finally:
-            for child in self._children:
-                child.end()
-
-    def _announce(self) -> None:
-        address = self._children[0].address or ""
-        try:
-            self._begin(address)
-        except SettingsError as error:
-            print(f"Flywheel: {error}", file=sys.stderr, flush=True)
-        print(f"\nFlywheel is ready. Open {address}{self._page} in a browser. Ctrl-C stops.\n", flush=True)
-
-    def _keep(self, child: Child) -> bool:
-        """Start the child again when it has died and its pause is over; False when it never will run."""
-        assert child.process is not None  # noqa: S101 - `run` has started it
-        code = child.process.poll()
-        now = time.monotonic()
-        if code is None:
-            if child.failures and now - child.started > STEADY_SECONDS:
-                child.failures = 0
-            return True
-        if code == REFUSED:
-            return False
-        if not child.next_start:
-            pause = PAUSES[min(child.failures, len(PAUSES) - 1)]
-            child.failures, child.next_start = child.failures + 1, now + pause
-            print(
-                f"The {child.name} ended ({_how(code)}); starting it again in {pause:g} s.", file=sys.stderr, flush=True
-            )
-        elif now >= child.next_start:
-            child.next_start = 0.0
-            child.start()
-        return True
+Classes = Annotated[str | None, typer.Option(help="Class names to begin with: shirt,shoes,hat")]
+OwnWorkspace = Annotated[
+    Path | None, typer.Option("--workspace", help="Folder of the project; ./workspace, or ./workspace-demo, if none.")
+]
+Test = Annotated[str | None, typer.Option(help="Labeled evaluation set: a folder per class, or a CSV.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback FLYWHEEL_TOKEN is needed.")]
+Port = Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")]
+TrainerPort = Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")]
+Backbone = Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")]
+Weights = Annotated[Path | None, typer.Option(help="Local weights for the named backbone.")]
+Mean = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
+Std = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
+InputSize = Annotated[int | None, typer.Option(help="Image size in pixels for the backbone.")]
+Strategy = Annotated[str | None, typer.Option(help="Query strategy.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: --set labeler.buffer_size=20")]
+LabelerConfig = Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.")]
+TrainerConfig = Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.")]
+MayChange = Annotated[bool, typer.Option("--change", help="Allow this start to change what the project is made of.")]
 
 
 def up(
-    labeler: Mapping[str, str],
-    trainer: Mapping[str, str],
-    *,
-    port: int,
-    trainer_port: int,
-    host: str,
-    page: str = "",
-    begin: Callable[[str], None] = lambda _: None,
-) -> int:
-    """Run both services with these settings on top of file and environment; returns the exit code.
-
-    Once both answer, `begin` is called with the labeler's address; `page` is where a person is sent then.
-    """
-    port, trainer_port = port or free_port(host), trainer_port or free_port(host)
-    name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - the children meet on loopback
-    environment = child_environment()
-    arguments = {"host": host, "port": str(port), "trainer-url": f"http://{name}:{trainer_port}", **labeler}
-    more = {"host": host, "port": str(trainer_port), "labeler-url": f"http://{name}:{port}", **trainer}
-    supervisor = Supervisor(
-        [
-            Child("labeler", flags(arguments), environment),
-            Child("trainer", flags(more), environment),
-        ],
-        page=page,
-        begin=begin,
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of photos; if none, those of the project, else the demo.")
+    ] = None,
+    classes: Classes = None,
+    workspace: OwnWorkspace = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Take the demo: 1,797 handwritten digits.")] = False,
+    test: Test = None,
+    host: Host = None,
+    port: Port = None,
+    trainer_port: TrainerPort = None,
+    backbone: Backbone = None,
+    backbone_weights: Weights = None,
+    backbone_mean: Mean = None,
+    backbone_std: Std = None,
+    input_size: InputSize = None,
+    strategy: Strategy = None,
+    set_: Set = None,
+    labeler_config: LabelerConfig = None,
+    trainer_config: TrainerConfig = None,
+    change: MayChange = False,
+) -> None:
+    """Start both services and label in the browser; without arguments, continue the project."""
+    first, more = (photos[0], photos[1:]) if photos else (None, [])
+    if demo:
+        if photos:
+            raise SettingsError("--demo takes no photos: leave one of the two out.")
+        workspace = workspace or DEMO_WORKSPACE
+        project = ProjectFile.read(workspace)
+        if project is not None and not project.demo:
+            raise SettingsError(f"{workspace} holds the project {project.name!r}, not the demo: name another one.")
+    project_start = _Start(
+        labeler={
+            "images": first,
+            "more_images": json.dumps([str(path.absolute()) for path in more]) if more else None,
+            "classes": classes,
+            "test_set": test,
+        },
+        trainer={
+            "backbone": backbone,
+            "backbone_weights": backbone_weights,
+            "backbone_mean": backbone_mean,
+            "backbone_std": backbone_std,
+            "input_size": input_size,
+            "query_strategy": strategy,
+        },
+        both={"workspace": workspace, "host": host},
+        ports=(port, trainer_port),
+        set_=set_ or (),
+        files=(labeler_config, trainer_config),
+        change=change,
     )
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, supervisor.stop)
-    return supervisor.run()
+    raise typer.Exit(project_start.run())
 
 
-def show(address: str) -> None:
-    """Open the address in a browser where there is a screen; elsewhere a text browser would take the terminal."""
-    if sys.platform != "linux" or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}:
-        webbrowser.open(address)
+def clean(
+    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a file beside them.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, if not where the labels are.")] = None,
+    classes: Classes = None,
+    workspace: OwnWorkspace = None,
+    test: Test = None,
+    host: Host = None,
+    port: Port = None,
+    trainer_port: TrainerPort = None,
+    backbone: Backbone = None,
+    backbone_weights: Weights = None,
+    backbone_mean: Mean = None,
+    backbone_std: Std = None,
+    input_size: InputSize = None,
+    strategy: Strategy = None,
+    set_: Set = None,
+    labeler_config: LabelerConfig = None,
+    trainer_config: TrainerConfig = None,
+    change: MayChange = False,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+) -> None:
+    """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
+    from labeler.formats.sources import open_source
+
+    def begin(address: str) -> None:
+        try:
+            imports.bring(source, address, add_classes=True)
+        finally:  # what was imported before, or until something was wrong, can be reviewed all the same
+            if open_page:
+                show(address + REVIEW_PAGE)
+
+    project_start = _Start(
+        labeler={"images": images or open_source(source).folder, "classes": classes, "test_set": test},
+        trainer={
+            "backbone": backbone,
+            "backbone_weights": backbone_weights,
+            "backbone_mean": backbone_mean,
+            "backbone_std": backbone_std,
+            "input_size": input_size,
+            "query_strategy": strategy,
+        },
+        both={"workspace": workspace, "host": host},
+        ports=(port, trainer_port),
+        set_=set_ or (),
+        files=(labeler_config, trainer_config),
+        change=change,
+    )
+    if not is_project(project_start.ours.settings.workspace):
+        project_start.set("test_set_frac", 0.0)  # every label is to be checked; a split that the source names is kept
+    raise typer.Exit(project_start.run(page=REVIEW_PAGE, begin=begin))
 
 
-def flags(settings: Mapping[str, str]) -> list[str]:
-    """Settings as command-line flags, `name=value` in one word so that a value may begin with a dash."""
-    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+class _Start:
+    """What the command line gives each service, checked against settings and project. Raises SettingsError."""
+
+    def __init__(
+        self,
+        labeler: dict[str, Any],
+        trainer: dict[str, Any],
+        both: Mapping[str, Any],
+        ports: tuple[int | None, int | None],
+        set_: Sequence[str],
+        files: tuple[Path | None, Path | None],
+        *,
+        change: bool,
+    ) -> None:
+        self._labeler = {**labeler, **both, "port": ports[0]}
+        self._trainer = {**trainer, **both, "port": ports[1]}
+        for service, name, value in map(_assignment, set_):
+            (self._labeler if service == "labeler" else self._trainer)[name] = value
+        self._files, self._change = files, change
+        self.ours: Start[LabelerSettings] = self._read(LabelerSettings, files[0], self._labeler)
+        workspace = self._labeler["workspace"] = self._trainer["workspace"] = self.ours.settings.workspace
+        # The demo's digits lie in the workspace; either way the trainer reads files itself instead of asking for each.
+        self._trainer.setdefault("images", self.ours.settings.images or workspace / "demo" / "images")
+        self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
+        if self.ours.settings.host != self.theirs.settings.host:
+            raise SettingsError("Under `flywheel up` both services listen on one host; start them singly for two.")
+
+    def set(self, name: str, value: Any) -> None:
+        """Give the labeler another setting."""
+        self._labeler[name] = value
+        self.ours = self._read(LabelerSettings, self._files[0], self._labeler)
+
+    def run(self, *, page: str = "", begin: Callable[[str], None] = lambda _: None) -> int:
+        """Say what is started, and run it; returns the exit code."""
+        for line in self._introduction():
+            print(line, flush=True)
+        return supervise(
+            _flags(self._labeler, self._files[0]),
+            _flags(self._trainer, self._files[1]),
+            port=self.ours.settings.port,
+            trainer_port=self.theirs.settings.port,
+            host=self.ours.settings.host,
+            change=self._change,
+            page=page,
+            begin=begin,
+        )
+
+    def _introduction(self) -> list[str]:
+        workspace = self.ours.settings.workspace
+        project = ProjectFile.read(workspace)
+        if project is None:
+            what = self.ours.settings.images or "the demo, 1,797 handwritten digits"
+            return [f"New project in {workspace}: {what}"]
+        lines = [f"Project {project.name} in {workspace}", *self.ours.notes, *self.theirs.notes]
+        lines += [
+            f"The folder {folder} is not there. Its labels are kept. If it has moved: "
+            f"flywheel up NEW-FOLDER --change --workspace {workspace}"
+            for folder in project.images(workspace)
+            if not folder.is_dir() and not project.demo and not self._change
+        ]
+        return [*lines, *_stopped(workspace)]
+
+    def _read(self, cls: type[Any], file: Path | None, given: Mapping[str, Any]) -> Start[Any]:
+        line = {name: str(value) for name, value in given.items() if value is not None}
+        return start(cls, file=file, command_line=line, change=self._change)
 
 
-def child_environment() -> dict[str, str]:
-    """Ours, with the packages found first and the current folder last: a folder called `shared` here hides nothing."""
-    home = str(Path(__file__).resolve().parent.parent)
-    before = os.environ.get("PYTHONPATH")
-    paths = [home, *([before] if before else []), str(Path.cwd())]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), SUPERVISED: str(os.getpid())}
+def _stopped(workspace: Path) -> list[str]:
+    """In words, that the trainer was paused or stopped before, and how it goes on."""
+    from trainer.intent import Intent
+
+    intent = Intent.load(workspace / "trainer" / "intent.json")
+    if intent.wish == "run":
+        return []
+    state = "paused" if intent.wish == "pause" else "stopped"
+    reason = f" ({intent.reason})" if intent.reason else ""
+    return [
+        f"Training is {state}{reason}: labels are kept, and the model does not learn from them until you press Resume "
+        "on the page or run `flywheel resume`."
+    ]
 
 
-def free_port(host: str) -> int:
-    """A port that nobody listens on now. Raises SettingsError for an address that is not ours."""
-    try:
-        with socket.create_server((host, 0)) as sock:
-            return int(sock.getsockname()[1])
-    except OSError as error:
-        raise SettingsError(f"The address {host!r} cannot be listened on: {error.strerror}.") from None
+def _flags(given: Mapping[str, Any], file: Path | None) -> dict[str, str]:
+    """What the child is told: paths made absolute, so that it need not run where we do."""
+    told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
+    for name in PATHS:
+        if told.get(name):
+            told[name] = str(Path(told[name]).expanduser().absolute())
+    return {**told, **({"config": str(file.absolute())} if file is not None else {})}
 
 
-def _how(code: int) -> str:
-    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+def _assignment(text: str) -> tuple[str, str, str]:
+    path, equals, value = text.partition("=")
+    service, dot, name = path.partition(".")
+    if not equals or not dot or service not in ("labeler", "trainer"):
+        raise SettingsError(f"--set takes labeler.NAME=VALUE or trainer.NAME=VALUE, not {text!r}.")
+    return service, name.replace("-", "_"), value

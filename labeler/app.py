@@ -23,11 +23,13 @@ from starlette.types import ASGIApp
 from labeler.api import create_api
 from labeler.service import Service
 from shared.auth import Guard, token_for
-from shared.serving import bind, log_to, port_option, serve
+from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
+from shared.start import remember, start
 
 PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
 MEGABYTE = 1_000_000
+logger = logging.getLogger(__name__)
 
 
 def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
@@ -42,7 +44,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         _take_back_loggers()
-        service.workspace.announce(f"http://{settings.host}:{served}")
+        service.workspace.announce(url(settings.host, served))
         service.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         try:
@@ -64,12 +66,16 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the labeler; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
     try:
-        file, given = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
-        settings, sources = LabelerSettings.load(file=file, command_line=given)
+        line = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
+        begin = start(LabelerSettings, file=line.file, command_line=line.given, change=line.change)
+        settings = begin.settings
         sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)
-            app = create_app(settings, sources, port=sock.getsockname()[1])
+            for note in begin.notes:
+                logger.info(note)
+            app = create_app(settings, begin.sources, port=sock.getsockname()[1])
+            remember(settings)
             serve(app, sock, name="Labeler")
     except (SettingsError, OSError) as error:
         print(f"Flywheel labeler: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Final
 from labeler.catalog import Found, Located, Root
 from labeler.problems import Gone, Missing
 from shared import images
+from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem
 
 MEDIA_TYPES: Final[dict[str, str]] = {
@@ -146,17 +147,3 @@ def _upload_name(name: str, suffix: str) -> str:
 def _with_hash(name: str, sha256: str) -> str:
     path = PurePosixPath(name)
     return str(path.with_name(f"{path.stem}-{sha256[:12]}{path.suffix}"))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever reads a part of it; a file that is there is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Settings as a running labeler shows and changes them. Changes last until the process ends; files stay as they are."""
+"""Settings as a running labeler shows and changes them. A change is kept in the workspace's project.toml."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from labeler.problems import Invalid
+from shared.database import masked
 from shared.messages import SettingView
-from shared.settings import LabelerSettings, Source, first_sentence
+from shared.settings import LabelerSettings, SettingsError, Source, first_sentence
+from shared.start import remember_changes
 
 CHANGEABLE = frozenset(
     {
@@ -41,7 +41,7 @@ class RunningSettings:
     def show(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may be changed now; passwords masked."""
         values = self._settings.model_dump(mode="json")
-        values["database_url"] = _masked(self._settings.database_url)
+        values["database_url"] = masked(self._settings.database_url)
         return {
             name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
             for name, value in values.items()
@@ -59,15 +59,13 @@ class RunningSettings:
         except ValidationError as error:
             raise Invalid(first_sentence(error, "labeler")) from None
         changed = {name for name in patch if getattr(self._settings, name) != getattr(wanted, name)}
+        before = self._settings.model_dump(mode="json")
+        try:
+            remember_changes(wanted, {name: before[name] for name in changed})
+        except SettingsError as error:
+            raise Invalid(str(error)) from None
         for name in changed:
             setattr(self._settings, name, getattr(wanted, name))
             self._sources[name] = "changed while running"
         self._changed(changed)
         return self.show()
-
-
-def _masked(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True) if url else ""
-    except ArgumentError:
-        return "***"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from labeler.files import write_whole
 from labeler.problems import Gone, Invalid
+from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem, thumbnail
 
 SIZES = (160, 320, 640)

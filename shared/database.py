@@ -16,9 +16,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 BUSY_SECONDS = 30
 _WRITES = "flywheel_writes"
+
+
+def masked(url: str) -> str:
+    """A database address as it may be shown: without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True) if url else ""
+    except ArgumentError:
+        return "***"
 
 
 def open_engine(url: str) -> Engine:

@@ -75,7 +75,11 @@ def _in_use(family: int, host: str, port: int) -> None:
 
 def address(sock: socket.socket) -> str:
     """The URL under which a socket can be reached from this machine."""
-    host, port = sock.getsockname()[:2]
+    return url(*sock.getsockname()[:2])
+
+
+def url(host: str, port: int) -> str:
+    """The URL under which a service that listens on `host` can be reached from this machine."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{name}:{port}"
 

@@ -7,13 +7,14 @@ names it, which stops the start.
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -27,7 +28,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1)]
-Source = Literal["default", "file", "environment", "command line", "changed while running"]
+Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
 
 METRICS = frozenset({"accuracy", "macro_f1"})
 
@@ -104,6 +105,8 @@ class LabelerSettings(ServiceSettings):
     """See config/labeler.toml for what each means."""
 
     images: str
+    more_images: list[Annotated[str, Field(min_length=1)]]
+    watch: bool
     classes: list[Annotated[str, Field(min_length=1, max_length=100)]]
     test_set: str
     trainer_url: str
@@ -135,7 +138,7 @@ class LabelerSettings(ServiceSettings):
     def _http(cls, url: str) -> str:
         return _http_url(url)
 
-    @field_validator("classes", mode="before")
+    @field_validator("classes", "more_images", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _comma_list(value)
@@ -241,8 +244,16 @@ class TrainerSettings(ServiceSettings):
         return value
 
 
-def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple[Path | None, dict[str, str]]:
-    """`--config FILE` and every setting as `--its-name VALUE`; returns the file and the values given.
+class CommandLine(NamedTuple):
+    """A service's command line: the settings file, the values given, and whether they may change the project."""
+
+    file: Path | None
+    given: dict[str, str]
+    change: bool
+
+
+def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> CommandLine:
+    """Read `--config FILE`, `--change` and every setting as `--its-name VALUE`.
 
     `--help` lists the settings with the comments of the file that holds the defaults. Raises SettingsError.
     """
@@ -253,6 +264,7 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
+    parser.add_argument("--change", action="store_true", help="allow a start that changes what the project is made of")
     for name, (meaning, default) in _comments(cls).items():
         text = f"{meaning} (default: {default})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
@@ -263,8 +275,8 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> tuple
             f"There is no {service} setting {name!r} (from the command line).{_nearest(name, cls)} See --help."
         )
     given = vars(known)
-    file = given.pop("config")
-    return file, {name: value for name, value in given.items() if value is not None}
+    file, change = given.pop("config"), given.pop("change")
+    return CommandLine(file, {name: value for name, value in given.items() if value is not None}, change)
 
 
 def is_loopback(host: str) -> bool:
@@ -371,7 +383,12 @@ def _http_url(url: str) -> str:
 
 
 def _comma_list(value: object) -> object:
-    """Let the environment and the command line give a list as `a,b,c`."""
+    """Let the environment and the command line give a list as `a,b,c`, or as JSON where a value has a comma."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not a JSON list ({error})") from None
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value

@@ -20,8 +20,10 @@ from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
 from shared.auth import Guard, client_headers, token_for
-from shared.serving import bind, log_to, port_option, serve
+from shared.project_file import announce
+from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import SettingsError, Source, TrainerSettings, parse_command_line
+from shared.start import remember, start
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
     from trainer.service import Trainer
     from trainer.terminal import ProgressBar
 
+    served = port if port is not None else settings.port
     trainer = Trainer(settings, sources, headers=client_headers(token))
 
     @asynccontextmanager
@@ -42,16 +45,20 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
         bar = ProgressBar(trainer.loop.progress)
         trainer.start()
         bar.start()
-        yield
-        bar.close()
-        trainer.close()
+        announce(settings.workspace, "trainer", url(settings.host, served))
+        try:
+            yield
+        finally:
+            bar.close()
+            trainer.close()
+            announce(settings.workspace, "trainer", None)
 
     api = create_api(trainer)
     api.router.lifespan_context = lifespan
     return Guard(
         api,
         host=settings.host,
-        port=port if port is not None else settings.port,
+        port=served,
         token=token,
         public=PUBLIC,
     )
@@ -60,8 +67,9 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the trainer; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
     try:
-        file, given = parse_command_line(TrainerSettings, sys.argv[1:] if argv is None else argv)
-        settings, sources = TrainerSettings.load(file=file, command_line=given)
+        line = parse_command_line(TrainerSettings, sys.argv[1:] if argv is None else argv)
+        begin = start(TrainerSettings, file=line.file, command_line=line.given, change=line.change)
+        settings = begin.settings
         workspace = Path(settings.workspace).absolute()
         folder = workspace / "trainer"
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with lock:
             sock = bind(settings.host, settings.port, option=port_option("trainer"))
             log_to(workspace, "trainer", settings.log_level)
-            app = create_app(settings, sources, port=sock.getsockname()[1])
+            for note in begin.notes:
+                logger.info(note)
+            app = create_app(settings, begin.sources, port=sock.getsockname()[1])
+            remember(settings)
             serve(app, sock, name="Trainer")
     except (SettingsError, OSError) as error:
         print(f"Flywheel trainer: {error}", file=sys.stderr)

@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from shared.files import write_whole
 from shared.messages import ChallengerRound
 from trainer.comparison import SURE, pair
 from trainer.embeddings.backbones import load_backbone
 from trainer.embeddings.choosing import recall
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.frozen import freeze
 from trainer.embeddings.layout import with_layout

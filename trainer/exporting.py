@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
+from shared.files import write_whole
 from shared.settings import TrainerSettings
 from trainer.classifiers import Classifier, load_classifier
-from trainer.embeddings.disk import write_whole
 from trainer.model_card import model_card
 from trainer.registry import RefusedVersion, Registry, Version
 

@@ -26,9 +26,9 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from shared.files import write_whole
 from shared.jobs import ENDED, Job, JobKind, JobProgress
 from shared.settings import TrainerSettings
-from trainer.embeddings.disk import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ import numpy as np
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
+from shared.files import write_whole
 from shared.models import FORMAT, Description, ModelVersion, Unreadable
-from trainer.embeddings.disk import write_whole
 from trainer.model_file import ModelFileError, read_arrays, shapes_in
 
 COLUMNS = ("image_id", "uri", "sha256", "split", "label", "class_id")

@@ -1,4 +1,4 @@
-"""Settings as a running trainer shows and changes them. Changes last until the process ends; files stay as they are."""
+"""Settings as a running trainer shows and changes them. A change is kept in the workspace's project.toml."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from shared.messages import SettingView
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
+from shared.start import remember_changes
 from trainer.strategies import strategy_named
 
 CHANGEABLE = frozenset(
@@ -46,7 +47,7 @@ class RunningSettings:
         }
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Take new values until the next start. Raises SettingsError with one sentence, and then changes nothing."""
+        """Take new values. Raises SettingsError with one sentence, and then changes nothing."""
         for name in changes:
             if name not in type(self._settings).model_fields:
                 raise SettingsError(f"There is no trainer setting {name!r}.")
@@ -62,6 +63,9 @@ class RunningSettings:
         except ValidationError as error:
             raise SettingsError(first_sentence(error, "trainer")) from None
         _check_strategy(checked)
+        before = self._settings.model_dump(mode="json")
+        changed = [name for name in changes if getattr(self._settings, name) != getattr(checked, name)]
+        remember_changes(checked, {name: before[name] for name in changed})
         self._sources.update(dict.fromkeys(changes, "changed while running"))
         self._apply({name: getattr(checked, name) for name in changes})
 

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from shared.backbone import ResolvedBackbone
+from shared.files import write_whole
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.choosing import Fetch
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.embedder import Embedder
 from trainer.registry import RefusedVersion, Registry, UnknownVersion, Version
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.auth import client_headers, token_for
+from shared.files import write_whole
 from shared.images import ImageProblem
 from shared.jobs import Job
 from shared.settings import SettingsError, TrainerSettings
-from trainer.embeddings.disk import write_whole
 from trainer.jobs import REFUSED
 from trainer.labeler_client import LabelerClient
 from trainer.photos import Photos

@@ -80,7 +80,7 @@ def test_the_line_that_is_printed_is_one_that_the_trainer_takes(tmp_path, photos
         pass
     said = run(tmp_path / "workspace", photos)
     line = next(line for line in said.splitlines() if "flywheel trainer" in line)
-    _, given = parse_command_line(TrainerSettings, shlex.split(line)[2:])
+    _, given, _ = parse_command_line(TrainerSettings, shlex.split(line)[2:])
     backbone = load_backbone(TrainerSettings.load(command_line=given)[0], tmp_path)
     assert backbone is not None
     assert (backbone.input_size, backbone.key.startswith("test_efficientnet-16px")) == (16, True)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from labeler.files import Files, write_whole
+from labeler.files import Files
 from shared.images import ImageLimits, ImageProblem
 from tests.labeler.projects import photo
 
@@ -66,13 +66,6 @@ def test_an_upload_keeps_its_name(tmp_path: Path) -> None:
         found = roots.store_upload(other, impossible)
         assert (tmp_path / "uploads" / found.uri).read_bytes() == other
     assert not any(path.name == "key" for path in tmp_path.iterdir())
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    write_whole(tmp_path / "f", b"old")
-    with pytest.raises(TypeError):
-        write_whole(tmp_path / "f", "text")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 def test_what_the_labeler_wrote_is_not_listed(tmp_path: Path) -> None:

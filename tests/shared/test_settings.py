@@ -220,10 +220,12 @@ def assert_refused(
 
 
 def test_the_command_line_names_settings_and_a_file() -> None:
-    file, given = parse_command_line(LabelerSettings, ["--config", "my.toml", "--buffer-size", "3", "--classes=a,b"])
+    line = ["--config", "my.toml", "--buffer-size", "3", "--classes=a,b", "--change"]
+    file, given, change = parse_command_line(LabelerSettings, line)
     assert file == Path("my.toml")
     assert given == {"buffer_size": "3", "classes": "a,b"}
-    assert parse_command_line(TrainerSettings, []) == (None, {})
+    assert change
+    assert parse_command_line(TrainerSettings, []) == (None, {}, False)
 
 
 @pytest.mark.parametrize(

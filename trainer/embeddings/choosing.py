@@ -16,11 +16,11 @@ from pathlib import Path
 from threading import Thread
 
 from shared.backbone import ResolvedBackbone
+from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem, dimensions
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import SMALL, Backbone, load_auto
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.hub import Download
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch.nn import functional
 
+from shared.files import write_whole
 from shared.models import Description, ModelInput
 from trainer.embeddings.backbones import Backbone
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.layout import Layout, with_layout
 from trainer.embeddings.networks import Module, TorchBackbone, content_of
 from trainer.embeddings.pixels import PixelBackbone

@@ -17,7 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from shared.backbone import ResolvedBackbone
-from trainer.embeddings.disk import write_whole
+from shared.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from safetensors.numpy import load_file, save
 from sklearn.utils.extmath import randomized_svd
 
 from shared.backbone import ResolvedBackbone
+from shared.files import write_whole
 from shared.settings import TrainerSettings
-from trainer.embeddings.disk import write_whole
 
 SIZE = 32
 """Pixels a side unless a setting says otherwise."""

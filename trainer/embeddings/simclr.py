@@ -29,10 +29,10 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
+from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem, open_rgb
 from shared.messages import ImageEntry
 from shared.settings import SettingsError
-from trainer.embeddings.disk import write_whole
 from trainer.embeddings.networks import Module, device_named, middle_square
 from trainer.embeddings.views import view
 from trainer.embeddings.zoo import config_of, create

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
-from trainer.embeddings.disk import write_whole
+from shared.files import write_whole
 from trainer.embeddings.networks import Module
 
 

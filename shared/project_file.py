@@ -1,0 +1,146 @@
+"""`project.toml`: what a workspace remembers about its project, and where its services listen.
+
+Both services and the command line read it, so a start without arguments continues the same project and every command
+finds the running services. The file is small, readable and replaced as a whole under a lock, because two services
+write to it. It holds no secrets: a database address is stored without its password.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.files import write_whole
+from shared.settings import SettingsError
+
+FILE = "project.toml"
+DATABASE = "flywheel.db"  # the labeler's, which makes a folder of an older version a project too
+WORKSPACE, DEMO_WORKSPACE = Path("workspace"), Path("workspace-demo")
+ENVIRONMENT = "FLYWHEEL_WORKSPACE"
+LOCK_SECONDS = 10.0
+HEADER = (
+    "# Flywheel writes this file. It remembers what the project is made of, so that a start without arguments\n"
+    "# continues here. Stop Flywheel before you edit it.\n\n"
+)
+
+
+class Change(BaseModel):
+    """A setting changed on a page. It holds while the start still gives what it replaced: `instead_of`."""
+
+    value: Any
+    instead_of: Any = None
+
+
+class ProjectFile(BaseModel):
+    """The content of `project.toml`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = ""
+    task: Literal["classification"] = "classification"
+    demo: bool = False  # the handwritten digits; no photos can be put in their place
+    made_at: datetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    labeler: dict[str, Any] = Field(default_factory=dict)  # settings that the project was made with
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    folders: dict[str, str] = Field(default_factory=dict)  # further image folders: name → path
+    backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" became
+    changed: dict[str, dict[str, Change]] = Field(default_factory=dict)  # service → setting → change
+    services: dict[str, str] = Field(default_factory=dict)  # service → address, while it runs
+
+    @classmethod
+    def read(cls, workspace: Path) -> ProjectFile | None:
+        """The file of a workspace; None if there is none. Raises SettingsError if it cannot be read."""
+        path = workspace / FILE
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise SettingsError(f"The workspace {workspace} is not a folder.") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise SettingsError(f"{path} cannot be read: {where}: {first['msg']}. Correct it.") from None
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{path} cannot be read: {error}. Correct it, or restore it from a backup.") from None
+
+    @property
+    def labeler_address(self) -> str | None:
+        """Where the labeler listens, or listened last if it was killed."""
+        return self.services.get("labeler")
+
+    @property
+    def trainer_address(self) -> str | None:
+        """Where the trainer listens, or listened last if it was killed."""
+        return self.services.get("trainer")
+
+    def images(self, workspace: Path) -> list[Path]:
+        """The image folders, the first one first, then the added ones."""
+        first = self.labeler.get("images")
+        given = [first] if first else [str(workspace / "demo" / "images")] if self.demo else []
+        return [absolute(path, workspace) for path in [*given, *self.folders.values()]]
+
+
+@contextmanager
+def edit(workspace: Path) -> Iterator[ProjectFile]:
+    """Read the file (or begin one), let the caller change it, and write it if it changed. Raises SettingsError."""
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        with FileLock(workspace / "project.lock", timeout=LOCK_SECONDS):
+            before = ProjectFile.read(workspace)
+            project = before.model_copy(deep=True) if before is not None else ProjectFile()
+            yield project
+            if project != before:
+                text = HEADER + tomli_w.dumps(project.model_dump(exclude_none=True))
+                write_whole(workspace / FILE, text.encode())
+    except Timeout:
+        raise SettingsError(f"{workspace / FILE} is locked by another process; try again.") from None
+    except OSError as error:
+        raise SettingsError(f"{workspace / FILE} cannot be written: {error.strerror}.") from None
+
+
+def announce(workspace: Path, service: str, address: str | None) -> None:
+    """Write where a service listens, or that it no longer does (None)."""
+    if address is None and not (workspace / FILE).is_file():
+        return
+    with edit(workspace) as project:
+        if address is None:
+            project.services.pop(service, None)
+        else:
+            project.services[service] = address
+
+
+def is_project(workspace: Path) -> bool:
+    """Whether the folder holds a project, of an older version too."""
+    return (workspace / FILE).is_file() or (workspace / DATABASE).is_file()
+
+
+def default_workspace(*, photos: bool = False) -> Path:
+    """The workspace when none is named: `FLYWHEEL_WORKSPACE`, else ./workspace, else the demo's ./workspace-demo.
+
+    With `photos` given, ./workspace is made if it is not there.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(named)
+    return WORKSPACE if photos or is_project(WORKSPACE) else DEMO_WORKSPACE
+
+
+def portable(path: str | Path, workspace: Path) -> str:
+    """A path as the file stores it: relative if it lies in the workspace, which may move; else absolute."""
+    full, home = Path(path).expanduser().absolute(), workspace.absolute()
+    return str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
+
+
+def absolute(stored: str, workspace: Path) -> Path:
+    """The path that `portable` stored."""
+    return workspace.absolute() / Path(stored).expanduser()
