@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,8 +24,9 @@ from commands.exports import Wanted, download
 from commands.imports import send, wait_for_scan
 from commands.supervisor import Child, child_environment, flags, free_port
 from shared.auth import client_headers
-from shared.importing import Outcome
-from shared.messages import MAX_ROWS, ImportIssue, ImportRow
+from shared.importing import COUNTED, Outcome
+from shared.messages import MAX_ROWS, Conflicts, ImportIssue, ImportRow
+from shared.names import lacking, meant
 from shared.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -139,14 +140,19 @@ class Flywheel:
         *,
         images: str | Path = ".",
         dry_run: bool = False,
+        add_classes: bool = False,
+        conflicts: Conflicts = "keep",
         report: str | Path | None = None,
     ) -> dict[str, Any]:
         """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
 
-        `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Returns counts:
-        labels, known, images, held_out, conflict, rejected; with `dry_run` those that would be, and writes nothing.
-        `issues` says of the first rows that were rejected or contradict another what is the matter; the CSV `report`
-        has them all. Raises FlywheelError for what holds no labels.
+        `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Rows of a class that
+        the project lacks are rejected unless `add_classes`. Where an image has another answer already, `conflicts`
+        says what counts: `keep` that answer, `overwrite` it, or `review`: the image is open until somebody decides.
+        Returns counts: labels, known, images, held_out, conflict, kept, overwritten, reopened, rejected; with `dry_run`
+        those that would be, and writes nothing. `issues` says of the first rows that were rejected or contradict
+        another what is the matter, `counted_as` which names stood for another class; the CSV `report` has every row.
+        Raises FlywheelError for what holds no labels.
         """
         from labeler.formats.sources import open_source
 
@@ -157,13 +163,13 @@ class Flywheel:
             else:
                 rows, folder = _rows(labels), Path(images)
             table = None if report is None else Path(report)
-            bringing = partial(send, self.labeler, rows, folder, add_classes=True, token=self._token)
-            return bringing(dry_run=dry_run, report=table)
+            bringing = partial(send, self.labeler, rows, folder, add_classes=add_classes, token=self._token)
+            return bringing(dry_run=dry_run, report=table, conflicts=conflicts)
 
         outcome: Outcome = self._told(bring)
-        counted = ("labels", "known", "images", "held_out", "conflict", "rejected")
         issues = [str(each) for some in outcome.issues.values() for each in some]
-        return {name: outcome.counts[name] for name in counted} | {"issues": issues}
+        counts = {name: outcome.counts[name] for name in COUNTED}
+        return counts | {"issues": issues, "counted_as": outcome.counted_as}
 
     @staticmethod
     def merge(
@@ -211,12 +217,12 @@ class Flywheel:
         self._told(lambda: download(self.labeler, wanted, path, self._token))
         return path
 
-    def label(self, labels: Mapping[int, str]) -> None:
-        """Label images: image id → class. A class that is not there is added."""
-        known = {each["name"] for each in self._get("/api/project")["classes"]}
-        for name in dict.fromkeys(labels.values()):
-            if name not in known:
-                self._post("/api/classes", {"name": name, "annotator": self.annotator})
+    def label(self, labels: Mapping[int, str], *, add_classes: bool = False) -> None:
+        """Label images: image id → class. Spellings such as "coat" for "Coat" are one class.
+
+        Raises FlywheelError and labels nothing when the project lacks a class; with `add_classes` it is added.
+        """
+        self._name_classes(labels.values(), add=add_classes)
         answers = [
             {"id": str(uuid4()), "image_id": int(image), "action": "label", "label": name, "annotator": self.annotator}
             for image, name in labels.items()
@@ -378,6 +384,16 @@ class Flywheel:
         )
 
     # ------------------------------------------------------------ inside
+
+    def _name_classes(self, names: Iterable[str], *, add: bool) -> None:
+        """Make sure that the project has these classes, before anything is written."""
+        classes = self._get("/api/project")["classes"]
+        unknown = lacking(names, classes)
+        if unknown and not add:
+            like = meant(unknown[0], [each["name"] for each in classes])
+            raise FlywheelError(f"There is no class {unknown[0]!r}: add it with add_classes=True{like or '.'}")
+        for name in unknown:
+            self._post("/api/classes", {"name": name, "annotator": self.annotator})
 
     def _use(self, strategy: str) -> None:
         settings = self._told(lambda: self._http.get(f"{self.trainer}/settings").raise_for_status().json())

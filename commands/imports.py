@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import httpx
 import typer
@@ -16,10 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from commands.consent import Yes, consent
 from commands.reach import LABELER, LabelerUrl, reach, token
 from shared.auth import client_headers
+from shared.figures import many
 from shared.importing import Outcome, take_rows
-from shared.messages import ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.messages import Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.settings import SettingsError
 
 console = Console()
 SHOWN_CLASSES = 20
@@ -30,11 +33,19 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    conflicts: Annotated[
+        str, typer.Option(help="Where an image has another answer: keep it, overwrite it, or review (open it again).")
+    ] = "keep",
     report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    yes: Yes = False,
     labeler_url: LabelerUrl = LABELER,
 ) -> None:
     """Import labels into a running labeler; run it again to go on where it was interrupted."""
-    bring(source, labeler_url, dry_run=dry_run, add_classes=add_classes, report=report)
+    rule = conflicts_named(conflicts)
+    if rule == "overwrite" and not dry_run:
+        looked = bring(source, labeler_url, dry_run=True, add_classes=add_classes, conflicts=rule)
+        consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
+    bring(source, labeler_url, dry_run=dry_run, add_classes=add_classes, conflicts=rule, report=report)
 
 
 def send(
@@ -44,6 +55,7 @@ def send(
     *,
     dry_run: bool = False,
     add_classes: bool = False,
+    conflicts: Conflicts = "keep",
     report: Path | None = None,
     token: str | None = None,
     on_progress: Callable[[Outcome], None] = lambda _: None,
@@ -69,9 +81,19 @@ def send(
             take,
             dry_run=dry_run,
             add_classes=add_classes,
+            conflicts=conflicts,
+            began=http.get("/api/project").raise_for_status().json()["last_seq"],
             on_receipt=_open_report(stack, report),
             on_progress=on_progress,
         )
+
+
+def conflicts_named(name: str) -> Conflicts:
+    """Raises SettingsError when there is no such way to treat rows that contradict an answer."""
+    rule: Conflicts | None = next((rule for rule in get_args(Conflicts) if rule == name), None)
+    if rule is None:
+        raise SettingsError(f"--conflicts is one of {', '.join(get_args(Conflicts))}, not {name!r}.")
+    return rule
 
 
 def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
@@ -100,8 +122,14 @@ def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportRecei
 
 
 def bring(
-    path: Path, url: str, *, dry_run: bool = False, add_classes: bool = False, report: Path | None = None
-) -> None:
+    path: Path,
+    url: str,
+    *,
+    dry_run: bool = False,
+    add_classes: bool = False,
+    conflicts: Conflicts = "keep",
+    report: Path | None = None,
+) -> Outcome:
     """Import what `path` holds into the labeler at `url`, and print what came of it. Raises SettingsError."""
     from labeler.formats.sources import open_source
 
@@ -123,6 +151,7 @@ def bring(
                 source.folder,
                 dry_run=dry_run,
                 add_classes=add_classes,
+                conflicts=conflicts,
                 report=report,
                 token=token(),
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
@@ -134,6 +163,7 @@ def bring(
             console.print(f"  {issue} ({kind})", markup=False, highlight=False)
         if outcome.counts[kind] > len(issues):
             console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
+    return outcome
 
 
 def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
@@ -144,8 +174,17 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     table.add_row("imported before", f"{counts['known']:,}")
     table.add_row("images new here", f"{counts['images']:,}")
     table.add_row("left out: held out to measure with", f"{counts['held_out']:,}")
-    table.add_row("contradicting another label", f"{counts['conflict']:,}")
+    table.add_row("contradicting another answer", f"{counts['conflict']:,}")
+    for name, words in (
+        ("kept", "  left out: that answer stays"),
+        ("overwritten", "  counting instead of that answer"),
+        ("reopened", "  open until somebody decides"),
+    ):
+        if counts[name]:
+            table.add_row(words, f"{counts[name]:,}")
     table.add_row("rejected", f"{counts['rejected']:,}")
     for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
         table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
+    for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:
+        table.add_row("counted as another class", Text(f"{name} is {known}"))
     return table

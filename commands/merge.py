@@ -25,6 +25,7 @@ from commands import exports
 from commands.backup import DATABASE
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
+from shared.names import Spellings
 from shared.settings import SettingsError
 
 console = Console()
@@ -45,9 +46,12 @@ def merge_command(
     ),
 ) -> None:
     """Merge two workspaces or manifests into one manifest."""
-    images = run(first, second, target, prefer)
+    spellings = Spellings()
+    images = run(first, second, target, prefer, spellings)
     differ = sum(image.conflict for image in images)
     console.print(f"Written: {target}. {len(images):,} images, {differ:,} of them with different labels.")
+    for name, written in spellings.taken.items():
+        console.print(f"{name} is written as {written}: they are one class.", markup=False, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,17 @@ def _vote(answers: Iterable[ImportedAnswer], label: str) -> ImportedAnswer:
     return said.model_copy(update={"action": "label"})
 
 
-def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
+def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None) -> list[Merged]:
     """One entry for each image, in the order in which they come.
+
+    Spellings that name one class are written as the first of them; `spellings` then says which were.
 
     Raises SettingsError when a name stands for two images, whose labels a manifest would mix up.
     """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
     found: list[Merged] = []
+    spelled = spellings or Spellings()
     for side, rows in enumerate((first, second)):
         for row in rows:
             image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
@@ -133,8 +140,14 @@ def merge(first: Iterable[Row], second: Iterable[Row]) -> list[Merged]:
             else:
                 image.drawn = max(image.drawn, row.split, key=ORDER.index)
             given = image.given[side]
-            given += [each for each in row.answers if not any(_same(each, known) for known in given)]
+            answers = [_spelled(each, spelled) for each in row.answers]
+            given += [each for each in answers if not any(_same(each, known) for known in given)]
     return found
+
+
+def _spelled(answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
+    label = answer.label and spellings.of(answer.label)
+    return answer if label == answer.label else answer.model_copy(update={"label": label})
 
 
 def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
@@ -191,10 +204,10 @@ def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
     return count
 
 
-def run(first: Path, second: Path, target: Path, prefer: str) -> list[Merged]:
-    """Merge two workspaces, folders or files into `target`. Raises SettingsError."""
+def run(first: Path, second: Path, target: Path, prefer: str, spellings: Spellings | None = None) -> list[Merged]:
+    """Merge two workspaces, folders or files into `target`; see `merge`. Raises SettingsError."""
     rule = rule_named(prefer)
-    images = merged(first, second, target.parent)
+    images = merged(first, second, target.parent, spellings)
     write(images, rule, target)
     return images
 
@@ -208,10 +221,11 @@ def rule_named(name: str) -> Prefer:
     return rule
 
 
-def merged(first: Given, second: Given, beside: Path) -> list[Merged]:
+def merged(first: Given, second: Given, beside: Path, spellings: Spellings | None = None) -> list[Merged]:
     """Merge two sides; names of files are as seen from the folder `beside`. Raises SettingsError."""
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
-        return merge(*(_rows(side, Path(scratch), beside) for side in (first, second)))
+        one, other = (_rows(side, Path(scratch), beside) for side in (first, second))
+        return merge(one, other, spellings)
 
 
 def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:

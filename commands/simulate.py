@@ -23,6 +23,7 @@ from rich.table import Table
 from commands.reach import LABELER, LabelerUrl, reach, token
 from shared.figures import accuracy_in_words
 from shared.messages import Interval
+from shared.names import lacking, meant
 from shared.settings import SettingsError
 
 console = Console()
@@ -37,6 +38,7 @@ def simulate(
     budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
     pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
     annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
+    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
     url: LabelerUrl = LABELER,
 ) -> None:
     """Label like a person, from a table of right answers; see the curve at the end."""
@@ -60,7 +62,7 @@ def simulate(
             if measured is not None:
                 progress.update(task, accuracy=accuracy_in_words(measured.accuracy))
 
-        result = reach(url, lambda: person.run(budget, pace=pace, on_progress=show))
+        result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
     person.close()
     console.print(_curve(result))
     console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
@@ -130,10 +132,17 @@ class Annotator:
         response.raise_for_status()
         return response.json()
 
-    def add_classes(self) -> None:
-        """Make sure that every class of the truth can be given."""
-        known = {entry["name"] for entry in self.get("/api/project")["classes"]}
-        for name in sorted(set(self._truth.values()) - known):
+    def name_classes(self, *, add: bool = False) -> None:
+        """Make sure that every class of the truth can be given: add those that are not there.
+
+        Raises SettingsError for a class that a project with classes lacks, unless `add` says that it is meant.
+        """
+        classes = self.get("/api/project")["classes"]
+        unknown = lacking(sorted(set(self._truth.values())), classes)
+        if unknown and classes and not add:
+            like = meant(unknown[0], [entry["name"] for entry in classes])
+            raise SettingsError(f"There is no class {unknown[0]!r}: add it with --add-classes{like or '.'}")
+        for name in unknown:
             self._http.post("/api/classes", json={"name": name}).raise_for_status()
 
     def label_of(self, image_id: int) -> str | None:
@@ -148,10 +157,11 @@ class Annotator:
         budget: int,
         *,
         pace: float = 0.0,
+        add_classes: bool = False,
         on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
     ) -> Simulation:
         """Give up to `budget` labels, `pace` a second; 0: each batch as fast as it goes, then wait for a new queue."""
-        self.add_classes()
+        self.name_classes(add=add_classes)
         buffer = int(self.get("/api/settings")["buffer_size"]["value"])
         result, began = Simulation(), time.monotonic()
         for count, item in enumerate(self._questions(budget, result), start=1):

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from commands import grouping
+from commands.consent import Yes, consent
 from commands.reach import LABELER, LabelerUrl, ask
 from shared.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
 from shared.settings import SettingsError
@@ -63,16 +64,21 @@ def diff(
 
 
 @app.command()
-def restore(name: Name, annotator: By = "me", labeler_url: LabelerUrl = LABELER) -> None:
+def restore(name: Name, annotator: By = "me", yes: Yes = False, labeler_url: LabelerUrl = LABELER) -> None:
     """Let labels and splits be those of the snapshot again; nothing is forgotten."""
     url = f"{labeler_url}/api/snapshots/{quote(name, safe='')}/restore"
-    done = Restored.model_validate(ask(url, "POST", json={"annotator": annotator}, seconds=LONG_SECONDS))
-    console.print(
-        f"{done.undone:,} answers taken back, {done.repeated:,} given again, "
-        f"{done.moved:,} images moved between splits."
-    )
-    if done.lost:
-        console.print(f"{done.lost:,} labels are of classes that were deleted since, and stay away.")
+
+    def do(*, dry_run: bool) -> Restored:
+        body = {"annotator": annotator, "dry_run": dry_run}
+        return Restored.model_validate(ask(url, "POST", json=body, seconds=LONG_SECONDS))
+
+    consent(f"To restore {name}: {_restored(do(dry_run=True))} Save a snapshot first to come back to now.", yes=yes)
+    console.print(f"Done: {_restored(do(dry_run=False))}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _restored(done: Restored) -> str:
+    lost = f", {done.lost:,} labels of classes deleted since stay away" if done.lost else ""
+    return f"{done.undone:,} answers undone, {done.repeated:,} given again, {done.moved:,} images moved{lost}."
 
 
 def split(
@@ -88,21 +94,33 @@ def split(
     column: Annotated[str, typer.Option(help="Its column.")] = "group",
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Yes = False,
     labeler_url: LabelerUrl = LABELER,
 ) -> None:
     """Draw train, validation and test anew; images answered here stay where they are."""
-    body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed, "dry_run": dry_run}
+    body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
     if (by == "group") != ((pattern is None) != (groups is None)):
         raise SettingsError("--by group needs either --pattern or --groups, which go with nothing else.")
     if by == "group":
         named = grouping.find(labeler_url, pattern, groups, column)
         body |= {"groups": named.groups, "how": named.how}
         console.print(f"{len(set(named.groups.values())):,} groups; {named.alone:,} images are in none.")
-    drawn = SplitReceipt.model_validate(ask(f"{labeler_url}/api/splits", "POST", json=body, seconds=LONG_SECONDS))
-    counts = ", ".join(f"{count:,} {name}" for name, count in drawn.splits.items())
-    moved = f"{drawn.moved:,} images {'would move' if dry_run else 'moved'}"
-    console.print(f"{moved}: {counts}; {drawn.kept:,} answered here stay.")
+
+    def draw(*, only_count: bool) -> SplitReceipt:
+        asked = body | {"dry_run": only_count}
+        return SplitReceipt.model_validate(ask(f"{labeler_url}/api/splits", "POST", json=asked, seconds=LONG_SECONDS))
+
+    drawn = draw(only_count=True)
+    if not dry_run:
+        consent(_drawn(drawn, "will move"), yes=yes)
+        drawn = draw(only_count=False)
+    console.print(_drawn(drawn, "would move" if dry_run else "moved"), highlight=False)
     if drawn.torn:
         console.print(
             f"{drawn.torn:,} folders or groups are in several splits: images of theirs were answered in each."
         )
+
+
+def _drawn(found: SplitReceipt, moved: str) -> str:
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.splits.items())
+    return f"{found.moved:,} images {moved}: {counts}; {found.kept:,} answered here stay."

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from labeler.annotation_log import GRID, AnnotationLog, Draft, Step
+from labeler.classes import unknown
 from labeler.database import Store
 from labeler.labeling_queue import LabelingQueue
 from labeler.leases import Leases
@@ -20,6 +21,7 @@ from labeler.problems import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.tally import Tally
 from shared.log import LATE
 from shared.messages import Annotation, AnnotationReceipt, Row, Undo
+from shared.names import key
 from shared.review import ACCEPTED, REVIEW, Verdict
 from shared.settings import LabelerSettings
 
@@ -169,9 +171,9 @@ class Annotations:
         if given is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
         fold = self._log.fold
-        label = fold.named(given.strip()) if isinstance(given, str) else fold.resolve(given)
+        label = fold.named(given) if isinstance(given, str) else fold.resolve(given)
         if label is None:
-            raise _NotTakenError(f"there is no class {given!r}: add it first")
+            raise _NotTakenError(unknown(fold, given))
         return label
 
     def _is_late(self, annotation: Annotation) -> bool:
@@ -213,8 +215,10 @@ class Annotations:
         if known is None or given is None:
             return known is None and given is None
         fold = self._log.fold
-        meant = fold.named(given.strip()) if isinstance(given, str) else fold.resolve(given)
+        meant = fold.named(given) if isinstance(given, str) else fold.resolve(given)
         if meant is not None and meant == fold.resolve(known):
             return True
         state = fold.classes[known]
-        return given == known if isinstance(given, int) else given.strip() in {state.name, *state.aliases}
+        if isinstance(given, int):
+            return given == known
+        return key(given) in {key(name) for name in (state.name, *state.aliases)}

@@ -184,7 +184,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
     @api.post("/snapshots/{name}/restore")
     def restore(name: str, post: RestorePost) -> Restored:
         """Let labels and splits be those of the snapshot again; the log keeps all that was there."""
-        return service.snapshots.restore(name, post.annotator)
+        return service.snapshots.restore(name, post.annotator, dry_run=post.dry_run)
 
     @api.post("/splits")
     def splits(post: SplitPost) -> SplitReceipt:

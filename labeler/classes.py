@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
 from labeler.problems import Conflict, Invalid, Missing
-from shared.log import ClassState
+from shared.log import ClassState, Fold
 from shared.messages import ClassEntry, ClassPatch
+from shared.names import key, meant
 
 DIGITS = "1234567890"  # as they lie on a keyboard
 
@@ -18,6 +19,12 @@ def hotkeys(names: Sequence[str]) -> list[str | None]:
     first = names[: len(DIGITS)]
     free = (digit for digit in DIGITS if digit not in first)
     return [name if name in tuple(DIGITS) else next(free) for name in first] + [None] * (len(names) - len(first))
+
+
+def unknown(fold: Fold, name: int | str) -> str:
+    """Says that there is no class of that name or id, and which may have been meant."""
+    known = [each.name for each in fold.live_classes()] if isinstance(name, str) else []
+    return f"there is no class {name!r}: add it first{meant(str(name), known)}"
 
 
 class Classes:
@@ -32,7 +39,11 @@ class Classes:
         with self._store.lock:
             live = self._log.fold.live_classes()
             keys = hotkeys([known.name for known in live])
-            return [ClassEntry(id=known.id, name=known.name, hotkey=key) for known, key in zip(live, keys, strict=True)]
+            others = self._log.fold.other_names()
+            return [
+                ClassEntry(id=known.id, name=known.name, hotkey=digit, aliases=sorted(others.get(known.id, ())))
+                for known, digit in zip(live, keys, strict=True)
+            ]
 
     def name(self, class_id: int) -> str | None:
         """What the class is called now; None if it was deleted or never was."""
@@ -43,11 +54,14 @@ class Classes:
     def begin_with(self, names: Iterable[str]) -> None:
         """Add those that never were: one that was renamed, merged or deleted since does not come back."""
         with self._store.lock:
-            known = {name for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
-            self._add([name for name in names if name not in known], "settings")
+            known = {key(name) for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
+            first: dict[str, str] = {}
+            for name in names:
+                first.setdefault(key(name), name)
+            self._add([name for each, name in first.items() if each not in known], "settings")
 
     def add(self, name: str, annotator: str = "api") -> ClassEntry:
-        """Raises Conflict when there is a class of that name, Invalid when the name is blank."""
+        """Raises Conflict when a class goes by that name, or did; Invalid when the name is blank."""
         with self._store.lock:
             self._add([self._free(name)], annotator)
             return self.entries()[-1]
@@ -62,7 +76,7 @@ class Classes:
         with self._store.lock:
             known = self._live(class_id)
             if patch.name is not None and patch.name.strip() != known.name:
-                name = self._free(patch.name)
+                name = self._free(patch.name, class_id)
                 self._log.append([Draft(action="class_renamed", label=class_id, name=name, annotator=patch.annotator)])
             if patch.into is not None:
                 into = self._live(patch.into)
@@ -95,10 +109,17 @@ class Classes:
             raise Missing(f"There is no class {class_id}.")
         return known
 
-    def _free(self, name: str) -> str:
+    def _free(self, name: str, renamed: int | None = None) -> str:
+        """The name, if no class but the one that is `renamed` goes by it, or went by it before."""
         name = name.strip()
         if not name:
             raise Invalid("A class needs a name.")
-        if any(known.name == name for known in self._log.fold.live_classes()):
+        taken = self._log.fold.named(name)
+        if taken is None or taken == renamed:
+            return name
+        known = self._log.fold.classes[taken].name
+        if known == name:
             raise Conflict(f"There is a class {name!r} already; merge into it instead.")
-        return name
+        if key(known) == key(name):
+            raise Conflict(f"There is a class {known!r} already, and {name!r} means the same; merge into it instead.")
+        raise Conflict(f"{name!r} is another name of the class {known!r}, which labels may still use; take a new name.")

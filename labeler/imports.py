@@ -1,33 +1,32 @@
 """Labels brought along: rows of a file become rows of the log with `source: import`.
 
 An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
-nothing. A label that contradicts one which the image has already is written under a name of its own: the two tie, and
-the image is open until somebody decides. A skip or a flag counts only where nobody has answered. Answers of several
-people, as an export with history holds them, are votes, and one of somebody who says otherwise here is left out. What
-the project drew to measure with keeps no given answer unless the row says which split it is in: accuracy is measured on
-labels that were given without looking at any other.
+nothing. What becomes of a row that contradicts another answer is decided in `import_answers`. What the project drew to
+measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
+given without looking at any other.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from uuid import UUID, uuid4, uuid5
 
-from labeler.annotation_log import AnnotationLog, Draft
+from labeler.annotation_log import AnnotationLog
 from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
 from labeler.files import Files
-from labeler.formats.records import UNLABELED
+from labeler.import_answers import Given, ImportAnswers
 from labeler.tally import Tally
 from labeler.uploads import Uploads
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
+from shared.names import Spellings, meant
 
 WORKERS = 2  # threads that look at files new to the catalogue
 
@@ -40,7 +39,7 @@ class _Given:
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    classes: dict[str, int | None] = field(default_factory=dict)  # of the names in its answers, or of its label
+    classes: dict[str, int | str] = field(default_factory=dict)  # of the names in its answers, or of its label
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
@@ -51,11 +50,6 @@ class _Given:
     def names(self) -> list[str]:
         """The classes that it names, each once."""
         return list(dict.fromkeys(each.label for each in self.said if each.label is not None))
-
-    @property
-    def label(self) -> int | None:
-        """The class of its label."""
-        return None if self.row.label is None else self.classes[self.row.label]
 
 
 class Imports:
@@ -83,7 +77,7 @@ class Imports:
             given = [each for each in given if self._may_be_labeled(each, receipt)]
             if not post.dry_run:
                 self._move(given)
-            self._write(given, receipt, write=not post.dry_run)
+            self._write(given, receipt, post)
         return receipt
 
     def _resolved(self, rows: Iterable[ImportRow], receipt: ImportReceipt) -> list[_Given]:
@@ -176,21 +170,32 @@ class Imports:
     def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
         """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""
         fold = self._log.fold
-        labels = [name for each in given for name in each.names]
-        ids = {name: fold.named(name) for name in dict.fromkeys(labels)}
+        labels = Counter(name for each in given for name in each.names)
         adding = post.add_classes or not fold.live_classes()
-        for name in [name for name, known in ids.items() if known is None]:
-            receipt.new_classes[name] = labels.count(name)
-            if adding and not post.dry_run:
-                ids[name] = self._classes.add(name, IMPORT).id
+        ids: dict[str, int | str | None] = {name: fold.named(name) for name in labels}
+        spellings = Spellings()
+        for name, rows in labels.items():
+            known = ids[name]
+            if known is None:
+                first = spellings.of(name)
+                receipt.new_classes[first] = receipt.new_classes.get(first, 0) + rows
+                known = ids[first]
+                if known is None and adding:
+                    known = first if post.dry_run else self._classes.add(first, IMPORT).id
+            ids[name] = known
+            called = fold.classes[known].name if isinstance(known, int) else spellings.of(name)
+            if called != name and known is not None:
+                receipt.counted_as[name] = called
         for each in given:
-            each.classes = {name: ids[name] for name in each.names}
-            unknown = next((name for name, known in each.classes.items() if known is None), None)
-            if unknown is not None and not adding:
-                reason = f"is labeled {unknown!r}, which is no class here: add it first"
+            named = {name: ids[name] for name in each.names}
+            each.classes = {name: known for name, known in named.items() if known is not None}
+            lacking = next((name for name, known in named.items() if known is None), None)
+            if lacking is not None:
+                like = meant(lacking, [known.name for known in fold.live_classes()])
+                reason = f"is labeled {lacking!r}, which is no class here: add it first{like}"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         if not adding:
-            given[:] = [each for each in given if None not in each.classes.values()]
+            given[:] = [each for each in given if None not in map(ids.get, each.names)]
 
     def _may_be_labeled(self, each: _Given, receipt: ImportReceipt) -> bool:
         """Whether the row's label counts: not for an image held out to measure with, unless its row says so."""
@@ -219,108 +224,15 @@ class Imports:
         for split, image_ids in moves.items():
             self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
 
-    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, *, write: bool) -> None:
+    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
         ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
         known = self._log.known([row_id for some in ids for row_id in some])
-        drafts: dict[UUID, Draft] = {}
-        open_answers: dict[int, dict[str, int | None]] = {}  # of this post: image → annotator → class
-        for each, (row_id, *others) in zip(given, ids, strict=True):
-            if each.row.answers:
-                before = open_answers.setdefault(each.image_id, {}) if each.image_id is not None else {}
-                self._vote(each, [row_id, *others], known, drafts, before, receipt)
-                continue
-            if each.row.action == "open":
-                continue  # told its split alone
-            if row_id in known or (row_id in drafts and each.image_id is not None):
-                receipt.known += 1
-                continue
-            if each.row.action != "label" and self._is_answered(each, open_answers, receipt):
-                continue
-            receipt.labels += 1
-            if each.image_id is None:
-                continue
-            before = open_answers.setdefault(each.image_id, {})
-            annotator = each.row.annotator or IMPORT
-            other = self._contradicted(each, before, annotator)
-            if other is not None:
-                said = self._log.fold.classes[other].name if other in self._log.fold.classes else "several things"
-                reason = f"is labeled {each.row.label!r} here and {said!r} already: open until somebody decides"
-                receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-                taken = self._log.fold.state(each.image_id).answered | before.keys()
-                annotator = next(name for n in count(2) if (name := f"{annotator} ({n})") not in taken)
-            before[annotator] = each.label
-            drafts[row_id] = Draft(
-                action=each.row.action,
-                id=row_id,
-                image_id=each.image_id,
-                label=each.label,
-                annotator=annotator,
-                source=IMPORT,
-                confidence=each.row.confidence,
-                created_at=each.row.labeled_at,
-            )
-        if write:
-            self._log.append(list(drafts.values()))
-
-    def _vote(
-        self,
-        each: _Given,
-        ids: Sequence[UUID],
-        known: Collection[UUID],
-        drafts: dict[UUID, Draft],
-        before: dict[str, int | None],
-        receipt: ImportReceipt,
-    ) -> None:
-        """Answers of several people: what one of them says otherwise here, or what was settled here, stays."""
-        state = self._log.fold.state(each.image_id or 0)
-        here = self._log.fold.answers(each.image_id or 0) | {who: ("label", label) for who, label in before.items()}
-        settled = ("settle", state.label) if state.settled else None
-        stays = []
-        for said, row_id in zip(each.row.answers, ids, strict=True):
-            label = None if said.label is None else each.classes[said.label]
-            now = settled if said.action == "settle" else here.get(said.annotator)
-            if row_id in known or (row_id in drafts and each.image_id is not None) or now == (said.action, label):
-                receipt.known += 1
-            elif now is not None:
-                stays.append(said.annotator)
-            else:
-                receipt.labels += 1
-                if said.action != "settle":
-                    before[said.annotator] = label
-                if each.image_id is not None:
-                    drafts[row_id] = Draft(
-                        **said.model_dump(exclude={"label", "at"}),
-                        id=row_id,
-                        image_id=each.image_id,
-                        label=label,
-                        source=IMPORT,
-                        created_at=said.at,
-                    )
-        if stays:
-            reason = f"has another answer of {', '.join(stays)} here already: that stays"
-            receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-
-    def _is_answered(self, each: _Given, before: Mapping[int, object], receipt: ImportReceipt) -> bool:
-        """Whether a skip or flag comes too late; told unless it says what the image is already."""
-        state = self._log.fold.state(each.image_id or 0)
-        if not state.answered and not state.settled and each.image_id not in before:
-            return False
-        if UNLABELED.get(state.status) == each.row.action:
-            receipt.known += 1
-        else:
-            reason = f"has a {each.row.action} here and was answered already: that answer stays"
-            receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-        return True
-
-    def _contradicted(self, each: _Given, before: dict[str, int | None], annotator: str) -> int | None:
-        """The class that the image has and that this row contradicts; 0 when its labels tie already."""
-        state = self._log.fold.state(each.image_id or 0)
-        if state.settled:
-            return None
-        others = [label for label in (state.label, *before.values()) if label not in (None, each.label)]
-        if others:
-            return others[0]
-        return 0 if state.disputed and annotator in state.answered else None
+        began = self._log.last_seq if post.began is None else post.began
+        answers = ImportAnswers(self._log, receipt, known, post.conflicts, began)
+        for each, some in zip(given, ids, strict=True):
+            answers.take(Given(each.row, each.image_id or (each.root, each.uri), each.classes), some)
+        if not post.dry_run:
+            self._log.append(answers.drafts)
 
 
 def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
@@ -328,7 +240,8 @@ def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
     said = answer.label or ""
     if answer.action != "label":
         said = f"\0{answer.action}{said}"  # no class is called so
-    return f"{given.image_id}\0{answer.annotator}\0{said}"
+    place = f"{given.root}\0{given.uri}" if given.image_id is None else given.image_id
+    return f"{place}\0{answer.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]]) -> tuple[Root, str] | None:

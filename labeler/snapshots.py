@@ -85,8 +85,8 @@ class Snapshots:
                     differences.append(Difference(image_id=image_id, label=label, split=split))
         return SnapshotDiff(differences=differences, labels=labels, splits=splits)
 
-    def restore(self, name: str, annotator: str) -> Restored:
-        """Let labels and splits be those of the snapshot again. Raises Missing."""
+    def restore(self, name: str, annotator: str, *, dry_run: bool = False) -> Restored:
+        """Let labels and splits be those of the snapshot again, or with `dry_run` only count. Raises Missing."""
         seq = self.get(name).seq
         with self._store.lock:
             then = Fold()
@@ -102,10 +102,14 @@ class Snapshots:
                     continue
                 answers = [row for row in stood.get(image_id, []) if row.id in standing]
                 drafts += self._brought_back(image_id, answers, annotator, name)
-            self._log.append(drafts)
-            moved = self._move(then, annotator, name)
-            labels = self._log.fold.labels
-            lost = sum(image_id not in labels for image_id in then.labels.keys() - self._log.fold.removed)
+            moves = self._moves(then)
+            if not dry_run:
+                self._log.append(drafts)
+                for split, image_ids in moves.items():
+                    self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
+            moved = sum(map(len, moves.values()))
+            now = self._log.fold
+            lost = sum(now.resolve(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)
         undone = sum(draft.action == "undo" for draft in drafts)
         return Restored(undone=undone, repeated=len(drafts) - undone, moved=moved, lost=lost)
 
@@ -124,7 +128,7 @@ class Snapshots:
         for row in then if not kept else []:
             yield replace(_content(row), id=uuid4())
 
-    def _move(self, then: Fold, annotator: str, name: str) -> int:
+    def _moves(self, then: Fold) -> dict[Split, list[int]]:
         moves: dict[Split, list[int]] = {}
         now = self._log.fold
         changed = sorted((then.splits.keys() | now.splits.keys()) - now.removed)
@@ -133,9 +137,7 @@ class Snapshots:
             split = then.splits.get(image_id, drawn.get(image_id))
             if split is not None and split != now.splits.get(image_id, drawn.get(image_id)):
                 moves.setdefault(split, []).append(image_id)
-        for split, image_ids in moves.items():
-            self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
-        return sum(map(len, moves.values()))
+        return moves
 
     def _rows(self, seq: int) -> Iterator[Row]:
         after = 0

@@ -56,10 +56,11 @@ class RestorePost(Message):
     """`POST /api/snapshots/{name}/restore`."""
 
     annotator: Name = "me"
+    dry_run: bool = False  # count, and write nothing
 
 
 class Restored(Reply):
-    """What was written to bring a snapshot back; the log keeps all that was there."""
+    """What was written to bring a snapshot back, or in a dry run would be; the log keeps all that was there."""
 
     undone: int
     repeated: int  # answers that had been taken back and count again

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.messages import Row, Split
+from shared.names import key
 from shared.review import REVIEW
 
 Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
@@ -123,12 +124,31 @@ class Fold:
         return None
 
     def named(self, name: str) -> int | None:
-        """The live class that goes by `name` now, or went by it before; None if none does."""
+        """The live class that goes by `name` now, or went by it before; None if none does.
+
+        The exact spelling goes first, then any that names the same class; see `shared.names`.
+        """
+        found = self._called(lambda each: each == name)
+        if found is not None:
+            return found
+        wanted = key(name)
+        return self._called(lambda each: key(each) == wanted)
+
+    def other_names(self) -> dict[int, set[str]]:
+        """Live class → the other names that stand for it: its old ones, and those of classes merged into it."""
+        found: dict[int, set[str]] = defaultdict(set)
         for known in self.classes.values():
-            if known.live and known.name == name:
+            live = self.resolve(known.id)
+            if live is not None and (known.aliases or live != known.id):
+                found[live] |= {known.name, *known.aliases} - {self.classes[live].name}
+        return found
+
+    def _called(self, fits: Callable[[str], bool]) -> int | None:
+        for known in self.classes.values():
+            if known.live and fits(known.name):
                 return known.id
         for known in self.classes.values():
-            if name == known.name or name in known.aliases:
+            if fits(known.name) or any(map(fits, known.aliases)):
                 live = self.resolve(known.id)
                 if live is not None:
                     return live

@@ -233,10 +233,17 @@ class ImportRow(Message):
         return self
 
 
+Conflicts = Literal["keep", "overwrite", "review"]
+"""What becomes of an image that has another answer than its row: the answer stays, the row counts instead, or the image
+is open until somebody decides."""
+
+
 class ImportPost(Message):
     """`POST /api/import`: some rows of a file. Sent again, they change nothing."""
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
+    conflicts: Conflicts = "keep"
+    began: Id | None = None  # the log's end when the import began, of which this may be a later part; now by default
     dry_run: bool = False  # look, and write nothing
     add_classes: bool = False  # an unknown class is added; without, its rows are rejected if the project has classes
 
@@ -260,8 +267,11 @@ class ImportReceipt(Reply):
     images: int = 0  # new in the catalogue
     held_out: int = 0  # labels left out: the project drew the image to measure with, and will ask for it
     new_classes: dict[str, int] = Field(default_factory=dict)  # rows of each
-    # labels that are written, and open until somebody decides; skips and flags of what was answered, left out
-    conflicts: list[ImportIssue] = Field(default_factory=list)
+    counted_as: dict[str, str] = Field(default_factory=dict)  # another spelling, or an old name → the class
+    conflicts: list[ImportIssue] = Field(default_factory=list)  # rows that contradict an answer; each is one of:
+    kept: int = 0  # not written: the answer that there is stays
+    overwritten: int = 0  # written, and counts instead of it
+    reopened: int = 0  # written beside it: the image is open until somebody decides
     rejected: list[ImportIssue] = Field(default_factory=list)
 
 
@@ -496,12 +506,16 @@ class ImageReceipt(Reply):
 
 
 class ClassEntry(Reply):
-    """A class. `hotkey` is the key that gives it on the card, None where there is none; `labels` the images."""
+    """A class. `hotkey` is the key that gives it on the card, None where there is none; `labels` the images.
+
+    `aliases` are the other names that stand for it: its old ones, and those of classes that were merged into it.
+    """
 
     id: int
     name: str
     hotkey: str | None
     labels: int | None = None
+    aliases: list[str] = Field(default_factory=list)
 
 
 class ClassPost(Message):

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 import config
+from shared.names import Spellings
 from shared.schedule import read_steps
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -150,6 +151,10 @@ class LabelerSettings(ServiceSettings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"names {twice[0]!r} twice")
+        spellings = Spellings()
+        for name in names:
+            if (first := spellings.of(name)) != name:
+                raise ValueError(f"names {first!r} and {name!r}, which are one class")
         if any(not name for name in names):
             raise ValueError("has an empty name")
         return names

@@ -8,6 +8,7 @@ from labeler import service
 from labeler.problems import Problem
 from labeler.ui import components
 from labeler.ui.words import plain
+from shared.names import Spellings
 
 
 def page() -> None:
@@ -27,8 +28,15 @@ def _name_classes(labeler: service.Service) -> None:
         names = st.text_area("Classes, one a line", placeholder="shirt\nshoes\nhat", height=160)
         if not st.form_submit_button("Start labeling", type="primary"):
             return
+    given = list(filter(None, map(str.strip, names.splitlines())))
+    spellings = Spellings()
+    first = list(dict.fromkeys(map(spellings.of, given)))
+    for name, same in spellings.taken.items():
+        st.error(plain(f"“{same}” and “{name}” are one class: name it once."))
+    if spellings.taken:
+        return
     try:
-        for name in filter(None, map(str.strip, names.splitlines())):
+        for name in first:
             labeler.classes.add(name, "me")
     except Problem as problem:
         st.error(plain(problem.detail))

@@ -19,6 +19,7 @@ from labeler.formats.records import row_of
 from labeler.formats.sources import open_source
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportRow, Split
+from shared.names import Spellings
 from shared.settings import SettingsError
 from tests.labeler.projects import answer, labeler, photos
 from tests.services import HOME
@@ -75,6 +76,14 @@ def test_which_label_is_kept_and_by_whom(first: Side, second: Side, prefer: Pref
         told = [where for given, where in ((answers, split), (others, its)) if given]
         record, *_ = [*records([image], prefer), {"split": None}]
         assert record["split"] == max(told or [split, its], key=ORDER.index)
+
+
+def test_spellings_of_one_class_are_no_difference() -> None:
+    spellings = Spellings()
+    (image,) = merge([row("a", "Coat", "ann")], [row("a", "coat", "bob")], spellings)
+    assert not image.conflict
+    assert label_of(image.kept("neither")) == "Coat"
+    assert spellings.taken == {"coat": "Coat"}
 
 
 @given(side=SIDES, prefer=st.sampled_from(get_args(Prefer)))

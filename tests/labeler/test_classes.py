@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from labeler.classes import hotkeys
-from labeler.problems import Conflict, Invalid, Missing
+from labeler.problems import AnnotationRefused, Conflict, Invalid, Missing
 from shared.messages import ClassPatch
-from tests.labeler.projects import answer, asked, labeler, photos
+from shared.settings import SettingsError
+from tests.labeler.projects import answer, asked, labeler, photos, settings
 
 
 def names(service: object) -> list[str]:
@@ -44,6 +45,39 @@ def test_add_and_refuse(tmp_path: Path) -> None:
         with pytest.raises(Missing):
             service.classes.delete(99)
         assert names(service) == ["cat", "dog", "bird"]
+
+
+def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 4)
+    with labeler(tmp_path, classes=["Coat", "dog"]) as service:
+        coat, dog = (entry.id for entry in service.classes.entries())
+        for taken in ("coat", " COAT "):
+            with pytest.raises(Conflict, match="'Coat' already"):
+                service.classes.add(taken)
+            with pytest.raises(Conflict, match="'Coat' already"):
+                service.classes.change(dog, ClassPatch(name=taken))
+        assert service.classes.change(coat, ClassPatch(name="coat")).name == "coat"
+        service.classes.change(coat, ClassPatch(name="jacket"))
+        with pytest.raises(Conflict, match="'Coat' is another name of the class 'jacket'"):
+            service.classes.add("Coat")
+        assert {entry.name: entry.aliases for entry in service.classes.entries()} == {
+            "jacket": ["Coat", "coat"],
+            "dog": [],
+        }
+        service.annotate([answer(1, "COAT"), answer(2, "Dog")])
+        assert service.progress().labels_per_class == {"jacket": 1, "dog": 1}
+        with pytest.raises(AnnotationRefused) as refused:
+            service.annotate([answer(3, "dogg")])
+        assert refused.value.fields["invalid"][0]["reason"] == (
+            "there is no class 'dogg': add it first, or did you mean 'dog'?"
+        )
+        service.classes.change(dog, ClassPatch(into=coat))
+        with pytest.raises(Conflict, match="another name of the class 'jacket'"):
+            service.classes.add("dog")
+        service.classes.delete(coat)
+        assert service.classes.add("dog").name == "dog"  # nothing goes by that name any more
+    with pytest.raises(SettingsError, match="'hat' and 'Hat', which are one class"):
+        settings(tmp_path, classes=["hat", "Hat"])
 
 
 def test_merge_moves_the_labels(tmp_path: Path) -> None:

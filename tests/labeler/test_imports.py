@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ def row(uri: str, label: str | None = "cat", line: int = 1, **values: object) ->
     return ImportRow.model_validate({"line": line, "uri": uri, "label": label, **values})
 
 
-def take(service: Service, *rows: ImportRow, **values: bool) -> ImportReceipt:
+def take(service: Service, *rows: ImportRow, **values: Any) -> ImportReceipt:
     return service.imports.take(ImportPost(rows=list(rows), **values))
 
 
@@ -104,13 +105,90 @@ def test_labels_that_contradict_leave_the_image_open_until_somebody_decides(tmp_
     with labeler(tmp_path) as service:
         service.annotate([answer(2, "dog")])
         first, second = row("a.png", line=1), row("copy.png", "dog", line=2)
-        receipt = take(service, first, second, row("b.png", "cat", line=3))
+        receipt = take(service, first, second, row("b.png", "cat", line=3), conflicts="review")
         assert [each.line for each in receipt.conflicts] == [2, 3]
         assert labels(service) == {}
         assert service.log.fold.state(1).disputed
         assert take(service, first, second).known == 2
         service.annotate([answer(1, "dog", action="settle")])
         assert labels(service) == {"a.png": "dog"}
+
+
+def test_what_was_answered_stays_gives_way_or_is_open_again_as_the_import_says(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 7)
+    names = [f"{n:04d}.png" for n in range(7)]
+    rows = [row(uri, "cat", line) for line, uri in enumerate(names)]
+    ends = {
+        # labeled dog by hand, dog by an import, settled dog, skipped, flagged, cat already, nobody yet
+        "keep": ["dog", "dog", "dog", "skipped", "flagged", "cat", "cat"],
+        "overwrite": ["cat"] * 7,
+        "review": ["unlabeled", "unlabeled", "dog", "skipped", "flagged", "cat", "cat"],
+    }
+    told = {"keep": (5, 0, 0), "overwrite": (0, 5, 0), "review": (3, 0, 2)}
+    for policy, end in ends.items():
+        with labeler(tmp_path, workspace=tmp_path / policy) as service:
+            take(service, row(names[1], "dog"))
+            service.annotate([answer(1, "dog"), answer(3, "dog"), answer(6, "cat")])
+            service.annotate([answer(3, "dog", action="settle"), answer(4, None, action="skip")])
+            service.annotate([answer(5, None, action="flag")])
+            looked = take(service, *rows, conflicts=policy, dry_run=True)
+            done = take(service, *rows, conflicts=policy)
+            assert looked == done
+            assert (done.kept, done.overwritten, done.reopened) == told[policy]
+            assert [each.line for each in done.conflicts] == [0, 1, 2, 3, 4]
+            assert done.labels == 7 - done.kept
+            states = [service.log.fold.state(image) for image in range(1, 8)]
+            assert [service.classes.name(each.label or 0) or each.status for each in states] == end
+            last = service.log.last_seq
+            assert take(service, *rows, conflicts=policy).labels == 0
+            assert service.log.last_seq == last
+
+
+def test_a_label_given_by_hand_outlasts_the_votes_that_an_import_brings(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    votes = [{"action": "label", "label": "cat", "annotator": who} for who in ("bob", "cem")]
+    both = row("0000.png", "cat", answers=votes)
+    for policy, end, counts in (
+        ("keep", "dog", (1, 0, 0)),
+        ("overwrite", "cat", (0, 1, 0)),
+        ("review", "cat", (0, 0, 1)),
+    ):
+        with labeler(tmp_path, workspace=tmp_path / policy) as service:
+            service.annotate([answer(1, "dog")])
+            done = take(service, both, conflicts=policy)
+            assert (done.kept, done.overwritten, done.reopened) == counts
+            assert labels(service) == {"0000.png": end}
+
+
+def test_rows_of_one_import_that_contradict_each_other_are_open_whatever_is_chosen(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        began = service.log.last_seq
+        assert take(service, row("0000.png", "cat"), row("0000.png", "dog"), began=began).reopened == 1
+        take(service, row("0001.png", "cat"), began=began)
+        assert take(service, row("0001.png", "dog"), began=began).reopened == 1  # a later part of the same file
+        assert labels(service) == {}
+        assert all(service.log.fold.state(image).disputed for image in (1, 2))
+
+
+def test_another_spelling_is_the_class_that_is_there_and_a_misspelled_one_is_refused(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with labeler(tmp_path, classes=["Coat", "Caf\u00e9", "dress"]) as service:
+        given = ["coat", "Cafe\u0301", "DRESS ", "dress", "drss"]
+        rows = [row(f"{n:04d}.png", name, n) for n, name in enumerate(given)]
+        looked = take(service, *rows, dry_run=True)
+        done = take(service, *rows)
+        assert looked == done
+        assert done.counted_as == {"coat": "Coat", "Cafe\u0301": "Caf\u00e9", "DRESS ": "dress"}
+        assert [each.reason for each in done.rejected] == [
+            "is labeled 'drss', which is no class here: add it first, or did you mean 'dress'?"
+        ]
+        assert list(labels(service).values()) == ["Coat", "Caf\u00e9", "dress", "dress"]
+        assert len(service.classes.entries()) == 3
+        more = [row("0004.png", "Hat", 1), row("0004.png", "hat", 2)]
+        looked = take(service, *more, add_classes=True, dry_run=True)
+        assert looked == take(service, *more, add_classes=True)
+        assert (looked.new_classes, looked.counted_as) == ({"Hat": 2}, {"hat": "Hat"})
 
 
 def test_a_skip_or_flag_counts_only_where_nobody_answered(tmp_path: Path) -> None:

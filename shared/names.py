@@ -1,0 +1,61 @@
+"""When two spellings name one class, and which class a misspelled name may have meant.
+
+Names that differ only in capital letters, in outer spaces, or in how Unicode composes an accent name the same class:
+"Coat", "coat " and "COAT" are one. Every way into a project follows this rule: the pages, the API, imports, merges,
+settings, the Python client. A project of before may hold two such classes; an exact name then finds its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+LIKENESS = 0.7  # of two names, from which one is proposed for the other
+PROPOSED = 3  # names at most
+
+
+def key(name: str) -> str:
+    """What all spellings of one name have in common."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name.strip()).casefold())
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """The names that `name` may have meant, the likest first."""
+    return _near(name, tuple(known))
+
+
+@lru_cache(maxsize=1_000)  # thousands of rows may be misspelled alike
+def _near(name: str, known: tuple[str, ...]) -> list[str]:
+    by_key = {key(each): each for each in known}
+    return [by_key[each] for each in difflib.get_close_matches(key(name), by_key, PROPOSED, LIKENESS)]
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What the name may have meant, to end a sentence with; empty where nothing is like it."""
+    found = near(name, known)
+    return f", or did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def lacking(wanted: Iterable[str], classes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of which no class is there, one spelling of each; `classes` as `GET /api/project` gives them."""
+    known = {key(name) for each in classes for name in (each["name"], *each["aliases"])}
+    spellings = Spellings()
+    return [name for name in dict.fromkeys(map(spellings.of, wanted)) if key(name) not in known]
+
+
+class Spellings:
+    """Gives each name the spelling under which it came first. `taken` are the others: spelling → the first one."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self.taken: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The spelling that stands for `name`."""
+        first = self._first.setdefault(key(name), name)
+        if first != name:
+            self.taken[name] = first
+        return first
