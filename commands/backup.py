@@ -18,6 +18,7 @@ import typer
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from commands.consent import Yes, consent
 from commands.reach import Workspace
 from shared.settings import SettingsError
 
@@ -37,8 +38,12 @@ def backup_command(
 def restore_command(
     source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
     workspace: Workspace = Path("workspace"),
+    yes: Yes = False,
 ) -> None:
     """Put a backup in the place of the workspace; what was there is kept beside it."""
+    if (source / DATABASE).is_file() and (workspace / DATABASE).is_file():
+        now, then = _holds(workspace), _holds(source)
+        consent(f"{workspace} ({now}) gives way to {source} ({then}), and is kept beside it.", yes=yes)
     aside = restore(source, workspace)
     console.print(f"Restored {workspace}." + (f" What was there is in {aside}." if aside else ""))
 
@@ -69,6 +74,17 @@ def backup(workspace: Path, target: Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return target
+
+
+def _holds(workspace: Path) -> str:
+    """How many answers are in a workspace, and the day of the last one."""
+    try:
+        with closing(sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True)) as base:
+            answers = "SELECT COUNT(*), MAX(created_at) FROM annotation WHERE action IN "
+            count, last = base.execute(answers + "('label', 'skip', 'flag', 'settle')").fetchone()
+    except sqlite3.Error:
+        return "not readable"
+    return f"{count:,} answer{'' if count == 1 else 's'}" + (f", the last of {last[:10]}" if last else "")
 
 
 def restore(source: Path, workspace: Path) -> Path | None:

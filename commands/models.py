@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from commands.consent import Yes, consent
 from commands.jobs import follow
 from commands.reach import TRAINER, TrainerUrl, ask, download
 from shared.comparison import Comparison
@@ -90,18 +91,31 @@ def rollback(trainer_url: TrainerUrl = TRAINER) -> None:
 def delete(
     version: Annotated[str | None, typer.Argument(help="A version; or else --unneeded.")] = None,
     unneeded: Annotated[bool, typer.Option("--unneeded", help="All versions that nothing needs.")] = False,
+    yes: Yes = False,
     trainer_url: TrainerUrl = TRAINER,
 ) -> None:
     """Delete a version that nothing needs, or all of those."""
     if (version is None) != unneeded:
         raise typer.BadParameter("name one version, or say --unneeded.")
+    known = {each.version: each for each in ModelList.model_validate(ask(f"{trainer_url}/models")).models}
     if version is not None:
+        if version in known:
+            consent(f"{_gone([known[version]])} This cannot be undone.", yes=yes)
         show_list(ModelList.model_validate(ask(f"{trainer_url}/models/{quote(version)}", "DELETE")))
         return
+    going = Pruned.model_validate(ask(f"{trainer_url}/models", "DELETE", params={"dry_run": True})).deleted
+    if going:
+        consent(f"{_gone([known[name] for name in going if name in known])} This cannot be undone.", yes=yes)
     pruned = Pruned.model_validate(ask(f"{trainer_url}/models", "DELETE"))
     console.print(f"Deleted: {', '.join(pruned.deleted) or 'none'}", markup=False)
     for name, why in pruned.kept.items():
         console.print(f"Kept {name}: {why}", markup=False)
+
+
+def _gone(going: list[ModelVersion]) -> str:
+    names = ", ".join(each.version for each in going)
+    many = f"{len(going):,} versions" if len(going) != 1 else "1 version"
+    return f"To be deleted: {many} with {size(sum(each.bytes for each in going))} ({names})."
 
 
 @app.command()

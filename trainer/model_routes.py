@@ -30,9 +30,11 @@ def model_routes(trainer: Trainer) -> APIRouter:
         return trainer.name_version(wanted.name)
 
     @routes.delete("/models")
-    def prune() -> Pruned:
-        """Delete every version that nothing needs: not promoted, nobody's parent, not what the last stop saved."""
-        return trainer.versions.prune()
+    def prune(dry_run: bool = False) -> Pruned:
+        """Delete every version that nothing needs: not promoted, nobody's parent, not what the last stop saved.
+
+        With `dry_run` only say which those are."""
+        return trainer.versions.prune(dry_run=dry_run)
 
     @routes.post("/models/rollback")
     def roll_back() -> ModelList:

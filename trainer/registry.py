@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import file_digest
@@ -230,12 +230,12 @@ class Registry:
         folder.rename(going)  # gone in one step; what a kill leaves of the rest is cleared at the next start
         shutil.rmtree(going, ignore_errors=True)
 
-    def needed(self) -> dict[str, str]:
-        """Version → why it must stay: it is promoted, or another one was made from it."""
+    def needed(self, without: Collection[str] = ()) -> dict[str, str]:
+        """Version → why it must stay: it is promoted, or another one was made from it that is not among `without`."""
         why = {
             each.description.parent: f"Version {each.description.parent!r} is the parent of {each.name!r}."
             for each in self.list()[0]
-            if each.description.parent
+            if each.description.parent and each.name not in without
         }
         if self.promoted is not None:
             why[self.promoted] = f"Version {self.promoted!r} is promoted: promote another one first."

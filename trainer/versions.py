@@ -80,15 +80,21 @@ class Versions:
         """Delete a version. Raises UnknownVersion, and StillNeeded while something needs it."""
         self.registry.delete(name, also_needed=self._also_needed())
 
-    def prune(self) -> Pruned:
-        """Delete every version that nothing needs."""
-        deleted, kept = [], {}
+    def prune(self, *, dry_run: bool = False) -> Pruned:
+        """Delete every version that nothing needs, or with `dry_run` only say which those are."""
+        deleted: list[str] = []
+        kept: dict[str, str] = {}
         for version in reversed(self.registry.list()[0]):  # children first, so that their parents may go too
+            needed = {**self.registry.needed(without=deleted), **self._also_needed()}.get(version.name)
             try:
-                self.delete(version.name)
+                if not needed and not dry_run:
+                    self.delete(version.name)
+            except StillNeeded as error:  # since a moment ago
+                needed = str(error)
+            if needed:
+                kept[version.name] = needed
+            else:
                 deleted.append(version.name)
-            except StillNeeded as error:
-                kept[version.name] = str(error)
         return Pruned(deleted=deleted, kept=kept)
 
     def checked(self, name: str) -> Version:

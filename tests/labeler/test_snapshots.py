@@ -62,9 +62,11 @@ def test_it_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, befor
         then, seq = state(service), service.log.last_seq
         happen(service, after)
         save(service, "after")
-        now = state(service)
+        now, seq_now = state(service), service.log.last_seq
         assert state(service, "before") == then
-        service.snapshots.restore("before", "me")
+        looked = service.snapshots.restore("before", "me", dry_run=True)
+        assert (state(service), service.log.last_seq) == (now, seq_now)
+        assert service.snapshots.restore("before", "me") == looked
         assert state(service) == then
         assert service.log.last_seq >= seq  # nothing is forgotten
         difference = service.snapshots.diff("before", None, 100)

@@ -79,7 +79,9 @@ def test_what_nothing_needs_is_cleared_away(taught):
     say(taught, "/models/second/promote")
     say(taught, "/stop")
     saved = wait_for(lambda: taught.get("/status").json()["saved"])
+    looked = taught.delete("/models?dry_run=true").json()
     pruned = taught.delete("/models").json()
+    assert looked == pruned
     assert sorted(pruned["deleted"]) == ["first", "third"]
     assert set(pruned["kept"]) == {"second", saved["model_version"]}
 
