@@ -20,6 +20,7 @@ from rich.console import Console
 
 from commands.consent import Yes, consent
 from commands.reach import Workspace
+from shared.figures import many
 from shared.settings import SettingsError
 
 console = Console()
@@ -84,7 +85,7 @@ def _holds(workspace: Path) -> str:
             count, last = base.execute(answers + "('label', 'skip', 'flag', 'settle')").fetchone()
     except sqlite3.Error:
         return "not readable"
-    return f"{count:,} answer{'' if count == 1 else 's'}" + (f", the last of {last[:10]}" if last else "")
+    return many(count, "answer") + (f", the last of {last[:10]}" if last else "")
 
 
 def restore(source: Path, workspace: Path) -> Path | None:

@@ -114,8 +114,7 @@ def delete(
 
 def _gone(going: list[ModelVersion]) -> str:
     names = ", ".join(each.version for each in going)
-    many = f"{len(going):,} versions" if len(going) != 1 else "1 version"
-    return f"To be deleted: {many} with {size(sum(each.bytes for each in going))} ({names})."
+    return f"To be deleted: {many(len(going), 'version')} with {megabytes(sum(each.bytes for each in going))} ({names})."
 
 
 @app.command()
