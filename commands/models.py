@@ -114,7 +114,9 @@ def delete(
 
 def _gone(going: list[ModelVersion]) -> str:
     names = ", ".join(each.version for each in going)
-    return f"To be deleted: {many(len(going), 'version')} with {megabytes(sum(each.bytes for each in going))} ({names})."
+    return (
+        f"To be deleted: {many(len(going), 'version')} with {megabytes(sum(each.bytes for each in going))} ({names})."
+    )
 
 
 @app.command()

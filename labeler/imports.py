@@ -67,6 +67,11 @@ class Imports:
         self._uploads = Uploads(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
 
+    @property
+    def last_seq(self) -> int:
+        """The log's end, by which the parts of one import are known as such."""
+        return self._log.last_seq
+
     def take(self, post: ImportPost) -> ImportReceipt:
         """Write the rows that can be taken, or in a dry run only look; what was written is on disk."""
         receipt = ImportReceipt()

@@ -57,7 +57,7 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
     @routes.post("/label-files/{file_id}/import", status_code=202)
     def import_label_file(file_id: str, post: LabelFileImport) -> LabelFile:
         """Import a label file that was looked at."""
-        return files.take(file_id, add_classes=post.add_classes)
+        return files.take(file_id, add_classes=post.add_classes, conflicts=post.conflicts)
 
     @routes.delete("/label-files/{file_id}", status_code=204)
     def drop_label_file(file_id: str) -> None:

@@ -11,7 +11,9 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 from uuid import uuid4
@@ -22,7 +24,7 @@ from labeler.problems import Conflict, Invalid, Missing
 from labeler.scanner import Scanner
 from shared.importing import Outcome, take_rows
 from shared.label_files import BUSY, LabelFile, LabelFileState
-from shared.messages import ImportPost, ImportReceipt
+from shared.messages import Conflicts, ImportPost, ImportReceipt
 from shared.settings import SettingsError
 
 MOST = 20
@@ -84,14 +86,14 @@ class LabelFiles:
         """Raises Missing."""
         return self._one(file_id).view
 
-    def take(self, file_id: str, *, add_classes: bool) -> LabelFile:
+    def take(self, file_id: str, *, add_classes: bool, conflicts: Conflicts = "keep") -> LabelFile:
         """Begin to import a file that was looked at. Raises Missing, Conflict."""
         given = self._one(file_id)
         with self._lock:
             if given.view.state != "looked":
                 raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it was looked at.")
             given.view = LabelFile(id=given.view.id, name=given.view.name, state="importing", total=given.view.total)
-        self._pool.submit(self._work, given, "importing", "imported", add_classes)
+        self._pool.submit(self._work, given, "importing", "imported", add_classes, conflicts)
         return given.view
 
     def drop(self, file_id: str) -> None:
@@ -122,16 +124,19 @@ class LabelFiles:
             surplus = ended[: max(0, len(self._files) - MOST)]
         for each in surplus:
             self.drop(each.view.id)
-        self._pool.submit(self._work, given, "looking", "looked", True)
+        self._pool.submit(self._work, given, "looking", "looked", True, "keep")
         return given.view
 
-    def _work(self, given: _Given, doing: LabelFileState, done: LabelFileState, add_classes: bool) -> None:
+    def _work(
+        self, given: _Given, doing: LabelFileState, done: LabelFileState, add_classes: bool, conflicts: Conflicts
+    ) -> None:
         """Look at all rows, or write them; what goes wrong is told, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
             source = open_source(given.path)
             self._wait_for_scan(given)
-            outcome = self._bring(given, source, dry_run=doing == "looking", add_classes=add_classes)
+            take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
+            outcome = self._bring(given, source, take)
             given.view = _told(given.view, outcome, None).model_copy(update={"state": done})
         except _Cut:
             self._delete(given)
@@ -143,7 +148,7 @@ class LabelFiles:
             said = f"{given.view.name} cannot be read ({type(error).__name__}: {error})."
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
 
-    def _bring(self, given: _Given, source: Source, *, dry_run: bool, add_classes: bool) -> Outcome:
+    def _bring(self, given: _Given, source: Source, take_rows: Callable[..., Outcome]) -> Outcome:
         began = time.monotonic()
 
         def take(post: ImportPost) -> ImportReceipt:
@@ -155,9 +160,7 @@ class LabelFiles:
             left = seconds / outcome.rows * max(0, total - outcome.rows) if total and outcome.rows else None
             given.view = _told(given.view, outcome, left).model_copy(update={"total": total})
 
-        outcome = take_rows(
-            source.rows(), given.folder, take, dry_run=dry_run, add_classes=add_classes, on_progress=progress
-        )
+        outcome = take_rows(source.rows(), given.folder, take, began=self._imports.last_seq, on_progress=progress)
         if not outcome.rows:
             raise SettingsError("There is no label in it: it needs columns such as filename and label.")
         return outcome
@@ -188,6 +191,7 @@ def _told(view: LabelFile, outcome: Outcome, seconds_left: float | None) -> Labe
             "images": counts["images"],
             "held_out": counts["held_out"],
             "conflicts": counts["conflict"],
+            **{name: counts[name] for name in ("kept", "overwritten", "reopened")},
             "rejected": counts["rejected"],
             "new_classes": dict(outcome.new_classes.most_common()),
             "issues": [*outcome.issues["rejected"], *outcome.issues["conflict"]],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.messages import ImportIssue, Message, Reply
+from shared.messages import Conflicts, ImportIssue, Message, Reply
 
 LabelFileState = Literal["waiting", "looking", "looked", "importing", "imported", "failed"]
 BUSY: frozenset[LabelFileState] = frozenset({"waiting", "looking", "importing"})
@@ -28,7 +28,10 @@ class LabelFile(Reply):
     known: int = 0
     images: int = 0
     held_out: int = 0
-    conflicts: int = 0
+    conflicts: int = 0  # rows that contradict an answer; each is one of:
+    kept: int = 0
+    overwritten: int = 0
+    reopened: int = 0
     rejected: int = 0
     new_classes: dict[str, int] = Field(default_factory=dict)
     issues: list[ImportIssue] = Field(default_factory=list)  # the first of those rejected, and of the conflicts
@@ -51,3 +54,4 @@ class LabelFileImport(Message):
     """`POST /api/label-files/{id}/import`."""
 
     add_classes: bool = True  # without, rows of classes that are not here are rejected
+    conflicts: Conflicts = "keep"

@@ -51,7 +51,10 @@ class Add {
       if (act === "files" || act === "folder") this.part(`[data-testid=${act}]`).click();
       else if (act === "cancel") this.uploads.cancel();
       else if (act === "again") this.uploads.run();
-      else if (act === "import") this.uploads.import(id, target.closest(".file").querySelector("input")?.checked ?? true);
+      else if (act === "import") {
+        const file = target.closest(".file");
+        this.uploads.import(id, file.querySelector("input")?.checked ?? true, file.querySelector("select")?.value);
+      }
       else if (act === "drop") this.uploads.drop(id);
       else if (act === "folders") this.uploads.takeFolders(folder);
     };
@@ -165,7 +168,10 @@ class Add {
       [file.known, "imported before"],
       [file.images, done ? "photos that were not here" : "photos that are not here yet"],
       [file.held_out, "left out: their photos measure accuracy, and are asked of a person"],
-      [file.conflicts, "contradict a label that is here: those photos are asked again"],
+      [done ? 0 : file.conflicts, "contradict another answer: choose below which counts"],
+      [done ? file.kept : 0, "left out: another answer stays"],
+      [done ? file.overwritten : 0, "replaced another answer"],
+      [done ? file.reopened : 0, "contradict another answer: those photos are open until somebody decides"],
       [file.rejected, "rows rejected"],
     ];
     for (const [number, what] of lines)
@@ -203,6 +209,21 @@ class Add {
       const box = element("input");
       Object.assign(box, { type: "checkbox", checked: true });
       label.append(box, " Add the new classes");
+      row.append(label);
+    }
+    if (importable && file.conflicts) {
+      const label = element("label", "Where a photo has another answer ");
+      const select = element("select");
+      select.append(
+        new Option(`keep it: ${count(file.kept, "row")} left out`, "keep"),
+        new Option("replace it", "overwrite"),
+        new Option("open the photo for review", "review"),
+      );
+      select.onchange = () => {
+        const more = select.value === "keep" ? 0 : file.kept;
+        setText(row.querySelector(".import"), `Import ${count(file.labels + more, "label")}`);
+      };
+      label.append(select);
       row.append(label);
     }
     if (importable) row.append(press("import", `Import ${count(file.labels, "label")}`, "import"));

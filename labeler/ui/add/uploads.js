@@ -170,8 +170,8 @@ class Uploads {
     await this.poll();
   }
 
-  import(id, addClasses) {
-    return this.order(`/api/label-files/${id}/import`, { body: { add_classes: addClasses } });
+  import(id, addClasses, conflicts) {
+    return this.order(`/api/label-files/${id}/import`, { body: { add_classes: addClasses, conflicts } });
   }
 
   drop(id) {
