@@ -121,7 +121,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
 
     @api.patch("/classes/{class_id}")
     def change_class(class_id: int, patch: ClassPatch) -> ClassEntry:
-        """Rename a class, or merge it into another."""
+        """Rename a class, merge it into another, or change its colour, description, key or place."""
         return service.classes.change(class_id, patch)
 
     @api.delete("/classes/{class_id}", status_code=204)

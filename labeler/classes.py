@@ -1,10 +1,13 @@
-"""Classes: added, renamed, merged and deleted while labeling goes on, each as a row of the annotation log."""
+"""Classes: added, renamed, merged and deleted while labeling goes on, each as a row of the annotation log; and how they
+look on the pages, which no learner sees and no row tells (`class_properties`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from labeler.annotation_log import AnnotationLog, Draft
+from labeler.class_properties import ClassProperties
 from labeler.database import Store
 from labeler.problems import Conflict, Invalid, Missing
 from shared.log import ClassState, Fold
@@ -14,11 +17,20 @@ from shared.names import key, meant
 DIGITS = "1234567890"  # as they lie on a keyboard
 
 
-def hotkeys(names: Sequence[str]) -> list[str | None]:
-    """The digit that gives each class: its own name where that is one, else the next that is free; ten have one."""
-    first = names[: len(DIGITS)]
-    free = (digit for digit in DIGITS if digit not in first)
-    return [name if name in tuple(DIGITS) else next(free) for name in first] + [None] * (len(names) - len(first))
+PAGES_OWN = "acfgikmnrsuvxz"
+"""Letters that do something on Label, Grid or Review."""
+_KEPT = {"name", "into", "annotator"}
+
+
+def hotkeys(names: Sequence[str], own: Sequence[str | None] = ()) -> list[str | None]:
+    """The key that gives each class: its own, else its name where that is a digit, else the next digit that is free."""
+    chosen = dict(enumerate(own))
+    free = [digit for digit in DIGITS if digit not in chosen.values()]
+    rest = [place for place in range(len(names)) if chosen.get(place) is None][: len(free)]
+    named = {names[place] for place in rest}
+    others = (digit for digit in free if digit not in named)
+    given = {place: names[place] if names[place] in free else next(others) for place in rest}
+    return [chosen.get(place) or given.get(place) for place in range(len(names))]
 
 
 def unknown(fold: Fold, name: int | str) -> str:
@@ -30,19 +42,31 @@ def unknown(fold: Fold, name: int | str) -> str:
 class Classes:
     """The classes of one workspace."""
 
-    def __init__(self, store: Store, log: AnnotationLog) -> None:
+    def __init__(self, store: Store, log: AnnotationLog, changed: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._log = log
+        self._properties = ClassProperties(store)
+        self._changed = changed
 
     def entries(self) -> list[ClassEntry]:
-        """Those that can be given, in the order in which they were added; the first ten have a key."""
+        """Those that can be given, in their order; as many as there are digits have one, and others the key chosen."""
         with self._store.lock:
-            live = self._log.fold.live_classes()
-            keys = hotkeys([known.name for known in live])
+            live = {known.id: known.name for known in self._log.fold.live_classes()}
             others = self._log.fold.other_names()
+            ordered = self._properties.in_order(list(live))
+            looks = [self._properties.of(class_id) for class_id in ordered]
+            keys = hotkeys([live[class_id] for class_id in ordered], [look.hotkey for look in looks])
             return [
-                ClassEntry(id=known.id, name=known.name, hotkey=digit, aliases=sorted(others.get(known.id, ())))
-                for known, digit in zip(live, keys, strict=True)
+                ClassEntry(
+                    id=class_id,
+                    name=live[class_id],
+                    hotkey=hotkey,
+                    own_hotkey=look.hotkey is not None,
+                    colour=look.colour,
+                    description=look.description,
+                    aliases=sorted(others.get(class_id, ())),
+                )
+                for class_id, look, hotkey in zip(ordered, looks, keys, strict=True)
             ]
 
     def name(self, class_id: int) -> str | None:
@@ -67,14 +91,18 @@ class Classes:
             return self.entries()[-1]
 
     def change(self, class_id: int, patch: ClassPatch) -> ClassEntry:
-        """Rename the class or merge it into another; returns the class as it is now, or the one it became part of.
+        """Rename the class, merge it into another, or change how it looks; returns the class as it is now, or the one
+        that it became part of.
 
-        Raises Missing, Conflict and Invalid.
+        Raises Missing, Conflict and Invalid; then nothing is changed.
         """
-        if (patch.name is None) == (patch.into is None):
-            raise Invalid("Give either a new name or the class to merge into.")
+        looks = patch.model_dump(exclude=_KEPT, exclude_none=True)
+        if (patch.into is not None) == (patch.name is not None or bool(looks)):
+            raise Invalid("Give either the class to merge into, or a new name, colour, description, key or place.")
         with self._store.lock:
             known = self._live(class_id)
+            if patch.hotkey:
+                looks["hotkey"] = self._free_key(class_id, patch.hotkey)
             if patch.name is not None and patch.name.strip() != known.name:
                 name = self._free(patch.name, class_id)
                 self._log.append([Draft(action="class_renamed", label=class_id, name=name, annotator=patch.annotator)])
@@ -86,6 +114,8 @@ class Classes:
                     [Draft(action="class_merged", label=class_id, into=into.id, annotator=patch.annotator)]
                 )
                 class_id = into.id
+            if looks:
+                self._look(class_id, looks)
             return next(entry for entry in self.entries() if entry.id == class_id)
 
     def delete(self, class_id: int, annotator: str = "api") -> None:
@@ -102,6 +132,25 @@ class Classes:
                 for class_id, name in enumerate(names, start=first)
             ]
         )
+
+    def _look(self, class_id: int, looks: dict[str, Any]) -> None:
+        place = looks.pop("place", None)
+        self._properties.change(class_id, **{name: str(value).strip() for name, value in looks.items()})
+        if place is not None:
+            others = [entry.id for entry in self.entries() if entry.id != class_id]
+            self._properties.arrange([*others[:place], class_id, *others[place:]])
+        self._changed()
+
+    def _free_key(self, class_id: int, key: str) -> str:
+        key = key.lower()
+        if not key.isalnum():
+            raise Invalid("A class's key is one letter or one digit.")
+        if key in PAGES_OWN:
+            raise Invalid(f"The key {key!r} has a meaning on the pages already: take a digit, or another letter.")
+        for entry in self.entries():
+            if entry.id != class_id and entry.own_hotkey and entry.hotkey == key:
+                raise Conflict(f"The key {key!r} is that of {entry.name!r}: take another one, or clear it there first.")
+        return key
 
     def _live(self, class_id: int) -> ClassState:
         known = self._log.fold.classes.get(class_id)

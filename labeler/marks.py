@@ -6,18 +6,24 @@ so that a page need not be drawn again for that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Literal
 
 from shared.messages import Evaluation, ScanView, TrainerStatus
 
-Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs"]
+Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes"]
 UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
 """What no page shows of the trainer's status, or shows by another mark."""
 
 
 def marks(
-    last_seq: int, catalog_version: int, scanning: ScanView, latest: Evaluation | None, status: TrainerStatus | None
+    last_seq: int,
+    catalog_version: int,
+    scanning: ScanView,
+    latest: Evaluation | None,
+    status: TrainerStatus | None,
+    classes: Sequence[tuple[str, str | None]] = (),
 ) -> dict[Shown, str]:
     """What is shown → its mark."""
     challenger = status.challenger if status is not None else None
@@ -30,6 +36,7 @@ def marks(
         "challenger": _digest(challenger.model_dump_json()) if challenger is not None else "",
         "versions": told.get("versions", ""),
         "jobs": told.get("jobs", ""),
+        "classes": _digest(repr(classes)),
     }
 
 

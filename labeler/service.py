@@ -110,7 +110,7 @@ class Service:
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
-        self.classes = Classes(self.store, self.log)
+        self.classes = Classes(self.store, self.log, lambda: self.events.notify())
         self.questions = Questions(self.log, self.queue, self.catalog, settings)
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
         self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
@@ -253,6 +253,7 @@ class Service:
                 self.scanner.view(),
                 self.evaluations.last,
                 self.trainer.status(),
+                classes=[(each.name, each.colour) for each in self.classes.entries()],
             )
 
     # ---------------------------------------------------------------- questions and answers

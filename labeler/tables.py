@@ -101,6 +101,18 @@ class LogRow(LabelerTable, table=True):
     created_at: datetime = Field(sa_type=UtcTime)
 
 
+class ClassLook(LabelerTable, table=True):
+    """How a class looks on the pages, see `labeler.class_properties`; what it is called stands in the log."""
+
+    __tablename__ = "class_properties"
+
+    id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    colour: str | None = None
+    description: str | None = None
+    hotkey: str | None = None
+    place: int | None = None
+
+
 class Ranked(LabelerTable, table=True):
     """The place that the newest list naming an image gave it."""
 
@@ -148,6 +160,7 @@ META = table(Meta)
 IMAGE = table(Image)
 FILE = table(File)
 LOG = table(LogRow)
+CLASS_PROPERTIES = table(ClassLook)
 RANKED = table(Ranked)
 PUSH = table(Push)
 EVALUATED = table(Evaluated)

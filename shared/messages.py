@@ -516,6 +516,9 @@ class ClassEntry(Reply):
     hotkey: str | None
     labels: int | None = None
     aliases: list[str] = Field(default_factory=list)
+    own_hotkey: bool = False  # the key was chosen for it, and is no digit by its place
+    colour: str | None = None  # #rrggbb; None: by the palette
+    description: str | None = None
 
 
 class ClassPost(Message):
@@ -526,10 +529,17 @@ class ClassPost(Message):
 
 
 class ClassPatch(Message):
-    """`PATCH /api/classes/{id}`: a new name, or the class that this one becomes part of."""
+    """`PATCH /api/classes/{id}`: a new name, the class that this one becomes part of, or how it looks on the pages.
+
+    An empty colour, description or key is the default again.
+    """
 
     name: ClassName | None = None
     into: Id | None = None
+    colour: Annotated[str, Field(pattern=r"^(#[0-9A-Fa-f]{6})?$")] | None = None
+    description: Annotated[str, Field(max_length=500)] | None = None
+    hotkey: Annotated[str, Field(max_length=1)] | None = None
+    place: Id | None = None  # in the order of the classes, the first is 0
     annotator: Name = "api"
 
 

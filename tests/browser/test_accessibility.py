@@ -130,6 +130,14 @@ def test_tab_comes_to_everything_and_shows_where_it_is(visited: Page) -> None:
     assert page.evaluate("keyboard.missed()") == []
 
 
+def test_a_click_and_a_key_draw_no_frame_round_the_page(visited: Page) -> None:
+    visited.mouse.click(5, 790)
+    visited.keyboard.press("9")
+    main = visited.locator(".stMain")
+    expect(main).to_be_focused()
+    expect(main).to_have_css("outline-style", "none")
+
+
 def test_axe_finds_nothing_on_any_page(visited: Page) -> None:
     assert violations(visited) == []
 

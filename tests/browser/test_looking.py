@@ -26,6 +26,22 @@ def box(locator: Locator) -> dict[str, float]:
     return dict(found)
 
 
+def fits(card: Card) -> bool:
+    """Whether the page need not be scrolled."""
+    return bool(
+        card.page.evaluate("(main => main.scrollHeight <= main.clientHeight)(document.querySelector('.stMain'))")
+    )
+
+
+def all_in_sight(card: Card) -> bool:
+    return bool(card.part("classes").evaluate("list => list.scrollHeight <= list.clientHeight"))
+
+
+def places(card: Card) -> list[dict[str, float]]:
+    """Where everything that is pressed lies."""
+    return [box(card.part(name)) for name in ("stage", "classes", "filter", "add-class", "manage", "skip", "undo")]
+
+
 @pytest.fixture
 def image(card: Card) -> Locator:
     return card.part("stage").locator("img")
@@ -109,7 +125,19 @@ def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
     given = {name: card.class_button(name).locator(".confidence").inner_text() for name in CLASSES}
     assert given == {"red": "30%", "green": "60%", "blue": ""}
     expect(card.part("topk")).to_be_hidden()
-    assert card.part("classes").evaluate("list => list.scrollHeight <= list.clientHeight")  # all ten are in sight
+    assert all_in_sight(card)
+    card.key("2")
+    card.wait_saved()
+    row = card.class_button("green")
+    expect(row.locator(".labels")).to_have_text("1")  # beside the probability, not in its place
+    expect(row.locator(".confidence")).to_have_text("60%")
+    for part in (".confidence", ".labels"):  # columns: there are two of buttons
+        assert len({box(each)["x"] for each in card.part("class").locator(part).all()}) == 2
+    for number in range(11, 27):
+        post(labeler, "/api/classes", {"name": f"another {number} with a name that is too long for its column"})
+    expect(card.part("class")).to_have_count(26)
+    assert fits(card)
+    assert all_in_sight(card) or card.part("classes").evaluate("list => list.clientHeight > 200")
 
 
 def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
@@ -121,8 +149,16 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     post(labeler, "/api/queries", pushed(labeler, range(1, 9), said, "torn"))
     card = open_card(labeler)
     expect(card.part("topk").get_by_role("button")).to_have_text(["class 17 20%", "class 38 10%"])
-    why, find = box(card.part("reason")), box(card.part("filter"))
-    assert why["y"] + why["height"] <= find["y"]
+    why, classes = box(card.part("reason")), box(card.part("classes"))
+    assert why["y"] + why["height"] <= classes["y"]
+    assert fits(card)
+    before = places(card)
+    assert httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": True}, timeout=20).is_success
+    expect(card.part("topk")).to_be_hidden()
+    assert places(card) == before  # nothing moves when a suggestion goes, or comes
+    assert httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": False}, timeout=20).is_success
+    expect(card.part("topk")).to_be_visible()
+    assert places(card) == before
     card.page.keyboard.press("/")
     card.page.keyboard.type("32")
     expect(card.part("class")).to_have_count(1)

@@ -116,3 +116,58 @@ def test_the_classes_to_begin_with_do_not_come_back(tmp_path: Path) -> None:
         assert names(service) == ["kitten", "pig"]
     with labeler(tmp_path, classes=[*first, "hen"]) as service:
         assert names(service) == ["kitten", "pig", "hen"]
+
+
+def test_a_key_of_its_own_frees_a_digit_for_the_others() -> None:
+    assert hotkeys(["a", "b", "c"], [None, "q", None]) == ["1", "q", "2"]
+    assert hotkeys(["a", "b"], [None, "1"]) == ["2", "1"]
+    assert hotkeys(["1", "b"], [None, "1"]) == ["2", "1"]
+    assert hotkeys([*"abcdefghijkl"], ["q", *[None] * 11]) == ["q", *"1234567890", None]
+
+
+def test_colour_description_key_and_place_are_kept_and_bring_no_row(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path, classes=["cat", "dog", "cow"]) as service:
+        cat, dog, cow = (entry.id for entry in service.classes.entries())
+        rows, mark = service.log.last_seq, service.marks()
+        patch = ClassPatch(colour="#12aBcd", description=" With whiskers. ", hotkey="Q")
+        assert service.classes.change(cat, patch).hotkey == "q"
+        service.classes.change(cow, ClassPatch(place=0))
+        assert service.log.last_seq == rows
+        assert service.marks()["classes"] != mark["classes"]
+        assert [entry.id for entry in service.classes.entries()] == [cow, cat, dog]
+        service.classes.add("hen")  # behind the others
+        before = service.classes.entries()
+    with labeler(tmp_path) as service:
+        assert service.classes.entries() == before
+        looks = [(each.name, each.hotkey, each.own_hotkey, each.colour, each.description) for each in before]
+        assert looks == [
+            ("cow", "1", False, None, None),
+            ("cat", "q", True, "#12aBcd", "With whiskers."),
+            ("dog", "2", False, None, None),
+            ("hen", "3", False, None, None),
+        ]
+        plain = service.classes.change(cat, ClassPatch(colour="", description="", hotkey="", place=99))
+        assert (plain.hotkey, plain.own_hotkey, plain.colour, plain.description) == ("4", False, None, None)
+        assert names(service) == ["cow", "dog", "hen", "cat"]
+        assert list(service.progress().labels_per_class) == names(service)
+
+
+def test_a_key_that_is_taken_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        cat, dog = (entry.id for entry in service.classes.entries())
+        service.classes.change(cat, ClassPatch(hotkey="q"))
+        before = service.classes.entries()
+        with pytest.raises(Conflict, match="that of 'cat'"):
+            service.classes.change(dog, ClassPatch(name="wolf", hotkey="Q"))
+        for key in "sSgx":  # skip, guidelines, and what only another page has
+            with pytest.raises(Invalid, match="on the pages already"):
+                service.classes.change(dog, ClassPatch(hotkey=key))
+        for key in "+?":
+            with pytest.raises(Invalid, match="one letter or one digit"):
+                service.classes.change(dog, ClassPatch(hotkey=key))
+        with pytest.raises(Invalid, match="either"):
+            service.classes.change(dog, ClassPatch(into=cat, colour="#000000"))
+        assert service.classes.entries() == before
+        assert service.classes.change(cat, ClassPatch(hotkey="q")).hotkey == "q"  # its own stays free for it

@@ -35,9 +35,16 @@ class Bar {
       this.draw();
     });
     this.clock = setInterval(() => this.project && this.drawLag(), 1000);
+    this.stopListening = new AbortController();
+    const options = { capture: true, passive: true, signal: this.stopListening.signal };
+    // For `page.css`: a browser shows the focus at any key, also where a click left it.
+    const byTab = (is) => document.documentElement.classList.toggle("by-tab", is);
+    addEventListener("keydown", (event) => event.key === "Tab" && byTab(true), options);
+    addEventListener("pointerdown", () => byTab(false), options);
   }
 
   close() {
+    this.stopListening.abort();
     clearInterval(this.clock);
     this.size.disconnect();
     this.unsubscribe();

@@ -2,6 +2,7 @@
 // the model proposes it, its probability. Names that people typed go in as text, never as markup.
 
 const HOTKEYS = 10; // classes with a digit of their own; beyond, letters find a class
+const ONE_COLUMN = 8; // classes that stand in one column
 
 class ClassList {
   constructor(root) {
@@ -87,6 +88,9 @@ class ClassList {
   draw() {
     this.filter.hidden = !this.filtering;
     this.card.classList.toggle("many", this.filtering);
+    this.card.classList.toggle("several", this.known.length > ONE_COLUMN);
+    const digits = Math.max(1, ...this.known.map(({ labels }) => worded(labels).length));
+    this.list.style.setProperty("--digits", digits); // the numbers of all classes in one column
     const matches = this.matches();
     const shown = new Set(matches.map(({ id }) => id));
     for (const [id, button] of this.buttons) {
@@ -104,7 +108,7 @@ class ClassList {
     const [key, label, , labels_] = button.children;
     setText(key, hotkey ?? "");
     setText(label, name);
-    setText(labels_, labels === undefined ? "" : labels.toLocaleString("en"));
+    setText(labels_, worded(labels));
     button.setAttribute(
       "aria-label",
       `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`,
@@ -132,6 +136,10 @@ class ClassList {
       setText(button.querySelector(".confidence"), confidence.has(id) ? percent(confidence.get(id)) : "");
     }
   }
+}
+
+function worded(labels) {
+  return labels === undefined ? "" : labels.toLocaleString("en");
 }
 
 function placeKey(index) {
