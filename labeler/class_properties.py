@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import select
 
@@ -45,9 +46,10 @@ class ClassProperties:
         places = {class_id: self.of(class_id).place for class_id in class_ids}
         return sorted(class_ids, key=lambda each: (places[each] is None, places[each] or 0, each))
 
-    def change(self, class_id: int, **values: str | None) -> None:
-        """Set the properties named; None and "" stand for the default."""
-        self._write({class_id: replace(self.of(class_id), **{name: value or None for name, value in values.items()})})
+    def change(self, class_id: int, **values: str) -> None:
+        """Set the texts named; "" stands for the default."""
+        given: dict[str, Any] = {name: value or None for name, value in values.items()}
+        self._write({class_id: replace(self.of(class_id), **given)})
 
     def arrange(self, class_ids: Sequence[int]) -> None:
         """Let this be the order."""

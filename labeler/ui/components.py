@@ -130,7 +130,7 @@ def _text(*paths: str) -> str:
 
 
 _SHARED = ["card/outbox", "card/stage", "card/swipe", "card/classes"]
-_CARD_PARTS = ["questions", "manage", "remarks", "strip", "similar", "view", "card"]
+_CARD_PARTS = ["questions", "order", "manage", "remarks", "strip", "similar", "view", "card"]
 _CARD = _component(
     "card",
     [*_SHARED, *(f"card/{part}" for part in _CARD_PARTS)],

@@ -5,23 +5,39 @@ A table and not a chart, because a cell is something to press: with a key, on a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from shared.messages import ClassMetrics, Evaluation
+from shared.messages import ClassEntry, ClassMetrics, Evaluation
 
 MOST_CLASSES = 20  # beyond, the matrix is no longer read at a glance; the list of confusions stays
 MOST_CONFUSIONS = 10
 RIGHT, WRONG = "36, 120, 184", "196, 70, 40"  # red, green, blue; laid thinly over the page's own colour
 
 
-def matrix(latest: Evaluation) -> str:
-    """HTML: rows are the truth, columns the prediction; "" for one class, or too many."""
+def in_order(latest: Evaluation, classes: Sequence[ClassEntry]) -> Evaluation:
+    """The evaluation with its classes in the order of the project; what it measured and is no class now comes last."""
+    place = {each.id: number for number, each in enumerate(classes)}
+    order = sorted(range(len(latest.classes)), key=lambda at: place.get(latest.classes[at].label, len(place)))
+    if order == list(range(len(order))):
+        return latest
+    confusion = [[latest.confusion[row][column] for column in order] for row in order] if latest.confusion else []
+    return latest.model_copy(update={"classes": [latest.classes[at] for at in order], "confusion": confusion})
+
+
+def matrix(latest: Evaluation, own: Mapping[int, str] | None = None) -> str:
+    """HTML: rows are the truth, columns the prediction; "" for one class, or too many. `own`: class id → its colour."""
     classes = latest.classes
     if not 1 < len(classes) <= MOST_CLASSES:
         return ""
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(each.name)}</th>' for each in classes)
+    edges = {label: f" box-shadow:inset {{}} 0 0 {escape(colour)};" for label, colour in (own or {}).items()}
+    head = "".join(
+        f'<th scope="col" style="{_CELL}{edges.get(each.label, "").format("0 -3px")}">{escape(each.name)}</th>'
+        for each in classes
+    )
     rows = "".join(
-        f'<tr><th scope="row" style="{_CELL} text-align:left">{escape(truth.name)}</th>'
+        f'<tr><th scope="row" style="{_CELL} text-align:left;{edges.get(truth.label, "").format("3px 0")}">'
+        f"{escape(truth.name)}</th>"
         + "".join(_cell(truth, predicted, count, sum(counts)) for predicted, count in zip(classes, counts, strict=True))
         + "</tr>"
         for truth, counts in zip(classes, latest.confusion, strict=True)

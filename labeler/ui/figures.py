@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from labeler.ui.palette import BOTH, INK
+from labeler.ui.palette import BOTH, INK, NO_OWN, colours_of
 from labeler.ui.words import plain
 from shared.figures import ENOUGH, many, not_measured
 from shared.messages import Evaluation, Stretch
@@ -138,8 +138,8 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     return rows + [row(name, f"{count:,}") for name, count in counts.items()]
 
 
-def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
-    """Labels given, a bar a class, in the order of the classes."""
+def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None = None) -> alt.Chart:
+    """Labels given, a bar a class, in the order of the classes; `own` are the colours that classes have chosen."""
     frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})
     chart: alt.Chart = (
         alt.Chart(frame)
@@ -151,10 +151,13 @@ def label_counts(labels_per_class: dict[str, int]) -> alt.Chart:
         )
         .properties(height=40 + 26 * len(frame))
     )
+    if own:
+        scale = alt.Scale(domain=list(labels_per_class), range=[own.get(name, NO_OWN) for name in labels_per_class])
+        chart = chart.encode(color=alt.Color("class:N", scale=scale, legend=None))
     return chart
 
 
-def label_history(stretches: Sequence[Stretch]) -> alt.Chart:
+def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = None) -> alt.Chart:
     """How the labels given so far divide among the classes, against how many there were; the commonest by name."""
     total = pd.Series(dtype=float)
     for each in stretches:
@@ -174,13 +177,16 @@ def label_history(stretches: Sequence[Stretch]) -> alt.Chart:
             rows.append((each.labels, OTHERS, others, each.until))
     frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
     order = [*named, OTHERS] if len(total) > NAMED else named
+    scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_area()
         .encode(
             x=alt.X("labels given:Q", title="Labels given", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
             y=alt.Y("labels:Q", stack="normalize", title="Share of the labels", axis=alt.Axis(format="%")),
-            color=alt.Color("class:N", sort=order, title=None, legend=alt.Legend(orient="bottom", columns=4)),
+            color=alt.Color(
+                "class:N", sort=order, title=None, scale=scale, legend=alt.Legend(orient="bottom", columns=4)
+            ),
             tooltip=["class:N", "labels:Q", "labels given:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
         )
         .properties(height=280)

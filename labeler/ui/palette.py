@@ -7,7 +7,10 @@ least distance.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
+
+from shared.messages import ClassEntry
 
 
 class Palette(TypedDict):
@@ -55,5 +58,23 @@ DARK: Palette = {
 }
 INK = f"luminance(background) > 0.5 ? '{LIGHT['ink']}' : '{DARK['ink']}'"
 """A Vega expression, as the figure's page may be light or dark; Streamlit's own theme has 3.7 to 1 on white."""
+NO_OWN = "#318ecd"
+"""Of a class that has no colour of its own, in a figure where others have one."""
 BOTH = ["#318ecd", "#f83603", "#881af9", "#a24850"]
 """A figure's few colours, on a light page and on a dark one."""
+
+
+def own_colours(classes: Iterable[ClassEntry]) -> dict[str, str]:
+    """Class name → its own colour, of those that have one."""
+    return {each.name: each.colour for each in classes if each.colour is not None}
+
+
+def colours_of(names: Sequence[str], own: dict[str, str]) -> list[str | dict[str, str]]:
+    """A colour for each class: its own, else the next of the palette, which is another one on a dark page."""
+    palette = zip(LIGHT["classes"], DARK["classes"], strict=True)
+    quiet = (LIGHT["quiet"], DARK["quiet"])
+    colours: list[str | dict[str, str]] = []
+    for name in names:
+        light, dark = (own[name],) * 2 if name in own else next(palette, quiet)
+        colours.append({"expr": f"luminance(background) > 0.5 ? '{light}' : '{dark}'"} if light != dark else light)
+    return colours

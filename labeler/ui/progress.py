@@ -6,9 +6,10 @@ import streamlit as st
 
 from labeler import service
 from labeler.ui import components, states
+from labeler.ui.palette import own_colours
 from labeler.ui.words import plain
 from shared.figures import shown
-from shared.messages import Evaluation, Progress
+from shared.messages import Evaluation, Progress, Project
 
 SOONEST_SECONDS = 5
 SAVE = "Point at a figure: buttons in its corner save it as PNG, and show its numbers as a table that saves as CSV."
@@ -23,7 +24,7 @@ def page() -> None:
 def _figures() -> None:
     from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
 
-    components.redraw("progress", ["labels", "images", "accuracy", "trainer"], soonest=SOONEST_SECONDS)
+    components.redraw("progress", ["labels", "images", "accuracy", "trainer", "classes"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
@@ -36,10 +37,10 @@ def _figures() -> None:
     if not evaluations:
         st.info(figures.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:")
     else:
-        _measured(progress, evaluations)
+        _measured(project, progress, evaluations)
     st.subheader("Labels given", anchor=False)
     if progress.labels:
-        _labels(labeler, progress)
+        _labels(labeler, project, progress)
     else:
         st.write("None yet: the first one is a key press away on the page Label.")
     if (times := figures.round_times(progress.evaluations)) is not None:
@@ -48,10 +49,10 @@ def _figures() -> None:
         components.figure(times, alt="Milliseconds of each round, by step")
 
 
-def _measured(progress: Progress, evaluations: list[Evaluation]) -> None:
-    from labeler.ui import figures, outlook
+def _measured(project: Project, progress: Progress, evaluations: list[Evaluation]) -> None:
+    from labeler.ui import confusion, figures, outlook
 
-    latest = evaluations[-1]
+    latest = confusion.in_order(evaluations[-1], project.classes)
     st.write(figures.in_words(latest))
     curve = figures.accuracy_curve(evaluations)
     components.figure(outlook.with_outlook(curve, evaluations), alt="Accuracy against labels given")
@@ -68,14 +69,14 @@ def _measured(progress: Progress, evaluations: list[Evaluation]) -> None:
     st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(evaluations)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
-    _confusion(latest)
+    _confusion(latest, {each.id: each.colour for each in project.classes if each.colour})
     if latest.calibration:
         st.subheader("Calibration", anchor=False)
         st.write(figures.calibration_in_words(latest))
         components.figure(figures.calibration(latest), alt="How often right against how sure")
 
 
-def _confusion(latest: Evaluation) -> None:
+def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     from labeler.ui import confusion
 
     st.subheader("What is taken for what", anchor=False)
@@ -87,7 +88,7 @@ def _confusion(latest: Evaluation) -> None:
             "Counted on test images, which are never shown again. A number opens **labeled training images** with that "
             "label which the model takes for that class: wrong labels are often among them."
         )
-    table = confusion.matrix(latest)
+    table = confusion.matrix(latest, own)
     if table:
         st.html(table)
     elif mistakes:
@@ -99,16 +100,18 @@ def _confusion(latest: Evaluation) -> None:
         )
 
 
-def _labels(labeler: service.Service, progress: Progress) -> None:
+def _labels(labeler: service.Service, project: Project, progress: Progress) -> None:
     from labeler.ui import figures
+
+    own = own_colours(project.classes)
 
     counts, history = st.columns(2, gap="large")
     with counts:
-        components.figure(figures.label_counts(progress.labels_per_class), alt="Labels of each class")
+        components.figure(figures.label_counts(progress.labels_per_class, own), alt="Labels of each class")
     stretches = labeler.history()
     if len(stretches) > 1:
         with history:
-            components.figure(figures.label_history(stretches), alt="Share of each class in the labels so far")
+            components.figure(figures.label_history(stretches, own), alt="Share of each class in the labels so far")
     people = labeler.people()
     if len(people) > 1:
         st.table(

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, StartLabeler, class_ids
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post
 from tests.services import Services
 
 pytestmark = pytest.mark.browser
@@ -92,7 +92,7 @@ def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Servic
 
 
 @pytest.mark.provokes_errors  # 409
-def test_a_name_that_is_taken_is_refused_in_words_and_what_was_typed_stays(card: Card, own: Services) -> None:
+def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_changed(card: Card, own: Services) -> None:
     classes = panel(card)
     classes.get_by_role("button", name="Rename red").click()
     classes.get_by_label("New name of red").fill("green")
@@ -100,3 +100,30 @@ def test_a_name_that_is_taken_is_refused_in_words_and_what_was_typed_stays(card:
     expect(classes.get_by_role("status")).to_contain_text("There is a class 'green' already")
     expect(classes.get_by_label("New name of red")).to_have_value("green")
     assert list(counts(own)) == CLASSES
+    card.page.keyboard.press("Escape")
+    post(own, "/api/classes", {"name": "grey"})
+    classes.get_by_role("button", name="Edit grey").click()
+    classes.get_by_label("Own key").fill("s")
+    card.page.keyboard.press("Enter")
+    expect(classes.get_by_role("status")).to_contain_text("The key 's' has a meaning on the pages already")
+    classes.get_by_label("Own key").fill("q")
+    classes.get_by_label("Colour", exact=True).fill("#777777")
+    classes.get_by_label("Description").fill("<b>neither</b> dark nor light")
+    classes.get_by_role("button", name="Save").click()
+    expect(classes.get_by_role("status")).to_have_text("Saved.")
+    look = own.get("/api/project")["classes"][-1]
+    assert (look["hotkey"], look["colour"], look["description"]) == ("q", "#777777", "<b>neither</b> dark nor light")
+    classes.get_by_role("button", name="Move grey").focus()
+    card.page.keyboard.press("ArrowUp")
+    expect(classes.get_by_role("status")).to_have_text("“grey” is number 3 of 4.")
+    expect(classes.get_by_role("button", name="Move grey")).to_be_focused()
+    classes.get_by_role("button", name="Move blue").drag_to(classes.get_by_role("listitem").first)
+    expect(classes.get_by_role("status")).to_have_text("“blue” is number 1 of 4.")
+    classes.get_by_role("button", name="Close").click()
+    expect(card.part("class").locator(".name")).to_have_text(["blue", "red", "green", "grey"])
+    expect(card.class_button("grey")).to_have_attribute("title", "grey: <b>neither</b> dark nor light")
+    expect(card.class_button("grey")).to_have_css("box-shadow", "rgb(119, 119, 119) 4px 0px 0px 0px inset")
+    image = card.key("q")
+    card.wait_saved()
+    (row,) = own.get("/api/annotations")["annotations"][-1:]
+    assert (row["image_id"], row["label"]) == (image, look["id"])

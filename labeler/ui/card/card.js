@@ -133,8 +133,10 @@ class Card {
     const { classes, stage } = this.view;
     // With many classes letters look for one, and the actions take Shift.
     const letter = LETTERS[classes.filtering && !event.shiftKey ? "" : event.key.toUpperCase()];
+    const own = event.shiftKey ? undefined : classes.withKey(event.key);
     if (undo) this.undo();
     else if (letter) this.act(letter, at);
+    else if (own !== undefined) this.answerWith(own, at);
     else if (digit && !event.shiftKey) this.answerWith(classes.classOf(digit), at);
     else if (event.key === "Enter") this.act("accept", at);
     else if (!classes.filter.value && stage.press(event.key)) return true;

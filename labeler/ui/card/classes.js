@@ -44,6 +44,12 @@ class ClassList {
     return (this.typed ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
   }
 
+  /** The class whose own key is this letter; with letters typed already it goes on looking for one. */
+  withKey(key) {
+    if (this.filter.value || !/^\p{L}$/u.test(key)) return undefined;
+    return this.known.find(({ hotkey }) => hotkey === key.toLowerCase())?.id;
+  }
+
   nameOf(id) {
     return this.known.find((each) => each.id === id)?.name ?? "a class of before";
   }
@@ -103,12 +109,15 @@ class ClassList {
   }
 
   /** Buttons are kept and moved, not made anew: a count that changes must not take the focus away. */
-  drawClass({ id, name, labels }, index, hotkey) {
+  drawClass({ id, name, labels, colour, description }, index, hotkey) {
     const button = this.buttons.get(id) ?? this.button(id);
     const [key, label, , labels_] = button.children;
     setText(key, hotkey ?? "");
     setText(label, name);
     setText(labels_, worded(labels));
+    button.style.setProperty("--colour", colour ?? "transparent");
+    button.title = description ? `${name}: ${description}` : name;
+    button.setAttribute("aria-description", description ?? "");
     button.setAttribute(
       "aria-label",
       `${name}${hotkey ? `, key ${hotkey}` : ""}${labels === undefined ? "" : `, ${count(labels, "label")}`}`,

@@ -1,5 +1,5 @@
-// Classes changed on the way: renamed, merged, deleted. Each change says first what it means for the labels that there
-// are, and is done by a second press.
+// Classes changed on the way: renamed, merged, deleted, put in another order, given a colour, a key and a description. Each
+// change of labels says first what it means for those that there are, and is done by a second press.
 
 class ClassPanel {
   constructor(root) {
@@ -7,6 +7,7 @@ class ClassPanel {
     this.list = this.dialog.querySelector("ul");
     this.message = this.dialog.querySelector("[role=status]");
     this.open = null; // the change that is being thought about: {id, name of the change}
+    this.order = new ClassOrder(this.list, (id, place) => this.place(id, place));
     this.dialog.onkeydown = (event) => event.stopPropagation(); // Streamlit has keys of its own
     this.dialog.oncancel = (event) => {
       if (!this.open) return;
@@ -15,7 +16,7 @@ class ClassPanel {
     };
     this.list.onclick = (event) => {
       const button = event.target.closest("button[data-change]");
-      if (button) this.ask({ id: Number(button.closest("li").dataset.classId), change: button.dataset.change });
+      if (button && button.dataset.change !== "order") this.ask({ id: Number(button.closest("li").dataset.classId), change: button.dataset.change });
     };
     this.list.oninput = () => this.explain();
     this.list.onsubmit = (event) => {
@@ -31,7 +32,7 @@ class ClassPanel {
 
   show(classes) {
     this.classes = classes;
-    if (this.dialog.open && !this.open) this.draw();
+    if (this.dialog.open && !this.open && !this.order.dragging) this.draw();
   }
 
   start() {
@@ -59,11 +60,16 @@ class ClassPanel {
     const focused = this.list.getRootNode().activeElement?.closest("li [data-change]");
     const [id, change] = [focused?.closest("li").dataset.classId, focused?.dataset.change];
     this.list.replaceChildren(
-      ...this.classes.map(({ id, name, labels }) => {
+      ...this.classes.map(({ id, name, labels, colour, hotkey, description }) => {
         const item = element("li");
         item.dataset.classId = id;
-        item.append(element("span", name, "name"), element("span", count(labels, "label"), "labels"));
+        if (colour) item.style.setProperty("--colour", colour);
+        const title = element("span", name, "name");
+        title.title = description ?? "";
+        item.append(ClassOrder.handle(name), element("kbd", hotkey ?? ""), title);
+        item.append(element("span", count(labels, "label"), "labels"));
         for (const [change, words] of [
+          ["look", "Edit"],
           ["rename", "Rename"],
           ["merge", "Merge"],
           ["delete", "Delete"],
@@ -72,6 +78,7 @@ class ClassPanel {
           button.type = "button";
           button.dataset.change = change;
           button.ariaLabel = `${words} ${name}`;
+          button.autofocus = change === "rename"; // the first of them, when the panel opens
           button.disabled = change === "merge" && this.classes.length < 2;
           item.append(button);
         }
@@ -95,8 +102,11 @@ class ClassPanel {
       Object.assign(select, { name: "into", ariaLabel: `Class that ${name} becomes part of` });
       for (const other of this.classes) if (other.id !== id) select.append(new Option(other.name, other.id));
       form.append(select);
+    } else if (change === "look") {
+      form.append(...this.look(this.classes.find((each) => each.id === id)));
     }
-    const [meaning, confirm, cancel] = [element("p"), element("button", capital(change)), element("button", "Cancel")];
+    const words = change === "look" ? "Save" : capital(change);
+    const [meaning, confirm, cancel] = [element("p"), element("button", words), element("button", "Cancel")];
     meaning.id = "meaning";
     confirm.type = "submit";
     confirm.setAttribute("aria-describedby", "meaning");
@@ -104,6 +114,30 @@ class ClassPanel {
     cancel.onclick = () => this.ask(null);
     form.append(meaning, confirm, cancel);
     return form;
+  }
+
+  /** The fields of how a class looks on the pages. */
+  look({ id, colour, hotkey, own_hotkey, description }) {
+    const labelled = (words, field, name) => {
+      const label = element("label", words);
+      field.name = name;
+      label.append(field);
+      return label;
+    };
+    const own = Object.assign(element("input"), { type: "checkbox", checked: Boolean(colour) });
+    const picker = Object.assign(element("input"), { type: "color", value: colour ?? "#808080" });
+    picker.oninput = () => (own.checked = true);
+    const key = Object.assign(element("input"), { value: own_hotkey ? hotkey : "", maxLength: 1, size: 3, autocomplete: "off" });
+    const place = element("select");
+    this.classes.forEach((each, index) => place.append(new Option(String(index + 1), index, false, each.id === id)));
+    const words = Object.assign(element("textarea", description ?? ""), { maxLength: 500, rows: 2 });
+    return [
+      labelled("Own colour", own, "coloured"),
+      labelled("Colour", picker, "colour"),
+      labelled("Own key", key, "hotkey"),
+      labelled("Place", place, "place"),
+      labelled("Description", words, "description"),
+    ];
   }
 
   /** What the change means for the labels that there are. */
@@ -114,7 +148,9 @@ class ClassPanel {
     const some = count(labels, "label");
     const { change } = this.open;
     let words = "No image has it as its label.";
-    if (change === "rename") {
+    if (change === "look") {
+      words = "Labels stay as they are. Without a key of its own it takes the next free digit.";
+    } else if (change === "rename") {
       const wanted = form.elements.name.value.trim() || "…";
       words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name stays an alias.`;
     } else if (change === "merge") {
@@ -133,14 +169,38 @@ class ClassPanel {
       rename: () => ({ name: form.elements.name.value.trim() }),
       merge: () => ({ into: Number(form.elements.into.value) }),
       delete: () => null,
+      look: () => this.lookOf(form.elements, id),
     }[change]();
     const said = form.querySelector("p").textContent;
     const refusal = await this.change(body ? "PATCH" : "DELETE", id, body);
-    setText(this.message, refusal ?? `Done. ${said}`);
-    this.message.classList.toggle("trouble", Boolean(refusal));
+    this.tell(refusal ?? (change === "look" ? "Saved." : `Done. ${said}`), refusal);
     if (refusal) return;
     this.open = null;
     this.draw();
-    (this.item(id) ?? this.list.lastElementChild)?.querySelector("button")?.focus();
+    (this.item(id) ?? this.list.lastElementChild)?.querySelector(`[data-change=${change}]`)?.focus();
+  }
+
+  lookOf({ coloured, colour, hotkey, place, description }, id) {
+    const now = this.classes.findIndex((each) => each.id === id);
+    return {
+      colour: coloured.checked ? colour.value : "",
+      hotkey: hotkey.value.trim(),
+      description: description.value.trim(),
+      ...(Number(place.value) === now ? {} : { place: Number(place.value) }),
+    };
+  }
+
+  /** Put a class at another place of the order. */
+  async place(id, place) {
+    const { name } = this.classes.find((each) => each.id === id);
+    const refusal = await this.change("PATCH", id, { place });
+    this.tell(refusal ?? `“${name}” is number ${place + 1} of ${this.classes.length}.`, refusal);
+    this.draw();
+    this.item(id)?.querySelector(".handle").focus();
+  }
+
+  tell(words, trouble) {
+    setText(this.message, words);
+    this.message.classList.toggle("trouble", Boolean(trouble));
   }
 }

@@ -102,7 +102,7 @@ class Chart {
     if (!project) return;
     if (project.log_id && project.log_id !== this.data.log_id) return location.reload(); // another project is served
     const news = this.project && (project.last_seq !== this.project.last_seq || project.query_version !== this.project.query_version);
-    const names = JSON.stringify(project.classes.map(({ id, name }) => [id, name])); // without counts, which always change
+    const names = JSON.stringify(project.classes.map(({ id, name, colour }) => [id, name, colour])); // without counts, which always change
     const renamed = names !== this.names;
     this.names = names;
     this.project = project;
@@ -156,10 +156,12 @@ class Chart {
       const numbers = new Map();
       for (const id of given) if (id) numbers.set(id, (numbers.get(id) ?? 0) + 1);
       const known = (this.project?.classes ?? []).filter(({ id }) => numbers.has(id));
-      const largest = [...known].sort((a, b) => numbers.get(b.id) - numbers.get(a.id)).slice(0, classes.length);
-      const named = known.filter((each) => largest.includes(each)); // in the order of the classes
+      const plain = known.filter(({ colour }) => !colour); // those that take a colour of the palette
+      const largest = plain.sort((a, b) => numbers.get(b.id) - numbers.get(a.id)).slice(0, classes.length);
+      const named = known.filter((each) => each.colour || largest.includes(each)); // in the order of the classes
       const places = new Map(named.map(({ id }, place) => [id, place + 1]));
-      named.forEach(({ name }, place) => legend.push({ name, colour: classes[place] }));
+      const palette = [...classes];
+      named.forEach(({ name, colour }) => legend.push({ name, colour: colour ?? palette.shift() }));
       if (known.length > named.length) legend.push({ name: `${known.length - named.length} more classes`, colour: quiet });
       group = (index) => (given[index] ? (places.get(given[index]) ?? legend.length - 1) : 0);
     }

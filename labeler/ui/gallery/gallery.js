@@ -164,7 +164,7 @@ class Gallery {
     const acts = { a: "all", i: "invert", escape: "none", enter: "accept", s: "skip", f: "flag" };
     Object.assign(acts, { u: "undo", z: "undo", m: "similar", v: "view", r: "refresh", "/": "find" });
     const digit = /^\d$/.test(key) ? key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
-    const chosen = digit && this.project?.classes.find(({ hotkey }) => hotkey === digit);
+    const chosen = this.project?.classes.find(({ hotkey }) => hotkey && hotkey === (digit ?? key));
     if (key === " ") this.press(this.scroller.focus, event.shiftKey);
     else if (chosen) this.give("label", chosen.id);
     else if (key in acts) this.act(acts[key]);
@@ -297,12 +297,14 @@ class Gallery {
 
   drawClasses() {
     this.part(".find").hidden = (this.project?.classes.length ?? 0) <= HOTKEYS;
-    const signature = JSON.stringify(this.matches().map(({ id, name, hotkey }) => [id, name, hotkey]));
+    const signature = JSON.stringify(this.matches().map(({ labels, ...each }) => each));
     if (signature === this.signature) return;
     this.signature = signature;
     this.part(".classes").replaceChildren(
-      ...this.matches().map(({ id, name, hotkey }) => {
+      ...this.matches().map(({ id, name, hotkey, colour, description }) => {
         const button = element("button");
+        button.style.setProperty("--colour", colour ?? "transparent");
+        button.title = description ? `${name}: ${description}` : name;
         button.type = "button";
         button.dataset.classId = id;
         button.dataset.testid = "class";

@@ -116,7 +116,9 @@ class Review {
     const { classes, stage } = this;
     // With many classes letters look for one, and the verdicts take Shift.
     const name = undo ? "undo" : KEYS[classes.filtering && !event.shiftKey ? "" : event.key.toUpperCase()];
+    const own = event.shiftKey ? undefined : classes.withKey(event.key);
     if (name) this.act(name);
+    else if (own !== undefined) this.choose(own);
     else if (digit && !event.shiftKey) this.choose(classes.classOf(digit));
     else if (event.key === "Enter") this.act("accept");
     else if (!classes.filter.value && stage.press(event.key)) return true;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from labeler.ui import confusion
-from shared.messages import ClassMetrics, Evaluation
+from shared.messages import ClassEntry, ClassMetrics, Evaluation
 from tests.labeler.ui.test_figures import evaluation
 
 
@@ -42,6 +42,15 @@ def test_many_classes_are_a_list_of_the_most_frequent_mistakes() -> None:
     found = confusion.confusions(many)
     assert len(found) == confusion.MOST_CONFUSIONS
     assert found[0] == ("class 11", "class 12", 12, "/grid?label=21&predicted=22")
+
+
+def test_classes_stand_in_the_order_of_the_project_and_in_their_own_colour() -> None:
+    classes = [ClassEntry(id=11, name="b", hotkey=None), ClassEntry(id=10, name="a", hotkey=None)]
+    shown = confusion.in_order(measured([[5, 1, 0], [2, 9, 3], [0, 0, 7]], ["a", "b", "gone"]), classes)
+    assert [each.name for each in shown.classes] == ["b", "a", "gone"]
+    assert shown.confusion == [[9, 2, 3], [1, 5, 0], [0, 0, 7]]
+    html = confusion.matrix(shown, {11: "#12ab34"})
+    assert html.count("#12ab34") == 2  # its row and its column
 
 
 def test_one_class_has_no_matrix() -> None:

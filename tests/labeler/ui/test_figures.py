@@ -69,6 +69,8 @@ def test_label_counts_keep_the_order_of_the_classes() -> None:
     (bars,) = chart["datasets"].values()
     assert [(bar["class"], bar["labels"]) for bar in bars] == [("zebra", 3), ("ape", 5)]
     assert chart["encoding"]["y"]["sort"] is None
+    own = figures.label_counts({"zebra": 3, "ape": 5}, {"ape": "#12ab34"}).to_dict()
+    assert own["encoding"]["color"]["scale"] == {"domain": ["zebra", "ape"], "range": [figures.NO_OWN, "#12ab34"]}
 
 
 def test_the_curve_as_a_table_has_a_row_an_evaluation() -> None:
@@ -93,6 +95,10 @@ def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
     last = {row["class"]: row["labels"] for row in rows if row["labels given"] == 103}
     assert len(last) == figures.NAMED + 1
     assert (last["class 0"], last[figures.OTHERS]) == (11, 4)
+    drawn = figures.label_history(stretches, {"class 3": "#12ab34"}).to_dict()["encoding"]["color"]["scale"]
+    colours = dict(zip(drawn["domain"], drawn["range"], strict=True))
+    assert colours["class 3"] == "#12ab34"
+    assert len({str(colour) for colour in colours.values()}) == figures.NAMED + 1
 
 
 def test_calibration_is_drawn_and_said() -> None:
