@@ -141,16 +141,18 @@ class Classes:
             self._properties.arrange([*others[:place], class_id, *others[place:]])
         self._changed()
 
-    def _free_key(self, class_id: int, key: str) -> str:
-        key = key.lower()
-        if not key.isalnum():
+    def _free_key(self, class_id: int, wanted: str) -> str:
+        hotkey = wanted.lower()
+        if len(hotkey) != 1 or not hotkey.isalnum():
             raise Invalid("A class's key is one letter or one digit.")
-        if key in PAGES_OWN:
-            raise Invalid(f"The key {key!r} has a meaning on the pages already: take a digit, or another letter.")
-        for entry in self.entries():
-            if entry.id != class_id and entry.own_hotkey and entry.hotkey == key:
-                raise Conflict(f"The key {key!r} is that of {entry.name!r}: take another one, or clear it there first.")
-        return key
+        if hotkey in PAGES_OWN:
+            raise Invalid(f"The key {hotkey!r} has a meaning on the pages already: take a digit, or another letter.")
+        for each in self.entries():
+            if each.id != class_id and each.own_hotkey and each.hotkey == hotkey:
+                raise Conflict(
+                    f"The key {hotkey!r} is that of {each.name!r}: take another one, or clear it there first."
+                )
+        return hotkey
 
     def _live(self, class_id: int) -> ClassState:
         known = self._log.fold.classes.get(class_id)
