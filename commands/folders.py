@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from labeler.formats.imagefolder import member
 from shared.images import ImageProblem, locate
+from shared.project_file import ProjectFile
 from shared.settings import SettingsError
 
 Way = Literal["copy", "hardlink", "symlink"]
@@ -39,16 +40,23 @@ def way_named(name: str) -> Way:
     return way
 
 
-def roots(settings: Mapping[str, Any], images: Path | None) -> list[Path]:
+Roots = Mapping[str, Sequence[Path]]
+"""Where photos lie, by what their addresses begin with: "" for all, NAME/ for those of a further image folder."""
+
+
+def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
     """Where the photos of a labeler with such `settings` lie; `images` goes before its own folder."""
     workspace, test_set = Path(settings["workspace"]), settings.get("test_set")
     given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
     if test_set:
         given += [test_set, Path(test_set).parent]  # a folder, or a table that lies in it
-    return [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]
+    first = {"": [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]}
+    project = ProjectFile.read(workspace)
+    further = project.further(workspace) if project is not None else {}
+    return first | {f"{name}/": [folder] for name, folder in further.items() if folder.is_dir()}
 
 
-def write(records: Iterable[Mapping[str, Any]], roots: Sequence[Path], target: Path, way: Way) -> Written:
+def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way) -> Written:
     """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
     if os.path.lexists(target):
         raise SettingsError(f"{target} is there already: name a new folder.")
@@ -83,10 +91,11 @@ def write(records: Iterable[Mapping[str, Any]], roots: Sequence[Path], target: P
     return written
 
 
-def _found(uri: str, sha256: str, roots: Sequence[Path]) -> Path | None:
-    for root in roots:
+def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
+    places = [(start, folder) for start, folders in roots.items() if uri.startswith(start) for folder in folders]
+    for start, folder in places:
         try:
-            path = locate(uri, root)
+            path = locate(uri.removeprefix(start), folder)
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except (ImageProblem, OSError):

@@ -29,7 +29,8 @@ from shared.images import Inspected
 from shared.messages import ImageEntry, ImagePage, Rejection, Split
 from shared.settings import LabelerSettings, SettingsError, Source
 
-Root = Literal["images", "test", "uploads"]
+Root = str
+"""A folder that images are taken from: `images`, `images/NAME` for a further one, `test` or `uploads`."""
 Outcome = Literal["added", "duplicate", "rejected"]
 _CHUNK = 500  # values in one SQL statement
 
@@ -235,6 +236,12 @@ class Catalog:
         )
         with self._store.read() as connection:
             return [Rejection(uri=uri, reason=reason) for uri, reason in connection.execute(statement)]
+
+    def files_by_root(self) -> dict[Root, int]:
+        """How many files of each root are known."""
+        with self._store.read() as connection:
+            counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
+            return {row.root: row.files for row in connection.execute(counted)}
 
     def has_files(self, root: Root) -> bool:
         """Whether any file of this root is known."""

@@ -1,7 +1,8 @@
 """Looking at the files of the roots: where they lie, what they hold, and their bytes for a page.
 
-A root is a folder that images are taken from: `images`, the given `test` set, and `uploads` in the workspace. Nothing
-is read from anywhere else, whatever a request or a link says.
+A root is a folder that images are taken from: `images`, the given `test` set, `uploads` in the workspace, and further
+folders, `images/NAME`, whose images go by NAME/file so that two folders may hold files of one name. Nothing is read
+from anywhere else, whatever a request or a link says.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "TIFF": "image/tiff",
     "GIF": "image/gif",
 }
+FURTHER: Final = "images/"
+"""What the root of a further folder begins with."""
 UNKNOWN_TYPE: Final = "application/octet-stream"
 SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()}
 
@@ -41,20 +44,25 @@ class Files:
         self._workspace = workspace
         self._storing = Lock()
 
+    @property
+    def image_roots(self) -> dict[Root, Path]:
+        """The image folders, without uploads and test set."""
+        return {root: path for root, path in self.roots.items() if root.startswith("images")}
+
     def listed(self, root: Root) -> list[str]:
         """URIs of all images of a root. Raises ImageProblem when the folder cannot be read."""
         folder = self.roots[root]
         found = images.find_images(folder)
         if self._workspace is None or not self._workspace.resolve().is_relative_to(folder.resolve()):
-            return list(found)
+            return [prefix(root) + uri for uri in found]
         own = self._workspace.resolve().relative_to(folder.resolve()).as_posix() + "/"
-        return [uri for uri in found if not uri.startswith(own)]
+        return [prefix(root) + uri for uri in found if not uri.startswith(own)]
 
     def look_at(self, root: Root, uri: str) -> Found:
         """Read, hash and check one file; what is wrong with it stands in `reason`."""
         size, mtime_ns = self.stamp(root, uri)
         try:
-            inspected = images.inspect(images.read(uri, self.roots[root], self.limits), self.limits)
+            inspected = images.inspect(self._read(root, uri), self.limits)
         except ImageProblem as problem:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
@@ -62,7 +70,7 @@ class Files:
     def stamp(self, root: Root, uri: str) -> tuple[int, int]:
         """Size (bytes) and time of change (ns) of a file, not read again while both stay; zeros without one."""
         try:
-            status = (self.roots[root] / uri).stat()
+            status = (self.roots[root] / uri.removeprefix(prefix(root))).stat()
         except (OSError, ValueError):
             return 0, 0
         return status.st_size, status.st_mtime_ns
@@ -74,7 +82,7 @@ class Files:
             if root not in self.roots:
                 continue
             try:
-                data = images.read(uri, self.roots[root], self.limits)
+                data = self._read(root, uri)
             except ImageProblem as problem:
                 reason = f"{uri} {problem}"
                 continue
@@ -94,13 +102,23 @@ class Files:
         if not Path(text).is_absolute():
             if "images" not in self.roots:
                 raise ImageProblem("cannot be found: no image folder is set")
-            return "images", text
+            return self.root_of(text), text
         path = Path(os.path.normpath(text))
         for root, folder in self.roots.items():
             for base in (folder.absolute(), folder.resolve()):
                 if path.is_relative_to(base):
-                    return root, path.relative_to(base).as_posix()
+                    return root, prefix(root) + path.relative_to(base).as_posix()
         raise ImageProblem("lies outside the folders that images are taken from")
+
+    def root_of(self, uri: str) -> Root:
+        """The root of a relative URI: the further folder that it begins with, else the first one."""
+        further = FURTHER + uri.partition("/")[0]
+        return further if further in self.roots else "images"
+
+    def _read(self, root: Root, uri: str) -> bytes:
+        if not uri.startswith(prefix(root)):
+            raise ImageProblem("is not there any more")
+        return images.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits)
 
     def store_upload(self, data: bytes, name: str = "") -> Found:
         """Check an uploaded image and keep it in the workspace. Raises ImageProblem.
@@ -132,6 +150,11 @@ class Files:
         except (OSError, ValueError):  # too long a name, a file where a folder should be, a full disk
             return False
         return True
+
+
+def prefix(root: Root) -> str:
+    """What the URIs of a root begin with; empty but for further folders."""
+    return root.removeprefix(FURTHER) + "/" if root.startswith(FURTHER) else ""
 
 
 def _upload_name(name: str, suffix: str) -> str:

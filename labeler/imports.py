@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from labeler.annotation_log import AnnotationLog
 from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
-from labeler.files import Files
+from labeler.files import Files, prefix
 from labeler.import_answers import Given, ImportAnswers
 from labeler.tally import Tally
 from labeler.uploads import Uploads
@@ -94,7 +94,7 @@ class Imports:
         ]
         given = []
         for row in rows:
-            root_uri = _place(row.uri.removeprefix("file://"), bases)
+            root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
             if root_uri is None:
                 address = "://" in row.uri.removeprefix("file://")
                 reason = "is an address, not a file in" if address else "lies outside"
@@ -249,12 +249,12 @@ def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
     return f"{place}\0{answer.annotator}\0{said}"
 
 
-def _place(uri: str, bases: Sequence[tuple[str, Root]]) -> tuple[Root, str] | None:
+def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:
     """Root and URI of a path relative to the image folder, or absolute and inside a root; by its text alone."""
     if "://" in uri:
         return None
     if not uri.startswith("/"):
         path = os.path.normpath(uri)
-        return None if path.startswith("..") else ("images", path)
+        return None if path.startswith("..") else (root_of(path), path)
     path = os.path.normpath(uri)
-    return next(((root, path[len(base) :]) for base, root in bases if path.startswith(base)), None)
+    return next(((root, prefix(root) + path[len(base) :]) for base, root in bases if path.startswith(base)), None)

@@ -30,26 +30,36 @@ log = logging.getLogger(__name__)
 
 
 class Scanner:
-    """One thread that runs `steps` one after the other, and says how far it is."""
+    """One thread that runs steps one after the other, and says how far it is."""
 
     def __init__(
         self, files: Files, catalog: Catalog, steps: Sequence[Callable[[], None]], changed: Callable[[], None]
     ) -> None:
-        """`steps` are called in the thread and scan by `scan`; `changed` hears of progress."""
+        """`steps` are what `start` does: they scan by `scan`. `changed` hears of progress."""
         self._files = files
         self._catalog = catalog
         self._steps = steps
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()  # of what waits, and of whether the thread goes on
         self._changed = changed
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._running = False
         self._done, self._total, self._began = 0, 0, time.monotonic()
         self._error: str | None = None
 
     def start(self) -> None:
-        """Scan now, if no scan is running."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="scanner", daemon=True)
-            self._thread.start()
+        """Scan everything."""
+        self.ask(*self._steps)
+
+    def ask(self, *steps: Callable[[], None]) -> None:
+        """Do these steps after those that wait already."""
+        with self._lock:
+            self._waiting.extend(steps)
+            if not self._running and self._waiting:
+                self._running, self._error = True, None
+                self._thread = threading.Thread(target=self._run, name="scanner", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Stop after the file being read; what was written so far is kept."""
@@ -66,8 +76,7 @@ class Scanner:
 
     def view(self) -> ScanView:
         """How far the scan is."""
-        running = self._thread is not None and self._thread.is_alive()
-        left = None
+        running, left = self._running, None
         if running and self._done:
             left = (self._total - self._done) * (time.monotonic() - self._began) / self._done
         return ScanView(running=running, done=self._done, total=self._total, seconds_left=left, error=self._error)
@@ -104,17 +113,21 @@ class Scanner:
             self._changed()
 
     def _run(self) -> None:
-        self._error = None
-        try:
-            for step in self._steps:
+        while (step := self._next()) is not None:
+            try:
+                step()
+            except Exception as error:  # said on the page; labeling what is there goes on
                 if not self._closing.is_set():
-                    step()
-        except Exception as error:  # said on the page; labeling what is there goes on
-            if not self._closing.is_set():
-                log.exception("The scan of the image folder failed.")
-                self._fail(f"The scan failed: {error}.")
-        finally:
-            self._changed()
+                    log.exception("The scan of the image folder failed.")
+                    self._fail(f"The scan failed: {error}.")
+        self._changed()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._waiting and not self._closing.is_set():
+                return self._waiting.popleft()
+            self._running = False
+            return None
 
     def _look_at(self, pool: ThreadPoolExecutor, root: Root, listed: list[str]) -> Iterator[Found]:
         ahead: deque[Future[Found]] = deque()

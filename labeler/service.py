@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from labeler.disagreements import Disagreements
 from labeler.evaluations import Evaluations
 from labeler.events import Events
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
+from labeler.folders import Folders, roots_of
 from labeler.formats import FORMATS, Format
 from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
 from labeler.gallery import Gallery
@@ -50,6 +51,7 @@ from labeler.thumbnails import Thumbnails
 from labeler.trainer import Trainer
 from labeler.trainer_client import TrainerClient
 from labeler.verdicts import Verdicts
+from labeler.watcher import Watcher
 from labeler.workspace import WorkspaceLock
 from shared.images import ImageLimits
 from shared.messages import (
@@ -69,7 +71,8 @@ from shared.messages import (
     Undo,
     UndoReceipt,
 )
-from shared.settings import LabelerSettings, SettingsError, Source
+from shared.settings import LabelerSettings, Source
+from shared.start import identity
 
 logger = logging.getLogger(__name__)
 _current: list[Service] = []
@@ -116,10 +119,14 @@ class Service:
         self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
         self.events = Events(self.snapshot)
-        self.files = Files(self._roots(), limits, settings.workspace)
+        tested = self._test_set.folder if self._test_set is not None else None
+        self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
+        self.folders = Folders(settings, self.files, self.catalog, self.scanner, self.events.notify)
+        self.watcher = Watcher(self.folders, settings.workspace)
+        self.identity = identity(settings)
         self.arrivals = Arrivals(self.files, self.catalog, self.events.notify)
         self.label_files = LabelFiles(
             settings.workspace / "label-files", self.files.roots["uploads"], self.imports, self.scanner
@@ -163,9 +170,12 @@ class Service:
         _current.append(self)
         self.outbox.start()
         self.scanner.start()
+        if self.settings.watch:
+            self.watcher.start()
 
     def close(self) -> None:
         """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
+        self.watcher.close()
         self.scanner.close()
         self.label_files.close()
         self.oddities.close()
@@ -182,6 +192,7 @@ class Service:
         """Everything about the workspace in one answer."""
         with self.store.lock:
             return Project(
+                **self.identity.model_dump(),
                 log_id=self.log.log_id,
                 last_seq=self.log.last_seq,
                 classes=self._class_entries(),
@@ -377,32 +388,17 @@ class Service:
             logging.getLogger().setLevel(self.settings.log_level.upper())
         self.events.notify()
 
-    def _roots(self) -> dict[Root, Path]:
-        settings = self.settings
-        uploads = settings.workspace / "uploads"
-        uploads.mkdir(exist_ok=True)
-        roots: dict[Root, Path] = {"uploads": uploads}
-        if settings.images:
-            folder = Path(settings.images).expanduser()
-            if not folder.is_dir() and not self.catalog.has_files("images"):
-                raise SettingsError(
-                    f"The labeler setting 'images' cannot be {settings.images!r}: there is no such folder."
-                )
-            roots["images"] = folder
-        else:
-            roots["images"] = settings.workspace / "demo" / "images"
-        if self._test_set is not None:
-            roots["test"] = self._test_set.folder
-        return roots
-
     def _scans(self) -> list[Any]:
         steps: list[Any] = []
         if not self.settings.images:
             steps.append(lambda: write_digits(self.settings.workspace / "demo"))
         if self._test_set is not None:
             steps.append(self._import_test_set)
-        steps.append(lambda: self.scanner.scan("images"))
+        steps += [partial(self._scan, root) for root in self.files.image_roots]
         return steps
+
+    def _scan(self, root: Root) -> None:
+        self.scanner.scan(root)
 
     def _import_test_set(self) -> None:
         if self._test_set is not None:

@@ -582,7 +582,16 @@ class Target(Reply):
     minutes: float | None  # at the pace of the last minutes; None while nobody labels
 
 
-class Project(Reply):
+class ProjectIdentity(Reply):
+    """Which project a labeler serves."""
+
+    name: str
+    task: Literal["classification"]
+    workspace: str  # the absolute path of its folder
+    demo: bool
+
+
+class Project(ProjectIdentity):
     """`GET /api/project`."""
 
     log_id: UUID

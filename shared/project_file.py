@@ -89,6 +89,32 @@ class ProjectFile(BaseModel):
         given = [first] if first else [str(workspace / "demo" / "images")] if self.demo else []
         return [absolute(path, workspace) for path in [*given, *self.folders.values()]]
 
+    def further(self, workspace: Path) -> dict[str, Path]:
+        """The added image folders: name → path."""
+        return {name: absolute(path, workspace) for name, path in self.folders.items()}
+
+    def join(self, folder: Path, workspace: Path) -> str | None:
+        """Add an image folder; returns its name, or None if it is a folder of the project already.
+
+        Raises SettingsError for what is no folder, and for one that lies in another of the project's or holds one.
+        """
+        new = folder.expanduser().absolute()
+        if not new.is_dir():
+            raise SettingsError(f"{folder} is not a folder that can be read here.")
+        present = self.images(workspace)
+        if any(new.resolve() == each.resolve() for each in present):
+            return None
+        for each in [*present, workspace.absolute()]:
+            if new.resolve().is_relative_to(each.resolve()):
+                raise SettingsError(f"{folder} lies in {each}, which belongs to the project already.")
+            if each.resolve().is_relative_to(new.resolve()):
+                raise SettingsError(f"{folder} holds {each}, which belongs to the project already: add the rest of it.")
+        plain, first = new.name or "folder", present[0] if present else workspace
+        names = (plain, *(f"{plain}-{number}" for number in range(2, 10_000)))
+        name = next(name for name in names if name not in self.folders and not (first / name).exists())
+        self.folders[name] = portable(new, workspace)
+        return name
+
 
 @contextmanager
 def edit(workspace: Path) -> Iterator[ProjectFile]:
@@ -106,6 +132,54 @@ def edit(workspace: Path) -> Iterator[ProjectFile]:
         raise SettingsError(f"{workspace / FILE} is locked by another process; try again.") from None
     except OSError as error:
         raise SettingsError(f"{workspace / FILE} cannot be written: {error.strerror}.") from None
+
+
+class ImageFolders:
+    """The image folders of a workspace's project, for whoever reads images beside the labeler. Safe from any thread.
+
+    The file is read again when it changes, so a folder that joins is found without a restart.
+    """
+
+    def __init__(self, workspace: Path, first: str = "") -> None:
+        """`first` goes before the project's own first folder."""
+        self._workspace = workspace
+        self._first = Path(first).expanduser().absolute() if first else None
+        self._seen: tuple[int, int] | None = None
+        self._known: tuple[Path | None, dict[str, Path]] = (self._first, {})
+
+    def places(self, uri: str) -> Iterator[tuple[Path, str]]:
+        """Where an image with this address may lie: folder, and the address in it."""
+        first, further = self._read()
+        name, _, rest = uri.partition("/")
+        if name in further and rest:
+            yield further[name], rest
+        if first is not None:
+            yield first, uri
+
+    def _read(self) -> tuple[Path | None, dict[str, Path]]:
+        try:
+            status = (self._workspace / FILE).stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+        except OSError:
+            return self._known
+        if stamp != self._seen:
+            try:
+                project = ProjectFile.read(self._workspace)
+            except SettingsError:
+                return self._known
+            if project is not None:
+                own = project.images(self._workspace)[: -len(project.folders) or None]
+                first = self._first or (own[0] if own else None)
+                self._known, self._seen = (first, project.further(self._workspace)), stamp
+        return self._known
+
+
+def add_folder(workspace: Path, folder: Path) -> str | None:
+    """Add an image folder to a project; a labeler that runs takes it in within seconds. See `ProjectFile.join`."""
+    with edit(workspace) as project:
+        if project.demo:
+            raise SettingsError("The demo takes no photos: start `flywheel up PHOTOS` for a project of your own.")
+        return project.join(folder, workspace)
 
 
 def announce(workspace: Path, service: str, address: str | None) -> None:

@@ -7,7 +7,7 @@ start gives another one than it did then. Nothing is written here: `remember` do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from shared.database import masked
+from shared.messages import ProjectIdentity
 from shared.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, Source, TrainerSettings, first_sentence
 
@@ -72,6 +73,8 @@ def start(
             f"{workspace} holds the demo, and stays the demo. Give your photos a workspace of their own: "
             "--workspace my-project."
         )
+    if project.demo and isinstance(settings, LabelerSettings) and settings.more_images:
+        raise SettingsError(f"{workspace} holds the demo, and stays the demo: no folder can be added.")
     differences = _take_over(settings, sources, project, given)
     if differences and not change:
         raise SettingsError(
@@ -80,6 +83,15 @@ def start(
         )
     notes = _take_changes(settings, sources, project)
     return Start(settings, sources, [*(f"Changed: {difference}." for difference in differences), *notes])
+
+
+def identity(settings: LabelerSettings) -> ProjectIdentity:
+    """Which project a labeler with these settings serves."""
+    project = ProjectFile.read(settings.workspace)
+    if project is None or not project.labeler:
+        project = ProjectFile(name=_name(settings), demo=_is_demo(settings))
+    folder = str(settings.workspace.absolute())
+    return ProjectIdentity(name=project.name, task=project.task, workspace=folder, demo=project.demo)
 
 
 def remember(settings: ServiceSettings) -> None:
@@ -91,7 +103,8 @@ def remember(settings: ServiceSettings) -> None:
                 project.demo = _is_demo(settings)
             project.name = project.name or _name(settings)
             project.labeler = kept
-            _add_folders(project, settings)
+            for folder in settings.more_images:
+                project.join(Path(folder), settings.workspace)
         else:
             project.trainer = kept
 
@@ -113,12 +126,6 @@ def remember_changes(settings: ServiceSettings, before: Mapping[str, Any]) -> No
                 del changed[name]
         if not changed:
             del project.changed[service]
-
-
-def folder_name(path: Path, taken: Callable[[str], bool]) -> str:
-    """A short name for an image folder, with a number where the plain one is taken."""
-    plain = path.name or "folder"
-    return next(name for name in (plain, *(f"{plain}-{number}" for number in range(2, 10_000))) if not taken(name))
 
 
 def _adopt(settings: ServiceSettings, given: set[str]) -> None:
@@ -172,15 +179,6 @@ def _take_changes(settings: ServiceSettings, sources: dict[str, Source], project
         _assign(settings, name, change.value)
         sources[name] = "changed while running"
     return notes
-
-
-def _add_folders(project: ProjectFile, settings: LabelerSettings) -> None:
-    known = {absolute(path, settings.workspace).resolve() for path in project.folders.values()}
-    for given in settings.more_images:
-        path = Path(given).expanduser().absolute()
-        if path.resolve() not in known:
-            name = folder_name(path, lambda name: name in project.folders)
-            project.folders[name] = portable(path, settings.workspace)
 
 
 def _hint(differences: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
-"""Where an image's content comes from: the folder where this machine can read it, else the labeler."""
+"""Where an image's content comes from: a folder of the project that this machine can read, else the labeler."""
 
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
 
 from shared.images import ImageLimits, ImageProblem, read
 from shared.messages import ImageEntry
+from shared.project_file import ImageFolders
 from shared.settings import TrainerSettings
 from trainer.labeler_client import LabelerAway, LabelerClient, Refused
 
@@ -16,16 +16,16 @@ class Photos:
 
     def __init__(self, settings: TrainerSettings, client: LabelerClient) -> None:
         self.limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        self._folder = Path(settings.images).absolute() if settings.images else None
+        self._folders = ImageFolders(settings.workspace, settings.images)
         self._client = client
 
     def fetch(self, entry: ImageEntry) -> bytes:
         """An image's bytes. Raises ImageProblem."""
-        if self._folder is not None:
+        for folder, uri in self._folders.places(entry.uri):
             try:
-                data = read(entry.uri, self._folder, self.limits)
+                data = read(uri, folder, self.limits)
             except ImageProblem:
-                data = b""  # uploaded, or in a folder that only the labeler sees
+                continue  # uploaded, or in a folder that only the labeler sees
             if sha256(data).hexdigest() == entry.sha256:
                 return data
         try:
