@@ -16,6 +16,7 @@ if __package__ in (None, ""):  # started as `python labeler/app.py`: imports beg
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
@@ -53,7 +54,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
             service.close()
 
     # Streamlit serves its first page at the root alone, and calls its own name an unknown page.
-    routes = [Mount("/api", create_api(service)), Route("/label", RedirectResponse("/"))]
+    routes = [Mount("/api", create_api(service)), Route("/label", _to_first_page)]
     return Guard(
         _with_pages(settings, routes, lifespan),
         host=settings.host,
@@ -101,6 +102,10 @@ def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: An
     import streamlit  # reads its options from the environment when it is imported
 
     return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
+
+
+def _to_first_page(request: Request) -> RedirectResponse:
+    return RedirectResponse(str(request.url.replace(path="/", scheme="", netloc="")))
 
 
 def _warm_up() -> None:

@@ -156,7 +156,7 @@ class LabelingQueue:
 
         The session's other leases end. Nothing that the annotator has answered, and nothing that others hold, is given.
         """
-        kept = [image_id for image_id in dict.fromkeys(keep) if self._may_hold(image_id, annotator, session)][:limit]
+        kept = [image_id for image_id in dict.fromkeys(keep) if self.may_hold(image_id, annotator, session)][:limit]
         self._leases.free(session, keep=kept)
         for image_id in kept:
             self.lease(image_id, annotator, session)
@@ -179,7 +179,7 @@ class LabelingQueue:
 
     def _next(self, annotator: str, session: str, count: int, chosen: set[int]) -> list[Pick]:
         def free(image_ids: Iterator[int]) -> Iterator[int]:
-            return (each for each in image_ids if each not in chosen and self._may_hold(each, annotator, session))
+            return (each for each in image_ids if each not in chosen and self.may_hold(each, annotator, session))
 
         # Before anything new, what others have begun: a newer list does not name it, and would push it out of sight.
         begun = free(iter(list(self._begun)))
@@ -221,7 +221,8 @@ class LabelingQueue:
         total = self._tally.counts().total
         return self._tally.counts("validation").total / total if total else 0.0
 
-    def _may_hold(self, image_id: int, annotator: str, session: str) -> bool:
+    def may_hold(self, image_id: int, annotator: str, session: str) -> bool:
+        """Whether the image is open, not answered by the annotator, and not on so many other screens as it needs."""
         split = self._tally.splits.get(image_id)
         if split is None or image_id not in self._orders[split]:
             return False

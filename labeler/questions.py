@@ -22,12 +22,13 @@ class Questions:
 
     def of(self, picks: Sequence[Pick]) -> list[QueueItem]:
         """Each pick with what the page shows beside its image: where it stands, why it is asked, what it may be."""
-        hashes = self._catalog.hashes([pick.image_id for pick in picks])
+        entries = self._catalog.some([pick.image_id for pick in picks])
         size = self._settings.display_pixels
         return [
             QueueItem(
                 image_id=pick.image_id,
-                url=f"/api/images/{pick.image_id}/thumbnail?size={size}&v={hashes[pick.image_id][:12]}",
+                url=f"/api/images/{pick.image_id}/thumbnail?size={size}&v={entries[pick.image_id].sha256[:12]}",
+                uri=entries[pick.image_id].uri,
                 purpose=PURPOSES[pick.split],
                 rank=rank,
                 score=pick.place.score if pick.place else None,

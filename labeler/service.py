@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from labeler.addresses import Addresses
 from labeler.annotation_log import AnnotationLog
 from labeler.annotations import Annotations
 from labeler.arrivals import Arrivals
@@ -115,6 +116,7 @@ class Service:
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.classes = Classes(self.store, self.log, lambda: self.events.notify())
         self.questions = Questions(self.log, self.queue, self.catalog, settings)
+        self.addresses = Addresses(self.store, self.log, self.tally, self.queue, self.questions, settings)
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
         self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)

@@ -324,6 +324,7 @@ class QueueItem(Reply):
 
     image_id: int
     url: str
+    uri: str = ""  # name and folder of its file, relative to the image folder
     purpose: Purpose
     rank: int
     score: float | None = None
@@ -336,6 +337,25 @@ class UndoReceipt(QueueItem):
     """The image given back, the first of `undone` ones."""
 
     undone: int = 1
+
+
+class GivenAnswer(Reply):
+    """An answer that its annotator may correct."""
+
+    id: UUID
+    action: Literal["label", "skip", "flag"]
+    label: int | None
+    note: str | None
+
+
+class OpenedImage(QueueItem):
+    """`GET /api/images/{id}/question`: an image opened by its own address, and what may be done with it."""
+
+    given: GivenAnswer | None  # what the annotator answered
+    label: int | None  # what it is labeled now, whoever did
+    status: Literal["labeled", "skipped", "flagged", "unlabeled"]
+    settles: bool  # others have answered it: a class given now overrides them
+    held: bool  # on someone else's screen: to be looked at only
 
 
 class QueuePage(Reply):

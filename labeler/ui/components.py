@@ -28,8 +28,9 @@ BAR = "bar"  # in the session, as Streamlit keeps what the bar says
 LATEST_SECONDS = 60.0  # until a page is drawn again in any case: how fast people label falls without news
 
 
-def card(project: Project, settings: LabelerSettings) -> None:
-    """Mount the labeling card. It asks, shows and sends by itself; nothing comes back to the script."""
+def card(project: Project, settings: LabelerSettings, image: str | None = None) -> None:
+    """Mount the labeling card. It asks, shows and sends by itself; nothing comes back to the script. `image`: the one
+    that it opens first, as the page's address says."""
     _CARD(
         key="card",
         data={
@@ -37,6 +38,7 @@ def card(project: Project, settings: LabelerSettings) -> None:
             "read_ahead": settings.read_ahead,
             "max_unconfirmed": settings.max_unconfirmed,
             "lease_seconds": settings.lease_seconds,
+            "image": image,
             "display_pixels": settings.display_pixels,
         },
     )
@@ -130,7 +132,7 @@ def _text(*paths: str) -> str:
 
 
 _SHARED = ["card/outbox", "card/stage", "card/swipe", "card/classes"]
-_CARD_PARTS = ["questions", "order", "manage", "remarks", "strip", "similar", "view", "card"]
+_CARD_PARTS = ["questions", "file", "order", "manage", "remarks", "strip", "similar", "view", "card"]
 _CARD = _component(
     "card",
     [*_SHARED, *(f"card/{part}" for part in _CARD_PARTS)],

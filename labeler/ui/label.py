@@ -1,4 +1,7 @@
-"""The page on which images are labeled: the card, or as long as there is no class, a form to name some."""
+"""The page on which images are labeled: the card, or as long as there is no class, a form to name some.
+
+Each image has an address of its own: `/?image=123` opens it, to be looked at and corrected (`labeler.addresses`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def page() -> None:
     labeler = service.current()
     project = labeler.project()
     if project.classes:
-        components.card(project, labeler.settings)
+        components.card(project, labeler.settings, st.query_params.get("image"))
     else:
         _name_classes(labeler)
 

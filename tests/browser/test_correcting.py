@@ -108,6 +108,53 @@ def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, label
     assert {row["image_id"] for row in rows[6:11]} == set(many)
 
 
+@pytest.mark.provokes_errors  # 409 for the image that is held out, 404
+def test_an_image_has_an_address_that_opens_it_to_be_corrected(card: Card, labeler: Services) -> None:
+    image = card.key("1")
+    card.wait_saved()
+    shown, files = card.image_id, labeler.names()
+    link = card.part("file-link")
+    expect(link).to_have_text(files[shown])
+    expect(link).to_have_attribute("href", f"/?image={shown}")
+    card.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    card.page.get_by_role("button", name="Copy link").click()
+    expect(card.part("message")).to_have_text(f"Copied: {card.url}/?image={shown}")
+    assert card.page.evaluate("navigator.clipboard.readText()") == f"{card.url}/?image={shown}"
+
+    card.page.goto(f"{card.url}/label?image={image}")
+    card.wait_for_image()
+    assert card.image_id == image
+    expect(link).to_have_text(files[image])
+    expect(card.part("suggestion")).to_contain_text("You answered red")
+    card.key("2")
+    expect(card.part("answer").first).to_have_text("green")
+    assert card.page.url == f"{card.url}/"  # a reload goes on with the queue
+    card.key("z")
+    expect(card.part("suggestion")).to_contain_text("You answered red")
+    card.wait_saved()
+    others = labeler.queue("someone else", session="elsewhere")[0]["image_id"]
+    card.page.goto(f"{card.url}/?image={others}")
+    card.wait_for_image()
+    assert card.image_id == others
+    expect(card.part("suggestion")).to_contain_text("On someone else's screen")
+    card.page.keyboard.press("1")
+    expect(card.part("message")).to_contain_text("that was not counted")
+    assert card.key("Escape") == others
+    card.wait_saved()
+    ids = class_ids(labeler)
+    rows = [(row["image_id"], row["action"], row["label"]) for row in rows_of(labeler, card.annotator)]
+    assert rows == [(image, "label", ids["red"]), (image, "label", ids["green"]), (image, "undo", None)]
+
+    answered = {row["image_id"] for row in labeler.get("/api/annotations?limit=5000")["annotations"]}
+    entries = labeler.get("/api/images?limit=1000")["images"]
+    held_out = next(each["id"] for each in entries if each["split"] == "test" and each["id"] not in answered)
+    for number, why in ((held_out, "held out for measuring"), (10**6, "There is no image")):
+        card.page.goto(f"{card.url}/?image={number}")
+        expect(card.part("message")).to_contain_text(why)
+        card.wait_for_image()
+        assert card.image_id != number
+
+
 @pytest.mark.provokes_errors
 def test_without_a_connection_an_answer_is_corrected_too_and_both_arrive_in_order(
     card: Card, labeler: Services

@@ -21,6 +21,7 @@ CONTRACT = {
     "/images": {"get", "post"},
     "/images/{image_id}/content": {"get"},
     "/images/{image_id}/thumbnail": {"get"},
+    "/images/{image_id}/question": {"get"},
     "/queue": {"get"},
     "/annotations": {"get", "post"},
     "/undo": {"post"},

@@ -42,7 +42,8 @@ class Card {
     this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
     this.view.fit();
     this.view.strip.draw();
-    this.questions.ask();
+    if (data.image) await this.openByAddress(data.image); // before the queue, which frees what this page does not hold
+    if (!this.closed) this.questions.ask();
   }
 
   close() {
@@ -92,6 +93,7 @@ class Card {
     const { current } = this.questions;
     const waiting = this.outbox.full;
     if (current !== this.shown || waiting !== this.waited) {
+      if (this.shown?.opened) forgetAddress();
       this.shown = current;
       this.waited = waiting;
       this.painted = false;
@@ -145,7 +147,7 @@ class Card {
     else if (event.key === "Backspace") this.undo();
     else if (event.key === "ArrowLeft") this.step(-1);
     else if (event.key === "ArrowRight") this.step(1);
-    else if (event.key === "Escape" && this.questions.current?.given) this.questions.advance();
+    else if (event.key === "Escape" && (this.questions.current?.given || this.questions.current?.opened)) this.questions.advance();
     else return false;
     return true;
   }
@@ -179,12 +181,14 @@ class Card {
     if (this.undoing) return this.refuse("An answer is being taken back: this one was not counted.");
     if (!current) return this.refuse("There is no image yet: that was not counted.");
     if (!this.painted) return this.hold(action, classId, at, reason);
+    if (current.opened?.held) return this.refuse("This image is on someone else's screen: that was not counted.");
+    if (current.opened?.settles && action !== "label") return this.refuse("Others have answered this image: only a class corrects it.");
     if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
     const { item } = current;
     const annotation = {
       id: uuid(),
       image_id: item.image_id,
-      action,
+      action: current.opened?.settles ? "settle" : action,
       label: classId,
       annotator: this.view.annotator,
       session: this.outbox.session,
@@ -211,6 +215,25 @@ class Card {
   refuse(words) {
     this.view.say(words);
     tell("refused", { words });
+  }
+
+  /** Show the image that the page's address names, to be looked at or corrected; or say why not. */
+  async openByAddress(image) {
+    const query = new URLSearchParams({ annotator: this.view.annotator, session: this.outbox.session });
+    try {
+      const response = await fetch(`/api/images/${encodeURIComponent(image)}/question?${query}`, {
+        signal: AbortSignal.timeout(10000),
+      });
+      const answer = await response.json();
+      if (!response.ok) throw new Error(wordsOf(answer));
+      const { given, label, status, settles, held, ...item } = answer;
+      const entry = given ? (this.view.strip.of(item.image_id) ?? { item, answers: [given] }) : undefined;
+      if (given) item.suggestions = [];
+      await this.questions.putFirst(item, entry, { label, status, settles, held });
+    } catch (error) {
+      forgetAddress();
+      this.view.say(`Image ${image} was not opened: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+    }
   }
 
   /** Bring an answered image back to be corrected; the one on screen comes next. */

@@ -34,15 +34,15 @@ class Questions {
   }
 
   /** Put `item` on screen before all others: an undo gave it back, or it is to be corrected, `given` being its answer in
-   *  the strip. What was there comes next. */
-  async putFirst(item, given) {
+   *  the strip, or was `opened` by its address. What was there comes next. */
+  async putFirst(item, given, opened) {
     if (!given) this.done.delete(item.image_id);
     const question = (this.returning = this.question(item));
-    question.given = given;
+    Object.assign(question, { given, opened });
     await question.decoded;
     if (this.returning !== question) return; // another one was asked for meanwhile
     this.next = [this.current, ...this.next].filter(
-      (other) => other && !other.given && other.item.image_id !== item.image_id,
+      (other) => other && !other.given && !other.opened && other.item.image_id !== item.image_id,
     );
     this.stale = [];
     this.current = question;

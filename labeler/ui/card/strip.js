@@ -32,10 +32,11 @@ class Strip {
   }
 
   /** Note an answer; `draw` shows it. */
-  add({ item, image, broken }, { id, action, label, note }) {
+  add({ item, image, broken, given }, { id, action, label, note }) {
     let entry = this.of(item.image_id);
     if (!entry) {
-      entry = { item: { ...item, suggestions: [] }, answers: [], image: broken ? null : image };
+      const answers = given?.answers ?? []; // of a question that its address has opened
+      entry = { item: { ...item, suggestions: [] }, answers, image: broken ? null : image };
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
     entry.answers.push({ id, action, label, note });

@@ -25,6 +25,7 @@ class View {
     this.remarks = new Remarks(root);
     this.strip = new Strip(root, log_id, (id) => this.classes.nameOf(id));
     this.similar = new Similar(root);
+    this.file = new FileLine(root, (words, trouble) => this.say(words, trouble));
     this.item = null;
   }
 
@@ -39,7 +40,7 @@ class View {
 
   /** What the model proposes for the image on screen, most probable first: nothing where nobody should see it. */
   get suggestions() {
-    return this.news?.blind_mode ? [] : (this.item?.suggestions ?? []);
+    return this.news?.blind_mode || this.opened?.settles || this.opened?.held ? [] : (this.item?.suggestions ?? []);
   }
 
   /** Call `answer(class id, time)`, `act(name, time, reason)`, `add(class name)`, `change(…)`, `rename(annotator)`,
@@ -99,10 +100,12 @@ class View {
   question(question) {
     this.item = question?.item ?? null;
     this.given = question?.given ?? null;
+    this.opened = question?.opened ?? null;
     this.stage.show(question);
+    this.file.show(this.item);
     this.remarks.show(this.given?.answers.at(-1).note);
     this.drawHint();
-    const reminding = this.item?.purpose === "query" && !this.news?.blind_mode && !this.given;
+    const reminding = this.item?.purpose === "query" && !this.news?.blind_mode && !this.given && !this.opened;
     this.similar.show(reminding ? this.item : null);
   }
 
@@ -115,7 +118,13 @@ class View {
     const [best, ...others] = this.suggestions;
     const held = this.item && this.item.purpose !== "query";
     this.suggestion.replaceChildren();
-    if (this.given) {
+    if (this.opened?.held) {
+      this.suggestion.append("On someone else's screen: to look at only. Back ", element("kbd", "Esc"));
+    } else if (this.opened?.settles) {
+      const { label, status } = this.opened;
+      const now = status === "labeled" ? this.classes.nameOf(label) : status;
+      this.suggestion.append("Answered: ", element("strong", now), ". A class corrects it; back ", element("kbd", "Esc"));
+    } else if (this.given) {
       const { action, label } = this.given.answers.at(-1);
       const given = WITHOUT_LABEL[action] ?? this.classes.nameOf(label);
       this.suggestion.append("You answered ", element("strong", given), ". Answer again, or keep it ", element("kbd", "Esc"));
@@ -133,7 +142,7 @@ class View {
     } else if (this.item) {
       this.suggestion.append("No suggestion yet: the model has not learned enough.");
     }
-    this.reason.textContent = held || this.given || this.news?.blind_mode ? "" : whyAsked(this.item);
+    this.reason.textContent = held || this.given || this.opened?.settles || this.news?.blind_mode ? "" : whyAsked(this.item);
     this.drawTopK(others);
     this.classes.mark(this.suggestions);
   }
