@@ -22,6 +22,7 @@ from commands import (
     models,
     pipeline,
     predict,
+    projects,
     simulate,
     training,
     up,
@@ -67,6 +68,8 @@ BEGIN, ASK, LABELS, MODELS, KEEP, SINGLE = (
 COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     (BEGIN, "up", up.up),
     (BEGIN, "clean", up.clean),
+    (BEGIN, "add", projects.add),
+    (BEGIN, "projects", projects.projects),
     (ASK, "status", running.status),
     (ASK, "pause", running.pause),
     (ASK, "resume", running.resume),

@@ -21,6 +21,8 @@ from rich.console import Console
 from commands.consent import Yes, consent
 from commands.reach import Workspace
 from shared.figures import many
+from shared.files import write_whole
+from shared.project_file import FILE, ProjectFile
 from shared.settings import SettingsError
 
 console = Console()
@@ -67,6 +69,9 @@ def backup(workspace: Path, target: Path) -> Path:
             live.backup(copy)
             copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (str(uuid4()),))
             copy.commit()
+        project = ProjectFile.read(workspace)
+        if project is not None:  # without addresses: the services listen for the workspace, not for its copy
+            write_whole(partial / FILE, project.model_copy(update={"services": {}}).dump())
         for folder in FOLDERS:
             if (workspace / folder).is_dir():
                 shutil.copytree(workspace / folder, partial / folder)

@@ -16,6 +16,7 @@ import typer
 from commands import imports
 from commands.supervisor import show, supervise
 from shared.project_file import DEMO_WORKSPACE, ProjectFile, is_project
+from shared.recent import recent
 from shared.settings import LabelerSettings, SettingsError, TrainerSettings
 from shared.start import Start, start
 
@@ -201,7 +202,7 @@ class _Start:
         project = ProjectFile.read(workspace)
         if project is None:
             what = self.ours.settings.images or "the demo, 1,797 handwritten digits"
-            return [f"New project in {workspace}: {what}"]
+            return [f"New project in {workspace}: {what}", *([] if self.ours.settings.images else _others())]
         lines = [f"Project {project.name} in {workspace}", *self.ours.notes, *self.theirs.notes]
         lines += [
             f"The folder {folder} is not there. Its labels are kept. If it has moved: "
@@ -214,6 +215,14 @@ class _Start:
     def _read(self, cls: type[Any], file: Path | None, given: Mapping[str, Any]) -> Start[Any]:
         line = {name: str(value) for name, value in given.items() if value is not None}
         return start(cls, file=file, command_line=line, change=self._change)
+
+
+def _others() -> list[str]:
+    """Whoever gets the demo without having asked for it may have meant one of these."""
+    others = [each for each in recent() if (project := each.project()) is not None and not project.demo]
+    if not others:
+        return []
+    return [f"To continue your last project instead: flywheel up --workspace {others[0].workspace}"]
 
 
 def _stopped(workspace: Path) -> list[str]:

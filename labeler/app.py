@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from labeler.api import create_api
 from labeler.service import Service
+from shared import recent
 from shared.auth import Guard, token_for
 from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logger.info(note)
             app = create_app(settings, begin.sources, port=sock.getsockname()[1])
             remember(settings)
+            recent.note(settings.workspace)
             serve(app, sock, name="Labeler")
     except (SettingsError, OSError) as error:
         print(f"Flywheel labeler: {error}", file=sys.stderr)

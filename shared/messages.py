@@ -764,7 +764,7 @@ class SettingView(Reply):
 
     value: Any
     source: Source
-    changeable: bool  # now, until the next start
+    changeable: bool  # while it runs
 
 
 class StrategyEntry(Reply):

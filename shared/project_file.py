@@ -83,6 +83,10 @@ class ProjectFile(BaseModel):
         """Where the trainer listens, or listened last if it was killed."""
         return self.services.get("trainer")
 
+    def dump(self) -> bytes:
+        """The content of the file."""
+        return (HEADER + tomli_w.dumps(self.model_dump(exclude_none=True))).encode()
+
     def images(self, workspace: Path) -> list[Path]:
         """The image folders, the first one first, then the added ones."""
         first = self.labeler.get("images")
@@ -126,8 +130,7 @@ def edit(workspace: Path) -> Iterator[ProjectFile]:
             project = before.model_copy(deep=True) if before is not None else ProjectFile()
             yield project
             if project != before:
-                text = HEADER + tomli_w.dumps(project.model_dump(exclude_none=True))
-                write_whole(workspace / FILE, text.encode())
+                write_whole(workspace / FILE, project.dump())
     except Timeout:
         raise SettingsError(f"{workspace / FILE} is locked by another process; try again.") from None
     except OSError as error:

@@ -3,6 +3,7 @@
 import logging
 import logging.handlers
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each service that a test star
 # Several services compute beside each other: threads of each that wait for those of others cost a fifth of all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Services that tests start are no projects of whoever runs them.
+os.environ.setdefault("FLYWHEEL_STATE", tempfile.mkdtemp(prefix="flywheel-state-"))
 
 # Tests of tracking turn it on; all others start no process of wandb's beside each of their trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")

@@ -81,7 +81,7 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.patch("/settings")
     def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
-        """Change settings until the next start; all or none."""
+        """Change settings, all or none; they are kept with the project."""
         trainer.running_settings.change(changes)
         return trainer.running_settings.show()
 

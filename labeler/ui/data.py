@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components, states
+from labeler.ui import components, project, states
 
 SOONEST_SECONDS = 2
 
@@ -16,6 +16,7 @@ def page() -> None:
     labeler = service.current()
     components.add(labeler.project(), labeler.settings)
     _state()
+    project.section()
 
 
 @st.fragment
@@ -23,11 +24,11 @@ def _state() -> None:
     """How many photos there are, and how far the services are with them."""
     components.redraw("data", ["images", "labels", "trainer"], soonest=SOONEST_SECONDS)
     labeler = service.current()
-    project = labeler.project()
+    there = labeler.project()
     st.subheader("Photos here", anchor=False)
-    copies = f" {project.duplicates:,} more files are copies of these." if project.duplicates else ""
-    st.write(f"**{project.images.total:,}** photos, **{project.images.labeled:,}** of them labeled.{copies}")
-    states.show(project, labeler.trainer.status())
-    if project.rejected:
-        with st.expander(f"{project.rejected:,} files cannot be used"):
+    copies = f" {there.duplicates:,} more files are copies of these." if there.duplicates else ""
+    st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
+    states.show(there, labeler.trainer.status())
+    if there.rejected:
+        with st.expander(f"{there.rejected:,} files cannot be used"):
             st.table([{"File": each.uri, "Reason": each.reason} for each in labeler.catalog.rejections(200)])

@@ -28,8 +28,9 @@ PROBLEMS = "settings problems"  # in the session: control → why its value was 
 def page() -> None:
     """Draw the page."""
     st.write(
-        "What you change here takes effect at once and holds **until the next start**. To keep a value, set it in a "
-        "file (`--config`), in the environment (`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
+        "What you change here takes effect at once and is **kept with the project**. It holds at the next start too, "
+        "unless that start gives the setting another value: in a file (`--config`), in the environment "
+        "(`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
     )
     st.header("Learning and asking", anchor=False)
     if service.current().trainer.status() is None:
@@ -86,7 +87,7 @@ def _settings(
             with control:
                 _control(cls, name, view.value, change, choices.get(name))
             words.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
-    with st.expander("Set at the start"):
+    with st.expander("Startup settings (read-only)"):
         rows = [
             {
                 "Setting": name,

@@ -87,7 +87,7 @@ def test_progress_before_anything_is_measured(card: Card) -> None:
 def test_settings_show_value_source_and_meaning_and_refuse_in_words(card: Card) -> None:
     page = card.page
     page.get_by_role("link", name="Settings").click()
-    expect(page.get_by_text("until the next start")).to_be_visible()
+    expect(page.get_by_text("kept with the project")).to_be_visible()
     expect(page.get_by_text("Its settings can be seen and changed when it is back")).to_be_visible()
     expect(page.get_by_label("buffer_size")).to_have_value("10")
     expect(page.get_by_text("labels; a full buffer is sent at once")).to_be_visible()
@@ -95,7 +95,7 @@ def test_settings_show_value_source_and_meaning_and_refuse_in_words(card: Card) 
     overlap.fill("0")
     overlap.press("Enter")
     expect(page.get_by_text("The labeler setting 'overlap' cannot be 0")).to_be_visible()
-    page.get_by_text("Set at the start").click()
+    page.get_by_text("Startup settings (read-only)").click()
     table = page.get_by_role("table")
     for words in ("display_pixels", "command line", "longest side of the image on the card"):
         expect(table.get_by_text(words).first).to_be_visible()

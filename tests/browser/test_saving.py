@@ -158,7 +158,7 @@ def test_labels_are_sent_on_while_another_page_is_open(card: Card, labeler: Serv
     card.page.route(POSTS, lambda route: route.abort())
     image = card.key("1")
     card.page.get_by_role("link", name="Settings").click()
-    expect(card.page.get_by_text("until the next start")).to_be_visible()
+    expect(card.page.get_by_text("kept with the project")).to_be_visible()
     card.page.unroute(POSTS)
     card.page.wait_for_function("Object.keys(localStorage).every((key) => !key.startsWith('flywheel/unconfirmed/'))")
     assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == [image]

@@ -4,6 +4,7 @@ import pytest
 
 from labeler.problems import Invalid
 from labeler.running_settings import CHANGEABLE, RunningSettings
+from shared.start import start
 from tests.labeler.projects import answer, asked, labeler, photos, settings
 
 
@@ -46,3 +47,20 @@ def test_overlap_opens_images_again(tmp_path: Path) -> None:
         service.running.change({"overlap": 2, "trainer_url": "http://127.0.0.1:10"})
         assert asked(service, "bob") == [1]
         assert service.trainer.view().url == "http://127.0.0.1:10"
+
+
+def test_what_was_changed_holds_at_the_next_start(tmp_path: Path) -> None:
+    held = settings(tmp_path)
+    RunningSettings(held, {}, lambda _: None).change({"buffer_size": 25, "blind_mode": True})
+    begun = start(type(held), command_line={"workspace": str(held.workspace), "images": held.images})
+    assert (begun.settings.buffer_size, begun.settings.blind_mode) == (25, True)
+    shown = RunningSettings(begun.settings, begun.sources, lambda _: None).show()
+    assert shown["buffer_size"].source == "changed while running"
+
+
+def test_a_change_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    held = settings(tmp_path)
+    held.workspace.write_text("a file in the way")
+    with pytest.raises(Invalid, match=r"project\.toml cannot be written"):
+        RunningSettings(held, {}, lambda _: None).change({"buffer_size": 25})
+    assert held.buffer_size == 10

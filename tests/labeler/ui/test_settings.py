@@ -41,7 +41,7 @@ def test_a_setting_of_the_labeler_changes_and_says_so(pair: tuple[Service, Follo
     assert service.settings.buffer_size == 25
     assert page.number_input("labeler.buffer_size").value == 25
     assert any("changed while running" in each.value for each in page.markdown)
-    assert "until the next start" in page.markdown[0].value
+    assert "kept with the project" in page.markdown[0].value
 
 
 def test_a_setting_that_is_on_or_off_is_a_switch(pair: tuple[Service, Follower]) -> None:
