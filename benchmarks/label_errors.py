@@ -101,11 +101,11 @@ def noisy(X: Rows, y: Ids, kind: str, share: float, seed: int) -> Problem:
     if kind == "uniform":
         given[errors] = (truth[errors] + rng.integers(1, len(classes), len(errors))) % len(classes)
     else:
-        given[errors] = _most_similar(rows, truth)[truth[errors]]
+        given[errors] = most_similar(rows, truth)[truth[errors]]
     return Problem(rows, given, truth, projection.transform(X[test]), y[test])
 
 
-def _most_similar(rows: Rows, truth: Ids) -> Ids:
+def most_similar(rows: Rows, truth: Ids) -> Ids:
     """The class whose mean is nearest to that of each class (K,)."""
     means = np.stack([rows[truth == k].mean(axis=0) for k in range(truth.max() + 1)])
     distance = np.linalg.norm(means[:, None] - means[None], axis=2)

@@ -23,7 +23,6 @@ from shared.settings import LabelerSettings
 AHEAD = 1_000  # doubts that the trainer is asked for beyond those judged
 MOST = 10_000  # that it names at most
 CONFIDENCES = (0.99, 0.95, 0.9, 0.8)  # from which on many proposals may be taken at once
-ENOUGH = 20  # verdicts, from which on they say how good the estimate is
 EVIDENCE_SIZE = 160  # pixels of a neighbour's longest side
 
 
@@ -58,8 +57,6 @@ class Review:
         with self._store.lock:
             judged, errors = self._verdicts.counts()
             recent, recent_errors = self._verdicts.recent()
-        # As the errors get rarer, so do those that confident learning still expects among the rest.
-        share = recent_errors / recent if recent >= ENOUGH else 1.0
         return ReviewPage(
             items=self._items(waiting[:limit]),
             as_of=as_of,
@@ -70,7 +67,10 @@ class Review:
             },
             judged=judged,
             errors=errors,
-            expected=errors + round(share * found.expected),
+            expected=errors + found.expected,
+            expected_low=errors + found.expected_low,
+            expected_high=errors + found.expected_high,
+            enough=found.enough,
             recent=recent,
             recent_errors=recent_errors,
             renewing=found.renewing,

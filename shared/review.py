@@ -37,11 +37,15 @@ class LabelIssue(Reply):
 
 
 class LabelIssues(Reply):
-    """`GET /label-issues`: worst first. `expected` is about how many labels that nobody has confirmed are wrong."""
+    """`GET /label-issues`: worst first. About `expected` of the labels that nobody has confirmed are wrong, with 95 %
+    confidence `expected_low` to `expected_high`; unless `enough`, there are too few labels to tell."""
 
     issues: list[LabelIssue]
     judged: int  # labels
     expected: int
+    expected_low: int = 0
+    expected_high: int = 0
+    enough: bool = False
     renewing: bool  # labels are being judged, for the first time or anew
     progress: float = 0.0  # share of that which is done, 0 … 1
     missing: int = 0  # labels that are needed, at least, before any can be judged
@@ -99,7 +103,8 @@ class ReviewItem(Reply):
 class ReviewPage(Reply):
     """`GET /api/review`: what nobody has judged yet, worst first.
 
-    `errors` of about `expected` were found so far; of the last `recent` judged, `recent_errors` were errors.
+    `errors` of about `expected` were found so far (with 95 % confidence of `expected_low` to `expected_high`); unless
+    `enough`, there are too few labels to tell. Of the last `recent` judged, `recent_errors` were errors.
     """
 
     items: list[ReviewItem]
@@ -109,6 +114,9 @@ class ReviewPage(Reply):
     judged: int
     errors: int
     expected: int
+    expected_low: int
+    expected_high: int
+    enough: bool
     recent: int
     recent_errors: int
     renewing: bool

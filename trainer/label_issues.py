@@ -3,8 +3,9 @@
 An image is judged by a model that has not seen its label, and by its nearest neighbours as that model sees them; a
 neighbour whose label a person has confirmed speaks with that label. `cleanlab` puts labels in order by
 self-confidence, the probability of the label at hand (Northcutt, Jiang & Chuang 2021), and says which it calls
-errors. Images that were asked are hard by design, so its verdict counts as confident only where the model is sure of
-another class or most neighbours are of it.
+errors. Images that were asked are hard by design, so its verdict counts as confident only where an error is
+likely, and the model is sure of another class or most neighbours are of it. Which labels are in doubt
+at all, and how many are wrong, is what `trainer.label_noise` says: of labels that are right none or few are listed.
 
 Judging takes seconds, ordering milliseconds: judgements are cached and renewed on a thread of their own while somebody
 reviews, and each fix changes the order at once.
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.review import Evidence, LabelIssue, LabelIssues
+from trainer.label_noise import Errors, count_errors
 from trainer.out_of_fold import OutOfFold, lacking, out_of_fold
 from trainer.pool import ImagePool
 from trainer.publisher import Worker
@@ -30,7 +32,8 @@ from trainer.rounds import Snapshot, train_labels
 
 NEIGHBOURS_SHARE = 1 / 3  # of what an image is judged by
 NEARNESS = 0.2  # cosine by which a neighbour's say falls to 1/e
-DOUBTFUL = 0.9  # probability of the label at hand, below which it is worth a look; 0.7 hid a fifth of systematic errors
+DOUBTFUL = 0.05  # probability of an error from which on a label is in doubt: below it lie about 5 % of the errors
+LIKELY = 0.2  # probability of an error below which none is confident
 SURE = 0.8  # probability of another class that makes an error confident …
 MOST = 0.6  # … or share of neighbours that are of it
 SHOWN = 5  # neighbours named as evidence
@@ -43,7 +46,7 @@ REST = 3.0  # times a judgement's own duration until the next, so that learning 
 class Doubts:
     """Labels in doubt, worst first: rows of `OutOfFold` (m,), classes by position, and what speaks for them.
 
-    `expected` is how many of all labels that nobody has confirmed are wrong, as far as confident learning can say.
+    `errors` counts what is wrong among the labels that nobody has confirmed.
     """
 
     rows: NDArray[np.int64]
@@ -52,7 +55,7 @@ class Doubts:
     quality: NDArray[np.float64]  # 0 … 1, low is bad
     confidence: NDArray[np.float64]  # in the class proposed
     confident: NDArray[np.bool_]
-    expected: int
+    errors: Errors
 
 
 def blended(known: OutOfFold, at: NDArray[np.int64], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -66,10 +69,14 @@ def blended(known: OutOfFold, at: NDArray[np.int64], trusted: NDArray[np.bool_])
     return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
 
 
-def find_doubts(known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bool_]) -> Doubts:
-    """Doubts about the labels of `now` (n,), class ids, −1 for none; `trusted` (n,) are confirmed by a person."""
-    from cleanlab.count import num_label_issues  # takes a second, and only a review needs it
-    from cleanlab.filter import find_label_issues
+def find_doubts(
+    known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bool_], before: NDArray[np.int64] | None = None
+) -> Doubts:
+    """Doubts about the labels of `now` (n,), class ids, −1 for none; `trusted` (n,) are confirmed by a person.
+
+    `before` (n,) is what those were labeled as until then, −1 where nobody knows.
+    """
+    from cleanlab.filter import find_label_issues  # takes a second, and only a review needs it
     from cleanlab.rank import get_label_quality_scores
 
     at = np.clip(np.searchsorted(known.classes, now), 0, len(known.classes) - 1)
@@ -86,14 +93,30 @@ def find_doubts(known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bo
     proposed, confidence = others.argmax(axis=1), others.max(axis=1)
     likely = known.probabilities[rows, proposed] >= SURE
     agreeing = (at[known.neighbours[rows]] == proposed[:, None]) & labeled[known.neighbours[rows]]
-    confident = called & (likely | (agreeing.mean(axis=1) >= MOST))
-    open_ = ~trusted[rows]
-    expected = int(num_label_issues(given[open_], said[open_])) if len(np.unique(given[open_])) > 1 else 0
+    errors = _errors(known, rows, given, trusted[rows], None if before is None else before[rows])
+    confident = called & (likely | (agreeing.mean(axis=1) >= MOST)) & (errors.wrong >= LIKELY)
     order = np.argsort(quality, kind="stable")
-    order = order[quality[order] < DOUBTFUL]
+    order = order[errors.wrong[order] >= DOUBTFUL]
     return Doubts(
-        rows[order], given[order], proposed[order], quality[order], confidence[order], confident[order], expected
+        rows[order], given[order], proposed[order], quality[order], confidence[order], confident[order], errors
     )
+
+
+def _errors(
+    known: OutOfFold,
+    rows: NDArray[np.int64],
+    given: NDArray[np.int64],
+    trusted: NDArray[np.bool_],
+    before: NDArray[np.int64] | None,
+) -> Errors:
+    was = np.full(len(rows), -1, np.int64)
+    if before is not None:
+        at = np.clip(np.searchsorted(known.classes, before), 0, len(known.classes) - 1)
+        was = np.where(known.classes[at] == before, at, -1)
+    models = [known.probabilities[rows]]
+    if known.first is not None:
+        models.append(known.first[rows])
+    return count_errors(models, given, trusted, was)
 
 
 class Reviewer:
@@ -131,6 +154,7 @@ class Reviewer:
                 issues=[],
                 judged=0,
                 expected=0,
+                enough=False,
                 renewing=missing == 0,
                 progress=self._progress,
                 missing=missing,
@@ -141,7 +165,10 @@ class Reviewer:
         return LabelIssues(
             issues=_told(known, doubts, now, snapshot.names, limit),
             judged=len(known.ids),
-            expected=doubts.expected,
+            expected=doubts.errors.count,
+            expected_low=doubts.errors.low,
+            expected_high=doubts.errors.high,
+            enough=doubts.errors.enough,
             renewing=stale and rested,
             progress=self._progress,
             acked_seq=snapshot.acked_seq,
@@ -153,7 +180,8 @@ class Reviewer:
         if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
             return found[3]
         trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
-        doubts = find_doubts(known, now, trusted)
+        before = np.array([snapshot.before.get(int(image), -1) for image in known.ids], np.int64)
+        doubts = find_doubts(known, now, trusted, before)
         self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
         return doubts
 
@@ -222,4 +250,4 @@ def _told(
 
 def _none() -> Doubts:
     ids, numbers = np.empty(0, np.int64), np.empty(0)
-    return Doubts(ids, ids, ids, numbers, numbers, np.empty(0, np.bool_), 0)
+    return Doubts(ids, ids, ids, numbers, numbers, np.empty(0, np.bool_), Errors(numbers, 0, 0, 0, enough=False))

@@ -37,7 +37,8 @@ class OutOfFold:
     """`probabilities` (n, K) of `classes` (K,) for the images `ids` (n,), each by a model that has not seen its label.
 
     `neighbours` (n, k) are positions in `ids`, nearest first, `similarity` (n, k) their cosines. `judged` (n,) is False
-    where no fold could know the class: all its images are copies of one.
+    where no fold could know the class: all its images are copies of one. `first` (n, K) is what the first pass said,
+    which trusts all labels alike.
     """
 
     ids: Ids
@@ -47,6 +48,7 @@ class OutOfFold:
     neighbours: Ids
     similarity: Rows
     judged: NDArray[np.bool_]
+    first: Rows | None = None
 
 
 def lacking(given: Ids) -> int:
@@ -76,6 +78,7 @@ def out_of_fold(
     if any(len(np.unique(at[fold != k])) < 2 for k in np.unique(fold)):
         return None
     weights = np.ones(len(given))
+    first = np.zeros((len(at), len(classes)), np.float32)
     for number in range(PASSES):
         probabilities = np.zeros((len(at), len(classes)), np.float32)
         for done, k in enumerate(np.unique(fold)):
@@ -83,11 +86,12 @@ def out_of_fold(
             judge = fold == k
             head = fit_head(rows[~judge], at[~judge], weights=weights[~judge], seed=seed)
             probabilities[np.ix_(judge, head.classes)] = head.predict_proba(rows[judge])
+        first = probabilities if number == 0 else first
         own, best = probabilities[np.arange(len(at)), at], probabilities.max(axis=1)
         belief = (own == best).astype(np.float64) if number == 0 else own / best
         weights = np.where(trusted, 1.0, np.maximum(belief, DISBELIEVED))
     judged = np.array([len(np.unique(fold[at == k])) > 1 for k in range(len(classes))])[at]
-    return OutOfFold(ids, given, classes, probabilities, neighbours, similarity, judged)
+    return OutOfFold(ids, given, classes, probabilities, neighbours, similarity, judged, first)
 
 
 def folds_of(rows: Rows, given: Ids, judged: NDArray[np.bool_], *, folds: int, seed: int) -> Ids:

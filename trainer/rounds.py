@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.log import Fold
 from shared.messages import Evaluation, Query, QueryPush, RandomEstimate, Split, Suggestion
 from trainer.advice import SAMPLE, Stability, advise
 from trainer.baseline import MOST, beside_chosen, random_baseline
@@ -55,6 +57,9 @@ class Snapshot:
     splits: Mapping[int, Split] = field(
         default_factory=dict
     )  # of images that were moved, of which the pool may not know
+    before: Mapping[int, int] = field(
+        default_factory=dict
+    )  # image that was settled → class id that it had by the votes
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:
@@ -65,6 +70,7 @@ class Snapshot:
                 return None
             answered = {image_id for image_id, state in fold.images.items() if state.status != "unlabeled"}
             answered |= fold.removed | replica.removed
+            settled = frozenset(image_id for image_id, state in fold.images.items() if state.settled)
             begun = {image_id for image_id, state in fold.images.items() if state.answered or state.settled}
             return cls(
                 replica.log_id,
@@ -72,11 +78,18 @@ class Snapshot:
                 dict(fold.labels),
                 frozenset(answered),
                 {known.id: known.name for known in fold.live_classes()},
-                frozenset(image_id for image_id, state in fold.images.items() if state.settled),
+                settled,
                 tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
                 frozenset(begun | fold.removed | replica.removed),
                 dict(fold.splits),
+                {image_id: label for image_id in settled if (label := _voted(fold, image_id)) is not None},
             )
+
+
+def _voted(fold: Fold, image_id: int) -> int | None:
+    """The class that the answers alone would make its label."""
+    votes = Counter(fold.votes(image_id).values()).most_common(2)
+    return votes[0][0] if votes and (len(votes) == 1 or votes[0][1] > votes[1][1]) else None
 
 
 @dataclass

@@ -49,7 +49,7 @@ class Follower:
         self.said: dict[int, tuple[int, float]] = {}  # image id → class id and confidence
         self.groups: list[list[int]] = []  # image ids of each; anything may stand in them
         self.issues: list[dict[str, Any]] = []  # doubtful labels, worst first
-        self.expected = 0  # wrong labels
+        self.expected = (0, 0, 0)  # wrong labels: about so many, at least, at most
         self.asked: list[str] = []
         self.api.get("/predictions")(self.predictions)
         self.api.get("/similar")(self.similar)
@@ -131,8 +131,9 @@ class Follower:
         return {"total": len(ids), "image_ids": ids, "x": [0.25] * len(ids), "y": [-0.5] * len(ids), "layout": layout}
 
     def label_issues(self, limit: int) -> Any:
-        judged = {"judged": len(self.issues), "expected": self.expected, "renewing": False}
-        return {"issues": self.issues[:limit], "acked_seq": len(self.rows), **judged}
+        about, low, high = self.expected
+        judged = {"judged": len(self.issues), "expected": about, "expected_low": low, "expected_high": high}
+        return {"issues": self.issues[:limit], "acked_seq": len(self.rows), "renewing": False, "enough": True} | judged
 
     def near_duplicates(self, limit: int) -> Any:
         return {"differing": self.copies["differing"][:limit], "across": self.copies["across"]}

@@ -33,7 +33,7 @@ def reviewed(tmp: Path, count: int = 8, **values: Any) -> Iterator[tuple[Service
         service.annotate([answer(image, annotator="them", source="import") for image in service.tally.splits])
         ids = list(service.tally.splits)
         follower.issues = [issue(image, confidence=image / 10, evidence=ids[:3]) for image in reversed(ids)]
-        follower.expected = 5
+        follower.expected = (5, 2, 8)
         yield service, follower
 
 
@@ -71,6 +71,7 @@ def test_the_worst_come_first_with_the_names_of_now(tmp_path: Path) -> None:
         assert {(each.label_name, each.proposed_name) for each in page.items} == {("cat", "hound")}
         assert [each.image_id for each in page.items[0].evidence] == [1, 2, 3]
         assert (page.open, page.judged, page.errors, page.expected, page.labels) == (8, 0, 0, 5, 8)
+        assert (page.expected_low, page.expected_high, page.enough) == (2, 8, True)
         assert page.acceptable == {"0.99": 0, "0.95": 0, "0.9": 0, "0.8": 1}
 
 
@@ -91,7 +92,7 @@ def test_each_verdict_has_its_effect_and_does_not_come_back(tmp_path: Path) -> N
         assert shown(service) == [3, 2, 1]
         page = service.review.page(1)
         assert (page.judged, page.errors, page.recent, page.recent_errors) == (5, 3, 5, 3)
-        assert page.expected == 3 + 5
+        assert (page.expected, page.expected_low, page.expected_high) == (3 + 5, 3 + 2, 3 + 8)
 
 
 def test_it_comes_back_when_something_is_proposed_that_nobody_weighed(tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ def test_errors_come_first_with_the_right_label_proposed(noisy):
     assert doubts.confident[:4].all()
     assert not doubts.confident[8:].any()
     assert (np.diff(doubts.quality) >= 0).all()
-    assert 4 <= doubts.expected <= 10  # confident learning says about how many
+    assert doubts.errors.low <= 8 <= doubts.errors.high <= 12
+    assert 4 <= doubts.errors.count <= 10
+    assert doubts.errors.enough
+    assert len(doubts.rows) <= 20  # what is in doubt is a short list
 
 
 def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_right(noisy):
@@ -41,7 +44,7 @@ def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_r
     doubts = find_doubts(known, now, trusted)
     assert 0 not in doubts.rows
     assert 1 in doubts.rows  # somebody said keep; whether it is shown again is for whoever keeps verdicts
-    assert doubts.expected <= find_doubts(known, given, nobody(given)).expected - 1
+    assert doubts.errors.count <= find_doubts(known, given, nobody(given)).errors.count - 1
 
 
 def test_a_confirmed_neighbour_speaks_with_its_label(noisy):
@@ -67,7 +70,9 @@ def test_clean_labels_are_hardly_doubted():
     rows, truth = clouds([40, 40, 40])
     doubts = find_doubts(judge(rows, truth), truth, nobody(truth))
     assert not doubts.confident.any()
-    assert doubts.expected <= 2
+    assert doubts.errors.count == 0
+    assert doubts.errors.high <= 3
+    assert len(doubts.rows) <= 3
 
 
 def test_ordering_ten_thousand_labels_anew_is_no_work():

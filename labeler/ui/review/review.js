@@ -271,8 +271,8 @@ class Review {
     const { page } = this.doubts;
     if (!page) return;
     const [found, precision, waiting] = this.part(".where p").children;
-    const expected = Math.max(page.expected, page.errors);
-    setText(found, page.labels ? foundOf(page.errors, expected) : capital(lookingOf(page)));
+    const expected = page.enough ? Math.max(page.expected, page.errors) : page.errors;
+    setText(found, page.labels ? foundOf(page) : capital(lookingOf(page)));
     setText(precision, precisionOf(page));
     setText(waiting, page.open ? `${page.open.toLocaleString("en")} in doubt` : "");
     const meter = this.part(".meter");
@@ -345,7 +345,7 @@ class Review {
       return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
     if (!page.labels || page.renewing)
       return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true };
-    return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged. Finish takes them away, in every format.` };
+    return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged by hand. Finish takes them away, in every format.` };
   }
 
   say(words, trouble = false) {
@@ -368,8 +368,13 @@ function evidenceOf({ agreeing, neighbours, proposed_name }) {
     : `None of the ${neighbours} nearest labels is ${proposed_name}: only the model thinks so`;
 }
 
-function foundOf(errors, expected) {
-  return expected ? `${errors.toLocaleString("en")} of about ${count(expected, "error")} found` : "No errors expected";
+/** "12 errors found, 3–9 more likely (estimate)"; how many are left is an estimate, and is said as an interval. */
+function foundOf({ errors, expected_low, expected_high, enough }) {
+  const found = errors ? `${count(errors, "error")} found` : "No error found yet";
+  if (!enough) return `${found}; too few labels to tell how many there are`;
+  const [low, high] = [expected_low - errors, expected_high - errors].map((n) => Math.max(n, 0).toLocaleString("en"));
+  if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
+  return `${found}, ${low === high ? low : `${low} to ${high}`} ${errors ? "more " : ""}expected (95% interval)`;
 }
 
 /** What goes on before there is anything to judge, or while all of it is judged anew. */

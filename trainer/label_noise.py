@@ -1,0 +1,176 @@
+"""How many labels are wrong, with an interval, and how likely each one is: arrays in, numbers out.
+
+A label that a model contradicts is an error or a hard image. Both explanations are weighed for all labels at once. The
+model's out-of-fold probabilities q, sharpened or flattened by an exponent, say what an image shows; a share ε of the
+labels is wrong, as any other class or as one that the model mixes up with the true one:
+
+    P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
+
+Hard images are contradicted as often as q says, so that they need no error; what is contradicted more often does. ε,
+the exponent and the kind of mistake T lie on a grid, and each point counts by how well it explains the labels. A
+verdict counts as what it is: a label that was kept or fixed. The interval holds 95 % of the number of errors, and
+spans what two models say that trust suspicious labels differently. How often it contains the truth is measured by
+`benchmarks.error_counts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+ENOUGH = 100  # labels that nobody has confirmed, before errors are counted
+ENOUGH_EACH = 5  # of them a class, on average
+QUANTILES = (0.025, 0.5, 0.975)
+SHARES = np.concatenate([[0.0], np.geomspace(0.001, 0.6, 30)])  # ε
+NONE_WRONG = 3.0  # how much ε = 0 counts before any label is seen; each other share counts 1
+EXPONENTS = np.geomspace(0.4, 6.0, 14)
+BELIEVED = np.exp(-0.5 * (np.minimum(np.log(EXPONENTS), 0.0) / 0.35) ** 2)  # before any label: hardly below 0.5
+SHARPER = (1, 3)  # powers of how often the model mixes two classes up; by the side of all classes alike
+WORTH = 1 / 1.5  # of a label as evidence: images that look alike are hard, or wrong, together
+SAMPLE = 4_000  # labels by which the grid is weighed
+LEAST = 1e-6  # a probability below this counts as this
+STEPS = 500  # numbers of errors that are told apart
+KEPT = 1e-4  # of the best point's weight, below which a point is left out
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """`wrong` (n,): how likely each label is an error, as if nobody had confirmed it. `count` of those that nobody has
+    confirmed are errors, `low` to `high` with 95 % confidence; `enough` says whether that is worth saying."""
+
+    wrong: Numbers
+    count: int
+    low: int
+    high: int
+    enough: bool
+
+
+def count_errors(
+    models: Sequence[NDArray[np.float32]],
+    given: NDArray[np.int64],
+    confirmed: NDArray[np.bool_],
+    before: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> Errors:
+    """Count what is wrong among labels `given` (n,), positions of K classes, by each of `models` (n, K) out of fold.
+
+    Of those `confirmed` (n,) by a person, `before` (n,) is what they were labeled as until then, −1 where nobody knows.
+    """
+    open_ = int(np.count_nonzero(~confirmed))
+    found = [_judged(np.asarray(each), given, confirmed, before, seed) for each in models]
+    wrong = np.mean([each for each, _ in found], axis=0)
+    spans = [each for _, each in found]
+    low, high = min(span[0] for span in spans), max(span[2] for span in spans)
+    count = round(float(np.mean([span[1] for span in spans])))
+    enough = open_ >= max(ENOUGH, ENOUGH_EACH * models[0].shape[1])
+    return Errors(wrong, min(count, open_), min(low, open_), min(high, open_), enough=enough)
+
+
+def _judged(
+    said: NDArray[np.float32],
+    given: NDArray[np.int64],
+    confirmed: NDArray[np.bool_],
+    before: NDArray[np.int64],
+    seed: int,
+) -> tuple[Numbers, list[int]]:
+    """How likely each label is wrong (n,), and how many of the open ones are: quantiles, see `QUANTILES`."""
+    n = len(given)
+    rows = np.arange(n)
+    if n > SAMPLE:
+        rows = np.sort(np.random.default_rng(seed).choice(n, SAMPLE, replace=False))
+    kinds = _mistakes(said[rows])
+    weighed = np.array(
+        [
+            [_likelihood(said[rows], given[rows], confirmed[rows], before[rows], power, kind) for kind in kinds]
+            for power in EXPONENTS
+        ]
+    )  # (exponents, kinds, shares)
+    weights = np.exp(WORTH * (weighed - weighed.max()))
+    weights *= BELIEVED[:, None, None]
+    weights[..., 0] *= NONE_WRONG
+    weights[weights < KEPT * weights.max()] = 0.0
+    weights /= weights.sum()
+    wrong, means, spreads, counts = np.zeros(n), [], [], []
+    for place, power in enumerate(EXPONENTS):
+        for number, kind in enumerate(kinds):
+            kept = weights[place, number] > 0
+            if not kept.any():
+                continue
+            share, weight = SHARES[kept], weights[place, number, kept]
+            mean, spread = np.zeros(len(share)), np.zeros(len(share))
+            for start in range(0, n, SAMPLE):
+                block = slice(start, start + SAMPLE)
+                right, mistaken = _explained(said[block], given[block], power, kind)
+                error = share * mistaken[:, None]
+                error /= np.maximum((1 - share) * right[:, None] + error, LEAST * LEAST)
+                wrong[block] += error @ weight
+                error = error[~confirmed[block]]
+                mean += error.sum(axis=0)
+                spread += (error * (1 - error)).sum(axis=0)
+            means.append(mean)
+            spreads.append(spread)
+            counts.append(weight)
+    return wrong, _quantiles(np.concatenate(means), np.concatenate(spreads), np.concatenate(counts))
+
+
+def _mistakes(said: NDArray[np.float32]) -> list[Numbers]:
+    """T (K, K), true class × class given instead: any other alike, and those that the model mixes up, ever sharper."""
+    size = said.shape[1]
+    together = _off_diagonal((said.T @ said).astype(np.float64))
+    return [_off_diagonal(np.ones((size, size))), *(_off_diagonal(together**power) for power in SHARPER)]
+
+
+def _off_diagonal(table: Numbers) -> Numbers:
+    table = table.copy()
+    np.fill_diagonal(table, 0.0)
+    return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12))
+
+
+def _explained(
+    said: NDArray[np.float32], given: NDArray[np.int64], power: float, kind: Numbers
+) -> tuple[Numbers, Numbers]:
+    """How likely each label (n,) is where it is right, and where it is a mistake."""
+    logs = power * np.log(np.maximum(said, LEAST, dtype=np.float64))
+    q = np.exp(logs - logs.max(axis=1, keepdims=True))
+    q /= q.sum(axis=1, keepdims=True)
+    return q[np.arange(len(given)), given], np.einsum("nk,nk->n", q, kind.T[given])
+
+
+def _likelihood(
+    said: NDArray[np.float32],
+    given: NDArray[np.int64],
+    confirmed: NDArray[np.bool_],
+    before: NDArray[np.int64],
+    power: float,
+    kind: Numbers,
+) -> Numbers:
+    """Log likelihood of the labels under each share of errors."""
+    right, mistaken = _explained(said, given, power, kind)
+    open_ = ~confirmed
+    mixed = (1 - SHARES) * right[open_, None] + SHARES * mistaken[open_, None]
+    log = np.log(np.maximum(mixed, LEAST * LEAST)).sum(axis=0)
+    log += np.log(np.maximum(right[confirmed], LEAST)).sum()  # what a person confirmed is what the image shows …
+    kept = int(np.count_nonzero(confirmed & (before == given)))
+    fixed = confirmed & (before >= 0) & (before != given)
+    log += kept * np.log1p(-SHARES)  # … and says whether the label before was an error
+    made = np.maximum(kind[given[fixed], before[fixed]], LEAST)
+    log += (np.log(made) + np.log(np.maximum(SHARES, LEAST * LEAST))[:, None]).sum(axis=1)
+    return np.asarray(log)
+
+
+def _quantiles(means: Numbers, spreads: Numbers, weights: Numbers) -> list[int]:
+    """Of how many errors there are: a binomial of the same mean and variance at each point of the grid."""
+    share = np.clip(1 - spreads / np.maximum(means, 1e-9), 1e-3, 1 - 1e-9)
+    tries = np.maximum(np.ceil(means / share), 1.0)
+    most = int(np.ceil((means + 6 * np.sqrt(spreads)).max())) + 5
+    numbers = np.unique(np.linspace(0, most, STEPS).astype(np.int64))
+    cumulative = weights @ binom.cdf(numbers[None], tries[:, None], (means / tries)[:, None])
+    places = np.searchsorted(cumulative, QUANTILES).clip(max=len(numbers) - 1)
+    return [int(each) for each in numbers[places]]
