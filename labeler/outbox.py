@@ -113,6 +113,7 @@ class Outbox:
             lag=max(0, self._log.last_seq - self._sent_seq),
             last_error=self._error or (status.last_error if status else None),
             url=self._client.url,
+            stop_reason=status.stop_reason if status else None,
             detail=status.model_dump(mode="json") if status else {},
         )
 

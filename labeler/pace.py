@@ -24,19 +24,19 @@ class Pace:
         self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append(row.created_at)
 
     def per_minute(self, annotator: str | None = None) -> float:
-        """Answers a minute over the last minutes of work: of one annotator, or of all together."""
+        """Answers a minute, to a tenth: of one annotator since their first answer of the last minutes, or of all.
+
+        That of all is the sum, so that nobody is faster than all together.
+        """
         now = datetime.now(UTC)
         self._forget(now - timedelta(minutes=PACE_MINUTES))
         chosen = self._recent.values() if annotator is None else [self._recent.get(annotator, deque())]
-        answers = sum(map(len, chosen))
-        if answers < 2:
-            return float(answers)
-        return 60 * answers / max((now - min(each[0] for each in chosen if each)).total_seconds(), 1.0)
+        return round(sum(_rate(answers, now) for answers in chosen), 1)
 
     def people(self) -> list[Person]:
         """Everyone who ever answered, the busiest first."""
         return [
-            Person(name=name, answers=answers, per_minute=round(self.per_minute(name), 1))
+            Person(name=name, answers=answers, per_minute=self.per_minute(name))
             for name, answers in self._given.most_common()
         ]
 
@@ -50,3 +50,9 @@ class Pace:
                 answers.popleft()
             if not answers:
                 del self._recent[annotator]
+
+
+def _rate(answers: deque[datetime], now: datetime) -> float:
+    if len(answers) < 2:
+        return float(len(answers))
+    return round(60 * len(answers) / max((now - answers[0]).total_seconds(), 1.0), 1)

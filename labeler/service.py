@@ -249,7 +249,7 @@ class Service:
                 "classes": [entry.model_dump() for entry in self._class_entries()],
                 "catalog_version": self.catalog.version,
                 "accuracy": last.accuracy.model_dump() if last else None,
-                "labels_per_minute": round(self.tally.pace.per_minute(), 1),
+                "labels_per_minute": self.tally.pace.per_minute(),
                 "people": [person.model_dump() for person in self.tally.pace.active()],
                 "target": ahead.model_dump() if (ahead := self._target()) else None,
                 "blind_mode": self.settings.blind_mode,

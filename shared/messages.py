@@ -581,6 +581,7 @@ class TrainerView(Reply):
     lag: int
     last_error: str | None
     url: str = ""
+    stop_reason: str | None = None  # why it stopped, or is about to
     detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's last /status, whole
 
 
@@ -753,7 +754,7 @@ class TrainerStatus(Reply):
     saved: Saved | None = None
     advice: Advice | None = None  # of the latest evaluation
     challenger: ChallengerView | None = None
-    label_budget: int = 0  # labels after which it stops by itself; 0: none
+    label_budget: int = 0  # labels after which it stops by itself; 0: none, or somebody went on beyond it
     tracking: Tracking = Tracking(mode="off")
     marks: dict[str, str] = Field(default_factory=dict)  # of versions, jobs: another one once those are others
     version: str = ""

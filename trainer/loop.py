@@ -74,7 +74,7 @@ class Loop:
         self._publisher = publisher
         self._intent_path = folder / "intent.json"
         self.intent = Intent.load(self._intent_path)
-        self._rules = StoppingRules(settings, self.intent.stopping)
+        self.rules = StoppingRules(settings, self.intent.stopping)
 
         self.timings = Timings()
         self.last_error: str | None = None
@@ -113,7 +113,7 @@ class Loop:
             if any(row.action in ANSWERS for row in rows):
                 self._batches += 1
             if any(row.action in ("label", "skip", "flag") and row.source not in (IMPORT, REVIEW) for row in rows):
-                self._rules.answered()
+                self.rules.answered()
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
@@ -126,11 +126,11 @@ class Loop:
         """Run, pause or stop, which a `rule` may have asked for; returns the state at once, the rest follows."""
         with self._changed:
             if wish == "run" and self.intent.wish == "stop":
-                self._rules.resumed()
+                self.rules.resumed()
             self._rest_jobs(wish == "pause" and self.intent.wish != "stop")
             if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
                 self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
-                self._rules.stopped(rule)
+                self.rules.stopped(rule)
                 if wish == "run":
                     self.intent.saved = None
                 self._save_intent()
@@ -143,7 +143,7 @@ class Loop:
         with self._changed:
             for name, value in changes.items():
                 setattr(self.settings, name, value)
-            self._rules.changed(changes)
+            self.rules.changed(changes)
             self._refresh = True
             self._notify()
 
@@ -256,7 +256,7 @@ class Loop:
             self.champion.model = self.champion.latest = None
             self._ranked_geometry, self._asked = -1, None
             self.intent.stopping.clear()
-            self._rules = StoppingRules(self.settings, self.intent.stopping)
+            self.rules = StoppingRules(self.settings, self.intent.stopping)
         self._log_id = log_id
 
     def _embed(self) -> None:
@@ -354,7 +354,7 @@ class Loop:
         if lower_bounds is None or champion.latest is None:
             return
         self._publisher.worker.wake()
-        reason = self._rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
+        reason = self.rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 
@@ -378,9 +378,9 @@ class Loop:
     # ------------------------------------------------------------ stopping
 
     def _check_stops(self, snapshot: Snapshot) -> None:
-        if reason := self._rules.given(len(snapshot.here)):
+        if reason := self.rules.given(len(snapshot.here)):
             self.wish("stop", reason, "budget")
-        elif self.champion.intake.complete() and (reason := self._rules.left(self._remainder.to_answer(snapshot))):
+        elif self.champion.intake.complete() and (reason := self.rules.left(self._remainder.to_answer(snapshot))):
             self.wish("stop", reason, "nothing_left")
 
     def _finish(self) -> None:

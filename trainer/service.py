@@ -192,7 +192,7 @@ class Trainer:
             stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
             saved=loop.intent.saved,
             advice=latest.advice if latest is not None else None,
-            label_budget=self.settings.label_budget,
+            label_budget=loop.rules.budget,
             challenger=self.challenger.view(),
             tracking=self.tracker.status(),
             marks={"versions": self.registry.mark, "jobs": self.jobs.mark},

@@ -109,11 +109,15 @@ class StoppingRules:
         self.state["thresholds"] = self._thresholds.to_dict()
         return reason
 
+    @property
+    def budget(self) -> int:
+        """The label budget in force; 0: none, or somebody went on beyond it."""
+        return 0 if self.state.get("budget_disarmed") else self._settings.label_budget
+
     def given(self, labels: int) -> str | None:
         """After `labels` labels were given here, test ones included; a budget of 0 is none."""
-        budget = self._settings.label_budget
-        spent = 0 < budget <= labels and not self.state.get("budget_disarmed")
-        return f"the budget of {budget} labels is spent" if spent else None
+        budget = self.budget
+        return f"the budget of {budget:,} labels is spent" if 0 < budget <= labels else None
 
     def left(self, images: int | None) -> str | None:
         """While so many images may still be asked; None when that cannot be said."""

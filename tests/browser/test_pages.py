@@ -53,6 +53,29 @@ def test_the_bar_says_in_a_few_words_what_the_challenger_does(
     expect(card.part("challenger").get_by_role("progressbar")).to_be_visible(visible=state != "waiting")
 
 
+def test_why_training_stopped_and_what_labeling_on_means_is_said_where_somebody_labels(card: Card) -> None:
+    """News as the labeler pushes it: a budget that is spent, several people, a target that is reached."""
+    merge = "news => globalThis[Symbol.for('flywheel.live')].merge(news)"
+    trainer = {"state": "stopped", "stop_reason": "the budget of 200 labels is spent", "last_error": None}
+    card.page.evaluate(
+        merge,
+        {
+            "trainer": trainer,
+            "target": {"accuracy": None, "labels": 0, "minutes": 0.0},
+            "accuracy": {"value": 1.0, "low": 0.2, "high": 1.0, "n": 1},
+        },
+    )
+    expect(card.part("stopped")).to_contain_text(
+        "The budget of 200 labels is spent: the model no longer learns. Labels that you give now are kept, and learned "
+        "when you press Resume. Finish holds the results."
+    )
+    expect(card.part("stopped").get_by_role("link", name="Finish")).to_have_attribute("href", "/finish")
+    expect(card.page.get_by_text("label budget reached")).to_be_visible()
+    expect(card.part("accuracy")).to_have_text("accuracy not measured yet: 1 of 10 test labels")
+    card.page.evaluate(merge, {"trainer": {**trainer, "state": "training"}})
+    expect(card.part("stopped")).to_be_hidden()
+
+
 def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, page: Page) -> None:
     labeler = start_labeler(3, [])
     page.goto(labeler.labeler.url)

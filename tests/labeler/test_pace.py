@@ -20,8 +20,22 @@ def test_each_has_a_pace_and_all_have_one_together() -> None:
         pace.observe(answer("bob", seconds_ago))
     assert pace.per_minute("ann") == pytest.approx(3, rel=0.1)
     assert pace.per_minute("bob") == pytest.approx(4, rel=0.1)
-    assert pace.per_minute() == pytest.approx(5, rel=0.1)
+    assert pace.per_minute() == pytest.approx(3 + 4, rel=0.1)
     assert pace.per_minute("eve") == 0
+
+
+def test_nobody_is_faster_than_all_together() -> None:
+    pace = Pace()
+    for seconds_ago in (290, 200, 100):
+        pace.observe(answer("ann", seconds_ago))
+    for number in range(20):
+        pace.observe(answer("bob", 4 - number / 10))
+    slow, fast = pace.per_minute("ann"), pace.per_minute("bob")
+    assert fast > 200
+    assert pace.per_minute() >= slow + fast - 0.2
+    assert {person.name: person.per_minute for person in pace.people()} == pytest.approx(
+        {"bob": fast, "ann": slow}, rel=0.1
+    )
 
 
 def test_who_has_not_answered_lately_counts_but_is_not_active() -> None:

@@ -88,6 +88,16 @@ def test_a_budget_that_is_spent():
     assert rules(label_budget=0).given(10_000) is None
 
 
+def test_a_budget_is_told_as_long_as_it_is_in_force():
+    spent = rules(label_budget=100)
+    assert spent.budget == 100
+    spent.stopped("budget")
+    spent.resumed()
+    assert spent.budget == 0
+    spent.changed(["label_budget"])
+    assert spent.budget == 100
+
+
 def test_nothing_left_is_news_only_where_somebody_answered():
     ended = rules()
     assert ended.left(0) is None

@@ -77,6 +77,7 @@ class Bar {
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
     const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
+    this.drawStopped(trainer);
     this.drawLag();
     this.drawPace();
     this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
@@ -118,6 +119,15 @@ class Bar {
     this.part("pause").hidden = idle || away || state === "stopping";
     this.part("resume").hidden = !idle;
     this.part("stop").hidden = away || ["stopping", "stopped"].includes(state);
+  }
+
+  /** Why it stopped, and what labeling on means, on whichever page someone goes on working. */
+  drawStopped({ state, stop_reason: why }) {
+    const part = this.part("stopped");
+    part.hidden = state !== "stopped" || !this.connected;
+    if (part.hidden) return;
+    const reason = why ? `${capital(why)}: the` : "The";
+    setText(part.firstElementChild, `${reason} model no longer learns. Labels that you give now are kept, and learned when you press Resume. `);
   }
 
   advice(state) {

@@ -270,6 +270,7 @@ function whyAsked(item) {
 function untilTarget(target) {
   if (!target) return "";
   const end = target.accuracy === null ? "the label budget" : `${percent(target.accuracy)} accuracy`;
+  if (!target.labels) return target.accuracy === null ? "label budget reached" : `${end} about reached (forecast)`;
   const labels = count(target.labels, "label");
   return target.minutes === null
     ? `${labels} to ${end}`
