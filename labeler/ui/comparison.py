@@ -92,7 +92,7 @@ def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
         for recall, precision in zip(curve.recall, curve.precision, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=["version", "recall", "precision"])
-    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    percent, scale = alt.Axis(format="%", tickCount=6), alt.Scale(domain=[0, 1])
     base = alt.Chart(frame).encode(
         x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall"),
         y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision"),
@@ -111,7 +111,7 @@ def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
         for each in scores.calibration
     ]
     frame = pd.DataFrame(rows, columns=["version", "confidence", "right", "images"])
-    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    percent, scale = alt.Axis(format="%", tickCount=6), alt.Scale(domain=[0, 1])
     x = alt.X("confidence:Q", scale=scale, axis=percent, title="How sure the model is")
     y = alt.Y("right:Q", scale=scale, axis=percent, title="How often it is right")
     ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})

@@ -18,6 +18,10 @@ NAMED = 9  # classes with a colour of their own; the rest share one
 OTHERS = "all others"
 CALIBRATED = 0.03  # confidence and accuracy closer than this need no word
 COLOURS = alt.Scale(range=BOTH)
+AXIS = 80  # pixels under a plot; a figure's height holds them, and its legend's
+LEGEND, LEGEND_ROW = 55, 22
+BAR, THIN_BAR, MANY_BARS = 28, 20, 12
+NAME = 150  # pixels of a class's name
 ROUNDS = 200  # shown of the last ones
 TICKS = 7  # asked for; rounding to even steps makes it ten at most
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
@@ -146,10 +150,10 @@ def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None
         .mark_bar()
         .encode(
             x=alt.X("labels:Q", title="Labels", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
-            y=alt.Y("class:N", sort=None, title=None),
+            y=alt.Y("class:N", sort=None, title=None, axis=alt.Axis(labelLimit=NAME, labelOverlap=False)),
             tooltip=["class:N", "labels:Q"],
         )
-        .properties(height=40 + 26 * len(frame))
+        .properties(height=AXIS + len(frame) * (BAR if len(frame) <= MANY_BARS else THIN_BAR))
     )
     if own:
         scale = alt.Scale(domain=list(labels_per_class), range=[own.get(name, NO_OWN) for name in labels_per_class])
@@ -178,18 +182,17 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
     frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
     order = [*named, OTHERS] if len(total) > NAMED else named
     scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as a phone has room for
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_area()
         .encode(
             x=alt.X("labels given:Q", title="Labels given", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
             y=alt.Y("labels:Q", stack="normalize", title="Share of the labels", axis=alt.Axis(format="%")),
-            color=alt.Color(
-                "class:N", sort=order, title=None, scale=scale, legend=alt.Legend(orient="bottom", columns=4)
-            ),
+            color=alt.Color("class:N", sort=order, title=None, scale=scale, legend=legend),
             tooltip=["class:N", "labels:Q", "labels given:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
         )
-        .properties(height=280)
+        .properties(height=240 + AXIS + LEGEND + LEGEND_ROW * math.ceil(len(order) / legend.columns))
     )
     return chart
 
@@ -205,7 +208,7 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
             "test images": [each.accuracy.n for each in latest.calibration],
         }
     )
-    percent, scale = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
+    percent, scale = alt.Axis(format="%", tickCount=TICKS), alt.Scale(domain=[0, 1])
     x = alt.X("confidence:Q", scale=scale, title="How sure the model is", axis=percent)
     ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
     diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y="right:Q")
@@ -255,7 +258,7 @@ def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
             color=alt.Color("step:N", sort=list(steps), title=None, scale=COLOURS, legend=alt.Legend(orient="bottom")),
             tooltip=["round:Q", "step:N", alt.Tooltip("ms:Q", format=".0f")],
         )
-        .properties(height=240)
+        .properties(height=200 + AXIS + LEGEND)
     )
     return chart
 

@@ -1,8 +1,8 @@
-"""The colours of the map's points, for a light and for a dark page, and those of figures.
+"""The colours of classes and of the map's points, for a light and for a dark page, and those of figures.
 
-Each stands out 3 to 1 from its background (WCAG 2.2, non-text), words 4.5 to 1, and any two classes stay apart for
-people who see no red, no green or no blue; a test measures all of it. The map's were found by a search for the largest
-least distance.
+Each stands out 3 to 1 from its background (WCAG 2.2, non-text), words 4.5 to 1. The first ten classes stay apart for
+people who see no red, no green or no blue; up to forty differ in lightness too, and each further ten have another shape
+on the map. A test measures the distances. The colours were found by a search for the largest least distance.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.messages import ClassEntry
 class Palette(TypedDict):
     """Colours as #rrggbb."""
 
-    classes: list[str]  # the largest ten have one each
+    classes: list[str]  # a class has the one at its place, unless it has a colour of its own
     uncertainty: list[str]  # from sure to unsure
     quiet: str  # nothing known
     ink: str  # words in a figure
@@ -34,6 +34,36 @@ LIGHT: Palette = {
         "#b255fe",
         "#534902",
         "#040734",
+        "#b63d3d",
+        "#006db6",
+        "#313131",
+        "#79556d",
+        "#617955",
+        "#920049",
+        "#9e6100",
+        "#243d18",
+        "#ff556d",
+        "#008692",
+        "#aa8686",
+        "#7992ce",
+        "#000086",
+        "#6d3d31",
+        "#003d61",
+        "#616192",
+        "#18000c",
+        "#c20cb6",
+        "#49183d",
+        "#c27949",
+        "#001824",
+        "#db0c79",
+        "#92929e",
+        "#00793d",
+        "#6d55e7",
+        "#6d0000",
+        "#494961",
+        "#496124",
+        "#6192aa",
+        "#3d0055",
     ],
     "uncertainty": ["#2a78c2", "#4d6892", "#705961", "#924a30", "#b53a00"],
     "quiet": "#767676",
@@ -51,11 +81,52 @@ DARK: Palette = {
         "#d184ad",
         "#607214",
         "#12794c",
+        "#e70c49",
+        "#6d6179",
+        "#6186ff",
+        "#dbdbe7",
+        "#ffc2b6",
+        "#db7961",
+        "#aa8600",
+        "#fff3c2",
+        "#79b6ce",
+        "#92aa86",
+        "#006daa",
+        "#ff18f3",
+        "#9e616d",
+        "#189e9e",
+        "#9279b6",
+        "#b69e9e",
+        "#ff9e61",
+        "#f3ce00",
+        "#9ef36d",
+        "#49e7ff",
+        "#92553d",
+        "#556d61",
+        "#ce3d18",
+        "#e7ffff",
+        "#6d7992",
+        "#aab6b6",
+        "#927961",
+        "#c2b69e",
+        "#ffaae7",
+        "#9e9edb",
     ],
     "uncertainty": ["#4a9be8", "#77a1c0", "#a4a798", "#d2ad6f", "#ffb347"],
     "quiet": "#8a8a86",
     "ink": "#e6eaf1",
 }
+FIRST = 10
+"""Classes that everyone can tell apart by their colour alone; the map gives each further `FIRST` another shape."""
+
+
+def colour_of(place: int, palette: Palette, own: str | None = None) -> str:
+    """The colour of the class at this place of the class list, #rrggbb; `own` is the one that it was given."""
+    if own:
+        return own
+    return palette["classes"][place] if place < len(palette["classes"]) else palette["quiet"]
+
+
 INK = f"luminance(background) > 0.5 ? '{LIGHT['ink']}' : '{DARK['ink']}'"
 """A Vega expression, as the figure's page may be light or dark; Streamlit's own theme has 3.7 to 1 on white."""
 NO_OWN = "#318ecd"

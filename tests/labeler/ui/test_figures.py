@@ -85,6 +85,20 @@ def test_the_curve_as_a_table_has_a_row_an_evaluation() -> None:
     ]
 
 
+def test_no_plot_is_squashed_by_its_axis_and_legend() -> None:
+    for number in (2, 3, 10, 40):
+        names = [f"class {each}" for each in range(number)]
+        bars = figures.label_counts(dict.fromkeys(names, 3))
+        assert bars.to_dict()["height"] - figures.AXIS >= 20 * number
+        stretches = [
+            Stretch(labels=number * n, until=datetime.now(UTC), classes=dict.fromkeys(names, 1)) for n in (1, 2)
+        ]
+        shares = figures.label_history(stretches).to_dict()
+        entries = min(number, figures.NAMED + 1)
+        rows = -(-entries // shares["encoding"]["color"]["legend"]["columns"])
+        assert shares["height"] - figures.AXIS - figures.LEGEND - rows * figures.LEGEND_ROW >= 200
+
+
 def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
     common = {f"class {number}": 10 + number for number in range(figures.NAMED)}
     stretches = [
