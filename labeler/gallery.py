@@ -139,6 +139,8 @@ class Gallery:
             model_version=predicted.model_version,
             layout=flat.layout,
             computing=flat.computing,
+            progress=flat.progress,
+            seconds_left=flat.seconds_left,
             problem=flat.problem,
             layouts=flat.layouts,
         )

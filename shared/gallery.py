@@ -40,7 +40,9 @@ class Layout(Reply):
     """By what the images of a map are laid out."""
 
     layout: Drawn = "pca"  # what is shown, which need not be what was asked for:
-    computing: bool = False  # that is being worked out
+    computing: bool = False  # that is being worked out:
+    progress: float | None = None  # 0 … 1 of it, if that is known
+    seconds_left: float | None = None
     problem: str | None = None  # or it failed
     layouts: tuple[Drawn, ...] = ("pca",)  # what may be asked for
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ Matrix = NDArray[np.float32]
 
 FIT_SAMPLE = 10_000
 LEAST = 10  # images: fewer have no shape that neighbours could tell
+FAR = "{percentage:.0f}% done, {remaining_s:.0f} s left"
+"""What umap-learn writes of its progress, as tqdm formats it."""
 NEAREST = 3
 BLOCK = 2_048
 DEADLINE_SECONDS = 1_800.0
@@ -43,6 +46,7 @@ class Manifold:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
+        self._log = folder / "log.txt"
         self._lock = threading.Lock()
         self._state: Hashable = None
         self._found: Matrix | str | None = None  # the layout, or why there is none; None while it is worked out
@@ -70,6 +74,16 @@ class Manifold:
             raise ManifoldFailed(found)
         return found
 
+    def progress(self) -> tuple[float | None, float | None]:
+        """How far what is worked out is, 0 … 1, and the seconds left; None as long as that is not known."""
+        with self._lock:
+            if self._process is None or self._found is not None:
+                return None, None
+        try:
+            return far(self._log.read_text(encoding="utf-8", errors="replace")[-1_000:])
+        except OSError:
+            return None, None
+
     def close(self) -> None:
         """End the process, if there is one."""
         with self._lock:
@@ -92,7 +106,7 @@ class Manifold:
         if len(rows) < LEAST:
             raise ManifoldFailed(f"it needs {LEAST} images at least.")
         self._folder.mkdir(parents=True, exist_ok=True)
-        given, done, log = (self._folder / name for name in ("rows.npy", "positions.npy", "log.txt"))
+        given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
         np.save(given, rows, allow_pickle=False)
         paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
         with log.open("wb") as stream, self._lock:
@@ -130,7 +144,9 @@ def layout(rows: Matrix, *, seed: int) -> Matrix:
         fitted = np.sort(np.random.default_rng(seed).choice(len(rows), FIT_SAMPLE, replace=False))
     sample = np.ascontiguousarray(rows[fitted])
     around = min(15, len(sample) - 1)
-    flat = np.asarray(UMAP(n_neighbors=around, random_state=seed, n_jobs=1).fit_transform(sample), np.float32)
+    told = {"verbose": True, "tqdm_kwds": {"bar_format": FAR}}
+    umap = UMAP(n_neighbors=around, random_state=seed, n_jobs=1, **told)
+    flat = np.asarray(umap.fit_transform(sample), np.float32)
     found = flat
     if len(sample) < len(rows):
         found = np.concatenate(
@@ -140,6 +156,12 @@ def layout(rows: Matrix, *, seed: int) -> Matrix:
     low, high = found.min(axis=0), found.max(axis=0)
     scaled: Matrix = (2 * found - low - high) / max(float((high - low).max()), 1e-12)
     return scaled
+
+
+def far(log: str) -> tuple[float | None, float | None]:
+    """Share and seconds left that were last written to the log in the form `FAR`; None when nothing was."""
+    told = re.findall(r"(\d+)% done, (\d+) s left", log)
+    return (int(told[-1][0]) / 100, float(told[-1][1])) if told else (None, None)
 
 
 def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:

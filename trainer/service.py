@@ -316,13 +316,17 @@ class Trainer:
         if len(ids) > limit:
             shown = np.sort(np.random.default_rng(self.settings.seed).choice(len(ids), limit, replace=False))
         x, y = np.round(positions[shown].astype(np.float64), 4).T.tolist()
+        computing = shown_layout != layout and problem is None
+        progress, seconds_left = self.manifold.progress() if computing else (None, None)
         return PoolMap(
             total=len(ids),
             image_ids=ids[shown].tolist(),
             x=x,
             y=y,
             layout=shown_layout,
-            computing=shown_layout != layout and problem is None,
+            computing=computing,
+            progress=progress,
+            seconds_left=seconds_left,
             problem=problem,
             layouts=("pca", "umap") if self.manifold.available else ("pca",),
         )

@@ -16,7 +16,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.marks import Shown
-from labeler.ui.palette import DARK, INK, LIGHT
+from labeler.ui.palette import DARK, FIRST, INK, LIGHT
 from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
 from shared.settings import LabelerSettings
@@ -57,7 +57,7 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
 
 def chart(project: Project) -> list[int]:
     """Mount the map; returns the images that were chosen to be opened in the grid, once."""
-    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK}
+    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK, "first": FIRST}
     result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
     return list(result.chosen or [])
 

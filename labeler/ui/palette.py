@@ -118,15 +118,6 @@ DARK: Palette = {
 }
 FIRST = 10
 """Classes that everyone can tell apart by their colour alone; the map gives each further `FIRST` another shape."""
-
-
-def colour_of(place: int, palette: Palette, own: str | None = None) -> str:
-    """The colour of the class at this place of the class list, #rrggbb; `own` is the one that it was given."""
-    if own:
-        return own
-    return palette["classes"][place] if place < len(palette["classes"]) else palette["quiet"]
-
-
 INK = f"luminance(background) > 0.5 ? '{LIGHT['ink']}' : '{DARK['ink']}'"
 """A Vega expression, as the figure's page may be light or dark; Streamlit's own theme has 3.7 to 1 on white."""
 NO_OWN = "#318ecd"

@@ -155,6 +155,30 @@ def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
     assert shown_in_the_grid(page)
 
 
+OPAQUE = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.filter((value, index) => index % 4 === 3 && value > 200).length;
+}"""
+
+
+def test_a_colour_that_is_pointed_at_stands_out(taught: Services, page: Page) -> None:
+    open_map(page, taught)
+    points = page.locator("canvas.points")
+    before = points.evaluate(OPAQUE)
+    colours = page.get_by_test_id("colour-of")
+    colours.nth(1).hover()
+    lit = points.evaluate(OPAQUE)
+    assert 0 < lit < before  # opaque pixels: the others step back
+    page.get_by_test_id("message").hover()
+    assert points.evaluate(OPAQUE) == before
+    colours.nth(1).focus()
+    assert points.evaluate(OPAQUE) == lit
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(colours.first).to_be_hidden()
+    page.get_by_text(re.compile(r"Colours \(\d\)")).click()
+    expect(colours.first).to_be_visible()
+
+
 def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
     rng = np.random.default_rng(0)
     x, y = np.clip(rng.normal(0, 0.3, (2, 100_000)), -1, 1).round(4).tolist()
@@ -184,7 +208,7 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
         [
             {"layouts": ["pca"]},
             {"layouts": ["pca", "umap"]},
-            {"layouts": ["pca", "umap"], "computing": True},
+            {"layouts": ["pca", "umap"], "computing": True, "progress": 0.25, "seconds_left": 7.0},
             {"layouts": ["pca", "umap"], "layout": "umap", "x": pca["y"], "y": pca["x"]},
             {"layouts": ["pca", "umap"], "problem": "UMAP failed: there is no room."},
         ]
@@ -202,7 +226,8 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
     expect(page.get_by_test_id("umap-hint")).to_be_visible()
     page.reload()
     layout.select_option("umap")
-    expect(state).to_have_text(re.compile("is being computed.* PCA is shown"))
+    expect(state).to_have_text(re.compile("is being computed: about 7 s left.* PCA is shown"))
+    expect(state.get_by_role("progressbar")).to_have_attribute("value", "0.25")
     expect(page.get_by_test_id("umap-hint")).to_be_hidden()
     expect(state).to_be_hidden()  # it came by itself
     page.reload()  # and the choice stays

@@ -52,6 +52,26 @@ def worked_out(made, state, rows, seconds=60):
     return found
 
 
+def test_how_far_it_is_comes_from_what_umap_writes(tmp_path, rows, install):
+    install(
+        "import time, tqdm\n"
+        "        for _ in tqdm.tqdm(range(4), mininterval=0, **self.options['tqdm_kwds']): time.sleep(0.2)\n"
+        "        time.sleep(600)"
+    )
+    layouts = Manifold(tmp_path / "manifold", seed=0)
+    try:
+        assert layouts.progress() == (None, None)
+        assert layouts.positions("one", rows) is None
+        wait_for(lambda: (layouts.progress()[0] or 0) >= 0.25, "some of it")
+        share, seconds = layouts.progress()
+        assert share is not None
+        assert share <= 1
+        assert seconds is not None
+        assert 0 <= seconds < 60
+    finally:
+        layouts.close()
+
+
 def test_it_is_worked_out_once_beside_the_caller_and_anew_for_another_pool(install, made, rows):
     install("return 7 + 5 * rows[:, :2]")
     assert made.available

@@ -5,6 +5,7 @@ const COMPUTED_MS = 5000; // until it is looked whether another layout has been 
 const AGAIN_MS = 3000; // after a map that could not be had
 const HOVER_MS = 80;
 const REACH = 9; // pixels from the pointer to a point
+const SHAPES = ["square", "diamond", "triangle", "plus"]; // of the first classes, and of those after them
 const STEP = 12; // pixels that an arrow moves the cross; with Shift four times that
 const LAYOUT = "flywheel/layout"; // in this browser's storage: which layout was chosen
 const CHART = Symbol("chart");
@@ -29,6 +30,7 @@ class Chart {
     this.layout.value = stored(LAYOUT) === "umap" ? "umap" : "pca";
     this.tiles = new Map();
     this.mode = "lasso";
+    this.lit = null; // the colour pointed at in the legend
     this.outline = null; // while something is drawn
     this.listen();
     this.size = new ResizeObserver(() => this.fit());
@@ -66,6 +68,12 @@ class Chart {
       else if (mode) this.turn(mode);
       else if (colour) this.chooseColour(Number(colour));
     });
+    const legend = this.part(".legend");
+    for (const name of ["pointerover", "focusin"]) legend.addEventListener(name, ({ target }) => this.light(target), { signal });
+    for (const name of ["pointerleave", "focusout"]) legend.addEventListener(name, () => this.light(null), { signal });
+    const narrow = matchMedia("(max-width: 48rem)");
+    this.part(".legend-box").open = !narrow.matches;
+    narrow.addEventListener("change", () => (this.part(".legend-box").open = !narrow.matches), { signal });
     this.part(".tools").onchange = ({ target }) => {
       if (target !== this.layout) return this.draw();
       store(LAYOUT, target.value);
@@ -128,7 +136,7 @@ class Chart {
     const dark = getComputedStyle(this.root).colorScheme === "dark";
     this.legend = this.legendOf(this.part("select").value, this.data[dark ? "dark" : "light"]);
     const quiet = new Set(this.legend.flatMap(({ quiet }, index) => (quiet ? [index] : [])));
-    this.points.draw(this.legend.map(({ colour }) => colour), quiet);
+    this.points.draw(this.legend, quiet, this.lit);
     this.drawLegend();
     this.drawLayout();
     this.show({});
@@ -155,14 +163,19 @@ class Chart {
       const given = by === "label" ? labels : predicted;
       const numbers = new Map();
       for (const id of given) if (id) numbers.set(id, (numbers.get(id) ?? 0) + 1);
-      const known = (this.project?.classes ?? []).filter(({ id }) => numbers.has(id));
-      const plain = known.filter(({ colour }) => !colour); // those that take a colour of the palette
-      const largest = plain.sort((a, b) => numbers.get(b.id) - numbers.get(a.id)).slice(0, classes.length);
-      const named = known.filter((each) => each.colour || largest.includes(each)); // in the order of the classes
+      const all = this.project?.classes ?? [];
+      const plain = all.filter(({ colour }) => !colour); // those that take a colour of the palette
+      // As long as there are colours for all, a class keeps its own, however many images it has.
+      const ordered = [...plain].sort((a, b) => (numbers.get(b.id) ?? 0) - (numbers.get(a.id) ?? 0));
+      const largest = new Set(plain.length > classes.length ? ordered.slice(0, classes.length) : plain);
+      const named = all.filter((each) => each.colour || largest.has(each)); // in the order of the classes
       const places = new Map(named.map(({ id }, place) => [id, place + 1]));
-      const palette = [...classes];
-      named.forEach(({ name, colour }) => legend.push({ name, colour: colour ?? palette.shift() }));
-      if (known.length > named.length) legend.push({ name: `${known.length - named.length} more classes`, colour: quiet });
+      let free = 0;
+      for (const { name, colour } of named) {
+        if (colour) legend.push({ name, colour });
+        else legend.push({ name, colour: classes[free], shape: Math.floor(free++ / this.data.first) });
+      }
+      if (all.length > named.length) legend.push({ name: `${all.length - named.length} more classes`, colour: quiet });
       group = (index) => (given[index] ? (places.get(given[index]) ?? legend.length - 1) : 0);
     }
     for (const each of legend) each.number = 0;
@@ -175,7 +188,7 @@ class Chart {
     if (shown === this.drawnLegend) return; // whoever has the focus on one keeps it
     this.drawnLegend = shown;
     this.part(".legend").replaceChildren(
-      ...this.legend.flatMap(({ name, colour, number }, index) => {
+      ...this.legend.flatMap(({ name, colour, number, shape }, index) => {
         if (!number) return [];
         const [item, button, mark] = [element("li"), element("button"), element("i")];
         button.type = "button";
@@ -183,11 +196,22 @@ class Chart {
         button.dataset.testid = "colour-of";
         button.setAttribute("aria-label", `Choose ${name}, ${count(number, "image")}`);
         mark.style.setProperty("--colour", colour);
+        mark.className = SHAPES[shape ?? 0];
         button.append(mark, name, element("span", number.toLocaleString("en")));
         item.append(button);
         return item;
       }),
     );
+    setText(this.part(".legend-box summary"), `Colours (${this.part(".legend").childElementCount})`);
+  }
+
+  /** Point at a colour, with the mouse or with Tab: all other points step back. */
+  light(target) {
+    const button = target?.closest?.("button[data-colour]");
+    const lit = button ? Number(button.dataset.colour) : null;
+    if (lit === this.lit) return;
+    this.lit = lit;
+    this.draw();
   }
 
   drawLayout() {
@@ -197,8 +221,14 @@ class Chart {
     const state = this.part(".layout-state");
     const asked = layouts.includes(this.layout.value) && this.layout.value !== layout;
     state.hidden = !asked;
-    const why = computing ? "UMAP is being computed, which takes a minute or more; it comes by itself." : problem;
-    setText(state, asked ? `${why} PCA is shown.` : "");
+    const { progress, seconds_left } = this.map ?? {};
+    const left = timeLeft(seconds_left) || "a minute or more";
+    const why = computing ? `UMAP is being computed: ${left}. It comes by itself.` : problem;
+    setText(state.firstElementChild, asked ? `${why} PCA is shown${computing ? " until then" : ""}.` : "");
+    const bar = state.lastElementChild;
+    bar.hidden = !asked || !computing;
+    if (progress === null || progress === undefined) bar.removeAttribute("value");
+    else bar.value = progress;
   }
 
   /** What lies over the points: rings, the cross of the keys, and the outline that is being drawn. */
@@ -242,18 +272,31 @@ class Chart {
     setText(title, words[0]);
     setText(text, words[1] ?? "");
     const work = this.project?.embedding;
-    bar.hidden = !(work && work.done < work.total);
-    if (!bar.hidden) bar.value = work.done / work.total;
+    const looking = work && work.done < work.total;
+    bar.hidden = !looking && !this.waits();
+    if (looking) bar.value = work.done / work.total;
+    else bar.removeAttribute("value"); // it is under way, nobody knows how far
+  }
+
+  /** Whether what is missing comes by itself. */
+  waits() {
+    const { images, scanning } = this.project ?? {};
+    return scanning?.running || (images?.total && (!this.problem || this.problem.status === 409));
   }
 
   whyEmpty() {
-    const { images, scanning } = this.project ?? {};
+    const { images, scanning, embedding } = this.project ?? {};
     if (this.problem && !(this.problem instanceof Refused))
       return ["The labeler cannot be reached", "This page goes on by itself when it is back."];
     if (images && !images.total && scanning.running) return ["Reading the image folder", "The map comes when images are found."];
     if (images && !images.total)
       return ["No images yet", "Put images into the folder that the labeler was started with, and start it again."];
     if (this.problem?.status === 503) return ["The trainer cannot be reached", this.problem.message];
+    if (embedding && embedding.done < embedding.total) {
+      const far = `${embedding.done.toLocaleString("en")} of ${count(embedding.total, "image")}`;
+      const left = [far, timeLeft(embedding.seconds_left)].filter(Boolean).join(", ");
+      return ["The trainer is looking at the images", `${left}. The map comes by itself.`];
+    }
     if (this.problem) return ["Not yet", this.problem.message];
     return this.map ? ["No image to show yet", "It comes when the trainer has looked at some."] : ["Laying out the images …"];
   }

@@ -61,26 +61,47 @@ class Points {
     return Math.min(6, dense * Math.sqrt(this.view.zoom));
   }
 
-  /** `palette`: a colour an index; those in `faint` lie at the back, and so does all that is not chosen if some is. */
-  draw(palette, faint) {
+  /**
+   * `legend` is the colour and shape of each group; groups in `faint` lie at the back, and so does all that is not chosen
+   * if some is, or that is not `lit` if one group is.
+   */
+  draw(legend, faint, lit = null) {
     const { pen, radius, chosen } = this;
     pen.clearRect(0, 0, this.width, this.height);
-    for (const front of chosen.size ? [false, true] : [true]) {
+    const stands = (index) => (lit === null ? !chosen.size || chosen.has(index) : this.colours[index] === lit);
+    for (const front of chosen.size || lit !== null ? [false, true] : [true]) {
       pen.globalAlpha = front ? 1 : 0.2;
       for (const quiet of [true, false]) {
         const size = quiet ? 0.7 * radius : radius;
         let last = -1;
         for (let index = 0; index < this.ids.length; index++) {
           const colour = this.colours[index];
-          if (faint.has(colour) !== quiet || (chosen.size && chosen.has(index) !== front)) continue;
+          if (faint.has(colour) !== quiet || stands(index) !== front) continue;
           const [left, top] = [this.left(index), this.top(index)];
           if (left < -9 || top < -9 || left > this.width + 9 || top > this.height + 9) continue;
-          if (colour !== last) pen.fillStyle = palette[(last = colour)];
-          pen.fillRect(left - size, top - size, 2 * size, 2 * size);
+          if (colour !== last) pen.fillStyle = legend[(last = colour)].colour;
+          this.mark(legend[colour].shape, left, top, size);
         }
       }
     }
     pen.globalAlpha = 1;
+  }
+
+  /** A square, diamond, triangle or plus of about the same area. */
+  mark(shape, left, top, size) {
+    const { pen } = this;
+    if (!shape) return pen.fillRect(left - size, top - size, 2 * size, 2 * size);
+    const far = 1.4 * size;
+    if (shape === 3) {
+      pen.fillRect(left - far, top - size / 2, 2 * far, size);
+      return pen.fillRect(left - size / 2, top - far, size, 2 * far);
+    }
+    pen.beginPath();
+    pen.moveTo(left, top - far);
+    pen.lineTo(left + far, shape === 1 ? top : top + size);
+    if (shape === 1) pen.lineTo(left, top + far);
+    pen.lineTo(left - far, shape === 1 ? top : top + size);
+    pen.fill();
   }
 
   /** The point next to a place on the screen, if one is within `most` pixels; else −1. */

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labeler.ui.palette import BOTH, DARK, FIRST, LIGHT, Palette, colour_of
+from labeler.ui.palette import BOTH, DARK, FIRST, LIGHT, Palette
 
 BACKGROUNDS = [(LIGHT, "#ffffff"), (DARK, "#171614")]
 # Machado, Oliveira and Fernandes 2009, severity 1: how people see who lack one kind of cone; on linear RGB.
@@ -86,12 +86,6 @@ def test_forty_classes_can_be_told_apart(palette: Palette, background: str) -> N
         assert ciede2000(seen[one], seen[other]) > 10, (one, other)
     for place in range(39):  # which stand side by side in the legend
         assert ciede2000(seen[place], seen[place + 1]) > 17, place
-
-
-def test_a_class_has_its_own_colour_or_that_of_its_place() -> None:
-    assert colour_of(3, LIGHT) == LIGHT["classes"][3]
-    assert colour_of(3, LIGHT, "#123456") == "#123456"
-    assert colour_of(40, DARK) == DARK["quiet"]
 
 
 @pytest.mark.parametrize(("palette", "background"), BACKGROUNDS)
