@@ -96,7 +96,7 @@ def create_api(service: Service) -> FastAPI:
     _people_routes(api, service)
     _trainer_routes(api, service)
     api.include_router(label_file_routes(service.label_files))
-    api.include_router(card_routes(service.addresses))
+    api.include_router(card_routes(service.addresses, service.guidelines))
     return api
 
 

@@ -1,4 +1,4 @@
-"""The labeler's routes for the page Label alone: an image by its own address."""
+"""The labeler's routes for the page Label: an image by its own address, and the guidelines beside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from labeler.addresses import Addresses
+from labeler.guidelines import Guidelines
+from shared.guidelines import GuidelinesPatch, GuidelinesView
 from shared.messages import Id, OpenedImage
 
 
-def card_routes(addresses: Addresses) -> APIRouter:
+def card_routes(addresses: Addresses, guidelines: Guidelines) -> APIRouter:
     """The routes of the card."""
     routes = APIRouter()
 
@@ -22,5 +24,15 @@ def card_routes(addresses: Addresses) -> APIRouter:
     ) -> OpenedImage:
         """An image to look at or correct; 409 for one that is held out and not answered by the annotator."""
         return addresses.open(image_id, annotator, session or annotator)
+
+    @routes.get("/project/guidelines")
+    def read_guidelines() -> GuidelinesView:
+        """What annotators should know, in Markdown and rendered."""
+        return guidelines.view
+
+    @routes.patch("/project/guidelines")
+    def change_guidelines(patch: GuidelinesPatch) -> GuidelinesView:
+        """Change them; 409 when somebody did since `as_of`."""
+        return guidelines.change(patch)
 
     return routes

@@ -12,7 +12,7 @@ from typing import Literal
 
 from shared.messages import Evaluation, ScanView, TrainerStatus
 
-Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes"]
+Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
 UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
 """What no page shows of the trainer's status, or shows by another mark."""
 
@@ -24,6 +24,7 @@ def marks(
     latest: Evaluation | None,
     status: TrainerStatus | None,
     classes: Sequence[tuple[str, str | None]] = (),
+    guidelines: str = "",
 ) -> dict[Shown, str]:
     """What is shown → its mark."""
     challenger = status.challenger if status is not None else None
@@ -37,6 +38,7 @@ def marks(
         "versions": told.get("versions", ""),
         "jobs": told.get("jobs", ""),
         "classes": _digest(repr(classes)),
+        "guidelines": guidelines,
     }
 
 

@@ -29,6 +29,7 @@ from labeler.folders import Folders, roots_of
 from labeler.formats import FORMATS, Format
 from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
 from labeler.gallery import Gallery
+from labeler.guidelines import Guidelines
 from labeler.history import label_history
 from labeler.imports import Imports
 from labeler.label_files import LabelFiles
@@ -115,6 +116,7 @@ class Service:
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.classes = Classes(self.store, self.log, lambda: self.events.notify())
+        self.guidelines = Guidelines(self.store, lambda: self.events.notify())
         self.questions = Questions(self.log, self.queue, self.catalog, settings)
         self.addresses = Addresses(self.store, self.log, self.tally, self.queue, self.questions, settings)
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
@@ -267,6 +269,7 @@ class Service:
                 self.evaluations.last,
                 self.trainer.status(),
                 classes=[(each.name, each.colour) for each in self.classes.entries()],
+                guidelines=self.guidelines.view.mark,
             )
 
     # ---------------------------------------------------------------- questions and answers

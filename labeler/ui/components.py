@@ -39,6 +39,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
             "max_unconfirmed": settings.max_unconfirmed,
             "lease_seconds": settings.lease_seconds,
             "image": image,
+            "guidelines": service.current().guidelines.view.model_dump(mode="json"),
             "display_pixels": settings.display_pixels,
         },
     )
@@ -132,11 +133,11 @@ def _text(*paths: str) -> str:
 
 
 _SHARED = ["card/outbox", "card/stage", "card/swipe", "card/classes"]
-_CARD_PARTS = ["questions", "file", "order", "manage", "remarks", "strip", "similar", "view", "card"]
+_CARD_PARTS = ["questions", "file", "guide", "order", "manage", "remarks", "strip", "similar", "view", "card"]
 _CARD = _component(
     "card",
     [*_SHARED, *(f"card/{part}" for part in _CARD_PARTS)],
-    ["card/card", "card/stage", "card/panel", "card/dialogs"],
+    ["card/card", "card/stage", "card/panel", "card/dialogs", "card/guide"],
 )
 _REVIEW = _component(
     "review", [*_SHARED, "review/doubts", "review/review"], ["card/card", "card/stage", "card/panel", "review/review"]

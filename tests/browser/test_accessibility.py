@@ -85,6 +85,7 @@ SIGHTS: dict[str, Callable[[Card], Locator]] = {
     "classes": opened("c", "class-panel"),
     "keys": opened("?", "key-table"),
     "note": opened("n", "note"),
+    "guidelines": opened("g", "guide"),
 }
 """Name → how to get there from the card; returns what is then to be seen. Add a sight here to have it checked."""
 

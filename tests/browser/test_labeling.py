@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Sequence
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -223,6 +224,37 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -
         for name, class_id in class_ids(labeler).items():
             if name in names:
                 delete_class(labeler, class_id)
+
+
+def test_guidelines_are_written_shown_and_remembered(card: Card, labeler: Services) -> None:
+    guide, edit = card.part("guide"), card.part("guide-edit")
+    expect(guide).to_be_hidden()
+    shown = card.image_id
+    try:
+        card.page.keyboard.press("g")
+        expect(guide).to_contain_text("Nothing is written yet.")
+        guide.get_by_role("button", name="Edit").click()
+        edit.get_by_role("textbox").fill(
+            "# Red\n\n- **not** pink\n\n<img src=x onerror=alert(1)> ![no](https://example.org/a.png)"
+        )
+        edit.get_by_role("button", name="Save").click()
+        expect(edit).to_be_hidden()
+        expect(guide.get_by_role("heading", name="Red")).to_be_visible()
+        expect(guide.locator("li strong")).to_have_text("not")
+        expect(guide).to_contain_text("<img src=x onerror=alert(1)>")
+        expect(guide.locator("img")).to_have_count(0)
+        assert labeler.get("/api/project/guidelines")["annotator"] == card.annotator
+        assert card.image_id == shown
+        card.key("1")  # labeling goes on beside them
+        card.page.reload()
+        card.wait_for_image()
+        expect(guide).to_be_visible()
+        httpx.patch(f"{labeler.labeler.url}/api/project/guidelines", json={"text": "Ask Ann."}).raise_for_status()
+        expect(guide).to_contain_text("Ask Ann.")
+        card.page.keyboard.press("g")
+        expect(guide).to_be_hidden()
+    finally:
+        httpx.patch(f"{labeler.labeler.url}/api/project/guidelines", json={"text": ""}).raise_for_status()
 
 
 def _is_part_of(part: Sequence[object], whole: Sequence[object]) -> bool:

@@ -16,6 +16,7 @@ CONTRACT = {
     "/health": {"get"},
     "/metrics": {"get"},
     "/project": {"get"},
+    "/project/guidelines": {"get", "patch"},
     "/classes": {"post"},
     "/classes/{class_id}": {"patch", "delete"},
     "/images": {"get", "post"},

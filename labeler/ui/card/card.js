@@ -4,7 +4,7 @@
 const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
 const ASK_AGAIN_MS = 2000; // after a request for questions that failed
 const CARD = Symbol("card");
-const LETTERS = { S: "skip", R: "because", F: "flag", N: "note", Z: "undo", C: "manage" };
+const LETTERS = { S: "skip", R: "because", F: "flag", N: "note", Z: "undo", C: "manage", G: "guide" };
 
 export default function ({ parentElement, data }) {
   parentElement[CARD] ??= new Card(parentElement, data);
@@ -157,6 +157,7 @@ class Card {
     if (name === "undo") this.undo();
     else if (name === "manage") this.view.panel.start();
     else if (name === "keys") this.view.keys();
+    else if (name === "guide") this.view.guide.toggle();
     else if (name === "accept") this.accept(at);
     else if (!this.questions.current) this.refuse("There is no image yet: that was not counted.");
     else if (name === "because") this.view.remarks.ask();

@@ -4,7 +4,7 @@
 const NEED_AN_IMAGE = [".classes button", ...["skip", "because", "flag", "note"].map((name) => `[data-act=${name}]`)].join();
 
 class View {
-  constructor(root, { log_id, display_pixels }) {
+  constructor(root, { log_id, display_pixels, guidelines }) {
     const find = (selector) => root.querySelector(selector);
     this.root = root;
     this.card = find(".card");
@@ -25,6 +25,7 @@ class View {
     this.remarks = new Remarks(root);
     this.strip = new Strip(root, log_id, (id) => this.classes.nameOf(id));
     this.similar = new Similar(root);
+    this.guide = new Guide(root, guidelines, () => this.annotator);
     this.file = new FileLine(root, (words, trouble) => this.say(words, trouble));
     this.item = null;
   }
@@ -177,11 +178,13 @@ class View {
       this.blind = project.blind_mode;
       this.drawHint();
     }
+    this.guide.hear(project.marks?.guidelines);
     const signature = JSON.stringify(project.classes);
     if (signature === this.signature) return;
     this.signature = signature;
     this.classes.show(project.classes);
     this.panel.show(project.classes);
+    this.guide.describe(project.classes);
     this.strip.draw(); // by the names of now
     this.drawHint();
   }
