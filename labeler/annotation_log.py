@@ -18,15 +18,16 @@ from sqlalchemy import Connection, RowMapping, select
 
 from labeler.database import Store
 from labeler.tables import LOG
-from shared.log import ANSWERS, Fold
-from shared.messages import MAX_ROWS, Action, AnnotationPage, Row, Split
-from shared.review import ACCEPTED
+from shared.log import ANSWERS, IMPORT, Fold
+from shared.messages import MAX_ROWS, Action, AnnotationPage, AnsweringPage, Row, Split
+from shared.review import ACCEPTED, REVIEW
 
 UNDO_DEPTH = 1_000
 """Steps of one annotator that may be taken back one after the other."""
 GRID = "grid"
 """The source of answers about many images at once: those of one post are one step."""
 _TOGETHER = frozenset({GRID, ACCEPTED})
+_PAGES: dict[str, AnsweringPage] = {GRID: "grid", REVIEW: "review", ACCEPTED: "review"}
 _CHUNK = 500  # ids in one SQL statement
 
 
@@ -55,6 +56,14 @@ class Draft:
 
 Step = list[tuple[UUID, int]]
 """Answers that are taken back together: each one's row id and its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    answers: Step
+    page: AnsweringPage
+
+
 _FIELDS = tuple(each.name for each in fields(Draft))
 Listener = Callable[[Sequence[Row], set[int]], None]
 
@@ -65,7 +74,7 @@ class AnnotationLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
-        self._steps: dict[str, deque[Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
+        self._steps: dict[str, deque[_Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
         self._together_at: dict[str, datetime] = {}  # annotator → when the last answers to many images were written
         self.log_id = UUID(store.settled("log_id", str(uuid4())))
         self.fold = Fold()
@@ -170,18 +179,22 @@ class AnnotationLog:
                     found.setdefault(image_id, {})[annotator] = at
         return found
 
-    def last_step(self, annotator: str) -> Step:
-        """The annotator's newest step: those of its answers that stand. Empty when there is none left."""
+    def last_step(self, annotator: str, page: AnsweringPage | None = None) -> tuple[Step, AnsweringPage]:
+        """The annotator's newest step, or that of one page: those of its answers that stand, and where it was made.
+
+        Empty when there is none left.
+        """
         steps = self._steps[annotator]
-        while steps:
-            if standing := self._standing(steps[-1]):
-                return standing
+        while steps and not self._standing(steps[-1].answers):
             steps.pop()
-        return []
+        for step in reversed(steps):
+            if page in (None, step.page) and (standing := self._standing(step.answers)):
+                return standing, step.page
+        return [], page or "label"
 
     def step_of(self, annotator: str, row_id: UUID) -> Step:
         """The step that the answer belongs to: those of its answers that stand."""
-        steps = (step for step in self._steps[annotator] if any(row_id == each for each, _ in step))
+        steps = (step.answers for step in self._steps[annotator] if any(row_id == each for each, _ in step.answers))
         return self._standing(next(steps, []))
 
     def written_with(self, row: Row) -> list[Row]:
@@ -197,14 +210,14 @@ class AnnotationLog:
         ]
 
     def _remember(self, row: Row) -> None:
-        if row.image_id is None or not (row.action in ANSWERS or row.action == "settle"):
+        if row.image_id is None or row.source == IMPORT or not (row.action in ANSWERS or row.action == "settle"):
             return
         steps = self._steps[row.annotator]
         together = row.source in _TOGETHER and self._together_at.get(row.annotator) == row.created_at
         if together and steps:
-            steps[-1].append((row.id, row.image_id))
+            steps[-1].answers.append((row.id, row.image_id))
         else:
-            steps.append([(row.id, row.image_id)])
+            steps.append(_Step([(row.id, row.image_id)], _PAGES.get(row.source or "", "label")))
         if row.source in _TOGETHER:
             self._together_at[row.annotator] = row.created_at
 

@@ -120,9 +120,18 @@ class Annotations:
         if undo.target is not None:
             image_id = self._target(undo.target, undo.annotator)
             return self._log.step_of(undo.annotator, undo.target) or [(undo.target, image_id)]
-        step = self._log.last_step(undo.annotator)
+        step, page = self._log.last_step(undo.annotator, undo.page)
         if not step:
-            raise Missing(f"There is no answer of {undo.annotator!r} left to take back.")
+            where = f" of the page {undo.page.capitalize()}" if undo.page else ""
+            raise Missing(f"There is no answer of {undo.annotator!r}{where} left to take back.")
+        if undo.ask and (len(step) > 1 or page != (undo.page or "label")):
+            many = f"{len(step):,} answers given at once" if len(step) > 1 else "an answer given"
+            raise Conflict(
+                f"This takes back {many} on the page {page.capitalize()}.",
+                undone=len(step),
+                page=page,
+                target=str(step[0][0]),
+            )
         return step
 
     def _target(self, target: UUID, annotator: str) -> int:

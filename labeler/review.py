@@ -16,7 +16,7 @@ from labeler.problems import Conflict
 from labeler.tally import Tally
 from labeler.trainer import Trainer
 from labeler.verdicts import Verdicts
-from shared.messages import MAX_ROWS, Annotation, AnnotationReceipt
+from shared.messages import Annotation, AnnotationReceipt
 from shared.review import ACCEPTED, AcceptPost, LabelIssue, LabelIssues, Picture, ReviewItem, ReviewPage
 from shared.settings import LabelerSettings
 
@@ -82,7 +82,7 @@ class Review:
     def accept(self, post: AcceptPost) -> AnnotationReceipt:
         """Take the proposals of all confident doubts that are sure enough; one step of undo, at most MAX_ROWS."""
         _, waiting = self._waiting(MOST)
-        taken = [each for each in waiting if each.confident and each.confidence >= post.confidence][:MAX_ROWS]
+        taken = [each for each in waiting if each.confident and each.confidence >= post.confidence][: post.most]
         return self._annotations.annotate(
             [
                 Annotation(

@@ -163,16 +163,24 @@ class AnnotationReceipt(Reply):
     held: list[int] = Field(default_factory=list)  # images on the screen of others
 
 
-class Undo(Message):
-    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands.
+AnsweringPage = Literal["label", "grid", "review"]
+"""Where an answer was given: many at once in the grid, as a verdict on a doubt, or one by one, as programs do too."""
 
-    Answers given in one post from the grid are one step: whichever is named, all of them are taken back.
+
+class Undo(Message):
+    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands; imported ones are none.
+
+    Answers given in one post from the grid are one step: whichever is named, all of them are taken back. With `page`
+    only what was answered there counts. With `ask` a step of several answers, or of another page than the one that
+    asks (`page`, else `label`), is not taken back but named: 409 with `undone`, `page` and the `target` to send then.
     """
 
     id: UUID
     annotator: Name
     session: Name | None = None
     target: UUID | None = None
+    page: AnsweringPage | None = None
+    ask: bool = False
 
 
 # ---------------------------------------------------------------- labels brought along, → labeler

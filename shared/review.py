@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.messages import Confidence, Message, Name, Reply, Split
+from pydantic import Field
+
+from shared.messages import MAX_ROWS, Confidence, Message, Name, Reply, Split
 
 REVIEW = "review"
 """The source of answers that were given while reviewing; their `reason` is the verdict."""
@@ -126,8 +128,12 @@ class ReviewPage(Reply):
 
 
 class AcceptPost(Message):
-    """`POST /api/review/accept`: take all confident proposals of at least this confidence, as one step."""
+    """`POST /api/review/accept`: take all confident proposals of at least this confidence, as one step.
+
+    At most `most` of them, the most doubtful labels first: so many were announced to whoever asks for it.
+    """
 
     annotator: Name
     session: Name | None = None
     confidence: Confidence
+    most: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)

@@ -63,12 +63,17 @@ def test_rename_from_the_keyboard_keeps_labels_and_the_old_name_as_alias(card: C
 def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
     classes = panel(card)
     classes.get_by_role("button", name="Merge red").click()
+    expect(classes.get_by_label("Class that red becomes part of")).to_have_value("")
+    expect(classes).to_contain_text("2 labels would become those of the class that you choose.")
+    expect(classes.get_by_role("button", name="Merge", exact=True)).to_be_disabled()
+    own.annotate([own.answer(card.image_id, "red", "somebody else")]).raise_for_status()
+    expect(classes).to_contain_text("3 labels would become those")  # the number is the labeler's, also while it changes
     classes.get_by_label("Class that red becomes part of").select_option("blue")
-    expect(classes).to_contain_text("2 labels become “blue”; “red” stays an alias of it. This cannot be undone.")
-    assert counts(own)["red"] == 2  # nothing is done before it is confirmed
+    expect(classes).to_contain_text("3 labels become “blue”; “red” stays an alias of it. This cannot be undone.")
+    assert counts(own)["red"] == 3  # nothing is done before it is confirmed
     classes.get_by_role("button", name="Merge", exact=True).click()
     expect(classes.get_by_role("listitem")).to_have_count(2)
-    assert counts(own) == {"green": 1, "blue": 2}
+    assert counts(own) == {"green": 1, "blue": 3}
     classes.get_by_role("button", name="Close").click()
     expect(card.part("class")).to_have_count(2)
     expect(card.part("answer").last).to_have_text("blue")

@@ -263,10 +263,19 @@ def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page
     assert {splits[row["image_id"]] for row in rows} == {"train"}
     right = sum(taught.truth[names[row["image_id"]]] == "green" for row in rows)
     assert right > 0.9 * len(rows)
+    (other,) = taught.get("/api/grid?status=unlabeled")["image_ids"][-1:]
+    taught.annotate([taught.answer(other, "red", annotator)]).raise_for_status()  # on the page Label
+    grid.page.reload()
+    expect(grid.part("message")).to_have_text("")
+    grid.page.keyboard.press("u")
+    expect(grid.part("message")).to_have_text(
+        f"This takes back {shown} answers given at once on the page Grid. Undo again to do that."
+    )
     grid.page.keyboard.press("u")
     expect(grid.part("message")).to_have_text(f"Took back {shown} answers.")
-    grid.page.keyboard.press("u")  # finds nothing more of this person
+    grid.page.keyboard.press("u")  # finds nothing more of this person, and takes back nothing of the page Label
     expect(grid.part("message")).to_contain_text("no answer")
+    assert rows_of(taught, annotator)[-1]["image_id"] != other
     wait_for(lambda: all(each["status"] == "unlabeled" for each in tiles(taught, [row["image_id"] for row in rows])))
 
 

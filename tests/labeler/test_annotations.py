@@ -5,7 +5,7 @@ import pytest
 
 from labeler.problems import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.service import Service
-from shared.messages import AnnotationReceipt, ClassPatch, Undo
+from shared.messages import AnnotationReceipt, ClassPatch, ImportPost, ImportRow, Undo
 from tests.labeler.projects import answer, asked, labeler, photos
 
 
@@ -216,6 +216,28 @@ def test_answers_from_the_grid_are_one_step_of_undo(tmp_path: Path) -> None:
         assert (back.image_id, back.undone) == (2, 3)
         assert [label_of(service, image_id) for image_id in range(1, 6)] == ["dog", None, None, None, None]
         assert service.undo(undo()).image_id == 1
+
+
+def test_undo_of_one_page_leaves_what_another_did_and_names_much_before_it_goes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path) as service:
+        bulk(service, [1, 2, 3])
+        service.annotate([answer(4), answer(5, action="settle", source="review", reason="fix")])
+        with pytest.raises(Conflict, match="an answer given on the page Review") as named:
+            service.undo(undo(ask=True))
+        assert named.value.fields["undone"] == 1
+        with pytest.raises(Conflict, match="3 answers given at once on the page Grid") as named:
+            service.undo(undo(ask=True, page="grid"))
+        assert [label_of(service, image_id) for image_id in range(1, 6)] == ["cat"] * 5
+        assert service.undo(undo(target=named.value.fields["target"])).undone == 3
+        with pytest.raises(Missing, match="of the page Grid left"):
+            service.undo(undo(page="grid"))
+        assert service.undo(undo(ask=True, page="review")).image_id == 5
+        assert service.undo(undo(ask=True)).image_id == 4
+        row = ImportRow(line=1, uri="0005.png", label="cat", annotator="ann")
+        service.imports.take(ImportPost(rows=[row]))
+        with pytest.raises(Missing, match="no answer of 'ann' left"):
+            service.undo(undo())  # what was brought along is no step of hers
 
 
 def test_a_step_is_one_step_after_a_restart_and_by_any_of_its_answers(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class Card {
     this.held = null; // an answer given while the image in place was not painted yet
     this.undoing = 0;
     this.history = []; // this page's answers, latest last
+    this.named = null; // an answer of a step that is named to the person, and taken back by the next undo
     this.open(data);
   }
 
@@ -70,6 +71,7 @@ class Card {
       change: (method, classId, body) => this.changeClass(method, classId, body),
       rename: (annotator) => {
         this.history = [];
+        this.named = null;
         this.view.strip.forget(); // another person's answers are theirs to correct
         this.questions.annotator = annotator;
         this.questions.ask();
@@ -199,6 +201,7 @@ class Card {
       note: this.view.remarks.note,
     };
     this.history.push(annotation.id);
+    this.named = null;
     tell("answer", { ...annotation, at });
     this.view.strip.add(current, annotation);
     this.view.classes.clear();
@@ -266,11 +269,17 @@ class Card {
 
   async undoOne() {
     await this.outbox.empty();
-    const target = this.history.at(-1);
-    const undo = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target };
+    const target = this.history.at(-1) ?? this.named;
+    // What this page did not do itself is named first, and taken back by a second press.
+    const undo = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target, ask: !target };
     try {
       const response = await send("POST", "/api/undo", undo);
       const answer = await response.json();
+      this.named = response.ok ? null : answer.target;
+      if (this.named) {
+        this.undoing = 0; // presses that came before this was said do not mean it
+        return this.view.say(`${wordsOf(answer)} Undo again to do that.`);
+      }
       if (!response.ok) throw new Error(wordsOf(answer));
       this.history.pop();
       const many = answer.undone > 1; // of another page: the strip does not have them

@@ -1,5 +1,6 @@
 // Classes changed on the way: renamed, merged, deleted, put in another order, given a colour, a key and a description. Each
-// change of labels says first what it means for those that there are, and is done by a second press.
+// change of labels says first what it means for those that there are, as the labeler counts them when it is asked, and is
+// done by a second press. Nothing is chosen beforehand for a change that cannot be undone.
 
 class ClassPanel {
   constructor(root) {
@@ -25,14 +26,19 @@ class ClassPanel {
     };
   }
 
-  /** Call `change(method, class id, body)`, which returns an error in words, or null once it is done. */
-  on(change) {
+  /** Call `change(method, class id, body)`, which returns an error in words, or null once it is done, and `count()`,
+   *  which has the labels counted anew. */
+  on(change, count) {
     this.change = change;
+    this.count = count;
   }
 
   show(classes) {
     this.classes = classes;
-    if (this.dialog.open && !this.open && !this.order.dragging) this.draw();
+    if (!this.dialog.open) return;
+    if (!this.open) return this.order.dragging || this.draw();
+    if (classes.some(({ id }) => id === this.open.id)) this.explain();
+    else this.ask(null); // somebody else merged or deleted it meanwhile
   }
 
   start() {
@@ -45,6 +51,7 @@ class ClassPanel {
   ask(open) {
     const before = this.open;
     this.open = open;
+    if (open) this.counting = this.count().finally(() => this.open === open && ((this.counting = null), this.explain()));
     this.draw();
     const item = this.item((open ?? before).id);
     const target = open ? "input, select, button[type=submit]" : `[data-change=${before.change}]`;
@@ -100,6 +107,8 @@ class ClassPanel {
     } else if (change === "merge") {
       const select = element("select");
       Object.assign(select, { name: "into", ariaLabel: `Class that ${name} becomes part of` });
+      const none = Object.assign(new Option("Choose a class …", ""), { disabled: true, selected: true });
+      select.append(none);
       for (const other of this.classes) if (other.id !== id) select.append(new Option(other.name, other.id));
       form.append(select);
     } else if (change === "look") {
@@ -153,6 +162,8 @@ class ClassPanel {
     } else if (change === "rename") {
       const wanted = form.elements.name.value.trim() || "…";
       words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name stays an alias.`;
+    } else if (change === "merge" && !form.elements.into.value) {
+      words = `${some} would become those of the class that you choose.`;
     } else if (change === "merge") {
       const into = form.elements.into.selectedOptions[0].text;
       const moved = labels ? `${some} become${labels === 1 ? "s" : ""} “${into}”; ` : "";
@@ -160,11 +171,13 @@ class ClassPanel {
     } else if (labels) {
       words = `${count(labels, "image")} lose${labels === 1 ? "s" : ""} this label and will be asked again. This cannot be undone.`;
     }
-    setText(form.querySelector("p"), capital(words));
+    setText(form.querySelector("p"), this.counting ? "Counting the labels …" : capital(words));
+    form.querySelector("button[type=submit]").disabled = Boolean(this.counting) || form.elements.into?.value === "";
   }
 
   async submit(form) {
     const { id, change } = this.open;
+    if (form.querySelector("button[type=submit]").disabled) return; // Enter in a field
     const body = {
       rename: () => ({ name: form.elements.name.value.trim() }),
       merge: () => ({ into: Number(form.elements.into.value) }),

@@ -72,7 +72,7 @@ class View {
       rename(this.annotator);
     };
     this.classes.on(answer);
-    this.panel.on(change);
+    this.panel.on(change, () => live().refresh());
     this.remarks.on(act);
     this.strip.on(revisit);
     this.swipe = new Swipe(this.root, this.stage, {

@@ -11,7 +11,7 @@ class Bulk {
     this.tiles = tiles;
     this.say = say;
     this.busy = false;
-    this.steps = []; // this page's actions, latest last: an answer of each, which names it to the labeler
+    this.steps = []; // this page's actions, latest last: { target: an answer of each, undone: how many it has }
   }
 
   close() {
@@ -61,7 +61,7 @@ class Bulk {
         const receipt = await this.persist(() => ask(url, { body: { annotations: answers } }), answers.length);
         const left = new Set([...receipt.answered, ...receipt.held]);
         const given = answers.filter(({ image_id }) => !left.has(image_id));
-        if (given.length) this.steps.push(given[0].id);
+        if (given.length) this.steps.push({ target: given[0].id, undone: given.length });
         return { given: given.map(({ image_id }) => image_id), answered: receipt.answered, held: receipt.held, refused };
       } catch (error) {
         const invalid = new Set(error.answer?.invalid?.map(({ id }) => id));
@@ -74,17 +74,24 @@ class Bulk {
     return { given: [], answered: [], held: [], refused };
   }
 
-  /** Take back this page's last action, or after a reload the annotator's last. Returns how many answers that were. */
+  /** Take back this page's last action, or after a reload the annotator's last in the grid, never another page's.
+   *  An action that this page did not count is named first. Returns how many answers were taken back. */
   async undo() {
     if (this.busy) return 0;
     this.busy = true;
-    const target = this.steps.at(-1);
-    const body = { id: uuid(), annotator: annotator(), target };
+    const { target } = this.steps.at(-1) ?? {};
+    const body = { id: uuid(), annotator: annotator(), target, page: "grid", ask: !target };
     try {
       const { undone } = await this.persist(() => ask("/api/undo", { body }), 1);
       this.steps.pop();
       return undone;
     } catch (error) {
+      const { target, undone } = error.answer ?? {};
+      if (target) {
+        this.steps.push({ target, undone });
+        this.say(`${error.message} Undo again to do that.`);
+        return 0;
+      }
       if (error instanceof Refused) this.steps.pop(); // what the labeler refuses once it will refuse again
       if (!this.closed) this.say(`Nothing was undone: ${error.message}`, true);
       return 0;

@@ -22,7 +22,7 @@ class Review {
     this.stage = new Stage(root, data.display_pixels);
     this.classes = new ClassList(root);
     this.doubts = new Doubts();
-    this.history = []; // this page's steps, latest last: { id, doubt }, or {} for many at once
+    this.history = []; // this page's steps, latest last: { id, doubt }, or { many } at once, or { id } of one named
     this.open();
   }
 
@@ -176,10 +176,18 @@ class Review {
     this.undoing = true;
     this.say("Undoing …");
     await this.outbox.empty();
-    const { id, doubt } = this.history.at(-1) ?? {};
+    const { id, doubt, many } = this.history.at(-1) ?? {};
     try {
-      const body = { id: uuid(), annotator: this.annotator, session: this.outbox.session, target: id };
-      const { undone } = await this.post("/api/undo", body);
+      // Verdicts alone, never answers of another page; many that this page did not count are named first.
+      const ask = !id && !many;
+      const body = { id: uuid(), annotator: this.annotator, session: this.outbox.session, target: id, page: "review", ask };
+      const { undone, target, ...answer } = await this.post("/api/undo", body, 409);
+      this.undoing = false;
+      if (target) {
+        this.history.push({ id: target });
+        return this.say(`${wordsOf(answer)} Undo again to do that.`);
+      }
+      if (undone === undefined) throw new Error(wordsOf(answer));
       this.history.pop();
       if (doubt) this.doubts.putFirst(doubt);
       this.doubts.done.clear();
@@ -198,9 +206,10 @@ class Review {
     this.say("Saving …");
     await this.outbox.empty();
     try {
-      const body = { annotator: this.annotator, session: this.outbox.session, confidence };
+      const most = this.doubts.page.acceptable[this.part(".many-at-once select").value]; // what the button says
+      const body = { annotator: this.annotator, session: this.outbox.session, confidence, most };
       const { accepted } = await this.post("/api/review/accept", body);
-      this.history.push({});
+      if (accepted) this.history.push({ many: accepted });
       this.doubts.current = null;
       this.doubts.next = [];
       this.say(`${count(accepted, "proposal")} taken. Undo takes all of them back.`);
@@ -211,10 +220,10 @@ class Review {
     this.doubts.ask();
   }
 
-  async post(url, body) {
+  async post(url, body, refusal) {
     const response = await send("POST", url, body);
     const answer = await response.json();
-    if (!response.ok) throw new Error(wordsOf(answer));
+    if (!response.ok && response.status !== refusal) throw new Error(wordsOf(answer));
     return answer;
   }
 
