@@ -44,10 +44,11 @@ from shared.jobs import Job
 from shared.messages import ImportRow, Interval
 from shared.settings import TrainerSettings
 from trainer import training
+from trainer.beginning import SCRATCH, SCRATCH_SIZE
 from trainer.classifiers import BATCH, load_classifier
 from trainer.embeddings.backbones import load_backbone
-from trainer.embeddings.networks import middle_square
-from trainer.embeddings.pixels import SIZE, PixelBackbone, prepare
+from trainer.embeddings.pixels import SIZE, PixelBackbone
+from trainer.embeddings.preparation import Preprocessing
 from trainer.embeddings.zoo import create_known
 from trainer.evaluation import evaluate
 from trainer.exporting import to_onnx
@@ -123,7 +124,7 @@ def main() -> None:
                 if model == "head":
                     bench.head(some, settings)
                 elif model == "scratch":
-                    trained.append(bench.train(model, some, settings, training.SCRATCH, "none", training.SCRATCH_SIZE))
+                    trained.append(bench.train(model, some, settings, SCRATCH, "none", SCRATCH_SIZE))
                 elif (chosen := settings if model == "tuned" else larger).get("backbone_weights"):
                     trained.append(bench.train(model, some, chosen, str(chosen["backbone"]), "file", None))
         if given.predict:
@@ -232,12 +233,12 @@ class Bench:
         work = self._work("embedding", {}, [*self._train, *self._test], settings)
         backbone = load_backbone(settings, self._folder) if settings.backbone_weights else None
         if backbone is None:
-            inputs = [prepare(work.open(each, SIZE), SIZE) for each in work.images]
+            inputs = [work.read(each, Preprocessing(SIZE, "squeezed")) for each in work.images]
             backbone = PixelBackbone.fit(inputs[: len(self._train)], seed=0)
         vectors = []
         for start in track(range(0, len(work.images), 64), "Embedding", transient=True):
-            opened = [work.open(each, backbone.input_size) for each in work.images[start : start + 64]]
-            vectors.append(backbone.embed(np.stack([backbone.prepare(image) for image in opened])))
+            inputs = [work.read(each, backbone.preprocessing) for each in work.images[start : start + 64]]
+            vectors.append(backbone.embed(np.stack(inputs)))
         return np.concatenate(vectors)
 
     def _work(self, name: str, request: dict[str, Any], images: list[LabeledImage], settings: TrainerSettings) -> Timed:
@@ -267,7 +268,7 @@ def _plain(work: Work, name: str, size: int, flip: bool) -> float:
     """Images a second of a bare torch loop: random affine map, light, normalising, forward, backward, AdamW."""
     batch = int(training.DEFAULTS["batch_size"])
     images = [each for each in work.images if each.split == "train"][:batch]
-    pixels = torch.from_numpy(np.stack([middle_square(work.open(each, size), size) for each in images]))
+    pixels = torch.from_numpy(np.stack([work.read(each, Preprocessing(size)) for each in images]))
     targets = torch.arange(len(images)) % 2
     network = create_known(name, size, num_classes=10).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)

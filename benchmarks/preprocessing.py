@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _of_pixels(name: str, images: list[Image.Image], y: npt.NDArray[np.generic], train: npt.NDArray[np.bool]) -> None:
-    prepared = np.stack([pixels.prepare(image, pixels.SIZE) for image in images])
+    prepared = np.stack([pixels.preprocessing(pixels.SIZE).cut(image) for image in images])
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(train))[: pixels.FIT_IMAGES]
     X = PixelBackbone.fit(list(prepared[chosen]), seed=0).embed(prepared)
     spread = X[train].std(axis=0)
@@ -83,7 +83,8 @@ def _of_network(
 
     def embedded(change: Callable[[Image.Image], Image.Image]) -> Matrix:
         batches = [images[start : start + 32] for start in range(0, len(images), 32)]
-        return np.concatenate([backbone.embed(np.stack([backbone.prepare(change(i)) for i in b])) for b in batches])
+        cut = backbone.preprocessing.cut
+        return np.concatenate([backbone.embed(np.stack([cut(change(i)) for i in b])) for b in batches])
 
     crop = embedded(lambda image: image)
     score("photos, network, middle square", crop, y, train)

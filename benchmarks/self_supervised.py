@@ -20,7 +20,7 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.preprocessing import LIMITS, Matrix, score
 from labeler.demo import truth, write_digits
-from shared.images import open_rgb, read
+from shared.images import read
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
@@ -77,7 +77,8 @@ def _images(images: Path | None, labels: Path | None, scratch: Path) -> tuple[Pa
 
 
 def _of_pixels(root: Path, entries: list[ImageEntry], is_train: np.typing.NDArray[np.bool]) -> Matrix:
-    small = [pixels.prepare(open_rgb(read(entry.uri, root, LIMITS), LIMITS), pixels.SIZE) for entry in entries]
+    whole = pixels.preprocessing(pixels.SIZE)
+    small = [whole.read(read(entry.uri, root, LIMITS), LIMITS) for entry in entries]
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(is_train))[: pixels.FIT_IMAGES]
     return PixelBackbone.fit([small[row] for row in chosen], seed=0).embed(np.stack(small))
 
@@ -87,8 +88,7 @@ def _of_network(root: Path, entries: list[ImageEntry], arch: str, size: int, wei
     backbone = load_backbone(TrainerSettings.load(command_line=given)[0], weights.parent)
     if backbone is None:
         raise SystemExit("There is no such network.")
-    images = (open_rgb(read(entry.uri, root, LIMITS), LIMITS, at_least=size) for entry in entries)
-    inputs = [backbone.prepare(image) for image in images]
+    inputs = [backbone.preprocessing.read(read(entry.uri, root, LIMITS), LIMITS) for entry in entries]
     return np.concatenate([backbone.embed(np.stack(inputs[i : i + 64])) for i in range(0, len(inputs), 64)])
 
 

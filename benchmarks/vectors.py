@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import track
 
 from labeler.formats.sources import open_source
-from shared.images import ImageLimits, open_rgb, read
+from shared.images import ImageLimits, read
 from shared.messages import ImportRow
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import load_backbone
@@ -49,7 +49,8 @@ def main() -> None:
             raise SystemExit("No backbone is named, and none can be had here: see docs/backbones.md.")
         for start in track(range(0, len(labeled), BATCH), "Embedding"):
             files = (read(row.uri, given.images or source.folder, limits) for row in labeled[start : start + BATCH])
-            vectors.append(backbone.embed(np.stack([backbone.prepare(open_rgb(file, limits)) for file in files])))
+            inputs = [backbone.preprocessing.read(file, limits) for file in files]
+            vectors.append(backbone.embed(np.stack(inputs)))
     kept = np.concatenate(vectors).astype(np.float16)  # as the trainer keeps them
     np.savez(given.out, X=kept.astype(np.float32), labels=np.array([row.label for row in labeled]))
     print(f"{given.out}: {len(labeled)} images, {kept.shape[1]} values each, {backbone.key}")

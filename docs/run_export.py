@@ -2,21 +2,44 @@
 python run_export.py model.onnx photo.jpg …"""
 
 import json
+import math
 import sys
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-about = session.get_modelmeta().custom_metadata_map
-classes, size = json.loads(about["classes"]), int(about["size"])
-for path in sys.argv[2:]:
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    if about["preparation"] == "middle square":
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    else:
-        image = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    values = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None]  # (1, 3, size, size), 0 to 255
-    (said,) = session.run(None, {"images": values})[0]
-    print(f"{path}\t{classes[said.argmax()]}\t{said.max():.3f}")
+
+def prepare(path: str, size: int, squeezed: bool) -> Image.Image:
+    """An image file as the input of the network, exactly as Flywheel makes it."""
+    file = Image.open(path)
+    file.draft(None, (2 * size, 2 * size))  # a large JPEG at 1/2, 1/4 or 1/8, but no smaller than this
+    image = ImageOps.exif_transpose(file)
+    if image.mode == "F" or image.mode.startswith("I"):  # grey of more than 8 bits
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32)).clip(0)
+        brightest = float(values.max(initial=0))
+        scale = 255 if image.mode == "F" and brightest <= 1 else 2.0 ** -max(math.frexp(brightest)[1] - 8, 0)
+        image = Image.fromarray((values * scale).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if squeezed:
+        return image.resize((size, size), Image.Resampling.BILINEAR)
+    return image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+
+
+def main(model: str, *photos: str) -> None:
+    """Print each photo's class and how sure the model is."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    classes, size = json.loads(about["classes"]), int(about["size"])
+    for path in photos:
+        image = prepare(path, size, squeezed=about["preparation"] == "squeezed")
+        values = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None]  # (1, 3, size, size), 0 to 255
+        (said,) = session.run(None, {"images": values})[0]
+        print(f"{path}\t{classes[said.argmax()]}\t{said.max():.3f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

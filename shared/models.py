@@ -26,8 +26,13 @@ class ModelClass(Reply):
 
 
 class ModelInput(Reply):
-    """How an image becomes input: its middle square scaled (bicubic), or all of it squeezed to a square (bilinear)."""
+    """How an image becomes input: its middle square scaled (bicubic), or all of it squeezed to a square (bilinear).
 
+    `trainer.embeddings.preparation` has every detail; `preprocessing` is the number of the definition that the version
+    was made with.
+    """
+
+    preprocessing: int = 1
     size: int = Field(ge=1, le=4_096)  # pixels a side
     preparation: Preparation
     mean: Three  # of values from 0 to 1

@@ -23,11 +23,11 @@ class ImageFilter(Message):
 class TrainConfig(Message):
     """How a network is trained. What is None is taken from the version that it is cloned from, else default.
 
-    `weights`: `pretrained` from the model hub or its cache, `file` (of the settings 'backbone_weights' and
-    'weights_folder'), those of the version `base` (shrunk and perturbed, because an over-fitted network learns badly
-    what is new), or `none`, from scratch; `auto` takes the first of file, pretrained, none that can be had. Sizes are
-    pixels a side; a batch or a rate of None is found. `train`, `validation` and `test` leave out images of their split,
-    and never take one of another.
+    `weights`: `pretrained` from the installation, the model hub or its cache, `file` (of the settings
+    'backbone_weights' and 'weights_folder'), those of the version `base` (shrunk and perturbed, because an over-fitted
+    network learns badly what is new), or `none`, from scratch; `auto` takes the first of file, pretrained and none that
+    can be had. Sizes are pixels a side; a batch or a rate of None is found. `train`, `validation` and `test` leave out
+    images of their split, and never take one of another.
     """
 
     architecture: Annotated[str, Field(min_length=1, max_length=100)] | None = None

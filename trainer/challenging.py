@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from shared.files import write_whole
 from shared.messages import ChallengerRound
+from trainer.beginning import SCRATCH, SCRATCH_SIZE
 from trainer.comparison import SURE, pair
 from trainer.embeddings.backbones import load_backbone
 from trainer.embeddings.choosing import recall
@@ -37,7 +38,7 @@ from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.learners.head import fit_head
 from trainer.projection import fit_projection
 from trainer.serving import AGAIN, EMBEDDINGS, Serving, embedder_of
-from trainer.training import SCRATCH, SCRATCH_SIZE, Photographs, photographs
+from trainer.training import Photographs, photographs
 from trainer.work import LabeledImage, Work
 
 SCALE = 20.0

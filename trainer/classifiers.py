@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn import functional
 
 from shared.log import Fold
 from shared.models import ModelClass, ModelInput
-from trainer.embeddings import pixels
 from trainer.embeddings.frozen import Normalised, fill, own_network, thaw
-from trainer.embeddings.networks import Module, first_line, middle_square
+from trainer.embeddings.networks import Module, first_line
+from trainer.embeddings.preparation import Preprocessing
 from trainer.learners.head import GAMMA
 from trainer.learners.own_classifier import own_classifier
+from trainer.model_card import licence_of
 from trainer.model_file import ModelFileError
 from trainer.registry import RefusedVersion, Version
 
@@ -76,12 +76,12 @@ class Classifier:
     needs: ModelInput
     network: Module
     device: torch.device
+    licence: str = ""  # of the weights that it began with, where known
 
-    def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
-        """One RGB image as (3, S, S) uint8."""
-        if self.needs.preparation == "squeezed":
-            return pixels.prepare(image, self.needs.size)
-        return middle_square(image, self.needs.size)
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What makes inputs of image files."""
+        return Preprocessing.of(self.needs)
 
     def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Prepared images to probabilities (n, K); rows sum to 1, columns are in the order of `classes`."""
@@ -109,7 +109,7 @@ def load_classifier(
     build = _head if said.learner == "head" else _fine_tuned
     network = build(version, needs, backbones, model_fn).eval().requires_grad_(False)
     device = device or torch.device("cpu")
-    return Classifier(version.name, said.classes, needs, network.to(device), device)
+    return Classifier(version.name, said.classes, needs, network.to(device), device, licence_of(said))
 
 
 def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:

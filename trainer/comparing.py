@@ -42,7 +42,7 @@ def run(work: Work) -> dict[str, Any]:
     classifiers = [
         load_classifier(version, work.backbones, model_fn=work.settings.model_fn, device=device) for version in versions
     ]
-    probabilities, rates, unreadable = _answer(work, classifiers, fresh + train)
+    probabilities, rates, unreadable = answer(work, classifiers, fresh + train)
     kept = [image for image in fresh + train if image.image_id not in unreadable]
     count = sum(image.split == request.split for image in kept)
     if count == 0:
@@ -91,20 +91,19 @@ def _learned_from(version: Version) -> set[str]:
     return {row["sha256"] for row in version.dataset() if row["split"] == "train"}
 
 
-def _answer(
+def answer(
     work: Work, classifiers: Sequence[Classifier], images: Sequence[LabeledImage]
 ) -> tuple[list[NDArray[np.float32]], list[float], set[int]]:
     """Probabilities (n, K) of each version for the images that can be read, its images a second, and the others."""
     said: list[list[NDArray[np.float32]]] = [[] for _ in classifiers]
     seconds, unreadable = [0.0 for _ in classifiers], set()
-    largest = max(classifier.needs.size for classifier in classifiers)
 
     def prepared(image: LabeledImage) -> list[NDArray[np.uint8]] | None:
         try:
-            opened = work.open(image, largest)
+            data = work.fetch(image)
+            return [classifier.preprocessing.read(data, work.photos.limits) for classifier in classifiers]
         except ImageProblem:
             return None
-        return [classifier.prepare(opened) for classifier in classifiers]
 
     with ThreadPoolExecutor(2) as threads:
         for start in range(0, len(images), BATCH):

@@ -27,6 +27,8 @@ from safetensors.torch import save
 from shared.files import write_whole
 from shared.settings import TrainerSettings
 from trainer.classifiers import Classifier, load_classifier
+from trainer.embeddings.networks import limit_threads
+from trainer.embeddings.preparation import in_words
 from trainer.model_card import model_card
 from trainer.registry import RefusedVersion, Registry, Version
 
@@ -165,7 +167,7 @@ def main() -> int:
     """Make the export that stdin asks for; what is wrong is the last line of stderr."""
     asked: dict[str, Any] = json.load(sys.stdin)
     os.nice(10)
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))
+    limit_threads()
     models = Path(asked["models"])
     try:
         version = Registry(models).get(asked["version"])
@@ -185,11 +187,15 @@ def main() -> int:
 
 def _metadata(classifier: Classifier) -> dict[str, str]:
     """What whoever runs an export must know, inside the file."""
+    licence = {"weights_licence": classifier.licence} if classifier.licence else {}
     return {
+        **licence,
         "version": classifier.version,
         "classes": json.dumps([each.name for each in classifier.classes], ensure_ascii=False),
         "size": str(classifier.needs.size),
         "preparation": classifier.needs.preparation,
+        "decoded_at_least": str(classifier.preprocessing.decoded_at_least),
+        "how_to_prepare": in_words(classifier.preprocessing),
     }
 
 

@@ -4,8 +4,10 @@ learner = load_learner("unpacked zip", "folder of photos"); learner.predict("pho
 """
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import timm
 from fastai.vision.all import (
@@ -16,12 +18,31 @@ from fastai.vision.all import (
     IndexSplitter,
     Learner,
     Normalize,
+    PILImage,
     RandomSplitter,
-    Resize,
     accuracy,
 )
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
+
+
+def prepare(path: str, size: int, squeezed: bool) -> Image.Image:
+    """An image file as the input of the network, exactly as Flywheel makes it."""
+    file = Image.open(path)
+    file.draft(None, (2 * size, 2 * size))  # a large JPEG at 1/2, 1/4 or 1/8, but no smaller than this
+    image = ImageOps.exif_transpose(file)
+    if image.mode == "F" or image.mode.startswith("I"):  # grey of more than 8 bits
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32)).clip(0)
+        brightest = float(values.max(initial=0))
+        scale = 255 if image.mode == "F" and brightest <= 1 else 2.0 ** -max(math.frexp(brightest)[1] - 8, 0)
+        image = Image.fromarray((values * scale).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    if squeezed:
+        return image.resize((size, size), Image.Resampling.BILINEAR)
+    return image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
 def load_learner(folder: str, photos: str) -> Learner:
@@ -39,12 +60,20 @@ def load_learner(folder: str, photos: str) -> Learner:
     )  # kept from spreadsheets
     table = table[(table["split"] != "test") & table["label"].isin(classes)].reset_index(drop=True)
     held_out = table.index[table["split"] == "validation"].tolist()
+
+    class Photo(PILImage):  # type: ignore[misc]  # fastai is not typed
+        """A file as the network's input."""
+
+        @classmethod
+        def create(cls, file: str, **_: object) -> "Photo":
+            """Open and prepare it."""
+            return cls(prepare(file, size, squeezed=False))
+
     block = DataBlock(
-        (ImageBlock, CategoryBlock(vocab=classes, sort=False)),
+        (ImageBlock(Photo), CategoryBlock(vocab=classes, sort=False)),
         get_x=ColReader("uri", pref=f"{photos}/"),
         get_y=ColReader("label"),
         splitter=IndexSplitter(held_out) if held_out else RandomSplitter(seed=0),
-        item_tfms=Resize(size, resamples=(Image.Resampling.BICUBIC, Image.Resampling.NEAREST)),
         batch_tfms=Normalize.from_stats(said["input"]["mean"], said["input"]["std"], cuda=False),
     )
     return Learner(block.dataloaders(table, bs=min(32, len(table) // 2)), network, metrics=accuracy)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from shared.figures import is_measured, megabytes, not_measured
 from shared.messages import ClassMetrics
-from shared.models import ModelVersion
+from shared.models import Description, ModelVersion
+from trainer.embeddings import installed
+from trainer.embeddings.preparation import Preprocessing, in_words
 
 FEW = 20
 """Test images of a class below which its figures say little."""
@@ -22,10 +24,19 @@ def model_card(version: ModelVersion) -> str:
 def _what(version: ModelVersion) -> str:
     kind = "A network that was trained as a whole" if version.learner == "fine_tuner" else "A head on a frozen network"
     parent = f" Made from version {version.parent}." if version.parent else ""
+    licence = licence_of(version)
+    begun = f" Its network began with the weights of {installed.PACKAGE}, licence {licence}." if licence else ""
     return (
         f"An image classifier of {len(version.classes)} classes. {kind}: {version.architecture}. Saved "
         f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {megabytes(version.bytes)} of weights."
+        f"{begun}"
     )
+
+
+def licence_of(version: Description) -> str:
+    """The licence of the weights that it began with, where those came with the installation; else nothing is known."""
+    mine = version.config.get("backbone_weights") or version.config.get("weights") not in (None, "pretrained", "base")
+    return installed.LICENCE if version.architecture == installed.NAME and not mine else ""
 
 
 def _data(version: ModelVersion) -> str:
@@ -79,10 +90,11 @@ def _limits(version: ModelVersion) -> str:
 def _use(version: ModelVersion) -> str:
     if version.input is None:
         return "## How to use it\n\nIts vectors came from a file, so that it takes vectors and no images."
+    prepared = in_words(Preprocessing.of(version.input))
     return (
         f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB, "
-        f"{version.input.preparation}. An export takes values from 0 to 255 and does all else itself. From the "
-        f"weights: {version.how_to_use}"
+        f"{version.input.preparation}. {prepared} An export takes values from 0 to 255 and does all else itself. "
+        f"From the weights: {version.how_to_use}"
     )
 
 

@@ -18,6 +18,7 @@ from shared.files import write_whole
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.choosing import Fetch
 from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.own_vectors import OwnVectors
 from trainer.registry import RefusedVersion, Registry, UnknownVersion, Version
 
 BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
@@ -76,12 +77,16 @@ def open_embedder(
     an earlier start. Raises SettingsError.
     """
     serving, problem = Serving.read(folder, settings), None
-    _forget(folder, registry, serving.key if serving is not None else None)
     if serving is not None:
         try:
-            return embedder_of(serving.key, settings, folder, fetch), serving, None
+            embedder = embedder_of(serving.key, settings, folder, fetch)
+            serving = _renamed(serving, embedder, folder)
         except ValueError as error:
             problem = f"The backbone of version {serving.version!r} {error}; that of the settings serves."
+        else:
+            _forget(folder, registry, serving.key)
+            return embedder, serving, None
+    _forget(folder, registry, None)
     if settings.reload_model:
         serving = _reloaded(settings, folder, registry)
         try:
@@ -91,6 +96,18 @@ def open_embedder(
                 f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
             ) from None
     return Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered), None, problem
+
+
+def _renamed(serving: Serving, embedder: Embedder, folder: Path) -> Serving:
+    """`serving` under the key that its embeddings have now: another where images were prepared otherwise before."""
+    if embedder.key == serving.key or embedder.backbone is None or isinstance(embedder.backbone, OwnVectors):
+        return serving
+    from trainer.embeddings.frozen import freeze
+
+    freeze(embedder.backbone, folder / BACKBONES)
+    serving = serving.model_copy(update={"key": embedder.key})
+    serving.write(folder)
+    return serving
 
 
 def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Serving:

@@ -13,35 +13,25 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shared.images import ImageProblem
 from shared.messages import Evaluation
-from shared.models import Description, ModelClass, ModelInput
-from shared.settings import SettingsError, TrainerSettings
+from shared.models import Description, ModelClass
 from shared.training import Trained, TrainRequest
-from trainer.classifiers import Classifier, FineTunedNetwork, load_classifier
-from trainer.embeddings.hub import cached_weights, hub_answers
+from trainer.beginning import begin, classifier_of
+from trainer.classifiers import Classifier, FineTunedNetwork
 from trainer.embeddings.networks import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LARGEST_DEFAULT,
-    Module,
     device_named,
-    middle_square,
 )
-from trainer.embeddings.zoo import config_of, create_known, load_weights
+from trainer.embeddings.preparation import Preprocessing
 from trainer.evaluation import evaluate
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
-from trainer.learners.own_classifier import own_classifier
-from trainer.registry import RefusedVersion, Version
 from trainer.saving import count_classes
 from trainer.work import LabeledImage, Work
 
@@ -49,11 +39,6 @@ ENOUGH_VALIDATION = 50
 """Labels that choosing an epoch needs. With fewer of the validation split a part of train is held out, and where that
 would have fewer, none: 15 labels tell nothing, and are worth more learned (docs/experiments.md)."""
 HELD_OUT = 0.15
-SHRINK, PERTURB = 0.6, 0.1
-"""Ash & Adams 2020, "On Warm-Starting Neural Network Training": what is kept of old weights, and added of new ones."""
-SCRATCH = "resnet10t"
-"""What is trained where there are no weights: small enough for a laptop and for few images."""
-SCRATCH_SIZE = 64
 STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base": "renewed"}
 """Of batch normalisation, by where the weights come from; shrinking and perturbing them makes others of all layers."""
 CACHE_BYTES = 2 * 2**30
@@ -83,7 +68,7 @@ class Photographs:
         """(3, S, S) uint8. Raises ImageProblem."""
         known = self._kept.get(number)
         if known is None:
-            known = middle_square(self.work.open(self.images[number], self.size), self.size)
+            known = self.work.read(self.images[number], Preprocessing(self.size))
             if len(self._kept) < self._room:
                 self._kept[number] = known
         return known
@@ -109,12 +94,12 @@ def run(work: Work) -> dict[str, Any]:
     known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
     if len(known) < 2:
         raise ValueError("Training needs labels of at least two classes that are not held out.")
-    network, begun, needs, architecture = _network(work, asked, len(known))
+    network, begun, needs, architecture = begin(work, asked, len(known))
     frozen = 0 if begun == "none" else 1
     asked = _with_length(asked, len(parts["train"]), frozen)
     if (asked.weights, begun) == ("auto", "none"):
         notes.append(f"No published weights of {architecture!r} could be had: it began without any.")
-    classifier = _classifier(network)
+    classifier = classifier_of(network)
     learned = photographs(work, parts["train"], known, needs.size, notes)
     judges = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
     plan = Plan(
@@ -202,7 +187,7 @@ def run(work: Work) -> dict[str, Any]:
 
 
 HOW_TO_USE = (
-    "Cut the middle square, scale it to `input.size` pixels (bicubic), divide by 255, subtract mean, divide by std, "
+    "Divide the prepared values by 255, subtract mean, divide by std, "
     "then the timm network `architecture` with as many classes as there are (where it is module:function, what that "
     "returns, and a linear layer on its vectors); softmax of its output."
 )
@@ -245,96 +230,6 @@ def _with_length(asked: TrainRequest, images: int, frozen: int) -> TrainRequest:
     return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
 
 
-def _network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
-    """The network to begin with, where its weights came from, its input, and its name."""
-    name, weights = asked.architecture, asked.weights
-    settings = work.settings
-    if name is not None and ":" in name:
-        return _own_network(work, asked, classes)
-    if weights == "auto":
-        named = name or settings.auto_backbone
-        published = config_of("architecture", named)
-        had = cached_weights(published.hf_hub_id) or (published.has_weights and hub_answers())
-        weights = "file" if _file_of(settings, named) else "pretrained" if had else "none"
-        name = name or (named if weights != "none" else None)
-    name = name or SCRATCH
-    config = config_of("architecture", name)
-    usual = min(int(config.input_size[-1]), LARGEST_DEFAULT) if weights != "none" else SCRATCH_SIZE
-    own_size = settings.input_size if name == settings.backbone else 0
-    size = asked.input_size or own_size or usual
-    mean, std = list(config.mean), list(config.std)
-    if name == settings.backbone:
-        mean, std = settings.backbone_mean or mean, settings.backbone_std or std
-    torch.manual_seed(asked.seed or 0)
-    try:
-        if weights == "pretrained":
-            cached = cached_weights(config.hf_hub_id)
-            overlay = {"file": cached} if cached else None
-            network = create_known(name, size, num_classes=classes, pretrained=True, pretrained_cfg_overlay=overlay)
-        else:
-            network = create_known(name, size, num_classes=classes)
-        classifier = _classifier(network)
-        network.eval()(torch.zeros(1, 3, size, size))
-    except Exception as error:
-        raise SettingsError(f"The network {name!r} cannot be had at {size} pixels a side: {error}.") from None
-    if weights == "file":
-        found = _file_of(settings, name)
-        if found is None:
-            raise SettingsError(f"Neither 'backbone_weights' nor 'weights_folder' has a file for {name!r}.")
-        setting, file = found
-        load_weights(network, file, repr(name), setting=setting, without=classifier)
-    if weights == "base":
-        _warm_start(work, asked, network)
-    return network, weights, ModelInput(size=size, preparation="middle square", mean=mean, std=std), name
-
-
-def _file_of(settings: TrainerSettings, name: str) -> tuple[str, Path] | None:
-    """The user's own weights for the network, and which setting names them."""
-    if settings.backbone_weights and name == settings.backbone:
-        return "backbone_weights", Path(settings.backbone_weights).expanduser()
-    file = Path(settings.weights_folder).expanduser() / f"{name}.safetensors"
-    return ("weights_folder", file) if settings.weights_folder and file.is_file() else None
-
-
-def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
-    """That of the setting `model_fn`, whatever a request names, with the weights that the function gives it."""
-    settings, weights = work.settings, asked.weights
-    name = settings.model_fn
-    size = asked.input_size or settings.input_size or LARGEST_DEFAULT
-    torch.manual_seed(asked.seed or 0)
-    network = own_classifier(name, size, classes)
-    if weights == "base":
-        _warm_start(work, asked, network)
-    mean = settings.backbone_mean or list(IMAGENET_MEAN)
-    std = settings.backbone_std or list(IMAGENET_STD)
-    needs = ModelInput(size=size, preparation="middle square", mean=mean, std=std)
-    return network, "model_fn" if weights == "auto" else weights, needs, name
-
-
-def _classifier(network: Module) -> str:
-    """What the names of its classifier's tensors begin with, as timm says."""
-    config: Any = network.pretrained_cfg
-    return str(config["classifier"])
-
-
-def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
-    """Shrink and perturb: the weights of the base, but for its classifier, drawn towards the fresh ones here."""
-    if asked.base is None:
-        raise SettingsError("'weights' can only be 'base' where a base is named.")
-    version: Version = work.registry.get(asked.base)
-    if version.description.learner != "fine_tuner" or version.description.architecture != asked.architecture:
-        raise RefusedVersion(f"Version {asked.base!r} is no fine-tuned {asked.architecture!r} to begin with.")
-    old = load_classifier(version, work.backbones, model_fn=work.settings.model_fn).network
-    assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner makes
-    earlier = old.network.network.state_dict()
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if earlier[name].shape != tensor.shape:  # the classifier, of other classes
-                continue
-            trained = name in dict(network.named_parameters())
-            tensor.copy_(SHRINK * earlier[name] + PERTURB * tensor if trained else earlier[name])
-
-
 def hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
     """Train images without, and with, a share of each class that their hashes choose; a class of two keeps one."""
     held: set[int] = set()
@@ -355,7 +250,7 @@ def photographs(
 
     def look(image: LabeledImage) -> tuple[LabeledImage, NDArray[np.uint8] | None]:
         try:
-            return image, middle_square(work.open(image, size), size)
+            return image, work.read(image, Preprocessing(size))
         except ImageProblem:
             return image, None
 
@@ -383,7 +278,7 @@ def _measure(
     inputs, truth = [], []
     for image in images:
         try:
-            inputs.append(classifier.prepare(work.open(image, classifier.needs.size)))
+            inputs.append(work.read(image, classifier.preprocessing))
             truth.append(image.class_id)
         except ImageProblem:
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.images import ImageLimits, ImageProblem, open_rgb
+from shared.images import ImageLimits, ImageProblem
 from shared.messages import Prediction, Predictions
 from shared.models import ModelList, ModelVersion, Pruned
 from shared.settings import TrainerSettings
@@ -133,7 +133,7 @@ class Versions:
         inputs = []
         for number, data in enumerate(images, 1):
             try:
-                inputs.append(classifier.prepare(open_rgb(data, self._limits, at_least=classifier.needs.size)))
+                inputs.append(classifier.preprocessing.read(data, self._limits))
             except ImageProblem as problem:
                 raise ImageProblem(f"(number {number}) {problem}") from None
         probabilities = classifier.predict_proba(inputs)

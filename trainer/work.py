@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from shared.images import open_rgb
+import numpy as np
+from numpy.typing import NDArray
+
 from shared.jobs import Job, JobProgress
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
+from trainer.embeddings.preparation import Preprocessing
 from trainer.photos import Photos
 from trainer.registry import Registry
 
@@ -64,6 +66,10 @@ class Work:
         partial.write_text(progress.model_dump_json(), encoding="utf-8")
         partial.replace(self.folder / "progress.json")
 
-    def open(self, image: LabeledImage, at_least: int) -> Any:
-        """The decoded RGB image, its short side not far below `at_least` pixels. Raises ImageProblem."""
-        return open_rgb(self.photos.fetch(image.entry), self.photos.limits, at_least=at_least)
+    def fetch(self, image: LabeledImage) -> bytes:
+        """The image's content. Raises ImageProblem."""
+        return self.photos.fetch(image.entry)
+
+    def read(self, image: LabeledImage, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+        """The image as a network's input (3, S, S). Raises ImageProblem."""
+        return preprocessing.read(self.fetch(image), self.photos.limits)

@@ -60,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
-    import torch  # here, so that a request that cannot be read is refused without waiting for it
+    from trainer.embeddings.networks import limit_threads  # here: a request that cannot be read is refused at once
 
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # a core for whoever labels
+    limit_threads()
     if job.kind == "compare":
         from trainer import comparing
 

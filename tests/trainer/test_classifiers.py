@@ -41,9 +41,9 @@ def pictures(count, seed=0):
 
 def pixel_backbone() -> PixelBackbone:
     images, _ = pictures(30)
-    from trainer.embeddings.pixels import prepare
+    from trainer.embeddings.pixels import preprocessing
 
-    return PixelBackbone.fit([prepare(image, 8) for image in images], seed=0)
+    return PixelBackbone.fit([preprocessing(8).cut(image) for image in images], seed=0)
 
 
 def torch_backbone(layout: bool = True) -> TorchBackbone:
@@ -59,7 +59,7 @@ def torch_backbone(layout: bool = True) -> TorchBackbone:
 def saved_head(tmp_path, backbone: Backbone, **more):
     """A head fitted on `backbone` as version "head"; returns it with what it must say of 6 other images."""
     images, y = pictures(30)
-    raw = backbone.embed(np.stack([backbone.prepare(image) for image in images]))
+    raw = backbone.embed(np.stack([backbone.preprocessing.cut(image) for image in images]))
     projection = fit_projection(raw.mean(axis=0), raw)
     head = fit_head(projection.transform(raw), y)
     architecture, needs = describe(backbone)
@@ -68,7 +68,7 @@ def saved_head(tmp_path, backbone: Backbone, **more):
     tensors = {**head.to_tensors(), "mean": projection.mean, "axes": projection.axes}
     version = Registry(tmp_path / "models").save("head", tensors, description(**given), [])
     others, _ = pictures(6, seed=1)
-    vectors = backbone.embed(np.stack([backbone.prepare(image) for image in others]))
+    vectors = backbone.embed(np.stack([backbone.preprocessing.cut(image) for image in others]))
     return version, others, head.predict_proba(projection.transform(vectors))
 
 
@@ -76,7 +76,7 @@ def saved_head(tmp_path, backbone: Backbone, **more):
 def test_a_saved_head_says_what_the_live_one_said(tmp_path, make):
     version, images, expected = saved_head(tmp_path, make())
     classifier = load_classifier(version, tmp_path / "backbones")
-    said = classifier.predict_proba([classifier.prepare(image) for image in images])
+    said = classifier.predict_proba([classifier.preprocessing.cut(image) for image in images])
     np.testing.assert_allclose(said, expected, atol=1e-5)
     assert classifier.predict_proba([]).shape == (0, 2)
 
@@ -91,7 +91,7 @@ def test_a_network_of_ones_own_is_built_by_the_setting_and_never_by_the_file(tmp
     settings = TrainerSettings.load(command_line={"model_fn": path, "input_size": "16", "device": "cpu"})[0]
     version, images, expected = saved_head(tmp_path, own(settings))
     classifier = load_classifier(version, tmp_path / "backbones", model_fn=path)
-    said = classifier.predict_proba([classifier.prepare(image) for image in images])
+    said = classifier.predict_proba([classifier.preprocessing.cut(image) for image in images])
     np.testing.assert_allclose(said, expected, atol=1e-5)
     for other in ("", "torch:zeros"):
         with pytest.raises(RefusedVersion, match="model_fn"):
@@ -121,7 +121,7 @@ def saved_network(tmp_path, dataset=(), **more):
 def test_a_fine_tuned_network_says_what_it_said(tmp_path):
     version, network = saved_network(tmp_path)
     classifier = load_classifier(version, tmp_path / "backbones")
-    inputs = [classifier.prepare(image) for image in pictures(3)[0]]
+    inputs = [classifier.preprocessing.cut(image) for image in pictures(3)[0]]
     with torch.inference_mode():
         expected = network((torch.from_numpy(np.stack(inputs)).float() / 255 - 0.5) / 0.5).softmax(1)
     np.testing.assert_allclose(classifier.predict_proba(inputs), expected, atol=1e-5)

@@ -1,9 +1,9 @@
-"""Which network turns images into vectors, and how an image becomes its input. Knows nothing of stores and labels.
+"""Which network turns images into vectors. Knows nothing of stores and labels.
 
 A backbone is frozen: the same image gives the same vector as long as the key is the same, and the key changes with the
-weights, the input size and the normalisation. There are four ways to have one: a timm name (weights from the hub, its
-cache, or a local file), the network that comes with the installation, a function of one's own (`model_fn`), or
-`pixels`. `auto` chooses among them (`resolve_auto`).
+weights, the input size, the normalisation and the preprocessing. There are four ways to have one: a timm name (weights
+from the hub, its cache, or a local file), the network that comes with the installation, a function of one's own
+(`model_fn`), or `pixels`. `auto` chooses among them (`resolve_auto`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings import SettingsError, TrainerSettings
@@ -24,6 +23,7 @@ from trainer.embeddings import installed
 from trainer.embeddings.hub import OnDownload, UnreachableError, any_cached, hub_answers
 from trainer.embeddings.installed import NotInstalledError
 from trainer.embeddings.pixels import PixelBackbone, input_size, path_in
+from trainer.embeddings.preparation import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +32,20 @@ SMALL = 32
 
 
 class Backbone(Protocol):
-    """What an embedder needs. `key` is safe as a folder name; `banner` says what this backbone costs, if anything."""
+    """What an embedder needs. `key` is safe as a folder name; `banner` says what this backbone costs, if anything.
+
+    `preprocessing` makes inputs of image files.
+    """
 
     key: str
     dim: int
     input_size: int
+    preprocessing: Preprocessing
     banner: str | None
 
     @property
     def resolved(self) -> ResolvedBackbone:
         """What it is and where its weights came from."""
-        ...
-
-    def prepare(self, image: Image.Image) -> npt.NDArray[Any]:
-        """One RGB image as the network's input (3, H, W). Called from several threads at once."""
         ...
 
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

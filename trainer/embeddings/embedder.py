@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.backbone import ResolvedBackbone
-from shared.images import ImageLimits, ImageProblem, open_rgb
+from shared.images import ImageLimits, ImageProblem
 from shared.messages import Downloading, EmbeddingProgress, ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
@@ -277,9 +277,8 @@ class Embedder:
 
     def _open(self, data: bytes) -> npt.NDArray[Any]:
         backbone = self._backbone
-        size = backbone.input_size if backbone else pixels.input_size(self._settings)
-        image = open_rgb(data, self._limits, at_least=size)
-        return backbone.prepare(image) if backbone else pixels.prepare(image, size)
+        fitting = pixels.preprocessing(pixels.input_size(self._settings))
+        return (backbone.preprocessing if backbone else fitting).read(data, self._limits)
 
     # ------------------------------------------------------------ the backbone
 

@@ -24,7 +24,8 @@ from shared.models import Description, ModelInput
 from trainer.embeddings.backbones import Backbone
 from trainer.embeddings.layout import Layout, with_layout
 from trainer.embeddings.networks import Module, TorchBackbone, content_of
-from trainer.embeddings.pixels import PixelBackbone
+from trainer.embeddings.pixels import PixelBackbone, key_of
+from trainer.embeddings.preparation import model_input
 from trainer.model_file import ModelFileError, check_shapes, shapes_in
 
 
@@ -64,10 +65,9 @@ class Components(Module):
 def describe(backbone: Backbone) -> tuple[str, ModelInput]:
     """The architecture of a backbone and how an image becomes its input."""
     if isinstance(backbone, PixelBackbone):
-        return "pixels", ModelInput(size=backbone.input_size, preparation="squeezed", mean=[0.0] * 3, std=[1.0] * 3)
+        return "pixels", model_input(backbone.preprocessing, [0.0] * 3, [1.0] * 3)
     assert isinstance(backbone, TorchBackbone)  # noqa: S101 - there are two kinds
-    size, mean, std = backbone.input_size, backbone.mean, backbone.std
-    return backbone.name, ModelInput(size=size, preparation="middle square", mean=mean, std=std)
+    return backbone.name, model_input(backbone.preprocessing, backbone.mean, backbone.std)
 
 
 def freeze(backbone: Backbone, folder: Path) -> Path:
@@ -104,7 +104,10 @@ def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
 
 
 def rebuild(folder: Path, key: str, device: torch.device, *, model_fn: Module | None = None) -> Backbone:
-    """The frozen backbone `key` as one that embeds, on `device`. Raises ModelFileError as `thaw` does."""
+    """The frozen backbone `key` as one that embeds, on `device`. Raises ModelFileError as `thaw` does.
+
+    One that was frozen under another preprocessing has another key now, because its embeddings are others.
+    """
     made, needs, said = _read(folder, key, model_fn)
     if isinstance(made, PixelBackbone):
         return made
@@ -151,7 +154,7 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
             raise ModelFileError(f"names the network {architecture!r}, which cannot be made ({error})") from None
         network = with_layout(network) if kind == "layout" else network
     fill(network, path, shapes)
-    if content_of(network, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
+    if content_of(network, needs.preprocessing, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
         raise ModelFileError("holds other weights than its name says")
     return network, needs, told
 
@@ -199,7 +202,7 @@ def _pixels(path: Path, shapes: dict[str, tuple[int, ...]], key: str, needs: Mod
     values = 3 * needs.size**2
     check_shapes(shapes, {"mean": (values,), "components": (None, values)})
     tensors = load_file(path)
-    again = PixelBackbone(np.asarray(tensors["mean"]), np.asarray(tensors["components"]))
-    if again.key != key:
+    mean, components = np.asarray(tensors["mean"]), np.asarray(tensors["components"])
+    if key_of(mean, components, needs.preprocessing) != key:
         raise ModelFileError("holds other components than its name says")
-    return again
+    return PixelBackbone(mean, components)

@@ -60,6 +60,14 @@ def locate() -> Path:
     return found
 
 
+def is_installed(name: str) -> bool:
+    """Whether `name` is the network that comes with the installation, and its file is there."""
+    try:
+        return name == NAME and locate().is_file()
+    except NotInstalledError:
+        return False
+
+
 def weights(folder: Path) -> Path:
     """The weights under timm's names, as a safetensors file in `folder`; written by the first call.
 

@@ -3,26 +3,27 @@
 Apart from `backbones`, because importing torch takes seconds and hundreds of megabytes, which somebody whose images
 are compared by their pixels need not pay.
 
-An image is scaled until its short side fits and cropped in the middle. On 3,781 clothing photos (mobilenetv2_100 at
-160 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 % right, the whole
-image squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image gave 65.8 / 78.4
-at twice the cost, and is left out.
+An image is scaled until its short side fits and cropped in the middle (`preparation`). On 3,781 clothing photos
+(mobilenetv2_100 at 160 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 %
+right, the whole image squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image
+gave 65.8 / 78.4 at twice the cost, and is left out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings import SettingsError, TrainerSettings
+from trainer.embeddings.preparation import PREPROCESSING, Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,20 @@ class TorchBackbone:
 
         `weights` is where they came from.
         """
+        limit_threads()
         self.name = name
         self.weights = weights
         self.published = published
         self.mean, self.std = list(mean), list(std)
         self.input_size = input_size
+        self.preprocessing = Preprocessing(input_size)
         self.device = device
         self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         # (3, 1, 1), in the units of a uint8 image
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
-        content = content_of(network, mean, std)
+        content = content_of(network, PREPROCESSING, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
 
     @property
@@ -81,13 +84,10 @@ class TorchBackbone:
         """Normalised inputs (B, 3, S, S) → (B, dim)."""
         return self._network
 
-    def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """One RGB image as (3, S, S) uint8."""
-        return middle_square(image, self.input_size)
-
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, S, S) uint8 to vectors (B, dim). Raises ValueError if the network returns another shape."""
-        with torch.inference_mode(), torch.autocast("cuda", dtype=_half(self.device), enabled=_is_cuda(self.device)):
+        with torch.inference_mode():
+            # In 32 bits on a GPU too: in 16 a version would say other probabilities here than its export elsewhere.
             pixels = torch.from_numpy(batch).to(self.device).to(torch.float32)
             pixels = pixels.sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
             vectors = self._network(pixels)
@@ -111,11 +111,12 @@ def own(settings: TrainerSettings) -> TorchBackbone:
     return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
 
 
-def middle_square(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """One RGB image as (3, size, size) uint8: the middle square, scaled."""
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+def limit_threads() -> None:
+    """Leave a core to whoever labels, decodes or trains meanwhile: threads that wait for a busy core cost more than
+    they bring. On two busy cores tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3
+    with two; 13.9 against 3 to 7 at 160 px.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), max((os.cpu_count() or 1) - 1, 1)))
 
 
 def device_named(name: str) -> torch.device:
@@ -163,18 +164,10 @@ def first_line(error: Exception) -> str:
 # ---------------------------------------------------------------- details
 
 
-def _is_cuda(device: torch.device) -> bool:
-    return device.type == "cuda"
-
-
-def _half(device: torch.device) -> torch.dtype:
-    """bfloat16 where the GPU has it: some backbones exceed float16's range."""
-    return torch.bfloat16 if _is_cuda(device) and torch.cuda.is_bf16_supported() else torch.float16
-
-
-def content_of(network: Module, *numbers: tuple[float, ...]) -> str:
+def content_of(network: Module, preprocessing: int, *numbers: tuple[float, ...]) -> str:
     """Hash of weights, normalisation and preprocessing: a file replaced under its old name gives another key."""
-    digest = hashlib.sha256(repr(("centre crop", numbers)).encode())
+    cut = "centre crop" if preprocessing == 1 else f"preprocessing {preprocessing}"
+    digest = hashlib.sha256(repr((cut, numbers)).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from sklearn.utils.extmath import randomized_svd
@@ -29,6 +28,7 @@ from sklearn.utils.extmath import randomized_svd
 from shared.backbone import ResolvedBackbone
 from shared.files import write_whole
 from shared.settings import TrainerSettings
+from trainer.embeddings.preparation import PREPROCESSING, Preprocessing
 
 SIZE = 32
 """Pixels a side unless a setting says otherwise."""
@@ -54,8 +54,8 @@ class PixelBackbone:
         self.components = components  # (dim, 3·S·S)
         self.dim = len(components)
         self.input_size = round((len(mean) / 3) ** 0.5)
-        content = hashlib.sha256(mean.tobytes() + components.tobytes()).hexdigest()
-        self.key = f"pixels-{self.input_size}px-{self.dim}d-{content[:12]}"
+        self.preprocessing = preprocessing(self.input_size)
+        self.key = key_of(mean, components, PREPROCESSING)
 
     @classmethod
     def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
@@ -84,13 +84,17 @@ class PixelBackbone:
         """What it is: no network."""
         return ResolvedBackbone("pixels", "none", self.input_size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-    def prepare(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """One RGB image as (3, S, S) uint8."""
-        return prepare(image, self.input_size)
-
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(B, 3, S, S) uint8 → (B, dim) float32."""
         return np.asarray((_rows(batch) - self.mean) @ self.components.T, dtype=np.float32)
+
+
+def key_of(mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32], number: int) -> str:
+    """What the embeddings by these components are called, made by the preprocessing of that number."""
+    size = round((len(mean) / 3) ** 0.5)
+    digest = hashlib.sha256(b"" if number == 1 else f"preprocessing {number}".encode())
+    digest.update(mean.tobytes() + components.tobytes())
+    return f"pixels-{size}px-{len(components)}d-{digest.hexdigest()[:12]}"
 
 
 def input_size(settings: TrainerSettings) -> int:
@@ -103,10 +107,9 @@ def path_in(folder: Path, settings: TrainerSettings) -> Path:
     return folder / f"pixels-{input_size(settings)}.safetensors"
 
 
-def prepare(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """The whole image, squeezed to a square: (3, size, size) uint8. Needed before there is a backbone to ask."""
-    small = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+def preprocessing(size: int) -> Preprocessing:
+    """The whole image, squeezed to a square. Needed before there is a backbone to ask."""
+    return Preprocessing(size, "squeezed")
 
 
 def _rows(batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -30,10 +30,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from shared.files import write_whole
-from shared.images import ImageLimits, ImageProblem, open_rgb
+from shared.images import ImageLimits, ImageProblem
 from shared.messages import ImageEntry
 from shared.settings import SettingsError
-from trainer.embeddings.networks import Module, device_named, middle_square
+from trainer.embeddings.networks import Module, device_named
+from trainer.embeddings.preparation import Preprocessing
 from trainer.embeddings.views import view
 from trainer.embeddings.zoo import config_of, create
 
@@ -249,7 +250,7 @@ class _Photos:
             data = self._fetch(entry)
             if hashlib.sha256(data).hexdigest() != entry.sha256:
                 raise ImageProblem("has changed since it was catalogued")  # noqa: TRY301
-            pixels = middle_square(open_rgb(data, self._limits, at_least=self._size), self._size)
+            pixels = Preprocessing(self._size).read(data, self._limits)
         except ImageProblem as problem:
             self.first_problem = self.first_problem or f"{entry.uri} {problem}"
             return None

@@ -79,7 +79,7 @@ def test_a_named_backbone_with_local_weights_gives_the_network_s_own_features_an
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(network((pixels - 0.5) / 0.5)).numpy()
-    found = backbone.embed(np.stack([backbone.prepare(photo)] * 3))
+    found = backbone.embed(np.stack([backbone.preprocessing.cut(photo)] * 3))
     assert found.dtype == np.float32
     assert (found.shape, backbone.dim) == ((3, 256 + 1024), 256 + 1024)
     np.testing.assert_allclose(found[:, :256], expected.repeat(3, axis=0), rtol=1e-3, atol=1e-4)
@@ -90,7 +90,7 @@ def test_an_image_is_scaled_by_its_short_side_and_cropped_in_the_middle(weights:
     backbone = loaded(backbone=TINY, backbone_weights=str(weights), input_size=64)
     wide = image((255, 0, 0), (400, 100))
     wide.paste((0, 0, 255), (150, 0, 250, 100))
-    prepared = backbone.prepare(wide)
+    prepared = backbone.preprocessing.cut(wide)
     assert prepared.shape == (3, 64, 64)
     assert (prepared[2, :, 2:-2] > 200).all()  # blue from edge to edge
 
@@ -123,7 +123,7 @@ def test_pth_files_and_a_classifier_in_them_are_fine(tmp_path: Path, weights: Pa
 def test_a_transformer_is_built_for_the_size_asked_for(tmp_path: Path) -> None:
     save_file(timm.create_model("test_vit", num_classes=0).state_dict(), tmp_path / "vit.safetensors")
     backbone = loaded(backbone="test_vit", backbone_weights=str(tmp_path / "vit.safetensors"), input_size=96)
-    assert backbone.embed(np.stack([backbone.prepare(image())])).shape == (1, 64)
+    assert backbone.embed(np.stack([backbone.preprocessing.cut(image())])).shape == (1, 64)
 
 
 class Bomb:
@@ -189,7 +189,7 @@ def test_a_size_that_the_network_cannot_take_names_the_setting(tmp_path: Path) -
 def test_a_function_of_one_s_own_gives_the_network(tmp_path: Path) -> None:
     backbone = loaded(model_fn=f"{__name__}:own_network", input_size=16, backbone_mean="0,0,0", backbone_std="1,1,1")
     assert (backbone.dim, backbone.input_size) == (12, 16)
-    found = backbone.embed(np.stack([backbone.prepare(image((255, 0, 51)))]))
+    found = backbone.embed(np.stack([backbone.preprocessing.cut(image((255, 0, 51)))]))
     np.testing.assert_allclose(found, [[1] * 4 + [0] * 4 + [0.2] * 4], atol=1e-6)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from trainer.embeddings.pixels import COMPONENTS, PixelBackbone, prepare
+from trainer.embeddings.pixels import COMPONENTS, PixelBackbone, preprocessing
 
 
 def noise(count: int, *, seed: int = 0, size: int = 32) -> list[npt.NDArray[np.uint8]]:
@@ -17,10 +17,10 @@ def noise(count: int, *, seed: int = 0, size: int = 32) -> list[npt.NDArray[np.u
 def test_digits_can_be_told_apart_by_their_components() -> None:
     digits = load_digits()
     images = [Image.fromarray((pixels * 255 / 16).astype(np.uint8)).convert("RGB") for pixels in digits.images]
-    prepared = [prepare(image, 32) for image in images]
+    prepared = [preprocessing(32).cut(image) for image in images]
     train, test = np.arange(1000), np.arange(1000, len(images))
     backbone = PixelBackbone.fit([prepared[i] for i in train], seed=0)
-    vectors = backbone.embed(np.stack([backbone.prepare(image) for image in images]))
+    vectors = backbone.embed(np.stack([backbone.preprocessing.cut(image) for image in images]))
     assert vectors.shape == (len(images), backbone.dim)
     centred = vectors - vectors[train].mean(axis=0)
     rows = 20 * centred / np.linalg.norm(centred, axis=1, keepdims=True)
@@ -70,6 +70,6 @@ def test_what_is_missing_or_torn_must_be_fitted_again(tmp_path: Path) -> None:
 def test_the_whole_image_is_seen() -> None:
     wide = Image.new("RGB", (300, 100), "black")
     wide.paste("white", (0, 0, 30, 100))
-    prepared = prepare(wide, 30)
+    prepared = preprocessing(30).cut(wide)
     assert (prepared[:, :, :2] > 200).all()
     assert (prepared[:, :, 5:] < 50).all()
