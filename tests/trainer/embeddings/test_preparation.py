@@ -243,7 +243,7 @@ def test_what_is_decoded_at_a_smaller_scale_hardly_differs_from_the_whole(photos
 
 def test_backbones_of_an_earlier_preprocessing_are_known_and_their_embeddings_made_anew(tmp_path: Path) -> None:
     made, fitted = network(), pixels()
-    earlier = {
+    earlier: dict[TorchBackbone | PixelBackbone, str] = {
         made: made.key[:-12] + content_of(made.network, 1, (0.5,) * 3, (0.5,) * 3)[:12],
         fitted: key_of(fitted.mean, fitted.components, 1),
     }
