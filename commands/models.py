@@ -57,7 +57,7 @@ def show(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
         "accuracy": accuracy(found),
         "macro F1": f"{found.metrics.macro_f1:.3f}" if found.metrics and found.metrics.macro_f1 is not None else "–",
-        "size": megabytes(found.bytes),
+        "size": _size(found),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
         "configuration": ", ".join(
             f"{key} = {value}" for key, value in found.config.items() if value not in ("", None) and key != "trained"
@@ -76,9 +76,14 @@ def save(name: Name, trainer_url: TrainerUrl = TRAINER) -> None:
 
 
 @app.command()
-def promote(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
+def promote(version: Name, yes: Yes = False, trainer_url: TrainerUrl = TRAINER) -> None:
     """Let a version answer predictions; `now` is the model that learns on with every batch."""
-    show_list(ModelList.model_validate(ask(f"{trainer_url}/models/{quote(version)}/promote", "POST", seconds=60)))
+    url = f"{trainer_url}/models/{quote(version)}/promote"
+    asked = ModelList.model_validate(ask(url, "POST", params={"confirmed": False}, seconds=60))
+    if asked.warning is not None:
+        consent(asked.warning, yes=yes)
+        asked = ModelList.model_validate(ask(url, "POST", seconds=60))
+    show_list(asked)
 
 
 @app.command()
@@ -218,12 +223,17 @@ def show_list(models: ModelList) -> None:
             Text(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             f"{each.labels:,}",
             accuracy(each),
-            megabytes(each.bytes),
+            megabytes(each.all_bytes or each.bytes),
             "promoted" if each.promoted else "",
         )
     console.print(table)
     for refused in models.unreadable:
         console.print(f"Refused: {refused.reason}", markup=False)
+
+
+def _size(version: ModelVersion) -> str:
+    own, all_ = version.bytes, version.all_bytes or version.bytes
+    return f"{megabytes(all_)}" + (f", of which {megabytes(own)} are its own file" if own != all_ else "")
 
 
 def _shown(metric: str, form: str, value: float | None) -> str:

@@ -110,10 +110,11 @@ class Trainer:
         with _told():
             return self._client.train(name, request)
 
-    def promote(self, version: str) -> ModelList:
-        """Let a version answer predictions. Raises Invalid for one that cannot."""
+    def promote(self, version: str, *, confirmed: bool) -> ModelList:
+        """Let a version answer predictions; unless `confirmed`, not one that something speaks against. Raises Invalid
+        for one that cannot."""
         with _told():
-            return self._client.promote(version)
+            return self._client.promote(version, confirmed=confirmed)
 
     def compare(self, request: ComparisonRequest) -> Job:
         """Begin to compare two versions. Raises Invalid and Conflict, in the trainer's words."""

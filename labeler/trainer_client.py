@@ -141,9 +141,10 @@ class TrainerClient:
         body = {"name": name, "train": request.model_dump(mode="json")}
         return _understood(_JOB, self._request("POST", "/models", body, LONG_SECONDS))
 
-    def promote(self, version: str) -> ModelList:
+    def promote(self, version: str, *, confirmed: bool) -> ModelList:
         """Let a version answer predictions. Raises Refusal for one that cannot, TrainerProblem."""
-        return _understood(_MODELS, self._request("POST", f"/models/{quote(version)}/promote", timeout=LONG_SECONDS))
+        path = f"/models/{quote(version)}/promote?confirmed={str(confirmed).lower()}"
+        return _understood(_MODELS, self._request("POST", path, timeout=LONG_SECONDS))
 
     def compare(self, request: ComparisonRequest) -> Job:
         """Begin to compare two versions. Raises Refusal, NotYet, TrainerProblem."""

@@ -69,6 +69,7 @@ class ModelVersion(Description):
     bytes: int  # of the same file
     sha256: str
     promoted: bool = False  # it answers `POST /predict`; not part of the file
+    all_bytes: int | None = None  # of all that answers, the network under a head too; not part of the file
 
 
 class Unreadable(Reply):
@@ -79,10 +80,12 @@ class Unreadable(Reply):
 
 
 class ModelList(Reply):
-    """`GET /models`: oldest first. `promoted` answers predictions; None: the model of now does."""
+    """`GET /models`: oldest first. `promoted` answers predictions; None: the model of now does. `warning` says what
+    speaks against the version that was to be promoted."""
 
     models: list[ModelVersion]
     promoted: str | None = None
+    warning: str | None = None
     unreadable: list[Unreadable] = Field(default_factory=list)
 
 

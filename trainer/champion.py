@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.messages import Evaluation
+from shared.messages import Evaluation, Interval
 from trainer.embeddings.embedder import Embedder
 from trainer.intake import Intake
 from trainer.pool import ImagePool
@@ -26,6 +26,11 @@ class Champion:
     serving: Serving | None = None
     model: Model | None = None
     latest: Evaluation | None = None
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """Of the last evaluation."""
+        return self.latest.accuracy if self.latest is not None else None
 
     @property
     def embedder(self) -> Embedder:

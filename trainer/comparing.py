@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def run(work: Work) -> dict[str, Any]:
         )
     latency = _latency(classifiers)
     answers = [
-        _as_answers(version, classifier, said, now, rate, milliseconds, _bytes(version, work.backbones))
+        _as_answers(version, classifier, said, now, rate, milliseconds, version.all_bytes(work.backbones))
         for version, classifier, said, rate, milliseconds in zip(
             versions, classifiers, probabilities, rates, latency, strict=True
         )
@@ -144,12 +143,6 @@ def _as_answers(
 ) -> Answers:
     ids, probabilities = in_todays_classes(said, [now.get(each.id) for each in classifier.classes])
     return Answers(version.name, ids, probabilities, size, latency_ms=latency, images_per_second=rate)
-
-
-def _bytes(version: Version, backbones: Path) -> int:
-    """Of all that it takes to answer, the backbone of a head too."""
-    said = version.description
-    return said.bytes + ((backbones / f"{said.embeddings}.safetensors").stat().st_size if said.embeddings else 0)
 
 
 def _rows(answers: Answers, rows: slice) -> Answers:

@@ -212,14 +212,14 @@ def _at_least(share: object, count: int) -> int:
 def _recorded(version: ModelVersion) -> Scores:
     said = version.metrics
     if said is None:
-        return Scores(version=version.version, bytes=version.bytes)
+        return Scores(version=version.version, bytes=version.all_bytes or version.bytes)
     return Scores(
         version=version.version,
         accuracy=said.accuracy,
         macro_f1=said.macro_f1,
         log_loss=said.log_loss,
         calibration_error=said.calibration_error,
-        bytes=version.bytes,
+        bytes=version.all_bytes or version.bytes,
         classes=said.classes,
         calibration=said.calibration,
     )

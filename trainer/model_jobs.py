@@ -40,7 +40,7 @@ class ModelJobs:
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
         said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
         if request.recorded:
-            found = compare_recorded(base.description, candidate.description, request)
+            found = compare_recorded(self._versions.show(base.name), self._versions.show(candidate.name), request)
             return self._jobs.remember("compare", said, found.model_dump(mode="json"))
         with self._replica.lock:
             said["classes"] = classes_of(self._replica.fold)

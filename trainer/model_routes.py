@@ -58,9 +58,10 @@ def model_routes(trainer: Trainer) -> APIRouter:
         return trainer.versions.list()
 
     @routes.post("/models/{version}/promote")
-    def promote(version: str) -> ModelList:
-        """Let a version answer predictions (`now`: the model of now). 422 says why one cannot."""
-        return trainer.versions.promote(version)
+    def promote(version: str, confirmed: bool = True) -> ModelList:
+        """Let a version answer predictions (`now`: the model of now). 422 says why one cannot. `warning` says that it
+        is measurably worse than what is in use, or unmeasured; with `?confirmed=false` it is then not promoted."""
+        return trainer.versions.promote(version, confirmed=confirmed)
 
     @routes.get("/models/{version}/export")
     def export(version: str, format: str = "safetensors") -> FileResponse:

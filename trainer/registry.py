@@ -70,6 +70,12 @@ class Version:
         """Its arrays."""
         return self.folder / "model.safetensors"
 
+    def all_bytes(self, backbones: Path) -> int:
+        """Bytes of all that it takes to answer: its own file, and the network under a head."""
+        said = self.description
+        network = backbones / f"{said.embeddings}.safetensors" if said.embeddings else None
+        return said.bytes + (network.stat().st_size if network is not None and network.is_file() else 0)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name → shape of its tensors, without reading them. Raises RefusedVersion."""
         try:
@@ -149,7 +155,9 @@ class Registry:
                 bytes=weights.stat().st_size,
                 sha256=digest,
             )
-            (partial / "model.json").write_text(described.model_dump_json(indent=2, exclude={"promoted"}), "utf-8")
+            (partial / "model.json").write_text(
+                described.model_dump_json(indent=2, exclude={"promoted", "all_bytes"}), "utf-8"
+            )
             with (partial / "dataset.csv").open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, COLUMNS)
                 writer.writeheader()

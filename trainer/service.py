@@ -117,7 +117,12 @@ class Trainer:
             problem=problem,
         )
         self.versions = Versions(
-            self.registry, self.replica, settings, self.folder / BACKBONES, also_needed=self._needed_versions
+            self.registry,
+            self.replica,
+            settings,
+            self.folder / BACKBONES,
+            also_needed=self._needed_versions,
+            measured=lambda: self.loop.champion.accuracy,
         )
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
 

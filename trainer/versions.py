@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.images import ImageLimits, ImageProblem
-from shared.messages import Prediction, Predictions
+from shared.messages import Interval, Prediction, Predictions
 from shared.models import ModelList, ModelVersion, Pruned
 from shared.settings import TrainerSettings
+from trainer.promotion import warning
 from trainer.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
 from trainer.replica import Replica
 
@@ -31,7 +32,7 @@ FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "datas
 class Versions:
     """The registry of one trainer, with what its versions mean for the project in `replica`.
 
-    `also_needed` says what else needs versions: name → sentence.
+    `also_needed` says what else needs versions: name → sentence; `measured` is how good the model of now is.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Versions:
         settings: TrainerSettings,
         backbones: Path,
         also_needed: Callable[[], dict[str, str]],
+        measured: Callable[[], Interval | None],
     ) -> None:
         self.registry = registry
         self._replica = replica
         self._settings = settings
         self._backbones = backbones
         self._also_needed = also_needed
+        self._measured = measured
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._loading = Lock()
         self._loaded: tuple[str, Classifier] | None = None  # hash and classifier of the version that was asked last
@@ -55,21 +58,40 @@ class Versions:
         """All versions, oldest first."""
         found, refused = self.registry.list()
         promoted = self.registry.promoted
-        return ModelList(models=[_told(version, promoted) for version in found], promoted=promoted, unreadable=refused)
+        return ModelList(
+            models=[self._told(version, promoted) for version in found], promoted=promoted, unreadable=refused
+        )
 
     def show(self, name: str) -> ModelVersion:
         """One version. Raises UnknownVersion, RefusedVersion."""
-        return _told(self.registry.get(name), self.registry.promoted)
+        return self._told(self.registry.get(name), self.registry.promoted)
 
-    def promote(self, name: str) -> ModelList:
+    def promote(self, name: str, *, confirmed: bool = True) -> ModelList:
         """Let a version answer predictions, or `now` the model of now. Raises UnknownVersion, RefusedVersion.
 
-        The version is built first, so that one which cannot answer is never in use.
+        The version is built first, so that one which cannot answer is never in use. What speaks against it is in the
+        answer; unless `confirmed`, it is then not promoted.
         """
         if name != NOW:
             self._classifier(self.registry.get(name))
-        self.registry.promote(None if name == NOW else name)
-        return self.list()
+        used = self.registry.promoted or NOW
+        against = None
+        if name != used:
+            against = warning(_called(name), self._accuracy(name), _called(used), self._accuracy(used))
+        if confirmed or against is None:
+            self.registry.promote(None if name == NOW else name)
+        return self.list().model_copy(update={"warning": against})
+
+    def _accuracy(self, name: str) -> Interval | None:
+        """As measured when it was saved, or of the model of now."""
+        if name == NOW:
+            return self._measured()
+        metrics = self.registry.get(name).description.metrics
+        return metrics.accuracy if metrics is not None else None
+
+    def _told(self, version: Version, promoted: str | None) -> ModelVersion:
+        more = {"promoted": version.name == promoted, "all_bytes": version.all_bytes(self._backbones)}
+        return version.description.model_copy(update=more)
 
     def roll_back(self) -> ModelList:
         """Go back to what was promoted before. Raises ValueError when nothing was."""
@@ -184,5 +206,5 @@ def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np
     )
 
 
-def _told(version: Version, promoted: str | None) -> ModelVersion:
-    return version.description.model_copy(update={"promoted": version.name == promoted})
+def _called(name: str) -> str:
+    return "the model of now" if name == NOW else f"version {name}"

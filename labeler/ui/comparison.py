@@ -21,7 +21,7 @@ METRICS = {
     "calibration_error": ("Calibration error (less is better)", "{:.3f}"),
     "latency_ms": ("Milliseconds for one image", "{:.1f}"),
     "images_per_second": ("Images a second, in batches", "{:,.0f}"),
-    "bytes": ("Size of all that answers", ""),
+    "bytes": ("Size, with the network under a head", ""),
 }
 """Field of `Scores` → what it is called, and its form; a size has words of its own."""
 
@@ -36,7 +36,7 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             "Made from": plain(each.parent or "–"),
             "Labels": f"{each.labels:,}",
-            "Size": megabytes(each.bytes),
+            "Size": megabytes(each.all_bytes or each.bytes),
         }
         for each in reversed(models.models)
     ]

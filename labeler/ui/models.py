@@ -27,6 +27,7 @@ from shared.training import TrainRequest, Weights
 
 SOONEST_SECONDS = 2
 MOST_TRIED = 20
+DOUBTED = "models doubted"  # in the session: version to promote, and what speaks against it
 PROBLEM = "models problem"  # in the session: why the last press did nothing
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
 SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
@@ -82,6 +83,16 @@ def _versions(models: ModelList) -> None:
             st.button("Promote", icon=":material/upgrade:", on_click=_promote, args=(chosen,))
         if models.promoted:
             st.button("Back to the model of now", on_click=_promote, args=("now",))
+    if DOUBTED in st.session_state:
+        _confirm(*st.session_state[DOUBTED])
+
+
+def _confirm(version: str, warning: str) -> None:
+    """What speaks against a version that somebody wants to promote, until they decide."""
+    st.warning(plain(warning), icon=":material/warning:")
+    with st.container(horizontal=True):
+        st.button("Promote it all the same", on_click=_promote, args=(version, True))
+        st.button("Keep what is in use", on_click=_promote_not)
 
 
 def _ask(models: ModelList) -> None:
@@ -218,8 +229,18 @@ def _save() -> None:
     _do(lambda trainer: trainer.save_model(str(st.session_state.get(NAME, "")).strip()))
 
 
-def _promote(version: str) -> None:
-    _do(lambda trainer: trainer.promote(version))
+def _promote(version: str, confirmed: bool = False) -> None:
+    def begin(trainer: Trainer) -> None:
+        _promote_not()
+        warning = trainer.promote(version, confirmed=confirmed).warning
+        if warning is not None and not confirmed:
+            st.session_state[DOUBTED] = version, warning
+
+    _do(begin)
+
+
+def _promote_not() -> None:
+    st.session_state.pop(DOUBTED, None)
 
 
 def _cancel(job: str) -> None:

@@ -112,9 +112,13 @@ def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
 
     assert "Saved" in run("save", "first").output
     assert "not measured" not in run("list").output
-    assert "promoted" in run("promote", "first").output
+    first = run("promote", "first").output
+    assert "promoted" in first
+    assert "in use now" not in first  # as good as the model of now, which it is
     shown = run("show", "first").output
     assert "red (6), blue (6)" in shown
+    one = taught.get("/models/first").json()
+    assert one["all_bytes"] >= one["bytes"]
     assert "is promoted" in str(run("delete", "first").exception)
     say(taught, "/models", json={"name": "second"})
     same = run("compare", "first", "second", "--recorded", "--min-delta", "accuracy=0.01")
