@@ -18,6 +18,7 @@ from shared.messages import EmbeddingProgress
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
+MEGABYTE = 10**6
 
 
 class ProgressBar:
@@ -46,13 +47,19 @@ class ProgressBar:
     def _show(self) -> None:
         """One bar, from the first image that has no vector to the last."""
         logger.info("Embedding %d images.", self._progress().total)
-        columns = (TextColumn("Embedding"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        description = TextColumn("{task.description}")
+        columns = (description, BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
         with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
-            task = bar.add_task("", total=None, left="")
+            task = bar.add_task("Embedding", total=None, left="")
             while not self._ended.wait(LOOK_SECONDS):
                 now = self._progress()
+                if now.download is not None:
+                    done, total = (size // MEGABYTE for size in (now.download.done_bytes, now.download.total_bytes))
+                    doing = f"Fetching {now.download.name}, MB"
+                    bar.update(task, description=doing, completed=done, total=total or None, left="")
+                    continue
                 left = f"about {time_left(now.seconds_left)} left" if now.seconds_left is not None else ""
-                bar.update(task, completed=now.done, total=now.total, left=left)
+                bar.update(task, description="Embedding", completed=now.done, total=now.total, left=left)
                 if not _unfinished(now):
                     logger.info("%d images embedded, %d could not be read.", now.done, now.problems)
                     return

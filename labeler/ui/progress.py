@@ -28,12 +28,15 @@ def _figures() -> None:
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
-    states.show(project, labeler.trainer.status())
+    status = labeler.trainer.status()
+    states.show(project, status)
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     measured = f"{evaluations[-1].accuracy.value:.1%}" if evaluations else "–"
     accuracy.metric("Accuracy", measured, help=figures.ACCURACY_HELP)
     pace.metric("Labels a minute", f"{progress.labels_per_minute:.0f}")
+    if status is not None and (used := status.embedding.resolved) is not None:
+        st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
         st.info(figures.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:")
     else:

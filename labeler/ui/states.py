@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler.ui.words import TRAINER, plain, time_left
+from shared.figures import megabytes
 from shared.messages import Project, TrainerStatus
 
 ERROR = ":material/error:"
@@ -38,7 +39,14 @@ def show(project: Project, status: TrainerStatus | None) -> None:
             icon=":material/monitoring:",
         )
     embedding = status.embedding
-    if embedding.done < embedding.total:
+    if (download := embedding.download) is not None:
+        size = f"{megabytes(download.done_bytes)} of {megabytes(download.total_bytes)}"
+        st.progress(
+            min(download.done_bytes / max(download.total_bytes, 1), 1.0),
+            f"The trainer is fetching the network {plain(download.name)} from the model hub: {size}. Labeling goes on "
+            "meanwhile. To do without it, start again with `--set trainer.auto_download=false`.",
+        )
+    elif embedding.done < embedding.total:
         st.progress(
             embedding.done / embedding.total,
             f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}"

@@ -51,6 +51,10 @@ def test_the_bar_says_in_a_few_words_what_the_challenger_does(
     expect(card.part("challenger")).to_have_text(said)
     expect(card.part("challenger")).to_be_visible(visible=bool(said))
     expect(card.part("challenger").get_by_role("progressbar")).to_be_visible(visible=state != "waiting")
+    arrived = {"name": "vit", "done_bytes": 23_000_000, "total_bytes": 88_000_000}
+    view = {"done": 0, "total": 9, "download": arrived}
+    card.page.evaluate("view => globalThis[Symbol.for('flywheel.live')].merge({ embedding: view })", view)
+    expect(card.part("embedding")).to_have_text("fetching vit, MB: 23 of 88")
 
 
 def test_why_training_stopped_and_what_labeling_on_means_is_said_where_somebody_labels(card: Card) -> None:

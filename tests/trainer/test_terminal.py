@@ -4,7 +4,7 @@ import time
 import pytest
 from rich.console import Console
 
-from shared.messages import EmbeddingProgress
+from shared.messages import Downloading, EmbeddingProgress
 from trainer.terminal import ProgressBar, time_left
 
 
@@ -29,6 +29,21 @@ def test_the_bar_follows_the_embedding_to_its_end():
     bar.close()
     assert "Embedding" in screen.getvalue()
     assert "about 2 min left" in screen.getvalue()
+
+
+def test_the_bar_says_how_much_of_a_network_has_arrived():
+    screen = io.StringIO()
+    download = Downloading(name="vit", done_bytes=23_000_000, total_bytes=88_000_000)
+    bar = ProgressBar(
+        lambda: EmbeddingProgress(done=0, total=40, download=download),
+        Console(file=screen, force_terminal=True, width=80),
+    )
+    bar.start()
+    deadline = time.monotonic() + 20
+    while "23/88" not in screen.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bar.close()
+    assert "Fetching vit, MB" in screen.getvalue()
 
 
 def test_a_file_gets_no_bar():

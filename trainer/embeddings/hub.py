@@ -80,6 +80,11 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
     try:
         address = huggingface_hub.hf_hub_url(repository, FILES[0], endpoint=endpoint)
         total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size or 0
+        log.info(
+            "Fetching the weights of %s from the model hub, %.0f MB. To do without them, set auto_download = false.",
+            name,
+            total / 1e6,
+        )
         with _told(on_download, name, repository, total):
             return str(
                 huggingface_hub.hf_hub_download(

@@ -80,7 +80,11 @@ class Bar {
     this.drawStopped(trainer);
     this.drawLag();
     this.drawPace();
-    this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
+    const download = embedding?.download;
+    const megabytes = (bytes) => Math.round(bytes / 1e6);
+    const fetched = download && { done: megabytes(download.done_bytes), total: megabytes(download.total_bytes) };
+    if (download) this.drawWork("embedding", fetched, `fetching ${download.name}, MB`);
+    else this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     this.drawChallenger(this.project.challenger ?? trainer.detail?.challenger);
     this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);

@@ -9,7 +9,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
-from shared.messages import CalibrationBin, EmbeddingProgress, Interval, Tracking, TrainerState, TrainerStatus
+from shared.messages import (
+    CalibrationBin,
+    Downloading,
+    EmbeddingProgress,
+    Interval,
+    Tracking,
+    TrainerState,
+    TrainerStatus,
+)
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.test_confusion import measured
 
@@ -93,13 +101,15 @@ def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> No
         ("paused", 10, None, "press Resume to learn them"),
         ("failed", 10, "ValueError: no room", "ValueError"),
         ("training", 10, None, ""),
+        ("waiting", -1, None, "fetching the network vit from the model hub: 23.0 MB of 88.0 MB"),
         ("training", 10, "wandb", "It is tried again; what is shown here is complete"),
     ],
 )
 def test_why_nothing_new_comes_is_said(
     service: Service, state: TrainerState, done: int, error: str | None, said: str
 ) -> None:
-    embedding = EmbeddingProgress(done=done, total=10, seconds_left=120)
+    download = Downloading(name="vit", done_bytes=23_000_000, total_bytes=88_000_000) if done < 0 else None
+    embedding = EmbeddingProgress(done=max(done, 0), total=10, seconds_left=120, download=download)
     status = TrainerStatus(
         state=state,
         log_id=None,
