@@ -39,6 +39,14 @@ def unknown(fold: Fold, name: int | str) -> str:
     return f"there is no class {name!r}: add it first{meant(str(name), known)}"
 
 
+def name_of(fold: Fold, name: str) -> str:
+    """What the class that goes by `name` is called. Raises Invalid when there is none."""
+    found = fold.named(name)
+    if found is None:
+        raise Invalid(f"There is no class {name!r}{meant(name, [each.name for each in fold.live_classes()]) or '.'}")
+    return fold.classes[found].name
+
+
 class Classes:
     """The classes of one workspace."""
 

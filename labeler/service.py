@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from labeler.annotation_log import AnnotationLog
 from labeler.annotations import Annotations
 from labeler.arrivals import Arrivals
 from labeler.catalog import Catalog, Root
-from labeler.classes import Classes
+from labeler.classes import Classes, name_of
 from labeler.database import Store
 from labeler.demo import CLASSES as DEMO_CLASSES
 from labeler.demo import write_digits
@@ -332,12 +333,16 @@ class Service:
     ) -> tuple[Iterator[bytes], Format]:
         """The labels as a stream; nothing is told of what the model thinks of an image held out.
 
-        Raises Invalid for a format that there is not, Missing for a snapshot, for predictions as `Gallery.predictions`.
+        Raises Invalid for a format or class that there is not, Missing for a snapshot, and for predictions what
+        `Gallery.predictions` raises.
         """
         if name not in FORMATS:
             raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
         said = self.gallery.predictions() if "predictions" in extras else {}
+        then = self.snapshots.fold(snapshot) if snapshot is not None else None
         with self.store.lock:
+            if wanted.label is not None:
+                wanted = replace(wanted, label=name_of(then or self.log.fold, wanted.label))
             splits = self.tally.splits
             predictions = {image: each for image, each in said.items() if splits.get(image) == "train"}
         rows = export_rows(
@@ -347,7 +352,7 @@ class Service:
             lambda image_id: self.content(image_id)[0],
             wanted,
             predictions,
-            self.snapshots.fold(snapshot) if snapshot is not None else None,
+            then,
         )
         return FORMATS[name].write(rows, extras), FORMATS[name]
 

@@ -10,6 +10,7 @@ from shared.comparison import Comparison, ComparisonRequest
 from shared.jobs import ENDED, Job
 from shared.log import Fold
 from shared.messages import Split
+from shared.names import meant
 from shared.network_names import check_network
 from shared.settings import TrainerSettings
 from shared.training import ImageFilter, TrainRequest, Weights
@@ -130,7 +131,8 @@ def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> l
         if each.label is not None:
             classes[each.label] = fold.named(each.label)
             if classes[each.label] is None:
-                raise ValueError(f"There is no class {each.label!r}.")
+                like = meant(each.label, [known.name for known in fold.live_classes()])
+                raise ValueError(f"There is no class {each.label!r}{like or '.'}")
 
     def taken(row: dict[str, Any]) -> bool:
         wanted = filters[row["split"]]

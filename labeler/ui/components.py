@@ -140,10 +140,14 @@ _CARD = _component(
     ["card/card", "card/stage", "card/panel", "card/dialogs", "card/guide"],
 )
 _REVIEW = _component(
-    "review", [*_SHARED, "review/doubts", "review/review"], ["card/card", "card/stage", "card/panel", "review/review"]
+    "review",
+    [*_SHARED, "review/doubts", "review/review"],
+    ["card/card", "card/stage", "card/panel", "review/review", "keys"],
 )
 _GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups", "gallery"]
-_GALLERY = _component("gallery", [f"gallery/{part}" for part in _GALLERY_PARTS], ["gallery/gallery"])
+_GALLERY = _component(
+    "gallery", ["card/classes", *(f"gallery/{part}" for part in _GALLERY_PARTS)], ["gallery/gallery", "keys"]
+)
 _CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
 _ADD = _component("add", ["gallery/asking", "add/uploads", "add/dropped", "add/add"], ["add/add"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import streamlit as st
 
 from labeler import service
+from labeler.classes import DIGITS
 from labeler.problems import Problem
 from labeler.ui import components
 from labeler.ui.words import plain
@@ -115,7 +116,8 @@ def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
         with st.expander("It is something else"), st.container(horizontal=True):
             for each in others:
                 _button(shown, each)
-    st.button("Later", key=f"later-{shown.image_id}", shortcut="S", on_click=_pass_over, args=(shown.image_id,))
+    skip = "Shift+S" if len(classes) > len(DIGITS) else "S"  # as on the page Label
+    st.button("Later", key=f"later-{shown.image_id}", shortcut=skip, on_click=_pass_over, args=(shown.image_id,))
 
 
 def _button(shown: Disagreement, entry: ClassEntry, hotkey: str | None = None) -> None:

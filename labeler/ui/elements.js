@@ -28,6 +28,59 @@ function capital(words) {
   return words[0].toUpperCase() + words.slice(1);
 }
 
+/** Whether a key goes to the control that has the focus: to a field, or as the press of a button. */
+function keepsKey(target, key) {
+  const box = target.tagName === "INPUT" && target.type === "checkbox";
+  if (target.isContentEditable || (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !box)) return true;
+  return (box || /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) && /^(Enter| )$/.test(key);
+}
+
+/** The digit of a key, also where the layout needs Shift for it, and on the number pad. */
+function digitOf({ key, code }) {
+  return /^\d$/.test(key) ? key : /^(?:Digit|Numpad)(\d)$/.exec(code)?.[1];
+}
+
+/** Give the keys back to the page after Enter or Escape in a field, and after a choice that was made with the mouse;
+ *  `rest()` then puts the focus where it belongs. Dialogs have the keys for themselves. */
+function leaveFields(root, signal, rest = () => {}) {
+  let byMouse = false;
+  const fieldOf = ({ target }) => (/^(INPUT|SELECT)$/.test(target.tagName) && !target.closest("dialog") ? target : null);
+  const leave = (field) => {
+    if (!field || root.getRootNode().activeElement !== field) return;
+    field.blur();
+    rest();
+  };
+  root.addEventListener("pointerdown", () => (byMouse = true), { signal, capture: true });
+  root.addEventListener("keydown", (event) => {
+    byMouse = false;
+    const field = fieldOf(event);
+    const sends = event.key === "Enter" && field?.tagName === "INPUT" && field.form; // its form hears of it next
+    if (!field || sends || event.isComposing || !/^(Enter|Escape)$/.test(event.key)) return;
+    setTimeout(() => event.defaultPrevented || leave(field)); // after what the field and its form do with the key
+  }, { signal, capture: true });
+  root.addEventListener("submit", () => setTimeout(() => leave(fieldOf({ target: root.getRootNode().activeElement ?? root }))), { signal });
+  root.addEventListener("change", (event) => {
+    const field = fieldOf(event);
+    if (field && byMouse && (field.tagName === "SELECT" || /^(checkbox|range)$/.test(field.type))) leave(field);
+  }, { signal });
+}
+
+/** The classes whose name holds `typed`, those that begin with it first; all of them while nothing is typed. */
+function classesNamed(classes, typed) {
+  if (!typed) return classes;
+  const found = classes.filter(({ name }) => name.toLowerCase().includes(typed));
+  const rank = ({ name }) => (name.toLowerCase().startsWith(typed) ? 0 : 1);
+  return found.sort((a, b) => rank(a) - rank(b));
+}
+
+function noClassHas(digit, typed) {
+  return typed ? `No class stands at place ${digit} of those found.` : `No class has the key ${digit}.`;
+}
+
+function noClassMatches(typed) {
+  return `No class matches “${typed}”. Esc clears it.`;
+}
+
 function stored(key) {
   try {
     return localStorage.getItem(key);

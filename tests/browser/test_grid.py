@@ -219,6 +219,79 @@ def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid, own: Se
     wait_for(lambda: grid.total() == 90)
 
 
+def test_keys_are_the_pages_again_once_a_field_is_left(open_grid: OpenGrid, own: Services) -> None:
+    grid = open_grid()
+    press, message = grid.page.keyboard.press, grid.part("message")
+    grid.part("search").click()
+    grid.page.keyboard.type("5")
+    expect(grid.part("search")).to_have_value("5")  # a digit in a field is text
+    press("Enter")
+    expect(grid.part("search")).not_to_be_focused()
+    press("9")
+    expect(message).to_have_text("No class has the key 9.")
+    expect(grid.part("search")).to_have_value("5")
+    grid.part("search").focus()
+    grid.part("search").fill("")
+    press("Escape")
+    wait_for(lambda: grid.total() == 90)
+    grid.part("status").dispatch_event("pointerdown")  # the list of choices is no part of the page
+    grid.part("status").select_option("any")
+    expect(grid.part("status")).not_to_be_focused()
+    press("a")
+    expect(grid.part("chosen")).to_have_text("90 of 90 chosen")
+    expect(grid.part("accept")).to_contain_text("Accept 90 predictions")
+    grid.part("status").focus()
+    press("Escape")
+    expect(grid.part("status")).not_to_be_focused()
+    press("Escape")
+    expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
+    press("?")
+    expect(grid.part("key-table")).to_be_visible()
+    press("Escape")
+    assert given(own, grid.annotator) == []
+
+
+def test_with_many_classes_letters_look_for_one_as_on_the_page_label(open_grid: OpenGrid, own: Services) -> None:
+    names = [*(f"shade {letter}" for letter in "abcdefgh"), "blueish", "sea blue"]
+    for name in names:
+        post(own, "/api/classes", {"name": name})
+    try:
+        grid = open_grid()
+        expect(grid.part("class")).to_have_count(13)
+        press = grid.page.keyboard.press
+        first, second, *_ = grid.ids
+        grid.tile(first).click()
+        press("s")  # looks for a class, and skips nothing
+        expect(grid.part("find")).to_have_value("s")
+        grid.page.keyboard.type("hade h")
+        expect(grid.part("class")).to_have_count(1)
+        press("Enter")
+        expect(grid.part("message")).to_have_text("1 image labeled as shade h.")
+        expect(grid.part("undo")).to_contain_text("Undo 1")
+        grid.tile(second).click()
+        grid.page.keyboard.type("zzz")
+        press("Enter")
+        expect(grid.part("message")).to_have_text("No class matches “zzz”. Esc clears it.")
+        press("Escape")
+        expect(grid.part("find")).to_have_value("")
+        grid.page.keyboard.type("blue")
+        expect(grid.part("class").first).to_contain_text("blue")
+        press("Enter")
+        expect(grid.part("message")).to_have_text("1 image labeled as blue.")
+        press("Shift+A")
+        press("Shift+S")
+        expect(grid.part("message")).to_have_text("88 images skipped.")
+        press("Shift+Z")
+        expect(grid.part("message")).to_have_text("Took back 88 answers.")
+        ids = class_ids(own)
+        labels = [(image, label) for action, image, label, _ in given(own, grid.annotator) if action == "label"]
+        assert labels == [(first, ids["shade h"]), (second, ids["blue"])]
+    finally:
+        for name, class_id in class_ids(own).items():
+            if name in names:
+                delete_class(own, class_id)
+
+
 @pytest.mark.provokes_errors
 def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid, start_labeler: StartLabeler) -> None:
     grid = open_grid("?predicted=1", empty=True)

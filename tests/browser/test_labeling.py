@@ -195,14 +195,46 @@ def test_a_page_that_nobody_touches_follows_new_lists_once_it_is_touched(card: C
     assert heard.value.json()["query_version"] == version
 
 
+NOTHING_MEANT = [
+    ("Qqq", "Enter", "No class matches “Qqq”. Esc clears it."),  # and not the suggestion
+    ("shade h", "2", "No class stands at place 2 of those found."),
+    ("", "Backspace", "Nothing is typed. Shift+Z undoes."),
+]
+"""What is typed with many classes, then a key that means nothing, and what is said."""
+
+
 def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -> None:
     names = ["0", *(f"shade {letter}" for letter in "abcdefgh")]
     for name in names:
         post(labeler, "/api/classes", {"name": name})
     try:
         expect(card.part("class")).to_have_count(12)
+        suggested = [
+            image["id"] for image in labeler.get("/api/images?limit=1000")["images"] if image["split"] == "train"
+        ]
+        with card.page.expect_response("**/api/queue?**"):
+            post(labeler, "/api/queries", pushed(labeler, suggested, {"red": 0.75}, "because"))
+        passed = []
+        while "red 75%" not in card.part("suggestion").inner_text():
+            passed.append(("skip", card.key("Shift+S"), None))
+            card.page.wait_for_timeout(300)  # the new images are decoded
         image = card.image_id
-        card.page.keyboard.type("shade h")
+        for letters, key, words in NOTHING_MEANT:
+            card.page.keyboard.type(letters)
+            card.page.keyboard.press(key)
+            expect(card.part("message")).to_have_text(words)
+            expect(card.part("filter")).to_have_value(letters)
+            for _ in letters:
+                card.page.keyboard.press("Backspace")
+        card.page.keyboard.press("/")
+        card.page.keyboard.type("5 of them")  # a digit in a field is text
+        card.page.keyboard.press("Enter")
+        expect(card.part("message")).to_have_text("No class matches “5 of them”. Esc clears it.")
+        expect(card.part("filter")).to_be_focused()
+        card.page.keyboard.press("Escape")
+        expect(card.part("filter")).not_to_be_focused()
+        assert card.image_id == image
+        card.page.keyboard.type("shade H")  # a capital in the midst of a name is no key
         expect(card.part("class")).to_have_count(1)
         card.key("Enter")
         expect(card.part("class")).to_have_count(12)
@@ -215,6 +247,7 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -
         ids = class_ids(labeler)
         rows = rows_of(labeler, card.annotator)
         assert [(row["action"], row["image_id"], row["label"]) for row in rows] == [
+            *passed,
             ("label", image, ids["shade h"]),
             ("skip", skipped, None),
             ("label", by_key, ids["shade a"]),

@@ -126,10 +126,15 @@ def test_pointing_shows_the_image_and_its_name(taught: Services, page: Page) -> 
 
 def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
     open_map(page, taught)
-    page.get_by_test_id("map").focus()
     press = page.keyboard.press
+    page.get_by_test_id("colour").dispatch_event("pointerdown")  # the list of choices is no part of the page
+    page.get_by_test_id("colour").select_option("predicted")
     press("Enter")
     expect(page.get_by_test_id("message")).to_contain_text("Choose images first")
+    page.get_by_test_id("next").click()
+    press("Space")
+    expect(page.get_by_test_id("message")).to_contain_text("A box begins here")
+    press("Escape")
     for _ in range(30):
         press("Shift+ArrowLeft")
         press("Shift+ArrowUp")

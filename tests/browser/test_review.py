@@ -231,6 +231,18 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     services = many_classes
     review = Review(page, services, annotator).open()
     other = review.image_id
+    page.keyboard.type("xyz")  # and not the proposal, nor a removal
+    for key in ("Enter", "Delete"):
+        page.keyboard.press(key)
+        expect(review.part("message")).to_have_text("No class matches “xyz”. Esc clears it.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(review.part("key-table")).to_be_visible()
+    page.keyboard.press("k")  # the keys are the dialog's
+    page.keyboard.press("Escape")
+    assert review.image_id == other
+    review.part("many").locator("select").focus()
+    page.keyboard.press("Escape")
     page.keyboard.type("go")
     expect(review.part("filter")).to_have_value("go")
     expect(review.part("class")).to_have_count(1)

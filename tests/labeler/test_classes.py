@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from labeler.classes import hotkeys
+from labeler.formats.rows import Wanted
 from labeler.problems import AnnotationRefused, Conflict, Invalid, Missing
 from shared.messages import ClassPatch
 from shared.settings import SettingsError
@@ -71,6 +72,10 @@ def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path:
         assert refused.value.fields["invalid"][0]["reason"] == (
             "there is no class 'dogg': add it first, or did you mean 'dog'?"
         )
+        with pytest.raises(Invalid, match="no class 'dogg', or did you mean 'dog'"):
+            service.export("csv", wanted=Wanted(label="dogg"))
+        exported = b"".join(service.export("csv", wanted=Wanted(label="DOG"))[0])
+        assert exported.decode().count("dog") == 1
         service.classes.change(dog, ClassPatch(into=coat))
         with pytest.raises(Conflict, match="another name of the class 'jacket'"):
             service.classes.add("dog")

@@ -26,6 +26,7 @@ class Bar {
     };
     this.who = this.part("name");
     this.who.onkeydown = (event) => event.stopPropagation(); // a name is no shortcut of the page
+    leaveFields(root);
     this.size = new ResizeObserver(() => document.dispatchEvent(new CustomEvent("flywheel:bar")));
     this.size.observe(root.querySelector(".bar"));
     this.unsubscribe = live().subscribe((project, connected) => {

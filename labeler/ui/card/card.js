@@ -77,7 +77,9 @@ class Card {
         this.questions.ask();
       },
       revisit: (entry) => this.revisit(entry),
+      refuse: (words) => this.refuse(words),
     });
+    leaveFields(this.view.root, signal);
   }
 
   hear(project, connected) {
@@ -120,11 +122,9 @@ class Card {
 
   key(event) {
     const target = event.composedPath()[0];
-    const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
     const undo = event.ctrlKey || event.metaKey ? event.key.toLowerCase() === "z" && !event.shiftKey : false;
-    if (typing || event.repeat || event.isComposing || event.altKey || this.view.inDialog) return;
+    if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || this.view.inDialog) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
-    if (/^(Enter| )$/.test(event.key) && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the control's own
     if (!this.press(event, undo)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -133,19 +133,21 @@ class Card {
   /** Do what the key means; false if it means nothing here. */
   press(event, undo) {
     const at = event.timeStamp;
-    const digit = /^\d$/.test(event.key) ? event.key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
+    const digit = digitOf(event);
     const { classes, stage } = this.view;
-    // With many classes letters look for one, and the actions take Shift.
-    const letter = LETTERS[classes.filtering && !event.shiftKey ? "" : event.key.toUpperCase()];
+    // With many classes letters look for one, and the actions take Shift, but in the midst of what is typed.
+    const typing = classes.filtering && (!event.shiftKey || classes.typed);
+    const letter = LETTERS[typing ? "" : event.key.toUpperCase()];
     const own = event.shiftKey ? undefined : classes.withKey(event.key);
     if (undo) this.undo();
     else if (letter) this.act(letter, at);
     else if (own !== undefined) this.answerWith(own, at);
-    else if (digit && !event.shiftKey) this.answerWith(classes.classOf(digit), at);
+    else if (digit && !event.shiftKey) this.answerWith(classes.classOf(digit), at, noClassHas(digit, classes.typed));
     else if (event.key === "Enter") this.act("accept", at);
     else if (!classes.filter.value && stage.press(event.key)) return true;
     else if (!classes.filter.value && event.key === "?") this.view.keys();
     else if (classes.filtering && classes.type(event.key)) return true;
+    else if (event.key === "Backspace" && classes.filtering) this.view.say("Nothing is typed. Shift+Z undoes.");
     else if (event.key === "Backspace") this.undo();
     else if (event.key === "ArrowLeft") this.step(-1);
     else if (event.key === "ArrowRight") this.step(1);
@@ -169,13 +171,15 @@ class Card {
 
   /** Enter: the class that the letters found, else the suggestion; what came back to be corrected stays as it is. */
   accept(at) {
-    const { chosen } = this.view.classes;
-    if (this.questions.current?.given && chosen === undefined) this.questions.advance();
+    const { chosen, unmatched } = this.view.classes;
+    if (unmatched) this.refuse(unmatched);
+    else if (this.questions.current?.given && chosen === undefined) this.questions.advance();
     else this.answerWith(chosen ?? this.view.suggestions[0]?.label, at);
   }
 
-  answerWith(classId, at) {
+  answerWith(classId, at, otherwise) {
     if (classId !== undefined) this.answer("label", classId, at);
+    else if (otherwise) this.refuse(otherwise);
   }
 
   answer(action, classId, at, reason) {

@@ -21,17 +21,26 @@ class ClassList {
 
   /** The class that Enter gives while something is typed. */
   get chosen() {
-    return this.filter.value ? this.matches()[0]?.id : undefined;
+    return this.typed ? this.matches()[0]?.id : undefined;
   }
 
-  /** Call `answer(class id, time)`. */
-  on(answer) {
+  /** Why Enter gives no class while something is typed; null where it may. */
+  get unmatched() {
+    return this.typed && !this.matches().length ? noClassMatches(this.filter.value.trim()) : null;
+  }
+
+  /** Call `answer(class id, time)`, or `refuse(words)` for Enter on letters that match no class. */
+  on(answer, refuse) {
     this.list.onclick = (event) => {
       const id = event.target.closest("button")?.dataset.classId;
       if (id) answer(Number(id), event.timeStamp);
     };
     this.filter.oninput = () => this.draw();
     this.filter.onkeydown = (event) => {
+      if (event.key === "Enter" && this.unmatched) {
+        event.preventDefault(); // what was typed wants mending: the field keeps the keys
+        return refuse(this.unmatched);
+      }
       if (event.key === "Escape") this.clear();
       else if (event.key === "Enter" && this.chosen !== undefined) answer(this.chosen, event.timeStamp);
       if (event.key === "Escape" || event.key === "Enter") this.filter.blur();
@@ -78,11 +87,7 @@ class ClassList {
   }
 
   matches() {
-    const { typed } = this;
-    if (!typed) return this.known;
-    const found = this.known.filter(({ name }) => name.toLowerCase().includes(typed));
-    const rank = ({ name }) => (name.toLowerCase().startsWith(typed) ? 0 : 1);
-    return found.sort((a, b) => rank(a) - rank(b));
+    return classesNamed(this.known, this.typed);
   }
 
   /** The classes of now. */
@@ -105,6 +110,8 @@ class ClassList {
       this.buttons.delete(id);
     }
     matches.forEach((each, index) => this.drawClass(each, index, this.typed ? placeKey(index) : each.hotkey));
+    this.list.dataset.none = this.unmatched ?? "";
+    for (const [id, button] of this.buttons) button.classList.toggle("found", id === this.chosen);
     this.mark(this.suggestions);
   }
 

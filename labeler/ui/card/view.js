@@ -45,8 +45,8 @@ class View {
   }
 
   /** Call `answer(class id, time)`, `act(name, time, reason)`, `add(class name)`, `change(…)`, `rename(annotator)`,
-   *  `revisit(entry)`. */
-  on({ answer, act, add, change, rename, revisit }) {
+   *  `revisit(entry)`, `refuse(words)`. */
+  on({ answer, act, add, change, rename, revisit, refuse }) {
     // A mouse must not leave the focus on a button: Enter accepts the suggestion, it does not press the button again.
     this.card.addEventListener("mousedown", (event) => {
       if (!event.target.closest("dialog") && event.target.closest("button")) event.preventDefault();
@@ -71,7 +71,7 @@ class View {
       this.who.blur();
       rename(this.annotator);
     };
-    this.classes.on(answer);
+    this.classes.on(answer, refuse);
     this.panel.on(change, () => live().refresh());
     this.remarks.on(act);
     this.strip.on(revisit);
@@ -83,7 +83,10 @@ class View {
 
   swipeWords(direction) {
     if (!this.item) return null;
-    return direction === "left" ? "Skip" : (this.suggestions[0]?.name ?? null);
+    if (direction === "left") return "Skip";
+    const { typed, chosen } = this.classes;
+    if (typed) return chosen === undefined ? null : this.classes.nameOf(chosen);
+    return this.suggestions[0]?.name ?? null;
   }
 
   keys() {

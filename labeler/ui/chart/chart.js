@@ -57,8 +57,16 @@ class Chart {
     on("pointercancel", () => this.end(null));
     on("pointerleave", () => this.outline || this.tell(-1));
     on("wheel", (event) => this.wheel(event), { passive: false });
-    on("keydown", (event) => this.key(event));
     on("blur", () => this.show({ cross: null, corner: null }));
+    addEventListener("keydown", (event) => this.key(event), { signal });
+    const rest = () => this.overlay.focus({ preventScroll: true });
+    leaveFields(this.root, signal, rest);
+    // A mouse must not leave the focus on a button: Enter then opens what is chosen.
+    this.root.addEventListener("mousedown", (event) => {
+      if (!event.target.closest("button")) return;
+      event.preventDefault();
+      rest();
+    });
     addEventListener("resize", () => this.stand(), { signal });
     document.addEventListener("flywheel:bar", () => this.stand(), { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(() => this.draw(), 300), { signal });
@@ -369,7 +377,10 @@ class Chart {
   }
 
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.composedPath()[0];
+    if (event.ctrlKey || event.metaKey || event.altKey || keepsKey(target, event.key)) return;
+    const here = event.composedPath().includes(this.root);
+    if (!here && target !== document.body) return; // another part of the page has the focus
     const by = event.shiftKey ? 4 * STEP : STEP;
     const arrows = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, -by], ArrowDown: [0, by] };
     const acts = { "+": "in", "-": "out", 0: "whole", Escape: "none", Enter: "open" };
@@ -382,6 +393,7 @@ class Chart {
     } else return;
     event.preventDefault();
     event.stopPropagation();
+    if (target !== this.overlay) this.overlay.focus({ preventScroll: true }); // where the cross is
   }
 
   step([right, down]) {

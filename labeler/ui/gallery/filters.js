@@ -9,7 +9,11 @@ class Filters {
     this.chips = root.querySelector(".chips");
     this.changed = changed;
     this.query = new URLSearchParams();
-    this.form.onsubmit = (event) => event.preventDefault();
+    this.form.onsubmit = (event) => {
+      event.preventDefault();
+      clearTimeout(this.typing);
+      if (this.typed) this.read(this.typed); // Enter waits for nothing
+    };
     this.form.oninput = ({ target }) => {
       clearTimeout(this.typing);
       this.typed = target;

@@ -3,7 +3,8 @@
 
 const AGAIN_LISTING_MS = 3000; // after a listing that could not be had
 const NEWS_OF_TILES_MS = 1000;
-const HOTKEYS = 10;
+// What a letter does; with many classes letters look for one, and these take Shift.
+const ACTS = { A: "all", I: "invert", S: "skip", F: "flag", U: "undo", Z: "undo", M: "similar", V: "view", L: "refresh" };
 const GALLERY = Symbol("gallery");
 
 export default function ({ parentElement, data }) {
@@ -60,7 +61,11 @@ class Gallery {
     addEventListener("keydown", (event) => this.key(event), { capture: true, signal });
     addEventListener("resize", () => this.fit(), { signal });
     document.addEventListener("flywheel:bar", () => this.fit(), { signal });
-    this.root.addEventListener("mousedown", (event) => event.target.closest(".panel button") && event.preventDefault());
+    // A mouse must not leave the focus on a button: Enter means the chosen images, it does not press the button again.
+    this.root.addEventListener("mousedown", (event) => {
+      if (event.target.closest("button, summary") && !event.target.closest("dialog")) event.preventDefault();
+    });
+    leaveFields(this.root, signal, () => this.part(".box").focus({ preventScroll: true }));
     this.root.addEventListener("click", (event) => {
       const { act, classId } = event.target.closest("button")?.dataset ?? {};
       if (act) this.act(act);
@@ -136,50 +141,85 @@ class Gallery {
 
   // ------------------------------------------------------------ what the person does
 
+  /** Whether letters look for a class. */
+  get filtering() {
+    return (this.project?.classes.length ?? 0) > HOTKEYS;
+  }
+
+  get typed() {
+    return this.filtering ? this.part(".find").value.trim().toLowerCase() : "";
+  }
+
   key(event) {
     const target = event.composedPath()[0];
-    const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
     if (target === this.part(".find") && this.keyWhileFinding(event)) return event.preventDefault();
-    const undo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
-    const everything = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a";
-    if (typing || event.isComposing || event.altKey || this.part("dialog").open) return;
-    if ((event.ctrlKey || event.metaKey) && !undo && !everything) return;
-    if (/^(Enter| )$/.test(event.key) && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the control's own
-    if (!this.keyMeans(event, undo ? "u" : event.key.toLowerCase())) return;
+    const command = event.ctrlKey || event.metaKey;
+    const name = command ? { z: "undo", a: "all" }[event.key.toLowerCase()] : undefined;
+    if (keepsKey(target, event.key) || event.isComposing || event.altKey || this.root.querySelector("dialog[open]")) return;
+    if (command && !name) return;
+    if (name) this.act(name);
+    else if (!this.keyMeans(event)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   }
 
   /** Do what the key means; false if it means nothing here. */
-  keyMeans(event, key) {
-    const to = this.scroller.target(event.key);
+  keyMeans(event) {
+    const { key, shiftKey } = event;
+    const to = this.scroller.target(key);
     if (to !== undefined) {
       const moved = this.scroller.move(to);
-      if (moved && event.shiftKey) this.selection.range(this.scroller.focus);
+      if (moved && shiftKey) this.selection.range(this.scroller.focus);
       else if (moved) this.selection.anchor = this.scroller.focus;
       this.draw();
       return moved;
     }
     if (event.repeat) return false;
-    const acts = { a: "all", i: "invert", escape: "none", enter: "accept", s: "skip", f: "flag" };
-    Object.assign(acts, { u: "undo", z: "undo", m: "similar", v: "view", r: "refresh", "/": "find" });
-    const digit = /^\d$/.test(key) ? key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
-    const chosen = this.project?.classes.find(({ hotkey }) => hotkey && hotkey === (digit ?? key));
-    if (key === " ") this.press(this.scroller.focus, event.shiftKey);
-    else if (chosen) this.give("label", chosen.id);
-    else if (key in acts) this.act(acts[key]);
+    const { typed } = this;
+    const digit = shiftKey ? undefined : digitOf(event);
+    const letter = ACTS[this.filtering && (!shiftKey || typed) ? "" : key.toUpperCase()];
+    const own = shiftKey || typed ? undefined : this.project?.classes.find(({ hotkey }) => hotkey === key.toLowerCase());
+    if (digit) this.giveWith(digit);
+    else if (key === "Enter" && typed) this.giveFound();
+    else if (key === "Enter") this.act("accept");
+    else if (key === "Escape") typed ? this.find("") : this.act("none");
+    else if (key === " " && !typed) this.press(this.scroller.focus, shiftKey);
+    else if (letter) this.act(letter);
+    else if (own) this.give("label", own.id);
+    else if (key === "?" && !typed) this.act("keys");
+    else if (key === "Backspace") typed ? this.find(this.part(".find").value.slice(0, -1)) : this.filtering || this.act("undo");
+    else if (this.filtering && key === "/" && !typed) this.part(".find").focus();
+    else if (this.filtering && /^[\p{L}\p{P}\p{S} ]$/u.test(key)) this.find(this.part(".find").value + key);
     else return false;
     return true;
   }
 
-  keyWhileFinding({ key }) {
-    const find = this.part(".find");
-    const [first] = this.matches();
-    if (key === "Enter" && first && find.value) this.give("label", first.id);
-    if (key !== "Enter" && key !== "Escape") return false;
-    find.value = "";
-    find.blur();
+  /** Look for a class by these letters. */
+  find(letters) {
+    this.part(".find").value = letters;
     this.drawClasses();
+  }
+
+  giveWith(digit) {
+    const matches = this.matches();
+    const chosen = this.typed ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit);
+    if (chosen) this.give("label", chosen.id);
+    else this.say(noClassHas(digit, this.typed));
+  }
+
+  /** Enter while something is typed: the first class that was found; false where there is none. */
+  giveFound() {
+    const [first] = this.matches();
+    if (first) this.give("label", first.id);
+    else this.say(noClassMatches(this.part(".find").value.trim()));
+    return Boolean(first);
+  }
+
+  keyWhileFinding({ key }) {
+    if (key !== "Enter" && key !== "Escape") return false;
+    if (key === "Enter" && this.typed && !this.giveFound()) return true; // it wants mending: the field keeps the keys
+    this.find("");
+    this.part(".box").focus({ preventScroll: true });
     return true;
   }
 
@@ -192,8 +232,8 @@ class Gallery {
     else if (name === "skip" || name === "flag") this.give(name);
     else if (name === "undo") this.undo();
     else if (name === "refresh") this.load();
+    else if (name === "keys") this.part("dialog.keys").showModal();
     else if (name === "everything") this.everything();
-    else if (name === "find") this.part(".find").focus();
     else if (name === "view" && id !== undefined) this.enlarge(id);
     else if (name === "similar" && id !== undefined) this.filters.set({ similar_to: id, cluster: null, images: null, status: "unlabeled" });
     this.draw();
@@ -215,7 +255,7 @@ class Gallery {
   enlarge(id) {
     const tile = this.tiles.get(id);
     if (!tile) return;
-    const [dialog, picture] = [this.part("dialog"), this.part("dialog img")];
+    const [dialog, picture] = [this.part("dialog.large"), this.part("dialog img")];
     Object.assign(picture, { src: `${tile.url}&size=${this.data.display_pixels}`, alt: tile.name });
     setText(this.part("dialog p"), `${tile.name} – ${this.wordsOf(tile)}`);
     dialog.onclick = () => dialog.close();
@@ -227,6 +267,7 @@ class Gallery {
     const ids = this.list.filter((id) => this.selection.has(id));
     if (!ids.length) return this.say("Choose images first: click them, or press A for all.");
     if (this.bulk.busy) return this.say("The answers before these are not saved yet.");
+    this.find("");
     // In a view of one predicted class that class is meant, whatever a newer model says.
     const viewed = this.filters.get("predicted");
     if (action === "label") label ??= viewed ? Number(viewed) : undefined;
@@ -281,7 +322,10 @@ class Gallery {
     setText(this.part(".chosen"), this.loading ? "Looking …" : `${chosen.toLocaleString("en")} of ${all} chosen${most}`);
     this.filters.draw(this.project?.classes ?? [], this.status);
     const viewed = this.project?.classes.find(({ id }) => String(id) === this.filters.get("predicted"));
-    setText(this.part(".accept span"), viewed ? `Accept as ${viewed.name}` : "Accept predictions");
+    const many = chosen ? `${chosen.toLocaleString("en")} ` : "";
+    setText(this.part(".accept span"), viewed ? `Accept ${many}as ${viewed.name}` : `Accept ${many}prediction${chosen === 1 ? "" : "s"}`);
+    const last = this.bulk.steps.at(-1);
+    setText(this.part("[data-act=undo] span"), last ? `Undo ${last.undone.toLocaleString("en")}` : "Undo");
     this.drawClasses();
     this.scroller.redraw();
     this.scroller.mark();
@@ -291,17 +335,19 @@ class Gallery {
   }
 
   matches() {
-    const typed = this.part(".find").value.trim().toLowerCase();
-    return (this.project?.classes ?? []).filter(({ name }) => name.toLowerCase().includes(typed));
+    return classesNamed(this.project?.classes ?? [], this.typed);
   }
 
   drawClasses() {
-    this.part(".find").hidden = (this.project?.classes.length ?? 0) <= HOTKEYS;
-    const signature = JSON.stringify(this.matches().map(({ labels, ...each }) => each));
+    this.part(".find").hidden = !this.filtering;
+    this.root.classList.toggle("many", this.filtering);
+    this.part(".classes").dataset.none = this.typed && !this.matches().length ? noClassMatches(this.part(".find").value.trim()) : "";
+    const signature = JSON.stringify([Boolean(this.typed), this.matches().map(({ labels, ...each }) => each)]);
     if (signature === this.signature) return;
     this.signature = signature;
     this.part(".classes").replaceChildren(
-      ...this.matches().map(({ id, name, hotkey, colour, description }) => {
+      ...this.matches().map(({ id, name, hotkey: own, colour, description }, index) => {
+        const hotkey = this.typed ? placeKey(index) : own;
         const button = element("button");
         button.style.setProperty("--colour", colour ?? "transparent");
         button.title = description ? `${name}: ${description}` : name;

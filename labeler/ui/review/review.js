@@ -67,7 +67,8 @@ class Review {
       const name = event.target.closest("button")?.dataset.act;
       if (name) this.act(name);
     });
-    this.classes.on((classId) => this.choose(classId));
+    this.classes.on((classId) => this.choose(classId), (words) => this.say(words));
+    leaveFields(this.card, signal);
     this.part(".many-at-once").onsubmit = (event) => {
       event.preventDefault();
       this.takeAll(Number(this.part(".many-at-once select").value));
@@ -81,7 +82,10 @@ class Review {
 
   swipeWords(direction) {
     const { current } = this.doubts;
-    return current && (direction === "right" ? current.proposed_name : `Keep ${current.label_name}`);
+    if (!current || direction === "left") return current && `Keep ${current.label_name}`;
+    const { typed, chosen } = this.classes;
+    if (typed) return chosen === undefined ? null : this.classes.nameOf(chosen);
+    return current.proposed_name;
   }
 
   hear(project) {
@@ -100,11 +104,10 @@ class Review {
 
   key(event) {
     const target = event.composedPath()[0];
-    const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
     const undo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey;
-    if (typing || event.repeat || event.isComposing || event.altKey) return;
+    const inDialog = this.part("dialog").open;
+    if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || inDialog) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
-    if (/^(Enter| )$/.test(event.key) && /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) return; // the control's own
     if (!this.press(event, undo)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -112,19 +115,22 @@ class Review {
 
   /** Do what the key means; false if it means nothing here. */
   press(event, undo) {
-    const digit = /^\d$/.test(event.key) ? event.key : /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
+    const digit = digitOf(event);
     const { classes, stage } = this;
-    // With many classes letters look for one, and the verdicts take Shift.
-    const name = undo ? "undo" : KEYS[classes.filtering && !event.shiftKey ? "" : event.key.toUpperCase()];
+    // With many classes letters look for one, and the verdicts take Shift, but in the midst of what is typed.
+    const typing = classes.filtering && (!event.shiftKey || classes.typed);
+    const name = undo ? "undo" : KEYS[typing ? "" : event.key.toUpperCase()];
     const own = event.shiftKey ? undefined : classes.withKey(event.key);
     if (name) this.act(name);
     else if (own !== undefined) this.choose(own);
-    else if (digit && !event.shiftKey) this.choose(classes.classOf(digit));
+    else if (digit && !event.shiftKey) this.choose(classes.classOf(digit), noClassHas(digit, classes.typed));
     else if (event.key === "Enter") this.act("accept");
     else if (!classes.filter.value && stage.press(event.key)) return true;
+    else if (!classes.filter.value && event.key === "?") this.part("dialog").showModal();
     else if (classes.filtering && classes.type(event.key)) return true;
+    else if (event.key === "Backspace" && classes.filtering) this.say("Nothing is typed. Shift+Z undoes.");
     else if (event.key === "Backspace") this.undo();
-    else if (event.key === "Delete") this.act("remove");
+    else if (event.key === "Delete" && !classes.typed) this.act("remove");
     else return false;
     return true;
   }
@@ -132,13 +138,15 @@ class Review {
   act(name) {
     const { current } = this.doubts;
     if (name === "undo") this.undo();
-    else if (name === "accept") this.choose(this.classes.chosen ?? current?.proposed);
+    else if (name === "keys") this.part("dialog").showModal();
+    else if (name === "accept") this.choose(this.classes.unmatched ? undefined : (this.classes.chosen ?? current?.proposed), this.classes.unmatched);
     else if (name === "keep") this.choose(current?.label);
     else this.judge(name === "unsure" ? "skip" : "settle", name, null);
   }
 
-  choose(classId) {
+  choose(classId, otherwise) {
     const { current } = this.doubts;
+    if (classId === undefined && otherwise) this.say(otherwise);
     if (classId !== undefined && current) this.judge("settle", classId === current.label ? "keep" : "fix", classId);
   }
 
