@@ -1,10 +1,11 @@
-# One image for both services: docker-compose.yml says which one a container is.
+# One image for both services: docker-compose.yml says which one a container is. docs/docker.md is its guide.
 #
-# PyTorch comes with CUDA by default. For the much smaller CPU builds, give the index that pytorch.org names for them:
-#   docker compose build --build-arg EXTRA_INDEX_URL=…
+# PyTorch comes for CPUs, which keeps the image small. For NVIDIA GPUs leave the variant out, as the service
+# `trainer-gpu` of docker-compose.yml does:
+#   docker build --build-arg TORCH_BACKEND= --tag flywheel-gpu .
 FROM python:3.11-slim
 
-ARG EXTRA_INDEX_URL=""
+ARG TORCH_BACKEND=cpu
 
 WORKDIR /flywheel
 COPY pyproject.toml README.md LICENSE constraints.txt flywheel.py ./
@@ -13,17 +14,20 @@ COPY config config
 COPY shared shared
 COPY labeler labeler
 COPY trainer trainer
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint constraints.txt ${EXTRA_INDEX_URL:+--extra-index-url "$EXTRA_INDEX_URL"} '.[all]'
+RUN --mount=type=cache,target=/root/.cache \
+    pip install 'uv>=0.8,<1' && \
+    UV_LINK_MODE=copy uv pip install --system --compile-bytecode --constraint constraints.txt \
+    ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"} '.[all]'
 
 RUN useradd --create-home --uid 1000 flywheel && install --directory --owner flywheel /workspace
 USER flywheel
 WORKDIR /workspace
 VOLUME /workspace
 # Pretrained weights are fetched once and stay with the workspace.
-ENV HF_HOME=/workspace/huggingface PYTHONUNBUFFERED=1
+ENV FLYWHEEL_WORKSPACE=/workspace HF_HOME=/workspace/huggingface PYTHONUNBUFFERED=1
 
 EXPOSE 3333 3334
+# A container is asked as what it runs: `flywheel trainer`, or else something with a labeler.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3334/api/health', timeout=3)"]
+    CMD ["python", "-c", "import pathlib, urllib.request; trainer = b'trainer' in pathlib.Path('/proc/1/cmdline').read_bytes(); urllib.request.urlopen('http://127.0.0.1:' + ('3333/health' if trainer else '3334/api/health'), timeout=3)"]
 CMD ["flywheel", "labeler"]

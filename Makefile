@@ -37,7 +37,7 @@ screenshots:
 	@scripts/browser
 	.venv/bin/python scripts/screenshots.py
 
-# Both services in containers: make up PHOTOS=/path/to/photos
+# Both services in containers: make up PHOTOS=/path/to/photos, and GPU=1 where the trainer has one
 up:
 	@scripts/token
-	docker compose up --build --detach
+	docker compose up --build --detach $(if $(GPU),labeler trainer-gpu)

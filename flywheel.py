@@ -29,7 +29,8 @@ from commands import (
     versions,
 )
 from commands import status as running
-from commands.client import Flywheel, FlywheelError
+from commands.client import Flywheel
+from commands.connection import FlywheelError
 from shared.settings import SettingsError
 
 __all__ = ["Flywheel", "FlywheelError", "app", "main"]

@@ -19,10 +19,10 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from commands.consent import Yes, consent
-from commands.reach import Workspace
+from commands.place import Workspace, shown
 from shared.figures import many
 from shared.files import write_whole
-from shared.project_file import FILE, ProjectFile
+from shared.project_file import FILE, ProjectFile, default_workspace
 from shared.settings import SettingsError
 
 console = Console()
@@ -31,19 +31,18 @@ FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "traine
 """What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
 
 
-def backup_command(
-    target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = Path("workspace")
-) -> None:
+def backup_command(target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = None) -> None:
     """Copy the workspace, also while it is in use."""
-    console.print(f"Written: {backup(workspace, target)}")
+    console.print(f"Written: {backup(workspace or default_workspace(), target)}")
 
 
 def restore_command(
     source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
-    workspace: Workspace = Path("workspace"),
+    workspace: Workspace = None,
     yes: Yes = False,
 ) -> None:
     """Put a backup in the place of the workspace; what was there is kept beside it."""
+    workspace = workspace or default_workspace(photos=True)
     if (source / DATABASE).is_file() and (workspace / DATABASE).is_file():
         now, then = _holds(workspace), _holds(source)
         consent(f"{workspace} ({now}) gives way to {source} ({then}), and is kept beside it.", yes=yes)
@@ -55,7 +54,7 @@ def backup(workspace: Path, target: Path) -> Path:
     """Copy `workspace` to the new folder `target` while it may be in use. Raises SettingsError."""
     source = workspace / DATABASE
     if not source.is_file():
-        raise SettingsError(f"There is no workspace in {workspace}: {DATABASE} is missing.")
+        raise SettingsError(f"{shown(workspace)} is not a Flywheel workspace: {DATABASE} is missing.")
     if target.exists():
         raise SettingsError(f"{target} exists already: a backup goes to a new folder.")
     partial = target.with_name(f".{target.name}.partial")

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import httpx
-
 from commands import merge as merging
-from commands.exports import Wanted, download
-from commands.imports import send, wait_for_scan
-from commands.supervisor import Child, child_environment, flags, free_port
-from shared.auth import client_headers
+from commands.connection import Connection, FlywheelError
+from commands.exports import FILTERS, Wanted, download
+from commands.imports import send
 from shared.importing import COUNTED, Outcome
 from shared.messages import MAX_ROWS, Conflicts, ImportIssue, ImportRow
 from shared.names import lacking, meant
@@ -32,82 +28,9 @@ from shared.settings import SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMEOUT_SECONDS = 60.0  # of one request
-START_SECONDS = 300.0  # loading torch on a cold disk
-PAUSE_SECONDS = 0.1
 
-
-class FlywheelError(Exception):
-    """A service said no, or nothing came in time; the message says what to do."""
-
-
-class Flywheel:
+class Flywheel(Connection):
     """A running pair of services."""
-
-    def __init__(
-        self,
-        labeler: str = "http://127.0.0.1:3334",
-        trainer: str = "http://127.0.0.1:3333",
-        *,
-        annotator: str = "me",
-        token: str | None = None,
-    ) -> None:
-        """Connect to services that run already; `token` where they ask for one."""
-        self.labeler, self.trainer, self.annotator = labeler.rstrip("/"), trainer.rstrip("/"), annotator
-        self._token = token
-        self._http = httpx.Client(headers=client_headers(token), timeout=TIMEOUT_SECONDS, trust_env=False)
-        self._session = str(uuid4())
-        self._children: list[Child] = []
-
-    @classmethod
-    def launch(
-        cls,
-        images: str | Path,
-        workspace: str | Path = "workspace",
-        *,
-        classes: Sequence[str] = (),
-        annotator: str = "me",
-        labeler: Mapping[str, Any] | None = None,
-        trainer: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """Start both services on this machine, and wait until the image folder is read; `close` ends them.
-
-        `labeler` and `trainer` are settings as docs/settings.md names them. Open `labeler` of the result in a browser
-        to label. Raises FlywheelError when a service does not start.
-        """
-        ports = [free_port("127.0.0.1"), free_port("127.0.0.1")]
-        urls = [f"http://127.0.0.1:{port}" for port in ports]
-        places = {"images": str(Path(images).absolute()), "workspace": str(Path(workspace).absolute())}
-        one = {**places, "port": ports[0], "trainer_url": urls[1], "classes": ",".join(classes), **(labeler or {})}
-        other = {**places, "port": ports[1], "labeler_url": urls[0], **(trainer or {})}
-        environment = child_environment()
-        flywheel = cls(*urls, annotator=annotator)
-        try:
-            for name, settings in (("labeler", one), ("trainer", other)):
-                told = {key: str(value) for key, value in settings.items() if value != ""}
-                flywheel._children.append(Child(name, flags(told), environment))
-                flywheel._children[-1].start()
-            for child in flywheel._children:
-                flywheel._wait(partial(_is_ready, child), f"the {child.name} to start", START_SECONDS)
-            wait_for_scan(urls[0], token=None, on_progress=lambda _done, _total: None)
-            flywheel._wait(flywheel._is_followed, "the trainer to follow the labeler", START_SECONDS)
-        except BaseException:
-            flywheel.close()
-            raise
-        return flywheel
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the services that `launch` started; others run on."""
-        for child in self._children:
-            child.end()
-        self._children.clear()
-        self._http.close()
 
     # ------------------------------------------------------------ labels
 
@@ -198,11 +121,12 @@ class Flywheel:
         """Every image with its label, split and status, by image id.
 
         `where`: split, label, annotator, status, snapshot. `include` may name annotators, predictions and history.
+        Raises FlywheelError for another word, or for a class that there is not.
         """
         import pandas as pd
 
-        query = {"format": "parquet", "include": ",".join(include), **where}
-        data = self._told(lambda: self._http.get(f"{self.labeler}/api/export", params=query).raise_for_status().content)
+        query = {"format": "parquet", "include": ",".join(include), **_known(where)}
+        data = self._told(lambda: self._labeler.get("/api/export", params=query).raise_for_status().content)
         return pd.read_parquet(io.BytesIO(data)).set_index("id")
 
     def export(
@@ -212,7 +136,7 @@ class Flywheel:
 
         `include` and `where` as for `labels`.
         """
-        path, snapshot = Path(target), where.pop("snapshot", None)
+        path, snapshot = Path(target), _known(where).pop("snapshot", None)
         wanted = Wanted(format or path.suffix.removeprefix("."), ",".join(include), where, snapshot)
         self._told(lambda: download(self.labeler, wanted, path, self._token))
         return path
@@ -257,9 +181,7 @@ class Flywheel:
 
         def judged() -> dict[str, Any] | None:
             query = {"limit": limit}
-            answer: dict[str, Any] = (
-                self._http.get(f"{self.trainer}/label-issues", params=query).raise_for_status().json()
-            )
+            answer: dict[str, Any] = self._trainer.get("/label-issues", params=query).raise_for_status().json()
             if answer["missing"]:
                 raise FlywheelError(f"Labels are judged by the others: {answer['missing']} more are needed at least.")
             return answer if answer["judged"] else None
@@ -324,11 +246,11 @@ class Flywheel:
 
         Raises FlywheelError when it has not after `timeout` seconds.
         """
-        self._told(lambda: self._http.post(f"{self.trainer}/resume").raise_for_status())
+        self._told(lambda: self._trainer.post("/resume").raise_for_status())
         project = self._get("/api/project")
 
         def learned() -> dict[str, Any] | None:
-            status: dict[str, Any] = self._http.get(f"{self.trainer}/status").raise_for_status().json()
+            status: dict[str, Any] = self._trainer.get("/status").raise_for_status().json()
             wanted = project["splits"]["train"]["labeled"] - status["embedding"]["problems"]
             done = status["log_id"] == project["log_id"] and status["acked_seq"] >= project["last_seq"]
             return status if done and status["model_version"] and status["labels"] >= wanted else None
@@ -360,9 +282,7 @@ class Flywheel:
         import pandas as pd
 
         ids = [int(image) for image in image_ids]
-        answer = self._told(
-            lambda: self._http.post(f"{self.trainer}/predict", json={"image_ids": ids}).raise_for_status().json()
-        )
+        answer = self._told(lambda: self._trainer.post("/predict", json={"image_ids": ids}).raise_for_status().json())
         rows = [{name: each[name] for name in ("label", "confidence")} for each in answer["predictions"]]
         return pd.DataFrame(rows, index=pd.Index(ids, name="image_id"), columns=["label", "confidence"])
 
@@ -396,46 +316,23 @@ class Flywheel:
             self._post("/api/classes", {"name": name, "annotator": self.annotator})
 
     def _use(self, strategy: str) -> None:
-        settings = self._told(lambda: self._http.get(f"{self.trainer}/settings").raise_for_status().json())
+        settings = self._told(lambda: self._trainer.get("/settings").raise_for_status().json())
         if settings["query_strategy"]["value"] == strategy:
             return
         before = self._get("/api/project")["query_version"]
         body = {"query_strategy": strategy}
-        self._told(lambda: self._http.patch(f"{self.trainer}/settings", json=body).raise_for_status())
+        self._told(lambda: self._trainer.patch("/settings", json=body).raise_for_status())
         if not self._get("/api/project")["splits"]["train"]["unlabeled"]:
             return  # there is nothing to list
         self._wait(lambda: self._get("/api/project")["query_version"] > before, "a list of the new strategy", 120)
 
-    def _get(self, path: str, **request: Any) -> Any:
-        return self._told(lambda: self._http.get(self.labeler + path, **request).raise_for_status().json())
 
-    def _post(self, path: str, body: Any) -> Any:
-        return self._told(lambda: self._http.post(self.labeler + path, json=body).raise_for_status().json())
-
-    def _told(self, act: Callable[[], Any]) -> Any:
-        try:
-            return act()
-        except httpx.HTTPStatusError as error:
-            try:
-                detail = error.response.json()["detail"]
-            except (ValueError, KeyError, TypeError):
-                detail = f"HTTP {error.response.status_code}"
-            raise FlywheelError(f"{error.request.url.host}:{error.request.url.port} says: {detail}") from None
-        except (httpx.HTTPError, SettingsError) as error:
-            raise FlywheelError(str(error)) from None
-
-    def _is_followed(self) -> bool:
-        """Whether the trainer knows which project the labeler serves, so that it can answer for its images."""
-        followed = self._http.get(f"{self.trainer}/status").raise_for_status().json()["log_id"]
-        return bool(followed == self._get("/api/project")["log_id"])
-
-    def _wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := self._told(condition):
-                return found
-            time.sleep(PAUSE_SECONDS)
-        raise FlywheelError(f"Waited {seconds:.0f} s for {what}.")
+def _known(where: dict[str, str]) -> dict[str, str]:
+    """Raises FlywheelError for what images cannot be chosen by, which would choose all of them."""
+    unknown = sorted(set(where) - {*FILTERS, "snapshot"})
+    if unknown:
+        raise FlywheelError(f"Images are chosen by {', '.join(FILTERS)} or snapshot, not by {unknown[0]!r}.")
+    return where
 
 
 def _rows(table: pd.DataFrame) -> Iterator[ImportRow | ImportIssue]:
@@ -445,9 +342,3 @@ def _rows(table: pd.DataFrame) -> Iterator[ImportRow | ImportIssue]:
         raise FlywheelError("A table of labels needs columns for image and label, such as uri and label.")
     records: list[Any] = table.to_dict("records")
     return rows_of(enumerate(records, start=1))
-
-
-def _is_ready(child: Child) -> bool:
-    if child.process is not None and child.process.poll() is not None:
-        raise FlywheelError(f"The {child.name} ended with code {child.process.returncode}; it said why above.")
-    return child.ready.is_set()

@@ -20,12 +20,14 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from commands.reach import Workspace, token
+from commands.place import Workspace
+from commands.reach import token
 from shared.auth import client_headers
 from shared.images import ImageLimits, read
 from shared.log import Fold
 from shared.messages import ImageEntry, ImagePage, Row
-from shared.project_file import ProjectFile
+from shared.network_names import check_network
+from shared.project_file import ProjectFile, default_workspace
 from shared.settings import SettingsError, TrainerSettings
 
 console = Console()
@@ -37,17 +39,18 @@ ANSWER_SECONDS = 30.0
 def embed(
     simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
     images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
-    workspace: Workspace = Path("workspace"),
     epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
     arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
     input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Pixels a side.")] = 128,
     batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
+    workspace: Workspace = None,
 ) -> None:
     """Train a backbone on your own photos; goes on where it was interrupted."""
     if not simclr:
         raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
+    check_network(arch)
     train_simclr(
-        workspace,
+        workspace or default_workspace(),
         images,
         arch=arch,
         input_size=input_size,

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 
 from commands import folders
 from commands.backup import DATABASE
 from commands.filters import parse_filter
-from commands.reach import LABELER, LabelerUrl, ask, reach, token
-from shared.auth import client_headers
+from commands.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
+from commands.reach import ask, client, reach, token
+from shared.project_file import ProjectFile
 from shared.settings import LabelerSettings, SettingsError
+from shared.start import start
 
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
@@ -60,40 +61,57 @@ def export(
         str | None,
         typer.Option(help="A folder per class instead of a file, with each photo as copy, hardlink, symlink."),
     ] = None,
-    workspace: Annotated[
-        Path | None, typer.Option(help="Read this workspace itself, with the services stopped.")
-    ] = None,
-    images: Annotated[Path | None, typer.Option(help="Its folder of photos, for formats that hold them.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Its folder of photos, where it lies elsewhere now.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
-    labeler_url: LabelerUrl = LABELER,
+    workspace: Workspace = None,
+    labeler_url: LabelerUrl = None,
+    trainer_url: TrainerUrl = None,
 ) -> None:
-    """Write the labels to a file or folder, of a running labeler or of a workspace at rest."""
+    """Write the labels to a file or folder, of a running labeler or of a workspace at rest.
+
+    The exit code is 1 when no image fits, so that nothing is written, and when photos are left out.
+    """
+    place = find(workspace, labeler_url, trainer_url)
+    running = place.workspace is None or place.is_running
+    print(place.line("labeler") if running else f"{place} ({shown(place.workspace or Path())}) at rest", flush=True)
 
     def take(wanted: Wanted, to: Path) -> None:
-        if workspace is None:
-            reach(labeler_url, lambda: download(labeler_url, wanted, to, token()))
-        else:
-            read(workspace, images, wanted, to)
+        if running:
+            reach(place.labeler, lambda: download(place.labeler, wanted, to, token()))
+        elif place.workspace is not None:
+            read(place.workspace, images, wanted, to)
 
     given = format or (FOLDER if files else target.suffix.removeprefix("."))
     wanted = Wanted.named(given, include, where or [], snapshot)
-    if files is None:
-        take(wanted, target)
-        console.print(f"Written: {target}", markup=False)
-        return
-    if given != FOLDER:
+    if files is not None and given != FOLDER:
         raise SettingsError(f"--files writes a folder per class, which is the format {FOLDER}, not {given}.")
-    way = folders.way_named(files)
-    settings = _running(labeler_url) if workspace is None else {"workspace": str(workspace)}
-    roots = folders.roots(settings, images)
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
         table = Path(scratch) / "labels.jsonl"
-        take(Wanted("jsonl", "", {"status": "labeled", **wanted.where}, snapshot), table)
+        if files is not None or wanted.where:
+            only = {"status": "labeled"} if files is not None else {}
+            take(Wanted("jsonl", "", {**only, **wanted.where}, snapshot), table)
+            if not table.stat().st_size:
+                console.print("No image fits, so that nothing was written.")
+                raise typer.Exit(1)
+        if files is None:
+            take(wanted, target)
+            console.print(f"Written: {target}", markup=False)
+            return
+        way = folders.way_named(files)
+        settings = _running(place.labeler) if running else _at_rest(place)
+        roots = folders.roots(settings, images)
         with table.open(encoding="utf-8") as lines:
             written = folders.write(map(json.loads, lines), roots, target, way)
     console.print(f"Written: {target}, {written.count:,} images.", markup=False)
     if written.left_out:
         console.print(f"{len(written.left_out):,} are not there as they were labeled: see {folders.LEFT_OUT} in it.")
+        raise typer.Exit(1)
+
+
+def _at_rest(place: Place) -> dict[str, Any]:
+    workspace = place.workspace or Path()
+    folders_known = place.file.images(workspace) if place.file is not None else []
+    return {"workspace": str(workspace), "images": str(folders_known[0]) if folders_known else None}
 
 
 def _running(url: str) -> dict[str, Any]:
@@ -104,9 +122,10 @@ def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
     """From a running labeler. Raises httpx.HTTPError."""
     query = {"format": wanted.format, "include": wanted.include, **wanted.where}
     query |= {"snapshot": wanted.snapshot} if wanted.snapshot else {}
-    with httpx.stream(
-        "GET", f"{url}/api/export", params=query, headers=client_headers(token), timeout=TIMEOUT_SECONDS
-    ) as answer:
+    with (
+        client(url, seconds=TIMEOUT_SECONDS, token=token) as http,
+        http.stream("GET", "/api/export", params=query) as answer,
+    ):
         if answer.is_error:
             answer.read()
             answer.raise_for_status()
@@ -130,9 +149,13 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
         first = error.errors()[0]
         raise SettingsError(f"--where {first['loc'][0]}={first['input']} cannot be: {first['msg']}.") from None
     if "predictions" in wanted.include:
-        raise SettingsError("Predictions are the running trainer's: start Flywheel and export without --workspace.")
+        raise SettingsError("Predictions are the running trainer's: start Flywheel first.")
     given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
     settings = LabelerSettings.load(command_line=given)[0]
+    if ProjectFile.read(workspace) is not None:  # which an older version did not write
+        settings = start(LabelerSettings, command_line=given, change=True).settings
+    if settings.images and not Path(settings.images).expanduser().is_dir():
+        settings.images = ""  # the labels are here all the same
     if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
         raise SettingsError(f"The format {wanted.format} holds the photos: name their folder with --images.")
     service = Service(settings)

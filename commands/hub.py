@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -42,7 +43,9 @@ def fetch(
         task = bar.add_task("", total=None)
         splits = load(source, config, split)
         count = write(splits, folder, image, label, lambda done: bar.update(task, completed=done))
-    console.print(f"Written: {folder}, {count:,} images. Next: flywheel clean {folder}", markup=False)
+    console.print(
+        f"Written: {folder}, {count:,} images. Next: {shlex.join(['flywheel', 'clean', str(folder)])}", markup=False
+    )
 
 
 def load(source: str, config: str | None = None, split: str | None = None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.consent import Yes, consent
-from commands.reach import LABELER, LabelerUrl, reach, token
-from shared.auth import client_headers
+from commands.place import Place, talks_to
+from commands.reach import client, reach, token
+from shared.cells import harmless
 from shared.figures import many
 from shared.importing import Outcome, take_rows
 from shared.messages import Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
@@ -29,6 +29,7 @@ SHOWN_CLASSES = 20
 TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
 
 
+@talks_to("labeler")
 def import_(
     source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
@@ -38,14 +39,25 @@ def import_(
     ] = "keep",
     report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
     yes: Yes = False,
-    labeler_url: LabelerUrl = LABELER,
+    *,
+    place: Place,
 ) -> None:
-    """Import labels into a running labeler; run it again to go on where it was interrupted."""
+    """Import labels into a running labeler; run it again to go on where it was interrupted.
+
+    The exit code is 1 when rows were rejected, and 2 when all of them were.
+    """
     rule = conflicts_named(conflicts)
     if rule == "overwrite" and not dry_run:
-        looked = bring(source, labeler_url, dry_run=True, add_classes=add_classes, conflicts=rule)
+        looked = bring(source, place.labeler, dry_run=True, add_classes=add_classes, conflicts=rule)
         consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
-    bring(source, labeler_url, dry_run=dry_run, add_classes=add_classes, conflicts=rule, report=report)
+    outcome = bring(source, place.labeler, dry_run=dry_run, add_classes=add_classes, conflicts=rule, report=report)
+    if outcome.rows and outcome.counts["rejected"] == outcome.rows:
+        raise SettingsError(
+            f"Every row was rejected, so that nothing was written: is {place.workspace or place.labeler} the project "
+            "that these labels belong to?"
+        )
+    if outcome.counts["rejected"]:
+        raise typer.Exit(1)
 
 
 def send(
@@ -65,9 +77,7 @@ def send(
     `report` is a CSV with every row that was rejected or contradicts another, which may be many.
     """
     with ExitStack() as stack:
-        http = stack.enter_context(
-            httpx.Client(base_url=url, headers=client_headers(token), timeout=TIMEOUT_SECONDS, trust_env=False)
-        )
+        http = stack.enter_context(client(url, seconds=TIMEOUT_SECONDS, token=token))
 
         def take(post: ImportPost) -> ImportReceipt:
             answer = http.post(
@@ -98,7 +108,7 @@ def conflicts_named(name: str) -> Conflicts:
 
 def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
     """Until the labeler has read its image folder: files read twice cost twice."""
-    with httpx.Client(base_url=url, headers=client_headers(token), timeout=30, trust_env=False) as http:
+    with client(url, seconds=30, token=token) as http:
         while True:
             scanning = http.get("/api/project").raise_for_status().json()["scanning"]
             on_progress(scanning["done"], scanning["total"])
@@ -110,13 +120,16 @@ def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, in
 def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportReceipt], None]:
     if report is None:
         return lambda _: None
-    table: Any = csv.writer(stack.enter_context(report.open("w", newline="", encoding="utf-8", errors="replace")))
+    try:
+        stream = stack.enter_context(report.open("w", newline="", encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise SettingsError(f"The report {report} cannot be written: {error.strerror}.") from None
+    table: Any = csv.writer(stream)
     table.writerow(("line", "kind", "reason", "uri"))
 
     def write(receipt: ImportReceipt) -> None:
         for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
-            # Reasons begin with a word of ours; before the name of a file stands a space, so that none is a formula.
-            table.writerows((issue.line, kind, issue.reason, f" {issue.uri}") for issue in issues)
+            table.writerows((issue.line, kind, issue.reason, harmless(issue.uri)) for issue in issues)
 
     return write
 

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from commands.reach import TRAINER, Away, TrainerUrl, ask
+from commands.place import Place, talks_to
+from commands.reach import Away, ask
 from shared.jobs import ENDED, Job, JobList
 from shared.settings import SettingsError
 
@@ -23,32 +24,36 @@ LOOK_SECONDS = 0.5
 
 
 @app.command("list")
-def list_(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def list_(*, place: Place) -> None:
     """All jobs, newest first."""
     table = Table("job", "kind", "state", "begun (UTC)", "")
-    for job in JobList.model_validate(ask(f"{trainer_url}/jobs")).jobs:
+    for job in JobList.model_validate(ask(f"{place.trainer}/jobs")).jobs:
         said = job.error or (job.progress.message if job.state not in ENDED else "")
         table.add_row(job.id, job.kind, job.state, f"{job.created_at:%Y-%m-%d %H:%M}", Text(said))
     console.print(table)
 
 
 @app.command()
-def watch(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def watch(job: Id, *, place: Place) -> None:
     """Show a job's progress until it ends; Ctrl-C leaves it at work."""
-    ended = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/jobs/{job}")))
+    ended = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/jobs/{job}")))
     console.print(f"Job {ended.id} is {ended.state}.")
 
 
 @app.command()
-def cancel(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def cancel(job: Id, *, place: Place) -> None:
     """End a job where it is."""
-    console.print(f"Job {job} is {ask(f'{trainer_url}/jobs/{job}', 'DELETE')['state']}.")
+    console.print(f"Job {job} is {ask(f'{place.trainer}/jobs/{job}', 'DELETE')['state']}.")
 
 
 @app.command()
-def resume(job: Id, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def resume(job: Id, *, place: Place) -> None:
     """Go on with a job that was cancelled or has failed, from its checkpoint."""
-    console.print(f"Job {job} is {ask(f'{trainer_url}/jobs/{job}/resume', 'POST')['state']}.")
+    console.print(f"Job {job} is {ask(f'{place.trainer}/jobs/{job}/resume', 'POST')['state']}.")
 
 
 def follow(trainer_url: str, job: Job, *, away_seconds: float = 0.0, deadline: float = math.inf) -> Job:

@@ -13,10 +13,12 @@ from rich.text import Text
 
 from commands.consent import Yes, consent
 from commands.jobs import follow
-from commands.reach import TRAINER, TrainerUrl, ask, download
+from commands.place import Place, talks_to
+from commands.reach import ask, download
 from shared.comparison import Comparison
-from shared.figures import accuracy_in_words, many, measured, megabytes, pairs_in_words
+from shared.figures import accuracy_in_words, is_measured, many, measured, megabytes, pairs_in_words
 from shared.jobs import Job
+from shared.messages import Interval
 from shared.models import ModelList, ModelVersion, Pruned
 from shared.settings import SettingsError
 
@@ -37,15 +39,17 @@ Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `fly
 
 
 @app.command("list")
-def list_(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def list_(*, place: Place) -> None:
     """All versions, oldest first."""
-    show_list(ModelList.model_validate(ask(f"{trainer_url}/models")))
+    show_list(ModelList.model_validate(ask(f"{place.trainer}/models")))
 
 
 @app.command()
-def show(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def show(version: Name, *, place: Place) -> None:
     """Everything that a version says of itself."""
-    found = ModelVersion.model_validate(ask(f"{trainer_url}/models/{quote(version)}"))
+    found = ModelVersion.model_validate(ask(f"{place.trainer}/models/{quote(version)}"))
     table = Table(show_header=False)
     rows: dict[str, Any] = {
         "version": found.version + (" (promoted)" if found.promoted else ""),
@@ -69,16 +73,18 @@ def show(version: Name, trainer_url: TrainerUrl = TRAINER) -> None:
 
 
 @app.command()
-def save(name: Name, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def save(name: Name, *, place: Place) -> None:
     """Save the model of now under a name."""
-    saved = ask(f"{trainer_url}/models", "POST", json={"name": name})
+    saved = ask(f"{place.trainer}/models", "POST", json={"name": name})
     console.print(f"Saved: {saved['model']}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()
-def promote(version: Name, yes: Yes = False, trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def promote(version: Name, yes: Yes = False, *, place: Place) -> None:
     """Let a version answer predictions; `now` is the model that learns on with every batch."""
-    url = f"{trainer_url}/models/{quote(version)}/promote"
+    url = f"{place.trainer}/models/{quote(version)}/promote"
     asked = ModelList.model_validate(ask(url, "POST", params={"confirmed": False}, seconds=60))
     if asked.warning is not None:
         consent(asked.warning, yes=yes)
@@ -87,31 +93,34 @@ def promote(version: Name, yes: Yes = False, trainer_url: TrainerUrl = TRAINER) 
 
 
 @app.command()
-def rollback(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def rollback(*, place: Place) -> None:
     """Go back to what was promoted before."""
-    show_list(ModelList.model_validate(ask(f"{trainer_url}/models/rollback", "POST")))
+    show_list(ModelList.model_validate(ask(f"{place.trainer}/models/rollback", "POST")))
 
 
 @app.command()
+@talks_to("trainer")
 def delete(
     version: Annotated[str | None, typer.Argument(help="A version; or else --unneeded.")] = None,
     unneeded: Annotated[bool, typer.Option("--unneeded", help="All versions that nothing needs.")] = False,
     yes: Yes = False,
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
     """Delete a version that nothing needs, or all of those."""
     if (version is None) != unneeded:
         raise typer.BadParameter("name one version, or say --unneeded.")
-    known = {each.version: each for each in ModelList.model_validate(ask(f"{trainer_url}/models")).models}
+    known = {each.version: each for each in ModelList.model_validate(ask(f"{place.trainer}/models")).models}
     if version is not None:
         if version in known:
             consent(f"{_gone([known[version]])} This cannot be undone.", yes=yes)
-        show_list(ModelList.model_validate(ask(f"{trainer_url}/models/{quote(version)}", "DELETE")))
+        show_list(ModelList.model_validate(ask(f"{place.trainer}/models/{quote(version)}", "DELETE")))
         return
-    going = Pruned.model_validate(ask(f"{trainer_url}/models", "DELETE", params={"dry_run": True})).deleted
+    going = Pruned.model_validate(ask(f"{place.trainer}/models", "DELETE", params={"dry_run": True})).deleted
     if going:
         consent(f"{_gone([known[name] for name in going if name in known])} This cannot be undone.", yes=yes)
-    pruned = Pruned.model_validate(ask(f"{trainer_url}/models", "DELETE"))
+    pruned = Pruned.model_validate(ask(f"{place.trainer}/models", "DELETE"))
     console.print(f"Deleted: {', '.join(pruned.deleted) or 'none'}", markup=False)
     for name, why in pruned.kept.items():
         console.print(f"Kept {name}: {why}", markup=False)
@@ -125,18 +134,20 @@ def _gone(going: list[ModelVersion]) -> str:
 
 
 @app.command()
+@talks_to("trainer")
 def export(
     version: Name,
     target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
     format: Annotated[
         str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv; else by ending.")
     ] = "",
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
     """Write a version in a format that others run; ONNX and torch.export are checked against it."""
     ending = target.suffix.removeprefix(".")
     download(
-        trainer_url,
+        place.trainer,
         f"/models/{quote(version)}/export",
         {"format": format or {"pt2": "torch", "md": "card"}.get(ending, ending)},
         target,
@@ -146,6 +157,7 @@ def export(
 
 
 @app.command()
+@talks_to("trainer")
 def compare(
     base: Annotated[str, typer.Argument(help="The version that there is.")],
     candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
@@ -157,7 +169,8 @@ def compare(
     significant: Annotated[bool, typer.Option("--significant", help="No update on what may be chance.")] = False,
     recorded: Annotated[bool, typer.Option("--recorded", help="Compare what both wrote down when saved.")] = False,
     promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if the decision is so.")] = False,
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
     """Compare two versions on the same images; exit code 1 when the decision is to discard the candidate."""
     asked = {
@@ -170,7 +183,7 @@ def compare(
         "recorded": recorded,
         "promote": promote,
     }
-    job = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/models/compare", "POST", json=asked)))
+    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=asked)))
     found = Comparison.model_validate(job.result)
     show_comparison(found)
     raise typer.Exit(0 if found.decision == "update_model" else 1)
@@ -214,17 +227,19 @@ def number(text: str) -> float:
 
 
 def show_list(models: ModelList) -> None:
-    """Versions as a table."""
-    table = Table("version", "saved (UTC)", "learner", "labels", "accuracy on test (95 %)", "size", "")
+    """Versions as a table that fits a terminal of 80 columns."""
+    table = Table(show_lines=True)
+    table.add_column("version", overflow="fold")
+    table.add_column("labels", justify="right", no_wrap=True)
+    table.add_column("accuracy on test (95 %)", no_wrap=True)
+    table.add_column("saved (UTC)", no_wrap=True)
     for each in models.models:
+        learner = f"{each.learner.replace('_', '-')}, {each.architecture}"
         table.add_row(
-            Text(each.version),
-            f"{each.saved_at:%Y-%m-%d %H:%M}",
-            Text(f"{each.learner.replace('_', '-')}, {each.architecture}"),
+            Text("\n".join([each.version, learner, *(["promoted"] if each.promoted else [])])),
             f"{each.labels:,}",
-            accuracy(each),
-            megabytes(each.all_bytes or each.bytes),
-            "promoted" if each.promoted else "",
+            _in_two_lines(each.metrics.accuracy if each.metrics is not None else None),
+            f"{each.saved_at:%Y-%m-%d %H:%M}\n{megabytes(each.all_bytes or each.bytes)}",
         )
     console.print(table)
     for refused in models.unreadable:
@@ -234,6 +249,12 @@ def show_list(models: ModelList) -> None:
 def _size(version: ModelVersion) -> str:
     own, all_ = version.bytes, version.all_bytes or version.bytes
     return f"{megabytes(all_)}" + (f", of which {megabytes(own)} are its own file" if own != all_ else "")
+
+
+def _in_two_lines(found: Interval | None) -> str:
+    if found is None or not is_measured(found):
+        return accuracy_in_words(found).replace(": ", ":\n")
+    return f"{found.value:.1%} ({found.low:.1%} – {found.high:.1%})\n{many(found.n, 'test image')}"
 
 
 def _shown(metric: str, form: str, value: float | None) -> str:

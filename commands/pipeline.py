@@ -26,6 +26,7 @@ from rich.text import Text
 from commands.jobs import follow
 from commands.models import show_comparison
 from commands.pipeline_file import IN_USE, STEPS, Pipeline, StepName, read_pipeline
+from commands.place import LabelerUrl, Place, TrainerUrl, Workspace, find
 from commands.reach import Away, ask
 from shared.comparison import Comparison, ComparisonRequest
 from shared.dataset import SplitReceipt
@@ -45,6 +46,7 @@ DISCARDED, FAILED = 1, 3
 CATCH_UP_SECONDS = 600.0  # that the trainer has to learn of moved images
 ROUND_SECONDS = 10.0  # that it may take to learn from them
 AWAY_SECONDS = 120.0  # that a service may be away, when somebody starts it anew
+CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
 LONG_SECONDS = 600.0  # splits of a million images are drawn anew; a first save writes the backbone
 
 
@@ -77,14 +79,23 @@ def pipeline(
     file: Annotated[Path, typer.Argument(help="What to do, as docs/pipeline.toml.")],
     report: Annotated[Path | None, typer.Option(help="JSON to write; FILE.report.json if none is named.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help=f"A step to leave out: {', '.join(STEPS)}.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, also if a run is not at its end.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if a run is unfinished.")] = False,
+    workspace: Workspace = None,
+    labeler_url: LabelerUrl = None,
+    trainer_url: TrainerUrl = None,
 ) -> None:
-    """Train a new version and promote it if it is better; run again, it goes on where it was."""
+    """Train a new version and promote it if it is better; run again, it goes on where it was.
+
+    The exit code is 1 when the new version is not better, and 3 when a step failed.
+    """
     wanted = read_pipeline(file, skip or [])
+    place = find(workspace, labeler_url or wanted.labeler_url, trainer_url or wanted.trainer_url)
+    print(place.line("labeler"), flush=True)
+    print(f"Trainer at {place.both[1]}", flush=True)
     path = report or file.with_suffix(".report.json")
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
-            code = Run(wanted, path, fresh=fresh).run()
+            code = Run(wanted, place, path, fresh=fresh).run()
     except Timeout:
         raise SettingsError(f"Another run writes {path}: wait for it, or name another --report.") from None
     except OSError as error:
@@ -95,8 +106,9 @@ def pipeline(
 class Run:
     """One run of a pipeline, begun or taken up."""
 
-    def __init__(self, wanted: Pipeline, path: Path, *, fresh: bool) -> None:
+    def __init__(self, wanted: Pipeline, place: Place, path: Path, *, fresh: bool) -> None:
         self._wanted = wanted
+        self._place = place
         self._path = path
         self._report = (None if fresh else self._unfinished()) or _begun(wanted)
         self._deadline = time.monotonic() + wanted.hours * 3600
@@ -113,6 +125,8 @@ class Run:
             "promote": self._promote,
         }
         report, code = self._report, 0
+        if not any(step.began_at for step in report.steps):
+            self._check()
         for step in report.steps:
             if step.name not in self._wanted.steps and step.state != "done":
                 step.state = "skipped"
@@ -138,17 +152,27 @@ class Run:
         self._print()
         return code
 
+    def _check(self) -> None:
+        """Refuse what the project does not have before a step changes anything. Raises SettingsError."""
+        wanted, steps = self._wanted, self._wanted.steps
+        if "train" in steps and wanted.train.architecture and ":" not in wanted.train.architecture:
+            self._ask(self._place.trainer, f"/networks/{quote(wanted.train.architecture)}", seconds=CHECK_SECONDS)
+        named = {"clone": wanted.clone and wanted.clone.version, "compare": wanted.compare and wanted.compare.base}
+        for step, version in named.items():
+            if step in steps and version not in (None, IN_USE):
+                self._version(str(version))
+
     # ------------------------------------------------------------ the steps
 
     def _split(self, step: Step) -> None:
         assert self._wanted.split is not None  # noqa: S101 - else it is skipped
         body = self._wanted.split.model_dump(mode="json")
-        said = self._ask(self._wanted.labeler_url, "/api/splits", "POST", json=body, seconds=LONG_SECONDS)
+        said = self._ask(self._place.labeler, "/api/splits", "POST", json=body, seconds=LONG_SECONDS)
         step.result = SplitReceipt.model_validate(said).model_dump(mode="json")
         began, heard = time.monotonic(), None
         while True:  # what moved must be known where it is learned, and the model of now must have forgotten it
-            project = self._ask(self._wanted.labeler_url, "/api/project")
-            status = self._ask(self._wanted.trainer_url, "/status")
+            project = self._ask(self._place.labeler, "/api/project")
+            status = self._ask(self._place.trainer, "/status")
             if (status["log_id"], status["acked_seq"]) == (project["log_id"], project["last_seq"]):
                 heard = heard or time.monotonic()
                 # With everything labeled there is no new list that would tell.
@@ -169,7 +193,7 @@ class Run:
         if job is None:
             asked = TrainRequest(base=report.base, **self._wanted.train.model_dump())
             body = {"name": name, "train": asked.model_dump(mode="json")}
-            job = Job.model_validate(self._ask(self._wanted.trainer_url, "/models", "POST", json=body))
+            job = Job.model_validate(self._ask(self._place.trainer, "/models", "POST", json=body))
         trained = Trained.model_validate(self._followed(step, job).result)
         step.result |= trained.model_dump(mode="json", exclude={"history"})
 
@@ -210,7 +234,7 @@ class Run:
         job = self._job("compare", lambda job: job.id == step.result.get("job"))
         if job is None:
             body = asked.model_dump(mode="json")
-            job = Job.model_validate(self._ask(self._wanted.trainer_url, "/models/compare", "POST", json=body))
+            job = Job.model_validate(self._ask(self._place.trainer, "/models/compare", "POST", json=body))
         found = Comparison.model_validate(self._followed(step, job).result)
         step.result |= found.model_dump(
             mode="json",
@@ -223,10 +247,10 @@ class Run:
         assert self._wanted.promote is not None  # noqa: S101
         report, url = self._report, f"/models/{quote(self._report.version)}"
         if report.decision != "discarded":
-            self._ask(self._wanted.trainer_url, f"{url}/promote", "POST", seconds=LONG_SECONDS)
+            self._ask(self._place.trainer, f"{url}/promote", "POST", seconds=LONG_SECONDS)
             report.decision = "promoted"
         elif self._wanted.promote.delete_discarded and report.version in self._names():
-            self._ask(self._wanted.trainer_url, url, "DELETE")
+            self._ask(self._place.trainer, url, "DELETE")
         step.result = {"decision": report.decision}
 
     # ------------------------------------------------------------ asking
@@ -235,35 +259,35 @@ class Run:
         """The version `name`; where it stands for the one in use and none is, the model of now is saved."""
         if name != IN_USE:
             return self._version(name).version
-        models = ModelList.model_validate(self._ask(self._wanted.trainer_url, "/models"))
+        models = ModelList.model_validate(self._ask(self._place.trainer, "/models"))
         if models.promoted is not None:
             return models.promoted
         saved = f"{self._report.version}-base"
         if saved not in {each.version for each in models.models}:
-            self._ask(self._wanted.trainer_url, "/models", "POST", json={"name": saved}, seconds=LONG_SECONDS)
+            self._ask(self._place.trainer, "/models", "POST", json={"name": saved}, seconds=LONG_SECONDS)
         return saved
 
     def _version(self, name: str) -> ModelVersion:
-        return ModelVersion.model_validate(self._ask(self._wanted.trainer_url, f"/models/{quote(name)}"))
+        return ModelVersion.model_validate(self._ask(self._place.trainer, f"/models/{quote(name)}"))
 
     def _names(self) -> set[str]:
-        models = ModelList.model_validate(self._ask(self._wanted.trainer_url, "/models"))
+        models = ModelList.model_validate(self._ask(self._place.trainer, "/models"))
         return {each.version for each in models.models}
 
     def _job(self, kind: str, mine: Callable[[Job], bool]) -> Job | None:
         """The job that this step began before a kill, at work again if it had failed; None: it has to be begun."""
         if not self._again:
             return None
-        jobs = JobList.model_validate(self._ask(self._wanted.trainer_url, "/jobs")).jobs
+        jobs = JobList.model_validate(self._ask(self._place.trainer, "/jobs")).jobs
         job = next((each for each in jobs if each.kind == kind and mine(each)), None)
         if job is not None and job.state in ("failed", "cancelled"):
-            return Job.model_validate(self._ask(self._wanted.trainer_url, f"/jobs/{job.id}/resume", "POST"))
+            return Job.model_validate(self._ask(self._place.trainer, f"/jobs/{job.id}/resume", "POST"))
         return job
 
     def _followed(self, step: Step, job: Job) -> Job:
         step.result["job"] = job.id
         self._save()
-        return follow(self._wanted.trainer_url, job, away_seconds=AWAY_SECONDS, deadline=self._deadline)
+        return follow(self._place.trainer, job, away_seconds=AWAY_SECONDS, deadline=self._deadline)
 
     def _ask(self, url: str, path: str, method: str = "GET", **request: Any) -> Any:
         """As `ask`, and patient with a service that somebody starts anew: everything here can be asked again."""

@@ -57,8 +57,8 @@ class Pipeline(Message):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
     version: VersionName | None = None  # of the new version, or without `train` of the one that it is about
     hours: Annotated[float, Field(gt=0, le=10_000)] = 12.0  # until a run gives up
-    labeler_url: str = "http://127.0.0.1:3334"
-    trainer_url: str = "http://127.0.0.1:3333"
+    labeler_url: str | None = None  # as the option; the workspace says it where nothing else does
+    trainer_url: str | None = None
     skip: list[StepName] = Field(default_factory=list)
     split: SplitPost | None = None
     clone: Clone | None = None

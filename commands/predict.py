@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from commands.reach import TRAINER, TrainerUrl, reach, token
-from shared.auth import client_headers
+from commands.place import Place, talks_to
+from commands.reach import client, reach, token
+from shared.cells import harmless
+from shared.figures import many
 from shared.images import ImageLimits, ImageProblem, find_images, inspect, read
 from shared.messages import Prediction, Predictions
 from shared.settings import SettingsError, TrainerSettings
@@ -24,27 +25,39 @@ BATCH_BYTES = 16 * 2**20
 ANSWER_SECONDS = 300.0
 
 
+@talks_to("trainer")
 def predict(
     folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
     version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
-    """Predict every image of a folder with a running trainer's model."""
+    """Predict every image of a folder with a running trainer's model.
+
+    The exit code is 1 when some images cannot be read, and 2 when there is none that can.
+    """
     with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
         task = bar.add_task("", total=None)
         count, problems, answered = reach(
-            trainer_url,
+            place.trainer,
             lambda: predict_folder(
                 folder,
                 output,
-                trainer_url,
+                place.trainer,
                 version=version,
                 token=token(),
                 on_progress=lambda done: bar.update(task, completed=done),
             ),
         )
-    console.print(f"{count} images predicted by {answered}; {len(problems)} cannot be read. Written: {output}")
+    if not count and not problems:
+        raise SettingsError(f"There is no image in {folder}: nothing was predicted, and no file written.")
+    if not count:
+        raise SettingsError(f"None of the {many(len(problems), 'image')} can be read; why not is in {output}.")
+    unread = f"; {len(problems):,} cannot be read" if problems else ""
+    console.print(f"{many(count, 'image')} predicted by {answered}{unread}. Written: {output}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def predict_folder(
@@ -65,7 +78,7 @@ def predict_folder(
     rows: list[tuple[str, Prediction]] = []
     problems: dict[str, str] = {}
     answered = ""
-    with httpx.Client(base_url=url, timeout=ANSWER_SECONDS, headers=client_headers(token)) as trainer:
+    with client(url, seconds=ANSWER_SECONDS, token=token) as trainer:
         for batch in _batches(folder, limits, problems):
             files = [("images", (name, data)) for name, data in batch]
             asked: dict[str, Any] = {"params": {"version": version}} if version else {}
@@ -75,7 +88,8 @@ def predict_folder(
             answered = said.model_version
             rows += zip((name for name, _ in batch), said.predictions, strict=True)
             on_progress(len(rows) + len(problems))
-    _write(target, rows, problems)
+    if rows or problems:
+        _write(target, rows, problems)
     return len(rows), problems, answered
 
 
@@ -109,16 +123,11 @@ def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str,
             writer.writerow(["filename", "label", "confidence", *(f"p:{name}" for name in classes), "problem"])
             for name, said in rows:
                 shares = [f"{said.probabilities[each]:.6f}" for each in classes]
-                writer.writerow([_cell(name), _cell(said.label), f"{said.confidence:.6f}", *shares, ""])
+                writer.writerow([harmless(name), harmless(said.label), f"{said.confidence:.6f}", *shares, ""])
             for name, problem in problems.items():
-                writer.writerow([_cell(name), "", "", *[""] * len(classes), problem])
+                writer.writerow([harmless(name), "", "", *[""] * len(classes), problem])
         partial.replace(target)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _cell(text: str) -> str:
-    """A cell that a spreadsheet will not run as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

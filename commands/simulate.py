@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from commands.reach import LABELER, LabelerUrl, reach, token
+from commands.place import Place, shown, talks_to
+from commands.reach import ask, client, reach, token
 from shared.figures import accuracy_in_words
 from shared.messages import Interval
 from shared.names import lacking, meant
@@ -33,17 +33,31 @@ FRESH_SECONDS = 60.0
 """How long to wait for the queue that a batch has changed, before going on with the one in force."""
 
 
+@talks_to("labeler", "--url")
 def simulate(
     labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
     budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
     pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
     annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
-    url: LabelerUrl = LABELER,
+    *,
+    place: Place,
 ) -> None:
     """Label like a person, from a table of right answers; see the curve at the end."""
+    url = place.labeler
+    if labels is None and ask(f"{url}/api/settings")["images"]["value"]:
+        raise SettingsError(
+            "Without --labels the simulated person knows the demo's digits alone, and this project has photos of its "
+            "own: name a CSV with filename,label. Nothing was written."
+        )
     truth = read_truth(labels) if labels is not None else demo_truth()
     person = Annotator(url, truth, name=annotator, token=token())
+    try:
+        for line in reach(url, person.coverage).lines(labels):
+            console.print(line, markup=False, highlight=False)
+    except SettingsError:
+        person.close()
+        raise
     columns = (
         "{task.description}",
         BarColumn(),
@@ -62,8 +76,10 @@ def simulate(
             if measured is not None:
                 progress.update(task, accuracy=accuracy_in_words(measured.accuracy))
 
-        result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
-    person.close()
+        try:
+            result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
+        finally:
+            person.close()
     console.print(_curve(result))
     console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
 
@@ -107,14 +123,30 @@ def demo_truth() -> dict[str, str]:
     return truth()
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """The project's images, and those of them that a truth names."""
+
+    images: int
+    named: int
+
+    def lines(self, table: Path | None) -> list[str]:
+        """What is missing, in words. Raises SettingsError where nothing fits, before anything is written."""
+        name = shown(table) if table is not None else "The demo's truth"
+        if self.images and not self.named:
+            raise SettingsError(f"{name} names none of the project's {self.images:,} images. Nothing was written.")
+        if self.named == self.images:
+            return []
+        return [f"{name} names {self.named:,} of {self.images:,} images; the others are skipped when they are asked."]
+
+
 class Annotator:
     """Talks to one labeler at `url` as one page of one person."""
 
     def __init__(
         self, url: str, truth: Mapping[str, str], *, name: str = "simulated", token: str | None = None
     ) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._http = httpx.Client(base_url=url, timeout=ANSWER_SECONDS, headers=headers)
+        self._http = client(url, seconds=ANSWER_SECONDS, token=token)
         self._truth = dict(truth)
         self._by_name = {Path(uri).name: label for uri, label in truth.items()}
         self.name = name
@@ -131,6 +163,11 @@ class Annotator:
         response = self._http.get(path)
         response.raise_for_status()
         return response.json()
+
+    def coverage(self) -> Coverage:
+        """How far the truth fits the project, without writing anything."""
+        self._read_catalog()
+        return Coverage(len(self._uris), sum(self._said(uri) is not None for uri in self._uris.values()))
 
     def name_classes(self, *, add: bool = False) -> None:
         """Make sure that every class of the truth can be given: add those that are not there.
@@ -149,8 +186,7 @@ class Annotator:
         """What the truth says of an image; None when it says nothing."""
         if image_id not in self._uris:
             self._read_catalog()
-        uri = self._uris.get(image_id, "")
-        return self._truth.get(uri) or self._by_name.get(Path(uri).name)
+        return self._said(self._uris.get(image_id, ""))
 
     def run(
         self,
@@ -234,10 +270,13 @@ class Annotator:
             time.sleep(0.02)
         return None
 
+    def _said(self, uri: str) -> str | None:
+        return self._truth.get(uri) or self._by_name.get(Path(uri).name)
+
     def _read_catalog(self) -> None:
         while True:
             page = self.get(f"/api/images?after={self._after}&limit=10000")
-            self._uris.update({entry["id"]: entry["uri"] for entry in page["images"]})
+            self._uris.update({entry["id"]: entry["uri"] for entry in page["images"] if not entry["removed"]})
             if page["next"] == self._after or not page["images"]:
                 return
             self._after = page["next"]

@@ -6,16 +6,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from commands.reach import LABELER, TRAINER, LabelerUrl, TrainerUrl, ask
+from commands.place import Place, talks_to
+from commands.reach import ask
 from shared.figures import accuracy_in_words, many
 from shared.messages import Interval
 
 console = Console()
 
 
-def status(labeler_url: LabelerUrl = LABELER) -> None:
+@talks_to("labeler")
+def status(*, place: Place) -> None:
     """Where labeling and training stand."""
-    project = ask(f"{labeler_url}/api/project")
+    project = place.said("labeler")
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
     table.add_row("images", f"{images['total']:,} ({images['labeled']:,} labeled, {images['skipped']:,} skipped)")
@@ -27,23 +29,26 @@ def status(labeler_url: LabelerUrl = LABELER) -> None:
     if tracking.get("error") or tracking.get("run"):
         table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))
     if trainer_view["last_error"]:
-        table.add_row("last error", trainer_view["last_error"])
+        table.add_row("last error", Text(trainer_view["last_error"]))
     console.print(table)
 
 
-def pause(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def pause(*, place: Place) -> None:
     """Pause training; labels are still taken."""
-    _command(trainer_url, "pause")
+    _command(place.trainer, "pause")
 
 
-def resume(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def resume(*, place: Place) -> None:
     """Go on after a pause or a stop."""
-    _command(trainer_url, "resume")
+    _command(place.trainer, "resume")
 
 
-def stop(trainer_url: TrainerUrl = TRAINER) -> None:
+@talks_to("trainer")
+def stop(*, place: Place) -> None:
     """Finish: last labels, last evaluation, model and dataset saved."""
-    _command(trainer_url, "stop")
+    _command(place.trainer, "stop")
 
 
 def _command(url: str, verb: str) -> None:

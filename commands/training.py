@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
@@ -11,13 +12,15 @@ from rich.console import Console
 from commands.filters import parse_filter
 from commands.jobs import follow
 from commands.models import accuracy, assignment, show_comparison
-from commands.reach import TRAINER, TrainerUrl, ask
+from commands.place import Place, talks_to
+from commands.reach import ask
 from shared.comparison import Comparison
 from shared.jobs import Job
 from shared.models import ModelVersion
 from shared.training import Trained
 
 console = Console()
+CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
 SAVE_SECONDS = 120.0  # a first save writes the backbone too
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
@@ -33,6 +36,7 @@ FILTERS = ("split", "label", "annotator")
 Flip = Annotated[bool | None, typer.Option("--flip/--no-flip", help="Whether a mirrored image is the same.")]
 
 
+@talks_to("trainer")
 def train(
     name: Annotated[str, typer.Argument(help="Of the new version.")],
     base: Annotated[str | None, typer.Option(help="A version to clone: what is not said here is as it was.")] = None,
@@ -47,14 +51,16 @@ def train(
     train: Images = None,
     validation: Images = None,
     test: Images = None,
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
     """Train a network on all labels and keep it as a version; Ctrl-C leaves the job at work."""
     asked = _asked(base, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
     asked |= _filters(train, validation, test)
-    _train(trainer_url, name, asked)
+    _train(place, name, asked)
 
 
+@talks_to("trainer")
 def finalize(
     arch: Annotated[str, typer.Option(help="Any timm name: convnext_small, vit_base_patch14_dinov2, …")],
     name: Annotated[str | None, typer.Option(help="Of the new version.")] = None,
@@ -71,25 +77,27 @@ def finalize(
     train: Images = None,
     validation: Images = None,
     test: Images = None,
-    trainer_url: TrainerUrl = TRAINER,
+    *,
+    place: Place,
 ) -> None:
     """Train the larger model on the labels that there are, and compare it with the one that helped to collect them."""
+    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # before anything is saved
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    proxy = base or ask(f"{trainer_url}/models")["promoted"]
+    proxy = base or ask(f"{place.trainer}/models")["promoted"]
     if proxy is None:
         proxy = f"proxy-{now}"
-        ask(f"{trainer_url}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
+        ask(f"{place.trainer}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
     version = name or f"{arch.partition('.')[0]}-{now}"
     asked = _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
     asked |= _filters(train, validation, test)
-    _train(trainer_url, version, asked)
+    _train(place, version, asked)
     request = {
         "base": proxy,
         "candidate": version,
         "min_delta": dict(assignment(each) for each in min_delta or ["accuracy=0"]),
         "promote": promote,
     }
-    job = follow(trainer_url, Job.model_validate(ask(f"{trainer_url}/models/compare", "POST", json=request)))
+    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=request)))
     show_comparison(Comparison.model_validate(job.result))
 
 
@@ -122,11 +130,13 @@ def _asked(
     }
 
 
-def _train(trainer_url: str, name: str, asked: dict[str, Any]) -> None:
-    job = Job.model_validate(ask(f"{trainer_url}/models", "POST", json={"name": name, "train": asked}))
-    console.print(f"Job {job.id}: `flywheel jobs watch {job.id}` shows it from elsewhere.", highlight=False)
-    trained = Trained.model_validate(follow(trainer_url, job).result)
-    version = ModelVersion.model_validate(ask(f"{trainer_url}/models/{name}"))
+def _train(place: Place, name: str, asked: dict[str, Any]) -> None:
+    job = Job.model_validate(
+        ask(f"{place.trainer}/models", "POST", seconds=CHECK_SECONDS, json={"name": name, "train": asked})
+    )
+    console.print(f"Job {job.id}: `{place.command('jobs', 'watch', job.id)}` shows it again.", highlight=False)
+    trained = Trained.model_validate(follow(place.trainer, job).result)
+    version = ModelVersion.model_validate(ask(f"{place.trainer}/models/{name}"))
     console.print(
         f"Trained {name} in {trained.seconds:,.0f} s: {trained.epochs} epochs, the weights of epoch "
         f"{trained.best_epoch}. Accuracy on test: {accuracy(version)}.",

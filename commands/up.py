@@ -7,6 +7,7 @@ start may change is decided in `shared.start`; the services are kept running by 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -206,7 +207,7 @@ class _Start:
         lines = [f"Project {project.name} in {workspace}", *self.ours.notes, *self.theirs.notes]
         lines += [
             f"The folder {folder} is not there. Its labels are kept. If it has moved: "
-            f"flywheel up NEW-FOLDER --change --workspace {workspace}"
+            f"flywheel up NEW-FOLDER --change --workspace {shlex.quote(str(workspace))}"
             for folder in project.images(workspace)
             if not folder.is_dir() and not project.demo and not self._change
         ]
@@ -236,7 +237,7 @@ def _stopped(workspace: Path) -> list[str]:
     reason = f" ({intent.reason})" if intent.reason else ""
     return [
         f"Training is {state}{reason}: labels are kept, and the model does not learn from them until you press Resume "
-        "on the page or run `flywheel resume`."
+        f"on the page or run `flywheel resume --workspace {shlex.quote(str(workspace))}`."
     ]
 
 

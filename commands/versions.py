@@ -15,7 +15,8 @@ from rich.table import Table
 
 from commands import grouping
 from commands.consent import Yes, consent
-from commands.reach import LABELER, LabelerUrl, ask
+from commands.place import Place, talks_to
+from commands.reach import ask
 from shared.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
 from shared.settings import SettingsError
 
@@ -28,31 +29,35 @@ LONG_SECONDS = 600.0  # a million rows are read again
 
 
 @app.command()
-def save(name: Name, annotator: By = "me", labeler_url: LabelerUrl = LABELER) -> None:
+@talks_to("labeler")
+def save(name: Name, annotator: By = "me", *, place: Place) -> None:
     """Name the labels and splits of now."""
     body = {"name": name, "annotator": annotator}
-    entry = SnapshotEntry.model_validate(ask(f"{labeler_url}/api/snapshots", "POST", json=body))
+    entry = SnapshotEntry.model_validate(ask(f"{place.labeler}/api/snapshots", "POST", json=body))
     console.print(f"Snapshot {entry.name}: row {entry.seq:,} of the log.", markup=False)
 
 
 @app.command("list")
-def list_(labeler_url: LabelerUrl = LABELER) -> None:
+@talks_to("labeler")
+def list_(*, place: Place) -> None:
     """All snapshots, oldest first."""
     table = Table("name", "row of the log", "by", "at")
-    for entry in SnapshotList.model_validate(ask(f"{labeler_url}/api/snapshots")).snapshots:
+    for entry in SnapshotList.model_validate(ask(f"{place.labeler}/api/snapshots")).snapshots:
         table.add_row(entry.name, f"{entry.seq:,}", entry.annotator, f"{entry.at:%Y-%m-%d %H:%M} UTC")
     console.print(table)
 
 
 @app.command()
+@talks_to("labeler")
 def diff(
     name: Name,
     other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another snapshot; now, if none.")] = None,
-    labeler_url: LabelerUrl = LABELER,
+    *,
+    place: Place,
 ) -> None:
     """What differs between a snapshot and another, or now."""
     query: dict[str, Any] = {"limit": SHOWN} | ({"to": other} if other else {})
-    url = f"{labeler_url}/api/snapshots/{quote(name, safe='')}/diff"
+    url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/diff"
     found = SnapshotDiff.model_validate(ask(url, params=query, seconds=LONG_SECONDS))
     console.print(f"{found.labels:,} labels and {found.splits:,} splits differ.")
     table = Table("image", "label", "split")
@@ -64,9 +69,10 @@ def diff(
 
 
 @app.command()
-def restore(name: Name, annotator: By = "me", yes: Yes = False, labeler_url: LabelerUrl = LABELER) -> None:
+@talks_to("labeler")
+def restore(name: Name, annotator: By = "me", yes: Yes = False, *, place: Place) -> None:
     """Let labels and splits be those of the snapshot again; nothing is forgotten."""
-    url = f"{labeler_url}/api/snapshots/{quote(name, safe='')}/restore"
+    url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/restore"
 
     def do(*, dry_run: bool) -> Restored:
         body = {"annotator": annotator, "dry_run": dry_run}
@@ -81,6 +87,7 @@ def _restored(done: Restored) -> str:
     return f"{done.undone:,} answers undone, {done.repeated:,} given again, {done.moved:,} images moved{lost}."
 
 
+@talks_to("labeler")
 def split(
     test: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the images that measures accuracy.")],
     validation: Annotated[float, typer.Option(min=0, max=0.99, help="Share that chooses between models.")] = 0.0,
@@ -95,20 +102,21 @@ def split(
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Yes = False,
-    labeler_url: LabelerUrl = LABELER,
+    *,
+    place: Place,
 ) -> None:
     """Draw train, validation and test anew; images answered here stay where they are."""
     body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
     if (by == "group") != ((pattern is None) != (groups is None)):
         raise SettingsError("--by group needs either --pattern or --groups, which go with nothing else.")
     if by == "group":
-        named = grouping.find(labeler_url, pattern, groups, column)
+        named = grouping.find(place.labeler, pattern, groups, column)
         body |= {"groups": named.groups, "how": named.how}
         console.print(f"{len(set(named.groups.values())):,} groups; {named.alone:,} images are in none.")
 
     def draw(*, only_count: bool) -> SplitReceipt:
         asked = body | {"dry_run": only_count}
-        return SplitReceipt.model_validate(ask(f"{labeler_url}/api/splits", "POST", json=asked, seconds=LONG_SECONDS))
+        return SplitReceipt.model_validate(ask(f"{place.labeler}/api/splits", "POST", json=asked, seconds=LONG_SECONDS))
 
     drawn = draw(only_count=True)
     if not dry_run:

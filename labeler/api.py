@@ -65,6 +65,7 @@ from shared.messages import (
     UndoReceipt,
 )
 from shared.people import Agreement, DisagreementPage
+from shared.project_file import whose
 from shared.review import AcceptPost, Oddities, ReviewPage
 
 MAX_UPLOADS = 10_000
@@ -114,7 +115,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
     @api.get("/project")
     def project() -> Project:
         """Where the project stands."""
-        return service.project()
+        return service.project().model_copy(update=whose(service.settings.workspace))
 
     @api.post("/classes", status_code=201)
     def add_class(post: ClassPost) -> ClassEntry:

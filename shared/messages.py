@@ -642,6 +642,8 @@ class Project(ProjectIdentity):
     people: list[Person] = Field(default_factory=list)  # who answered in the last minutes
     target: Target | None = None
     blind_mode: bool = False
+    name: str = ""  # of the project
+    workspace: str = ""  # its folder, on the labeler's machine
 
 
 class ScanView(Reply):
@@ -766,6 +768,8 @@ class TrainerStatus(Reply):
     tracking: Tracking = Tracking(mode="off")
     marks: dict[str, str] = Field(default_factory=dict)  # of versions, jobs: another one once those are others
     version: str = ""
+    name: str = ""  # of the project, as the workspace says it
+    workspace: str = ""  # its folder, on the trainer's machine
 
 
 class SettingView(Reply):

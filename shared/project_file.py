@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,6 +211,21 @@ def default_workspace(*, photos: bool = False) -> Path:
     if named:
         return Path(named)
     return WORKSPACE if photos or is_project(WORKSPACE) else DEMO_WORKSPACE
+
+
+def whose(workspace: Path) -> dict[str, str]:
+    """Which project a service answers for: `name` and `workspace`, read again only when the file has changed."""
+    try:
+        stamp = (workspace / FILE).stat().st_mtime_ns
+    except OSError:
+        stamp = 0
+    return {"name": _name(workspace, stamp), "workspace": str(workspace.absolute())}
+
+
+@lru_cache(maxsize=8)
+def _name(workspace: Path, _stamp: int) -> str:
+    file = ProjectFile.read(workspace)
+    return file.name if file is not None else ""
 
 
 def portable(path: str | Path, workspace: Path) -> str:

@@ -23,7 +23,23 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 SETTINGS: dict[str, type[ServiceSettings]] = {"labeler": LabelerSettings, "trainer": TrainerSettings}
 REQUIRED = re.compile(r"\$\{(?P<name>\w+):\?[^}]+\}")
 
-BOTH = pytest.mark.parametrize("name", ["labeler", "trainer"])
+DEFAULT = re.compile(r"\$\{(?P<name>\w+)(?P<kind>:[-+])(?P<value>[^}]*)\}")
+
+BOTH = pytest.mark.parametrize("name", ["labeler", "trainer", "trainer-gpu"])
+
+
+def given(value: str, environment: dict[str, str]) -> str:
+    """What compose makes of a value."""
+
+    def one(match: re.Match[str]) -> str:
+        here = environment.get(match["name"], "")
+        return (match["value"] if here else "") if match["kind"] == ":+" else here or match["value"]
+
+    return DEFAULT.sub(one, value)
+
+
+def service(name: str) -> str:
+    return name.removesuffix("-gpu")
 
 
 def test_it_is_a_compose_file() -> None:
@@ -39,17 +55,33 @@ def test_the_schema_would_notice() -> None:
 
 
 @BOTH
-def test_what_it_sets_can_be_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = SETTINGS[name]
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"CLASSES": "cat,dog", "BACKBONE": "resnet18", "BACKBONE_WEIGHTS": "mine.safetensors", "INPUT_SIZE": "160"}
+        | {"BACKBONE_MEAN": "0.5,0.5,0.5", "BACKBONE_STD": "0.5,0.5,0.5"},
+    ],
+)
+def test_what_it_sets_can_be_set(name: str, chosen: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SETTINGS[service(name)]
     environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
-    assert all(key == TOKEN_VARIABLE or key.startswith(settings.environment_prefix()) for key in environment)
+    others = {key: value for key, value in environment.items() if not key.startswith(settings.environment_prefix())}
+    other = "labeler" if service(name) == "trainer" else "trainer"
+    port = SETTINGS[other].load()[0].port
+    assert set(others) == {TOKEN_VARIABLE, f"FLYWHEEL_{other.upper()}_URL"}
+    assert others[f"FLYWHEEL_{other.upper()}_URL"] == f"http://{other}:{port}"
     for key in [key for key in os.environ if key.startswith("FLYWHEEL_")]:
         monkeypatch.delenv(key)
     for key, value in environment.items():
-        monkeypatch.setenv(key, re.sub(r"\$\{CLASSES:-\}", "cat,dog", value))
+        monkeypatch.setenv(key, given(value, chosen))
     loaded, sources = settings.load()
-    assert sum(source == "environment" for source in sources.values()) == len(environment) - 1
+    assert sum(source == "environment" for source in sources.values()) == len(environment) - len(others)
     assert not loaded.is_loopback
+    if isinstance(loaded, TrainerSettings):
+        weights = f"/weights/{chosen['BACKBONE_WEIGHTS']}" if chosen else ""
+        assert (loaded.backbone, loaded.backbone_weights) == (chosen.get("BACKBONE", "auto"), weights)
+        assert (loaded.input_size, len(loaded.backbone_mean)) == ((160, 3) if chosen else (0, 0))
 
 
 @BOTH
@@ -61,8 +93,12 @@ def test_a_missing_token_stops_the_start(name: str) -> None:
 
 @BOTH
 def test_it_is_published_on_this_machine_alone_and_photos_are_read_only(name: str) -> None:
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
-    workspace, photos = SERVICES[name]["volumes"]
+    port = SETTINGS[service(name)].load()[0].port
+    assert [given(each, {}) for each in SERVICES[name]["ports"]] == [f"127.0.0.1:{port}:{port}"]
+    other = {f"{service(name).upper()}_PORT": "4444"}
+    assert [given(each, other) for each in SERVICES[name]["ports"]] == [f"127.0.0.1:4444:{port}"]
+    workspace, photos, *weights = SERVICES[name]["volumes"]
+    assert all(each.endswith(":/weights:ro") for each in weights)
     assert workspace == "workspace:/workspace"
     assert photos.endswith(":/photos:ro")
     assert "workspace" in COMPOSE["volumes"]
@@ -71,10 +107,38 @@ def test_it_is_published_on_this_machine_alone_and_photos_are_read_only(name: st
 @BOTH
 def test_it_comes_up_again_and_says_whether_it_is_well(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
-    port = SETTINGS[name].load()[0].port
+    port = SETTINGS[service(name)].load()[0].port
     assert f"http://127.0.0.1:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
     compile(SERVICES[name]["healthcheck"]["test"][-1], "healthcheck", "exec")
-    assert SERVICES[name]["command"] == ["flywheel", name]
+    assert SERVICES[name]["command"] == ["flywheel", service(name)]
+
+
+def test_the_trainer_with_a_gpu_takes_the_place_of_the_other_when_it_is_asked_for() -> None:
+    gpu, plain = SERVICES["trainer-gpu"], SERVICES["trainer"]
+    assert gpu["profiles"] == ["gpu"]
+    assert "trainer" in gpu["networks"]["default"]["aliases"]
+    assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert gpu["build"]["args"] == {"TORCH_BACKEND": ""}  # the usual one, with CUDA
+    assert gpu["image"] != plain["image"]
+    assert {key: gpu[key] for key in ("command", "environment", "ports", "volumes", "healthcheck")} == {
+        key: plain[key] for key in ("command", "environment", "ports", "volumes", "healthcheck")
+    }
+    assert "labeler trainer-gpu" in (ROOT / "Makefile").read_text()
+
+
+def test_the_image_has_pytorch_for_cpus_unless_asked_and_a_health_check_for_either_service() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert "ARG TORCH_BACKEND=cpu\n" in text
+    check = json.loads(text.split("CMD ", 1)[1].splitlines()[0])
+    compile(check[-1], "healthcheck", "exec")
+    assert "3333/health" in check[-1]
+    assert "3334/api/health" in check[-1]
+
+
+def test_every_variable_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    assert {name for name in used if f"`{name}`" not in guide} == set()
 
 
 def test_the_token_is_made_once_and_kept(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from shared.messages import (
     StrategyList,
     TrainerStatus,
 )
+from shared.project_file import whose
 from shared.review import LabelIssues, NearDuplicates
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
@@ -49,7 +50,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     @api.get("/status")
     def status() -> TrainerStatus:
         """State, lag, metrics, embedding progress, what the challenger does, timings in milliseconds."""
-        return trainer.status()
+        return trainer.status().model_copy(update=whose(trainer.settings.workspace))
 
     @api.post("/annotations")
     def annotations(batch: AnnotationBatch) -> Acknowledgement:

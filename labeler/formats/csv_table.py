@@ -16,10 +16,10 @@ from typing import Any
 
 from labeler.formats.records import Read, has_columns, rows_of
 from labeler.formats.rows import ExportRow, Extras
+from shared.cells import harmless, meant
 from shared.messages import ImportIssue
 from shared.settings import SettingsError
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it too, so that one can be taken away again
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that Python keeps escaped
 
 
@@ -27,7 +27,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """UTF-8, with `\\r\\n` at line ends as RFC 4180 has it; history is JSON in a cell."""
     yield _line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
     for row in rows:
-        yield _line(_harmless(_cell(value)) for value in row.record(extras).values())
+        yield _line(harmless(_cell(value)) for value in row.record(extras).values())
 
 
 def _cell(value: Any) -> str:
@@ -40,10 +40,6 @@ def _line(cells: Iterable[str]) -> bytes:
     line = StringIO(newline="")
     csv.writer(line).writerow(cells)
     return line.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _harmless(cell: str) -> str:
-    return "'" + cell if _FORMULA.match(cell) else cell
 
 
 def read(path: Path) -> Iterator[Read]:
@@ -74,8 +70,4 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
                 reason = f"has {len(cells)} cells where the header has {len(header)}"
                 yield ImportIssue(line=lines.line_num, uri="", reason=reason)
             else:
-                yield lines.line_num, dict(zip(header, map(_meant, cells), strict=True))
-
-
-def _meant(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+                yield lines.line_num, dict(zip(header, map(meant, cells), strict=True))

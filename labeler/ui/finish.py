@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import streamlit as st
 
 from labeler import service
@@ -117,5 +119,6 @@ def _next(
             f"Ask the model, stopped or not: `curl -F images=@photo.jpg {project.trainer.url}/predict` answers with a "
             "class and its probabilities."
         )
-    said.append("Keep a copy of everything, also while it runs: `flywheel backup FOLDER`.")
+    command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(labeler.settings.workspace.absolute())])
+    said.append(f"Keep a copy of everything, also while it runs: `{command}`.")
     return said

@@ -22,8 +22,9 @@ def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
     (folder / "broken.png").write_bytes(b"not an image")
     target = tmp_path / "out.csv"
     done = run(folder, "-o", target, "--trainer-url", url)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 1, done.output  # one cannot be read
     assert "41 images predicted by head-" in done.output
+    assert "; 1 cannot be read" in done.output
     with target.open(newline="") as stream:
         rows = {row["filename"]: row for row in csv.DictReader(stream)}
     assert len(rows) == 42
@@ -40,5 +41,8 @@ def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
     (tmp_path / "one.png").write_bytes(picture((220, 30, 30), 1))
     said = run(tmp_path, "-o", target, "--version", "gone", "--trainer-url", url).exception
     assert "no model version 'gone'" in str(said)
-    assert "Nothing answers" in str(run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception)
+    away = run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception
+    assert "nothing answers at http://127.0.0.1:9 (connection refused)" in str(away)
+    (tmp_path / "empty").mkdir()
+    assert "There is no image in" in str(run(tmp_path / "empty", "-o", target, "--trainer-url", url).exception)
     assert not target.exists()

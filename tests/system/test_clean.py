@@ -92,14 +92,15 @@ def test_one_command_from_labels_to_the_wrong_ones(tmp_path, labeled):
         state = httpx.get(f"{url}/api/project").json()["trainer"]["state"]
         assert state not in ("stopping", "stopped")  # nothing was asked, so that nothing is left to ask ends nothing
         running = export(tmp_path, "labels.csv", "--labeler-url", url, "--where", "split=train label=red")
-        in_use = export(tmp_path, "none.csv", "--workspace", "W")
+        in_use = export(tmp_path, "in_use.csv", "--workspace", "W", "--where", "split=train label=red")
     assert running.returncode == 0, running.stderr
-    assert (in_use.returncode, "Another labeler is running" in in_use.stderr) == (2, True)
+    assert (in_use.returncode, f"(./W) at {url}" in in_use.stdout) == (0, True), in_use.stderr
     at_rest = export(tmp_path, "again.csv", "--workspace", "W", "--where", "split=train label=red")
     assert at_rest.returncode == 0, at_rest.stderr
+    assert "(./W) at rest" in at_rest.stdout
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "labels.csv").read_text()
+    assert (tmp_path / "in_use.csv").read_text() == (tmp_path / "labels.csv").read_text()
     assert len((tmp_path / "again.csv").read_text().splitlines()) >= 30
-    assert not (tmp_path / "none.csv").exists()
 
 
 def export(folder, *arguments):

@@ -61,13 +61,14 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     assert classes == ["red", "green"]
 
     simulated = subprocess.run(
-        [*FLYWHEEL, "simulate", "--labels", "truth.csv", "--budget", "25", "--url", url],
+        [*FLYWHEEL, "simulate", "--labels", "truth.csv", "--add-classes", "--budget", "25", "--workspace", "W"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert simulated.returncode == 0, simulated.stderr
+    assert simulated.stdout.startswith(f"Project my photos (./W) at {url}\n")
     assert "25 labels in" in simulated.stdout
     assert "batch → new queue" in simulated.stdout
     project = httpx.get(f"{url}/api/project").json()
@@ -75,7 +76,7 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     assert "blue" in {entry["name"] for entry in project["classes"]}  # the annotator added what was missing
 
     exported = subprocess.run(
-        [*FLYWHEEL, "export", "labels.csv", "--labeler-url", url], cwd=tmp_path, capture_output=True, timeout=60
+        [*FLYWHEEL, "export", "labels.csv", "--workspace", "W"], cwd=tmp_path, capture_output=True, timeout=60
     )
     assert exported.returncode == 0
     assert (tmp_path / "labels.csv").read_text().count("red") >= 1
@@ -95,6 +96,13 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     assert second.returncode == 2
     assert "W" in second.stderr  # the workspace that is in use
     assert httpx.get(f"{url}/api/health").status_code == 200  # the first pair goes on
+
+    paused = subprocess.run(
+        [*FLYWHEEL, "pause", "--labeler-url", url], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert paused.returncode == 0, paused.stderr
+    assert f"at http://127.0.0.1:{trainer_port}\n" in paused.stdout  # as the labeler says
+    assert "The trainer is paused" in paused.stdout
 
     before = list(children(process).values())
     process.send_signal(signal.SIGINT)

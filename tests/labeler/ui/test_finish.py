@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
+import flywheel
 from labeler.formats import FORMATS
 from labeler.service import Service
 from labeler.ui.figures import final_figures
@@ -51,6 +55,17 @@ def test_before_anything_the_page_says_how_to_begin(pair: tuple[Service, Followe
     assert "There is no label to take yet" in words(page)
     assert "Accuracy is not measured yet: 0 of 10 test labels." in words(page)
     assert links(page) == []
+
+
+def test_the_backup_that_it_names_can_be_made_from_anywhere(
+    pair: tuple[Service, Follower], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = re.findall(r"`(flywheel backup .*?)`", words(opened()))[0]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = CliRunner().invoke(flywheel.app, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.exception
+    assert (tmp_path / "elsewhere" / "FOLDER" / "flywheel.db").is_file()
 
 
 def test_every_format_is_one_press_away_and_figures_have_intervals(pair: tuple[Service, Follower]) -> None:

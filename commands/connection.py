@@ -1,0 +1,136 @@
+"""A running pair of services as the Python client talks to it: found or started, asked, and ended.
+
+What goes wrong is a `FlywheelError` with one sentence and the address that was asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from uuid import uuid4
+
+from commands.imports import wait_for_scan
+from commands.launching import Pair
+from commands.place import find
+from commands.reach import client, reach
+from commands.reach import token as token_here
+from commands.supervisor import Child
+from shared.settings import SettingsError
+
+T = TypeVar("T")
+TIMEOUT_SECONDS = 60.0  # of one request
+START_SECONDS = 300.0  # loading torch on a cold disk
+PAUSE_SECONDS = 0.1
+
+
+class FlywheelError(Exception):
+    """A service said no, or nothing came in time; the message says what to do."""
+
+
+class Connection:
+    """Addresses, and requests to them."""
+
+    def __init__(
+        self,
+        labeler: str | None = None,
+        trainer: str | None = None,
+        *,
+        workspace: str | Path | None = None,
+        annotator: str = "me",
+        token: str | None = None,
+    ) -> None:
+        """Connect to services that run already, found as commands find them: by their addresses, else
+        FLYWHEEL_LABELER_URL and FLYWHEEL_TRAINER_URL, else as `workspace` says; `token` or FLYWHEEL_TOKEN where they
+        ask for one. Raises FlywheelError when the workspace is none, or nobody runs it.
+        """
+        self.annotator, self._token = annotator, token or token_here()
+        try:
+            place = find(None if workspace is None else Path(workspace), labeler, trainer)
+            self.labeler, self.trainer = place.addresses
+        except SettingsError as error:
+            raise FlywheelError(str(error)) from None
+        self._labeler = client(self.labeler, seconds=TIMEOUT_SECONDS, token=self._token)
+        self._trainer = client(self.trainer, seconds=TIMEOUT_SECONDS, token=self._token)
+        self._session = str(uuid4())
+        self._pair: Pair | None = None
+
+    @classmethod
+    def launch(
+        cls,
+        images: str | Path,
+        workspace: str | Path = "workspace",
+        *,
+        classes: Sequence[str] = (),
+        annotator: str = "me",
+        labeler: Mapping[str, Any] | None = None,
+        trainer: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Start both services on this machine, and wait until the image folder is read; `close` ends them.
+
+        `labeler` and `trainer` are settings as docs/settings.md names them. Open `labeler` of the result in a browser
+        to label. Raises FlywheelError when a service does not start.
+        """
+        try:
+            pair = Pair(images, workspace, classes, labeler or {}, trainer or {})
+        except SettingsError as error:
+            raise FlywheelError(str(error)) from None
+        flywheel = cls(pair.labeler, pair.trainer, annotator=annotator)
+        flywheel._pair = pair
+        try:
+            pair.start()
+            for child in pair.children:
+                flywheel._wait(partial(_is_ready, child), f"the {child.name} to start", START_SECONDS)
+            flywheel._told(lambda: wait_for_scan(pair.labeler, token=flywheel._token, on_progress=lambda _, __: None))
+            flywheel._wait(flywheel._is_followed, "the trainer to follow the labeler", START_SECONDS)
+        except BaseException:
+            flywheel.close()
+            raise
+        return flywheel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the services that `launch` started; others run on."""
+        if self._pair is not None:
+            self._pair.end()
+        self._labeler.close()
+        self._trainer.close()
+
+    def _get(self, path: str, **request: Any) -> Any:
+        return self._told(lambda: self._labeler.get(path, **request).raise_for_status().json())
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._told(lambda: self._labeler.post(path, json=body).raise_for_status().json())
+
+    def _told(self, act: Callable[[], T]) -> T:
+        """What `act` gives; whatever it raises as one sentence, with the address that was asked."""
+        try:
+            return reach(self.labeler, act)
+        except SettingsError as error:
+            raise FlywheelError(str(error)) from None
+
+    def _is_followed(self) -> bool:
+        """Whether the trainer knows which project the labeler serves, so that it can answer for its images."""
+        followed = self._trainer.get("/status").raise_for_status().json()["log_id"]
+        return bool(followed == self._get("/api/project")["log_id"])
+
+    def _wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := self._told(condition):
+                return found
+            time.sleep(PAUSE_SECONDS)
+        raise FlywheelError(f"Waited {seconds:.0f} s for {what}.")
+
+
+def _is_ready(child: Child) -> bool:
+    if child.process is not None and child.process.poll() is not None:
+        raise FlywheelError(f"The {child.name} ended with code {child.process.returncode}; it said why above.")
+    return child.ready.is_set()
