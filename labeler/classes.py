@@ -154,11 +154,11 @@ class Classes:
         if len(hotkey) != 1 or not hotkey.isalnum():
             raise Invalid("A class's key is one letter or one digit.")
         if hotkey in PAGES_OWN:
-            raise Invalid(f"The key {hotkey!r} has a meaning on the pages already: take a digit, or another letter.")
+            raise Invalid(f"The key {hotkey!r} is already in use on the pages: choose a digit or another letter.")
         for each in self.entries():
             if each.id != class_id and each.own_hotkey and each.hotkey == hotkey:
                 raise Conflict(
-                    f"The key {hotkey!r} is that of {each.name!r}: take another one, or clear it there first."
+                    f"The key {hotkey!r} already belongs to {each.name!r}: choose another, or clear it there."
                 )
         return hotkey
 

@@ -156,14 +156,7 @@ class Service:
             self.store, self.tally, self.catalog, self.trainer, lambda image_id, size: self.thumbnail(image_id, size)[0]
         )
         self.review = Review(
-            self.store,
-            self.log,
-            self.tally,
-            self.catalog,
-            self.annotations,
-            self.verdicts,
-            self.trainer,
-            settings,
+            self.store, self.log, self.tally, self.catalog, self.annotations, self.verdicts, self.trainer, settings
         )
         self.running = RunningSettings(settings, self.sources, self._settings_changed)
         self.log.listen(self._written)
@@ -263,15 +256,9 @@ class Service:
     def marks(self) -> dict[Shown, str]:
         """By what an open page sees that what it shows is another; see `labeler.marks`."""
         with self.store.lock:
-            return marks(
-                self.log.last_seq,
-                self.catalog.version,
-                self.scanner.view(),
-                self.evaluations.last,
-                self.trainer.status(),
-                classes=[(each.name, each.colour) for each in self.classes.entries()],
-                guidelines=self.guidelines.view.mark,
-            )
+            looks = [(each.name, each.colour) for each in self.classes.entries()]
+            there = (self.log.last_seq, self.catalog.version, self.scanner.view())
+            return marks(*there, self.evaluations.last, self.trainer.status(), looks, self.guidelines.view.mark)
 
     # ---------------------------------------------------------------- questions and answers
 

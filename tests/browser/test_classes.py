@@ -110,7 +110,7 @@ def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_chang
     classes.get_by_role("button", name="Edit grey").click()
     classes.get_by_label("Own key").fill("s")
     card.page.keyboard.press("Enter")
-    expect(classes.get_by_role("status")).to_contain_text("The key 's' has a meaning on the pages already")
+    expect(classes.get_by_role("status")).to_contain_text("The key 's' is already in use on the pages")
     classes.get_by_label("Own key").fill("q")
     classes.get_by_label("Colour", exact=True).fill("#777777")
     classes.get_by_label("Description").fill("<b>neither</b> dark nor light")

@@ -265,7 +265,7 @@ def test_guidelines_are_written_shown_and_remembered(card: Card, labeler: Servic
     shown = card.image_id
     try:
         card.page.keyboard.press("g")
-        expect(guide).to_contain_text("Nothing is written yet.")
+        expect(guide).to_contain_text("No guidelines yet.")
         guide.get_by_role("button", name="Edit").click()
         edit.get_by_role("textbox").fill(
             "# Red\n\n- **not** pink\n\n<img src=x onerror=alert(1)> ![no](https://example.org/a.png)"

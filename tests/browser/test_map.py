@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -109,6 +110,14 @@ def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Pa
     page.get_by_role("button", name="Choose green,").click()
     green = predicted.count(class_ids(taught)["green"])
     expect(page.get_by_test_id("open")).to_have_text(f"Open {green} images in the grid")
+    mark = page.get_by_role("button", name="Choose green,").locator("i")
+    address = f"{taught.labeler.url}/api/classes/{class_ids(taught)['green']}"
+    for own, drawn in (
+        ("#12ab34", "rgb(18, 171, 52)"),
+        ("", mark.evaluate("mark => getComputedStyle(mark).backgroundColor")),
+    ):
+        httpx.patch(address, json={"colour": own}, timeout=20).raise_for_status()
+        expect(mark).to_have_css("background-color", drawn)
 
 
 def test_pointing_shows_the_image_and_its_name(taught: Services, page: Page) -> None:

@@ -164,10 +164,10 @@ def test_a_key_that_is_taken_is_refused_and_nothing_changes(tmp_path: Path) -> N
         cat, dog = (entry.id for entry in service.classes.entries())
         service.classes.change(cat, ClassPatch(hotkey="q"))
         before = service.classes.entries()
-        with pytest.raises(Conflict, match="that of 'cat'"):
+        with pytest.raises(Conflict, match="already belongs to 'cat'"):
             service.classes.change(dog, ClassPatch(name="wolf", hotkey="Q"))
         for key in "sSgx":  # skip, guidelines, and what only another page has
-            with pytest.raises(Invalid, match="on the pages already"):
+            with pytest.raises(Invalid, match="already in use on the pages"):
                 service.classes.change(dog, ClassPatch(hotkey=key))
         for key in "+?":
             with pytest.raises(Invalid, match="one letter or one digit"):

@@ -189,7 +189,7 @@ class Card {
     if (!current) return this.refuse("There is no image yet: that was not counted.");
     if (!this.painted) return this.hold(action, classId, at, reason);
     if (current.opened?.held) return this.refuse("This image is on someone else's screen: that was not counted.");
-    if (current.opened?.settles && action !== "label") return this.refuse("Others have answered this image: only a class corrects it.");
+    if (current.opened?.settles && action !== "label") return this.refuse("Others have answered this image: choose a class to correct it.");
     if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
     const { item } = current;
     const annotation = {

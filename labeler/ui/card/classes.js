@@ -3,6 +3,7 @@
 
 const HOTKEYS = 10; // classes with a digit of their own; beyond, letters find a class
 const ONE_COLUMN = 8; // classes that stand in one column
+const TWO_LINES = 14; // classes whose rows are high enough for a long name on two lines
 
 class ClassList {
   constructor(root) {
@@ -100,6 +101,7 @@ class ClassList {
     this.filter.hidden = !this.filtering;
     this.card.classList.toggle("many", this.filtering);
     this.card.classList.toggle("several", this.known.length > ONE_COLUMN);
+    this.card.classList.toggle("roomy", this.known.length <= TWO_LINES);
     const digits = Math.max(1, ...this.known.map(({ labels }) => worded(labels).length));
     this.list.style.setProperty("--digits", digits); // the numbers of all classes in one column
     const matches = this.matches();

@@ -30,7 +30,7 @@ class FileLine {
       await copied(text);
       say(`Copied: ${text}`);
     } catch {
-      say(`The browser does not let this page copy. It is: ${text}`, true);
+      say(`The browser blocks copying. Copy it by hand: ${text}`, true);
     }
   }
 }

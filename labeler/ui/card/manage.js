@@ -158,7 +158,7 @@ class ClassPanel {
     const { change } = this.open;
     let words = "No image has it as its label.";
     if (change === "look") {
-      words = "Labels stay as they are. Without a key of its own it takes the next free digit.";
+      words = "Labels do not change. A class without its own key gets the next free digit.";
     } else if (change === "rename") {
       const wanted = form.elements.name.value.trim() || "…";
       words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name stays an alias.`;

@@ -1,6 +1,9 @@
 // The order of the classes, in the panel that changes them: each row has a handle that is dragged, or moved by the arrow
 // keys. Nothing is written before the hand lets go.
 
+const EDGE = 40; // pixels from the panel's edge in which a row that is dragged scrolls it
+const STEP_PX = 12;
+
 class ClassOrder {
   /** `move(class id, place)` has the labeler move it. */
   constructor(list, move) {
@@ -41,6 +44,9 @@ class ClassOrder {
 
   drag({ clientY }) {
     if (!this.item) return;
+    const dialog = this.list.closest("dialog");
+    const { top, bottom } = dialog.getBoundingClientRect();
+    if (clientY < top + EDGE || clientY > bottom - EDGE) dialog.scrollBy(0, clientY < top + EDGE ? -STEP_PX : STEP_PX);
     const over = this.places().find((each) => {
       const { top, bottom } = each.getBoundingClientRect();
       return each !== this.item && clientY >= top && clientY < bottom;

@@ -123,11 +123,11 @@ class View {
     const held = this.item && this.item.purpose !== "query";
     this.suggestion.replaceChildren();
     if (this.opened?.held) {
-      this.suggestion.append("On someone else's screen: to look at only. Back ", element("kbd", "Esc"));
+      this.suggestion.append("On someone else's screen: you can only look. Back ", element("kbd", "Esc"));
     } else if (this.opened?.settles) {
       const { label, status } = this.opened;
       const now = status === "labeled" ? this.classes.nameOf(label) : status;
-      this.suggestion.append("Answered: ", element("strong", now), ". A class corrects it; back ", element("kbd", "Esc"));
+      this.suggestion.append("Answered: ", element("strong", now), ". Choose a class to correct it, or go back ", element("kbd", "Esc"));
     } else if (this.given) {
       const { action, label } = this.given.answers.at(-1);
       const given = WITHOUT_LABEL[action] ?? this.classes.nameOf(label);
