@@ -43,7 +43,7 @@ class Card {
     this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
     this.view.fit();
     this.view.strip.draw();
-    if (data.image) await this.openByAddress(data.image); // before the queue, which frees what this page does not hold
+    if (data.image && namedByAddress() === data.image) await this.openByAddress(data.image); // before the queue, which frees what this page does not hold
     if (!this.closed) this.questions.ask();
   }
 

@@ -40,6 +40,11 @@ function addressOf(imageId) {
   return `/?image=${imageId}`;
 }
 
+/** The image that this page's address names now; Streamlit may still know an earlier one. */
+function namedByAddress() {
+  return new URL(location.href).searchParams.get("image");
+}
+
 /** The address opened its image, or could not: a reload goes on with the queue. */
 function forgetAddress() {
   const address = new URL(location.href);
