@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from labeler.ui import figures
+from labeler.ui.palette import NO_OWN
 from labeler.ui.words import TRAINER, plain
 from shared.messages import CalibrationBin, ClassMetrics, Evaluation, Interval, Stretch, TrainerView
 from shared.settings import LabelerSettings
@@ -70,7 +71,7 @@ def test_label_counts_keep_the_order_of_the_classes() -> None:
     assert [(bar["class"], bar["labels"]) for bar in bars] == [("zebra", 3), ("ape", 5)]
     assert chart["encoding"]["y"]["sort"] is None
     own = figures.label_counts({"zebra": 3, "ape": 5}, {"ape": "#12ab34"}).to_dict()
-    assert own["encoding"]["color"]["scale"] == {"domain": ["zebra", "ape"], "range": [figures.NO_OWN, "#12ab34"]}
+    assert own["encoding"]["color"]["scale"] == {"domain": ["zebra", "ape"], "range": [NO_OWN, "#12ab34"]}
 
 
 def test_the_curve_as_a_table_has_a_row_an_evaluation() -> None:
