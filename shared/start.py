@@ -7,6 +7,7 @@ start gives another one than it did then. Nothing is written here: `remember` do
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
+from shared.backbone import ResolvedBackbone
 from shared.database import masked
 from shared.messages import ProjectIdentity
 from shared.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, Source, TrainerSettings, first_sentence
 
+log = logging.getLogger(__name__)
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 PATHS = frozenset({"images", "test_set", "backbone_weights", "weights_folder", "embeddings"})
@@ -126,6 +129,27 @@ def remember_changes(settings: ServiceSettings, before: Mapping[str, Any]) -> No
                 del changed[name]
         if not changed:
             del project.changed[service]
+
+
+def remember_backbone(settings: TrainerSettings, resolved: ResolvedBackbone) -> None:
+    """Write which network makes the embeddings, and where its weights came from."""
+    try:
+        with edit(settings.workspace) as project:
+            project.backbone = resolved.as_dict()
+    except SettingsError as error:  # the embeddings are there all the same
+        log.warning("%s", error)
+
+
+def remembered_backbone(settings: TrainerSettings) -> ResolvedBackbone | None:
+    """What `auto` was at an earlier start; None if that is not known, or was no network, so that one is looked for."""
+    project = ProjectFile.read(settings.workspace)
+    if project is None or settings.backbone != "auto" or project.trainer.get("backbone", "auto") != "auto":
+        return None
+    try:
+        resolved = ResolvedBackbone.read(project.backbone)
+    except ValueError:
+        return None
+    return resolved if resolved.weights in ("hub", "installed") else None
 
 
 def _adopt(settings: ServiceSettings, given: set[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from shared.messages import (
 )
 from shared.review import LabelIssues, NearDuplicates
 from shared.settings import Source, TrainerSettings
+from shared.start import remember_backbone, remembered_backbone
 from trainer import atlas
 from trainer.challenger import KEPT, Challenger
 from trainer.champion import Champion
@@ -81,7 +83,14 @@ class Trainer:
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
         self.photos = Photos(settings, self.client)
         self.registry = Registry(self.folder / "models")
-        embedder, serving, problem = open_embedder(settings, self.folder, self.photos.fetch, self.registry)
+        embedder, serving, problem = open_embedder(
+            settings,
+            self.folder,
+            self.photos.fetch,
+            self.registry,
+            remembered=remembered_backbone(settings),
+            on_backbone=partial(remember_backbone, settings),
+        )
         self.replica = Replica(self.folder)
         self.atlas = atlas.Atlas(settings.seed)
         self.manifold = Manifold(self.folder / "manifold", settings.seed)

@@ -8,6 +8,7 @@ version to start from (`reload_model`), gets that.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,12 @@ def open_embedder(
     registry: Registry,
     *,
     remembered: ResolvedBackbone | None = None,
+    on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
 ) -> tuple[Embedder, Serving | None, str | None]:
     """The embedder that serves after a start, what it is of (None: the settings' own backbone), and what is wrong.
 
     That is a sentence about embeddings that took over and cannot be used any more. `remembered` is what `auto` was at
-    an earlier start. Raises SettingsError.
+    an earlier start; `on_backbone` hears what the settings' own backbone is. Raises SettingsError.
     """
     serving, problem = Serving.read(folder, settings), None
     if serving is not None:
@@ -95,7 +97,8 @@ def open_embedder(
             raise SettingsError(
                 f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
             ) from None
-    return Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered), None, problem
+    own = Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered, on_backbone=on_backbone)
+    return own, None, problem
 
 
 def _renamed(serving: Serving, embedder: Embedder, folder: Path) -> Serving:

@@ -24,7 +24,11 @@ PAGES = {
     "settings": st.Page(settings.page, title="Settings", icon=":material/tune:", url_path="settings"),
 }
 
-st.set_page_config(page_title="Flywheel", page_icon=str(components.FOLDER / "icon.svg"), layout="wide")
+st.set_page_config(
+    page_title=f"{service.current().identity.name} · Flywheel",
+    page_icon=str(components.FOLDER / "icon.svg"),
+    layout="wide",
+)
 st.html(components.FOLDER / "page.css")
 chosen = st.navigation(list(PAGES.values()), position="top")
 pressed = components.bar(asks=chosen != PAGES["label"])  # the card has a field of its own

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
+from shared.backbone import ResolvedBackbone
 from shared.project_file import ProjectFile
 from shared.settings import LabelerSettings, SettingsError, TrainerSettings
-from shared.start import Start, remember, remember_changes, start
+from shared.start import Start, remember, remember_backbone, remember_changes, remembered_backbone, start
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,21 @@ def test_another_backbone_needs_a_flag() -> None:
     with pytest.raises(SettingsError, match="backbone resnet18 → pixels"):
         trainer(workspace="w", backbone="pixels")
     assert trainer(workspace="w", backbone="pixels", change=True).settings.backbone == "pixels"
+
+
+def test_the_network_that_auto_took_is_remembered(tmp_path: Path) -> None:
+    settings = trainer(workspace="w").settings
+    remember(settings)
+    assert remembered_backbone(settings) is None
+    half = (0.5, 0.5, 0.5)
+    for weights, name in (("none", "pixels"), ("installed", "tf_efficientnet_lite0")):
+        resolved = ResolvedBackbone(name, weights, 224, half, half)
+        remember_backbone(settings, resolved)
+        assert remembered_backbone(settings) == (resolved if weights == "installed" else None)
+    assert remembered_backbone(trainer(workspace="w", backbone="resnet18", change=True).settings) is None
+    text = (tmp_path / "w" / "project.toml").read_text()
+    assert 'name = "tf_efficientnet_lite0"' in text
+    assert "input_size = 224" in text
 
 
 def test_the_demo_stays_the_demo(tmp_path: Path) -> None:

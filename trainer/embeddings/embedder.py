@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -46,8 +46,8 @@ class Embedder:
 
     `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
     A `backbone` takes the place of the one that the settings ask for; where they ask for `auto`, `remembered` is what
-    that was at an earlier start (else what this folder remembers). Raises SettingsError when that one, or their file of
-    vectors, cannot be had.
+    that was at an earlier start (else what this folder remembers). `on_backbone` hears which one it is.
+    Raises SettingsError when that one, or their file of vectors, cannot be had.
     """
 
     def __init__(
@@ -58,10 +58,12 @@ class Embedder:
         *,
         backbone: Backbone | None = None,
         remembered: ResolvedBackbone | None = None,
+        on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
     ) -> None:
         self.problems: dict[int, str] = {}  # image id → what is wrong with it
         self._settings = settings
         self._folder = folder
+        self._on_backbone = on_backbone
         self._fetch = fetch
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="decode")
@@ -300,6 +302,7 @@ class Embedder:
     def _use(self, backbone: Backbone) -> None:
         self._store = EmbeddingStore(self._folder / backbone.key, backbone.dim)
         self._backbone = backbone
+        self._on_backbone(backbone.resolved)
 
     def _collect(self, pending: Sequence[ImageEntry], more_coming: bool) -> None:
         """Read train images for `pixels`, for a moment; fit it once there are enough, or no more will come."""
