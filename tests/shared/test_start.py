@@ -146,6 +146,8 @@ def test_labels_in_a_server_are_not_looked_for_in_a_file(tmp_path: Path) -> None
 
 
 def test_further_folders_get_names(tmp_path: Path) -> None:
+    for folder in ("a/photos", "b/photos", "c/photos"):
+        (tmp_path / folder).mkdir(parents=True)
     remember(labeler(workspace="w", images="a/photos", more_images="b/photos,c/photos").settings)
     remember(labeler(workspace="w", more_images="b/photos").settings)
     project = ProjectFile.read(tmp_path / "w")
