@@ -34,30 +34,31 @@ class Pair:
         one = _addressed({**places, **({"classes": list(classes)} if classes else {}), **labeler}, "labeler")
         other = _addressed({**places, **trainer}, "trainer")
         self.labeler, self.trainer = _url(one), _url(other)
-        self._settings: dict[str, dict[str, Any]] = {
-            "labeler": {"trainer_url": self.trainer, **one},
-            "trainer": {"labeler_url": self.labeler, **other},
-        }
-        kinds: tuple[type[ServiceSettings], ...] = (LabelerSettings, TrainerSettings)
-        for kind in kinds:
-            kind.load(command_line=self._settings[kind.service()])
-        self.children: list[Child] = []
+        self.children = [
+            _child(LabelerSettings, {"trainer_url": self.trainer, **one}),
+            _child(TrainerSettings, {"labeler_url": self.labeler, **other}),
+        ]
 
     def start(self) -> None:
-        """Start both processes, which are in `children` then."""
-        for name, settings in self._settings.items():
-            complex_ = {key: value for key, value in settings.items() if isinstance(value, list | tuple | Mapping)}
-            plain = {key: str(value) for key, value in settings.items() if key not in complex_ and value is not None}
-            prefix = f"FLYWHEEL_{name.upper()}__"
-            more = {prefix + key.upper(): json.dumps(value) for key, value in complex_.items()}
-            self.children.append(Child(name, flags(plain), {**child_environment(), **more}))
-            self.children[-1].start()
+        """Start both processes."""
+        for child in self.children:
+            child.start()
 
     def end(self) -> None:
         """End those that run: the labeler first, since its last labels go to the trainer."""
         for child in self.children:
             child.end()
         self.children.clear()
+
+
+def _child(kind: type[ServiceSettings], settings: Mapping[str, Any]) -> Child:
+    """A service that is not started yet. Raises SettingsError."""
+    kind.load(command_line=settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    structured = {name: value for name, value in given.items() if isinstance(value, list | tuple | Mapping)}
+    plain = {name: str(value) for name, value in given.items() if name not in structured}
+    more = {kind.environment_prefix() + name.upper(): json.dumps(value) for name, value in structured.items()}
+    return Child(kind.service(), flags(plain), {**child_environment(), **more})
 
 
 def _addressed(settings: dict[str, Any], service: str) -> dict[str, Any]:

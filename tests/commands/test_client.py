@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from commands.launching import Pair
 from flywheel import Flywheel, FlywheelError
-from tests.services import HOME, write_photos
+from shared.settings import LabelerSettings, TrainerSettings, parse_command_line
+from tests.services import HOME, free_port, write_photos
 
 pytestmark = pytest.mark.system
 
@@ -24,6 +27,8 @@ def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         importlib.import_module("fastai.vision.all")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"truth": write_photos(tmp_path / "photos", 90)}
+    port = free_port()  # settings are taken, that of the port too
+    blocks[0] = blocks[0].replace("trainer={", f'labeler={{"port": {port}}}, trainer={{')
     try:
         for block in blocks[:-1]:
             exec(block, names)
@@ -36,6 +41,9 @@ def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def assert_sound(names: dict[str, Any]) -> None:
     flywheel, truth = names["flywheel"], names["truth"]
+    with Flywheel(workspace="my-project") as found:  # as another notebook finds it
+        assert (found.labeler, found.trainer) == (flywheel.labeler, flywheel.trainer)
+        assert len(found.labels()) == 90
     assert list(names["curve"].columns)[:4] == ["labels", "accuracy", "low", "high"]
     assert (names["predicted"]["label"] == names["unlabeled"]["uri"].map(truth)).mean() > 0.9
     assert names["looked"] == names["counts"]
@@ -71,6 +79,34 @@ def assert_sound(names: dict[str, Any]) -> None:
 def test_what_cannot_start_is_said(tmp_path: Path) -> None:
     with pytest.raises(FlywheelError, match="ended with code 2"):
         Flywheel.launch(tmp_path / "nowhere", tmp_path / "w")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for labeler, named in [
+            ({"port": taken.getsockname()[1]}, "is already in use on 127.0.0.1"),
+            ({"port": "many"}, "'port' cannot be 'many'"),
+            ({"port": 70_000}, "it is at most 65535"),
+            ({"buffersize": 3}, "Did you mean 'buffer_size'?"),
+            ({"buffer_size": 0}, "'buffer_size'"),
+        ]:
+            with pytest.raises(FlywheelError, match=re.escape(named)):
+                Flywheel.launch(tmp_path, tmp_path / "w", labeler=labeler)
+
+
+def test_settings_reach_a_service_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    pair = Pair(tmp_path, tmp_path / "w", ["a, b", "c"], {"port": port}, {"backbone_mean": [0.5, 0.5, 0.5]})
+    assert pair.labeler == f"http://127.0.0.1:{port}"
+    for child in pair.children:
+        for name, value in child.environment.items():
+            monkeypatch.setenv(name, value)
+    labeler = LabelerSettings.load(command_line=parse_command_line(LabelerSettings, pair.children[0].arguments).given)[
+        0
+    ]
+    trainer = TrainerSettings.load(command_line=parse_command_line(TrainerSettings, pair.children[1].arguments).given)[
+        0
+    ]
+    assert labeler.classes == ["a, b", "c"]
+    assert (labeler.port, labeler.trainer_url) == (port, pair.trainer)
+    assert (trainer.backbone_mean, trainer.labeler_url) == ([0.5] * 3, pair.labeler)
 
 
 def test_nobody_there_is_said() -> None:
