@@ -17,7 +17,7 @@ from shared.names import key, meant
 DIGITS = "1234567890"  # as they lie on a keyboard
 
 
-PAGES_OWN = "acfgikmnrsuvxz"
+PAGES_OWN = "acfgiklmnrsuvxz"
 """Letters that do something on Label, Grid or Review."""
 _KEPT = {"name", "into", "annotator"}
 

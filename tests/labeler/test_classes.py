@@ -1,8 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from labeler.classes import hotkeys
+from labeler import classes as labeler_classes
+from labeler.classes import PAGES_OWN, hotkeys
 from labeler.formats.rows import Wanted
 from labeler.problems import AnnotationRefused, Conflict, Invalid, Missing
 from shared.messages import ClassPatch
@@ -176,3 +178,12 @@ def test_a_key_that_is_taken_is_refused_and_nothing_changes(tmp_path: Path) -> N
             service.classes.change(dog, ClassPatch(into=cat, colour="#000000"))
         assert service.classes.entries() == before
         assert service.classes.change(cat, ClassPatch(hotkey="q")).hotkey == "q"  # its own stays free for it
+
+
+def test_the_letters_of_the_pages_are_no_class_s() -> None:
+    pages = Path(labeler_classes.__file__).parent / "ui"
+    used = set()
+    for script, name in (("card/card", "LETTERS"), ("gallery/gallery", "ACTS"), ("review/review", "KEYS")):
+        (keys,) = re.findall(rf"const {name} = {{(.*?)}};", (pages / f"{script}.js").read_text(encoding="utf-8"))
+        used |= set(re.findall(r"\b([A-Z]): ", keys))
+    assert used == set(PAGES_OWN.upper())
