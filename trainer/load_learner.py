@@ -65,9 +65,9 @@ def load_learner(folder: str, photos: str) -> Learner:
         """A file as the network's input."""
 
         @classmethod
-        def create(cls, file: str, **_: object) -> "Photo":
+        def create(cls, file: str | Path, **_: object) -> PILImage:
             """Open and prepare it."""
-            return cls(prepare(file, size, squeezed=False))
+            return cls(prepare(str(file), size, squeezed=False))
 
     block = DataBlock(
         (ImageBlock(Photo), CategoryBlock(vocab=classes, sort=False)),

@@ -1,0 +1,45 @@
+"""What a user gets without a model hub: labeled photos by the installed network, chosen labels against random ones.
+
+    python -m benchmarks.offline clothing=labels.csv:photos monkeys=more.csv:monkeys
+
+Each NAME=LABELS:IMAGES is embedded once (`benchmarks.vectors`, kept as NAME.npz in --vectors) as `flywheel up IMAGES`
+embeds it with no hub to ask, and goes through `benchmarks.label_efficiency`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
+
+def main() -> None:
+    """Embed what is not embedded yet, then simulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", metavar="NAME=LABELS:IMAGES")
+    parser.add_argument("--vectors", type=Path, default=Path("vectors"), help="folder that keeps the vectors")
+    parser.add_argument("--strategies", default="uncertainty_herding,random")
+    parser.add_argument("--seeds", default="3")
+    parser.add_argument("--budget", default="200")
+    given = parser.parse_args()
+    given.vectors.mkdir(parents=True, exist_ok=True)
+    for each in given.sets:
+        name, _, rest = each.partition("=")
+        labels, _, images = rest.partition(":")
+        file = given.vectors / f"{name}.npz"
+        if not file.is_file():
+            _run("benchmarks.vectors", labels, str(file), *(["--images", images] if images else []))
+        more = ["--strategies", given.strategies, "--seeds", given.seeds, "--budget", given.budget]
+        _run("benchmarks.label_efficiency", "--npz", f"{name}={file}", *more)
+
+
+def _run(module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], env={**os.environ, **OFFLINE}, check=True)
+
+
+if __name__ == "__main__":
+    main()
