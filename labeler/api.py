@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from labeler.card_routes import card_routes
+from labeler.download_routes import download_routes
 from labeler.formats.rows import Wanted, extras_named
 from labeler.label_file_routes import label_file_routes
 from labeler.problems import Invalid, Problem
@@ -97,6 +98,7 @@ def create_api(service: Service) -> FastAPI:
     _people_routes(api, service)
     _trainer_routes(api, service)
     api.include_router(label_file_routes(service.label_files))
+    api.include_router(download_routes(service))
     api.include_router(card_routes(service.addresses, service.guidelines))
     return api
 

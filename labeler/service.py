@@ -23,12 +23,13 @@ from labeler.database import Store
 from labeler.demo import CLASSES as DEMO_CLASSES
 from labeler.demo import write_digits
 from labeler.disagreements import Disagreements
+from labeler.downloads import Downloads
 from labeler.evaluations import Evaluations
 from labeler.events import Events
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.folders import Folders, roots_of
 from labeler.formats import FORMATS, Format
-from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, export_rows
+from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.gallery import Gallery
 from labeler.guidelines import Guidelines
 from labeler.history import label_history
@@ -56,6 +57,7 @@ from labeler.trainer_client import TrainerClient
 from labeler.verdicts import Verdicts
 from labeler.watcher import Watcher
 from labeler.workspace import WorkspaceLock
+from shared.downloads import ExportCount
 from shared.images import ImageLimits
 from shared.messages import (
     Annotation,
@@ -127,6 +129,7 @@ class Service:
         tested = self._test_set.folder if self._test_set is not None else None
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
+        self.downloads = Downloads()
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, self.events.notify)
@@ -341,7 +344,15 @@ class Service:
             predictions,
             then,
         )
-        return FORMATS[name].write(rows, extras), FORMATS[name]
+        total = self.export_count(wanted).images if snapshot is None else None
+        running = self.downloads.begin(f"flywheel-labels.{FORMATS[name].suffix}", "image", total)
+        return FORMATS[name].write(self.downloads.counted(rows, running), extras), FORMATS[name]
+
+    def export_count(self, wanted: Wanted) -> ExportCount:
+        """How many images an export holds."""
+        with self.store.lock:
+            images, labeled = count_rows(self.log, self.tally.splits, wanted)
+        return ExportCount(images=images, labeled=labeled)
 
     # ---------------------------------------------------------------- inside
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from labeler.outbox import Outbox
 from labeler.problems import Conflict, Invalid, Unreachable
-from labeler.trainer_client import NotYet, Refusal, TrainerClient, TrainerProblem
+from labeler.trainer_client import ModelFile, NotYet, Refusal, TrainerClient, TrainerProblem
 from shared.comparison import ComparisonRequest
 from shared.gallery import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.jobs import Job
@@ -115,6 +115,16 @@ class Trainer:
         for one that cannot."""
         with _told():
             return self._client.promote(version, confirmed=confirmed)
+
+    def delete_model(self, version: str) -> ModelList:
+        """Delete a version. Raises Conflict for one that something needs, in the trainer's words."""
+        with _told():
+            return self._client.delete_model(version)
+
+    def model_file(self, version: str, format: str) -> ModelFile:
+        """A version as a file in a format. Raises Invalid and Conflict, in the trainer's words."""
+        with _told():
+            return self._client.model_file(version, format)
 
     def compare(self, request: ComparisonRequest) -> Job:
         """Begin to compare two versions. Raises Invalid and Conflict, in the trainer's words."""

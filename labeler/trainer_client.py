@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from email.message import Message
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -29,6 +31,8 @@ from shared.training import TrainRequest
 
 LONG_SECONDS = 120.0
 """For what loads a network, or writes one."""
+EXPORT_SECONDS = 700.0
+"""For a model file that may have to be made first; the trainer gives up sooner."""
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
 _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
@@ -66,6 +70,30 @@ class Refusal(TrainerProblem):
 
 class NotYet(TrainerProblem):
     """The trainer cannot say that now. The message is its own sentence."""
+
+
+class ModelFile:
+    """A file on its way from the trainer: read `pieces` to its end, or close it."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        said = Message()
+        said["content-disposition"] = answer.headers.get("content-disposition", "")
+        self.name = (said.get_filename() or "model").replace('"', "")
+        length = answer.headers.get("content-length", "")
+        self.bytes = int(length) if length.isdigit() else None
+
+    @property
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes."""
+        try:
+            yield from self._answer.iter_raw()
+        finally:
+            self._answer.close()
+
+    def close(self) -> None:
+        """Leave the rest where it is."""
+        self._answer.close()
 
 
 class TrainerClient:
@@ -157,6 +185,25 @@ class TrainerClient:
         query = f"?version={quote(version)}" if version else ""
         return _understood(_PREDICTED, self._request("POST", f"/predict{query}", files=files, timeout=LONG_SECONDS))
 
+    def delete_model(self, version: str) -> ModelList:
+        """Delete a version. Raises NotYet for one that something needs, TrainerProblem."""
+        return _understood(_MODELS, self._request("DELETE", f"/models/{quote(version)}", timeout=LONG_SECONDS))
+
+    def model_file(self, version: str, format: str) -> ModelFile:
+        """A version as a file in a format, made if it is not there. Raises Refusal, NotYet, TrainerProblem."""
+        query = {"format": format}
+        request = self._http.build_request(
+            "GET", f"{self.url}/models/{quote(version, safe='')}/export", params=query, timeout=EXPORT_SECONDS
+        )
+        with self._told():
+            answer = self._http.send(request, stream=True)
+        if answer.is_success:
+            return ModelFile(answer)
+        with self._told():
+            answer.read()
+        _checked(answer)
+        raise TrainerProblem(f"The trainer answered {answer.status_code}.")
+
     def jobs(self) -> list[Job]:
         """Long work, newest first. Raises TrainerProblem."""
         return _understood(_JOBS, self._request("GET", "/jobs")).jobs
@@ -177,8 +224,13 @@ class TrainerClient:
         self, method: str, path: str, body: Any = None, timeout: float | None = None, files: Any = None
     ) -> httpx.Response:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
-        try:
+        with self._told():
             return self._http.request(method, self.url + path, json=body, files=files, timeout=patience)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.TimeoutException:
             raise TrainerProblem(f"The trainer at {self.url} takes too long to answer.") from None
         except httpx.HTTPError as error:

@@ -162,6 +162,10 @@ class Fold:
         """Ids of the image's rows that are not undone, oldest first."""
         return [UUID(bytes=entry.id) for entry in self._standing(image_id)]
 
+    def annotators(self, image_id: int) -> set[str]:
+        """Those of whom an answer stands, also one of a class that was deleted since."""
+        return {entry.annotator for entry in self._standing(image_id)}
+
     def votes(self, image_id: int) -> dict[str, int]:
         """Annotator → class, of the answers that are labels and count; what was settled is no vote."""
         return {who: label for who, (_, label) in self.answers(image_id).items() if label is not None}

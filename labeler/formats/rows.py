@@ -112,6 +112,23 @@ class Wanted:
         )
 
 
+def count_rows(log: AnnotationLog, splits: Mapping[int, Split], wanted: Wanted) -> tuple[int, int]:
+    """Images that `export_rows` would give of those in `splits`, and how many of them have a label; from memory."""
+    fold, images, labeled = log.fold, 0, 0
+    for image_id, split in splits.items():
+        state = fold.state(image_id)
+        live = fold.resolve(state.label)
+        label = None if live is None else fold.classes[live].name
+        if (
+            wanted.split in (None, split)
+            and wanted.label in (None, label)
+            and wanted.status in (None, state.status)
+            and (wanted.annotator is None or wanted.annotator in fold.annotators(image_id))
+        ):
+            images, labeled = images + 1, labeled + (label is not None)
+    return images, labeled
+
+
 EVERYTHING = Wanted()
 USUAL: Extras = frozenset({"annotators"})
 

@@ -83,6 +83,11 @@ def review(project: Project, settings: LabelerSettings) -> None:
     _REVIEW(key="review", data=data)
 
 
+def downloads(place: str) -> None:
+    """Mount what tells how far the files are that links on this `place` of a page lead to."""
+    _DOWNLOADS(key=f"downloads-{place}")
+
+
 def figure(chart: Any, alt: str) -> None:
     """Draw an Altair chart as wide as there is room, with words of enough contrast; `alt` is said in its place."""
     ink = {"labelColor": {"expr": INK}, "titleColor": {"expr": INK}}
@@ -150,5 +155,6 @@ _GALLERY = _component(
 )
 _CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
 _ADD = _component("add", ["gallery/asking", "add/uploads", "add/dropped", "add/add"], ["add/add"])
+_DOWNLOADS = _component("downloads", ["gallery/asking", "downloads/downloads"], ["downloads/downloads"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])
 _WATCH = st.components.v2.component("flywheel.watch", html="<i></i>", js=_text("live.js", "watch/watch.js"))

@@ -7,9 +7,8 @@ import shlex
 import streamlit as st
 
 from labeler import service
-from labeler.formats import FORMATS
-from labeler.ui import components, states
-from labeler.ui.words import EXPORTS, TRAINER, plain
+from labeler.ui import components, states, taking
+from labeler.ui.words import TRAINER, plain
 from shared.figures import accuracy_in_words, many, shown
 from shared.messages import Evaluation, Project, Saved, TrainerStatus
 
@@ -88,12 +87,7 @@ def _exports(project: Project) -> None:
     if not project.images.labeled:
         st.write("There is no label to take yet: the first one is a key press away on the page Label.")
         return
-    st.write(f"{many(project.images.labeled, 'label')}, with the split of each image, in a file that other tools read:")
-    for name in FORMATS:
-        title, use = EXPORTS.get(name, (name, ""))
-        button, words = st.columns([1, 3], vertical_alignment="center")
-        button.link_button(title, f"/api/export?format={name}", icon=":material/download:", width="stretch")
-        words.write(use)
+    taking.labels(project)
 
 
 def _next(

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from labeler import differences, service
 from labeler.problems import Problem
 from labeler.trainer import Trainer
-from labeler.ui import challenger, components
-from labeler.ui.words import TRAINER, plain
+from labeler.ui import challenger, components, versions
+from labeler.ui.words import TRAINER, plain, time_left
 from shared.comparison import Comparison, ComparisonRequest
 from shared.figures import is_measured, many
 from shared.images import SUFFIXES
@@ -51,7 +51,9 @@ def page() -> None:
         st.warning(f"**{name}.** {plain(problem.detail)} {what.capitalize()}.", icon=":material/cloud_off:")
         st.button("Try again")
         return
+    _running()
     _versions(models)
+    versions.show(models, _do)
     if len(models.models) > 1:
         st.subheader("Compare two", anchor=False)
         _ask(models)
@@ -151,6 +153,25 @@ def _train(models: ModelList) -> None:
 
 
 @st.fragment
+def _running() -> None:
+    """How far the job under way is, at the top: it was begun further down, and its result comes there."""
+    components.redraw("running", ["jobs", "trainer"], soonest=SOONEST_SECONDS)
+    try:
+        jobs = service.current().trainer.jobs()
+    except Problem:
+        return  # the page says so
+    waiting = [job for job in jobs if job.state not in ENDED]
+    for job in reversed(waiting):
+        said = job.progress
+        doing = {"train": "Training", "compare": "Comparing"}.get(job.kind, "Working")
+        words = said.message or "waits for its turn"
+        st.progress(min(said.done / (said.total or 1), 1.0), plain(f"{doing}: {words}{time_left(said.seconds_left)}"))
+        st.button("Cancel", key=f"cancel {job.id}", on_click=_cancel, args=(job.id,))
+    if not waiting and jobs and jobs[0].state == "failed":
+        st.error(plain(jobs[0].error or ""), icon=":material/error:")
+
+
+@st.fragment
 def _outcome() -> None:
     components.redraw("jobs", ["jobs", "trainer"], soonest=SOONEST_SECONDS)
     try:
@@ -159,14 +180,6 @@ def _outcome() -> None:
         return  # the page says so
     if not jobs:
         return
-    latest = jobs[0]
-    if latest.state not in ENDED:
-        said = latest.progress
-        left = f", about {said.seconds_left / 60:.0f} minutes left" if said.seconds_left else ""
-        st.progress(min(said.done / (said.total or 1), 1.0), f"{said.message or 'Waiting for its turn'}{left}")
-        st.button("Cancel", on_click=_cancel, args=(latest.id,))
-    elif latest.state == "failed":
-        st.error(plain(latest.error or ""), icon=":material/error:")
     done = next((job for job in jobs if job.state == "done" and job.kind == "compare"), None)
     if done is not None:
         _show(done, Comparison.model_validate(done.result))

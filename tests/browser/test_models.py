@@ -44,6 +44,17 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> 
     page.screenshot(path=ARTIFACTS / "models.png")
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
+    page.get_by_text("Download more-labels").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Weights (safetensors)").click()
+    assert download.value.suggested_filename == "more-labels-model.safetensors"
+    stored = pair.workspace / "trainer" / "models" / "more-labels" / "model.safetensors"
+    assert download.value.path().read_bytes() == stored.read_bytes()
+    expect(page.get_by_test_id("downloads")).to_contain_text("more-labels-model.safetensors: written")
+    page.get_by_role("button", name="Delete …").click()
+    expect(page.get_by_text("This deletes version more-labels")).to_contain_text("1 other version")
+    page.get_by_role("button", name="Delete more-labels").click()
+    expect(page.get_by_role("alert").filter(has_text="promoted")).to_be_visible()  # which is refused
     page.get_by_text("Try it on an image").click()
     image = next(path for path in sorted(pair.photos.iterdir()) if pair.truth[path.name] == "green")
     page.locator("input[type=file]").set_input_files(str(image))

@@ -1,0 +1,57 @@
+"""The section of the page Models on which one saved version is downloaded or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from labeler.trainer import Trainer
+from labeler.ui import taking
+from labeler.ui.words import plain
+from shared.figures import many
+from shared.models import ModelList, ModelVersion
+
+Do = Callable[[Callable[[Trainer], object]], None]
+"""Carries out what a button asks of the trainer, and tells on the page why it could not."""
+SURE = "models to delete"  # in the session: the version that somebody is asked about
+
+
+def show(models: ModelList, do: Do) -> None:
+    """Draw the section; nothing while no version is saved."""
+    if not models.models:
+        return
+    st.subheader("Download or delete", anchor=False)
+    versions = {each.version: each for each in reversed(models.models)}
+    chosen = versions[st.selectbox("Version", list(versions)) or next(iter(versions))]
+    with st.expander(f"Download {plain(chosen.version)}"):
+        taking.version(chosen)
+    if st.session_state.get(SURE) != chosen.version:
+        st.button("Delete …", icon=":material/delete:", on_click=_ask, args=(chosen.version,))
+        return
+    st.warning(in_words(chosen, models), icon=":material/delete:")
+    with st.container(horizontal=True):
+        st.button(f"Delete {plain(chosen.version)}", type="primary", on_click=_delete, args=(chosen.version, do))
+        st.button("Keep it", on_click=_ask, args=(None,))
+
+
+def in_words(version: ModelVersion, models: ModelList) -> str:
+    """What would be deleted, and what would not."""
+    megabytes = f"{version.bytes / 1e6:,.1f} MB"
+    left = sum(each.bytes for each in models.models) - version.bytes
+    others = len(models.models) - 1
+    return (
+        f"This deletes version **{plain(version.version)}**: {megabytes}, which learned from "
+        f"{many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone. "
+        f"No label and no photo is deleted, and {many(others, 'other version')} ({left / 1e6:,.1f} MB) "
+        f"{'stays' if others == 1 else 'stay'}."
+    )
+
+
+def _ask(version: str | None) -> None:
+    st.session_state[SURE] = version
+
+
+def _delete(version: str, do: Do) -> None:
+    st.session_state[SURE] = None
+    do(lambda trainer: trainer.delete_model(version))
