@@ -80,7 +80,8 @@ class Downloads {
     const shown = JSON.stringify([files, this.refusals]);
     if (shown === this.shown) return;
     this.shown = shown;
-    const told = files.filter(({ state, error, name }) => state !== "failed" || !this.refusals.includes(error) || !name);
+    const made = ({ state, unit, done }) => state === "done" && unit === "byte" && !done; // its download is told next
+    const told = files.filter((file) => !made(file) && !this.refusals.includes(file.error));
     this.list.replaceChildren(...this.refusals.map((words) => this.line(words, "alert")), ...told.map((file) => this.file(file)));
   }
 
@@ -95,7 +96,7 @@ class Downloads {
   file({ name, state, unit, done, total, seconds, seconds_left, error }) {
     if (state === "failed") return this.line(`${name}: ${error}`);
     const amount = (number) => (unit === "image" ? count(number, "image") : `${BYTES.format(number / 1e6)} MB`);
-    if (state === "done") return this.line(done ? `${name}: written, ${amount(done)}.` : `${name}: made.`, "status");
+    if (state === "done") return this.line(`${name}: written, ${amount(done)}.`, "status");
     const far = total ? `${unit === "image" ? done.toLocaleString("en") : BYTES.format(done / 1e6)} of ${amount(total)}` : amount(done);
     const making = `being made for ${Math.round(seconds)} s; a large network takes minutes`;
     const words = state === "making" ? making : [far, timeLeft(seconds_left)].filter(Boolean).join(", ");
