@@ -349,8 +349,10 @@ class Service:
         return FORMATS[name].write(self.downloads.counted(rows, running), extras), FORMATS[name]
 
     def export_count(self, wanted: Wanted) -> ExportCount:
-        """How many images an export holds."""
+        """How many images an export holds. Raises Invalid for a class that there is not."""
         with self.store.lock:
+            if wanted.label is not None:
+                wanted = replace(wanted, label=name_of(self.log.fold, wanted.label))
             images, labeled = count_rows(self.log, self.tally.splits, wanted)
         return ExportCount(images=images, labeled=labeled)
 

@@ -9,7 +9,7 @@ import streamlit as st
 from labeler.trainer import Trainer
 from labeler.ui import taking
 from labeler.ui.words import plain
-from shared.figures import many
+from shared.figures import many, megabytes
 from shared.models import ModelList, ModelVersion
 
 Do = Callable[[Callable[[Trainer], object]], None]
@@ -37,13 +37,12 @@ def show(models: ModelList, do: Do) -> None:
 
 def in_words(version: ModelVersion, models: ModelList) -> str:
     """What would be deleted, and what would not."""
-    megabytes = f"{version.bytes / 1e6:,.1f} MB"
     left = sum(each.bytes for each in models.models) - version.bytes
     others = len(models.models) - 1
     return (
-        f"This deletes version **{plain(version.version)}**: {megabytes}, which learned from "
+        f"This deletes version **{plain(version.version)}**: {megabytes(version.bytes)}, which learned from "
         f"{many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone. "
-        f"No label and no photo is deleted, and {many(others, 'other version')} ({left / 1e6:,.1f} MB) "
+        f"No label and no photo is deleted, and {many(others, 'other version')} ({megabytes(left)}) "
         f"{'stays' if others == 1 else 'stay'}."
     )
 

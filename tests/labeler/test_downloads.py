@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from labeler.api import create_api
 from labeler.downloads import Downloads
 from labeler.formats.rows import Wanted
+from labeler.problems import Invalid
 from labeler.service import Service
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, labeler, photos
@@ -35,12 +36,17 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def test_as_many_images_are_told_as_are_exported(service: Service) -> None:
     splits, statuses = (None, "train", "validation", "test"), (None, "labeled", "unlabeled", "skipped", "flagged")
-    for split, label, who, status in product(splits, (None, "cat", "dog", "none"), (None, "ann", "bob"), statuses):
+    for split, label, who, status in product(splits, (None, "cat", "DOG"), (None, "ann", "bob"), statuses):
         wanted = Wanted(split=split, label=label, annotator=who, status=status)
         stream, _ = service.export("jsonl", wanted=wanted)
         rows = [json.loads(line) for line in b"".join(stream).splitlines()]
         counted = service.export_count(wanted)
         assert (counted.images, counted.labeled) == (len(rows), sum(row["label"] is not None for row in rows)), wanted
+
+
+def test_a_class_that_is_not_there_is_said(service: Service) -> None:
+    with pytest.raises(Invalid, match="There is no class 'bear'"):
+        service.export_count(Wanted(label="bear"))
 
 
 def test_how_far_an_export_is(service: Service) -> None:
