@@ -29,6 +29,11 @@ os.environ.setdefault("FLYWHEEL_STATE", tempfile.mkdtemp(prefix="flywheel-state-
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 
 
+from tests import forks  # noqa: E402 - the environment is as it stays; what a service reads at its start is in it
+
+forks.begin_run()
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores, for tests of services wait more than they compute."""
     return (os.cpu_count() or 1) + 1

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,8 @@ from uuid import uuid4
 import httpx
 import numpy as np
 from PIL import Image
+
+from tests import forks
 
 HOME = Path(__file__).resolve().parent.parent
 COLOURS = {"red": (205, 40, 40), "green": (40, 180, 60), "blue": (45, 60, 205)}
@@ -50,7 +51,7 @@ def free_port() -> int:
 
 def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float = 60.0) -> T:
     """The first true value of `condition`; AssertionError when there is none in time. Requests may fail meanwhile."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     last: Exception | None = None
     while time.monotonic() < deadline:
         try:
@@ -59,19 +60,24 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
             found, last = None, error
         if found:
             return found
-        time.sleep(0.03)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.15)  # asking costs what is waited for
     raise AssertionError(f"{what} did not come about within {seconds:.0f} s ({last or 'no error'})")
 
 
 @dataclass
 class Process:
-    """One service; `start` and `kill` it as often as you like. Its output is in `log`."""
+    """One service; `start` and `kill` it as often as you like. Its output is in `log`.
+
+    A `cold` one imports all it needs, as for a user; others are forked from a process that has.
+    """
 
     name: str
     settings: dict[str, Any]
     port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[str] | None = None
+    cold: bool = False
+    process: forks.Fork | subprocess.Popen[str] | None = None
     log: list[str] = field(default_factory=list)
 
     @property
@@ -82,13 +88,8 @@ class Process:
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until it says that it is ready."""
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self.name, f"--port={self.port}", *flags],
-            cwd=HOME,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        self.process = forks.start(
+            self.name, [f"--port={self.port}", *flags], {**os.environ, **self.environment}, cold=self.cold
         )
         ready = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
@@ -106,7 +107,7 @@ class Process:
             self.process.send_signal(how)
         return self.process.wait(seconds)
 
-    def _listen(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+    def _listen(self, process: forks.Fork | subprocess.Popen[str], ready: threading.Event) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:

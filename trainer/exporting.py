@@ -147,20 +147,25 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
     home = str(Path(__file__).resolve().parent.parent)
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())]
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "trainer.exporting"],
-            input=json.dumps(asked),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            capture_output=True,
-            text=True,
-            timeout=EXPORT_SECONDS,
-        )
+        done = run(json.dumps(asked), {**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     except subprocess.TimeoutExpired:
         raise RefusedVersion(f"Exporting version {name!r} took more than {EXPORT_SECONDS:.0f} seconds.") from None
     if not target.is_file():
         said = done.stderr.strip().splitlines()
         raise RefusedVersion(f"Version {name!r} cannot be exported: {said[-1] if said else done.returncode}")
     return target
+
+
+def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `main` in a process of its own. Raises subprocess.TimeoutExpired."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "trainer.exporting"],
+        input=asked,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=EXPORT_SECONDS,
+    )
 
 
 def main() -> int:

@@ -214,15 +214,7 @@ class Jobs:
         self._set(job.id, state="running", attempts=job.attempts + 1)
         paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        with (self.folder / job.id / "log.txt").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "trainer.worker", str(self.folder / job.id)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = start_worker(self.folder / job.id, environment)
         self._running = job.id
         if self._halting:
             self._signal(signal.SIGSTOP)
@@ -314,6 +306,19 @@ class Jobs:
         for job_id in ended[: max(len(self._jobs) - self._keep, 0)]:
             del self._jobs[job_id]
             shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+
+def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process of the job in `folder`; what it says is kept in log.txt there."""
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", "trainer.worker", str(folder)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def _new(kind: JobKind, request: Mapping[str, Any]) -> Job:

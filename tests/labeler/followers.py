@@ -6,7 +6,6 @@ It can be told to fail, to be slow, and to forget; those are what the outbox mus
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -29,7 +28,8 @@ class Follower:
         self.batches: list[AnnotationBatch] = []
         self.state = "waiting"
         self.failing = False
-        self.delay = 0.0
+        self.answering = threading.Event()  # cleared: it takes what comes, and answers once it is set
+        self.answering.set()
         self.api = FastAPI()
         self.api.get("/status")(self.status)
         self.api.post("/annotations")(self.annotations)
@@ -77,7 +77,7 @@ class Follower:
         }
 
     def annotations(self, batch: AnnotationBatch) -> Any:
-        time.sleep(self.delay)
+        self.answering.wait(60)
         if self.failing:
             return JSONResponse({"detail": "out of order"}, 500)
         if batch.log_id != self.log_id or len(self.rows) > batch.last_seq:

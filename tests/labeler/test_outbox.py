@@ -87,13 +87,27 @@ def test_a_failing_trainer_gets_everything_once_it_recovers(tmp_path: Path) -> N
 
 def test_a_slow_trainer_holds_nobody_up(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 5)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        until(has_it_all(service, follower), "the classes never arrived")
+        follower.answering.clear()
+        for image_id in range(1, 6):
+            service.annotate([answer(image_id)])
+        kept = [row.image_id for row in service.log.page(0, 100).annotations if row.action == "label"]
+        assert kept == [1, 2, 3, 4, 5]
+        assert service.outbox.view().pending == 5
+        assert service.outbox.view().failures == 0  # nobody waited for an answer: none has failed to come
+        follower.answering.set()
+        until(has_it_all(service, follower), "it never caught up")
+
+
+def test_a_trainer_that_takes_too_long_is_told_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
     with following() as (follower, url):
-        follower.delay = 0.5
+        follower.answering.clear()
         with labeler(tmp_path, trainer_url=url, trainer_timeout_seconds=0.2, **QUICK) as service:
-            for image_id in range(1, 6):
-                service.annotate([answer(image_id)])
+            service.annotate([answer(1)])
             until(lambda: "takes too long" in (service.outbox.view().last_error or ""), "never said")
-            follower.delay = 0.0
+            follower.answering.set()
             until(has_it_all(service, follower), "it never caught up")
 
 

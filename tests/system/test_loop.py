@@ -56,9 +56,11 @@ def test_test_images_are_asked_blind(services):
     splits = {e["id"]: e["split"] for e in services.get("/api/images?after=0&limit=1000")["images"]}
     items = services.queue("fresh", limit=30)
     tests = [item for item in items if splits[item["image_id"]] == "test"]
+    assert tests
     for item in tests:
         assert (item["purpose"], item["suggestions"], item["reason"], item["score"]) == ("test", [], None, None)
     on_the_map = httpx.get(f"{services.trainer.url}/map", timeout=20).json()["image_ids"]
+    assert on_the_map
     assert not [image_id for image_id in on_the_map if splits[image_id] == "test"]
 
 

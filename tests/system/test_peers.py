@@ -5,6 +5,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from commands.backup import backup, restore
@@ -58,10 +59,14 @@ def test_labeling_goes_on_whatever_the_trainer_does():
 
 def test_training_goes_on_while_the_labeler_is_away():
     with running_services() as services:
+        httpx.post(f"{services.trainer.url}/pause", timeout=20).raise_for_status()
         services.label(12)
-        wait_for(lambda: services.status()["labels"] >= 10, "a model")
+        wait_for(services.caught_up, "the labels")
+        assert services.status()["labels"] == 0  # nothing is learned yet
         services.labeler.kill()
-        wait_for(lambda: services.status()["state"] == "training", "an answer")
+        httpx.post(f"{services.trainer.url}/resume", timeout=20).raise_for_status()
+        status = wait_for(lambda: (s := services.status())["labels"] >= 10 and s, "a model")
+        assert status["state"] == "training"
         services.labeler.start()
         services.label(10)
         wait_for(services.caught_up, "the new labels")

@@ -13,6 +13,7 @@ from safetensors.numpy import load
 from shared.messages import ClassMetrics, Evaluation, Interval
 from shared.models import ModelClass
 from shared.settings import TrainerSettings
+from tests import forks
 from tests.services import HOME
 from tests.trainer.logs import LOG, WHEN
 from tests.trainer.test_classifiers import pictures, pixel_backbone, saved_head, saved_network, torch_backbone
@@ -20,6 +21,8 @@ from trainer.classifiers import load_classifier
 from trainer.exporting import export, to_onnx
 from trainer.model_card import model_card
 from trainer.registry import RefusedVersion, Registry
+
+forks.use_for_exports()
 
 
 def exported(tmp_path, version, format):
@@ -71,7 +74,8 @@ def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
         np.testing.assert_allclose(said, classifier.predict_proba(inputs[:count]), atol=1e-4)
 
 
-def test_the_archive_holds_everything(tmp_path):
+def test_the_archive_holds_everything(tmp_path, monkeypatch):
+    monkeypatch.setenv("STARTED", "in full")  # as for a user, not as a fork
     version, *_ = saved_head(tmp_path, pixel_backbone())
     with zipfile.ZipFile(exported(tmp_path, version, "zip")) as archive:
         assert sorted(archive.namelist()) == ["README.md", "dataset.csv", "model.json", "model.safetensors"]

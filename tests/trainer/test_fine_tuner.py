@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.learners.fine_tuner import Plan, fine_tune
+from trainer.learners.fine_tuner import RATES, Plan, fine_tune
 
 CPU = torch.device("cpu")
 
@@ -75,8 +75,22 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
 
 
 def test_the_rate_is_found_where_none_is_given(tmp_path):
-    run = train(tmp_path, Network(), plan(learning_rate=None, epochs=1, frozen=0))
-    assert 1e-5 <= run.learning_rate <= 1e-2
+    class Steep(Network):
+        """It says the same, but each step changes that a thousand times as much."""
+
+        def __init__(self):
+            super().__init__()
+            with torch.no_grad():
+                self.fc.weight /= 1_000
+
+        def forward(self, images):
+            return 1_000 * super().forward(images)
+
+    asked = plan(learning_rate=None, epochs=1, frozen=0)
+    found = train(tmp_path, Network(), asked).learning_rate
+    steep = train(tmp_path / "steep", Steep(), asked).learning_rate
+    assert RATES[0] < steep < found / 2
+    assert found <= RATES[1]
 
 
 @pytest.mark.parametrize("statistics", ["kept", "followed", "renewed"])

@@ -89,12 +89,13 @@ def client(trainer):
 
 
 def wait_for(condition, seconds=30):
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.1)  # asking costs what is waited for
     raise AssertionError("it did not come about in time")
 
 

@@ -1,0 +1,183 @@
+"""The process that tests fork services and job workers from: `python -m tests.fork_server SOCKET OWNER`.
+
+It imports once what they import, which is most of what starting one costs, and forks for each request that comes
+through its socket. A fork is a process like any other: an id, an environment and a folder of its own, signals, an exit
+code. The server ends, with all that it forked, when the process OWNER is gone. It has one thread, so that a fork finds
+no lock held. `tests.forks` is how to ask it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tests import forks
+
+WORK = ["torch", "timm", "fastai.vision.all", "trainer.comparing", "trainer.challenging", "trainer.training"]
+IMPORTS = {
+    "labeler": ["labeler.app", "streamlit", "pandas", "pyarrow", "altair"],
+    "trainer": ["trainer.app", "trainer.api", "trainer.service"],
+    "trainer.worker": ["trainer.worker", *WORK],
+    "trainer.exporting": ["trainer.exporting", *WORK],
+}
+"""What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would."""
+MAINS = {"labeler": "labeler.app", "trainer": "trainer.app"}  # the others hold their `main` themselves
+LOOK_SECONDS = 1.0
+
+
+def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
+    """Fork for each request. Returns None when the owner is gone, and in a fork what was asked for."""
+    running: dict[int, socket.socket] = {}
+    woken, wake = socket.socketpair()
+    for end in (woken, wake, listener):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    before = signal.set_wakeup_fd(wake.fileno())
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while _alive(owner):
+            for key, _ in selector.select(LOOK_SECONDS):
+                if key.fileobj is woken:
+                    woken.recv(4096)
+                    _tell_ends(running)
+                    continue
+                asked = listener.accept()[0]
+                request, output = _receive(asked)
+                _import(request["program"])
+                sys.stdout.flush()
+                pid = os.fork()
+                if not pid:
+                    signal.set_wakeup_fd(before)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for each in (asked, woken, wake, listener, *running.values()):
+                        each.close()
+                    return request | {"output": output}
+                os.close(output)
+                running[pid] = asked
+                asked.sendall(f"{pid}\n".encode())
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return None
+
+
+def _import(program: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in IMPORTS.pop(program, []):
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # so that no collection in a fork writes to what it shares with us
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _receive(asked: socket.socket) -> tuple[dict[str, Any], int]:
+    """The request, one line of JSON, and where the output goes."""
+    asked.setblocking(True)
+    content, (output,), _, _ = socket.recv_fds(asked, 1 << 16, 1)
+    while not content.endswith(b"\n"):
+        content += asked.recv(1 << 16)
+    return json.loads(content), output
+
+
+def _tell_ends(running: dict[int, socket.socket]) -> None:
+    """Tell whoever asked for a fork that has ended its exit code."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with running.pop(pid) as asked, contextlib.suppress(OSError):  # who asked may be gone
+            asked.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def become(request: dict[str, Any]) -> NoReturn:
+    """Be the program that was asked for, as if it had been started."""
+    if request["session"]:
+        os.setsid()
+    with tempfile.TemporaryFile() as given:
+        given.write(request["input"].encode())
+        given.seek(0)
+        os.dup2(given.fileno(), 0)
+    for stream in (1, 2):
+        os.dup2(request["output"], stream)
+    os.close(request["output"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.argv = [request["program"], *request["arguments"]]
+    sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    np.random.seed()  # otherwise each fork would draw the same numbers
+    if request["until"]:
+        _end_with(request["until"])
+    forks.use_for_jobs()
+    forks.use_for_exports()
+    program, arguments = import_module(MAINS.get(request["program"], request["program"])), request["arguments"]
+    try:
+        code = int(program.main(arguments) if arguments else program.main())
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # as at the end of an interpreter: threads, exit handlers …
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)  # … but not every object that was imported, which costs three seconds
+
+
+def _end_with(pid: int) -> None:
+    """End when the process is gone; the parent of a fork, which a worker watches, is the server."""
+    watched = os.pidfd_open(pid)
+
+    def watch() -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(watched, selectors.EVENT_READ)
+            selector.select()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="asked by", daemon=True).start()
+
+
+def main(address: str, owner: int) -> int:
+    """Go on in the background as soon as requests are answered, and serve."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(64)
+        if os.fork():
+            os._exit(0)  # whoever started us waits for that
+        os.setsid()
+        with Path(os.devnull).open("r+") as nothing:
+            for stream in (0, 1, 2):
+                os.dup2(nothing.fileno(), stream)
+        request = serve(listener, owner)
+    if request is None:
+        Path(address).unlink(missing_ok=True)
+        return 0
+    become(request)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2])))

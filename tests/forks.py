@@ -1,0 +1,189 @@
+"""Services and job workers as real processes that need not import everything anew: forks of `tests.fork_server`.
+
+One server, begun with the first fork that is asked for, serves all workers of a test run. What can be had only from a
+process that is started in full gets one: another environment than the server's, as far as libraries read it when they
+are imported, and any system but Linux.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from filelock import FileLock
+
+HOME = Path(__file__).resolve().parent.parent
+ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
+READ_AT_START = ("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "KMP_", "TORCHINDUCTOR_")
+"""What variables begin with that nothing reads while it is imported; the last two are set by torch's own import."""
+START_SECONDS = 180.0
+
+
+class Fork:
+    """A process that `tests.fork_server` forked, to be asked and ended like a `subprocess.Popen`."""
+
+    def __init__(self, asked: socket.socket, output: IO[str] | None = None) -> None:
+        self.stdout = output
+        self.returncode: int | None = None
+        self._asked = asked
+        self._lock = threading.Lock()
+        said = b""
+        while not said.endswith(b"\n"):
+            said += asked.recv(1)  # no more than the id: the exit code may follow at once
+        self.pid = int(said)
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+        try:
+            return self.wait(0.0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, as soon as it has ended. Raises subprocess.TimeoutExpired."""
+        with self._lock:
+            if self.returncode is None:
+                self._asked.settimeout(timeout)
+                try:
+                    told = self._asked.recv(64)
+                except (BlockingIOError, TimeoutError):
+                    raise subprocess.TimeoutExpired([str(self.pid)], timeout or 0.0) from None
+                self.returncode = int(told or -signal.SIGKILL)  # the server is gone, and took it along
+                self._asked.close()
+            return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self.poll() is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:  # it has just ended
+                self.wait(1.0)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+def begin_run() -> None:
+    """Name the server of this test run, in the process whose end ends it."""
+    os.environ.setdefault(ADDRESS, str(Path(tempfile.gettempdir()) / f"flywheel-forks-{uuid4().hex}"))
+    os.environ.setdefault(OWNER, str(os.getpid()))
+
+
+def start(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], *, cold: bool = False
+) -> Fork | subprocess.Popen[str]:
+    """Start `python -m PROGRAM`, in full if it is to be `cold`; what it says can be read from `stdout`."""
+    if cold or not _forkable(environment):
+        return subprocess.Popen(
+            [sys.executable, "-m", program, *arguments],
+            cwd=HOME,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    reading, writing = os.pipe()
+    try:
+        asked = _ask(program, arguments, environment, HOME, writing)
+    finally:
+        os.close(writing)
+    return Fork(asked, os.fdopen(reading))
+
+
+def use_for_jobs() -> None:
+    """Have this process's trainers fork the workers of their jobs."""
+    from trainer import jobs
+
+    started = jobs.start_worker
+
+    def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        if not _forkable(environment):
+            return started(folder, environment)
+        with (folder / "log.txt").open("ab") as log:
+            asked = _ask("trainer.worker", [str(folder)], environment, Path.cwd(), log.fileno(), ends_with_us=True)
+        return Fork(asked)  # type: ignore[return-value]  # it does what jobs ask of a Popen
+
+    jobs.start_worker = start_worker
+
+
+def use_for_exports() -> None:
+    """Have this process fork what makes its exports."""
+    from trainer import exporting
+
+    started = exporting.run
+
+    def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        if not _forkable(environment):
+            return started(asked, environment)
+        with tempfile.TemporaryFile("w+") as output:
+            connection = _ask("trainer.exporting", [], environment, Path.cwd(), output.fileno(), given=asked)
+            code = Fork(connection).wait(exporting.EXPORT_SECONDS)
+            output.seek(0)
+            return subprocess.CompletedProcess([], code, "", output.read())
+
+    exporting.run = run
+
+
+def _forkable(environment: Mapping[str, str]) -> bool:
+    names = {name for name in {*environment, *ENVIRONMENT} if not name.startswith(READ_AT_START)}
+    return sys.platform == "linux" and all(environment.get(name) == ENVIRONMENT.get(name) for name in names)
+
+
+def _ask(
+    program: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    output: int,
+    *,
+    given: str = "",
+    ends_with_us: bool = False,
+) -> socket.socket:
+    """The connection on which the server says the id, and later the exit code."""
+    request = {
+        "program": program,
+        "arguments": list(arguments),
+        "environment": dict(environment),
+        "folder": str(folder),
+        "input": given,
+        "session": ends_with_us,
+        "until": os.getpid() if ends_with_us else 0,
+    }
+    asked = _connected()
+    content = json.dumps(request).encode() + b"\n"
+    sent = socket.send_fds(asked, [content], [output])
+    asked.sendall(content[sent:])
+    return asked
+
+
+def _connected() -> socket.socket:
+    address = os.environ[ADDRESS]
+    with FileLock(f"{address}.lock"):
+        if not Path(address).exists():
+            subprocess.run(
+                [sys.executable, "-m", "tests.fork_server", address, os.environ[OWNER]],
+                cwd=HOME,
+                env=ENVIRONMENT,
+                check=True,
+                timeout=START_SECONDS,
+            )
+    asked = socket.socket(socket.AF_UNIX)
+    asked.connect(address)
+    return asked
+
+
+begin_run()
+ENVIRONMENT = dict(os.environ)
+"""That of the server: ours, before any test has changed it."""

@@ -1,0 +1,43 @@
+"""Services that tests fork are processes like those that a user starts."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests import forks
+from tests.services import Process, write_photos
+
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="elsewhere every service starts in full")
+
+
+def test_a_fork_has_its_own_environment_and_ends_with_its_exit_code():
+    fork = forks.start("labeler", [], {**os.environ, "FLYWHEEL_LABELER__BUFFER_SIZE": "0"})
+    assert isinstance(fork, forks.Fork)
+    with fork.stdout:
+        assert "'buffer_size'" in fork.stdout.read()
+    assert fork.wait(60) == fork.poll() == 2
+
+
+def test_a_fork_takes_signals(tmp_path):
+    write_photos(tmp_path / "photos", 3)
+    service = Process("labeler", {"images": tmp_path / "photos", "workspace": tmp_path / "w"})
+    service.start()
+    assert isinstance(service.process, forks.Fork)
+    os.kill(service.process.pid, 0)  # it is there, under that id
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.process.wait(0.01)
+    service.kill()
+    assert service.process.poll() == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        os.kill(service.process.pid, 0)
+    service.start()
+    assert service.end() in (0, -signal.SIGTERM)
+
+
+def test_what_libraries_read_when_they_are_imported_takes_a_start_in_full():
+    environment = dict(os.environ)
+    assert forks._forkable(environment | {"FLYWHEEL_TRAINER__SEED": "3"})
+    assert not forks._forkable(environment | {"HF_HUB_OFFLINE": "1"})
+    assert not forks._forkable({name: value for name, value in environment.items() if name != "PATH"})

@@ -1,0 +1,5 @@
+"""What the trainer's tests share."""
+
+from tests import forks
+
+forks.use_for_jobs()  # most of what a job costs here is what its process imports
