@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -29,9 +30,11 @@ import numpy as np
 from tests import forks
 
 WORK = ["torch", "timm", "fastai.vision.all", "trainer.comparing", "trainer.challenging", "trainer.training"]
+SERVING = ["uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "httpcore"]
+SERVING += ["uvicorn.protocols.websockets.auto", "anyio._backends._asyncio", "pydantic.v1", "encodings.idna"]
 IMPORTS = {
-    "labeler": ["labeler.app", "streamlit", "pandas", "pyarrow", "altair"],
-    "trainer": ["trainer.app", "trainer.api", "trainer.service"],
+    "labeler": ["labeler.app", "streamlit.starlette", "pandas", "pyarrow", "altair", *SERVING],
+    "trainer": ["trainer.app", "trainer.api", "trainer.service", "trainer.exporting", *SERVING],
     "trainer.worker": ["trainer.worker", *WORK],
     "trainer.exporting": ["trainer.exporting", *WORK],
 }
@@ -82,8 +85,18 @@ def _import(program: str) -> None:
         warnings.simplefilter("ignore")
         for name in IMPORTS.pop(program, []):
             import_module(name)
+        if program == "labeler":
+            _scan_packages_once()
     gc.collect()
     gc.freeze()  # so that no collection in a fork writes to what it shares with us
+
+
+def _scan_packages_once() -> None:
+    """Streamlit looks for components in all that is installed: half of what the start of a labeler costs."""
+    from streamlit.components.v2 import manifest_scanner
+
+    manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+    manifest_scanner.scan_component_manifests()
 
 
 def _alive(pid: int) -> bool:
@@ -132,8 +145,9 @@ def become(request: dict[str, Any]) -> NoReturn:
     np.random.seed()  # otherwise each fork would draw the same numbers
     if request["until"]:
         _end_with(request["until"])
-    forks.use_for_jobs()
-    forks.use_for_exports()
+    if request["program"] == "trainer":
+        forks.use_for_jobs()
+        forks.use_for_exports()
     program, arguments = import_module(MAINS.get(request["program"], request["program"])), request["arguments"]
     try:
         code = int(program.main(arguments) if arguments else program.main())
