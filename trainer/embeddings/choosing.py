@@ -111,7 +111,7 @@ class Chooser:
             )
             choice = Choice(resolved, backbone, small_images)
             log.info("Backbone: %s.", resolved.sentence)
-            _remember(self._folder, choice)
+            remember(self._folder, choice)
             self._found = choice
         except Exception as error:  # told by `step`, on the thread that asks
             self._found = error
@@ -128,7 +128,7 @@ def recall(folder: Path) -> tuple[ResolvedBackbone, bool] | None:
         return None
 
 
-def _remember(folder: Path, choice: Choice) -> None:
+def remember(folder: Path, choice: Choice) -> None:
     """Keep the choice, but for pixels that were taken for want of a network: the next start may have one."""
     if choice.resolved.weights != "none" or choice.small_images:
         said = {"resolved": choice.resolved.as_dict(), "small_images": choice.small_images}

@@ -28,7 +28,7 @@ from shared.messages import Downloading, EmbeddingProgress, ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
 from trainer.embeddings.backbones import Backbone, are_here, is_auto, load_auto, load_backbone
-from trainer.embeddings.choosing import Chooser, Fetch, recall
+from trainer.embeddings.choosing import Choice, Chooser, Fetch, recall, remember
 from trainer.embeddings.own_vectors import OwnVectors
 from trainer.embeddings.pixels import PixelBackbone
 from trainer.embeddings.store import LARGEST, EmbeddingStore
@@ -289,7 +289,9 @@ class Embedder:
         known = recall(self._folder)
         remembered = remembered or (known[0] if known is not None else None)
         if remembered is not None and remembered.weights != "none" and are_here(remembered):
-            return load_auto(self._settings, self._folder, remembered=remembered)[1]
+            resolved, backbone = load_auto(self._settings, self._folder, remembered=remembered)
+            remember(self._folder, Choice(resolved, backbone, small_images=False))  # for jobs, which read it there
+            return backbone
         if known is not None and known[0].weights == "none":
             return load_auto(self._settings, self._folder, small_images=True)[1]
         self._chooser = Chooser(self._settings, self._folder, self._fetch, self.problems, remembered)

@@ -14,6 +14,7 @@ from PIL import Image
 from shared.images import ImageLimits, ImageProblem, read
 from shared.messages import ImageEntry, Split
 from shared.settings import TrainerSettings
+from trainer.embeddings.choosing import recall
 from trainer.embeddings.embedder import Embedder
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
@@ -343,3 +344,9 @@ def test_auto_takes_a_network_for_photos_and_remembers_it(
     (tmp_path / "hub" / "models--timm--vit_small_patch14_dinov2.lvd142m").mkdir(parents=True)  # as if it were cached
     again = opened(model_fn="", backbone="auto", input_size=32)
     assert again.resolved == embedder.resolved
+    (tmp_path / "embeddings" / "auto.json").unlink()
+    settings = TrainerSettings.load(command_line={"device": "cpu", "input_size": 32})[0]
+    given = Embedder(settings, tmp_path / "embeddings", photos.fetch, remembered=embedder.resolved)
+    assert given.resolved == embedder.resolved
+    assert recall(tmp_path / "embeddings") == (embedder.resolved, False)  # a job beside finds it there
+    given.close()
