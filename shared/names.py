@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-LIKENESS = 0.7  # of two names, from which one is proposed for the other
+LIKENESS = 0.6  # of two names, from which one is proposed for the other
 PROPOSED = 3  # names at most
 
 

@@ -70,6 +70,16 @@ def assert_sound(names: dict[str, Any]) -> None:
     gone = flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"], "label": ["red"]}), report="report.csv")
     assert gone["issues"] == ["line 1: gone.png is not there"]
     assert "gone.png" in Path("report.csv").read_text()
+    classes = ["red", "green", "blue"]
+    image = int(held.index[0])
+    with pytest.raises(FlywheelError, match="no class 'rde': add it with add_classes=True, or did you mean 'red'"):
+        flywheel.label({image: "rde"})
+    again = flywheel.import_labels(pd.DataFrame({"uri": [held.loc[image, "uri"]], "label": ["rde"], "split": ["test"]}))
+    assert (again["labels"], again["rejected"]) == (0, 1)
+    flywheel.label({image: "RED "})
+    assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == classes
+    flywheel.label({image: "violet"}, add_classes=True)
+    assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == [*classes, "violet"]
     with pytest.raises(FlywheelError, match="columns for image and label"):
         flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"]}))
     with pytest.raises(FlywheelError, match="no folder and no file"):
