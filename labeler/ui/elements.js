@@ -134,3 +134,22 @@ function timeLeft(seconds) {
   if (seconds < 60) return `about ${Math.max(1, Math.round(seconds))} s left`;
   return seconds < 5400 ? `about ${Math.round(seconds / 60)} min left` : `about ${Math.round(seconds / 3600)} h left`;
 }
+
+/** How far the trainer is with looking at the images, in words; "" once it has seen all. */
+function lookedAt(project) {
+  const { done, total, seconds_left } = project?.embedding ?? {};
+  if (!(done < total)) return "";
+  return [`${done.toLocaleString("en")} of ${count(total, "image")} looked at`, timeLeft(seconds_left)].filter(Boolean).join(", ");
+}
+
+/** How long something takes that tells only the share that is done, by how it went so far. */
+class Pace {
+  /** Seconds left at this share; null as long as nothing can be said. */
+  left(share) {
+    const now = performance.now();
+    if (!this.first || share < this.last) this.first = [now, share];
+    this.last = share;
+    const [then, from] = this.first;
+    return share > from ? ((now - then) / 1000 / (share - from)) * (1 - share) : null;
+  }
+}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import streamlit as st
 
 from labeler import service
 from labeler.ui import components
+from labeler.ui.words import time_left
 from shared.review import Oddities
 
 REFRESH_SECONDS = 3
 ASKED = "odd images asked for"  # in the session
+BEGAN = "odd images begun"  # in the session: when, and how many had been looked at by then
 
 
 def page() -> None:
@@ -26,7 +30,11 @@ def _further() -> None:
     found = service.current().oddities.lists()
     st.subheader("Copies and odd images", anchor=False)
     if found.measured < found.total:
-        st.progress(found.measured / found.total, text=f"{found.measured:,} of {found.total:,} images looked at")
+        then, before = st.session_state.setdefault(BEGAN, (monotonic(), found.measured))
+        done = found.measured - before
+        left = (monotonic() - then) / done * (found.total - found.measured) if done else None
+        words = f"{found.measured:,} of {found.total:,} images looked at{time_left(left)}"
+        st.progress(found.measured / found.total, text=words)
     lists = _lists(found)
     st.markdown("\n".join(lists) if lists else "None so far." if found.measured < found.total else "There are none.")
 

@@ -16,6 +16,9 @@ def show(project: Project, status: TrainerStatus | None) -> None:
     scanning = project.scanning
     if scanning.error:
         st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
+    elif scanning.running and scanning.total:
+        far = f"{scanning.done:,} of {scanning.total:,} files{time_left(scanning.seconds_left)}"
+        st.progress(min(scanning.done / scanning.total, 1.0), f"Reading the image folder: {far}.")
     elif not project.images.total and not scanning.running:
         st.info(
             "**No images yet.** Put images into the folder that the labeler was started with and start it again, or "

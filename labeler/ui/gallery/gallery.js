@@ -399,7 +399,8 @@ class Gallery {
     if (!words) return;
     const [title, text, bar, button] = notice.children;
     setText(title, words.title);
-    setText(text, words.text ?? "");
+    const looked = words.waits ? lookedAt(this.project) : "";
+    setText(text, [words.text, looked && `${looked}.`].filter(Boolean).join(" "));
     const work = this.project?.embedding;
     const share = words.waits && work && work.done < work.total ? work.done / work.total : undefined;
     bar.hidden = share === undefined;

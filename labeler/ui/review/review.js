@@ -335,11 +335,15 @@ class Review {
     if (!words) return;
     const [title, text, bar] = notice.children;
     setText(title, words.title);
-    setText(text, words.text ?? "");
     const work = words.waits && this.project?.embedding;
-    bar.hidden = !(work && work.done < work.total);
-    if (!bar.hidden) bar.value = work.done / work.total;
-    bar.ariaLabel = "Images looked at";
+    const looking = work && work.done < work.total;
+    const judging = words.judging && !looking;
+    this.pace ??= new Pace();
+    const left = looking ? lookedAt(this.project) : judging ? timeLeft(this.pace.left(words.judging.progress)) : "";
+    setText(text, [words.text, left && `${capital(left)}.`].filter(Boolean).join(" "));
+    bar.hidden = !looking && !judging;
+    if (!bar.hidden) bar.value = looking ? work.done / work.total : words.judging.progress;
+    bar.ariaLabel = looking ? "Images looked at" : "Labels judged";
   }
 
   whyEmpty() {
@@ -361,7 +365,7 @@ class Review {
     if (!page.labels && page.missing)
       return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
     if (!page.labels || page.renewing)
-      return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true };
+      return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true, judging: page };
     return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged by hand. Finish takes them away, in every format.` };
   }
 
