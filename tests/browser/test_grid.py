@@ -184,6 +184,7 @@ def test_a_class_deleted_meanwhile_labels_nothing_and_says_so(open_grid: OpenGri
     grid.class_button("doomed").click()
     expect(grid.part("message")).to_contain_text("Nothing was saved: there is no class")
     assert given(own, grid.annotator) == []
+    assert own.get("/api/project")["images"]["labeled"] == 0  # whoever is named in it
 
 
 def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, own: Services) -> None:
