@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -35,7 +36,7 @@ def table(page: AppTest, number: int = 0) -> str:
     return page.table[number].value.to_string()
 
 
-def running(tmp_path: Path, **values: object) -> Service:
+def running(tmp_path: Path, **values: object) -> AbstractContextManager[Service]:
     photos(tmp_path / "photos", 2)
     remember(settings(tmp_path))
     return labeler(tmp_path, **values)
