@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands.place import Workspace
-from commands.reach import token
-from shared.auth import client_headers
+from commands.reach import client, reason, token
 from shared.images import ImageLimits, read
 from shared.log import Fold
 from shared.messages import ImageEntry, ImagePage, Row
@@ -160,10 +159,10 @@ def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Pa
 
 def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
     entries: dict[int, ImageEntry] = {}
+    project = ProjectFile.read(workspace)
+    address = project.labeler_address if project is not None else None
     try:
-        project = ProjectFile.read(workspace)
-        address = project.labeler_address if project is not None else None
-        with httpx.Client(base_url=address or "", timeout=ANSWER_SECONDS, headers=client_headers(token)) as labeler:
+        with client(address or "", seconds=ANSWER_SECONDS, token=token) as labeler:
             after, page = 0, None
             while page is None or page.images:
                 answer = labeler.get("/api/images", params={"after": after, "limit": 10_000}).raise_for_status()
@@ -173,7 +172,8 @@ def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry],
             folder = labeler.get("/api/settings").raise_for_status().json()["images"]["value"]
     except (OSError, ValueError, KeyError, httpx.HTTPError) as error:
         raise SettingsError(
-            f"The labeler of {workspace} does not answer ({error}): try again in a moment, or stop it first."
+            f"The labeler of {workspace} does not answer at {address} ({reason(error)}): try again in a moment, or "
+            "stop it first."
         ) from None
     return [entry for entry in entries.values() if not entry.removed], Path(folder) if folder else None
 

@@ -100,10 +100,10 @@ class Place:
         """Which project a command talks to, and where: its first line."""
         url = getattr(self, service)
         said = self.said(service)
-        name = said.get("name") or (self.file.name if self.file is not None else "")
         folder = self.workspace or Path(said.get("workspace") or "")
+        name = said.get("name") or (self.file.name if self.file is not None else "") or folder.absolute().name
         where = f" ({shown(folder)})" if folder != Path() and folder.is_dir() else ""
-        return f"Project {name or 'without a name'}{where} at {url}"
+        return f"Project {name}{where} at {url}"
 
     def command(self, *words: str) -> str:
         """A command to type from here, about this project."""

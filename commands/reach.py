@@ -41,7 +41,7 @@ def reach(url: str, act: Callable[[], T]) -> T:
         raise SettingsError(f"{_asked(error) or url} says: {_detail(error.response)}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Away(
-            f"Nothing answers at {_asked(error) or url} ({_reason(error)}): start Flywheel with `flywheel up`."
+            f"Nothing answers at {_asked(error) or url} ({reason(error)}): start Flywheel with `flywheel up`."
         ) from None
 
 
@@ -103,7 +103,7 @@ def _detail(answer: httpx.Response) -> str:
         return f"HTTP {answer.status_code}"
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why nothing answers, in words of ours where the library's are an error number."""
     said = str(error)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):

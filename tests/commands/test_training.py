@@ -16,7 +16,7 @@ def test_the_larger_model_is_trained_and_compared_with_the_one_in_use(url, tmp_p
     done = run("finalize", *small, "--name", "larger", "--no-flip", "--trainer-url", url)
     assert done.exit_code == 0, (done.output, done.exception)
     assert "Trained larger in" in done.output
-    assert "On 20 test images the candidate gains" in done.output
+    assert "On 20 test images the candidate is" in done.output
     listed = run("models", "list", "--trainer-url", url).output
     assert "proxy-" in listed
     assert "fine-tuner, resnet10t" in listed
