@@ -123,7 +123,7 @@ def test_versions_and_splits_of_a_running_labeler(tmp_path):
         services.label(2)
         assert "at first" in said("snapshot", "list")
         assert "2 labels and 0 splits differ" in said("snapshot", "diff", "at first")
-        assert "2 answers taken back" in said("snapshot", "restore", "at first")
+        assert "2 answers undone" in said("snapshot", "restore", "at first")
         assert "0 labels and 0 splits differ" in said("snapshot", "diff", "at first")
         looked = said("split", "--test", "0.5", "--dry-run")
         assert "4 images would move: 5 train, 0 validation, 4 test; 2 answered here stay." in looked
