@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import wait_for
 from tests.trainer.test_service import client, photos, teach, trainer  # noqa: F401
 from trainer.evaluation import wilson
 from trainer.promotion import is_worse, warning
@@ -42,6 +43,7 @@ def test_one_that_was_not_measured_is_said_to_be_unknown():
 
 def test_without_a_word_of_confirmation_it_is_not_promoted_and_with_it_the_warning_stays(client, trainer):  # noqa: F811
     teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "first"}).raise_for_status()
     said = client.post("/models/first/promote?confirmed=false").json()
     assert said["promoted"] is None
@@ -54,6 +56,7 @@ def test_without_a_word_of_confirmation_it_is_not_promoted_and_with_it_the_warni
 
 def test_a_size_counts_the_network_under_a_head(client, trainer):  # noqa: F811
     teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "first"}).raise_for_status()
     (listed,) = client.get("/models").json()["models"]
     version = trainer.registry.get("first")
