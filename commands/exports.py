@@ -20,6 +20,7 @@ from commands.backup import DATABASE
 from commands.filters import parse_filter
 from commands.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.reach import ask, client, reach, token
+from shared.figures import many
 from shared.project_file import ProjectFile
 from shared.settings import LabelerSettings, SettingsError
 from shared.start import start
@@ -102,7 +103,7 @@ def export(
         roots = folders.roots(settings, images)
         with table.open(encoding="utf-8") as lines:
             written = folders.write(map(json.loads, lines), roots, target, way)
-    console.print(f"Written: {target}, {written.count:,} images.", markup=False)
+    console.print(f"Written: {target}, {many(written.count, 'image')}.", markup=False)
     if written.left_out:
         console.print(f"{len(written.left_out):,} are not there as they were labeled: see {folders.LEFT_OUT} in it.")
         raise typer.Exit(1)

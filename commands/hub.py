@@ -23,6 +23,7 @@ from rich.progress import Progress, TextColumn
 
 from labeler.files import SUFFIX_OF
 from labeler.formats.records import COLUMNS
+from shared.figures import many
 from shared.settings import SettingsError
 
 SCHEME = "hf://"
@@ -44,7 +45,7 @@ def fetch(
         splits = load(source, config, split)
         count = write(splits, folder, image, label, lambda done: bar.update(task, completed=done))
     console.print(
-        f"Written: {folder}, {count:,} images. Next: {shlex.join(['flywheel', 'clean', str(folder)])}", markup=False
+        f"Written: {folder}, {many(count, 'image')}. Next: {shlex.join(['flywheel', 'clean', str(folder)])}", markup=False
     )
 
 

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from commands import exports
 from commands.backup import DATABASE
+from shared.figures import many
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
 from shared.names import Spellings
@@ -49,7 +50,7 @@ def merge_command(
     spellings = Spellings()
     images = run(first, second, target, prefer, spellings)
     differ = sum(image.conflict for image in images)
-    console.print(f"Written: {target}. {len(images):,} images, {differ:,} of them with different labels.")
+    console.print(f"Written: {target}. {many(len(images), 'image')}, {differ:,} of them with different labels.")
     for name, written in spellings.taken.items():
         console.print(f"{name} is written as {written}: they are one class.", markup=False, highlight=False)
 

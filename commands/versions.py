@@ -18,6 +18,7 @@ from commands.consent import Yes, consent
 from commands.place import Place, talks_to
 from commands.reach import ask
 from shared.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
+from shared.figures import many
 from shared.settings import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Named versions of labels and splits: save, list, compare, restore.")
@@ -59,7 +60,7 @@ def diff(
     query: dict[str, Any] = {"limit": SHOWN} | ({"to": other} if other else {})
     url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/diff"
     found = SnapshotDiff.model_validate(ask(url, params=query, seconds=LONG_SECONDS))
-    console.print(f"{found.labels:,} labels and {found.splits:,} splits differ.")
+    console.print(f"{many(found.labels, 'label')} and {many(found.splits, 'split')} differ.")
     table = Table("image", "label", "split")
     for each in found.differences:
         sides = [" → ".join(str(side or "none") for side in pair) for pair in (each.label, each.split)]
@@ -83,8 +84,10 @@ def restore(name: Name, annotator: By = "me", yes: Yes = False, *, place: Place)
 
 
 def _restored(done: Restored) -> str:
-    lost = f", {done.lost:,} labels of classes deleted since stay away" if done.lost else ""
-    return f"{done.undone:,} answers undone, {done.repeated:,} given again, {done.moved:,} images moved{lost}."
+    lost = f", {many(done.lost, 'label')} of classes deleted since stay away" if done.lost else ""
+    return (
+        f"{many(done.undone, 'answer')} undone, {done.repeated:,} given again, {many(done.moved, 'image')} moved{lost}."
+    )
 
 
 @talks_to("labeler")
@@ -112,7 +115,7 @@ def split(
     if by == "group":
         named = grouping.find(place.labeler, pattern, groups, column)
         body |= {"groups": named.groups, "how": named.how}
-        console.print(f"{len(set(named.groups.values())):,} groups; {named.alone:,} images are in none.")
+        console.print(f"{many(len(set(named.groups.values())), 'group')}; {many(named.alone, 'image')} in none.")
 
     def draw(*, only_count: bool) -> SplitReceipt:
         asked = body | {"dry_run": only_count}
@@ -131,4 +134,4 @@ def split(
 
 def _drawn(found: SplitReceipt, moved: str) -> str:
     counts = ", ".join(f"{count:,} {name}" for name, count in found.splits.items())
-    return f"{found.moved:,} images {moved}: {counts}; {found.kept:,} answered here stay."
+    return f"{many(found.moved, 'image')} {moved}: {counts}; {found.kept:,} answered here stay."

@@ -47,7 +47,7 @@ def patients_by_split(service: Service) -> dict[str, set[str]]:
 
 def test_by_the_name(service: Service, url: str) -> None:
     done = split(url, "--pattern", r"-(p\d+)")
-    assert "10 groups; 0 images are in none." in done.output, done.exception
+    assert "10 groups; 0 images in none." in done.output, done.exception
     found = patients_by_split(service)
     assert (len(found["test"]), len(found["train"])) == (3, 7)
     assert not found["test"] & found["train"]
@@ -65,7 +65,7 @@ def test_by_a_column(service: Service, url: str, tmp_path: Path, kind: str, besi
         kind, lambda path, **_: table.to_json(path, orient="records", lines=True)
     )(path, index=False)
     done = split(url, "--groups", path, "--column", "patient")
-    assert "10 groups; 1 images are in none." in done.output, done.exception
+    assert "10 groups; 1 image in none." in done.output, done.exception
     found = patients_by_split(service)
     assert len(found["test"] & found["train"]) <= 1  # of the patient whose image is in no group
 
