@@ -45,7 +45,8 @@ def fetch(
         splits = load(source, config, split)
         count = write(splits, folder, image, label, lambda done: bar.update(task, completed=done))
     console.print(
-        f"Written: {folder}, {many(count, 'image')}. Next: {shlex.join(['flywheel', 'clean', str(folder)])}", markup=False
+        f"Written: {folder}, {many(count, 'image')}. Next: {shlex.join(['flywheel', 'clean', str(folder)])}",
+        markup=False,
     )
 
 
