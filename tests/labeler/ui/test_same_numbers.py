@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from streamlit.testing.v1 import AppTest
-from typer.testing import CliRunner
 
-import flywheel
 from labeler.api import create_api
 from labeler.service import Service
 from labeler.ui.figures import curve_csv
-from shared.figures import accuracy_in_words
 from shared.messages import Interval
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.test_confusion import measured
@@ -55,7 +51,7 @@ def words(script: Any) -> str:
     return " | ".join([*map(str, said), *tables])
 
 
-def test_all_places_say_the_same(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_places_say_the_same(service: Service) -> None:
     api = TestClient(create_api(service))
     project, curve = (api.get(path).raise_for_status().json() for path in ("/project", "/progress"))
     accuracy = Interval.model_validate(project["accuracy"])
@@ -73,12 +69,3 @@ def test_all_places_say_the_same(service: Service, monkeypatch: pytest.MonkeyPat
     assert f"{LABELED} of {IMAGES}" in words(progress)
     assert f"{LABELED} labels, with the split" in words(finish)
     assert len(curve_csv(service.evaluations.all()).splitlines()) == 1 + 2  # the pages leave out the one of one image
-
-    def through(method: str, url: str, *, timeout: float, headers: Any, **more: Any) -> httpx.Response:
-        answered = api.request(method, url.removeprefix("http://127.0.0.1:3334/api"), **more)
-        return httpx.Response(answered.status_code, content=answered.content, request=httpx.Request(method, url))
-
-    monkeypatch.setattr("commands.reach.httpx.request", through)
-    status = CliRunner().invoke(flywheel.app, ["status"], env={"COLUMNS": "200"}, catch_exceptions=False).output
-    assert accuracy_in_words(accuracy) in status
-    assert f"{IMAGES} ({LABELED} labeled, 0 skipped)" in status
