@@ -25,7 +25,7 @@ MOST_TABS = 150
 PAGES = {
     "": ".stage img",
     "grid": "[data-testid=tile] img",
-    "map": "[data-testid=colour-of]",
+    "map": "[data-testid=map][aria-label]:not([aria-label^='Map of 0 '])",
     "review": "[data-testid=review]",
     "models": "[data-testid=stAlert]",
     "progress": "[data-testid=stVegaLiteChart]",
@@ -43,13 +43,19 @@ def busy() -> Iterator[Services]:
     often = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
     with running_services(images=200, labeler=often) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == 200)
-        given, others = services.label(40), {"red": "green", "green": "blue", "blue": "red"}
+        given, others = services.label(80), {"red": "green", "green": "blue", "blue": "red"}
         settings = f"{services.labeler.url}/api/settings"
         httpx.patch(settings, json={"overlap": 2}).raise_for_status()
         services.annotate([services.answer(each["image_id"], others[each["label"]], "bob") for each in given[:3]])
         httpx.patch(settings, json={"overlap": 1}).raise_for_status()  # one answer is enough again
-        wait_for(lambda: services.caught_up() and services.get("/api/progress")["evaluations"])
+        wait_for(services.caught_up)
+        wait_for(lambda: _test_labels(services) >= 10, "as many test labels as an accuracy needs")
         yield services
+
+
+def _test_labels(services: Services) -> int:
+    evaluations = services.get("/api/progress")["evaluations"]
+    return int(evaluations[-1]["accuracy"]["n"]) if evaluations else 0
 
 
 def visit(page: Page, services: Services, address: str) -> None:
