@@ -244,7 +244,7 @@ class View {
     if (!this.news.images.total) {
       return {
         title: "No images yet",
-        text: "Put images into the folder that the labeler was started with, and start it again.",
+        text: "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data.",
       };
     }
     if (questions.remaining > 0) {

@@ -298,7 +298,7 @@ class Chart {
       return ["The labeler cannot be reached", "This page goes on by itself when it is back."];
     if (images && !images.total && scanning.running) return ["Reading the image folder", "The map comes when images are found."];
     if (images && !images.total)
-      return ["No images yet", "Put images into the folder that the labeler was started with, and start it again."];
+      return ["No images yet", "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data."];
     if (this.problem?.status === 503) return ["The trainer cannot be reached", this.problem.message];
     if (embedding && embedding.done < embedding.total) {
       const far = `${embedding.done.toLocaleString("en")} of ${count(embedding.total, "image")}`;

@@ -420,7 +420,7 @@ class Gallery {
     if (!images.total && scanning.running) return { title: "Reading the image folder", text: "Images come here as they are found." };
     if (!images.total && scanning.error) return { title: "The image folder cannot be read", text: scanning.error };
     if (!images.total) {
-      return { title: "No images yet", text: "Put images into the folder that the labeler was started with, and start it again." };
+      return { title: "No images yet", text: "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data." };
     }
     if (!classes.length) return { title: "No classes yet", text: "Name them on the page Label first." };
     if (this.filters.narrowed || this.status !== "unlabeled")

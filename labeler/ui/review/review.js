@@ -351,7 +351,7 @@ class Review {
     if (current?.broken) return { title: "This image cannot be shown", text: "It is missing or damaged. Remove its label (X), or leave it (S)." };
     if (current) return null;
     if (this.project && !this.project.images.total && !this.project.scanning.running)
-      return { title: "No images yet", text: "Put images into the folder that the labeler was started with, and start it again." };
+      return { title: "No images yet", text: "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data." };
     if (problem?.status === 503)
       return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: flywheel trainer.` };
     if (problem?.status) {
