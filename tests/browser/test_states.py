@@ -25,7 +25,7 @@ def empty() -> Iterator[Services]:
 def test_without_images_each_page_says_where_to_put_them(empty: Services, page: Page, address: str) -> None:
     page.goto(f"{empty.labeler.url}/{address}")
     expect(page.get_by_text("No images yet")).to_be_visible()
-    expect(page.get_by_text("Put images into the folder that the labeler was started with")).to_be_visible()
+    expect(page.get_by_text("they join by themselves")).to_be_visible()
     page.goto("about:blank")
 
 
