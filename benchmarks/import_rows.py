@@ -58,7 +58,7 @@ def _write(photos: Path, table: Path, images: int, rows: int) -> None:
 
 
 def _measure(here: Flywheel, table: Path, rows: int) -> None:
-    processes = [psutil.Process(child.process.pid) for child in here._children if child.process is not None]
+    processes = [psutil.Process(child.process.pid) for child in here.children if child.process is not None]
     began, tenth = time.perf_counter(), 0
     print("| rows | seconds | rows/s | labeler | trainer | trainer behind |\n|---:|---:|---:|---:|---:|---:|")
 

@@ -90,6 +90,11 @@ class Connection:
             raise
         return flywheel
 
+    @property
+    def children(self) -> list[Child]:
+        """The processes that `launch` started."""
+        return [] if self._pair is None else self._pair.children
+
     def __enter__(self) -> Self:
         return self
 

@@ -113,8 +113,11 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
 
 def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     file = example(services, tmp_path / "bad.toml", name='"bad"', architecture='"no_such_net"')
+    flywheel(services, "pipeline", file, code=2)  # refused before a step changes anything
+    assert not (tmp_path / "bad.report.json").exists()
+    file = example(services, file, name='"bad"', architecture='"nor:that_net"')
     shown = flywheel(services, "pipeline", file, "--skip", "split", "--skip", "clone", code=3)
-    assert "no_such_net" in shown
+    assert "nor:that_net" in shown
     report = json.loads((tmp_path / "bad.report.json").read_text())
     assert [step["state"] for step in report["steps"]] == ["skipped", "skipped", "failed", *["waiting"] * 3]
     assert report["exit_code"] is None
