@@ -100,12 +100,16 @@ def test_a_renamed_class_answers_under_its_new_name(taught, trainer):  # noqa: F
 def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
     import httpx
 
-    def through(method, url, *, timeout, headers, **more):
-        assert timeout > 0
-        answer = taught.request(method, url.removeprefix("http://127.0.0.1:3333"), **more)
-        return httpx.Response(answer.status_code, content=answer.content, request=httpx.Request(method, url))
+    def through(asked):
+        path = asked.url.raw_path.decode()
+        answer = taught.request(asked.method, path, content=asked.content, headers={"content-type": "application/json"})
+        return httpx.Response(answer.status_code, content=answer.content)
 
-    monkeypatch.setattr("commands.reach.httpx.request", through)
+    def reaching(url, *, seconds=10.0, token=None):
+        assert seconds > 0
+        return httpx.Client(base_url=url, transport=httpx.MockTransport(through))
+
+    monkeypatch.setattr("commands.reach.client", reaching)
 
     def run(*words):
         return CliRunner().invoke(flywheel.app, ["models", *words], env={"COLUMNS": "200"}, catch_exceptions=True)
