@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import typer
@@ -43,6 +43,7 @@ Decision = Literal["promoted", "better", "discarded"]
 LONG_LISTS = {"curves", "calibration", "classes"}
 DISCARDED, FAILED = 1, 3
 """Exit codes, beside 0 and the 2 of a file that cannot be."""
+T = TypeVar("T")
 CATCH_UP_SECONDS = 600.0  # that the trainer has to learn of moved images
 ROUND_SECONDS = 10.0  # that it may take to learn from them
 AWAY_SECONDS = 120.0  # that a service may be away, when somebody starts it anew
@@ -91,8 +92,9 @@ def pipeline(
     wanted = read_pipeline(file, skip or [])
     place = find(workspace, labeler_url or wanted.labeler_url, trainer_url or wanted.trainer_url)
     print(place.line("labeler"), flush=True)
-    print(f"Trainer at {place.both[1]}", flush=True)
     path = report or file.with_suffix(".report.json")
+    patience = AWAY_SECONDS if path.exists() and not fresh else 0.0  # a service may be away when a run goes on
+    print(f"Trainer at {_patiently(lambda: place.both, patience)[1]}", flush=True)
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
             code = Run(wanted, place, path, fresh=fresh).run()
@@ -101,6 +103,18 @@ def pipeline(
     except OSError as error:
         raise SettingsError(f"The report {path} cannot be written: {error.strerror}.") from None
     raise typer.Exit(code)
+
+
+def _patiently(act: Callable[[], T], seconds: float) -> T:
+    """What `act` returns, tried again for so long while a service is away. Raises Away."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except Away:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 class Run:
@@ -291,14 +305,8 @@ class Run:
 
     def _ask(self, url: str, path: str, method: str = "GET", **request: Any) -> Any:
         """As `ask`, and patient with a service that somebody starts anew: everything here can be asked again."""
-        deadline = time.monotonic() + AWAY_SECONDS
-        while True:
-            try:
-                return ask(url + path, method, **request)
-            except Away:
-                if time.monotonic() > min(deadline, self._deadline):
-                    raise
-                time.sleep(1.0)
+        seconds = min(AWAY_SECONDS, self._deadline - time.monotonic())
+        return _patiently(lambda: ask(url + path, method, **request), seconds)
 
     # ------------------------------------------------------------ the report
 

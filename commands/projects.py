@@ -24,7 +24,9 @@ def projects() -> None:
     if not listed:
         console.print("No project was started here yet: flywheel up PHOTOS")
         return
-    table = Table("project", "workspace", "photos", "started", "running at")
+    table = Table()
+    for name in ("project", "workspace", "photos", "started", "running at"):
+        table.add_column(name, overflow="fold")
     for each, project in listed:
         folders = [str(path) for path in project.images(each.workspace)]
         table.add_row(

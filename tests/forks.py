@@ -24,8 +24,9 @@ from filelock import FileLock
 
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
-READ_AT_START = ("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "KMP_", "TORCHINDUCTOR_")
-"""What variables begin with that nothing reads while it is imported; the last two are set by torch's own import."""
+READ_AT_START = ("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "KMP_", "TORCHINDUCTOR_", "MPLBACKEND")
+"""What variables begin with that nothing reads while it is imported. The last three are set by imports themselves: of
+torch, and of Streamlit when pytest collects its tests."""
 START_SECONDS = 180.0
 
 

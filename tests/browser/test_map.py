@@ -271,7 +271,11 @@ def test_an_empty_folder_is_an_empty_state(page: Page) -> None:
 
 def test_the_map_on_a_phone(taught: Services, page: Page) -> None:
     page.set_viewport_size(PHONE)
-    open_map(page, taught)
+    page.goto(f"{taught.labeler.url}/map")
+    expect(page.get_by_test_id("notice")).to_be_hidden()
+    expect(page.get_by_test_id("colour-of").first).to_be_hidden()  # the legend is folded, so that the map has room
+    page.locator(".legend-box summary").click()
+    expect(page.get_by_test_id("colour-of").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for name in ("lasso", "box", "in", "open"):
         box = page.get_by_test_id(name).bounding_box()

@@ -19,7 +19,7 @@ def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+    done = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "600"})
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return " ".join(done.output.split())

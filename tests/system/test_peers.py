@@ -137,6 +137,6 @@ def test_a_port_that_is_taken_is_one_sentence():
         services.trainer.start(wait=False)
         assert services.trainer.process is not None
         assert services.trainer.process.wait(60) == 2
-        wait_for(lambda: "Choose another with --port" in "".join(services.trainer.log), "the sentence")
+        wait_for(lambda: "choose another port with --port" in "".join(services.trainer.log), "the sentence")
         assert "Traceback" not in "".join(services.trainer.log)
         services.trainer.port = free_port()

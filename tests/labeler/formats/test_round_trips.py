@@ -101,7 +101,7 @@ def everything(service: Service) -> dict[str, Any]:
 
 def say(service: Service, image: int, action: str, label: str, who: str) -> None:
     if action == "undo":
-        if service.log.last_step(who):
+        if service.log.last_step(who)[0]:
             service.undo(Undo(id=uuid4(), annotator=who))
         return
     if action == "remove" and service.tally.splits[image] != "train":

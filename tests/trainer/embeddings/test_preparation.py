@@ -152,7 +152,7 @@ def by_upload(work: Work, version: Version, folder: Path) -> Probabilities:
     """As POST /predict answers."""
     replica = Replica(folder)
     replica.accept(batch(class_rows("red", "blue")))
-    versions = Versions(work.registry, replica, work.settings, work.backbones, dict)
+    versions = Versions(work.registry, replica, work.settings, work.backbones, also_needed=dict, measured=lambda: None)
     said = versions.predict(version, [work.fetch(image) for image in work.images]).predictions
     replica.close()
     return np.array([[each.probabilities[name] for name in ("red", "blue")] for each in said], np.float32)
