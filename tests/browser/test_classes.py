@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.card import Card
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post
@@ -99,10 +99,16 @@ def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Servic
 @pytest.mark.provokes_errors  # 409
 def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_changed(card: Card, own: Services) -> None:
     classes = panel(card)
+    held: list[Route] = []
+    # A name that is typed quickly waits for no count of labels.
+    card.page.route("**/api/project", lambda route: held.append(route))
     classes.get_by_role("button", name="Rename red").click()
     classes.get_by_label("New name of red").fill("green")
     card.page.keyboard.press("Enter")
     expect(classes.get_by_role("status")).to_contain_text("There is a class 'green' already")
+    card.page.unroute("**/api/project")
+    for route in held:
+        route.continue_()
     expect(classes.get_by_label("New name of red")).to_have_value("green")
     assert list(counts(own)) == CLASSES
     card.page.keyboard.press("Escape")

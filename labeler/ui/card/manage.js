@@ -51,7 +51,9 @@ class ClassPanel {
   ask(open) {
     const before = this.open;
     this.open = open;
-    if (open) this.counting = this.count().finally(() => this.open === open && ((this.counting = null), this.explain()));
+    // What cannot be undone waits for a count of today; a name that is typed quickly does not.
+    const waits = open?.change === "merge" || open?.change === "delete";
+    this.counting = waits ? this.count().finally(() => this.open === open && ((this.counting = null), this.explain())) : null;
     this.draw();
     const item = this.item((open ?? before).id);
     const target = open ? "input, select, button[type=submit]" : `[data-change=${before.change}]`;
