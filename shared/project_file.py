@@ -202,6 +202,15 @@ def is_project(workspace: Path) -> bool:
     return (workspace / FILE).is_file() or (workspace / DATABASE).is_file()
 
 
+def is_demo(workspace: Path) -> bool:
+    """Whether the workspace is the demo's."""
+    try:
+        project = ProjectFile.read(workspace)
+    except SettingsError:
+        return False
+    return project is not None and project.demo
+
+
 def default_workspace(*, photos: bool = False) -> Path:
     """The workspace when none is named: `FLYWHEEL_WORKSPACE`, else ./workspace, else the demo's ./workspace-demo.
 

@@ -19,6 +19,7 @@ from shared.backbone import ResolvedBackbone
 from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem, dimensions
 from shared.messages import ImageEntry
+from shared.project_file import is_demo
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import SMALL, Backbone, load_auto
 from trainer.embeddings.hub import Download
@@ -81,7 +82,12 @@ class Chooser:
         return found
 
     def _are_small(self, pending: Sequence[ImageEntry], more_coming: bool) -> bool | None:
-        """Whether the first train images are at most SMALL pixels a side; None: not seen yet."""
+        """Whether the first train images are at most SMALL pixels a side; None: not seen yet.
+
+        The demo's are 8 pixels a side, enlarged so that a person can see them.
+        """
+        if is_demo(self._settings.workspace):
+            return True
         train = (each for each in pending if each.split == "train" and each.id not in self._problems)
         first = list(islice(train, LOOKED_AT))
         if not first or (len(first) < LOOKED_AT and more_coming):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from shared.images import ImageLimits, ImageProblem, read
 from shared.messages import ImageEntry, Split
+from shared.project_file import edit
 from shared.settings import TrainerSettings
 from trainer.embeddings.choosing import recall
 from trainer.embeddings.embedder import Embedder
@@ -325,6 +326,20 @@ def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened:
     assert embedder.resolved.name == "pixels"
     again = opened(model_fn="", backbone="auto", input_size=0)
     assert again.key == embedder.key  # at once: what was small before is small
+
+
+def test_auto_takes_pixels_for_the_demo_whose_digits_are_enlarged(
+    photos: Photos, opened: Opened, tmp_path: Path
+) -> None:
+    with edit(tmp_path / "demo") as project:
+        project.demo = True
+    large = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(large, "PNG")
+    entries = [*photos.add(3), photos.entry(9, large.getvalue())]
+    embedder = opened(model_fn="", backbone="auto", input_size=0, workspace=tmp_path / "demo")
+    assert settled(embedder, entries) == entries
+    assert embedder.resolved is not None
+    assert embedder.resolved.name == "pixels"
 
 
 def test_auto_takes_a_network_for_photos_and_remembers_it(
