@@ -61,7 +61,11 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     _tell_ends(running)
                     continue
                 asked = listener.accept()[0]
-                request, output = _receive(asked)
+                try:
+                    request, output = _receive(asked)
+                except (OSError, ValueError):  # whoever asked was killed meanwhile
+                    asked.close()
+                    continue
                 _import(request["program"])
                 sys.stdout.flush()
                 pid = os.fork()
@@ -73,7 +77,8 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     return request | {"output": output}
                 os.close(output)
                 running[pid] = asked
-                asked.sendall(f"{pid}\n".encode())
+                with contextlib.suppress(OSError):  # as above; the fork ends by itself
+                    asked.sendall(f"{pid}\n".encode())
     for pid in running:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -112,7 +117,10 @@ def _receive(asked: socket.socket) -> tuple[dict[str, Any], int]:
     asked.setblocking(True)
     content, (output,), _, _ = socket.recv_fds(asked, 1 << 16, 1)
     while not content.endswith(b"\n"):
-        content += asked.recv(1 << 16)
+        more = asked.recv(1 << 16)
+        if not more:
+            raise ValueError("The request was broken off.")
+        content += more
     return json.loads(content), output
 
 

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,18 @@ def test_a_fork_has_its_own_environment_and_ends_with_its_exit_code():
     with fork.stdout:
         assert "'buffer_size'" in fork.stdout.read()
     assert fork.wait(60) == fork.poll() == 2
+
+
+def test_who_is_killed_while_asking_takes_no_server_along():
+    for said in (b"", b'{"program": '):
+        with forks._connected() as asked:
+            asked.sendall(said)
+    with Path(os.devnull).open("w") as output, forks._connected() as asked:
+        socket.send_fds(asked, [b'{"program": '], [output.fileno()])
+    fork = forks.start("labeler", [], {**os.environ, "FLYWHEEL_LABELER__BUFFER_SIZE": "0"})
+    with fork.stdout:
+        assert "'buffer_size'" in fork.stdout.read()
+    assert fork.wait(60) == 2
 
 
 def test_a_fork_takes_signals(tmp_path):
