@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ from shared.settings import SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from labeler.formats.records import Chosen
 
 
 class Flywheel(Connection):
@@ -66,25 +68,34 @@ class Flywheel(Connection):
         add_classes: bool = False,
         conflicts: Conflicts = "keep",
         report: str | Path | None = None,
+        columns: str | Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
+
+        `columns` says which are which where their names do not: {"image": "photo", "label": "species"}.
 
         `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Rows of a class that
         the project lacks are rejected unless `add_classes`. Where an image has another answer already, `conflicts`
         says what counts: `keep` that answer, `overwrite` it, or `review`: the image is open until somebody decides.
-        Returns counts: labels, known, images, held_out, conflict, kept, overwritten, reopened, rejected; with `dry_run`
-        those that would be, and writes nothing. `issues` says of the first rows that were rejected or contradict
-        another what is the matter, `counted_as` which names stood for another class; the CSV `report` has every row.
+        Returns counts: labels, known, images, held_out, conflict, kept, overwritten, reopened, rejected, and cell for
+        optional cells left out; with `dry_run` those that would be, and writes nothing. `issues` says of the first of
+        them what is the matter, `counted_as` which names stood for another class, `told` how a table was read; the CSV
+        `report` has every row.
         Raises FlywheelError for what holds no labels.
         """
+        from labeler.formats.records import Chosen
         from labeler.formats.sources import open_source
 
+        told: list[Callable[[], list[str]]] = []
+
         def bring() -> Outcome:
+            chosen = Chosen.of(columns) if columns else None
             if isinstance(labels, str | Path):
-                source = open_source(Path(labels))
+                source = open_source(Path(labels), chosen)
+                told.append(source.told)
                 rows, folder = source.rows(), source.folder
             else:
-                rows, folder = _rows(labels), Path(images)
+                rows, folder = _rows(labels, chosen), Path(images)
             table = None if report is None else Path(report)
             bringing = partial(send, self.labeler, rows, folder, add_classes=add_classes, token=self._token)
             return bringing(dry_run=dry_run, report=table, conflicts=conflicts)
@@ -92,7 +103,8 @@ class Flywheel(Connection):
         outcome: Outcome = self._told(bring)
         issues = [str(each) for some in outcome.issues.values() for each in some]
         counts = {name: outcome.counts[name] for name in COUNTED}
-        return counts | {"issues": issues, "counted_as": outcome.counted_as}
+        said = [sentence for each in told for sentence in each()]
+        return counts | {"issues": issues, "counted_as": outcome.counted_as, "told": said}
 
     @staticmethod
     def merge(
@@ -335,10 +347,13 @@ def _known(where: dict[str, str]) -> dict[str, str]:
     return where
 
 
-def _rows(table: pd.DataFrame) -> Iterator[ImportRow | ImportIssue]:
+def _rows(table: pd.DataFrame, columns: Chosen | None = None) -> Iterator[ImportRow | ImportIssue]:
     from labeler.formats.records import has_columns, rows_of
 
-    if not has_columns(map(str, table.columns)):
-        raise FlywheelError("A table of labels needs columns for image and label, such as uri and label.")
+    if not has_columns(map(str, table.columns), columns):
+        raise FlywheelError(
+            "A table of labels needs columns for image and label, such as uri and label; or name them with "
+            'columns={"image": …, "label": …}.'
+        )
     records: list[Any] = table.to_dict("records")
-    return rows_of(enumerate(records, start=1))
+    return rows_of(enumerate(records, start=1), columns)

@@ -38,6 +38,13 @@ def import_(
         str, typer.Option(help="Where an image has another answer: keep it, overwrite it, or review (open it again).")
     ] = "keep",
     report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a table: image=NAME,label=NAME, also split, score, time, separator, encoding; numbers "
+            "without a header."
+        ),
+    ] = None,
     yes: Yes = False,
     *,
     place: Place,
@@ -48,9 +55,17 @@ def import_(
     """
     rule = conflicts_named(conflicts)
     if rule == "overwrite" and not dry_run:
-        looked = bring(source, place.labeler, dry_run=True, add_classes=add_classes, conflicts=rule)
+        looked = bring(source, place.labeler, dry_run=True, add_classes=add_classes, conflicts=rule, columns=columns)
         consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
-    outcome = bring(source, place.labeler, dry_run=dry_run, add_classes=add_classes, conflicts=rule, report=report)
+    outcome = bring(
+        source,
+        place.labeler,
+        dry_run=dry_run,
+        add_classes=add_classes,
+        conflicts=rule,
+        report=report,
+        columns=columns,
+    )
     if outcome.rows and outcome.counts["rejected"] == outcome.rows:
         raise SettingsError(
             f"Every row was rejected, so that nothing was written: is {place.workspace or place.labeler} the project "
@@ -128,7 +143,7 @@ def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportRecei
     table.writerow(("line", "kind", "reason", "uri"))
 
     def write(receipt: ImportReceipt) -> None:
-        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
             table.writerows((issue.line, kind, issue.reason, harmless(issue.uri)) for issue in issues)
 
     return write
@@ -142,13 +157,15 @@ def bring(
     add_classes: bool = False,
     conflicts: Conflicts = "keep",
     report: Path | None = None,
+    columns: str | None = None,
 ) -> Outcome:
     """Import what `path` holds into the labeler at `url`, and print what came of it. Raises SettingsError."""
+    from labeler.formats.records import Chosen
     from labeler.formats.sources import open_source
 
-    source = open_source(path)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    source = open_source(path, Chosen.of(columns) if columns else None)
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=console) as progress:
         scan = progress.add_task("Reading the image folder", total=None)
 
         def scanned(done: int, total: int | None) -> None:
@@ -170,6 +187,8 @@ def bring(
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),
         )
+    for said in source.told():
+        console.print(f"{path.name}: {said}", markup=False, highlight=False)
     console.print(_imported(outcome, dry_run=dry_run))
     for kind, issues in outcome.issues.items():
         for issue in issues:
@@ -196,6 +215,8 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
         if counts[name]:
             table.add_row(words, f"{counts[name]:,}")
     table.add_row("rejected", f"{counts['rejected']:,}")
+    if counts["cell"]:
+        table.add_row("cells left out, whose rows count", f"{counts['cell']:,}")
     for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
         table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
     for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:

@@ -119,19 +119,23 @@ def clean(
     trainer_config: TrainerConfig = None,
     change: MayChange = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    columns: Annotated[str | None, typer.Option(help="Columns of a table, as `import` takes them.")] = None,
 ) -> None:
     """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
+    from labeler.formats.records import Chosen
     from labeler.formats.sources import open_source
+
+    folder = images or open_source(source, Chosen.of(columns) if columns else None).folder
 
     def begin(address: str) -> None:
         try:
-            imports.bring(source, address, add_classes=True)
+            imports.bring(source, address, add_classes=True, columns=columns)
         finally:  # what was imported before, or until something was wrong, can be reviewed all the same
             if open_page:
                 show(address + REVIEW_PAGE)
 
     project_start = _Start(
-        labeler={"images": images or open_source(source).folder, "classes": classes, "test_set": test},
+        labeler={"images": folder, "classes": classes, "test_set": test},
         trainer={
             "backbone": backbone,
             "backbone_weights": backbone_weights,

@@ -9,14 +9,17 @@ from starlette.datastructures import UploadFile
 
 from labeler.label_files import LabelFiles
 from labeler.problems import Invalid
-from shared.label_files import FolderPost, LabelFile, LabelFileImport, LabelFileList
+from shared.label_files import ColumnsPost, FolderPost, LabelFile, LabelFileImport, LabelFileList
 
 _BODY = {
     "requestBody": {
         "content": {
             "application/json": {"schema": FolderPost.model_json_schema()},
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}, "columns": {"type": "string"}},
+                }
             },
         }
     }
@@ -36,13 +39,16 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
     async def add_label_file(request: Request) -> LabelFile:
         """Give a label file (multipart, a field named `file`), or say that folders of uploads are classes (JSON).
 
-        It is looked at; nothing is written until it is imported."""
+        It is looked at; nothing is written until it is imported. A field `columns` may say which columns of a table
+        are which, as `image=NAME,label=NAME`."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=1) as form:
                 given = form.get("file")
                 if not isinstance(given, UploadFile):
                     raise Invalid("The form needs a label file in a field named file.")
-                return await run_in_threadpool(files.add, given.filename or "labels", given.file)
+                columns = form.get("columns")
+                said = columns if isinstance(columns, str) else ""
+                return await run_in_threadpool(files.add, given.filename or "labels", given.file, said)
         try:
             post = FolderPost.model_validate_json(await request.body())
         except ValidationError:
@@ -58,6 +64,11 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
     def import_label_file(file_id: str, post: LabelFileImport) -> LabelFile:
         """Import a label file that was looked at."""
         return files.take(file_id, add_classes=post.add_classes, conflicts=post.conflicts)
+
+    @routes.post("/label-files/{file_id}/columns", status_code=202)
+    def name_columns(file_id: str, post: ColumnsPost) -> LabelFile:
+        """Look at a table again, with the columns that are named."""
+        return files.look_again(file_id, post.columns)
 
     @routes.delete("/label-files/{file_id}", status_code=204)
     def drop_label_file(file_id: str) -> None:

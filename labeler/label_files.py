@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from uuid import uuid4
 
+from labeler.formats.records import Chosen
 from labeler.formats.sources import Source, open_source
 from labeler.imports import Imports
 from labeler.problems import Conflict, Invalid, Missing
@@ -41,8 +42,8 @@ class _Cut(Exception):  # noqa: N818 - nothing failed
 class _Given:
     """One file: where it is, and how far."""
 
-    def __init__(self, name: str, path: Path, folder: Path) -> None:
-        self.path, self.folder = path, folder
+    def __init__(self, name: str, path: Path, folder: Path, columns: Chosen | None = None) -> None:
+        self.path, self.folder, self.columns = path, folder, columns
         self.cut = threading.Event()
         self.view = LabelFile(id=uuid4().hex, name=name, state="waiting")
 
@@ -59,8 +60,12 @@ class LabelFiles:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="label-files")
         shutil.rmtree(folder, ignore_errors=True)
 
-    def add(self, name: str, stream: IO[bytes]) -> LabelFile:
-        """Keep a file and begin to look at it. `name` may begin with the folder that it was uploaded in."""
+    def add(self, name: str, stream: IO[bytes], columns: str = "") -> LabelFile:
+        """Keep a file and begin to look at it. `name` may begin with the folder that it was uploaded in.
+
+        `columns` are a table's, as `image=…,label=…`. Raises Invalid where they cannot be.
+        """
+        chosen = _chosen(columns)
         place = PurePosixPath(
             *(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("..", "/"))
         )
@@ -68,7 +73,7 @@ class LabelFiles:
         kept.parent.mkdir(parents=True)
         with kept.open("wb") as target:
             shutil.copyfileobj(stream, target)
-        return self._begin(_Given(name, kept, self._uploads / place.parent))
+        return self._begin(_Given(name, kept, self._uploads / place.parent, chosen))
 
     def add_folder(self, folder: str) -> LabelFile:
         """Begin to look at photos that were uploaded in a folder for each class. Raises Invalid for what is none."""
@@ -94,6 +99,19 @@ class LabelFiles:
                 raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it was looked at.")
             given.view = LabelFile(id=given.view.id, name=given.view.name, state="importing", total=given.view.total)
         self._pool.submit(self._work, given, "importing", "imported", add_classes, conflicts)
+        return given.view
+
+    def look_again(self, file_id: str, columns: str) -> LabelFile:
+        """Look at a table again, with these of its columns. Raises Missing, Conflict while it is at work, Invalid."""
+        given, chosen = self._one(file_id), _chosen(columns)
+        with self._lock:
+            if given.view.state not in ("looked", "failed"):
+                raise Conflict(
+                    f"{given.view.name} is {given.view.state}: its columns can be named before it is imported."
+                )
+            given.columns = chosen
+            given.view = LabelFile(id=given.view.id, name=given.view.name, state="waiting")
+        self._pool.submit(self._work, given, "looking", "looked", True, "keep")
         return given.view
 
     def drop(self, file_id: str) -> None:
@@ -133,11 +151,11 @@ class LabelFiles:
         """Look at all rows, or write them; what goes wrong is told, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
-            source = open_source(given.path)
+            source = open_source(given.path, given.columns)
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
-            given.view = _told(given.view, outcome, None).model_copy(update={"state": done})
+            given.view = _told(given.view, outcome, None).model_copy(update={"state": done, "told": source.told()})
         except _Cut:
             self._delete(given)
         except SettingsError as error:
@@ -180,6 +198,13 @@ class LabelFiles:
             shutil.rmtree(given.path.parent, ignore_errors=True)
 
 
+def _chosen(columns: str) -> Chosen | None:
+    try:
+        return Chosen.of(columns) if columns.strip() else None
+    except SettingsError as error:
+        raise Invalid(str(error)) from None
+
+
 def _told(view: LabelFile, outcome: Outcome, seconds_left: float | None) -> LabelFile:
     counts = outcome.counts
     return view.model_copy(
@@ -193,7 +218,8 @@ def _told(view: LabelFile, outcome: Outcome, seconds_left: float | None) -> Labe
             "conflicts": counts["conflict"],
             **{name: counts[name] for name in ("kept", "overwritten", "reopened")},
             "rejected": counts["rejected"],
+            "cells": counts["cell"],
             "new_classes": dict(outcome.new_classes.most_common()),
-            "issues": [*outcome.issues["rejected"], *outcome.issues["conflict"]],
+            "issues": [issue for kind in ("rejected", "conflict", "cell") for issue in outcome.issues[kind]],
         }
     )

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.messages import MAX_ROWS, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.messages import MAX_ROWS, CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 from shared.names import Spellings
 
 BATCH = 1_000
-COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected")
+COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
 SHOWN = 20  # issues of each kind that are kept to be shown
 
 
 @dataclass
 class Outcome:
-    """What became of all rows. `issues` holds the first of each kind: `conflict` or `rejected`.
+    """What became of all rows. `issues` holds the first of each kind: `conflict`, `rejected`, or `cell` left out.
 
     `counted_as` are names that stood for another: other spellings and old names, each with its class.
     """
@@ -32,7 +32,7 @@ class Outcome:
     new_classes: Counter[str] = field(default_factory=Counter)
     counted_as: dict[str, str] = field(default_factory=dict)
     spellings: Spellings = field(default_factory=Spellings)
-    issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": []})
+    issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": [], "cell": []})
 
     def add(self, receipt: ImportReceipt) -> None:
         """Count what one answer says."""
@@ -41,7 +41,7 @@ class Outcome:
         for name, rows in receipt.new_classes.items():  # in a dry run a later part does not know of an earlier one
             self.new_classes[self.spellings.of(name)] += rows
         self.counted_as |= receipt.counted_as | self.spellings.taken
-        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected)):
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
             self.counts[kind] += len(issues)
             self.issues[kind] += issues[: SHOWN - len(self.issues[kind])]
 
@@ -64,12 +64,14 @@ def take_rows(
     """
     outcome = Outcome()
     for batch in _batches(rows):
-        unreadable = [each for each in batch if isinstance(each, ImportIssue)]
+        cells = [each for each in batch if isinstance(each, CellIssue)]
+        unreadable = [each for each in batch if isinstance(each, ImportIssue) and not isinstance(each, CellIssue)]
         readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
         post = ImportPost(rows=readable, dry_run=dry_run, add_classes=add_classes, conflicts=conflicts, began=began)
         receipt = take(post)
         receipt.rejected[:0] = unreadable
-        outcome.rows += len(batch)
+        receipt.cells += cells
+        outcome.rows += len(batch) - len(cells)
         outcome.add(receipt)
         on_receipt(receipt)
         on_progress(outcome)

@@ -33,6 +33,8 @@ class LabelFile(Reply):
     overwritten: int = 0
     reopened: int = 0
     rejected: int = 0
+    cells: int = 0  # optional cells left out, whose rows count
+    told: list[str] = Field(default_factory=list)  # how a table is read, and what was left out of it
     new_classes: dict[str, int] = Field(default_factory=dict)
     issues: list[ImportIssue] = Field(default_factory=list)  # the first of those rejected, and of the conflicts
     error: str | None = None  # of one that failed
@@ -48,6 +50,12 @@ class FolderPost(Message):
     """`POST /api/label-files` as JSON: the folders that photos were uploaded in are their classes."""
 
     folder: Annotated[str, Field(max_length=4_096)] = ""  # among the uploads; "": all of them
+
+
+class ColumnsPost(Message):
+    """`POST /api/label-files/{id}/columns`: as `image=NAME,label=NAME`, by number for a table without a header."""
+
+    columns: Annotated[str, Field(max_length=4_096)]
 
 
 class LabelFileImport(Message):

@@ -267,6 +267,10 @@ class ImportIssue(Reply):
         return f"line {self.line}: {' '.join(filter(None, (self.uri, self.reason)))}"
 
 
+class CellIssue(ImportIssue):
+    """An optional cell that cannot be read: its row counts without it."""
+
+
 class ImportReceipt(Reply):
     """What became of the rows."""
 
@@ -281,6 +285,7 @@ class ImportReceipt(Reply):
     overwritten: int = 0  # written, and counts instead of it
     reopened: int = 0  # written beside it: the image is open until somebody decides
     rejected: list[ImportIssue] = Field(default_factory=list)
+    cells: list[ImportIssue] = Field(default_factory=list)  # optional cells left out, by whoever reads the file
 
 
 # ---------------------------------------------------------------- queries, trainer → labeler

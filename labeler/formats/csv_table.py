@@ -1,4 +1,4 @@
-"""CSV with a header, one image a row.
+"""CSV, one image a row: written as RFC 4180 has it, read in any dialect that `dialects` finds.
 
 A cell that a spreadsheet would run as a formula gets an apostrophe before it: file names and class names are other
 people's text. Reading takes that apostrophe away again.
@@ -14,13 +14,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from labeler.formats.records import Read, has_columns, rows_of
+from labeler.formats.dialects import dialect_of
+from labeler.formats.records import Chosen, Read, told
 from labeler.formats.rows import ExportRow, Extras
 from shared.cells import harmless, meant
+from shared.figures import many
 from shared.messages import ImportIssue
-from shared.settings import SettingsError
 
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that Python keeps escaped
+_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that Python keeps as they are
+_REPLACED = re.compile("\ufffd")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
@@ -42,32 +44,87 @@ def _line(cells: Iterable[str]) -> bytes:
     return line.getvalue().encode("utf-8", "backslashreplace")
 
 
-def read(path: Path) -> Iterator[Read]:
+def read(path: Path, columns: Chosen | None = None) -> Iterator[Read]:
     """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
-    return rows_of(records(path))
+    return Table(path, columns).rows()
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
     """(line, column → cell) of each row, or what is the matter with it. Raises SettingsError without a header."""
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        lines = csv.reader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        header = next(lines, [])
-        if not has_columns(header):
-            raise SettingsError(f"{path} needs a header with columns for image and label, such as uri,label.")
-        while True:
-            try:
-                cells = next(lines)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield ImportIssue(line=lines.line_num, uri="", reason=f"cannot be read: {error}")
+    table = Table(path)
+    for given in table.cells():
+        if isinstance(given, ImportIssue):
+            yield given
+        else:
+            line, cells = given
+            yield line, dict(zip(table.dialect.names, map(meant, cells), strict=False))
+
+
+class Table:
+    """A table of labels, read row by row. Raises SettingsError where its columns cannot be told."""
+
+    def __init__(self, path: Path, chosen: Chosen | None = None) -> None:
+        self.path = path
+        self.dialect = dialect_of(path, chosen)
+        self._unlabeled, self._first_unlabeled = 0, 0
+
+    def told(self) -> list[str]:
+        """How it is read, and once it is, how many rows have no label."""
+        said = [f"read with {self.dialect}"]
+        if self._unlabeled:
+            said.append(
+                f"without a label and left out: {many(self._unlabeled, 'row')}, first line {self._first_unlabeled}"
+            )
+        return said
+
+    def rows(self) -> Iterator[Read]:
+        """Its rows; an optional cell that cannot be read comes as a CellIssue before its row."""
+        dialect, columns = self.dialect, tuple(self.dialect.columns.items())
+        self._unlabeled = 0
+        for given in self.cells():
+            if isinstance(given, ImportIssue):
+                yield given
                 continue
-            if not cells:
-                continue
-            if _NOT_UTF8.search("".join(cells)):
-                yield ImportIssue(line=lines.line_num, uri="", reason="is not UTF-8")
-            elif len(cells) != len(header):
-                reason = f"has {len(cells)} cells where the header has {len(header)}"
-                yield ImportIssue(line=lines.line_num, uri="", reason=reason)
-            else:
-                yield lines.line_num, dict(zip(header, map(meant, cells), strict=True))
+            line, cells = given
+            parts = {part: meant(cells[at]) for part, at in columns}
+            silent = True
+            for each in told(line, parts, dialect.habits):
+                silent = False
+                yield each
+            if silent and "status" not in parts:  # else it says itself that it has none
+                self._first_unlabeled = self._first_unlabeled if self._unlabeled else line
+                self._unlabeled += 1
+
+    def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
+        """(line, cells) of each row, or what is the matter with it."""
+        dialect = self.dialect
+        width = len(dialect.names)
+        wide = dialect.encoding.startswith(("utf-16", "utf-32"))
+        errors = "replace" if wide else "surrogateescape"
+        damaged = None if dialect.clean else _REPLACED if wide else _ESCAPED
+        with self.path.open(newline="", encoding=dialect.encoding, errors=errors) as stream:
+            skipped = dialect.skipped
+            for _ in range(skipped):
+                stream.readline()
+            lines = csv.reader(stream, delimiter=dialect.separator, skipinitialspace=dialect.spaced)
+            if dialect.has_header:
+                next(lines, None)
+            while True:
+                try:
+                    cells = next(lines)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield ImportIssue(line=lines.line_num + skipped, uri="", reason=f"cannot be read: {error}")
+                    continue
+                if not cells:
+                    continue
+                line = lines.line_num + skipped
+                if damaged is not None and damaged.search("".join(cells)):
+                    name = "UTF-8" if dialect.encoding.startswith("utf-8") else dialect.encoding
+                    yield ImportIssue(line=line, uri="", reason=f"is not {name}")
+                elif len(cells) == width or (len(cells) > width and not any(cells[width:])):
+                    yield line, cells
+                elif any(cells):
+                    than = "where the header has" if dialect.has_header else "where the first row has"
+                    yield ImportIssue(line=line, uri="", reason=f"has {len(cells)} cells {than} {width}")

@@ -12,25 +12,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from labeler.formats.imagefolder import Pipe
-from labeler.formats.records import COLUMNS, Read, has_columns, rows_of
+from labeler.formats.records import Chosen, Read, has_columns, is_column, rows_of
 from labeler.formats.rows import ExportRow, Extras
 from shared.settings import SettingsError
 
 _BATCH = 5_000
 
 
-def read(path: Path) -> Iterator[Read]:
+def read(path: Path, columns: Chosen | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts them from 1. Raises SettingsError when it cannot be read."""
     with _opened(path) as file:
         names = file.schema_arrow.names
-        if not has_columns(names):
-            raise SettingsError(f"{path} needs columns for image and label, such as uri and label.")
-        known = {name for all_known in COLUMNS.values() for name in all_known}
-        wanted = [name for name in names if name.strip().lower() in known]
+        if not has_columns(names, columns):
+            raise SettingsError(
+                f"{path} needs columns for image and label, such as uri and label, or --columns image=…,label=…: "
+                f"it has {', '.join(names)}."
+            )
+        wanted = [name for name in names if is_column(name, columns)]
         line = 1
         for batch in file.iter_batches(_BATCH, columns=wanted):
             records = batch.to_pylist()
-            yield from rows_of(enumerate(records, start=line))
+            yield from rows_of(enumerate(records, start=line), columns)
             line += len(records)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labeler.formats import coco, csv_table, cvat, imagefolder, json_lines, label_studio, parquet
-from labeler.formats.records import SPLITS, Read
+from labeler.formats.records import SPLITS, Chosen, Read
 from shared.messages import ImportRow
 from shared.settings import SettingsError
 
@@ -24,20 +24,34 @@ READERS: dict[str, Callable[[Path], Iterator[Read]]] = {
     ".json": lambda path: _json(path),
     ".xml": cvat.read,
 }
+TABLES: dict[str, Callable[[Path, Chosen | None], Iterator[Read]]] = {
+    ".csv": csv_table.read,
+    ".tsv": csv_table.read,
+    ".jsonl": json_lines.read,
+    ".ndjson": json_lines.read,
+    ".parquet": parquet.read,
+}
+"""Those whose columns may be named."""
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown."""
+    """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown.
+
+    `told` is how it is read, in words; once the rows are read also what was left out of them.
+    """
 
     folder: Path
     rows: Callable[[], Iterator[Read]]
     total: int | None
+    told: Callable[[], list[str]] = list
 
 
-def open_source(path: Path) -> Source:
-    """Raises SettingsError when there is nothing there that can be read."""
+def open_source(path: Path, columns: Chosen | None = None) -> Source:
+    """Labels in a file or folder; `columns` are those of a table. Raises SettingsError for what cannot be read."""
+    if columns is not None and path.suffix.lower() not in TABLES:
+        raise SettingsError(f"{path} is no table, so that no columns of it can be named ({', '.join(sorted(TABLES))}).")
     if path.is_dir():
         tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
         tables = [table for table in tables if table.is_file()]
@@ -50,6 +64,11 @@ def open_source(path: Path) -> Source:
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))
         raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
+    if reader is csv_table.read:
+        table = csv_table.Table(path, columns)
+        return Source(path.parent, table.rows, table.dialect.lines, table.told)
+    if columns is not None:
+        return Source(path.parent, lambda: TABLES[path.suffix.lower()](path, columns), _count(path))
     return Source(path.parent, lambda: reader(path), _count(path))
 
 

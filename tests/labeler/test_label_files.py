@@ -125,3 +125,27 @@ def test_the_routes(tmp_path: Path) -> None:
         assert client.get(f"/label-files/{file_id}").status_code == 404
         for post in ({"json": {"folder": "none"}}, {"json": {"folder": 3}}, {"files": {"other": b""}}):
             assert client.post("/label-files", **post).status_code == 422
+
+
+def test_the_columns_of_a_table_are_named_where_nothing_tells_them(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    text = "foto;art;score\n0000.png;cat;0,9\n0001.png;dog;high\n"
+    with labeler(tmp_path) as service, TestClient(create_api(service)) as http:
+        failed = given(service, "labels.csv", text)
+        assert failed.state == "failed"
+        assert "labels.csv does not say which columns are image and label" in (failed.error or "")
+        named = http.post(f"/label-files/{failed.id}/columns", json={"columns": "image=foto,label=art"})
+        assert named.status_code == 202
+        looked = settled(service, failed.id)
+        assert (looked.state, looked.labels, looked.cells, looked.rejected) == ("looked", 2, 1, 0)
+        assert "separator semicolon, encoding utf-8, image from 'foto', label from 'art'" in looked.told[0]
+        assert [(each.line, each.reason.split(":")[0]) for each in looked.issues] == [
+            (3, "has a confidence that cannot be read")
+        ]
+        sent = http.post("/label-files", files={"file": ("x.csv", text)}, data={"columns": "image=foto,label=art"})
+        assert settled(service, sent.json()["id"]).labels == 2
+        assert http.post(f"/label-files/{failed.id}/columns", json={"columns": "picture=foto"}).status_code == 422
+        service.label_files.take(failed.id, add_classes=False)
+        assert settled(service, failed.id).told == looked.told
+        with pytest.raises(Conflict):
+            service.label_files.look_again(failed.id, "")

@@ -1,6 +1,7 @@
 // Where photos and label files are given: by dropping them, or by choosing files or a folder.
 
 const ADD = Symbol("add");
+const TABLES = /\.(csv|tsv|jsonl|ndjson|parquet)$/i; // whose columns can be named
 const MOST_CLASSES = 20; // named of those that a label file would add
 
 export default function ({ parentElement, data }) {
@@ -55,6 +56,7 @@ class Add {
         const file = target.closest(".file");
         this.uploads.import(id, file.querySelector("input")?.checked ?? true, file.querySelector("select")?.value);
       }
+      else if (act === "columns") this.uploads.lookAgain(id, target.closest(".columns").querySelector("input").value);
       else if (act === "drop") this.uploads.drop(id);
       else if (act === "folders") this.uploads.takeFolders(folder);
     };
@@ -149,8 +151,28 @@ class Add {
     made.append(element("strong", file.name), words);
     if (busy) made.append(this.bar(file));
     if (file.state === "looked" || file.state === "imported") made.append(...this.counts(file));
+    if (["looked", "failed"].includes(file.state) && TABLES.test(file.name)) made.append(this.columns(file));
     made.append(this.buttons(file, busy));
     return made;
+  }
+
+  /** Where somebody says which columns of a table are which; open where the labeler cannot tell. */
+  columns({ id, name, state }) {
+    const details = element("details", "", "columns");
+    details.open = state === "failed";
+    const row = element("div", "", "row");
+    const label = element("label", "Columns ");
+    const input = element("input");
+    Object.assign(input, { type: "text", placeholder: "image=photo,label=species", autocomplete: "off", spellcheck: false });
+    const button = element("button", "Look again");
+    Object.assign(button, { type: "button" });
+    Object.assign(button.dataset, { act: "columns", id });
+    button.setAttribute("aria-label", `Look again: ${name}`);
+    input.onkeydown = (event) => event.key === "Enter" && button.click();
+    label.append(input);
+    row.append(label, button);
+    details.append(element("summary", "Choose the columns"), row);
+    return details;
   }
 
   bar({ name, rows, total }) {
@@ -173,10 +195,11 @@ class Add {
       [done ? file.overwritten : 0, "replaced another answer"],
       [done ? file.reopened : 0, "contradict another answer: those photos are open until somebody decides"],
       [file.rejected, "rows rejected"],
+      [file.cells, "cells left out, whose rows count"],
     ];
     for (const [number, what] of lines)
       if (number || what.startsWith("labels")) list.append(element("dt", number.toLocaleString("en")), element("dd", what));
-    const parts = [list];
+    const parts = [list, ...file.told.map((said) => element("p", `${said[0].toUpperCase()}${said.slice(1)}.`, "told"))];
     const names = Object.keys(file.new_classes);
     if (names.length) {
       const more = names.length > MOST_CLASSES ? `, and ${(names.length - MOST_CLASSES).toLocaleString("en")} more` : "";
@@ -188,7 +211,7 @@ class Add {
       const lines = file.issues.map(({ line, uri, reason }) => element("li", `line ${line}: ${uri} ${reason}`));
       const items = element("ul");
       items.append(...lines);
-      details.append(element("summary", `The first of ${count(file.rejected + file.conflicts, "row")} to look at`), items);
+      details.append(element("summary", `The first of ${count(file.rejected + file.conflicts + file.cells, "row")} to look at`), items);
       parts.push(details);
     }
     return parts;

@@ -174,6 +174,10 @@ class Uploads {
     return this.order(`/api/label-files/${id}/import`, { body: { add_classes: addClasses, conflicts } });
   }
 
+  lookAgain(id, columns) {
+    return this.order(`/api/label-files/${id}/columns`, { body: { columns } });
+  }
+
   drop(id) {
     return this.order(`/api/label-files/${id}`, { method: "DELETE" });
   }

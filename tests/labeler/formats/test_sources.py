@@ -34,8 +34,8 @@ def test_csv_with_bad_rows_says_their_lines_and_goes_on(tmp_path: Path) -> None:
         "Filename,Class,Split,confidence\na.png,cat,train,0.5\nb.png,dog\nc.png,,,\nd.png,cat,later,\ne.png,cat,val,2\n"
     )
     path = tmp_path / "labels.csv"
-    path.write_bytes(text.encode() + b"\xff.png,cat,,\n" + b"f.png,dog,TEST,\n")
-    assert rows(path) == [("a.png", "cat"), ("f.png", "dog")]
+    path.write_bytes(text.encode() + b"\xff.png,cat,,\n" + "f.png,dog,TEST,\né.png,cat,,\n".encode())
+    assert rows(path) == [("a.png", "cat"), ("d.png", "cat"), ("e.png", "cat"), ("f.png", "dog"), ("é.png", "cat")]
     assert [line for line, _ in issues(path)] == [3, 5, 6, 7]
     assert "which is not train" in issues(path)[1][1]
     first = next(open_source(path).rows())
@@ -51,9 +51,10 @@ def test_when_a_label_was_given(tmp_path: Path) -> None:
         "d.png,cat,yesterday\ne.png,cat,9999-01-01\n",
     )
     given = [row.labeled_at for row in open_source(path).rows() if isinstance(row, ImportRow)]
-    assert [at and at.isoformat() for at in given] == ["2020-02-03T04:05:06+02:00", "2020-02-03T04:05:00+00:00", None]
+    read = [at and at.isoformat() for at in given]
+    assert read == ["2020-02-03T04:05:06+02:00", "2020-02-03T04:05:00+00:00", None, None, None]
     assert [line for line, _ in issues(path)] == [5, 6]
-    assert issues(path)[1][1].endswith("a time between 1970 and now is needed")
+    assert "a time between 1970 and now is needed" in issues(path)[1][1]
 
 
 def test_what_csv_export_made_harmless_reads_as_it_was(tmp_path: Path) -> None:

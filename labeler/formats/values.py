@@ -1,0 +1,92 @@
+"""Numbers and times as people's tables have them: `0,9`, `90 %`, Excel's days, `31.12.2025 14:05`.
+
+What one cell alone does not tell, the cells of its column do: whether scores are per cent, and whether the day or the
+month comes first. A time that may be either is refused rather than guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_DATE: Final = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([ap]\.?m\.?)?)?", re.IGNORECASE
+)
+_EXCEL_BEGAN: Final = datetime(1899, 12, 30, tzinfo=UTC)
+_EXCEL_DAYS: Final = (25_569.0, 80_000.0)  # 1970 to 2119
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a table writes numbers and times; None where nothing tells, so that each number over 1 is per cent."""
+
+    percent: bool | None = None
+    day_first: bool | None = None
+
+    def told(self) -> list[str]:
+        """In words, for the report."""
+        order = {True: ["dates as day, month, year"], False: ["dates as month, day, year"], None: []}[self.day_first]
+        return [*(["scores in per cent"] if self.percent else []), *order]
+
+
+def habits_of(scores: Sequence[str], times: Sequence[str]) -> Habits:
+    """From cells of the columns for score and time."""
+    numbers = [number for text in scores if (number := _number(text)) is not None]
+    dates = [found for text in times if (found := _DATE.fullmatch(text.strip()))]
+    day_first = None
+    if dates:
+        first, second = ({int(found[group]) for found in dates} for group in (1, 3))
+        if max(first) > 12 or any(found[2] == "." for found in dates):
+            day_first = True
+        elif max(second) > 12:
+            day_first = False
+    percent = sum(number > 1 for number in numbers) * 2 > len(numbers) if numbers else None
+    return Habits(percent, day_first)
+
+
+def share(text: str, habits: Habits) -> float:
+    """A score as a number from 0 to 1. Raises ValueError."""
+    number = _number(text)
+    if number is None:
+        raise ValueError(f"{text!r} is no number")
+    if habits.percent or text.rstrip().endswith("%") or (habits.percent is None and number > 1):
+        number /= 100
+    if not 0 <= number <= 1:
+        raise ValueError(f"{text!r} is not from 0 to 1" + ("" if habits.percent is False else ", nor from 0 to 100 %"))
+    return number
+
+
+def moment(text: str, habits: Habits) -> str | datetime:
+    """A time in the form that wire types read. Raises ValueError."""
+    if text[4:5] == "-":
+        return text
+    try:
+        days = float(text.replace(",", "."))
+    except ValueError:
+        days = 0.0
+    if _EXCEL_DAYS[0] <= days < _EXCEL_DAYS[1]:
+        return _EXCEL_BEGAN + timedelta(seconds=round(days * 86_400))
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return text
+    first, separator, second, year, hour, minute, seconds, half = found.groups()
+    day_first = habits.day_first if habits.day_first is not None or separator != "." else True
+    if day_first is None:
+        if int(first) <= 12 and int(second) <= 12 and first != second:
+            raise ValueError(f"{text!r} may have the day or the month first: write it as 2025-12-31")
+        day_first = int(first) > 12
+    day, month = (first, second) if day_first else (second, first)
+    hours = int(hour or 0)
+    if half:
+        hours = hours % 12 + 12 * (half[0].lower() == "p")
+    return datetime(int(year), int(month), int(day), hours, int(minute or 0), int(seconds or 0), tzinfo=UTC)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace("%", "").strip().replace(",", "."))
+    except ValueError:
+        return None
