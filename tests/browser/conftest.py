@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
@@ -16,6 +16,8 @@ from tests.services import Services, running_services
 
 # Streamlit looks for its health route below the page's own path first when a page is opened by its address.
 STREAMLITS_OWN = re.compile(r"/\w+/_stcore/(health|host-config)$")
+
+FAILED = pytest.StashKey[bool]()
 
 expect.set_options(timeout=20_000)
 
@@ -32,10 +34,29 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser) -> Iterator[BrowserContext]:
     with new_context(browser) as context:
         yield context
+
+
+@pytest.fixture
+def context(shared_context: BrowserContext) -> Iterator[BrowserContext]:
+    """A context without pages, cookies or permissions. What Streamlit's page is made of stays in its cache: to fetch
+    and compile that anew takes a third of an opening.
+    """
+    yield shared_context
+    for page in shared_context.pages:
+        leave(page)
+    shared_context.clear_cookies()
+    shared_context.clear_permissions()
+
+
+def leave(page: Page) -> None:
+    """Close the page, and have the browser forget what it kept there."""
+    with contextlib.suppress(PlaywrightError):  # it shows nothing that could keep something
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    page.close()
 
 
 @contextlib.contextmanager
@@ -48,15 +69,26 @@ def new_context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must log no error, but in tests marked `provokes_errors`; its last sight is kept as a screenshot."""
-    with new_page(
-        context, request.node.name, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))
-    ) as page:
+    """A page that must log no error, but in tests marked `provokes_errors`; a failure's last sight is kept as a
+    screenshot.
+    """
+    with new_page(context, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))) as page:
         yield page
+        if FAILED in request.node.stash:
+            with contextlib.suppress(PlaywrightError):  # a busy machine may not paint one in time
+                page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 @contextlib.contextmanager
-def new_page(context: BrowserContext, name: str, *, provokes_errors: bool = False) -> Iterator[Page]:
+def new_page(context: BrowserContext, *, provokes_errors: bool = False) -> Iterator[Page]:
     page = context.new_page()
     errors: list[str] = []
 
@@ -67,9 +99,6 @@ def new_page(context: BrowserContext, name: str, *, provokes_errors: bool = Fals
     page.on("console", note)
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    ARTIFACTS.mkdir(exist_ok=True)
-    with contextlib.suppress(PlaywrightError):  # a busy machine may not paint one in time
-        page.screenshot(path=ARTIFACTS / f"{name}.png")
     if not provokes_errors:
         assert not errors
 

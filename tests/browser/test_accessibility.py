@@ -66,7 +66,7 @@ def visit(page: Page, services: Services, address: str) -> None:
 @pytest.fixture(scope="module", params=PAGES)
 def visited(busy: Services, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Each page in turn, opened once for what only looks at it."""
-    with new_context(browser) as context, new_page(context, f"visited-{request.param or 'label'}") as page:
+    with new_context(browser) as context, new_page(context) as page:
         visit(page, busy, request.param)
         yield page
 

@@ -47,27 +47,25 @@ def test_the_bar_says_in_a_few_words_what_the_challenger_does(
     card: Card, state: str, serving: str | None, said: str
 ) -> None:
     view = {"state": state, "round": 2, "done": 50, "total": 200, "serving": serving}
-    card.page.evaluate("view => globalThis[Symbol.for('flywheel.live')].merge({ challenger: view })", view)
+    card.hear({"challenger": view})
     expect(card.part("challenger")).to_have_text(said)
     expect(card.part("challenger")).to_be_visible(visible=bool(said))
     expect(card.part("challenger").get_by_role("progressbar")).to_be_visible(visible=state != "waiting")
     arrived = {"name": "vit", "done_bytes": 23_000_000, "total_bytes": 88_000_000}
     view = {"done": 0, "total": 9, "download": arrived}
-    card.page.evaluate("view => globalThis[Symbol.for('flywheel.live')].merge({ embedding: view })", view)
+    card.hear({"embedding": view})
     expect(card.part("embedding")).to_have_text("fetching vit, MB: 23 of 88")
 
 
 def test_why_training_stopped_and_what_labeling_on_means_is_said_where_somebody_labels(card: Card) -> None:
     """News as the labeler pushes it: a budget that is spent, several people, a target that is reached."""
-    merge = "news => globalThis[Symbol.for('flywheel.live')].merge(news)"
     trainer = {"state": "stopped", "stop_reason": "the budget of 200 labels is spent", "last_error": None}
-    card.page.evaluate(
-        merge,
+    card.hear(
         {
             "trainer": trainer,
             "target": {"accuracy": None, "labels": 0, "minutes": 0.0},
             "accuracy": {"value": 1.0, "low": 0.2, "high": 1.0, "n": 1},
-        },
+        }
     )
     expect(card.part("stopped")).to_contain_text(
         "The budget of 200 labels is spent: the model no longer learns. Labels that you give now are kept, and learned "
@@ -76,7 +74,7 @@ def test_why_training_stopped_and_what_labeling_on_means_is_said_where_somebody_
     expect(card.part("stopped").get_by_role("link", name="Finish")).to_have_attribute("href", "/finish")
     expect(card.page.get_by_text("label budget reached")).to_be_visible()
     expect(card.part("accuracy")).to_have_text("accuracy not measured yet: 1 of 10 test labels")
-    card.page.evaluate(merge, {"trainer": {**trainer, "state": "training"}})
+    card.hear({"trainer": {**trainer, "state": "training"}})
     expect(card.part("stopped")).to_be_hidden()
 
 

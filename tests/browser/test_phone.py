@@ -16,8 +16,8 @@ PHONE = ViewportSize(width=390, height=844)
 FINGER = 44  # pixels
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport=PHONE, has_touch=True, color_scheme="dark")
     context.set_default_timeout(30_000)
     yield context
