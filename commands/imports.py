@@ -107,7 +107,6 @@ def send(
             dry_run=dry_run,
             add_classes=add_classes,
             conflicts=conflicts,
-            began=http.get("/api/project").raise_for_status().json()["last_seq"],
             on_receipt=_open_report(stack, report),
             on_progress=on_progress,
         )

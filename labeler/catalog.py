@@ -81,10 +81,12 @@ class Catalog:
         """Files whose content another file has too."""
         return max(0, self._readable_files - len(self._tally.splits))
 
-    def record(self, root: Root, found: Sequence[Found], split: Split | None = None) -> list[Outcome]:
+    def record(
+        self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
+    ) -> list[Outcome]:
         """Take note of files just looked at, in one transaction; new contents become images that can be asked.
 
-        They go into `split`; None draws it.
+        They go into `split`, which may differ by URI; None draws it.
         """
         with self._store.lock:
             outcomes: list[Outcome] = []
@@ -116,6 +118,32 @@ class Catalog:
                 chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
                 images |= {row.uri: row.image_id for row in connection.execute(chunk)}
         return images
+
+    def with_content(self, hashes: Collection[str]) -> dict[str, tuple[int, Split]]:
+        """The images of these contents, removed ones too, each with the split that it has or would be back in."""
+        wanted, found = list(hashes), dict[str, tuple[int, Split]]()
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(IMAGE.c.sha256, IMAGE.c.id, IMAGE.c.split)
+                for sha256, image_id, drawn in connection.execute(
+                    statement.where(IMAGE.c.sha256.in_(wanted[start : start + _CHUNK]))
+                ):
+                    found[sha256] = (image_id, self._split_now(image_id, drawn))
+        return found
+
+    def would_draw(self, sha256: str) -> Split:
+        """The split that a new image of this content would be drawn into."""
+        return _split(_place(self._salt, sha256), self._shares)
+
+    @property
+    def room(self) -> int:
+        """How many images more may be taken in."""
+        return self._max_images - len(self._tally.splits)
+
+    @property
+    def full(self) -> str:
+        """Why no image more may be."""
+        return f"is one more than {self._max_images:,} images, which max_images sets"
 
     def forget_files(self, root: Root, present: Collection[str]) -> None:
         """Forget the files of `root` that are not `present` any more; `settle_images` then sees to their images."""
@@ -263,7 +291,11 @@ class Catalog:
                     self._queue.put(image_id, split, place)
 
     def _record(
-        self, connection: Connection, root: Root, found: Sequence[Found], split: Split | None
+        self,
+        connection: Connection,
+        root: Root,
+        found: Sequence[Found],
+        split: Split | Mapping[str, Split | None] | None,
     ) -> tuple[list[Outcome], list[dict[str, Any]]]:
         """What became of each file, and the images added; one statement for all, as each costs as much as a read."""
         hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
@@ -283,9 +315,10 @@ class Catalog:
                 image_id = image_of.get(each.inspected.sha256)
                 outcome = "duplicate"
                 if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
-                    outcome, reason = "rejected", f"is one more than {self._max_images:,} images, which max_images sets"
+                    outcome, reason = "rejected", self.full
                 elif image_id is None:
-                    added.append(self._new(root, each.uri, each.inspected, split))
+                    chosen = split.get(each.uri) if isinstance(split, Mapping) else split
+                    added.append(self._new(root, each.uri, each.inspected, chosen))
                     image_id = image_of[each.inspected.sha256] = added[-1]["id"]
                     outcome = "added"
             outcomes.append(outcome)

@@ -57,6 +57,18 @@ class Store:
                 connection.execute(META.insert().values(key=key, value=value))
             return value if found is None else str(found)
 
+    def kept(self, key: str) -> str | None:
+        """What is kept for `key`."""
+        with self.read() as connection:
+            return connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
+
+    def keep(self, key: str, value: str | None) -> None:
+        """Keep this for `key`; None forgets it."""
+        with self.write() as connection:
+            connection.execute(META.delete().where(META.c.key == key))
+            if value is not None:
+                connection.execute(META.insert().values(key=key, value=value))
+
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()

@@ -1,5 +1,8 @@
 """Labels brought along: rows of a file become rows of the log with `source: import`.
 
+A file comes in one post or in many, and is one import all the same: what each row comes to depends on the rows before
+it, whichever post brought them (`import_plan`). A dry run comes to the same end and writes nothing.
+
 An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
 nothing. What becomes of a row that contradicts another answer is decided in `import_answers`. What the project drew to
 measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
@@ -14,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
+from time import monotonic
 from uuid import UUID, uuid4, uuid5
 
 from labeler.annotation_log import AnnotationLog
@@ -22,13 +27,20 @@ from labeler.classes import Classes
 from labeler.database import Store
 from labeler.files import Files, prefix
 from labeler.import_answers import Given, ImportAnswers
+from labeler.import_plan import ORDER, ImportPlan
+from labeler.problems import Missing
 from labeler.tally import Tally
 from labeler.uploads import Uploads
 from shared.log import IMPORT
-from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, Split
-from shared.names import Spellings, meant
+from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.names import meant
 
 WORKERS = 2  # threads that look at files new to the catalogue
+MOST_IMPORTS = 8
+"""Imports under way that are remembered."""
+IDLE_SECONDS = 3_600.0
+"""After which one of which no further part came is forgotten, when the next one begins."""
+_BEGAN_WITHOUT_CLASSES = "import began without classes"
 
 
 @dataclass(slots=True)
@@ -39,7 +51,7 @@ class _Given:
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    classes: dict[str, int | str] = field(default_factory=dict)  # of the names in its answers, or of its label
+    classes: dict[str, int] = field(default_factory=dict)  # of the names in its answers, or of its label
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
@@ -53,7 +65,7 @@ class _Given:
 
 
 class Imports:
-    """Takes rows into one workspace."""
+    """Takes rows into one workspace. What one import said so far is kept in its `ImportPlan`."""
 
     def __init__(
         self, store: Store, log: AnnotationLog, tally: Tally, classes: Classes, catalog: Catalog, files: Files
@@ -66,24 +78,69 @@ class Imports:
         self._files = files
         self._uploads = Uploads(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
-
-    @property
-    def last_seq(self) -> int:
-        """The log's end, by which the parts of one import are known as such."""
-        return self._log.last_seq
+        self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
 
     def take(self, post: ImportPost) -> ImportReceipt:
-        """Write the rows that can be taken, or in a dry run only look; what was written is on disk."""
-        receipt = ImportReceipt()
+        """Write the rows that can be taken, or in a dry run only look; what was written is on disk.
+
+        Raises Missing when this is a further part of an import that is not known any more.
+        """
+        plan = self._plan(post)
+        try:
+            with plan.turn:
+                return self._take(post, plan)
+        except Exception:
+            self._plans.pop(plan.id, None)  # what it said is not all in the log
+            raise
+
+    def _take(self, post: ImportPost, plan: ImportPlan) -> ImportReceipt:
+        receipt = ImportReceipt(import_id=plan.id if post.more else None)
         given = self._resolved(post.rows, receipt)
-        self._catalogue(given, receipt, write=not post.dry_run)
+        self._catalogue(given, receipt, plan)
         with self._store.lock:
-            self._name_classes(given, receipt, post)
-            given = [each for each in given if self._may_be_labeled(each, receipt)]
-            if not post.dry_run:
-                self._move(given)
-            self._write(given, receipt, post)
+            self._name_classes(given, receipt, plan)
+            self._write(given, receipt, plan)
+            if not post.more:
+                self._end(plan)
         return receipt
+
+    def _plan(self, post: ImportPost) -> ImportPlan:
+        """The import that the post is a part of, or begins."""
+        with self._store.lock:
+            if post.import_id is None:
+                idle = [each for each in self._plans.values() if monotonic() - each.used > IDLE_SECONDS]
+                for old in [*idle, *[*self._plans.values()][: max(0, len(self._plans) - MOST_IMPORTS + 1)]]:
+                    self._plans.pop(old.id, None)
+                plan = ImportPlan(post, self._log, self._tally, self._catalog, adding=self._adds_classes(post))
+            else:
+                found = self._plans.pop(post.import_id, None)
+                if found is None:
+                    raise Missing(
+                        "This import is not known here any more: start it again. What was written stays, and is "
+                        "passed over then."
+                    )
+                plan = found
+            plan.used = monotonic()
+            if post.more:
+                self._plans[plan.id] = plan
+            return plan
+
+    def _adds_classes(self, post: ImportPost) -> bool:
+        """Whether unknown classes are added: where that is wanted, or where there was no class when the import began.
+
+        One that was cut off stays so until an import comes to its end, so that it can be begun again.
+        """
+        if post.add_classes:
+            return True
+        if self._log.fold.live_classes() and not self._store.kept(_BEGAN_WITHOUT_CLASSES):
+            return False
+        if not post.dry_run:
+            self._store.keep(_BEGAN_WITHOUT_CLASSES, "yes")
+        return True
+
+    def _end(self, plan: ImportPlan) -> None:
+        if not plan.dry_run and self._store.kept(_BEGAN_WITHOUT_CLASSES):
+            self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
 
     def _resolved(self, rows: Iterable[ImportRow], receipt: ImportReceipt) -> list[_Given]:
         """Rows with the file that each names, by text alone: asking the disk about a million files takes minutes."""
@@ -104,27 +161,25 @@ class Imports:
                 given.append(_Given(row, *root_uri))
         return given
 
-    def _catalogue(self, given: list[_Given], receipt: ImportReceipt, *, write: bool) -> None:
-        """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked for."""
+    def _catalogue(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked at."""
         self._find(given)
         self._find_uploaded(given, receipt)
-        new = {(each.root, each.uri): each.row for each in given if each.image_id is None}
-        reasons: dict[tuple[Root, str], str] = {}
-        if write:
-            reasons = self._take_in(new, receipt)
-            self._find(given)
-        else:
-            reasons = dict.fromkeys((key for key in new if self._files.stamp(*key) == (0, 0)), "is not there")
-            receipt.images += len(new) - len(reasons)
+        new: dict[tuple[Root, str], ImportRow] = {}
         for each in given:
-            reason = reasons.get((each.root, each.uri))
-            if each.image_id is None and (write or reason):
-                issue = ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason or "cannot be taken")
-                receipt.rejected.append(issue)
-        if write:
-            given[:] = [each for each in given if each.image_id is not None]
-        else:
-            given[:] = [each for each in given if (each.root, each.uri) not in reasons]
+            if each.image_id is None:
+                new.setdefault((each.root, each.uri), each.row)
+        reasons = self._take_in(new, receipt, plan)
+        if new:
+            self._find(given)
+        for each in given:
+            if each.image_id is None:
+                looked = plan.looked(each.root, each.uri)
+                each.image_id = looked if isinstance(looked, int) else None
+            if each.image_id is None:
+                reason = reasons.get((each.root, each.uri)) or "cannot be taken"
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        given[:] = [each for each in given if each.image_id is not None]
 
     def _find(self, given: list[_Given]) -> None:
         for root in self._files.roots:
@@ -155,89 +210,96 @@ class Imports:
         given[:] = [each for each in given if id(each) not in unclear]
         self._find(given)
 
-    def _take_in(self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt) -> dict[tuple[Root, str], str]:
+    def _take_in(
+        self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt, plan: ImportPlan
+    ) -> dict[tuple[Root, str], str]:
         """Look at the files and record them, each in its row's split; returns why some cannot be taken."""
         reasons: dict[tuple[Root, str], str] = {}
-        groups: dict[tuple[Root, Split | None], list[str]] = {}
-        for (root, uri), row in new.items():
-            groups.setdefault((root, row.split), []).append(uri)
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
-            for (root, split), uris in groups.items():
+            for root, some in groupby(new, key=lambda each: each[0]):  # in the order of the rows
+                uris = [uri for _, uri in some if plan.looked(root, uri) is None]
                 found = list(pool.map(partial(self._files.look_at, root), uris))
                 there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
                 reasons |= dict.fromkeys(((root, uri) for uri in uris), "is not there")
-                reasons |= {(root, each.uri): each.reason or "" for each in there}
-                receipt.images += self._catalog.record(root, there, split).count("added")
-        if new:
+                wanted = {uri: new[root, uri].split for uri in uris}
+                if plan.dry_run:
+                    receipt.images += plan.take_in(root, there, wanted)
+                    continue
+                outcomes = self._catalog.record(root, there, wanted)
+                receipt.images += outcomes.count("added")
+                for each, outcome in zip(there, outcomes, strict=True):
+                    reasons[root, each.uri] = "" if outcome != "rejected" else each.reason or self._catalog.full
+        if new and not plan.dry_run:
             self._catalog.bring_back()
-        return {key: reason for key, reason in reasons.items() if reason}
+        looked = {key: told for key in new if isinstance(told := plan.looked(*key), str)}
+        return {key: reason for key, reason in reasons.items() if reason} | looked
 
-    def _name_classes(self, given: list[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
-        """The class of each row; an unknown one is added where that is wanted, or where there is no class yet."""
+    def _name_classes(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """The class of each row; an unknown one is added where that is wanted, or where there was no class yet."""
         fold = self._log.fold
-        labels = Counter(name for each in given for name in each.names)
-        adding = post.add_classes or not fold.live_classes()
-        ids: dict[str, int | str | None] = {name: fold.named(name) for name in labels}
-        spellings = Spellings()
-        for name, rows in labels.items():
-            known = ids[name]
-            if known is None:
-                first = spellings.of(name)
-                receipt.new_classes[first] = receipt.new_classes.get(first, 0) + rows
-                known = ids[first]
-                if known is None and adding:
-                    known = first if post.dry_run else self._classes.add(first, IMPORT).id
+        ids: dict[str, int | None] = {}
+        for name, rows in Counter(name for each in given for name in each.names).items():
+            known = plan.class_of(name)
+            first = plan.spellings.of(name)
+            if known is None and plan.adding:
+                known = plan.would_add(first) if plan.dry_run else self._classes.add(first, IMPORT).id
+                plan.added[known] = first
+            if known is None or known in plan.added:
+                new = first if known is None else plan.added[known]
+                receipt.new_classes[new] = receipt.new_classes.get(new, 0) + rows
+            if known is not None and plan.name(known) != name:
+                receipt.counted_as[name] = plan.name(known)
             ids[name] = known
-            called = fold.classes[known].name if isinstance(known, int) else spellings.of(name)
-            if called != name and known is not None:
-                receipt.counted_as[name] = called
         for each in given:
-            named = {name: ids[name] for name in each.names}
-            each.classes = {name: known for name, known in named.items() if known is not None}
-            lacking = next((name for name, known in named.items() if known is None), None)
+            each.classes = {name: known for name in each.names if (known := ids[name]) is not None}
+            lacking = next((name for name in each.names if ids[name] is None), None)
             if lacking is not None:
                 like = meant(lacking, [known.name for known in fold.live_classes()])
                 reason = f"is labeled {lacking!r}, which is no class here: add it first{like}"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-        if not adding:
+        if not plan.adding:
             given[:] = [each for each in given if None not in map(ids.get, each.names)]
 
-    def _may_be_labeled(self, each: _Given, receipt: ImportReceipt) -> bool:
-        """Whether the row's label counts: not for an image held out to measure with, unless its row says so."""
-        if each.image_id is None:  # new, in a dry run
-            return True
-        now, wanted = self._tally.splits.get(each.image_id), each.row.split
-        if now is not None and now != "train" and wanted is None:
+    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """Judge one row after the other, then write what came of them: first where images are, then what they are."""
+        ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
+        known = self._log.known([row_id for some in ids for row_id in some])
+        answers = ImportAnswers(self._log, plan, receipt, known)
+        for each, some in zip(given, ids, strict=True):
+            if each.image_id is not None and self._is_placed(each.row, each.image_id, receipt, plan):
+                answers.take(Given(each.row, each.image_id, each.classes), some)
+        if plan.dry_run:
+            return
+        for split, image_ids in plan.moves().items():
+            self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
+        self._log.append(answers.drafts)
+        plan.said.written()
+
+    def _is_placed(self, row: ImportRow, image_id: int, receipt: ImportReceipt, plan: ImportPlan) -> bool:
+        """Whether the row's label counts: not for an image held out to measure with, unless the import says so."""
+        now, wanted, before = plan.split(image_id), row.split, plan.said.split(image_id)
+        if now not in (None, "train") and wanted is None and before != now:
             receipt.held_out += 1
             return False
         reason = None
         if now is None:
             reason = "was removed from the project"
-        elif now == "test" and wanted == "train" and self._log.fold.state(each.image_id).answered:
+        elif wanted is not None and before is not None and ORDER.index(wanted) < ORDER.index(before):
+            reason = f"is in {wanted} here and in {before} in a row before it: it stays a {before} image"
+        elif now == "test" and wanted == "train" and plan.state(image_id).answered:
             reason = "is a test image that was labeled already: it stays one"
-        elif now == "train" and wanted in ("test", "validation") and each.image_id in self._log.fold.answered_here:
+        elif now == "train" and wanted in ("test", "validation") and image_id in self._log.fold.answered_here:
             reason = f"was answered here with the model's opinion in sight: it cannot become a {wanted} image"
         if reason is not None:
-            receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-        return reason is None
-
-    def _move(self, given: Sequence[_Given]) -> None:
-        moves: dict[Split, list[int]] = {}
-        for each in given:
-            if each.row.split is not None and each.image_id is not None:
-                moves.setdefault(each.row.split, []).append(each.image_id)
-        for split, image_ids in moves.items():
-            self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
-
-    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, post: ImportPost) -> None:
-        ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
-        known = self._log.known([row_id for some in ids for row_id in some])
-        began = self._log.last_seq if post.began is None else post.began
-        answers = ImportAnswers(self._log, receipt, known, post.conflicts, began)
-        for each, some in zip(given, ids, strict=True):
-            answers.take(Given(each.row, each.image_id or (each.root, each.uri), each.classes), some)
-        if not post.dry_run:
-            self._log.append(answers.drafts)
+            receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
+            return False
+        if wanted is not None:
+            if before is not None and before != wanted:
+                told = f"was in {before} in a row before it: it is a {wanted} image now"
+                receipt.conflicts.append(ImportIssue(line=row.line, uri=row.uri, reason=told))
+                receipt.overwritten += 1
+            plan.move(image_id, wanted)
+        return True
 
 
 def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
@@ -245,8 +307,7 @@ def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
     said = answer.label or ""
     if answer.action != "label":
         said = f"\0{answer.action}{said}"  # no class is called so
-    place = f"{given.root}\0{given.uri}" if given.image_id is None else given.image_id
-    return f"{place}\0{answer.annotator}\0{said}"
+    return f"{given.image_id}\0{answer.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:

@@ -178,7 +178,7 @@ class LabelFiles:
             left = seconds / outcome.rows * max(0, total - outcome.rows) if total and outcome.rows else None
             given.view = _told(given.view, outcome, left).model_copy(update={"total": total})
 
-        outcome = take_rows(source.rows(), given.folder, take, began=self._imports.last_seq, on_progress=progress)
+        outcome = take_rows(source.rows(), given.folder, take, on_progress=progress)
         if not outcome.rows:
             raise SettingsError("There is no label in it: it needs columns such as filename and label.")
         return outcome

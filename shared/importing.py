@@ -1,7 +1,7 @@
 """Bringing labels along, a thousand rows at a time: what the command line and the page of data share.
 
-Rows are forgotten once they are answered, so memory does not grow with the file. What was brought before is passed
-over by the labeler, so that starting again is how an import is resumed.
+Rows are forgotten once they are answered, so memory does not grow with the file. The labeler treats all parts as one
+import. What was brought before is passed over there, so that starting again is how an import is resumed.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from shared.messages import MAX_ROWS, CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
-from shared.names import Spellings
+from shared.messages import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 BATCH = 1_000
 COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
@@ -31,16 +32,14 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)
     new_classes: Counter[str] = field(default_factory=Counter)
     counted_as: dict[str, str] = field(default_factory=dict)
-    spellings: Spellings = field(default_factory=Spellings)
     issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": [], "cell": []})
 
     def add(self, receipt: ImportReceipt) -> None:
         """Count what one answer says."""
         for name in ("labels", "known", "images", "held_out", "kept", "overwritten", "reopened"):
             self.counts[name] += getattr(receipt, name)
-        for name, rows in receipt.new_classes.items():  # in a dry run a later part does not know of an earlier one
-            self.new_classes[self.spellings.of(name)] += rows
-        self.counted_as |= receipt.counted_as | self.spellings.taken
+        self.new_classes.update(receipt.new_classes)
+        self.counted_as |= receipt.counted_as
         for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
             self.counts[kind] += len(issues)
             self.issues[kind] += issues[: SHOWN - len(self.issues[kind])]
@@ -54,22 +53,19 @@ def take_rows(
     dry_run: bool = False,
     add_classes: bool = False,
     conflicts: Conflicts = "keep",
-    began: int | None = None,
     on_receipt: Callable[[ImportReceipt], None] = lambda _: None,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
-    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder.
-
-    `began` is the log's end before the first of them: rows that contradict each other are known by it.
-    """
-    outcome = Outcome()
-    for batch in _batches(rows):
+    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder."""
+    outcome, import_id = Outcome(), None
+    for batch, more in _batches(rows):
         cells = [each for each in batch if isinstance(each, CellIssue)]
         unreadable = [each for each in batch if isinstance(each, ImportIssue) and not isinstance(each, CellIssue)]
         readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
-        post = ImportPost(rows=readable, dry_run=dry_run, add_classes=add_classes, conflicts=conflicts, began=began)
-        receipt = take(post)
-        receipt.rejected[:0] = unreadable
+        choices: dict[str, Any] = {"dry_run": dry_run, "add_classes": add_classes, "conflicts": conflicts}
+        receipt = take(ImportPost(rows=readable, import_id=import_id, more=more, **choices))
+        import_id = receipt.import_id
+        receipt.rejected = sorted([*unreadable, *receipt.rejected], key=lambda issue: issue.line)
         receipt.cells += cells
         outcome.rows += len(batch) - len(cells)
         outcome.add(receipt)
@@ -78,17 +74,14 @@ def take_rows(
     return outcome
 
 
-def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[list[ImportRow | ImportIssue]]:
-    """Rows in order, such that those about one image which follow each other stay together, up to MAX_ROWS."""
-    batch: list[ImportRow | ImportIssue] = []
-    for row in rows:
-        full = len(batch) >= BATCH and batch[-1].uri != row.uri
-        if full or len(batch) == MAX_ROWS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[ImportRow | ImportIssue], bool]]:
+    """Rows in order, and whether more follow."""
+    given = iter(rows)
+    batch = list(islice(given, BATCH))
+    while batch:
+        following = list(islice(given, BATCH))
+        yield batch, bool(following)
+        batch = following
 
 
 def _placed(row: ImportRow, folder: Path) -> ImportRow:

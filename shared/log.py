@@ -54,15 +54,18 @@ class ClassState:
         return not self.deleted and self.merged_into is None
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """The part of a row that an image's state depends on."""
 
     id: bytes
     action: str
     label: int | None
     annotator: str
-    late: bool
+    late: bool = False
 
+
+Resolve = Callable[[int | None], int | None]
+"""The live class that a class stands for."""
 
 # An image's entries are kept packed, in a ninth of the memory that objects take: a log may have a million.
 _PACKED = struct.Struct("<16sBqI?")  # id, number of the action, class, number of the annotator, late
@@ -180,6 +183,14 @@ class Fold:
         answers, settled = self._deciding(image_id)
         return {UUID(bytes=entry.id) for entry in (*answers.values(), settled) if entry is not None}
 
+    def ahead(
+        self, image_id: int, more: Iterable[Entry], resolve: Resolve
+    ) -> tuple[ImageState, dict[str, tuple[str, int | None]]]:
+        """What the image would be with `more` answers, and its `answers` then."""
+        answers, settled = _deciding([*self._standing(image_id), *more], resolve)
+        said = {who: (entry.action, resolve(entry.label)) for who, entry in answers.items()}
+        return _state(answers, settled, resolve, frozenset(answers)), said
+
     def apply(self, row: Row) -> set[int]:
         """Take the next row; returns the ids of the images whose state it may have changed.
 
@@ -222,13 +233,13 @@ class Fold:
         self._refresh(row.image_id)
         return {row.image_id}
 
-    def _standing(self, image_id: int) -> Iterator[_Entry]:
+    def _standing(self, image_id: int) -> Iterator[Entry]:
         """The image's entries that are not undone, oldest first."""
         undone = self._undone.get(image_id, ())
         for row_id, action, label, annotator, late in _PACKED.iter_unpack(self._entries.get(image_id, b"")):
             if row_id not in undone:
                 known = None if label == _NO_CLASS else label
-                yield _Entry(row_id, _ACTIONS[action], known, self._names[annotator], late)
+                yield Entry(row_id, _ACTIONS[action], known, self._names[annotator], late)
 
     def _undo(self, row: Row) -> set[int]:
         if row.image_id is None or row.target is None:
@@ -296,29 +307,37 @@ class Fold:
         else:
             self.labels[image_id] = after.label
 
-    def _deciding(self, image_id: int) -> tuple[dict[str, _Entry], _Entry | None]:
-        """Each annotator's answer that counts, and what settled the image: on a live class, or on none."""
-        standing: list[_Entry] = []
-        settled: _Entry | None = None
-        for entry in self._standing(image_id):
-            label = self.resolve(entry.label)
-            if entry.action == "settle":
-                settled = entry if entry.label is None or label is not None else settled
-            elif entry.action != UNSURE and (entry.action != "label" or label is not None):
-                standing.append(entry)
-        in_time = [entry for entry in standing if not entry.late]
-        return {entry.annotator: entry for entry in in_time or standing}, settled
+    def _deciding(self, image_id: int) -> tuple[dict[str, Entry], Entry | None]:
+        return _deciding(self._standing(image_id), self.resolve)
 
     def _compute(self, image_id: int) -> ImageState:
         answers, settled = self._deciding(image_id)
         answered = self._groups.setdefault(names := frozenset(answers), names)
-        if settled is not None:
-            label = self.resolve(settled.label)
-            return ImageState(label, "flagged" if label is None else "labeled", answered, settled=True)
-        votes = Counter(self.resolve(entry.label) for entry in answers.values() if entry.action == "label")
-        ranked = votes.most_common(2)
-        if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
-            return ImageState(ranked[0][0], "labeled", answered)
-        actions = {entry.action for entry in answers.values()}
-        status: Status = "flagged" if "flag" in actions else "skipped" if "skip" in actions else "unlabeled"
-        return ImageState(None, status, answered, disputed=bool(ranked))
+        return _state(answers, settled, self.resolve, answered)
+
+
+def _deciding(entries: Iterable[Entry], resolve: Resolve) -> tuple[dict[str, Entry], Entry | None]:
+    """Each annotator's answer that counts, and what settled the image: on a live class, or on none."""
+    standing: list[Entry] = []
+    settled: Entry | None = None
+    for entry in entries:
+        label = resolve(entry.label)
+        if entry.action == "settle":
+            settled = entry if entry.label is None or label is not None else settled
+        elif entry.action != UNSURE and (entry.action != "label" or label is not None):
+            standing.append(entry)
+    in_time = [entry for entry in standing if not entry.late]
+    return {entry.annotator: entry for entry in in_time or standing}, settled
+
+
+def _state(answers: dict[str, Entry], settled: Entry | None, resolve: Resolve, answered: frozenset[str]) -> ImageState:
+    if settled is not None:
+        label = resolve(settled.label)
+        return ImageState(label, "flagged" if label is None else "labeled", answered, settled=True)
+    votes = Counter(resolve(entry.label) for entry in answers.values() if entry.action == "label")
+    ranked = votes.most_common(2)
+    if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
+        return ImageState(ranked[0][0], "labeled", answered)
+    actions = {entry.action for entry in answers.values()}
+    status: Status = "flagged" if "flag" in actions else "skipped" if "skip" in actions else "unlabeled"
+    return ImageState(None, status, answered, disputed=bool(ranked))

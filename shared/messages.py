@@ -247,13 +247,20 @@ is open until somebody decides."""
 
 
 class ImportPost(Message):
-    """`POST /api/import`: some rows of a file. Sent again, they change nothing."""
+    """`POST /api/import`: all rows of an import, or a part of it. Sent again, they change nothing.
+
+    An import of more rows comes in parts: the first one says `more`, its receipt has the `import_id` that the others
+    give, and the last one does not say `more`. Together they do what one post with all rows would do. The three
+    choices below are those of the first part. Parts are sent one after the other.
+    """
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
+    import_id: UUID | None = None  # of the import that this is a further part of
+    more: bool = False  # further parts follow
     conflicts: Conflicts = "keep"
-    began: Id | None = None  # the log's end when the import began, of which this may be a later part; now by default
     dry_run: bool = False  # look, and write nothing
     add_classes: bool = False  # an unknown class is added; without, its rows are rejected if the project has classes
+    began: Id | None = None  # the log's end when an import began that is sent without `import_id`; now by default
 
 
 class ImportIssue(Reply):
@@ -274,6 +281,7 @@ class CellIssue(ImportIssue):
 class ImportReceipt(Reply):
     """What became of the rows."""
 
+    import_id: UUID | None = None  # while more parts may follow: see `ImportPost`
     labels: int = 0  # written to the log, skips and flags too, or in a dry run: that would be
     known: int = 0  # imported before
     images: int = 0  # new in the catalogue

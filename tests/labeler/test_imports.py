@@ -1,12 +1,7 @@
 """Labels brought along: what they become, and what they must not."""
 
-from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from labeler.service import Service
 from shared.messages import ImportPost, ImportReceipt, ImportRow
@@ -247,41 +242,3 @@ def test_an_image_new_to_the_catalogue_is_taken_in_under_the_split_of_its_row(tm
         receipt = take(service, row("late.png", split="test"))
         assert (receipt.images, receipt.labels) == (1, 1)
         assert service.tally.splits[2] == "test"
-
-
-URIS = [*(f"{n:04d}.png" for n in range(6)), "gone.png"]
-
-
-@st.composite
-def files(draw: st.DrawFn) -> list[ImportRow]:
-    """Rows of a file that may contradict itself on labels, but not on which split an image is in."""
-    splits = {uri: draw(st.sampled_from([None, "train", "test"])) for uri in URIS}
-    said = st.sampled_from([("label", "cat"), ("label", "dog"), ("skip", None), ("flag", None)])
-    given = st.tuples(st.sampled_from(URIS), said, st.sampled_from([None, "ann"]))
-    return [
-        row(uri, label, line, action=action, split=splits[uri], annotator=annotator)
-        for line, (uri, (action, label), annotator) in enumerate(draw(st.lists(given, max_size=12)))
-    ]
-
-
-@settings(max_examples=25, deadline=None)
-@given(files(), st.lists(st.integers(0, 12), max_size=3))
-def test_importing_again_changes_nothing_and_no_test_label_is_taken_unsaid(
-    rows: list[ImportRow], cuts: list[int]
-) -> None:
-    with TemporaryDirectory() as folder, labeler(_six(Path(folder)), test_set_frac=0.3) as service:
-        edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-        for start, end in pairwise(edges):
-            take(service, *rows[start:end])
-        before = (service.log.last_seq, labels(service), dict(service.tally.splits))
-        assert take(service, *rows).labels == 0
-        assert before == (service.log.last_seq, labels(service), dict(service.tally.splits))
-        said = {each.uri for each in rows if each.split == "test"}
-        names = {entry.id: entry.uri for entry in service.catalog.entries(0, 100)}
-        held = {names[image] for image, split in service.tally.splits.items() if split == "test"}
-        assert held & labels(service).keys() <= said
-
-
-def _six(folder: Path) -> Path:
-    photos(folder / "photos", 6)
-    return folder
