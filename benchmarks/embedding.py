@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import describe
-from shared.images import ImageLimits, find_images, inspect, read
+from shared.image_files import find_images, read
+from shared.images import ImageLimits, inspect
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import Backbone

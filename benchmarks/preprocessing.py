@@ -21,7 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from benchmarks.machine import describe
-from shared.images import ImageLimits, open_rgb, read
+from shared.image_files import read
+from shared.images import ImageLimits, open_rgb
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels
 from trainer.embeddings.backbones import Backbone, load_backbone

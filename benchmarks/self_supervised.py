@@ -20,7 +20,7 @@ import torch
 from benchmarks.machine import describe
 from benchmarks.preprocessing import LIMITS, Matrix, score
 from labeler.demo import truth, write_digits
-from shared.images import read
+from shared.image_files import read
 from shared.messages import ImageEntry
 from shared.settings import TrainerSettings
 from trainer.embeddings import pixels

@@ -17,7 +17,8 @@ import numpy as np
 from rich.progress import track
 
 from labeler.formats.sources import open_source
-from shared.images import ImageLimits, read
+from shared.image_files import read
+from shared.images import ImageLimits
 from shared.messages import ImportRow
 from shared.settings import TrainerSettings
 from trainer.embeddings.backbones import load_backbone

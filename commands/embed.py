@@ -22,7 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands.place import Workspace
 from commands.reach import client, reason, token
-from shared.images import ImageLimits, read
+from shared.image_files import read
+from shared.images import ImageLimits
 from shared.log import Fold
 from shared.messages import ImageEntry, ImagePage, Row
 from shared.network_names import check_network

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from labeler.formats.imagefolder import member
-from shared.images import ImageProblem, locate
+from shared.image_files import locate
+from shared.images import ImageProblem
 from shared.project_file import ProjectFile
 from shared.settings import SettingsError
 

@@ -45,6 +45,12 @@ def import_(
             "without a header."
         ),
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="What each folder in a folder is: class, split/class, class/split, */class. Else it is found."
+        ),
+    ] = "",
     yes: Yes = False,
     *,
     place: Place,
@@ -55,7 +61,15 @@ def import_(
     """
     rule = conflicts_named(conflicts)
     if rule == "overwrite" and not dry_run:
-        looked = bring(source, place.labeler, dry_run=True, add_classes=add_classes, conflicts=rule, columns=columns)
+        looked = bring(
+            source,
+            place.labeler,
+            dry_run=True,
+            add_classes=add_classes,
+            conflicts=rule,
+            columns=columns,
+            layout=layout,
+        )
         consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
     outcome = bring(
         source,
@@ -65,6 +79,7 @@ def import_(
         conflicts=rule,
         report=report,
         columns=columns,
+        layout=layout,
     )
     if outcome.rows and outcome.counts["rejected"] == outcome.rows:
         raise SettingsError(
@@ -157,12 +172,13 @@ def bring(
     conflicts: Conflicts = "keep",
     report: Path | None = None,
     columns: str | None = None,
+    layout: str = "",
 ) -> Outcome:
     """Import what `path` holds into the labeler at `url`, and print what came of it. Raises SettingsError."""
     from labeler.formats.records import Chosen
     from labeler.formats.sources import open_source
 
-    source = open_source(path, Chosen.of(columns) if columns else None)
+    source = open_source(path, Chosen.of(columns) if columns else None, layout)
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console) as progress:
         scan = progress.add_task("Reading the image folder", total=None)

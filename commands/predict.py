@@ -15,7 +15,8 @@ from commands.place import Place, talks_to
 from commands.reach import client, reach, token
 from shared.cells import harmless
 from shared.figures import many
-from shared.images import ImageLimits, ImageProblem, find_images, inspect, read
+from shared.image_files import find_images, read
+from shared.images import ImageLimits, ImageProblem, inspect
 from shared.messages import Prediction, Predictions
 from shared.settings import SettingsError, TrainerSettings
 

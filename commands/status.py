@@ -21,6 +21,11 @@ def status(*, place: Place) -> None:
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
     table.add_row("images", f"{images['total']:,} ({images['labeled']:,} labeled, {images['skipped']:,} skipped)")
+    if project["missing"]:
+        count = many(project["missing"], "labeled image")
+        table.add_row("files not found", f"{count}, kept without a file: the page Data names them")
+    if project["rejected"]:
+        table.add_row("files not used", f"{many(project['rejected'], 'file')}: the page Data says why")
     table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
     table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
     accuracy = Interval.model_validate(project["accuracy"]) if project["accuracy"] else None  # as the pages say it

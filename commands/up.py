@@ -120,16 +120,17 @@ def clean(
     change: MayChange = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as `import` takes them.")] = None,
+    layout: Annotated[str, typer.Option(help="What each folder in a folder is, as `import` takes it.")] = "",
 ) -> None:
     """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
     from labeler.formats.records import Chosen
     from labeler.formats.sources import open_source
 
-    folder = images or open_source(source, Chosen.of(columns) if columns else None).folder
+    folder = images or open_source(source, Chosen.of(columns) if columns else None, layout).folder
 
     def begin(address: str) -> None:
         try:
-            imports.bring(source, address, add_classes=True, columns=columns)
+            imports.bring(source, address, add_classes=True, columns=columns, layout=layout)
         finally:  # what was imported before, or until something was wrong, can be reviewed all the same
             if open_page:
                 show(address + REVIEW_PAGE)

@@ -22,6 +22,7 @@ from labeler.card_routes import card_routes
 from labeler.download_routes import download_routes
 from labeler.formats.rows import Wanted, extras_named
 from labeler.label_file_routes import label_file_routes
+from labeler.missing import missing_images
 from labeler.problems import Invalid, Problem
 from labeler.service import Service
 from labeler.telemetry import prometheus_text
@@ -228,6 +229,11 @@ def _image_routes(api: FastAPI, service: Service) -> None:
     def rejected() -> list[Rejection]:
         """Files that could not be taken, and why."""
         return service.catalog.rejections()
+
+    @api.get("/images/missing")
+    def missing() -> list[Rejection]:
+        """Images that somebody answered and whose file is not found any more, and why. Their answers are kept."""
+        return missing_images(service.catalog, service.files)
 
     @api.get("/images/{image_id}/content", response_class=Response)
     def content(image_id: Id, request: Request) -> Response:

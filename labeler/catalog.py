@@ -72,6 +72,7 @@ class Catalog:
         self._tally = tally
         self._queue = queue
         self._max_images = settings.max_images
+        self.missing: set[int] = set()  # answered, and no file holds them; known once a scan came to its end
         self._salt = store.settled("salt", secrets.token_hex(16))
         self._shares = _settled_shares(store, settings, sources)
         self._load()
@@ -79,7 +80,7 @@ class Catalog:
     @property
     def duplicates(self) -> int:
         """Files whose content another file has too."""
-        return max(0, self._readable_files - len(self._tally.splits))
+        return max(0, self._readable_files + len(self.missing) - len(self._tally.splits))
 
     def record(
         self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
@@ -154,21 +155,36 @@ class Catalog:
                 connection.execute(FILE.delete().where(FILE.c.id.in_(vanished[start : start + _CHUNK])))
             self._count(connection)
 
+    def unlisted(self, root: Root, present: Collection[str]) -> list[str]:
+        """Files of `root` that are not `present` in a walk, and whose image somebody answered."""
+        with self._store.read() as connection:
+            stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
+            return [uri for uri, image_id in stored if uri not in present and self._is_answered(image_id)]
+
     def settle_images(self) -> None:
-        """Let each image go by a file that is there, and write to the log which images have none left or are back."""
+        """Let each image go by a file that is there, and write to the log which images have none left or are back.
+
+        An image with an answer stays without a file: it is `missing`.
+        """
         with self._store.lock:
             with self._store.write() as connection:
-                gone = [image_id for image_id in self._homeless(connection) if not self._rehome(connection, image_id)]
+                lost = [image_id for image_id in self._homeless(connection) if not self._rehome(connection, image_id)]
+                gone = [image_id for image_id in lost if not self._is_answered(image_id)]
                 for image_id in gone:
                     self._change(connection, image_id)
+            kept = set(filter(self._is_answered, self._log.fold.removed))  # by an earlier version
+            self.missing = {*lost, *kept} - {*gone}
             self._log.append([Draft(action="image_removed", image_id=image_id) for image_id in gone])
+            self.move(kept)
             self.bring_back()
 
     def bring_back(self) -> None:
-        """Write to the log which removed images a file holds again."""
+        """Write to the log which removed images a file holds again; one that was missing is here then, too."""
         with self._store.lock:
+            away = self._log.fold.removed | self.missing
             with self._store.write() as connection:
-                back = [image_id for image_id in self._returned(connection) if self._rehome(connection, image_id)]
+                back = [image_id for image_id in self._held(connection, away) if self._rehome(connection, image_id)]
+            self.missing -= set(back)
             self.move(back)
 
     def move(
@@ -374,14 +390,17 @@ class Catalog:
             self._change(connection, image_id, root=home.root, uri=home.uri)
         return home is not None
 
-    def _returned(self, connection: Connection) -> list[int]:
-        """Images that the log calls removed and that a file holds again."""
-        removed = sorted(self._log.fold.removed)
-        returned: list[int] = []
-        for start in range(0, len(removed), _CHUNK):
-            statement = select(FILE.c.image_id).distinct().where(FILE.c.image_id.in_(removed[start : start + _CHUNK]))
-            returned += connection.execute(statement).scalars()
-        return returned
+    def _held(self, connection: Connection, image_ids: Collection[int]) -> list[int]:
+        """Those of these images that a file holds."""
+        wanted, held = sorted(image_ids), list[int]()
+        for start in range(0, len(wanted), _CHUNK):
+            statement = select(FILE.c.image_id).distinct().where(FILE.c.image_id.in_(wanted[start : start + _CHUNK]))
+            held += connection.execute(statement).scalars()
+        return held
+
+    def _is_answered(self, image_id: int | None) -> bool:
+        state = self._log.fold.state(image_id or 0)
+        return bool(state.answered) or state.settled
 
     def _drawn(self, image_ids: Collection[int]) -> dict[int, tuple[Split, float]]:
         wanted = list(image_ids)

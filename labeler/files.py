@@ -16,8 +16,9 @@ from typing import Final
 
 from labeler.catalog import Found, Located, Root
 from labeler.problems import Gone, Missing
-from shared import images
+from shared import image_files, images
 from shared.files import write_whole
+from shared.image_files import Passed
 from shared.images import ImageLimits, ImageProblem
 
 MEDIA_TYPES: Final[dict[str, str]] = {
@@ -28,11 +29,18 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
     "GIF": "image/gif",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-anymap",
+    "QOI": "image/qoi",
 }
 FURTHER: Final = "images/"
 """What the root of a further folder begins with."""
 UNKNOWN_TYPE: Final = "application/octet-stream"
-SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()}
+SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()} | {
+    "PPM": ".pnm"
+}
 
 
 class Files:
@@ -49,10 +57,13 @@ class Files:
         """The image folders, without uploads and test set."""
         return {root: path for root, path in self.roots.items() if root.startswith("images")}
 
-    def listed(self, root: Root) -> list[str]:
-        """URIs of all images of a root. Raises ImageProblem when the folder cannot be read."""
+    def listed(self, root: Root, passed: Passed | None = None) -> list[str]:
+        """URIs of all images of a root; what is left out goes into `passed`.
+
+        Raises ImageProblem when the folder cannot be read.
+        """
         folder = self.roots[root]
-        found = images.find_images(folder)
+        found = image_files.find_images(folder, passed, self._others(root))
         if self._workspace is None or not self._workspace.resolve().is_relative_to(folder.resolve()):
             return [prefix(root) + uri for uri in found]
         own = self._workspace.resolve().relative_to(folder.resolve()).as_posix() + "/"
@@ -118,7 +129,11 @@ class Files:
     def _read(self, root: Root, uri: str) -> bytes:
         if not uri.startswith(prefix(root)):
             raise ImageProblem("is not there any more")
-        return images.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits)
+        return image_files.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits, self._others(root))
+
+    def _others(self, root: Root) -> list[Path]:
+        """The other roots, into which a link may lead."""
+        return [folder for name, folder in self.roots.items() if name != root and folder.is_dir()]
 
     def store_upload(self, data: bytes, name: str = "") -> Found:
         """Check an uploaded image and keep it in the workspace. Raises ImageProblem.
@@ -164,7 +179,7 @@ def _upload_name(name: str, suffix: str) -> str:
     path = PurePosixPath(*filter(None, parts))
     if not path.name:
         return ""
-    return str(path) if path.suffix.lower() in images.SUFFIXES else f"{path}{suffix}"
+    return str(path) if path.suffix.lower() in image_files.SUFFIXES else f"{path}{suffix}"
 
 
 def _with_hash(name: str, sha256: str) -> str:

@@ -17,6 +17,7 @@ from itertools import islice
 
 from labeler.catalog import Catalog, Found, Root
 from labeler.files import Files
+from shared.image_files import Passed
 from shared.images import ImageProblem
 from shared.messages import ScanView, Split
 
@@ -47,6 +48,7 @@ class Scanner:
         self._running = False
         self._done, self._total, self._began = 0, 0, time.monotonic()
         self._error: str | None = None
+        self._left_out: dict[Root, list[str]] = {}  # in words
 
     def start(self) -> None:
         """Scan everything."""
@@ -79,7 +81,15 @@ class Scanner:
         running, left = self._running, None
         if running and self._done:
             left = (self._total - self._done) * (time.monotonic() - self._began) / self._done
-        return ScanView(running=running, done=self._done, total=self._total, seconds_left=left, error=self._error)
+        told = [f"{self._files.roots[root]}: {each}" for root, some in self._left_out.items() for each in some]
+        return ScanView(
+            running=running,
+            done=self._done,
+            total=self._total,
+            seconds_left=left,
+            error=self._error,
+            left_out=told,
+        )
 
     def scan(self, root: Root, uris: Iterable[str] | None = None, split: Split | None = None) -> None:
         """Bring the catalogue up to date with a root: with all its images, or with `uris` alone.
@@ -87,11 +97,17 @@ class Scanner:
         New images go into `split`; None draws it.
         """
         folder = self._files.roots[root]
+        passed = Passed()
         try:
-            listed = self._files.listed(root) if uris is None else list(uris)
+            listed = self._files.listed(root, passed) if uris is None else list(uris)
         except ImageProblem as problem:
             self._fail(f"The folder {folder} {problem}; its images are kept as they were.")
             return
+        if uris is None:
+            self._tell(root, passed.sentences())
+            listed += [
+                uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)
+            ]
         if not listed and self._catalog.has_files(root):
             self._fail(f"The folder {folder} is empty now; its images are kept as they were.")
             return
@@ -154,6 +170,13 @@ class Scanner:
             self._catalog.record(root, found, split)
             self._done += len(found)
             self._changed()
+
+    def _tell(self, root: Root, left_out: list[str]) -> None:
+        """Say what was left out of a folder, unless it was said before."""
+        if left_out != self._left_out.get(root, []):
+            for each in left_out:
+                log.info("%s: %s", self._files.roots[root], each)
+            self._left_out = {**self._left_out, root: left_out}
 
     def _fail(self, message: str) -> None:
         log.error(message)

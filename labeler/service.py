@@ -207,6 +207,7 @@ class Service:
                 remaining=self.queue.remaining,
                 duplicates=self.catalog.duplicates,
                 rejected=self.catalog.rejected,
+                missing=len(self.catalog.missing),
                 scanning=self.scanner.view(),
                 accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,
                 labels_per_minute=self.tally.pace.per_minute(),

@@ -47,6 +47,7 @@ def _numbers(project: Project) -> Iterator[Metric]:
         "outbox_oldest_seconds": ("Age of the oldest row that waits for the trainer.", outbox.oldest_seconds or 0),
         "outbox_failures": ("Times in a row that sending to the trainer failed.", outbox.failures),
         "rejected_files": ("Files that could not be taken as images.", project.rejected),
+        "missing_files": ("Images with an answer whose file is not found any more.", project.missing),
         "labels_per_minute": ("Labels a minute of all together, lately.", project.labels_per_minute or 0),
         "active_people": ("People who answered in the last minutes.", len(project.people)),
     }

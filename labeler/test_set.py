@@ -15,9 +15,12 @@ from labeler.annotation_log import AnnotationLog, Draft
 from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
+from labeler.formats.folder_layout import FolderLabels
 from labeler.scanner import Scanner
-from shared.images import ImageProblem, find_images, locate
+from shared.image_files import locate
+from shared.images import ImageProblem
 from shared.log import IMPORT
+from shared.messages import ImportRow
 from shared.settings import SettingsError
 
 _CHUNK = 1_000
@@ -38,7 +41,7 @@ class TestSet:
         Raises SettingsError when the set cannot be read.
         """
         if self.table is None:
-            return {("test", uri): uri.split("/")[0] for uri in find_images(self.folder) if "/" in uri}
+            return {("test", row.uri): row.label for row in _in_folders(self.folder) if row.label is not None}
         labels: dict[tuple[Root, str], str] = {}
         for filename, label in _rows(self.table):
             root: Root = "images" if images is not None and _is_in(images, filename) else "test"
@@ -50,7 +53,7 @@ def open_test_set(given: str) -> TestSet:
     """Raises SettingsError when there is no such folder or CSV."""
     path = Path(given).expanduser()
     if path.is_dir():
-        if next((uri for uri in find_images(path) if "/" in uri), None) is None:
+        if next(_in_folders(path), None) is None:
             raise SettingsError(
                 f"The labeler setting 'test_set' cannot be {given!r}: it has no image in a class folder."
             )
@@ -91,6 +94,12 @@ def import_test_set(
                         if ids[name] is not None and log.fold.state(image_id).status == "unlabeled"
                     ]
                 )
+
+
+def _in_folders(folder: Path) -> Iterator[ImportRow]:
+    """The images of a folder in class folders; of one with splits, those of the test split."""
+    rows = (row for row in FolderLabels(folder).rows() if isinstance(row, ImportRow))
+    return (row for row in rows if row.split in (None, "test"))
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from labeler.catalog import Root
 from labeler.files import prefix
 from labeler.folders import Folders
 from shared import project_file
-from shared.images import SUFFIXES
+from shared.image_files import is_image_file, is_left_out
 from shared.settings import SettingsError
 
 LOOK_MS = 1_000  # between looks at project.toml and at folders that are missing
@@ -92,7 +92,7 @@ class Watcher:
         paths = [Path(path) for change, path in changes if change is not Change.deleted]
         for root, folder in there.items():
             inside = [path for path in paths if path.is_relative_to(folder) and self._counts(path, folder)]
-            files = [path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file()]
+            files = [path for path in inside if path.is_file() and is_image_file(path)]
             unnamed = any("\ufffd" in str(path) for path in inside)  # a name that is not UTF-8
             if len(inside) > MANY or unnamed or any(path.is_dir() for path in inside):
                 self._folders.scan(root)
@@ -100,8 +100,8 @@ class Watcher:
                 self._folders.scan(root, sorted(prefix(root) + path.relative_to(folder).as_posix() for path in files))
 
     def _counts(self, path: Path, folder: Path) -> bool:
-        """Whether a scan would look at the path: not hidden, and not in the workspace."""
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        """Whether a scan would look at the path: not left out everywhere, and not in the workspace."""
+        hidden = any(map(is_left_out, path.relative_to(folder).parts))
         return not hidden and path != folder and not path.is_relative_to(self._workspace.resolve())
 
     def _stamp(self) -> tuple[int, int]:

@@ -1,51 +1,53 @@
-"""Find, read, check and open images. Knows files and pixels; knows nothing of catalogue, labels or models.
+"""Check and open images. Knows pixels; knows nothing of folders, catalogue, labels or models.
 
-Everything a folder of photos may hold passes through here, damaged and hostile files too. Whatever is wrong with one is
-told as an `ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Two choices
+Everything that an image file may hold passes through here, damaged and hostile content too. Whatever is wrong with it
+is told as an `ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Choices
 behind that:
 
-- Files are opened with Pillow's own decoders for six formats, picked by their first bytes, and not with `Image.open`,
-  whose guard against decompression bombs is a process-wide number that warns or raises. Ours is an argument, checked on
-  the header before a pixel is decoded, and safe in any number of threads.
+- What a file is follows from its first bytes, never from its name. Each format has one decoder of Pillow's (HEIC has
+  one of libheif's), and not `Image.open`, whose guard against decompression bombs is a process-wide number that warns
+  or raises. Ours is an argument, checked on the header before a pixel is decoded, and safe in any number of threads.
 - A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough. The file is still read to its
   end, so that a truncated one is found.
+- Text, colour profiles and other notes in a file say nothing about its pixels, so that they are no reason to refuse it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-import os
 import re
-import stat
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
     Image,
     ImageFile,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
+    QoiImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
 )
 
-log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""What `find_images` lists, lower case."""
+from shared import sixteen_bits
 
 LOSSLESS_BELOW = 128
 """Pixels. A thumbnail this small is enlarged on screen, where JPEG's blocks would show."""
+HEAD_BYTES = 64
+"""By which a file is told to be an image."""
 
 # Pillow warns on stderr about odd metadata, which says nothing about the pixels and reaches nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -74,62 +76,17 @@ class Inspected:
     size: int
 
 
-def find_images(root: Path) -> Iterator[str]:
-    """Walk the images under `root`: POSIX paths relative to it, in code point order, hidden files and folders left out.
-
-    Holds one folder's names at a time. A link to a file is listed (and refused on opening if it leads out of `root`), a
-    link to a folder is not followed, so that no loop is walked. A name that is not UTF-8 is listed with its odd bytes
-    escaped; opening it says what to do. Raises ImageProblem when `root` is not a folder that can be read.
-    """
-    try:
-        yield from _walk(root, "")
-    except OSError as error:
-        raise ImageProblem(f"is not a folder that can be read ({error.strerror})") from None
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins with these HEAD_BYTES is an image, one that cannot be read included."""
+    return any(magic.match(head) for magic, _ in (*_DECODERS, *_UNREAD))
 
 
-def locate(uri: str, root: Path) -> Path:
-    """Real path of the file that `uri` names under `root`.
-
-    Raises ImageProblem when it leads out of `root`, by its text or over a link, is not there, or is not a file.
-    """
-    if _SCHEME.match(uri):
-        raise ImageProblem("has an address of another kind: only files in the image folder are read")
-    relative = PurePosixPath(uri)
-    if relative.is_absolute() or ".." in relative.parts:
-        raise ImageProblem("lies outside the image folder")
-    try:
-        base = root.resolve(strict=True)
-        path = (base / relative).resolve(strict=True)
-        is_file = path.is_file()
-    except FileNotFoundError:
-        if _ESCAPED.search(uri):
-            raise ImageProblem("has a file name that is not UTF-8: rename the file") from None
-        raise ImageProblem("is not there any more") from None
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, up to Python 3.12
-        raise ImageProblem(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not path.is_relative_to(base):
-        raise ImageProblem("is a link that leads out of the image folder")
-    if not is_file:
-        raise ImageProblem("is not a file")
-    return path
-
-
-def read(uri: str, root: Path, limits: ImageLimits) -> bytes:
-    """Content of the file that `uri` names under `root`; raises ImageProblem, also when it is empty or too large."""
-    path = locate(uri, root)
-    try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageProblem("is not a file")
-            _check_bytes(status.st_size, limits)
-            data = stream.read(limits.max_bytes + 1)  # it may grow while it is read
-    except FileNotFoundError:
-        raise ImageProblem("is not there any more") from None
-    except OSError as error:
-        raise ImageProblem(f"cannot be read ({error.strerror})") from None
-    _check_bytes(len(data), limits)
-    return data
+def check_bytes(size: int, limits: ImageLimits) -> None:
+    """Raises ImageProblem for a file without bytes, or with too many."""
+    if size == 0:
+        raise ImageProblem("is empty")
+    if size > limits.max_bytes:
+        raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
 
 
 def inspect(data: bytes, limits: ImageLimits) -> Inspected:
@@ -137,7 +94,7 @@ def inspect(data: bytes, limits: ImageLimits) -> Inspected:
     with _told_as_problem():
         image = _header(data, limits)
         width, height = image.size
-        _decode(image, at_least=1)
+        _decode(image, data, at_least=1)
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         return Inspected(hashlib.sha256(data).hexdigest(), width, height, image.format or "", len(data))
@@ -157,8 +114,8 @@ def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -
     """
     with _told_as_problem():
         image = _header(data, limits)
-        _decode(image, at_least)
-        return _upright(_to_rgb(image), _orientation(image))
+        pixels = _decode(image, data, at_least)
+        return _upright(_to_rgb(pixels), _orientation(image))
 
 
 def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, str]:
@@ -179,49 +136,45 @@ def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, st
         return encoded.getvalue(), "image/jpeg"
 
 
-# ---------------------------------------------------------------- names
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]")
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
-    names = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                names.append(entry.name + "/")  # sorts the folder's content where its URIs belong
-            elif Path(entry.name).suffix.lower() in SUFFIXES:
-                names.append(entry.name)
-    for name in sorted(names):
-        if not name.endswith("/"):
-            yield (prefix + name).encode("utf-8", "backslashreplace").decode()
-            continue
-        try:
-            yield from _walk(folder / name, prefix + name)
-        except OSError as error:
-            log.warning("The folder %r is left out: %s.", prefix + name, error.strerror)
-
-
-def _check_bytes(size: int, limits: ImageLimits) -> None:
-    if size == 0:
-        raise ImageProblem("is empty")
-    if size > limits.max_bytes:
-        raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
-
-
 # ---------------------------------------------------------------- pixels
 
-_DECODERS: tuple[tuple[re.Pattern[bytes], Callable[..., ImageFile.ImageFile]], ...] = (
+
+def _heif(stream: BytesIO) -> ImageFile.ImageFile:
+    from pi_heif.as_plugin import HeifImageFile  # few projects hold such files, and its library takes time to load
+
+    image: ImageFile.ImageFile = HeifImageFile(stream)
+    return image
+
+
+def _png(stream: BytesIO) -> ImageFile.ImageFile:
+    return PngImagePlugin.PngImageFile(BytesIO(_without_notes(stream.getvalue())))
+
+
+_DECODERS: tuple[tuple[re.Pattern[bytes], Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
     (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    (re.compile(rb"....ftyp(avi[fs]|(mi|ms)(f1|af).{4,44}?avi[fs])", re.DOTALL), AvifImagePlugin.AvifImageFile),
+    (re.compile(rb"....ftyp(he[iv][cxms]|m[is]f1)", re.DOTALL), _heif),
+    (re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"), Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (re.compile(rb"P[1-6]\s|Pf\s"), PpmImagePlugin.PpmImageFile),
+    (re.compile(rb"qoif"), QoiImagePlugin.QoiImageFile),
 )
+_UNREAD: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), "a JPEG XL file"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb"\0\0[\1\2]\0[^\0]\0"), "an icon"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(svg|!DOCTYPE svg)"), "a vector drawing"),
+    (re.compile(rb"FUJIFILMCCD-RAW|IIU\0|IIR[OS]|....ftypcrx ", re.DOTALL), "a camera's raw file"),
+    (re.compile(rb"v/1\x01"), "an OpenEXR file"),
+    (re.compile(rb"DDS "), "a texture"),
+    (re.compile(rb"SIMPLE  ="), "a FITS file"),
+)
+"""What people call an image, too, and what it is."""
+READ = "JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI"
 
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -244,17 +197,18 @@ def _told_as_problem() -> Iterator[None]:
         raise
     except (MemoryError, Image.DecompressionBombError):  # the latter: Pillow's own guard, inside some decoders
         raise ImageProblem("is too large to be decoded") from None
-    except Exception:
+    except Exception as error:
+        if _UNSUPPORTED.search(str(error)):
+            raise ImageProblem(
+                "cannot be decoded: it is of a rare kind, or damaged. Save it as a JPEG or a PNG of 8 bits"
+            ) from None
         raise ImageProblem("cannot be decoded: it is damaged or cut off") from None
 
 
 def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     """The image with its header read and its size checked, nothing decoded yet."""
-    _check_bytes(len(data), limits)
-    decoder = next((decoder for magic, decoder in _DECODERS if magic.match(data)), None)
-    if decoder is None:
-        raise ImageProblem("is not an image (JPEG, PNG, WebP, BMP, TIFF or GIF)")
-    image = decoder(BytesIO(data))
+    check_bytes(len(data), limits)
+    image = _opened(data)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageProblem(
@@ -263,10 +217,57 @@ def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     return image
 
 
-def _decode(image: ImageFile.ImageFile, at_least: int | None) -> None:
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    decoder = next((decoder for magic, decoder in _DECODERS if magic.match(data)), None)
+    if decoder is None:
+        kind = next((kind for magic, kind in _UNREAD if magic.match(data)), None)
+        if kind is not None:
+            raise ImageProblem(f"is {kind}, which is not read: save it as JPEG or PNG")
+        raise ImageProblem(f"is not an image ({READ})")
+    image = decoder(BytesIO(data))
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, data):
+        raise ImageProblem("is a camera's raw file, which is not read: save it as JPEG or PNG")
+    return image
+
+
+def _is_raw(image: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
+    """A raw file is a TIFF whose first image is often a small preview; labeling that one helps nobody."""
+    tags = image.tag_v2
+    preview = tags.get(_SUBFILE_TYPE) == _REDUCED and _SUB_IMAGES in tags
+    return preview or _DNG_VERSION in tags or data[8:10] == b"CR"
+
+
+_DNG_VERSION, _SUB_IMAGES, _SUBFILE_TYPE, _REDUCED = 50_706, 330, 254, 1
+_UNSUPPORTED = re.compile("unknown|unsupported|not supported|cannot handle", re.IGNORECASE)
+
+
+def _without_notes(data: bytes) -> bytes:
+    """A PNG without its text, profiles and whatever else no pixel depends on, all of which Pillow limits or checks."""
+    kept, at, whole = [data[:8]], 8, True
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_sound(data[at + 4 : end])):
+            kept.append(data[at:end])
+        else:
+            whole = False
+        at = end
+        if kind == b"IEND":
+            break
+    return data if whole else b"".join([*kept, data[at:]])
+
+
+def _is_sound(chunk: bytes) -> bool:
+    return zlib.crc32(chunk[:-4]) == int.from_bytes(chunk[-4:], "big")
+
+
+def _decode(image: ImageFile.ImageFile, data: bytes, at_least: int | None) -> Image.Image:
+    """The image's pixels as they are stored; those of `image` are then decoded too."""
     if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft(None, (at_least, at_least))
-    image.load()
+    return sixteen_bits.loaded(image, lambda: _opened(data))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -649,6 +649,7 @@ class Project(ProjectIdentity):
     remaining: int = 0  # images that somebody is still to answer
     duplicates: int
     rejected: int
+    missing: int = 0  # images with an answer whose file is not found any more
     scanning: ScanView
     accuracy: Interval | None = None  # of the latest evaluation
     labels_per_minute: float | None = None  # of all together
@@ -667,6 +668,7 @@ class ScanView(Reply):
     total: int | None
     seconds_left: float | None
     error: str | None = None
+    left_out: list[str] = Field(default_factory=list)  # of the image folders, in words
 
 
 class Progress(Reply):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from shared.images import ImageLimits, ImageProblem, read
+from shared.image_files import read
+from shared.images import ImageLimits, ImageProblem
 from shared.messages import ImageEntry
 from shared.project_file import ImageFolders
 from shared.settings import TrainerSettings

@@ -2,7 +2,8 @@
 
 Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart, and what no folder can be
 called is written as in a URL: `a/b` is `a%2Fb`. Written member by member while it is sent. An image that cannot be read
-any more is left out and named in `left_out.txt`. `commands.folders` writes the same as a folder on this machine.
+any more is left out and named in `left_out.txt`. `commands.folders` writes the same as a folder on this machine, and
+`folder_layout` reads it back.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ import re
 import zipfile
 from collections.abc import Iterator
 from io import RawIOBase
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from labeler.formats.records import SPLITS, Read, row_of
 from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
-from shared.images import find_images
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^[. ]|[. ]$')
 
@@ -43,19 +41,6 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     yield pipe.drain()
 
 
-def read(folder: Path) -> Iterator[Read]:
-    """A row for each image in a class folder; `line` counts images. Folders above named train, val, test are splits."""
-    top = {entry.name.lower() for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-    depth = 1 if top and top <= SPLITS.keys() else 0
-    for number, uri in enumerate(find_images(folder), start=1):
-        parts = uri.split("/")
-        if len(parts) < depth + 2:
-            continue  # beside the class folders
-        row = row_of(number, {"uri": uri, "label": _label(parts[depth]), "split": parts[0] if depth else None})
-        if row is not None:
-            yield row
-
-
 def member(image_id: int, uri: str, split: str, label: str) -> str:
     """Where an image lies in the folder."""
     return f"{split}/{folder_name(label)}/{file_name(image_id, uri)}"
@@ -66,7 +51,8 @@ def folder_name(label: str) -> str:
     return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), label)
 
 
-def _label(folder: str) -> str:
+def label_of(folder: str) -> str:
+    """The class whose folder this is."""
     label = unquote(folder)
     return label if folder_name(label) == folder else folder
 

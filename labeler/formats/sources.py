@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labeler.formats import coco, csv_table, cvat, imagefolder, json_lines, label_studio, parquet
+from labeler.formats import coco, csv_table, cvat, json_lines, label_studio, parquet
+from labeler.formats.folder_layout import FolderLabels
 from labeler.formats.records import SPLITS, Chosen, Read
 from shared.messages import ImportRow
 from shared.settings import SettingsError
@@ -48,18 +49,26 @@ class Source:
     told: Callable[[], list[str]] = list
 
 
-def open_source(path: Path, columns: Chosen | None = None) -> Source:
-    """Labels in a file or folder; `columns` are those of a table. Raises SettingsError for what cannot be read."""
+def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
+    """Labels in a file or folder; `columns` are those of a table, `layout` says what the folders in a folder are.
+
+    Raises SettingsError for what cannot be read.
+    """
     if columns is not None and path.suffix.lower() not in TABLES:
         raise SettingsError(f"{path} is no table, so that no columns of it can be named ({', '.join(sorted(TABLES))}).")
+    if layout and not path.is_dir():
+        raise SettingsError(f"{path} is no folder, so that it has no layout.")
     if path.is_dir():
         tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
         tables = [table for table in tables if table.is_file()]
-        if tables:
+        if tables and not layout:
             return Source(path, lambda: _imagefolder(path, tables), sum(_count(table) or 0 for table in tables))
-        if next(imagefolder.read(path), None) is None:
-            raise SettingsError(f"{path} has no image in a class folder, and no metadata.jsonl.")
-        return Source(path, lambda: imagefolder.read(path), None)
+        labels = FolderLabels(path, layout)
+        if next(labels.rows(), None) is None:
+            raise SettingsError(
+                " ".join([f"{path} has no image in a class folder, and no metadata.jsonl.", *labels.told()])
+            )
+        return Source(path, labels.rows, None, labels.told)
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))

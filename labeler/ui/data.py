@@ -5,9 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
+from labeler.missing import missing_images
 from labeler.ui import components, project, states
+from labeler.ui.words import plain
+from shared.figures import many
 
 SOONEST_SECONDS = 2
+SHOWN = 200  # files in a list
 
 
 def page() -> None:
@@ -29,6 +33,18 @@ def _state() -> None:
     copies = f" {there.duplicates:,} more files are copies of these." if there.duplicates else ""
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
     states.show(there, labeler.trainer.status())
+    if there.missing:
+        with st.expander(f"The files of {many(there.missing, 'labeled photo')} are not found"):
+            st.write("Their labels are kept and exported. Put the files back, and the photos are here again.")
+            st.table(
+                [
+                    {"File": each.uri, "Reason": each.reason}
+                    for each in missing_images(labeler.catalog, labeler.files, SHOWN)
+                ]
+            )
+    if there.scanning.left_out:
+        with st.expander("What was left out of the image folders"):
+            st.markdown("\n".join(f"- {plain(each)}" for each in there.scanning.left_out))
     if there.rejected:
         with st.expander(f"{there.rejected:,} files cannot be used"):
-            st.table([{"File": each.uri, "Reason": each.reason} for each in labeler.catalog.rejections(200)])
+            st.table([{"File": each.uri, "Reason": each.reason} for each in labeler.catalog.rejections(SHOWN)])

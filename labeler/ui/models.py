@@ -20,7 +20,7 @@ from labeler.ui import challenger, components, versions
 from labeler.ui.words import TRAINER, plain, time_left
 from shared.comparison import Comparison, ComparisonRequest
 from shared.figures import is_measured, many
-from shared.images import SUFFIXES
+from shared.image_files import SUFFIXES
 from shared.jobs import ENDED, Job
 from shared.models import ModelList
 from shared.training import TrainRequest, Weights

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import commands.embed
 from commands.embed import train_simclr
-from shared.images import read
+from shared.image_files import read
 from shared.settings import SettingsError, TrainerSettings, parse_command_line
 from tests.labeler.projects import labeler
 from tests.services import Process, wait_for

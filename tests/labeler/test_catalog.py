@@ -1,8 +1,12 @@
+import csv
 from pathlib import Path
 
 import pytest
 
+from labeler.annotation_log import Draft
+from labeler.missing import missing_images
 from labeler.service import Service
+from shared.messages import ImportPost, ImportRow
 from shared.settings import LabelerSettings, SettingsError
 from tests.labeler.projects import answer, asked, labeler, photo, photos, settings
 
@@ -90,25 +94,87 @@ def test_a_renamed_file_keeps_its_id_and_label(tmp_path: Path) -> None:
         assert service.content(1)[0] == (folder / "zzz.png").read_bytes()
 
 
-def test_a_vanished_image_is_removed_and_comes_back_with_its_label(tmp_path: Path) -> None:
+def test_a_vanished_image_is_removed_and_comes_back(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 3)
     with labeler(tmp_path) as service:
-        service.annotate([answer(1, "dog")])
         data = (folder / "0000.png").read_bytes()
         (folder / "0000.png").unlink()
         version = service.catalog.version
         rescan(service)
-        assert service.project().images.model_dump() == {
-            "total": 2, "labeled": 0, "skipped": 0, "flagged": 0, "unlabeled": 2
-        }  # fmt: skip
+        assert service.project().images.total == 2
         page = service.catalog.page(version, 10)
         assert [(entry.id, entry.removed) for entry in page.images] == [(1, True)]
         (folder / "back.png").write_bytes(data)
         rescan(service)
         assert uris(service)[1] == "back.png"
-        assert service.project().images.labeled == 1
+        assert service.project().images.total == 3
+
+
+def exported(service: Service) -> dict[str, str]:
+    rows = csv.DictReader(b"".join(service.export("csv")[0]).decode().splitlines())
+    return {row["uri"]: row["label"] or row["status"] for row in rows}
+
+
+@pytest.mark.parametrize("answered", ["label", "skip", "flag"])
+def test_an_answer_outlives_its_file(tmp_path: Path, answered: str) -> None:
+    folder = photos(tmp_path / "photos", 3)
+    said = {"label": "dog", "skip": "skipped", "flag": "flagged"}[answered]
     with labeler(tmp_path) as service:
-        assert service.project().images.labeled == 1
+        service.annotate([answer(1, "dog" if answered == "label" else None, action=answered)])
+        data = (folder / "0000.png").read_bytes()
+        (folder / "0000.png").unlink()
+        rescan(service)
+        assert service.project().missing == 1
+        assert exported(service)["0000.png"] == said
+    with labeler(tmp_path) as service:
+        assert (service.project().missing, service.project().duplicates) == (1, 0)
+        assert exported(service)["0000.png"] == said
+        (told,) = missing_images(service.catalog, service.files)
+        assert (told.uri, told.reason) == ("0000.png", "The image cannot be read: 0000.png is not there any more.")
+        (folder / "back.png").write_bytes(data)
+        rescan(service)
+        assert service.project().missing == 0
+        assert exported(service)["back.png"] == said
+        assert missing_images(service.catalog, service.files) == []
+
+
+def test_a_label_outlives_another_image_in_its_file(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "dog")])
+        photo(folder / "0000.png", 99, (17, 13))
+        rescan(service)
+        assert service.project().images.total == 3
+        (told,) = missing_images(service.catalog, service.files)
+        assert "was replaced" in told.reason
+        assert service.progress().labels_per_class == {"cat": 0, "dog": 1}
+
+
+def test_a_label_that_went_with_its_file_in_an_earlier_version_is_back(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "dog")])
+        service.log.append([Draft(action="image_removed", image_id=1)])
+        (folder / "0000.png").unlink()
+        assert "0000.png" not in exported(service)
+        rescan(service)
+        assert exported(service) == {"0000.png": "dog", "0001.png": "unlabeled"}
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "noending", "a.txt", "thumbs/a.png"])
+def test_an_imported_label_is_there_after_the_next_start(tmp_path: Path, name: str) -> None:
+    """Whatever the file is called, and wherever it lies: a walk may pass it over, an import named it."""
+    folder = photos(tmp_path / "photos", 1)
+    data = photo(tmp_path / "other.png", 77).read_bytes()
+    (folder / name).parent.mkdir(exist_ok=True)
+    with labeler(tmp_path, watch=False) as service:
+        (folder / name).write_bytes(data)
+        receipt = service.imports.take(ImportPost(rows=[ImportRow(line=1, uri=name, label="dog")]))
+        assert (receipt.labels, receipt.rejected) == (1, [])
+    for _ in range(2):
+        with labeler(tmp_path, watch=False) as service:
+            assert exported(service)[name] == "dog"
+            assert (service.project().images.total, service.project().missing) == (2, 0)
 
 
 def test_a_duplicate_stands_in_for_a_vanished_file(tmp_path: Path) -> None:

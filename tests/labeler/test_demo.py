@@ -4,7 +4,7 @@ from pathlib import Path
 from PIL import Image
 
 from labeler.demo import CLASSES, write_digits
-from shared.images import find_images
+from shared.image_files import find_images
 
 
 def test_the_digits_are_written_once(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from shared.images import ImageProblem, find_images
+from shared.image_files import find_images
+from shared.images import ImageProblem
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.store import LARGEST
 from trainer.embeddings.vector_file import Array, VectorFileError, read_vectors

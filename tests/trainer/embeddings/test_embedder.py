@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from shared.images import ImageLimits, ImageProblem, read
+from shared.image_files import read
+from shared.images import ImageLimits, ImageProblem
 from shared.messages import ImageEntry, Split
 from shared.project_file import edit
 from shared.settings import TrainerSettings

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from shared.images import ImageLimits, read
+from shared.image_files import read
+from shared.images import ImageLimits
 from shared.messages import ImageEntry, Split
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings import simclr
