@@ -47,9 +47,7 @@ def import_(
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(
-            help="What each folder in a folder is: class, split/class, class/split, */class. Else it is found."
-        ),
+        typer.Option(help="What each folder is: class, split/class, class/split, */class. Else it is found out."),
     ] = "",
     yes: Yes = False,
     *,

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,17 @@ def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[Imp
 def _placed(row: ImportRow, folder: Path) -> ImportRow:
     """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
 
-    Of a link it is the file that it leads to, as in a folder of links that was exported.
+    Of a link, or in a linked folder, it is the file that it leads to, as in a folder of links that was exported.
     """
     path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
     if not os.path.isfile(path):  # noqa: PTH113
         return row
-    return row.model_copy(update={"uri": os.path.realpath(path) if os.path.islink(path) else os.path.abspath(path)})  # noqa: PTH100, PTH114
+    linked = os.path.islink(path) or _is_linked(os.path.dirname(path), folder)  # noqa: PTH114, PTH120
+    return row.model_copy(update={"uri": os.path.realpath(path) if linked else os.path.abspath(path)})  # noqa: PTH100
+
+
+@lru_cache(maxsize=1_000)
+def _is_linked(inside: str, folder: Path) -> bool:
+    """Whether a link leads from `folder` to the folder `inside` it."""
+    below = os.path.relpath(inside, folder)
+    return os.path.realpath(inside) != os.path.normpath(os.path.join(os.path.realpath(folder), below))  # noqa: PTH118

@@ -8,6 +8,7 @@ from labeler.formats.folder_layout import FolderLabels, split_of
 from labeler.formats.sources import open_source
 from labeler.test_set import open_test_set
 from shared.image_files import find_images
+from shared.importing import take_rows
 from shared.messages import ImportIssue, ImportRow
 from shared.settings import SettingsError
 from tests.labeler.projects import labeler, photo
@@ -142,3 +143,14 @@ def test_a_linked_class_folder_is_followed_and_a_link_to_nothing_is_named(tmp_pa
         ("owl", "is a link that is not followed, as nothing is there"),
         ("cat/round", "is a link that is not followed, as it leads to a folder that it lies in"),
     ]
+
+
+def test_labels_in_a_linked_folder_are_those_of_the_photos_it_leads_to(tmp_path: Path) -> None:
+    filled(tmp_path / "photos" / "day 1", "1.png", "2.png")
+    sorted_out = tmp_path / "sorted"
+    sorted_out.mkdir()
+    (sorted_out / "cat").symlink_to(tmp_path / "photos" / "day 1", target_is_directory=True)
+    with labeler(tmp_path) as service:
+        outcome = take_rows(FolderLabels(sorted_out).rows(), sorted_out, service.imports.take)
+        assert (outcome.counts["labels"], outcome.counts["rejected"]) == (2, 0)
+        assert service.progress().labels_per_class["cat"] == 2
