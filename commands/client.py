@@ -79,8 +79,8 @@ class Flywheel(Connection):
         says what counts: `keep` that answer, `overwrite` it, or `review`: the image is open until somebody decides.
         Returns counts: labels, known, images, held_out, conflict, kept, overwritten, reopened, rejected, and cell for
         optional cells left out; with `dry_run` those that would be, and writes nothing. `issues` says of the first of
-        them what is the matter, `counted_as` which names stood for another class, `told` how a table was read; the CSV
-        `report` has every row.
+        them what is the matter, `counted_as` which names stood for another class, `told` how a table was read and which
+        names are not as their files are called; the CSV `report` has every row.
         Raises FlywheelError for what holds no labels.
         """
         from labeler.formats.records import Chosen
@@ -103,7 +103,7 @@ class Flywheel(Connection):
         outcome: Outcome = self._told(bring)
         issues = [str(each) for some in outcome.issues.values() for each in some]
         counts = {name: outcome.counts[name] for name in COUNTED}
-        said = [sentence for each in told for sentence in each()]
+        said = [*(sentence for each in told for sentence in each()), *outcome.names]
         return counts | {"issues": issues, "counted_as": outcome.counted_as, "told": said}
 
     @staticmethod

@@ -200,7 +200,7 @@ def bring(
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),
         )
-    for said in source.told():
+    for said in [*source.told(), *outcome.names]:
         console.print(f"{path.name}: {said}", markup=False, highlight=False)
     console.print(_imported(outcome, dry_run=dry_run))
     for kind, issues in outcome.issues.items():

@@ -26,6 +26,7 @@ from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
 from labeler.files import Files, prefix
+from labeler.image_names import ImageNames
 from labeler.import_answers import Given, ImportAnswers
 from labeler.import_plan import ORDER, ImportPlan
 from labeler.problems import Missing
@@ -35,6 +36,8 @@ from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
 from shared.names import meant
 
+OUTSIDE: Root = ""
+"""The root of a row whose file lies in none of them, by its text."""
 WORKERS = 2  # threads that look at files new to the catalogue
 MOST_IMPORTS = 8
 """Imports under way that are remembered."""
@@ -77,6 +80,7 @@ class Imports:
         self._catalog = catalog
         self._files = files
         self._uploads = Uploads(store)
+        self._names = ImageNames(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
         self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
 
@@ -152,19 +156,22 @@ class Imports:
         given = []
         for row in rows:
             root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
-            if root_uri is None:
-                address = "://" in row.uri.removeprefix("file://")
-                reason = "is an address, not a file in" if address else "lies outside"
-                reason += f" the image folder {self._files.roots.get('images', '')}".rstrip()
+            if root_uri is None and "://" in row.uri.removeprefix("file://"):
+                reason = f"is an address, not a file in {self._folder}"
                 receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             else:
-                given.append(_Given(row, *root_uri))
+                given.append(_Given(row, *(root_uri or (OUTSIDE, row.uri))))
         return given
+
+    @property
+    def _folder(self) -> str:
+        return f"the image folder {self._files.roots.get('images', '')}".rstrip()
 
     def _catalogue(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
         """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked at."""
         self._find(given)
         self._find_uploaded(given, receipt)
+        self._find_by_name(given, receipt)
         new: dict[tuple[Root, str], ImportRow] = {}
         for each in given:
             if each.image_id is None:
@@ -209,6 +216,29 @@ class Imports:
                 unclear.add(id(each))
         given[:] = [each for each in given if id(each) not in unclear]
         self._find(given)
+
+    def _find_by_name(self, given: list[_Given], receipt: ImportReceipt) -> None:
+        """A row whose file is not there may write its name in another way; told, and rejected where it is unclear."""
+        missing = [
+            each
+            for each in given
+            if each.image_id is None and (each.root == OUTSIDE or self._files.stamp(each.root, each.uri) == (0, 0))
+        ]
+        meant = self._names.meant({each.uri for each in missing if not _is_another(each)})
+        rejected: set[int] = set()
+        for each in missing:
+            found = meant.get(each.uri)
+            reason = f"lies outside {self._folder}" if found is None and each.root == OUTSIDE else ""
+            if found is not None and not found.unclear:
+                each.root, each.uri, each.image_id = found.root, found.uri, found.image_id
+                receipt.matched[found.difference] = receipt.matched.get(found.difference, 0) + 1
+                receipt.matched_as.setdefault(found.difference, (each.row.uri, found.uri))
+            elif found is not None:
+                reason = found.unclear
+            if reason:
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                rejected.add(id(each))
+        given[:] = [each for each in given if id(each) not in rejected]
 
     def _take_in(
         self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt, plan: ImportPlan
@@ -300,6 +330,11 @@ class Imports:
                 receipt.overwritten += 1
             plan.move(image_id, wanted)
         return True
+
+
+def _is_another(given: _Given) -> bool:
+    """Whether the row names a file of this machine that lies outside: another one than those of the same name here."""
+    return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
 
 
 def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:

@@ -155,7 +155,8 @@ class LabelFiles:
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
-            given.view = _told(given.view, outcome, None).model_copy(update={"state": done, "told": source.told()})
+            given.view = _told(given.view, outcome, None).model_copy(update={"state": done})
+            given.view.told = [*source.told(), *outcome.names]
         except _Cut:
             self._delete(given)
         except SettingsError as error:

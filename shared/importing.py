@@ -7,6 +7,7 @@ import. What was brought before is passed over there, so that starting again is 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from shared.figures import many
+from shared.image_names import spellings
 from shared.messages import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 BATCH = 1_000
@@ -26,19 +29,33 @@ SHOWN = 20  # issues of each kind that are kept to be shown
 class Outcome:
     """What became of all rows. `issues` holds the first of each kind: `conflict`, `rejected`, or `cell` left out.
 
-    `counted_as` are names that stood for another: other spellings and old names, each with its class.
+    `counted_as` are names that stood for another: other spellings and old names, each with its class. `matched` are
+    rows whose file is called otherwise, by what differs (`shared.image_names`), and `matched_as` the first of each.
     """
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     new_classes: Counter[str] = field(default_factory=Counter)
     counted_as: dict[str, str] = field(default_factory=dict)
+    matched: Counter[str] = field(default_factory=Counter)
+    matched_as: dict[str, tuple[str, str]] = field(default_factory=dict)
     issues: dict[str, list[ImportIssue]] = field(default_factory=lambda: {"conflict": [], "rejected": [], "cell": []})
+
+    @property
+    def names(self) -> list[str]:
+        """How many names are not as their files are called, with an example of each kind."""
+        return [
+            f"{many(rows, 'name')} matched by {difference}: {given} is {file}"
+            for difference, rows in self.matched.items()
+            for given, file in [self.matched_as[difference]]
+        ]
 
     def add(self, receipt: ImportReceipt) -> None:
         """Count what one answer says."""
         for name in ("labels", "known", "images", "held_out", "kept", "overwritten", "reopened"):
             self.counts[name] += getattr(receipt, name)
+        self.matched.update(receipt.matched)
+        self.matched_as = receipt.matched_as | self.matched_as
         self.new_classes.update(receipt.new_classes)
         self.counted_as |= receipt.counted_as
         for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
@@ -62,7 +79,7 @@ def take_rows(
     for batch, more in _batches(rows):
         cells = [each for each in batch if isinstance(each, CellIssue)]
         unreadable = [each for each in batch if isinstance(each, ImportIssue) and not isinstance(each, CellIssue)]
-        readable = [_placed(each, folder) for each in batch if isinstance(each, ImportRow)]
+        readable = [_placed(each, folder, outcome) for each in batch if isinstance(each, ImportRow)]
         choices: dict[str, Any] = {"dry_run": dry_run, "add_classes": add_classes, "conflicts": conflicts}
         receipt = take(ImportPost(rows=readable, import_id=import_id, more=more, **choices))
         import_id = receipt.import_id
@@ -85,14 +102,22 @@ def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[Imp
         batch = following
 
 
-def _placed(row: ImportRow, folder: Path) -> ImportRow:
+def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:
     """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
 
     Of a link, or in a linked folder, it is the file that it leads to, as in a folder of links that was exported.
     """
     path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
     if not os.path.isfile(path):  # noqa: PTH113
-        return row
+        if row.uri.isascii() and not _MARKED.search(row.uri):
+            return row
+        others = ((how, os.path.join(folder, name)) for how, name in spellings(row.uri))  # noqa: PTH118
+        found = next(((how, other) for how, other in others if os.path.isfile(other)), None)  # noqa: PTH113
+        if found is None:
+            return row
+        how, path = found
+        outcome.matched[how] += 1
+        outcome.matched_as.setdefault(how, (row.uri, os.path.relpath(path, folder)))
     linked = os.path.islink(path) or _is_linked(os.path.dirname(path), folder)  # noqa: PTH114, PTH120
     return row.model_copy(update={"uri": os.path.realpath(path) if linked else os.path.abspath(path)})  # noqa: PTH100
 
@@ -102,3 +127,6 @@ def _is_linked(inside: str, folder: Path) -> bool:
     """Whether a link leads from `folder` to the folder `inside` it."""
     below = os.path.relpath(inside, folder)
     return os.path.realpath(inside) != os.path.normpath(os.path.join(os.path.realpath(folder), below))  # noqa: PTH118
+
+
+_MARKED = re.compile(r"[\\%+]|^\s|\s$")  # what a name may have that is spelled otherwise

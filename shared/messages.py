@@ -293,6 +293,8 @@ class ImportReceipt(Reply):
     overwritten: int = 0  # written, and counts instead of it
     reopened: int = 0  # written beside it: the image is open until somebody decides
     rejected: list[ImportIssue] = Field(default_factory=list)
+    matched: dict[str, int] = Field(default_factory=dict)  # rows whose file is called otherwise, by what differs
+    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)  # of each the first: as it is named, the file
     cells: list[ImportIssue] = Field(default_factory=list)  # optional cells left out, by whoever reads the file
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from labeler.formats.records import COLUMNS, Read, row_of, rows_of
 from labeler.formats.rows import ExportRow, Extras
@@ -19,6 +19,7 @@ from shared.messages import ImportIssue
 
 _PIECE = 1 << 16  # characters read at a time
 _LARGEST = 1 << 24  # characters of one task, or the file is no list of tasks
+_LOCAL = re.compile(r"[?&]d=([^&]+)")
 _UPLOAD = re.compile(r"^/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)$")
 
 
@@ -146,9 +147,9 @@ def _first(value: Any) -> Any:
 
 
 def _file(address: str) -> str:
-    parts = urlsplit(address)
-    local = parse_qs(parts.query).get("d")
+    local = _LOCAL.search(address)
     if local:
-        return local[0]
+        return unquote(local[1])  # a plus is of the name, as `quote` has it; one that was a space is found all the same
+    parts = urlsplit(address)
     upload = _UPLOAD.match(parts.path) if not parts.scheme else None
     return unquote(upload[1]) if upload else address

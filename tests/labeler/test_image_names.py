@@ -1,0 +1,133 @@
+"""Names in tables that are not written as the files are called: one rule for every way in, and it is told."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labeler.formats.sources import open_source
+from labeler.service import Service
+from shared.importing import Outcome, take_rows
+from tests.labeler.projects import labeler, photo
+
+NAMES = {
+    "café/été.png": unicodedata.normalize("NFD", "café/été.png"),
+    "sub\\p.png": "sub/p.png",
+    " lead.png": "lead.png",
+    "with%20space.png": "with space.png",
+    "C:\\old\\photos\\deep\\er.png": "deep/er.png",
+    "ID_17": "ID_17.png",
+}
+
+
+def bring(service: Service, path: Path, **more: Any) -> Outcome:
+    source = open_source(path)
+    return take_rows(source.rows(), source.folder, service.imports.take, **more)
+
+
+def labels(service: Service) -> dict[str, str | None]:
+    uris = {entry.id: entry.uri for entry in service.catalog.entries(0, 1_000)}
+    return {uris[image]: service.classes.name(label) for image, label in service.log.fold.labels.items()}
+
+
+def given(tmp_path: Path, name: str) -> Path:
+    """The names in a file of labels that lies beside no image, in one of the formats."""
+    path = tmp_path / "labels" / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".csv":
+        path.write_text("filename,label\n" + "".join(f"{each},cat\n" for each in NAMES), encoding="utf-8")
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"uri": each, "label": "cat"}) + "\n" for each in NAMES), encoding="utf-8")
+    elif path.suffix == ".xml":
+        tags = "".join(f'<image id="1" name="{each}"><tag label="cat"/></image>' for each in NAMES)
+        path.write_text(f"<annotations>{tags}</annotations>", encoding="utf-8")
+    else:
+        images = [{"id": at, "file_name": each} for at, each in enumerate(NAMES)]
+        said = [{"image_id": at, "category_id": 1} for at in range(len(NAMES))]
+        path.write_text(json.dumps({"images": images, "annotations": said, "categories": [{"id": 1, "name": "cat"}]}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.jsonl", "labels.xml", "coco.json"])
+def test_the_image_is_found_in_every_format_and_it_is_told(tmp_path: Path, name: str) -> None:
+    for shade, file in enumerate(NAMES.values()):
+        photo(tmp_path / "photos" / file, shade)
+    path = given(tmp_path, name)
+    with labeler(tmp_path) as service:
+        looked = bring(service, path, dry_run=True)
+        assert (looked.counts["labels"], looked.counts["rejected"], looked.counts["images"]) == (6, 0, 0)
+        done = bring(service, path)
+        assert done.names == looked.names
+        assert done.matched == {
+            "Unicode form": 1,
+            "separator": 1,
+            "white space": 1,
+            "URL decoding": 1,
+            "folder": 1,
+            "ending": 1,
+        }
+        assert "1 name matched by separator: sub\\p.png is sub/p.png" in done.names
+        assert labels(service) == dict.fromkeys(NAMES.values(), "cat")
+        assert bring(service, path).counts["known"] == 6
+
+
+def test_label_studio_addresses(tmp_path: Path) -> None:
+    for shade, file in enumerate(["sub/p.png", "cat+dog.png", "one two.png", "a#b&c.png", "100%25.png"]):
+        photo(tmp_path / "photos" / file, shade)
+    addresses = ["sub%5Cp.png", "cat+dog.png", "one+two.png", "a%23b%26c.png", "100%2525.png"]
+    tasks = [{"image": f"/data/local-files/?d={each}", "choice": "cat"} for each in addresses]
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps(tasks))
+    with labeler(tmp_path) as service:
+        done = bring(service, path)
+        assert (done.counts["labels"], done.counts["rejected"]) == (5, 0)
+        assert done.matched_as == {
+            "separator": ("sub\\p.png", "sub/p.png"),
+            "URL decoding": ("one+two.png", "one two.png"),
+        }
+
+
+def test_a_name_that_may_be_several_images_is_rejected_with_them(tmp_path: Path) -> None:
+    for shade, file in enumerate(["cat/1.png", "dog/1.png", "train/2.png", "only.png"]):
+        photo(tmp_path / "photos" / file, shade)
+    photo(tmp_path / "photos" / "copies" / "only.png", 3)  # one image, though two files
+    path = tmp_path / "labels.csv"
+    path.write_text("filename,label\n1.png,cat\ntest/2.png,dog\nONLY.PNG,cat\nonly,dog\n")
+    with labeler(tmp_path) as service:
+        done = bring(service, path, dry_run=True)
+        assert [(each.line, each.reason) for each in done.issues["rejected"]] == [
+            (2, "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder"),
+            (3, "is not there"),
+        ]
+        assert done.matched == {"capital letters": 1, "ending": 1}
+
+
+def test_another_file_of_this_machine_is_not_the_image_of_its_name(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "cat" / "1.png", 1)
+    photo(tmp_path / "others" / "cat" / "1.png", 2)
+    path = tmp_path / "others" / "labels.csv"
+    path.write_text("filename,label\ncat/1.png,cat\n")
+    with labeler(tmp_path) as service:
+        (issue,) = bring(service, path).issues["rejected"]
+        assert "lies outside" in issue.reason
+        path.unlink()
+        (tmp_path / "others" / "cat" / "1.png").unlink()  # now it is the name alone
+        table = tmp_path / "labels.csv"
+        table.write_text(f"filename,label\n{tmp_path}/others/cat/1.png,cat\n")
+        assert bring(service, table).matched == {"folder": 1}
+
+
+def test_files_that_come_later_are_found_too(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "a b.png", 1)
+    path = tmp_path / "labels.csv"
+    path.write_text("filename,label\na%20b.png,cat\nc%20d.png,cat\n")
+    with labeler(tmp_path) as service:
+        assert bring(service, path).counts["rejected"] == 1
+        photo(tmp_path / "photos" / "c d.png", 2)
+        service.arrivals.add_uris(["c d.png"])
+        again = bring(service, path)
+        assert (again.counts["rejected"], again.counts["labels"], again.counts["known"]) == (0, 1, 1)
