@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from labeler.formats.imagefolder import member
 from shared.image_files import locate
 from shared.images import ImageProblem
 from shared.project_file import ProjectFile
@@ -59,6 +58,8 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
 
 def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way) -> Written:
     """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
+    from labeler.formats.imagefolder import member  # brings the database along, which no other command needs
+
     if os.path.lexists(target):
         raise SettingsError(f"{target} is there already: name a new folder.")
     partial = target.with_name(f".{target.name}.partial")

@@ -21,8 +21,6 @@ from PIL import UnidentifiedImageError
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from labeler.files import SUFFIX_OF
-from labeler.formats.records import COLUMNS
 from shared.figures import many
 from shared.settings import SettingsError
 
@@ -111,6 +109,8 @@ def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple
     """The bytes of each picture, as they are stored, and its label."""
     from datasets import ClassLabel, Image
 
+    from labeler.formats.records import COLUMNS
+
     features = rows.features
     image = _column(features, image, [name for name, kind in features.items() if isinstance(kind, Image)], "--image")
     known = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
@@ -134,6 +134,8 @@ def _column(features: Mapping[str, Any], given: str | None, found: list[str], op
 
 
 def _suffix(data: bytes) -> str:
+    from labeler.files import SUFFIX_OF
+
     try:
         with Picture.open(BytesIO(data)) as picture:
             return SUFFIX_OF.get(picture.format or "", ".bin")

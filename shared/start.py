@@ -16,7 +16,6 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from shared.backbone import ResolvedBackbone
-from shared.database import masked
 from shared.messages import ProjectIdentity
 from shared.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
 from shared.settings import LabelerSettings, ServiceSettings, SettingsError, Source, TrainerSettings, first_sentence
@@ -214,7 +213,11 @@ def _stored(settings: ServiceSettings, name: str) -> Any:
     value = settings.model_dump(mode="json")[name]
     if name in PATHS and value:
         return portable(value, settings.workspace)
-    return masked(value) if name == "database_url" else value
+    if name != "database_url" or not value:
+        return value
+    from shared.database import masked  # SQLAlchemy takes long to import, and most projects name no database
+
+    return masked(value)
 
 
 def _same(name: str, kept: Any, now: Any) -> bool:
