@@ -102,6 +102,11 @@ def redraw(part: str, shown: Sequence[Shown], *, soonest: float) -> None:
     _WATCH(key=f"watch-{part}", data=data, on_changed_change=lambda: None)
 
 
+def shortcuts(keys: dict[str, str], shifted: dict[str, str]) -> None:
+    """Have keys press the buttons of these names, alone or with Shift."""
+    _SHORTCUTS(key="shortcuts", data={"keys": keys, "shifted": shifted})
+
+
 def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
     result: Any = _BAR(
@@ -157,4 +162,7 @@ _CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], 
 _ADD = _component("add", ["gallery/asking", "add/uploads", "add/dropped", "add/add"], ["add/add"])
 _DOWNLOADS = _component("downloads", ["gallery/asking", "downloads/downloads"], ["downloads/downloads"])
 _BAR = _component("bar", ["bar/bar"], ["bar/bar"])
+_SHORTCUTS = st.components.v2.component(
+    "flywheel.shortcuts", html="<i></i>", js=_text("elements.js", "shortcuts/shortcuts.js")
+)
 _WATCH = st.components.v2.component("flywheel.watch", html="<i></i>", js=_text("live.js", "watch/watch.js"))

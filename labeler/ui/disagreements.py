@@ -117,13 +117,21 @@ def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
             for each in others:
                 _button(shown, each)
     skip = "Shift+S" if len(classes) > len(DIGITS) else "S"  # as on the page Label
-    st.button("Later", key=f"later-{shown.image_id}", shortcut=skip, on_click=_pass_over, args=(shown.image_id,))
+    later = f"later-{shown.image_id}"
+    st.button("Later", key=later, shortcut=skip, on_click=_pass_over, args=(shown.image_id,))
+    keys = {each.hotkey: _key(shown, each) for each in classes if each.hotkey and each.id in given}
+    passing = {"s": later}
+    components.shortcuts(keys if skip != "S" else keys | passing, passing if skip != "S" else {})
+
+
+def _key(shown: Disagreement, entry: ClassEntry) -> str:
+    return f"settle-{shown.image_id}-{entry.id}"
 
 
 def _button(shown: Disagreement, entry: ClassEntry, hotkey: str | None = None) -> None:
     st.button(
         plain(entry.name),
-        key=f"settle-{shown.image_id}-{entry.id}",
+        key=_key(shown, entry),
         shortcut=hotkey,
         on_click=_decide,
         args=(shown.image_id, entry.id),

@@ -35,9 +35,20 @@ function keepsKey(target, key) {
   return (box || /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) && /^(Enter| )$/.test(key);
 }
 
-/** The digit of a key, also where the layout needs Shift for it, and on the number pad. */
-function digitOf({ key, code }) {
-  return /^\d$/.test(key) ? key : /^(?:Digit|Numpad)(\d)$/.exec(code)?.[1];
+/** The digit that a key writes, with Shift too where the layout asks for it; else, without Shift, the one at its place. */
+function digitOf({ key, code, shiftKey }) {
+  if (/^\d$/.test(key)) return key;
+  return shiftKey ? undefined : /^(?:Digit|Numpad)(\d)$/.exec(code)?.[1];
+}
+
+/** The Latin letter at a key's place, in capitals, where the layout writes another script there; else undefined. */
+function placeOf({ key, code }) {
+  return /^[\p{L}\p{M}]+$/u.test(key) && !/\p{Script=Latin}/u.test(key) ? /^Key([A-Z])$/.exec(code)?.[1] : undefined;
+}
+
+/** Whether a key and the command key mean this letter. */
+function commands(event, letter) {
+  return (event.ctrlKey || event.metaKey) && (placeOf(event) ?? event.key.toUpperCase()) === letter;
 }
 
 /** Give the keys back to the page after Enter or Escape in a field, and after a choice that was made with the mouse;

@@ -45,6 +45,21 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
 
 
+def press(page: Page, key: str) -> None:
+    """A key as Playwright names it, or as another keyboard sends it: `ы@KeyS` is the letter ы at the place of the S."""
+    if "@" not in key:
+        page.keyboard.press(key)
+        return
+    written, place = key.rsplit("@", 1)
+    *held, character = written.split("+")
+    session = page.context.new_cdp_session(page)
+    sent: dict[str, Any] = {"key": character, "code": place, "windowsVirtualKeyCode": ord(place[-1])}
+    sent["modifiers"] = sum({"Control": 2, "Shift": 8}[each] for each in held)
+    session.send("Input.dispatchKeyEvent", {"type": "rawKeyDown" if "Control" in held else "keyDown"} | sent)
+    session.send("Input.dispatchKeyEvent", {"type": "keyUp"} | sent)
+    session.detach()
+
+
 class Card:
     """The card on one page. Call `open` first."""
 
@@ -87,7 +102,7 @@ class Card:
         """Press the key on a painted image; returns that image, once the next one is painted."""
         self.wait_for_image()
         before, painted = self.image_id, self._painted
-        self.page.keyboard.press(key)
+        press(self.page, key)
         self.page.wait_for_function("count => recorded.painted.length > count", arg=painted)
         return before
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids, post, rows_of
 from tests.services import Services
 
 pytestmark = pytest.mark.browser
@@ -138,3 +139,10 @@ def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_chang
     card.wait_saved()
     (row,) = own.get("/api/annotations")["annotations"][-1:]
     assert (row["image_id"], row["label"]) == (image, look["id"])
+    card.key("й@KeyQ")  # what a Russian keyboard has at the place of the Q
+    with httpx.Client(base_url=own.labeler.url) as http:
+        http.patch(f"/api/classes/{look['id']}", json={"hotkey": "ы"}).raise_for_status()
+    expect(card.class_button("grey").locator("kbd")).to_have_text("ы")
+    card.key("ы@KeyS")  # its own key, before the S at its place
+    card.wait_saved()
+    assert [row["label"] for row in rows_of(own, card.annotator)][-3:] == [look["id"]] * 3

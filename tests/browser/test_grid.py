@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.card import ARTIFACTS
+from tests.browser.card import press as press_key
 from tests.browser.grid import Grid
 from tests.browser.labeler import CLASSES, SHARED, StartLabeler, class_ids, delete_class, post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Role, Scheme, contrast
@@ -70,13 +71,13 @@ def test_keys_alone_choose_and_label(open_grid: OpenGrid, own: Services) -> None
     chosen = [first[0], *first[2:5]]
     assert grid.chosen == sorted(chosen)
     expect(grid.part("chosen")).to_have_text("4 of 90 chosen")
-    press("2")
+    press_key(grid.page, "Shift+2@Digit2")  # on a French keyboard
     expect(grid.part("message")).to_have_text("4 images labeled as green.")
     green = class_ids(own)["green"]
     assert sorted(given(own, grid.annotator)) == sorted(("label", each, green, "grid") for each in chosen)
     expect(grid.part("chosen")).to_have_text("0 of 86 chosen")
     assert grid.ids[0] == first[1]  # what was labeled made room, what was not stayed in its order
-    press("u")
+    press_key(grid.page, "г@KeyU")  # on a Russian one
     expect(grid.part("message")).to_have_text("Took back 4 answers.")
     expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
     assert [row[0] for row in given(own, grid.annotator)] == ["label"] * 4 + ["undo"] * 4

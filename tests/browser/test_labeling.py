@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.card import Card
+from tests.browser.card import Card, press
 from tests.browser.labeler import CLASSES, class_ids, delete_class, post, pushed, rows_of
 from tests.services import Services
 
@@ -75,6 +75,26 @@ def test_skip_and_flag(card: Card, labeler: Services) -> None:
         ("skip", skipped, None),
         ("flag", flagged, None),
     ]
+
+
+def test_keys_of_other_keyboards(card: Card, labeler: Services) -> None:
+    """French digits need Shift; Russian, Greek and Hebrew letters stand where the Latin ones do."""
+    given = [("Shift+1@Digit1", "red"), ("é@Digit2", "green"), ("Shift+3@Digit3", "blue")]
+    for key, _ in given:
+        card.key(key)
+    for key in ("ы@KeyS", "σ@KeyS", "כ@KeyF", "Φ@KeyF"):
+        card.key(key)
+    for key in ("я@KeyZ", "ζ@KeyZ", "Control+я@KeyZ"):
+        card.key(key)
+    before = card.image_id
+    press(card.page, "Shift+!@Digit1")  # elsewhere it writes no digit
+    press(card.page, "ğ@KeyS")  # a Latin letter of its own
+    assert card.image_id == before
+    labels = {each["name"]: each["id"] for each in labeler.get("/api/project")["classes"]}
+    card.wait_saved()
+    rows = rows_of(labeler, card.annotator)
+    assert [row["action"] for row in rows] == ["label"] * 3 + ["skip", "skip", "flag", "flag"] + ["undo"] * 3
+    assert [row["label"] for row in rows[:3]] == [labels[name] for _, name in given]
 
 
 def test_undo_gives_back_image_after_image(card: Card, labeler: Services) -> None:

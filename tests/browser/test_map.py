@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.card import ARTIFACTS
+from tests.browser.card import press as press_key
 from tests.browser.labeler import class_ids
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
 from tests.browser.test_phone import PHONE
@@ -157,8 +158,11 @@ def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
     expect(page.get_by_test_id("open")).to_have_text(f"Open {total} images in the grid")
     press("Escape")
     expect(page.get_by_test_id("open")).to_be_disabled()
+    whole = page.get_by_test_id("map").evaluate(DRAWN)
     press("+")
-    press("0")
+    page.wait_for_function(f"before => ({DRAWN})({MAP}) !== before", arg=whole)
+    press_key(page, "à@Digit0")  # a French 0
+    page.wait_for_function(f"before => ({DRAWN})({MAP}) === before", arg=whole)
     colour = page.get_by_test_id("colour-of").first
     colour.focus()
     press("Enter")
@@ -167,6 +171,12 @@ def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
     page.get_by_test_id("map").focus()
     press("Enter")
     assert shown_in_the_grid(page)
+
+
+MAP = (
+    "[...document.querySelectorAll('*')].map(each => each.shadowRoot?.querySelector('[data-testid=map]')).find(Boolean)"
+)
+DRAWN = "map => [...map.getRootNode().querySelectorAll('canvas')].map(each => each.toDataURL()).join()"
 
 
 OPAQUE = """(canvas) => {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.card import ARTIFACTS, Card
+from tests.browser.card import ARTIFACTS, Card, press
 from tests.browser.labeler import class_ids, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
 from tests.browser.test_phone import PHONE
@@ -59,7 +59,7 @@ def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) ->
     page.wait_for_function("document.querySelector('img[alt^=Image]').naturalWidth > 0")
     name.blur()
     page.wait_for_function("localStorage.getItem('flywheel/annotator') === '123s'")
-    page.keyboard.press("2")  # the name draws the page anew, which must not swallow a key
+    press(page, "Shift+2@Digit2")  # a French keyboard's; the name draws the page anew, which must not swallow a key
     expect(page.get_by_text("3 to settle")).to_be_visible()
     assert label_of(disputed, 1) == {"123s": class_ids(disputed)["green"]}
     page.screenshot(path=ARTIFACTS / "disagreements.png")
@@ -67,6 +67,8 @@ def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) ->
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("4 to settle")).to_be_visible()
     assert [row["action"] for row in rows_of(disputed, "123s")] == ["settle", "undo"]
+    press(page, "σ@KeyS")  # a Greek one's: later
+    expect(page.get_by_role("img", name="Image 2, to be settled")).to_be_visible()
 
 
 def test_quick_keys_settle_each_image_once(disputed: Services, page: Page) -> None:

@@ -42,7 +42,7 @@ def test_a_reason_skips_or_flags_by_key_click_or_in_own_words(card: Card, labele
     card.page.keyboard.press("r")
     expect(card.part("reasons")).to_be_visible()
     card.page.keyboard.press("z")  # not an undo: the keys are the dialog's
-    card.key("2")
+    card.key("é@Digit2")  # a French keyboard's
     card.page.keyboard.press("r")
     card.part("reasons").get_by_role("button", name="Damaged").click()
     card.wait_for_image()

@@ -122,7 +122,7 @@ class Card {
 
   key(event) {
     const target = event.composedPath()[0];
-    const undo = event.ctrlKey || event.metaKey ? event.key.toLowerCase() === "z" && !event.shiftKey : false;
+    const undo = commands(event, "Z") && !event.shiftKey;
     if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || this.view.inDialog) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
     if (!this.press(event, undo)) return;
@@ -139,10 +139,14 @@ class Card {
     const typing = classes.filtering && (!event.shiftKey || classes.typed);
     const letter = LETTERS[typing ? "" : event.key.toUpperCase()];
     const own = event.shiftKey ? undefined : classes.withKey(event.key);
+    const place = typing ? undefined : placeOf(event);
+    const there = event.shiftKey ? undefined : classes.withKey(place);
     if (undo) this.undo();
     else if (letter) this.act(letter, at);
     else if (own !== undefined) this.answerWith(own, at);
-    else if (digit && !event.shiftKey) this.answerWith(classes.classOf(digit), at, noClassHas(digit, classes.typed));
+    else if (LETTERS[place]) this.act(LETTERS[place], at);
+    else if (there !== undefined) this.answerWith(there, at);
+    else if (digit) this.answerWith(classes.classOf(digit), at, noClassHas(digit, classes.typed));
     else if (event.key === "Enter") this.act("accept", at);
     else if (!classes.filter.value && stage.press(event.key)) return true;
     else if (!classes.filter.value && event.key === "?") this.view.keys();

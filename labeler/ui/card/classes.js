@@ -56,7 +56,7 @@ class ClassList {
 
   /** The class whose own key is this letter; with letters typed already it goes on looking for one. */
   withKey(key) {
-    if (this.filter.value || !/^\p{L}$/u.test(key)) return undefined;
+    if (key === undefined || this.filter.value || !/^\p{L}$/u.test(key)) return undefined;
     return this.known.find(({ hotkey }) => hotkey === key.toLowerCase())?.id;
   }
 

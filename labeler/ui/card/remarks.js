@@ -74,7 +74,7 @@ class Remarks {
 
   key(event, list) {
     event.stopPropagation(); // Streamlit has keys of its own
-    const button = event.target.tagName !== "INPUT" && list.querySelectorAll("button")[Number(event.key) - 1];
+    const button = event.target.tagName !== "INPUT" && list.querySelectorAll("button")[Number(digitOf(event)) - 1];
     if (!button) return;
     event.preventDefault();
     button.click();

@@ -384,12 +384,13 @@ class Chart {
     const by = event.shiftKey ? 4 * STEP : STEP;
     const arrows = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, -by], ArrowDown: [0, by] };
     const acts = { "+": "in", "-": "out", 0: "whole", Escape: "none", Enter: "open" };
+    const key = event.key in acts ? event.key : digitOf(event);
     if (event.key in arrows) this.step(arrows[event.key]);
     else if (event.key === " ") this.corners();
     else if (event.key === "Enter" && !this.points.chosen.size) setText(this.part(".message"), "Choose images first: draw around them, or press Space at two corners.");
-    else if (event.key in acts) {
+    else if (key in acts) {
       this.corner = null;
-      this.act(acts[event.key]);
+      this.act(acts[key]);
     } else return;
     event.preventDefault();
     event.stopPropagation();

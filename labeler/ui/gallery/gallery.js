@@ -154,7 +154,7 @@ class Gallery {
     const target = event.composedPath()[0];
     if (target === this.part(".find") && this.keyWhileFinding(event)) return event.preventDefault();
     const command = event.ctrlKey || event.metaKey;
-    const name = command ? { z: "undo", a: "all" }[event.key.toLowerCase()] : undefined;
+    const name = commands(event, "Z") ? "undo" : commands(event, "A") ? "all" : undefined;
     if (keepsKey(target, event.key) || event.isComposing || event.altKey || this.root.querySelector("dialog[open]")) return;
     if (command && !name) return;
     if (name) this.act(name);
@@ -176,16 +176,20 @@ class Gallery {
     }
     if (event.repeat) return false;
     const { typed } = this;
-    const digit = shiftKey ? undefined : digitOf(event);
-    const letter = ACTS[this.filtering && (!shiftKey || typed) ? "" : key.toUpperCase()];
-    const own = shiftKey || typed ? undefined : this.project?.classes.find(({ hotkey }) => hotkey === key.toLowerCase());
+    const digit = digitOf(event);
+    const typing = this.filtering && (!shiftKey || typed);
+    const place = typing ? undefined : placeOf(event);
+    const withKey = (letter) => (shiftKey || typed ? undefined : this.project?.classes.find(({ hotkey }) => hotkey === letter?.toLowerCase()));
+    const own = withKey(key);
+    const letter = ACTS[typing ? "" : key.toUpperCase()] ?? (own ? undefined : ACTS[place]);
+    const there = own ?? (place && withKey(place));
     if (digit) this.giveWith(digit);
     else if (key === "Enter" && typed) this.giveFound();
     else if (key === "Enter") this.act("accept");
     else if (key === "Escape") typed ? this.find("") : this.act("none");
     else if (key === " " && !typed) this.press(this.scroller.focus, shiftKey);
     else if (letter) this.act(letter);
-    else if (own) this.give("label", own.id);
+    else if (there) this.give("label", there.id);
     else if (key === "?" && !typed) this.act("keys");
     else if (key === "Backspace") typed ? this.find(this.part(".find").value.slice(0, -1)) : this.filtering || this.act("undo");
     else if (this.filtering && key === "/" && !typed) this.part(".find").focus();

@@ -104,7 +104,7 @@ class Review {
 
   key(event) {
     const target = event.composedPath()[0];
-    const undo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey;
+    const undo = commands(event, "Z") && !event.shiftKey;
     const inDialog = this.part("dialog").open;
     if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || inDialog) return;
     if ((event.ctrlKey || event.metaKey) && !undo) return;
@@ -121,9 +121,13 @@ class Review {
     const typing = classes.filtering && (!event.shiftKey || classes.typed);
     const name = undo ? "undo" : KEYS[typing ? "" : event.key.toUpperCase()];
     const own = event.shiftKey ? undefined : classes.withKey(event.key);
+    const place = typing ? undefined : placeOf(event);
+    const there = event.shiftKey ? undefined : classes.withKey(place);
     if (name) this.act(name);
     else if (own !== undefined) this.choose(own);
-    else if (digit && !event.shiftKey) this.choose(classes.classOf(digit), noClassHas(digit, classes.typed));
+    else if (KEYS[place]) this.act(KEYS[place]);
+    else if (there !== undefined) this.choose(there);
+    else if (digit) this.choose(classes.classOf(digit), noClassHas(digit, classes.typed));
     else if (event.key === "Enter") this.act("accept");
     else if (!classes.filter.value && stage.press(event.key)) return true;
     else if (!classes.filter.value && event.key === "?") this.part("dialog").showModal();
