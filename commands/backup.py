@@ -23,6 +23,7 @@ from commands.place import Workspace, shown
 from shared.figures import many
 from shared.files import write_whole
 from shared.project_file import FILE, ProjectFile, default_workspace
+from shared.safe_names import partial_of
 from shared.settings import SettingsError
 
 console = Console()
@@ -57,7 +58,7 @@ def backup(workspace: Path, target: Path) -> Path:
         raise SettingsError(f"{shown(workspace)} is not a Flywheel workspace: {DATABASE} is missing.")
     if target.exists():
         raise SettingsError(f"{target} exists already: a backup goes to a new folder.")
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

@@ -22,6 +22,7 @@ from commands.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.reach import ask, client, reach, token
 from shared.figures import many
 from shared.project_file import ProjectFile
+from shared.safe_names import partial_of
 from shared.settings import LabelerSettings, SettingsError
 from shared.start import start
 
@@ -171,7 +172,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_of(target)
     try:
         with partial.open("wb") as stream:
             stream.writelines(pieces)

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from shared.image_files import locate
 from shared.images import ImageProblem
 from shared.project_file import ProjectFile
+from shared.safe_names import partial_of
 from shared.settings import SettingsError
 
 Way = Literal["copy", "hardlink", "symlink"]
@@ -58,11 +59,11 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
 
 def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way) -> Written:
     """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
-    from labeler.formats.imagefolder import member  # brings the database along, which no other command needs
+    from labeler.formats.imagefolder import NAMES, ExportNames  # brings the database along
 
     if os.path.lexists(target):
         raise SettingsError(f"{target} is there already: name a new folder.")
-    partial = target.with_name(f".{target.name}.partial")
+    partial, names = partial_of(target), ExportNames()
     written = Written()
     made: set[Path] = set()
     try:
@@ -73,7 +74,7 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
             if source is None:
                 written.left_out.append(record["uri"])
                 continue
-            place = partial / member(record["id"], record["uri"], record["split"], record["label"])
+            place = partial / names.member(record["id"], record["uri"], record["split"], record["label"])
             if place.parent not in made:
                 _make(place.parent, record["label"])
                 made.add(place.parent)
@@ -83,6 +84,8 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
             raise SettingsError(
                 f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
             )
+        if names.changed:
+            (partial / NAMES).write_text(names.table(), encoding="utf-8", newline="")
         if written.left_out:
             (partial / LEFT_OUT).write_text("\n".join(written.left_out) + "\n", encoding="utf-8")
         partial.rename(target)

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from shared.figures import many
+from shared.safe_names import partial_of
 from shared.settings import SettingsError
 
 SCHEME = "hf://"
@@ -83,7 +84,7 @@ def write(
     """Write the pictures of `load`, whole or not at all; returns how many. Raises SettingsError."""
     if os.path.lexists(folder):
         raise SettingsError(f"{folder} is there already: name a new folder.")
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_of(folder)
     count = 0
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a kill left

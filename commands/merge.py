@@ -27,6 +27,7 @@ from shared.figures import many
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
 from shared.names import Spellings
+from shared.safe_names import partial_of
 from shared.settings import SettingsError
 
 console = Console()
@@ -191,7 +192,7 @@ def _said(answer: ImportedAnswer) -> dict[str, Any]:
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
     """JSON lines, one a record; returns how many. Raises SettingsError."""
-    partial, count = target.with_name(f".{target.name}.partial"), 0
+    partial, count = partial_of(target), 0
     try:
         with partial.open("w", encoding="utf-8") as stream:
             for record in records(images, prefer):

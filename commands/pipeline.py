@@ -34,6 +34,7 @@ from shared.figures import accuracy_in_words, is_measured
 from shared.jobs import Job, JobList
 from shared.messages import Interval
 from shared.models import ModelList, ModelVersion
+from shared.safe_names import partial_of
 from shared.settings import SettingsError
 from shared.training import Trained, TrainRequest
 
@@ -329,7 +330,7 @@ class Run:
         return report
 
     def _save(self) -> None:
-        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial = partial_of(self._path)
         partial.write_text(self._report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         partial.replace(self._path)
 

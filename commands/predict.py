@@ -18,6 +18,7 @@ from shared.figures import many
 from shared.image_files import find_images, read
 from shared.images import ImageLimits, ImageProblem, inspect
 from shared.messages import Prediction, Predictions
+from shared.safe_names import partial_of
 from shared.settings import SettingsError, TrainerSettings
 
 console = Console()
@@ -117,7 +118,7 @@ def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Ite
 
 def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:
     classes = list(rows[0][1].probabilities) if rows else []
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_of(target)
     try:
         with partial.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from shared.auth import client_headers
+from shared.safe_names import partial_of
 from shared.settings import SettingsError, is_loopback
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
 
 def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
     """Write what `url` + `path` answers to `target`, whole or not at all. Raises SettingsError."""
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_of(target)
 
     def fetch() -> None:
         with (

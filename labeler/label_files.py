@@ -23,6 +23,7 @@ from labeler.formats.sources import Source, open_source
 from labeler.imports import Imports
 from labeler.problems import Conflict, Invalid, Missing
 from labeler.scanner import Scanner
+from shared import safe_names
 from shared.importing import Outcome, take_rows
 from shared.label_files import BUSY, LabelFile, LabelFileState
 from shared.messages import Conflicts, ImportPost, ImportReceipt
@@ -69,7 +70,7 @@ class LabelFiles:
         place = PurePosixPath(
             *(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("..", "/"))
         )
-        kept = self._folder / uuid4().hex / (place.name.lstrip(".")[-100:] or "labels")
+        kept = self._folder / uuid4().hex / (safe_names.plain(place.name.lstrip(".")) or "labels")
         kept.parent.mkdir(parents=True)
         with kept.open("wb") as target:
             shutil.copyfileobj(stream, target)

@@ -9,7 +9,7 @@ from pathlib import Path
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what is there; durable on return. Makes missing folders. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    part = path.with_name(f".{os.getpid()}-{os.urandom(8).hex()}.part")
     try:
         with part.open("wb") as stream:
             stream.write(data)

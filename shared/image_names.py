@@ -16,10 +16,11 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, unquote_plus
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 DIFFERENCES: Final = (
     "Unicode form",
@@ -60,14 +61,18 @@ class NameIndex:
     """The files of a project by the loosest form of their name, each with a number of its owner's."""
 
     def __init__(self, names: Iterable[tuple[int, str]] = ()) -> None:
-        self._keys = np.empty(0, np.int64)
-        self._files = np.empty(0, np.int64)
+        import numpy as np  # which a command that only looks at a disk does without
+
+        self._keys: np.ndarray = np.empty(0, np.int64)
+        self._files: np.ndarray = np.empty(0, np.int64)
         self._folders: set[int] = set()
         self.last = 0
         self.extend(names)
 
     def extend(self, names: Iterable[tuple[int, str]]) -> None:
         """Take in more files, whose numbers rise."""
+        import numpy as np
+
         keys, files = array("q"), array("q")
         for file, name in names:
             self.last = max(self.last, file)
@@ -85,6 +90,8 @@ class NameIndex:
 
     def near(self, names: Sequence[str]) -> list[list[int]]:
         """The files that each of these names may mean at all."""
+        import numpy as np
+
         wanted = [list({hash(key) for form in _decoded(name) for key in _stems(form)}) for name in names]
         flat = np.array([key for keys in wanted for key in keys], np.int64)
         starts, ends = np.searchsorted(self._keys, flat, "left"), np.searchsorted(self._keys, flat, "right")

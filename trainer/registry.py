@@ -29,6 +29,7 @@ from safetensors.numpy import save_file
 
 from shared.files import write_whole
 from shared.models import FORMAT, Description, ModelVersion, Unreadable
+from shared.safe_names import escaped
 from trainer.model_file import ModelFileError, read_arrays, shapes_in
 
 COLUMNS = ("image_id", "uri", "sha256", "split", "label", "class_id")
@@ -126,9 +127,12 @@ class Registry:
                 f"A version cannot be called {name!r}: letters, digits, dots, dashes and underscores only, and "
                 f"{NOW!r} is the model of now."
             )
+        if escaped(name) != name:
+            raise ValueError(f"A version cannot be called {name!r}: Windows cannot have a folder of that name.")
         place = self.folder / name
-        if place.exists():
-            raise FileExistsError(f"There is a model version {name!r} already; versions are never overwritten.")
+        taken = next((each.name for each in self.folder.iterdir() if each.name.lower() == name.lower()), None)
+        if taken is not None:
+            raise FileExistsError(f"There is a model version {taken!r} already; versions are never overwritten.")
         return place
 
     def save(

@@ -33,7 +33,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
                 except Problem:
                     continue
                 archive.writestr(zipfile.ZipInfo(f"{row.split}/{file_name(row.id, row.uri)}"), data)
-                record = {"file_name": file_name(row.id, row.uri), **row.record(extras)}
+                record = {"file_name": file_name(row.id, row.uri), "original": row.uri, **row.record(extras)}
                 if row.split not in tables:
                     tables[row.split] = stack.enter_context(SpooledTemporaryFile(_IN_MEMORY))
                 tables[row.split].write(json.dumps({k: v for k, v in record.items() if k != "uri"}).encode() + b"\n")

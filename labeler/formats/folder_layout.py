@@ -15,15 +15,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from labeler.formats.imagefolder import label_of
+from labeler.formats.imagefolder import NO_CLASS, classes_in, label_of
 from labeler.formats.records import SPLITS, Read
 from shared.figures import many
 from shared.image_files import Passed, find_images, is_image_file, is_left_out
 from shared.messages import ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
 
-NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
-"""Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
 _SPLIT = re.compile(rf"({'|'.join(SPLITS)})([-_ ]?(set|split|data|images|imgs|20\d\d))?", re.IGNORECASE)
 _DEEPEST = 3  # folders, one in the other, that are looked through
 _SHOWN = 5
@@ -43,6 +41,7 @@ class FolderLabels:
     _passed: Passed = field(default_factory=Passed)
 
     def __post_init__(self) -> None:
+        self._classes = classes_in(self.folder)  # by the names of their folders, of an export
         self._parts = _parts_of(self.layout) if self.layout else self._found()
 
     def rows(self) -> Iterator[Read]:
@@ -56,7 +55,7 @@ class FolderLabels:
                 self._without["/".join(folders[: len(self._parts)]) or "."] += 1
                 continue
             try:
-                yield ImportRow(line=number, uri=uri, label=label_of(label), split=split)
+                yield ImportRow(line=number, uri=uri, label=self._classes.get(label) or label_of(label), split=split)
             except ValidationError as error:
                 what = error.errors()[0]
                 yield ImportIssue(line=number, uri=uri, reason=f"has a {what['loc'][0]} that cannot be: {what['msg']}")

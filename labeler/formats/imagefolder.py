@@ -1,30 +1,40 @@
 """A zip with a folder per split and class, as torchvision's ImageFolder, timm and fastai read it.
 
 Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart, and what no folder can be
-called is written as in a URL: `a/b` is `a%2Fb`. Written member by member while it is sent. An image that cannot be read
-any more is left out and named in `left_out.txt`. `commands.folders` writes the same as a folder on this machine, and
-`folder_layout` reads it back.
+called is written as in a URL: `a/b` is `a%2Fb` (`shared.safe_names`). A name that does not tell what it stands for, as
+it was too long or another one differs by capital letters alone, stands in `names.csv`. Written member by member while
+it is sent. An image that cannot be read any more is left out and named in `left_out.txt`. `commands.folders` writes the
+same as a folder on this machine, and `folder_layout` reads it back.
 """
 
 from __future__ import annotations
 
-import re
+import csv
 import zipfile
 from collections.abc import Iterator
-from io import RawIOBase
+from io import RawIOBase, StringIO
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
+from shared.cells import harmless, meant
+from shared.image_files import LEFT_BEHIND
+from shared.safe_names import SafeNames, plain
+from shared.safe_names import meant as meant_by
 
-_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*%]|^[. ]|[. ]$')
+NAMES = "names.csv"
+NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
+"""Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
+RESERVED = NO_CLASS | LEFT_BEHIND
+"""Folders that reading passes over: a class of such a name is written otherwise."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Images are stored as they are: they are compressed already."""
     pipe = Pipe()
     left_out: list[str] = []
+    names = ExportNames()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for row in rows:
             if row.label is None:
@@ -34,33 +44,62 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             except Problem as problem:
                 left_out.append(f"{row.uri}: {problem.detail}")
                 continue
-            archive.writestr(zipfile.ZipInfo(member(row.id, row.uri, row.split, row.label)), data)
+            archive.writestr(zipfile.ZipInfo(names.member(row.id, row.uri, row.split, row.label)), data)
             yield pipe.drain()
         if left_out:
             archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
+        if names.changed:
+            archive.writestr(zipfile.ZipInfo(NAMES), names.table())
     yield pipe.drain()
 
 
-def member(image_id: int, uri: str, split: str, label: str) -> str:
-    """Where an image lies in the folder."""
-    return f"{split}/{folder_name(label)}/{file_name(image_id, uri)}"
+class ExportNames:
+    """Where images lie in an export, by class; `changed` are the names that do not tell what they stand for."""
+
+    def __init__(self) -> None:
+        self._folders = SafeNames(RESERVED)
+        self.changed: dict[str, tuple[str, str]] = {}  # path → class of a folder, or address of an image
+
+    def member(self, image_id: int, uri: str, split: str, label: str) -> str:
+        """Where an image lies in the folder."""
+        folder = f"{split}/{self._folders.of(label)}"
+        if not self._folders.tells(label):
+            self.changed[folder] = (label, "")
+        file = file_name(image_id, uri)
+        if file != f"{image_id}-{uri.rsplit('/', 1)[-1]}":
+            self.changed[f"{folder}/{file}"] = ("", uri)
+        return f"{folder}/{file}"
+
+    def table(self) -> str:
+        """`changed` as a CSV."""
+        text = StringIO(newline="")
+        rows = csv.writer(text)
+        rows.writerow(("path", "label", "uri"))
+        rows.writerows([path, harmless(label), harmless(uri)] for path, (label, uri) in self.changed.items())
+        return text.getvalue()
 
 
-def folder_name(label: str) -> str:
-    """A class as a folder on any system: what a path cannot hold is written as in a URL, so that it can be read."""
-    return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), label)
+def classes_in(folder: Path) -> dict[str, str]:
+    """Names of folders → the class of each, of an export whose names do not tell it."""
+    tables = [each for each in (folder / NAMES, *sorted(folder.glob(f"*/{NAMES}"))) if each.is_file()]
+    if not tables:
+        return {}
+    try:
+        with tables[0].open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.reader(stream) if len(row) == 3 and row[1] and row[0] != "path"]
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {path.rpartition("/")[2]: meant(label) for path, label, _ in rows}
 
 
 def label_of(folder: str) -> str:
     """The class whose folder this is."""
-    label = unquote(folder)
-    return label if folder_name(label) == folder else folder
+    return meant_by(folder, RESERVED)
 
 
 def file_name(image_id: int, uri: str) -> str:
     """The image's file name in an archive; the id keeps files of one name apart."""
-    name = _UNSAFE.sub("_", uri.rsplit("/", 1)[-1])[-150:]
-    return f"{image_id}-{name}"
+    return plain(f"{image_id}-{uri.rsplit('/', 1)[-1]}")
 
 
 class Pipe(RawIOBase):

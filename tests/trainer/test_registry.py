@@ -39,9 +39,11 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match="never overwritten"):
         registry.save("first", TENSORS, description(labels=2), [])
     assert registry.get("first").description.labels == 1
+    with pytest.raises(FileExistsError, match="'first' already"):
+        registry.save("First", TENSORS, description(labels=2), [])  # one folder on a Mac and on Windows
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101, "now"])
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101, "now", "CON", "nul.1", "v1."])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     registry = Registry(tmp_path)
     with pytest.raises(ValueError, match="cannot be called"):
