@@ -37,6 +37,7 @@ IMPORTS = {
     "trainer": ["trainer.app", "trainer.api", "trainer.service", "trainer.exporting", *SERVING],
     "trainer.worker": ["trainer.worker", *WORK],
     "trainer.exporting": ["trainer.exporting", *WORK],
+    "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
 }
 """What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would."""
 MAINS = {"labeler": "labeler.app", "trainer": "trainer.app"}  # the others hold their `main` themselves
@@ -62,7 +63,7 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     continue
                 asked = listener.accept()[0]
                 try:
-                    request, output = _receive(asked)
+                    request, output, errors = _receive(asked)
                 except (OSError, ValueError):  # whoever asked was killed meanwhile
                     asked.close()
                     continue
@@ -74,8 +75,9 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for each in (asked, woken, wake, listener, *running.values()):
                         each.close()
-                    return request | {"output": output}
+                    return request | {"output": output, "errors": errors}
                 os.close(output)
+                os.close(errors)
                 running[pid] = asked
                 with contextlib.suppress(OSError):  # as above; the fork ends by itself
                     asked.sendall(f"{pid}\n".encode())
@@ -112,16 +114,16 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _receive(asked: socket.socket) -> tuple[dict[str, Any], int]:
-    """The request, one line of JSON, and where the output goes."""
+def _receive(asked: socket.socket) -> tuple[dict[str, Any], int, int]:
+    """The request, one line of JSON, and where output and errors go."""
     asked.setblocking(True)
-    content, (output,), _, _ = socket.recv_fds(asked, 1 << 16, 1)
+    content, (output, errors), _, _ = socket.recv_fds(asked, 1 << 16, 2)
     while not content.endswith(b"\n"):
         more = asked.recv(1 << 16)
         if not more:
             raise ValueError("The request was broken off.")
         content += more
-    return json.loads(content), output
+    return json.loads(content), output, errors
 
 
 def _tell_ends(running: dict[int, socket.socket]) -> None:
@@ -142,9 +144,9 @@ def become(request: dict[str, Any]) -> NoReturn:
         given.write(request["input"].encode())
         given.seek(0)
         os.dup2(given.fileno(), 0)
-    for stream in (1, 2):
-        os.dup2(request["output"], stream)
-    os.close(request["output"])
+    for stream, name in ((1, "output"), (2, "errors")):
+        os.dup2(request[name], stream)
+        os.close(request[name])
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
@@ -158,7 +160,7 @@ def become(request: dict[str, Any]) -> NoReturn:
         forks.use_for_exports()
     program, arguments = import_module(MAINS.get(request["program"], request["program"])), request["arguments"]
     try:
-        code = int(program.main(arguments) if arguments else program.main())
+        code = int((program.main(arguments) if arguments and program.__name__ != "flywheel" else program.main()) or 0)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

@@ -97,10 +97,30 @@ def start(
         )
     reading, writing = os.pipe()
     try:
-        asked = _ask(program, arguments, environment, HOME, writing)
+        asked = _ask(program, arguments, environment, HOME, [writing, writing])
     finally:
         os.close(writing)
     return Fork(asked, os.fdopen(reading))
+
+
+def flywheel(
+    *words: object, cwd: Path, environment: Mapping[str, str] | None = None, seconds: float = 300.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of `flywheel` to its end, as typed in the folder `cwd`. Raises subprocess.TimeoutExpired."""
+    arguments, environment = [str(word) for word in words], os.environ if environment is None else environment
+    if not _forkable(environment):
+        command = [sys.executable, str(HOME / "flywheel.py"), *arguments]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=seconds)
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        files = [output.fileno(), errors.fileno()]
+        fork = Fork(_ask("flywheel", arguments, environment, cwd, files))
+        try:
+            code = fork.wait(seconds)
+        finally:
+            fork.kill()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
 
 
 def use_for_jobs() -> None:
@@ -113,7 +133,9 @@ def use_for_jobs() -> None:
         if not _forkable(environment):
             return started(folder, environment)
         with (folder / "log.txt").open("ab") as log:
-            asked = _ask("trainer.worker", [str(folder)], environment, Path.cwd(), log.fileno(), ends_with_us=True)
+            asked = _ask(
+                "trainer.worker", [str(folder)], environment, Path.cwd(), [log.fileno()] * 2, ends_with_us=True
+            )
         return Fork(asked)  # type: ignore[return-value]  # it does what jobs ask of a Popen
 
     jobs.start_worker = start_worker
@@ -129,7 +151,7 @@ def use_for_exports() -> None:
         if not _forkable(environment):
             return started(asked, environment)
         with tempfile.TemporaryFile("w+") as output:
-            connection = _ask("trainer.exporting", [], environment, Path.cwd(), output.fileno(), given=asked)
+            connection = _ask("trainer.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=asked)
             code = Fork(connection).wait(exporting.EXPORT_SECONDS)
             output.seek(0)
             return subprocess.CompletedProcess([], code, "", output.read())
@@ -147,12 +169,12 @@ def _ask(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
-    output: int,
+    files: Sequence[int],
     *,
     given: str = "",
     ends_with_us: bool = False,
 ) -> socket.socket:
-    """The connection on which the server says the id, and later the exit code."""
+    """The connection on which the server says the id, and later the exit code; `files` take output and errors."""
     request = {
         "program": program,
         "arguments": list(arguments),
@@ -164,7 +186,7 @@ def _ask(
     }
     asked = _connected()
     content = json.dumps(request).encode() + b"\n"
-    sent = socket.send_fds(asked, [content], [output])
+    sent = socket.send_fds(asked, [content], files)
     asked.sendall(content[sent:])
     return asked
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -27,11 +28,18 @@ def test_who_is_killed_while_asking_takes_no_server_along():
         with forks._connected() as asked:
             asked.sendall(said)
     with Path(os.devnull).open("w") as output, forks._connected() as asked:
-        socket.send_fds(asked, [b'{"program": '], [output.fileno()])
+        socket.send_fds(asked, [b'{"program": '], [output.fileno()] * 2)
     fork = forks.start("labeler", [], {**os.environ, "FLYWHEEL_LABELER__BUFFER_SIZE": "0"})
     with fork.stdout:
         assert "'buffer_size'" in fork.stdout.read()
     assert fork.wait(60) == 2
+
+
+def test_a_command_says_what_it_says_in_a_terminal(tmp_path):
+    done = forks.flywheel("backup", "copy", "--workspace", "nowhere", cwd=tmp_path)
+    full = forks.flywheel(*done.args, cwd=tmp_path, environment={**os.environ, "HF_HUB_OFFLINE": "1"})
+    assert (done.returncode, done.stdout, done.stderr) == (full.returncode, full.stdout, full.stderr) == (2, "", ANY)
+    assert "nowhere" in done.stderr
 
 
 def test_a_fork_takes_signals(tmp_path):

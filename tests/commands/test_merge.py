@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,8 +19,8 @@ from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportRow, Split
 from shared.names import Spellings
 from shared.settings import SettingsError
+from tests import forks
 from tests.labeler.projects import answer, labeler, photos
-from tests.services import HOME
 
 ANSWERS = st.lists(
     st.one_of(
@@ -139,8 +137,7 @@ def test_two_workspaces_by_content_and_a_manifest_by_name(tmp_path: Path) -> Non
 def test_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("uri,label\nx.png,cat\ny.png,cat\n")
     (tmp_path / "b.csv").write_text("uri,label\nx.png,dog\n")
-    command = [sys.executable, str(HOME / "flywheel.py"), "merge", "a.csv", "b.csv", "c.jsonl", "--prefer", "second"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = forks.flywheel("merge", "a.csv", "b.csv", "c.jsonl", "--prefer", "second", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 images, 1 of them with different labels" in done.stdout
     assert [json.loads(line)["label"] for line in (tmp_path / "c.jsonl").read_text().splitlines()] == ["dog", "cat"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from tests import forks
 from tests.services import COLOURS, HOME, free_port, running_services, wait_for, write_photos
 
 pytestmark = pytest.mark.system
@@ -108,7 +109,7 @@ def export(folder, *arguments):
 
 
 def flywheel(folder, *arguments):
-    return subprocess.run([*FLYWHEEL, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+    return forks.flywheel(*arguments, cwd=folder)
 
 
 def test_versions_and_splits_of_a_running_labeler(tmp_path):
@@ -137,6 +138,6 @@ def test_versions_and_splits_of_a_running_labeler(tmp_path):
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
-    done = subprocess.run([*FLYWHEEL, "clean", "empty"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = flywheel(tmp_path, "clean", "empty")
     assert done.returncode == 2
     assert "no image in a class folder" in done.stderr

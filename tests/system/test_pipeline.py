@@ -10,6 +10,7 @@ import tomllib
 import httpx
 import pytest
 
+from tests import forks
 from tests.services import HOME, running_services, wait_for
 
 pytestmark = pytest.mark.system
@@ -31,9 +32,7 @@ def services(tmp_path_factory):
 
 
 def flywheel(services, *words, code=0):
-    done = subprocess.run(
-        [sys.executable, HOME / "flywheel.py", *map(str, words)], capture_output=True, text=True, timeout=300
-    )
+    done = forks.flywheel(*words, cwd=HOME)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

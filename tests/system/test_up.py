@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import forks
 from tests.services import HOME, free_port, wait_for, write_photos
 
 pytestmark = pytest.mark.system
@@ -60,12 +61,8 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     classes = [entry["name"] for entry in httpx.get(f"{url}/api/project").json()["classes"]]
     assert classes == ["red", "green"]
 
-    simulated = subprocess.run(
-        [*FLYWHEEL, "simulate", "--labels", "truth.csv", "--add-classes", "--budget", "25", "--workspace", "W"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=180,
+    simulated = forks.flywheel(
+        *("simulate", "--labels", "truth.csv", "--add-classes", "--budget", "25", "--workspace", "W"), cwd=tmp_path
     )
     assert simulated.returncode == 0, simulated.stderr
     assert simulated.stdout.startswith(f"Project my photos (./W) at {url}\n")
@@ -75,9 +72,7 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     assert project["images"]["labeled"] == 25
     assert "blue" in {entry["name"] for entry in project["classes"]}  # the annotator added what was missing
 
-    exported = subprocess.run(
-        [*FLYWHEEL, "export", "labels.csv", "--workspace", "W"], cwd=tmp_path, capture_output=True, timeout=60
-    )
+    exported = forks.flywheel("export", "labels.csv", "--workspace", "W", cwd=tmp_path)
     assert exported.returncode == 0
     assert (tmp_path / "labels.csv").read_text().count("red") >= 1
 
@@ -86,20 +81,12 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     wait_for(lambda: httpx.get(f"http://127.0.0.1:{trainer_port}/status").json()["labels"], "the trainer again", 120)
     assert "starting it again" in output()
 
-    second = subprocess.run(
-        [*FLYWHEEL, "up", "--workspace", "W", "--port", "0", "--trainer-port", "0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    second = forks.flywheel("up", "--workspace", "W", "--port", "0", "--trainer-port", "0", cwd=tmp_path)
     assert second.returncode == 2
     assert "W" in second.stderr  # the workspace that is in use
     assert httpx.get(f"{url}/api/health").status_code == 200  # the first pair goes on
 
-    paused = subprocess.run(
-        [*FLYWHEEL, "pause", "--labeler-url", url], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    paused = forks.flywheel("pause", "--labeler-url", url, cwd=tmp_path)
     assert paused.returncode == 0, paused.stderr
     assert f"at http://127.0.0.1:{trainer_port}\n" in paused.stdout  # as the labeler says
     assert "The trainer is paused" in paused.stdout
@@ -142,9 +129,7 @@ def test_children_end_when_their_parent_is_killed(running):
 def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
     environment = {name: value for name, value in os.environ.items() if name != "FLYWHEEL_TOKEN"}
     ports = ["--port", "0", "--trainer-port", "0"] if arguments[0] == "up" else []
-    done = subprocess.run(
-        [*FLYWHEEL, *arguments, *ports], cwd=tmp_path, capture_output=True, text=True, timeout=120, env=environment
-    )
+    done = forks.flywheel(*arguments, *ports, cwd=tmp_path, environment=environment)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
