@@ -28,6 +28,7 @@ from shared.settings import SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labeler.formats.left_out import LeftOut
     from labeler.formats.records import Chosen
 
 
@@ -83,6 +84,7 @@ class Flywheel(Connection):
         names are not as their files are called; the CSV `report` has every row.
         Raises FlywheelError for what holds no labels.
         """
+        from labeler.formats.left_out import LeftOut
         from labeler.formats.records import Chosen
         from labeler.formats.sources import open_source
 
@@ -95,15 +97,19 @@ class Flywheel(Connection):
                 told.append(source.told)
                 rows, folder = source.rows(), source.folder
             else:
-                rows, folder = _rows(labels, chosen), Path(images)
+                left = LeftOut()
+                told.append(left.told)
+                rows, folder = _rows(labels, chosen, left), Path(images)
             table = None if report is None else Path(report)
             bringing = partial(send, self.labeler, rows, folder, add_classes=add_classes, token=self._token)
             return bringing(dry_run=dry_run, report=table, conflicts=conflicts)
 
         outcome: Outcome = self._told(bring)
+        said = [*(sentence for each in told for sentence in each()), *outcome.names]
+        if not outcome.rows:
+            raise FlywheelError("; ".join(["There is no label that can be imported", *said]) + ".")
         issues = [str(each) for some in outcome.issues.values() for each in some]
         counts = {name: outcome.counts[name] for name in COUNTED}
-        said = [*(sentence for each in told for sentence in each()), *outcome.names]
         return counts | {"issues": issues, "counted_as": outcome.counted_as, "told": said}
 
     @staticmethod
@@ -347,7 +353,9 @@ def _known(where: dict[str, str]) -> dict[str, str]:
     return where
 
 
-def _rows(table: pd.DataFrame, columns: Chosen | None = None) -> Iterator[ImportRow | ImportIssue]:
+def _rows(
+    table: pd.DataFrame, columns: Chosen | None = None, left: LeftOut | None = None
+) -> Iterator[ImportRow | ImportIssue]:
     from labeler.formats.records import has_columns, rows_of
 
     if not has_columns(map(str, table.columns), columns):
@@ -356,4 +364,4 @@ def _rows(table: pd.DataFrame, columns: Chosen | None = None) -> Iterator[Import
             'columns={"image": …, "label": …}.'
         )
     records: list[Any] = table.to_dict("records")
-    return rows_of(enumerate(records, start=1), columns)
+    return rows_of(enumerate(records, start=1), columns, left)

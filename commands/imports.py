@@ -200,6 +200,8 @@ def bring(
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),
         )
+    if not outcome.rows:
+        raise SettingsError(source.without_label(path.name))
     for said in [*source.told(), *outcome.names]:
         console.print(f"{path.name}: {said}", markup=False, highlight=False)
     console.print(_imported(outcome, dry_run=dry_run))

@@ -122,15 +122,22 @@ def clean(
     columns: Annotated[str | None, typer.Option(help="Columns of a table, as `import` takes them.")] = None,
     layout: Annotated[str, typer.Option(help="What each folder in a folder is, as `import` takes it.")] = "",
 ) -> None:
-    """Find and fix wrong labels: import, start both services, and review the doubtful ones."""
+    """Find and fix wrong labels: import, start both services, and review the doubtful ones.
+
+    The exit code is 1 when rows were rejected, as that of `flywheel import`.
+    """
     from labeler.formats.records import Chosen
     from labeler.formats.sources import open_source
 
     folder = images or open_source(source, Chosen.of(columns) if columns else None, layout).folder
 
+    rejected = 0
+
     def begin(address: str) -> None:
+        nonlocal rejected
         try:
-            imports.bring(source, address, add_classes=True, columns=columns, layout=layout)
+            outcome = imports.bring(source, address, add_classes=True, columns=columns, layout=layout)
+            rejected = outcome.counts["rejected"]
         finally:  # what was imported before, or until something was wrong, can be reviewed all the same
             if open_page:
                 show(address + REVIEW_PAGE)
@@ -153,7 +160,8 @@ def clean(
     )
     if not is_project(project_start.ours.settings.workspace):
         project_start.set("test_set_frac", 0.0)  # every label is to be checked; a split that the source names is kept
-    raise typer.Exit(project_start.run(page=REVIEW_PAGE, begin=begin))
+    code = project_start.run(page=REVIEW_PAGE, begin=begin)
+    raise typer.Exit(code or int(rejected > 0))
 
 
 class _Start:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +36,10 @@ from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
 from shared.names import meant
 
+IN_THE_FILE = (
+    "is a picture inside the file that is not in the project, by content or by name: `flywheel fetch FOLDER NEW` "
+    "writes the pictures of such files with their labels"
+)
 OUTSIDE: Root = ""
 """The root of a row whose file lies in none of them, by its text."""
 WORKERS = 2  # threads that look at files new to the catalogue
@@ -146,7 +150,7 @@ class Imports:
         if not plan.dry_run and self._store.kept(_BEGAN_WITHOUT_CLASSES):
             self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
 
-    def _resolved(self, rows: Iterable[ImportRow], receipt: ImportReceipt) -> list[_Given]:
+    def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[_Given]:
         """Rows with the file that each names, by text alone: asking the disk about a million files takes minutes."""
         bases = [
             (base.rstrip("/") + "/", root)
@@ -154,7 +158,11 @@ class Imports:
             for base in {str(folder.absolute()), str(folder.resolve())}
         ]
         given = []
+        held = self._catalog.with_content({row.sha256 for row in rows if row.sha256 is not None})
         for row in rows:
+            if row.sha256 in held:
+                given.append(_Given(row, uri=row.uri, image_id=held[row.sha256][0]))
+                continue
             root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
             if root_uri is None and "://" in row.uri.removeprefix("file://"):
                 reason = f"is an address, not a file in {self._folder}"
@@ -185,6 +193,8 @@ class Imports:
                 each.image_id = looked if isinstance(looked, int) else None
             if each.image_id is None:
                 reason = reasons.get((each.root, each.uri)) or "cannot be taken"
+                if each.row.sha256 is not None and reason == "is not there":
+                    reason = IN_THE_FILE
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         given[:] = [each for each in given if each.image_id is not None]
 
@@ -229,6 +239,8 @@ class Imports:
         for each in missing:
             found = meant.get(each.uri)
             reason = f"lies outside {self._folder}" if found is None and each.root == OUTSIDE else ""
+            if reason and each.row.sha256 is not None:
+                reason = IN_THE_FILE
             if found is not None and not found.unclear:
                 each.root, each.uri, each.image_id = found.root, found.uri, found.image_id
                 receipt.matched[found.difference] = receipt.matched.get(found.difference, 0) + 1

@@ -182,7 +182,7 @@ class LabelFiles:
 
         outcome = take_rows(source.rows(), given.folder, take, on_progress=progress)
         if not outcome.rows:
-            raise SettingsError("There is no label in it: it needs columns such as filename and label.")
+            raise SettingsError(source.without_label(given.view.name))
         return outcome
 
     def _wait_for_scan(self, given: _Given) -> None:

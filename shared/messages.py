@@ -224,6 +224,7 @@ class ImportRow(Message):
 
     line: int = Field(ge=0)
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of the image's bytes, found by them first
     action: Literal["label", "skip", "flag", "open"] = "label"
     label: ClassName | None = None  # of a `label` alone
     split: Split | None = None

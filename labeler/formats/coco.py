@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from labeler.formats.records import Read, row_of
+from labeler.formats.left_out import LeftOut
+from labeler.formats.records import Read, told
 from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
 from shared.settings import SettingsError
@@ -42,24 +43,42 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
         yield b'\n], "categories": ' + json.dumps(named).encode() + b"}\n"
 
 
-def read(path: Path) -> Iterator[Read]:
+def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
     """A row for each image with one category; `line` counts images. Raises SettingsError when it is no such file."""
+    counted = LeftOut() if left is None else left
     try:
         content = json.loads(path.read_bytes())
         names = {each["id"]: each["name"] for each in content["categories"]}
-        given: dict[Any, set[str]] = {}
+        given: dict[Any, list[str]] = {}
+        unlisted: dict[Any, Any] = {}
         for each in content["annotations"]:
-            given.setdefault(each["image_id"], set()).add(names[each["category_id"]])
+            if each["category_id"] in names:
+                given.setdefault(each["image_id"], []).append(names[each["category_id"]])
+            else:
+                unlisted[each["image_id"]] = each["category_id"]
         images = [(image["id"], image["file_name"], image) for image in content["images"]]
-    except (ValueError, KeyError, TypeError) as error:
+        regions = [each["image_id"] for each in content["annotations"] if each.get("bbox") or each.get("segmentation")]
+    except KeyError as error:
+        raise SettingsError(f"{path} is not COCO's JSON with categories: {error} is missing.") from None
+    except (ValueError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path} is not COCO's JSON: {type(error).__name__} {error}.") from None
+    lines = {image_id: number for number, (image_id, _, _) in enumerate(images, start=1)}
+    for image_id in regions:
+        counted.add("region", "of an image, of which the category alone is read", lines.get(image_id, 0), what="read")
+    for image_id, some in given.items():
+        if image_id not in lines:
+            counted.add("annotation", "of an image that the file does not list", 0, count=len(some))
     for number, (image_id, uri, image) in enumerate(images, start=1):
-        labels = given.get(image_id, set())
-        if len(labels) > 1:
-            yield ImportIssue(line=number, uri=str(uri), reason="has several categories; one is needed")
+        if image_id in unlisted:
+            reason = f"has a category {unlisted[image_id]!r}, which the file does not list"
+            yield ImportIssue(line=number, uri=str(uri), reason=reason)
             continue
         annotator = next(iter(image.get("annotators") or []), None)
-        parts = {"uri": uri, "label": next(iter(labels), None), "annotator": annotator}
-        row = row_of(number, parts | {name: image.get(name) for name in ("split", "status", "labeled_at", "history")})
-        if row is not None:
+        parts = {"uri": uri, "label": given.get(image_id, []), "annotator": annotator}
+        parts |= {name: image.get(name) for name in ("split", "status", "labeled_at", "history")}
+        silent = True
+        for row in told(number, parts):
+            silent = False
             yield row
+        if silent and "status" not in image:
+            counted.add("image", "without an annotation", number)

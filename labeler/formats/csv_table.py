@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from labeler.formats.dialects import dialect_of
+from labeler.formats.left_out import LeftOut
 from labeler.formats.records import Chosen, Read, told
 from labeler.formats.rows import ExportRow, Extras
 from shared.cells import harmless, meant
-from shared.figures import many
 from shared.messages import ImportIssue
 
 _ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that Python keeps as they are
@@ -44,9 +44,9 @@ def _line(cells: Iterable[str]) -> bytes:
     return line.getvalue().encode("utf-8", "backslashreplace")
 
 
-def read(path: Path, columns: Chosen | None = None) -> Iterator[Read]:
+def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
-    return Table(path, columns).rows()
+    return Table(path, columns, left).rows()
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
@@ -63,24 +63,18 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
 class Table:
     """A table of labels, read row by row. Raises SettingsError where its columns cannot be told."""
 
-    def __init__(self, path: Path, chosen: Chosen | None = None) -> None:
+    def __init__(self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> None:
         self.path = path
         self.dialect = dialect_of(path, chosen)
-        self._unlabeled, self._first_unlabeled = 0, 0
+        self._left = LeftOut() if left is None else left
 
     def told(self) -> list[str]:
         """How it is read, and once it is, how many rows have no label."""
-        said = [f"read with {self.dialect}"]
-        if self._unlabeled:
-            said.append(
-                f"without a label and left out: {many(self._unlabeled, 'row')}, first line {self._first_unlabeled}"
-            )
-        return said
+        return [f"read with {self.dialect}", *self._left.told()]
 
     def rows(self) -> Iterator[Read]:
         """Its rows; an optional cell that cannot be read comes as a CellIssue before its row."""
         dialect, columns = self.dialect, tuple(self.dialect.columns.items())
-        self._unlabeled = 0
         for given in self.cells():
             if isinstance(given, ImportIssue):
                 yield given
@@ -92,8 +86,7 @@ class Table:
                 silent = False
                 yield each
             if silent and "status" not in parts:  # else it says itself that it has none
-                self._first_unlabeled = self._first_unlabeled if self._unlabeled else line
-                self._unlabeled += 1
+                self._left.add("row", "without a label", line)
 
     def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
         """(line, cells) of each row, or what is the matter with it."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from labeler.formats.left_out import LeftOut
 from labeler.formats.records import Chosen, Read, rows_of
 from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
@@ -18,9 +19,9 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
         yield json.dumps(row.record(extras), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read(path: Path, columns: Chosen | None = None) -> Iterator[Read]:
+def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of a file with one object a line."""
-    return rows_of(records(path), columns)
+    return rows_of(records(path), columns, left)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:

@@ -1,5 +1,8 @@
 """Label Studio's JSON of image classification: written as tasks, its exports (`JSON`, `JSON-MIN`) read task by task.
 
+A class is one choice, whatever its control is called, or one path of a taxonomy, whose parts are joined by a slash.
+What else a task may hold (regions, text, ratings, predictions) gives the image no class: it is counted by kind.
+
 A task's image is an address of Label Studio's own: `/data/local-files/?d=PATH` names a file under its document root,
 `/data/upload/3/0a1b2c3d-photo.jpg` one that was uploaded as `photo.jpg`. Both become the path of the file.
 """
@@ -13,10 +16,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from labeler.formats.records import COLUMNS, Read, row_of, rows_of
+from labeler.formats.left_out import LeftOut
+from labeler.formats.records import COLUMNS, Read, row_of, rows_of, told
 from labeler.formats.rows import ExportRow, Extras
+from labeler.formats.texts import one_of
 from shared.messages import ImportIssue
 
+CONTROLS = ("choices", "taxonomy")
+"""Kinds of result that give the whole image a class."""
+_HOW = {"choices": "", "taxonomy": ", a path of a taxonomy with / between its parts"}
+_PLACES = frozenset({"x", "points", "rle", "start"})  # what the value of a region has
+_ANNOTATED = frozenset({"annotation_id", "annotator", "lead_time"})  # what a task of JSON-MIN has once it is annotated
+_META = frozenset(
+    {"id", "annotation_id", "created_at", "updated_at", "lead_time", "file_upload", "inner_id", "counter"}
+)
 _PIECE = 1 << 16  # characters read at a time
 _LARGEST = 1 << 24  # characters of one task, or the file is no list of tasks
 _LOCAL = re.compile(r"[?&]d=([^&]+)")
@@ -57,11 +70,12 @@ def _choice(name: str) -> dict[str, Any]:
     return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": [name]}}
 
 
-def read(path: Path) -> Iterator[Read]:
+def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts tasks from 1. A task with several annotators gives a row each."""
+    counted = LeftOut() if left is None else left
     try:
         for number, task in enumerate(items(path), start=1):
-            yield from _rows(number, task)
+            yield from _rows(number, task, counted)
     except ValueError as error:
         yield ImportIssue(line=0, uri="", reason=f"is not a JSON list of tasks to its end: {error}")
 
@@ -98,52 +112,129 @@ def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
     return (item, end) if end < len(text) else (None, 0)
 
 
-def _rows(number: int, task: Any) -> Iterator[Read]:
+def _rows(number: int, task: Any, left: LeftOut) -> Iterator[Read]:
     if not isinstance(task, dict):
         yield ImportIssue(line=number, uri="", reason="is no task")
-    elif not isinstance(task.get("data"), dict):  # JSON-MIN: one flat object a task
-        flat = {name: _first(value) for name, value in task.items()}
-        image = next((name for name in COLUMNS["uri"] if name in flat), None)
-        if image is not None:
-            flat[image] = _file(str(flat[image]))
-        label = next((flat[name] for name in ("choice", *COLUMNS["label"]) if name in flat), None)
-        yield from rows_of([(number, {**flat, "label": label})])
+    elif isinstance(task.get("data"), dict):
+        yield from _full(number, task, left)
     else:
-        data = task["data"]
-        image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
-        known = {"uri": _file(image), "split": data.get("split")}
-        annotations = task.get("annotations") or task.get("completions") or []
-        if not annotations:  # our own say of such an image what it is
-            told = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
-            yield from rows_of([(number, known | told)])
-        for annotation in annotations:
-            cancelled = annotation.get("was_cancelled")  # how Label Studio says that a task was skipped
-            choices = [] if cancelled else list(_choices(annotation))
-            if len(choices) > 1:
-                yield ImportIssue(line=number, uri=image, reason="has several labels; one is needed")
-                continue
-            by = annotation.get("completed_by")
-            annotator = by.get("email") if isinstance(by, dict) else by
-            said = {"label": _first(choices), "annotator": annotator, "status": "skipped" if cancelled else None}
-            said["labeled_at"] = data.get("labeled_at") or annotation.get("created_at")
-            history = data.get("history") if len(annotations) == 1 else None  # more were given there
-            row = row_of(number, known | said | {"history": history})
-            if row is not None:
-                yield row
+        yield from _minimal(number, task, left)
 
 
-def _choices(annotation: dict[str, Any]) -> Iterator[str]:
-    for result in annotation.get("result") or []:
-        if result.get("type") == "choices":
-            yield from result.get("value", {}).get("choices", [])
+def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
+    """A task of the export called JSON: a row for each annotation."""
+    data = task["data"]
+    image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
+    known = {"uri": _file(image), "split": data.get("split")}
+    annotations = _list(task.get("annotations")) or _list(task.get("completions"))
+    for noun in ("predictions", "drafts"):
+        left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
+    if not annotations:  # our own say of such an image what it is
+        said = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
+        row = row_of(number, known | said)
+        if row is not None:
+            yield row
+        elif said["status"] is None:
+            left.add("task", "without an annotation", number)
+    for annotation in annotations:
+        if not isinstance(annotation, dict):
+            yield ImportIssue(line=number, uri=image, reason="has an annotation that is no object")
+            continue
+        cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio says that a task was skipped
+        try:
+            label = "" if cancelled else _class_of(annotation, number, left)
+        except ValueError as error:
+            yield ImportIssue(line=number, uri=image, reason=str(error))
+            continue
+        by = annotation.get("completed_by")
+        annotator = by.get("email") if isinstance(by, dict) else by
+        said = {"label": label, "annotator": annotator, "status": "skipped" if cancelled else None}
+        said["labeled_at"] = data.get("labeled_at") or annotation.get("created_at")
+        said["history"] = data.get("history") if len(annotations) == 1 else None  # more were given there
+        if cancelled:
+            left.add("annotation", "that was skipped or cancelled there", number, what="taken as skipped here")
+        yield from told(number, known | said)
 
 
-def _first(value: Any) -> Any:
-    if isinstance(value, dict):
-        value = value.get("choices")
+def _class_of(annotation: dict[str, Any], number: int, left: LeftOut) -> str:
+    """The class of the whole image; empty where there is none. Raises ValueError where there are several."""
+    names: dict[str, list[str]] = {}
+    results = [result for result in _list(annotation.get("result")) if isinstance(result, dict)]
+    for result in results:
+        kind, value = str(result.get("type")), result.get("value")
+        inner = value.get(kind) if isinstance(value, dict) else None
+        if kind not in CONTROLS or not isinstance(inner, list):
+            left.add("result", f"of the kind {kind}, which gives the image no class", number)
+        elif isinstance(value, dict) and value.keys() & _PLACES:
+            left.add("result", f"of the kind {kind} for a region of the image", number)
+        else:
+            control = str(result.get("from_name"))
+            names.setdefault(control, []).extend(_names(inner))
+            if control != "choice":
+                left.add("label", f"of the control {control}{_HOW[kind]}", number, what="read")
+    if not results:
+        left.add("annotation", "without a result", number)
+    if len(names) > 1:
+        raise ValueError(f"has a class in several controls ({', '.join(names)}), and an image has one: leave one")
+    return one_of([name for some in names.values() for name in some])
+
+
+def _minimal(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
+    """A task of the export called JSON-MIN, one flat object: each control is a key beside those of the data."""
+    image = next((name for name in COLUMNS["uri"] if name in task), None)
+    flat = task | ({} if image is None else {image: _file(str(task[image]))})
+    control = next((name for name in ("choice", *COLUMNS["label"]) if name in task), None)
+    others = {
+        name: value
+        for name, value in task.items()
+        if name != image and name not in _META and not any(name in known for known in COLUMNS.values())
+    }
+    regions = {name: value for name, value in others.items() if isinstance(value, list) and _regions(value)}
+    for name, value in regions.items():
+        left.add("region", f"of the control {name}, which gives the image no class", number, count=len(value))
+    if control is None and task.keys() & _ANNOTATED:
+        found = [name for name, value in others.items() if name not in regions and _may_be_class(value)]
+        structured = [name for name in found if not isinstance(others[name], str)] or found
+        if len(structured) > 1:
+            reason = f"has several fields that may be its class ({', '.join(structured)}): export JSON, not JSON-MIN"
+            yield ImportIssue(line=number, uri=str(task.get(image or "", "")), reason=reason)
+            return
+        control = next(iter(structured), None)
+        if control is not None:
+            how = _HOW["taxonomy" if isinstance(others[control], list) else "choices"]
+            left.add("label", f"of the control {control}{how}", number, what="read")
+    label = task.get(control) if control is not None else None
+    if isinstance(label, dict):
+        label = label.get("choices", label)
+    elif isinstance(label, list) and any(isinstance(each, list) for each in label):
+        label = _names(label)
+    silent = True
+    for row in rows_of([(number, {**flat, "label": label})]):
+        silent = False
+        yield row
+    if silent and "status" not in flat:
+        left.add("task", "without a class", number)
+
+
+def _names(inner: list[Any]) -> list[Any]:
+    """Choices, or the paths of a taxonomy; where a path begins another one, the longer one says it."""
+    paths = [tuple(map(str, each)) for each in inner if isinstance(each, list)]
+    longest = [path for path in paths if not any(other != path and other[: len(path)] == path for other in paths)]
+    return [each for each in inner if not isinstance(each, list)] + ["/".join(path) for path in longest]
+
+
+def _may_be_class(value: Any) -> bool:
     if isinstance(value, list):
-        return value[0] if value else None
-    return value
+        return all(isinstance(each, str | list) for each in value)
+    return isinstance(value, str) or (isinstance(value, dict) and "choices" in value)
+
+
+def _regions(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _file(address: str) -> str:

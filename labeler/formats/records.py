@@ -16,6 +16,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from labeler.formats.history import answers_of
+from labeler.formats.left_out import LeftOut
+from labeler.formats.texts import class_name, image_name, joined
 from labeler.formats.values import Habits, moment, share
 from shared.messages import CellIssue, ImportIssue, ImportRow, Split
 from shared.settings import SettingsError
@@ -97,7 +99,9 @@ def _pairs(said: str) -> Iterator[tuple[str, str]]:
 
 
 def rows_of(
-    records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue], chosen: Chosen | None = None
+    records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue],
+    chosen: Chosen | None = None,
+    left: LeftOut | None = None,
 ) -> Iterator[Read]:
     """(line, columns) → rows; what has no label and was not skipped or flagged is left out. Issues pass on."""
     wanted = tuple((chosen or _AS_USUAL).columns.items())
@@ -106,7 +110,13 @@ def rows_of(
             yield given
             continue
         line, record = given
-        yield from told(line, {part: record[name] for part, name in _columns(tuple(record), wanted).items()})
+        parts = {part: record[name] for part, name in _columns(tuple(record), wanted).items()}
+        silent = True
+        for each in told(line, parts):
+            silent = False
+            yield each
+        if silent and left is not None and "status" not in parts:  # else it says itself that it has none
+            left.add("row", "without a label", line)
 
 
 def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> Iterator[Read]:
@@ -126,16 +136,28 @@ def row_of(
 
     Optional cells that cannot be read are appended to `lost`; the row is as if they were empty.
     """
-    given = {name: _text(value) for name, value in parts.items() if name != "history"}
-    uri = parts["uri"] if isinstance(parts.get("uri"), str) else given.get("uri", "")  # spaces may be of the name
+    try:
+        uri, sha256 = image_name(parts.get("uri"))
+    except ValueError as error:
+        return ImportIssue(line=line, uri="", reason=str(error))
     if not uri.strip():
         return ImportIssue(line=line, uri="", reason="names no image")
+    try:
+        label = class_name(parts.get("label"))
+    except ValueError as error:
+        return ImportIssue(line=line, uri=uri[:4_096], reason=str(error))
     lost = [] if lost is None else lost
 
     def lose(why: str) -> None:
         lost.append(CellIssue(line=line, uri=uri[:4_096], reason=f"{why}: left out, the row counts without it"))
 
-    label = given.get("label", "")
+    given: dict[str, str] = {}
+    for name, value in parts.items():
+        if name not in ("uri", "label", "history"):
+            try:
+                given[name] = joined(value)
+            except ValueError as error:
+                lose(f"has a {name} {error}")
     answers = answers_of(parts.get("history"), label)
     split = given.get("split", "").lower()
     if split and split not in SPLITS:
@@ -149,6 +171,7 @@ def row_of(
     values: dict[str, Any] = {
         "line": line,
         "uri": uri,
+        "sha256": sha256,
         "action": action or "open",
         "label": label or None,
         "split": SPLITS.get(split),
@@ -216,17 +239,6 @@ def _columns(names: tuple[str, ...], wanted: tuple[tuple[str, str], ...] = ()) -
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.lower())
-
-
-def _text(value: Any) -> str:
-    """A missing value is None or not a number; what pandas made of a list is an array."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if value is None or value != value:
-        return ""
-    if isinstance(value, list):
-        return ";".join(map(str, value))
-    return str(value).strip()
 
 
 OPTIONAL: dict[str, Any] = {"annotator": None, "confidence": None, "labeled_at": None, "answers": []}

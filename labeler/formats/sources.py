@@ -7,31 +7,28 @@ with the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 from labeler.formats import coco, csv_table, cvat, json_lines, label_studio, parquet
 from labeler.formats.folder_layout import FolderLabels
+from labeler.formats.left_out import LeftOut
 from labeler.formats.records import SPLITS, Chosen, Read
-from shared.messages import ImportRow
+from shared.messages import ImportIssue, ImportRow
 from shared.settings import SettingsError
 
-READERS: dict[str, Callable[[Path], Iterator[Read]]] = {
+READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]] = {
     ".csv": csv_table.read,
     ".tsv": csv_table.read,
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": lambda path: _json(path),
-    ".xml": cvat.read,
+    ".json": lambda path, _, left: coco.read(path, left) if _is_object(path) else label_studio.read(path, left),
+    ".xml": lambda path, _, left: cvat.read(path, left),
 }
-TABLES: dict[str, Callable[[Path, Chosen | None], Iterator[Read]]] = {
-    ".csv": csv_table.read,
-    ".tsv": csv_table.read,
-    ".jsonl": json_lines.read,
-    ".ndjson": json_lines.read,
-    ".parquet": parquet.read,
-}
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Those whose columns may be named."""
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
 
@@ -48,6 +45,10 @@ class Source:
     total: int | None
     told: Callable[[], list[str]] = list
 
+    def without_label(self, name: str) -> str:
+        """Says that no row came of it, and what was left out."""
+        return "; ".join([f"{name} has no label that can be imported", *self.told()]) + "."
+
 
 def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
     """Labels in a file or folder; `columns` are those of a table, `layout` says what the folders in a folder are.
@@ -62,8 +63,13 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
         tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
         tables = [table for table in tables if table.is_file()]
         if tables and not layout:
-            return Source(path, lambda: _imagefolder(path, tables), sum(_count(table) or 0 for table in tables))
+            return _counted(path, partial(_imagefolder, path, tables), sum(_count(table) or 0 for table in tables))
+        shards = parquet.shards(path) if not layout else []
+        named = [shard for shard in shards if parquet.SHARD.match(shard.name)]
         labels = FolderLabels(path, layout)
+        if named or (shards and next(labels.rows(), None) is None):
+            shards = named or shards
+            return _counted(path, partial(_shards, shards), sum(map(parquet.count, shards)))
         if next(labels.rows(), None) is None:
             raise SettingsError(
                 " ".join([f"{path} has no image in a class folder, and no metadata.jsonl.", *labels.told()])
@@ -74,26 +80,48 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
         kinds = ", ".join(sorted(READERS))
         raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
     if reader is csv_table.read:
-        table = csv_table.Table(path, columns)
-        return Source(path.parent, table.rows, table.dialect.lines, table.told)
-    if columns is not None:
-        return Source(path.parent, lambda: TABLES[path.suffix.lower()](path, columns), _count(path))
-    return Source(path.parent, lambda: reader(path), _count(path))
+        left = LeftOut()
+        table = csv_table.Table(path, columns, left)
+        return replace(_counted(path.parent, lambda **_: table.rows(), table.dialect.lines, left), told=table.told)
+    return _counted(path.parent, partial(reader, path, columns), _count(path))
 
 
-def _json(path: Path) -> Iterator[Read]:
-    """Label Studio's is a list, COCO's an object."""
+def _counted(
+    folder: Path, read: Callable[..., Iterator[Read]], total: int | None, left: LeftOut | None = None
+) -> Source:
+    """A source whose reader counts what it leaves out."""
+    left = LeftOut() if left is None else left
+
+    def rows() -> Iterator[Read]:
+        left.clear()
+        return read(left=left)
+
+    return Source(folder, rows, total, left.told)
+
+
+def _is_object(path: Path) -> bool:
+    """COCO's JSON is an object, Label Studio's a list."""
     with path.open("rb") as stream:
-        start = stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")
-    return coco.read(path) if start[:1] == b"{" else label_studio.read(path)
+        return stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
 
 
-def _imagefolder(folder: Path, tables: list[Path]) -> Iterator[Read]:
+def _shards(paths: list[Path], left: LeftOut) -> Iterator[Read]:
+    """Rows of several files of one data set; an issue names its file, as each counts its lines from 1."""
+    for path in paths:
+        for row in parquet.read(path, left=left):
+            yield row.model_copy(update={"reason": f"{row.reason} (in {path.name})"}) if _is_issue(row) else row
+
+
+def _is_issue(row: Read) -> TypeGuard[ImportIssue]:
+    return isinstance(row, ImportIssue)
+
+
+def _imagefolder(folder: Path, tables: list[Path], left: LeftOut) -> Iterator[Read]:
     """Rows of `datasets` folders: names are relative to the table's own folder, whose name may be a split."""
     for table in tables:
         prefix = table.parent.relative_to(folder).as_posix()
         split = SPLITS.get(prefix.lower())
-        for row in READERS[table.suffix](table):
+        for row in READERS[table.suffix.lower()](table, None, left):
             if isinstance(row, ImportRow):
                 uri = row.uri if prefix == "." else f"{prefix}/{row.uri}"
                 yield row.model_copy(update={"uri": uri, "split": row.split or split})

@@ -85,7 +85,7 @@ def test_what_holds_no_label_says_what_is_missing(tmp_path: Path) -> None:
     with labeler(tmp_path) as service:
         for name, text, said in [
             ("notes.txt", "hello", "notes.txt is no folder and no file that labels can be read from"),
-            ("labels.csv", "filename,label\n", "no label in it"),
+            ("labels.csv", "filename,label\n", "labels.csv has no label"),
             ("labels.json", "{", "labels.json"),
             ("labels.parquet", "no parquet", "labels.parquet"),
         ]:

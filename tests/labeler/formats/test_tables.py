@@ -205,6 +205,6 @@ def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path:
     found = list(source.rows())
     assert [(each.uri, each.label) for each in found if isinstance(each, ImportRow)] == CATS
     assert [(each.line, each.reason) for each in found if isinstance(each, ImportIssue)] == [(4, "names no image")]
-    assert source.told()[1] == "without a label and left out: 2 rows, first line 3"
+    assert source.told()[1] == "left out: 2 rows without a label, first line 3"
     ours = Table(table(tmp_path, "uri,label,status\na.png,,unlabeled\n", "ours.csv"))
     assert (list(ours.rows()), len(ours.told())) == ([], 1)  # it says so itself
