@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
-from labeler.formats import coco, csv_table, cvat, json_lines, label_studio, parquet
+from labeler.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
 from labeler.formats.folder_layout import FolderLabels
 from labeler.formats.left_out import LeftOut
 from labeler.formats.records import SPLITS, Chosen, Read
@@ -25,7 +25,7 @@ READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": lambda path, _, left: coco.read(path, left) if _is_object(path) else label_studio.read(path, left),
+    ".json": lambda path, _, left: _json(path)(path, left),
     ".xml": lambda path, _, left: cvat.read(path, left),
 }
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -64,6 +64,9 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
         tables = [table for table in tables if table.is_file()]
         if tables and not layout:
             return _counted(path, partial(_imagefolder, path, tables), sum(_count(table) or 0 for table in tables))
+        labels_of_fiftyone = fiftyone.table_in(path)
+        if labels_of_fiftyone is not None and not layout:
+            return _counted(path, partial(fiftyone.read, labels_of_fiftyone), None)
         shards = parquet.shards(path) if not layout else []
         named = [shard for shard in shards if parquet.SHARD.match(shard.name)]
         labels = FolderLabels(path, layout)
@@ -99,10 +102,12 @@ def _counted(
     return Source(folder, rows, total, left.told)
 
 
-def _is_object(path: Path) -> bool:
-    """COCO's JSON is an object, Label Studio's a list."""
+def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
+    """Label Studio's JSON is a list, COCO's an object, FiftyOne's one that begins with its samples or classes."""
+    if fiftyone.is_ours(path):
+        return fiftyone.read
     with path.open("rb") as stream:
-        return stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
+        return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read
 
 
 def _shards(paths: list[Path], left: LeftOut) -> Iterator[Read]:

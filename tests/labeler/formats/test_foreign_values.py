@@ -17,6 +17,7 @@ from labeler.formats.sources import open_source
 from labeler.formats.texts import class_name
 from shared.messages import ImportIssue, ImportRow
 from tests.labeler.formats.test_sources import issues, rows, written
+from tests.labeler.projects import photo
 
 SEVERAL = "has several labels ('cat', 'dog'), and an image has one class here: leave one"
 
@@ -231,4 +232,43 @@ def test_boxes_and_shapes_of_coco_and_cvat(tmp_path: Path) -> None:
     assert told(written(tmp_path, "shapes.xml", text)) == [
         "left out: 1 shape of the kind box, which gives the image no class, first line 1",
         "left out: 2 images without a tag, first line 1",
+    ]
+
+
+def test_folders_of_fiftyone(tmp_path: Path) -> None:
+    def said(kind: str, **values: Any) -> dict[str, Any]:
+        return {"_cls": kind, **values}
+
+    photo(tmp_path / "plain" / "data" / "sub" / "a.jpeg", 1)
+    content = {"classes": ["cat", "dog"], "labels": {"sub/a": 1, "gone": 0, "c": None, "d": 9, "e": [0, 1]}}
+    written(tmp_path / "plain", "labels.json", json.dumps(content))
+    assert rows(tmp_path / "plain") == [("data/sub/a.jpeg", "dog"), ("data/gone", "cat")]
+    assert issues(tmp_path / "plain") == [
+        (4, "has a label that is none of the classes that the file names"),
+        (5, SEVERAL),
+    ]
+    samples = [
+        {"filepath": "data/a.png", "tags": ["x", "Test"], "ground_truth": said("Classification", label="cat")},
+        {
+            "filepath": "data/b.png",
+            "ground_truth": said("Classification", label="dog"),
+            "model": said("Classification", label="cat", confidence=0.9),
+            "boxes": said("Detections", detections=[]),
+        },
+        {"filepath": "data/c.png", "many": said("Classifications", classifications=[{"label": "cat"}])},
+        {"filepath": "data/d.png", "ground_truth": None},
+        {"filepath": "data/e.png", "one": said("Classification"), "two": said("Classification")},
+    ]
+    (tmp_path / "full" / "data").mkdir(parents=True)
+    written(tmp_path / "full", "samples.json", json.dumps({"samples": samples}))
+    source = open_source(tmp_path / "full")
+    found = [(row.uri, row.label, row.split) for row in source.rows() if isinstance(row, ImportRow)]
+    assert found == [("data/a.png", "cat", "test"), ("data/b.png", "dog", None), ("data/c.png", "cat", None)]
+    assert source.told() == [
+        "left out: 1 classification of the field model beside ground_truth, first line 2",
+        "left out: 1 field boxes of the kind Detections, which gives the image no class, first line 2",
+        "left out: 1 sample without a classification, first line 4",
+    ]
+    assert issues(tmp_path / "full") == [
+        (5, "has a class in several fields (one, two), and an image has one: leave one")
     ]

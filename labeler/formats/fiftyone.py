@@ -1,0 +1,99 @@
+"""FiftyOne's dataset folders: FiftyOneDataset (`samples.json`), FiftyOneImageClassificationDataset (`labels.json`).
+
+Of a sample it is the field of one classification that counts, `ground_truth` where there are several; a tag that is a
+split's name says the split. What else a sample has (detections, predictions beside the truth) is counted by field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labeler.formats.left_out import LeftOut
+from labeler.formats.records import SPLITS, Read, told
+from shared.messages import ImportIssue
+from shared.settings import SettingsError
+
+TRUTH = "ground_truth"
+_BEGINS = re.compile(rb'\{\s*"(samples|classes|labels)"')
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a JSON file begins as one of FiftyOne's."""
+    with path.open("rb") as stream:
+        return bool(_BEGINS.match(stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")))
+
+
+def table_in(folder: Path) -> Path | None:
+    """The file that holds the labels of a dataset folder; None where it is no folder of FiftyOne."""
+    files = [folder / "samples.json", folder / "labels.json"]
+    return next((path for path in files if (folder / "data").is_dir() and path.is_file() and is_ours(path)), None)
+
+
+def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
+    """Rows of the file; `line` counts samples from 1. Raises SettingsError when it is no such file."""
+    counted = LeftOut() if left is None else left
+    try:
+        content = json.loads(path.read_bytes())
+        rows = _samples(content["samples"], counted) if "samples" in content else _labels(content, path.parent / "data")
+        for number, parts in enumerate(rows, start=1):
+            if isinstance(parts, str):
+                yield ImportIssue(line=number, uri="", reason=parts)
+                continue
+            silent = True
+            for row in told(number, parts):
+                silent = False
+                yield row
+            if silent:
+                counted.add("sample", "without a classification", number)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{path} is not FiftyOne's JSON: {type(error).__name__} {error}.") from None
+
+
+def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mapping[str, Any] | str]:
+    for number, sample in enumerate(samples, start=1):
+        fields = {name: value for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
+        classes = {name: value for name, value in fields.items() if value["_cls"].startswith("Classification")}
+        if len(classes) > 1 and TRUTH in classes:
+            for name in classes.keys() - {TRUTH}:
+                left.add("classification", f"of the field {name} beside {TRUTH}", number)
+            classes = {TRUTH: classes[TRUTH]}
+        for name, value in fields.items():
+            if not value["_cls"].startswith("Classification"):
+                left.add("field", f"{name} of the kind {value['_cls']}, which gives the image no class", number)
+        if len(classes) > 1:
+            yield f"has a class in several fields ({', '.join(classes)}), and an image has one: leave one"
+            continue
+        given = next(iter(classes.values()), {})
+        many = given.get("classifications")
+        tags = [tag.lower() for tag in sample.get("tags") or []]
+        yield {
+            "uri": sample.get("filepath"),
+            "label": [each.get("label") for each in many] if isinstance(many, list) else given.get("label"),
+            "split": next((tag for tag in tags if tag in SPLITS), None),
+            "confidence": given.get("confidence"),
+        }
+
+
+def _labels(content: Mapping[str, Any], data: Path) -> Iterator[Mapping[str, Any] | str]:
+    """The names of images have no endings there; what is in the folder `data` says them."""
+    names: list[str] | None = content.get("classes")
+    files = {path.relative_to(data).with_suffix("").as_posix(): path for path in data.rglob("*") if path.is_file()}
+    for key, target in content["labels"].items():
+        label = target.get("label") if isinstance(target, dict) else target
+        try:
+            label = _named(label, names)
+        except IndexError:
+            yield "has a label that is none of the classes that the file names"
+            continue
+        uri = files[key].relative_to(data).as_posix() if key in files else key
+        yield {"uri": f"data/{uri}", "label": label}
+
+
+def _named(label: Any, names: list[str] | None) -> Any:
+    if isinstance(label, list):
+        return [_named(each, names) for each in label]
+    return names[label] if names and isinstance(label, int) else label
