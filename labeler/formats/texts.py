@@ -156,7 +156,7 @@ def _parsed(said: str) -> Any:
         return said
     try:
         value = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets within brackets, thousands deep
         try:
             value = ast.literal_eval(said)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

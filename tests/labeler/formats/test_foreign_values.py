@@ -272,3 +272,8 @@ def test_folders_of_fiftyone(tmp_path: Path) -> None:
     assert issues(tmp_path / "full") == [
         (5, "has a class in several fields (one, two), and an image has one: leave one")
     ]
+
+
+@pytest.mark.parametrize("cell", ["[" * 50_000 + "]" * 50_000, '{"a":' * 50_000 + "1" + "}" * 50_000])
+def test_brackets_beyond_any_depth_are_the_text_that_they_are(cell):
+    assert class_name(cell) == cell
