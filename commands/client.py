@@ -159,19 +159,26 @@ class Flywheel(Connection):
         self._told(lambda: download(self.labeler, wanted, path, self._token))
         return path
 
-    def label(self, labels: Mapping[int, str], *, add_classes: bool = False) -> None:
-        """Label images: image id → class. Spellings such as "coat" for "Coat" are one class.
+    def label(self, labels: Mapping[Any, str], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:
+        """Label images: image id, or name of its file, → class. Spellings such as "coat" for "Coat" are one class.
 
-        Raises FlywheelError and labels nothing when the project lacks a class; with `add_classes` it is added.
+        Raises FlywheelError and labels nothing when the project lacks a class, which `add_classes` adds, or when a name
+        means no image or several. Returns the first name of each kind that is not as its file is called, with the file.
         """
+        images, matched = self._images([image for image in labels if isinstance(image, str)])
         self._name_classes(labels.values(), add=add_classes)
         answers = [
-            {"id": str(uuid4()), "image_id": int(image), "action": "label", "label": name, "annotator": self.annotator}
+            {
+                "id": str(uuid4()),
+                "image_id": images[image] if isinstance(image, str) else int(image),
+                **{"action": "label", "label": name, "annotator": self.annotator},
+            }
             for image, name in labels.items()
         ]
         for start in range(0, len(answers), MAX_ROWS):
             batch = [each | {"session": self._session} for each in answers[start : start + MAX_ROWS]]
             self._post("/api/annotations", {"annotations": batch})
+        return matched
 
     def next(self, count: int = 10, *, strategy: str | None = None) -> pd.DataFrame:
         """The images to label next, best first, by image id: uri, purpose, score, reason.
@@ -322,6 +329,18 @@ class Flywheel(Connection):
         )
 
     # ------------------------------------------------------------ inside
+
+    def _images(self, names: Sequence[str]) -> tuple[dict[str, int], dict[str, tuple[str, str]]]:
+        """The image of each name; see `label`."""
+        images: dict[str, int] = {}
+        matched: dict[str, tuple[str, str]] = {}
+        for start in range(0, len(names), MAX_ROWS):
+            found = self._post("/api/images/named", {"names": names[start : start + MAX_ROWS]})
+            for name, reason in found["unclear"].items():
+                raise FlywheelError(f"{name} {reason}.")
+            images |= found["images"]
+            matched = {how: (name, file) for how, (name, file) in found["matched_as"].items()} | matched
+        return images, matched
 
     def _name_classes(self, names: Iterable[str], *, add: bool) -> None:
         """Make sure that the project has these classes, before anything is written."""

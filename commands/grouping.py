@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from commands.reach import ask
+from shared.figures import many
+from shared.image_names import NamesInList
 from shared.messages import ImageEntry, ImagePage, ImportIssue
 from shared.settings import SettingsError
 
@@ -19,24 +21,30 @@ LONGEST = 300  # characters of what the log is told
 
 @dataclass(frozen=True)
 class Groups:
-    """Image id → group, the number of images in none, and what the groups are, in a few words."""
+    """Image id → group, the number of images in none, and what the groups are, in a few words.
+
+    `names` say how many names of a table are not as their files are called, with an example.
+    """
 
     groups: dict[int, str]
     alone: int
     how: str
+    names: list[str] = field(default_factory=list)
 
 
 def find(labeler_url: str, pattern: str | None, table: Path | None, column: str) -> Groups:
     """The groups of a running labeler's images, by a `pattern` or a `table`. Raises SettingsError."""
     entries = [entry for entry in _catalogue(labeler_url) if not entry.removed]
+    told: list[str] = []
     if table is None:
         found, how = by_pattern(entries, pattern or ""), f"pattern {pattern}"
     else:
         folder = ask(f"{labeler_url}/api/settings")["images"]["value"]
-        found, how = by_column(entries, table, column, Path(folder) if folder else None), f"{column} of {table.name}"
+        found = by_column(entries, table, column, Path(folder) if folder else None, told)
+        how = f"{column} of {table.name}"
     if not found:
         raise SettingsError(f"No image has a group: {how} names none of the {len(entries):,} images.")
-    return Groups(found, len(entries) - len(found), how[:LONGEST])
+    return Groups(found, len(entries) - len(found), how[:LONGEST], told)
 
 
 def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
@@ -49,28 +57,44 @@ def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
     return {image_id: match[min(wanted.groups, 1)] or "" for image_id, match in found.items() if match}
 
 
-def by_column(entries: Iterable[ImageEntry], table: Path, column: str, images: Path | None) -> dict[int, str]:
+def by_column(
+    entries: Iterable[ImageEntry], table: Path, column: str, images: Path | None, told: list[str] | None = None
+) -> dict[int, str]:
     """What the column says of each image, by its name below the table's or the labeler's folder.
 
-    Raises SettingsError for a row without a group, and for two groups of one image.
+    `told` gets how many names are not as their files are called. Raises SettingsError for a row without a group, for
+    two groups of one image, and for a name that may mean several.
     """
-    from labeler.formats.records import COLUMNS
+    from labeler.formats.records import columns_of
 
     ids = {entry.uri: entry.id for entry in entries}
+    names = NamesInList(list(ids))
+    matched: dict[str, list[str]] = {}
     found: dict[int, str] = {}
     for line, record in _records(table):
         known = {name.strip().lower(): value for name, value in record.items()}
         if column.lower() not in known:
             raise SettingsError(f"{table} has no column {column!r}; it has {', '.join(record)}.")
-        uri = next((str(known[name]) for name in COLUMNS["uri"] if known.get(name)), "")
+        uri = str(record.get(columns_of(tuple(record), by_id=True).get("uri", ""), ""))
         image_id = ids.get(uri) or ids.get(_below(table.parent / uri, images))
         if image_id is None:
-            continue
+            difference, places = names.find(uri)
+            meant = [[*ids][place] for place in places]
+            if len(meant) > 1:
+                raise SettingsError(
+                    f"{table}, line {line}: {uri} may mean {', '.join(meant[:3])}: name it with its folder."
+                )
+            if not meant:
+                continue
+            image_id = ids[meant[0]]
+            matched.setdefault(difference or "", []).append(f"{uri} is {meant[0]}")
         group = known[column.lower()]
         if group is None or not str(group).strip():
             raise SettingsError(f"{table}, line {line}: {uri} has no {column}.")
         if found.setdefault(image_id, str(group).strip()) != str(group).strip():
             raise SettingsError(f"{table}, line {line}: {uri} is in {found[image_id]!r} and {group!r}.")
+    if told is not None:
+        told += [f"{many(len(some), 'name')} matched by {how}: {some[0]}" for how, some in matched.items()]
     return found
 
 

@@ -24,6 +24,7 @@ from rich.console import Console
 from commands import exports
 from commands.backup import DATABASE
 from shared.figures import many
+from shared.image_names import same_path
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportRow, Split
 from shared.names import Spellings
@@ -124,14 +125,20 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
     """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
+    alike: dict[str, tuple[int, Merged] | None] = {}  # by a name but for its spelling; None where several have it
     found: list[Merged] = []
     spelled = spellings or Spellings()
     for side, rows in enumerate((first, second)):
         for row in rows:
+            path = same_path(row.uri)
             image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
+            if image is None and (like := alike.get(path)) is not None and like[0] != side:
+                same = row.sha256 is None or like[1].sha256 in (None, row.sha256)
+                image = like[1] if same else None  # the other side's, written otherwise
             if image is None:
                 image = Merged(row.uri, row.sha256)
                 found.append(image)
+                alike[path] = (side, image) if path not in alike else None
             elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
                 raise SettingsError(f"Both hold {row.uri}, but not the same image: rename one of the files first.")
             by_name.setdefault(row.uri, image)

@@ -22,7 +22,8 @@ from rich.table import Table
 from commands.place import Place, shown, talks_to
 from commands.reach import ask, client, reach, token
 from shared.figures import accuracy_in_words
-from shared.messages import Interval
+from shared.image_names import NamesInList
+from shared.messages import ImportRow, Interval
 from shared.names import lacking, meant
 from shared.settings import SettingsError
 
@@ -105,15 +106,14 @@ class Simulation:
 
 
 def read_truth(path: Path) -> dict[str, str]:
-    """File name → label, from a CSV with the columns `filename` and `label`. Raises SettingsError."""
+    """File name → label, from a CSV with columns such as `filename` and `label`. Raises SettingsError."""
+    from labeler.formats.csv_table import Table as Labels
+
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                raise SettingsError(f"{path} needs the columns filename and label.")
-            return {row["filename"]: row["label"] for row in reader if row["label"]}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in Labels(path).rows() if isinstance(row, ImportRow)]
+    except (OSError, csv.Error) as error:
         raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+    return {row.uri: row.label for row in rows if row.label}
 
 
 def demo_truth() -> dict[str, str]:
@@ -148,7 +148,7 @@ class Annotator:
     ) -> None:
         self._http = client(url, seconds=ANSWER_SECONDS, token=token)
         self._truth = dict(truth)
-        self._by_name = {Path(uri).name: label for uri, label in truth.items()}
+        self._names, self._labels = NamesInList(list(truth)), list(truth.values())
         self.name = name
         self.session = f"{name}-{uuid4()}"
         self._uris: dict[int, str] = {}
@@ -271,7 +271,8 @@ class Annotator:
         return None
 
     def _said(self, uri: str) -> str | None:
-        return self._truth.get(uri) or self._by_name.get(Path(uri).name)
+        _, places = self._names.find(uri)  # one file alone, that may be written otherwise
+        return self._labels[places[0]] if len(places) == 1 else None
 
     def _read_catalog(self) -> None:
         while True:

@@ -115,6 +115,8 @@ def split(
     if by == "group":
         named = grouping.find(place.labeler, pattern, groups, column)
         body |= {"groups": named.groups, "how": named.how}
+        for said in named.names:
+            console.print(said, markup=False, highlight=False)
         console.print(f"{many(len(set(named.groups.values())), 'group')}; {many(named.alone, 'image')} in none.")
 
     def draw(*, only_count: bool) -> SplitReceipt:

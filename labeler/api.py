@@ -100,7 +100,7 @@ def create_api(service: Service) -> FastAPI:
     _trainer_routes(api, service)
     api.include_router(label_file_routes(service.label_files))
     api.include_router(download_routes(service))
-    api.include_router(card_routes(service.addresses, service.guidelines))
+    api.include_router(card_routes(service.addresses, service.guidelines, service.imports.image_names))
     return api
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from labeler.catalog import Catalog, Root
 from labeler.files import Files
+from shared.image_names import spellings
 from shared.images import ImageProblem
 from shared.messages import ImageReceipt, Rejection
 
@@ -28,12 +29,18 @@ class Arrivals:
             except ImageProblem as problem:
                 receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
                 continue
-            found = self._files.look_at(root, uri)
+            found = self._files.look_at(root, self._called(root, uri))
             if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to remember
                 receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
             else:
                 self._record(root, found, given, receipt)
         return self._taken(receipt)
+
+    def _called(self, root: Root, uri: str) -> str:
+        """The file that a URI means, which may be written otherwise."""
+        if self._files.stamp(root, uri) != (0, 0):
+            return uri
+        return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
         """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue.

@@ -1,4 +1,4 @@
-"""The labeler's routes for the page Label: an image by its own address, and the guidelines beside it."""
+"""The labeler's routes for the page Label: an image by its own address or name, and the guidelines beside it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from fastapi import APIRouter, Query
 
 from labeler.addresses import Addresses
 from labeler.guidelines import Guidelines
+from labeler.image_names import ImageNames
 from shared.guidelines import GuidelinesPatch, GuidelinesView
-from shared.messages import Id, OpenedImage
+from shared.messages import Id, NamedImages, NamesPost, OpenedImage
 
 
-def card_routes(addresses: Addresses, guidelines: Guidelines) -> APIRouter:
+def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames) -> APIRouter:
     """The routes of the card."""
     routes = APIRouter()
+
+    @routes.post("/images/named")
+    def named(post: NamesPost) -> NamedImages:
+        """The images of these names, by the rule that imports follow: as they stand, or the one that each can mean."""
+        return names.find(post.names)
 
     @routes.get("/images/{image_id}/question")
     def question(

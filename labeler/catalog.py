@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
@@ -251,7 +252,9 @@ class Catalog:
 
     def search(self, text: str) -> list[int]:
         """Images of which some file has `text` in its name or folder, whatever the case, in order of name."""
-        named = FILE.c.uri.icontains(text, autoescape=True) & FILE.c.image_id.is_not(None)
+        written = {text, *(unicodedata.normalize(form, text.replace("\\", "/")) for form in ("NFC", "NFD"))}
+        holds = or_(*(FILE.c.uri.icontains(each, autoescape=True) for each in written))
+        named = holds & FILE.c.image_id.is_not(None)
         with self._store.read() as connection:
             return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
 

@@ -16,6 +16,7 @@ from labeler.catalog import Root
 from labeler.database import Store
 from labeler.tables import FILE
 from shared.image_names import NameIndex
+from shared.messages import NamedImages
 
 _CHUNK = 500  # values in one SQL statement
 SHOWN = 3  # candidates that are named
@@ -48,6 +49,32 @@ class ImageNames:
         self._store = store
         self._index = NameIndex()
         self._lock = Lock()
+
+    def find(self, names: Collection[str]) -> NamedImages:
+        """The image of each name; what several differ in is counted, what means none or several is said."""
+        found = NamedImages()
+        asked, exact = list(dict.fromkeys(names)), dict[str, int]()
+        statement = select(FILE.c.root, FILE.c.uri, FILE.c.image_id).where(FILE.c.image_id.is_not(None))
+        with self._store.read() as connection:
+            for start in range(0, len(asked), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(asked[start : start + _CHUNK]))
+                for root, uri, image_id in connection.execute(chunk):
+                    if root.startswith("images") or uri not in exact:
+                        exact[uri] = image_id
+        others = self.meant([name for name in asked if name not in exact])
+        for name in asked:
+            other = others.get(name)
+            if name in exact:
+                found.images[name] = exact[name]
+            elif other is None or (other.image_id is None and not other.unclear):
+                found.unclear[name] = "names no image here"
+            elif other.unclear:
+                found.unclear[name] = other.unclear
+            elif other.image_id is not None:
+                found.images[name] = other.image_id
+                found.matched[other.difference] = found.matched.get(other.difference, 0) + 1
+                found.matched_as.setdefault(other.difference, (name, other.uri))
+        return found
 
     def meant(self, names: Collection[str]) -> dict[str, Meant]:
         """What each of these names means, none of which is a file's as it stands; one that means none is left out."""

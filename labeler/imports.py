@@ -84,7 +84,7 @@ class Imports:
         self._catalog = catalog
         self._files = files
         self._uploads = Uploads(store)
-        self._names = ImageNames(store)
+        self.image_names = ImageNames(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
         self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
 
@@ -234,7 +234,7 @@ class Imports:
             for each in given
             if each.image_id is None and (each.root == OUTSIDE or self._files.stamp(each.root, each.uri) == (0, 0))
         ]
-        meant = self._names.meant({each.uri for each in missing if not _is_another(each)})
+        meant = self.image_names.meant({each.uri for each in missing if not _is_another(each)})
         rejected: set[int] = set()
         for each in missing:
             found = meant.get(each.uri)

@@ -7,6 +7,7 @@ image folder: a photo that is in both is a test image and is never learned from.
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,18 @@ from labeler.annotation_log import AnnotationLog, Draft
 from labeler.catalog import Catalog, Root
 from labeler.classes import Classes
 from labeler.database import Store
+from labeler.formats.csv_table import Table
 from labeler.formats.folder_layout import FolderLabels
 from labeler.scanner import Scanner
-from shared.image_files import locate
+from shared.figures import many
+from shared.image_files import find_images, locate
+from shared.image_names import NamesInList
 from shared.images import ImageProblem
 from shared.log import IMPORT
-from shared.messages import ImportRow
+from shared.messages import ImportIssue, ImportRow
 from shared.settings import SettingsError
 
+log = logging.getLogger(__name__)
 _CHUNK = 1_000
 
 
@@ -42,10 +47,10 @@ class TestSet:
         """
         if self.table is None:
             return {("test", row.uri): row.label for row in _in_folders(self.folder) if row.label is not None}
-        labels: dict[tuple[Root, str], str] = {}
-        for filename, label in _rows(self.table):
-            root: Root = "images" if images is not None and _is_in(images, filename) else "test"
-            labels[root, filename] = label
+        folders = _Folders(images, self.folder)
+        labels = {folders.find(filename): label for filename, label in _rows(self.table)}
+        for difference, pairs in folders.matched.items():
+            log.warning("Test set: %s matched by %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0])
         return labels
 
 
@@ -103,16 +108,45 @@ def _in_folders(folder: Path) -> Iterator[ImportRow]:
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str]]:
+    """File and class of each labeled row. Raises SettingsError when it cannot be read."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            if not {"filename", "label"} <= set(rows.fieldnames or ()):
-                raise SettingsError(f"The test set {table} needs the columns filename and label.")
-            for row in rows:
-                if row["filename"] and (row["label"] or "").strip():
-                    yield row["filename"], row["label"].strip()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = Table(table).rows()
+        for row in rows:
+            if isinstance(row, ImportRow) and row.label is not None:
+                yield row.uri, row.label
+            elif isinstance(row, ImportIssue):
+                log.warning("The test set %s, %s.", table, row)
+    except (OSError, csv.Error) as error:
         raise SettingsError(f"The test set {table} cannot be read: {error}.") from None
+
+
+class _Folders:
+    """Where the files of a table lie: in the image folder, or beside it; also those that it names otherwise."""
+
+    def __init__(self, images: Path | None, beside: Path) -> None:
+        self._folders: dict[Root, Path] = {"images": images} if images is not None else {}
+        self._folders["test"] = beside
+        self._listed: dict[Root, list[str]] = {}
+        self._names: dict[Root, NamesInList] = {}
+        self.matched: dict[str, list[tuple[str, str]]] = {}  # by what differs: the name, and the file
+
+    def find(self, name: str) -> tuple[Root, str]:
+        """Root and file that a name means."""
+        for root, folder in self._folders.items():
+            if _is_in(folder, name):
+                return root, name
+        for root, folder in self._folders.items():
+            if root not in self._names:
+                self._listed[root] = list(find_images(folder))
+                self._names[root] = NamesInList(self._listed[root])
+            difference, places = self._names[root].find(name)
+            files = [self._listed[root][place] for place in places]
+            if len(files) == 1:
+                self.matched.setdefault(difference or "", []).append((name, files[0]))
+                return root, files[0]
+            if files:
+                log.warning("In the test set %s may mean %s: name it with its folder.", name, ", ".join(files[:3]))
+        return "test", name
 
 
 def _is_in(folder: Path, uri: str) -> bool:

@@ -527,6 +527,22 @@ class SimilarImages(Reply):
     images: list[SimilarImage]
 
 
+class NamesPost(Message):
+    """`POST /api/images/named`: names of files, as a table or script has them."""
+
+    names: list[Annotated[str, Field(min_length=1, max_length=4_096)]] = Field(max_length=MAX_ROWS)
+
+
+class NamedImages(Reply):
+    """The image of each name, and why the others have none. `matched` counts names that are not as their file is
+    called, by what differs, and `matched_as` has the first of each, with its file."""
+
+    images: dict[str, int] = Field(default_factory=dict)
+    unclear: dict[str, str] = Field(default_factory=dict)
+    matched: dict[str, int] = Field(default_factory=dict)
+    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)
+
+
 class ImagePost(Message):
     """`POST /api/images`."""
 

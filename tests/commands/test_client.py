@@ -77,6 +77,10 @@ def assert_sound(names: dict[str, Any]) -> None:
     again = flywheel.import_labels(pd.DataFrame({"uri": [held.loc[image, "uri"]], "label": ["rde"], "split": ["test"]}))
     assert (again["labels"], again["rejected"]) == (0, 1)
     flywheel.label({image: "RED "})
+    name = str(held.loc[image, "uri"])
+    assert flywheel.label({f"C:\\photos\\{name}": "red", name: "red"}) == {"folder": (f"C:\\photos\\{name}", name)}
+    with pytest.raises(FlywheelError, match=r"none\.png names no image here"):
+        flywheel.label({"none.png": "red"})
     assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == classes
     flywheel.label({image: "violet"}, add_classes=True)
     assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == [*classes, "violet"]

@@ -89,3 +89,13 @@ def test_what_cannot_be_is_said(service: Service, url: str, tmp_path: Path) -> N
         assert isinstance(refused.exception, SettingsError), words
         assert said in str(refused.exception)
     assert service.log.last_seq == end
+
+
+def test_names_that_are_written_otherwise(service: Service, url: str, tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text(
+        "ID;patient\n" + "".join(f"old\\{n}-p{n % PATIENTS};p{n % PATIENTS}\n" for n in range(PATIENTS * 3))
+    )
+    done = split(url, "--groups", table, "--column", "patient")
+    assert "30 names matched by ending: old\\0-p0 is 0-p0.png" in done.output, done.exception
+    assert "10 groups; 0 images in none." in done.output

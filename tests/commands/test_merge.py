@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any, get_args
 
@@ -82,6 +83,14 @@ def test_spellings_of_one_class_are_no_difference() -> None:
     assert not image.conflict
     assert label_of(image.kept("neither")) == "Coat"
     assert spellings.taken == {"coat": "Coat"}
+
+
+def test_a_name_that_the_other_side_writes_otherwise_is_the_same_image() -> None:
+    nfc, nfd = (unicodedata.normalize(form, "été.png") for form in ("NFC", "NFD"))
+    mine = [row(nfc, "cat", "ann"), row("s/a.png", "cat", "ann")]
+    assert len(merge(mine, [row(nfd, "cat", "bob"), row("s\\a.png", "dog", "bob")])) == 2
+    both = [row(nfc, "cat", "ann"), row(nfd, "dog", "ann")]
+    assert len(merge(both, [row(nfd, "dog", "bob")])) == 2  # two files of one side
 
 
 @given(side=SIDES, prefer=st.sampled_from(get_args(Prefer)))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from labeler.api import create_api
 from labeler.formats.sources import open_source
 from labeler.service import Service
 from shared.importing import Outcome, take_rows
@@ -131,3 +133,52 @@ def test_files_that_come_later_are_found_too(tmp_path: Path) -> None:
         service.arrivals.add_uris(["c d.png"])
         again = bring(service, path)
         assert (again.counts["rejected"], again.counts["labels"], again.counts["known"]) == (0, 1, 1)
+
+
+def test_names_over_http_and_in_a_search(tmp_path: Path) -> None:
+    files = [unicodedata.normalize("NFD", "café/é.png"), "cat/1.png", "dog/1.png", "b.webp.png"]
+    for shade, file in enumerate(files):
+        photo(tmp_path / "photos" / file, shade)
+    with labeler(tmp_path) as service, TestClient(create_api(service)) as http:
+        ids = {entry.uri: entry.id for entry in service.catalog.entries(0, 10)}
+        names = ["café/é.png", "cat\\1.png", "1.png", "none.png", "dog/1.png"]
+        told = http.post("/images/named", json={"names": names}).json()
+        assert told["images"] == {names[0]: ids[files[0]], names[1]: ids["cat/1.png"], names[4]: ids["dog/1.png"]}
+        assert told["unclear"] == {
+            "1.png": "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder",
+            "none.png": "names no image here",
+        }
+        assert told["matched"] == {"Unicode form": 1, "separator": 1}
+        for text in ("café", unicodedata.normalize("NFD", "café"), "CAFé", "café\\é"):
+            assert service.catalog.search(text) == [ids[files[0]]]
+
+
+def test_a_table_of_test_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for shade, file in enumerate([unicodedata.normalize("NFD", "é.png"), "s/p.png", "t/q.png", "u/q.png", "r.png"]):
+        photo(tmp_path / "photos" / file, shade)
+    (tmp_path / "truth.csv").write_text("image_id;class\né.png;cat\ns\\p.png;dog\nq.png;cat\nr;dog\n", encoding="utf-8")
+    with labeler(tmp_path, test_set=str(tmp_path / "truth.csv")) as service:
+        assert labels(service) == {unicodedata.normalize("NFD", "é.png"): "cat", "s/p.png": "dog", "r.png": "dog"}
+        assert {entry.uri for entry in service.catalog.entries(0, 10) if entry.split == "test"} == set(labels(service))
+    assert "1 name matched by separator: s\\p.png is s/p.png" in caplog.text
+    assert "q.png may mean t/q.png, u/q.png" in caplog.text
+
+
+def test_a_file_is_taken_by_another_spelling_of_its_name(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "first.png", 1)
+    with labeler(tmp_path) as service:
+        for shade, file in enumerate([unicodedata.normalize("NFD", "é.png"), "s/p.png", "a b.png"], 2):
+            photo(tmp_path / "photos" / file, shade)
+        assert service.arrivals.add_uris(["é.png", "s\\p.png", "a%20b.png", "none.png"]).added == 3
+
+
+def test_names_beside_a_table_that_lies_elsewhere_in_the_image_folder(tmp_path: Path) -> None:
+    for at, folder in enumerate(["one", "two"]):
+        photo(tmp_path / "photos" / folder / unicodedata.normalize("NFD", "é.png"), at)
+        photo(tmp_path / "photos" / folder / "a b.png", at + 2)
+    path = tmp_path / "photos" / "one" / "labels.csv"
+    path.write_text("filename,label\né.png,cat\na%20b.png,dog\n", encoding="utf-8")
+    with labeler(tmp_path) as service:
+        done = bring(service, path)
+        assert done.matched == {"Unicode form": 1, "URL decoding": 1}
+        assert labels(service) == {f"one/{unicodedata.normalize('NFD', 'é.png')}": "cat", "one/a b.png": "dog"}

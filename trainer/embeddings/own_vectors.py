@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.image_files import find_images
+from shared.image_names import same_path
 from shared.images import ImageProblem
 from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.store import LARGEST
@@ -84,9 +85,12 @@ def _by_name(names: Sequence[str], uris: Sequence[str]) -> dict[str, int]:
     row_of = {name: row for row, name in enumerate(names)}
     in_folder = set(uris)
     called = defaultdict(list)
+    alike = {same_path(name): name for name in names if name not in in_folder}
     for uri in uris:
         name = PurePosixPath(uri).name
-        if uri not in row_of and name in row_of and name not in in_folder:
+        if uri not in row_of and (other := alike.get(same_path(uri))):
+            called[other].append(uri)
+        elif uri not in row_of and name in row_of and name not in in_folder:
             called[name].append(uri)
     for name, same in called.items():
         if len(same) > 1:
