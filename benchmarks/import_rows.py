@@ -1,8 +1,8 @@
 """How long an import takes, how much memory it needs, and when the trainer has it: `python -m benchmarks.import_rows`.
 
 Makes small images and a CSV with `--rows` labels of them, each of another annotator, and brings them into a labeler as
-`flywheel import` does, beside a running trainer. Memory is what either process holds in real memory after each tenth.
-Then the same file once more, which changes nothing.
+`flywheel import` does, beside a running trainer: first as a dry run, then for good. Memory is what either process holds
+in real memory after each tenth. Then the same file once more, which changes nothing.
 """
 
 from __future__ import annotations
@@ -59,6 +59,18 @@ def _write(photos: Path, table: Path, images: int, rows: int) -> None:
 
 def _measure(here: Flywheel, table: Path, rows: int) -> None:
     processes = [psutil.Process(child.process.pid) for child in here.children if child.process is not None]
+    source, began, most = open_source(table), time.perf_counter(), 0
+
+    def look(_: Outcome) -> None:
+        nonlocal most
+        most = max(most, processes[0].memory_info().rss)
+
+    planned = send(here.labeler, source.rows(), source.folder, dry_run=True, add_classes=True, on_progress=look)
+    took = time.perf_counter() - began
+    print(
+        f"planned {planned.counts['labels']:,} labels in {took:.0f} s, {rows / took:,.0f} rows/s, with at most ", end=""
+    )
+    print(f"{most / 2**20:,.0f} MiB in the labeler\n")
     began, tenth = time.perf_counter(), 0
     print("| rows | seconds | rows/s | labeler | trainer | trainer behind |\n|---:|---:|---:|---:|---:|---:|")
 
@@ -72,7 +84,6 @@ def _measure(here: Flywheel, table: Path, rows: int) -> None:
         lag = httpx.get(f"{here.labeler}/api/project", timeout=60).json()["trainer"]["lag"]
         print(f"| {so_far.rows:,} | {seconds:.0f} | {so_far.rows / seconds:,.0f} | {memory} | {lag:,} |", flush=True)
 
-    source = open_source(table)
     outcome = send(here.labeler, source.rows(), source.folder, add_classes=True, on_progress=show)
     took = time.perf_counter() - began
     print(f"\nimported {outcome.counts['labels']:,} labels in {took:.0f} s, {rows / took:,.0f} rows/s")

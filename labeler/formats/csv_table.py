@@ -81,6 +81,8 @@ class Table:
                 continue
             line, cells = given
             parts = {part: meant(cells[at]) for part, at in columns}
+            if dialect.habits.gapped:
+                parts["label"] = dialect.habits.name(parts["label"])
             silent = True
             for each in told(line, parts, dialect.habits):
                 silent = False

@@ -92,6 +92,7 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
         habits=habits_of(
             [row[columns["confidence"]] for row in rows if columns.get("confidence", len(row)) < len(row)],
             [row[columns["labeled_at"]] for row in rows if columns.get("labeled_at", len(row)) < len(row)],
+            [row[columns["label"]].strip() for row in rows if columns.get("label", len(row)) < len(row)],
         ),
     )
 

@@ -15,6 +15,7 @@ from typing import Final
 _DATE: Final = re.compile(
     r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([ap]\.?m\.?)?)?", re.IGNORECASE
 )
+_WHOLE: Final = re.compile(r"\d+\.0")
 _EXCEL_BEGAN: Final = datetime(1899, 12, 30, tzinfo=UTC)
 _EXCEL_DAYS: Final = (25_569.0, 80_000.0)  # 1970 to 2119
 
@@ -25,15 +26,21 @@ class Habits:
 
     percent: bool | None = None
     day_first: bool | None = None
+    gapped: bool = False  # whether classes are whole numbers that a gap in their column made 1.0
 
     def told(self) -> list[str]:
         """In words, for the report."""
         order = {True: ["dates as day, month, year"], False: ["dates as month, day, year"], None: []}[self.day_first]
-        return [*(["scores in per cent"] if self.percent else []), *order]
+        numbers = ["classes 1.0 as 1, since their column has gaps"] if self.gapped else []
+        return [*(["scores in per cent"] if self.percent else []), *order, *numbers]
+
+    def name(self, label: str) -> str:
+        """What a cell of the column for the class says."""
+        return label[:-2] if self.gapped and _WHOLE.fullmatch(label) else label
 
 
-def habits_of(scores: Sequence[str], times: Sequence[str]) -> Habits:
-    """From cells of the columns for score and time."""
+def habits_of(scores: Sequence[str], times: Sequence[str], labels: Sequence[str] = ()) -> Habits:
+    """From cells of the columns for score, time and class."""
     numbers = [number for text in scores if (number := _number(text)) is not None]
     dates = [found for text in times if (found := _DATE.fullmatch(text.strip()))]
     day_first = None
@@ -44,7 +51,9 @@ def habits_of(scores: Sequence[str], times: Sequence[str]) -> Habits:
         elif max(second) > 12:
             day_first = False
     percent = sum(number > 1 for number in numbers) * 2 > len(numbers) if numbers else None
-    return Habits(percent, day_first)
+    named = [label for label in labels if label]
+    gapped = 0 < len(named) < len(labels) and all(map(_WHOLE.fullmatch, named))  # as pandas writes integers
+    return Habits(percent, day_first, gapped)
 
 
 def share(text: str, habits: Habits) -> float:

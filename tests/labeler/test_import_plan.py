@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+from labeler.api import create_api
 from labeler.problems import Missing
 from labeler.service import Service
 from shared.importing import BATCH, take_rows
@@ -144,6 +146,13 @@ def test_a_part_of_an_import_that_is_not_known_is_refused(tmp_path: Path) -> Non
         assert service.imports.take(last).import_id is None
         with pytest.raises(Missing, match="start it again"):
             service.imports.take(last)
+        client = TestClient(create_api(service))
+        body = {"rows": [{"line": 1, "uri": "0000.png", "label": "dog", "annotator": "ann"}], "more": True}
+        first = client.post("/import", json=body).json()
+        assert (first["labels"], first["reopened"], first["import_id"] is None) == (1, 1, False)
+        body = {"rows": [{"line": 2, "uri": "0000.png", "label": "dog", "annotator": "ann"}]}
+        assert client.post("/import", json={**body, "import_id": first["import_id"]}).json()["known"] == 1
+        assert client.post("/import", json={**body, "import_id": first["import_id"]}).status_code == 404
 
 
 URIS = [*(f"{n:04d}.png" for n in range(5)), "copy.png", "gone.png"]

@@ -130,8 +130,12 @@ def test_integers_with_a_gap_in_parquet_csv_of_pandas_and_json(tmp_path: Path) -
     frame = pd.DataFrame({"image": ["a.png", "b.png", "c.png"], "label": [0, None, 1]})
     frame.to_parquet(tmp_path / "gap.parquet")
     frame.to_json(tmp_path / "gap.jsonl", orient="records", lines=True)
+    frame.to_csv(tmp_path / "gap.csv", index=False)
     wanted = [("a.png", "0"), ("c.png", "1")]
-    assert rows(tmp_path / "gap.parquet") == rows(tmp_path / "gap.jsonl") == wanted
+    assert rows(tmp_path / "gap.parquet") == rows(tmp_path / "gap.jsonl") == rows(tmp_path / "gap.csv") == wanted
+    assert told(tmp_path / "gap.csv")[0].endswith("classes 1.0 as 1, since their column has gaps")
+    versions = written(tmp_path, "versions.csv", "image,label\na.png,1.0\nb.png,2.0\n")
+    assert rows(versions) == [("a.png", "1.0"), ("b.png", "2.0")]
     assert [(row.uri, row.label) for row in _rows(frame) if isinstance(row, ImportRow)] == wanted
     mixed = [{"image": "a.png", "label": True}, {"image": "b.png", "label": None}, {"image": "c.png", "label": 2.0}]
     path = written(tmp_path, "json.jsonl", "\n".join(map(json.dumps, mixed)))
