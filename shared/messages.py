@@ -729,6 +729,7 @@ class EmbeddingProgress(Reply):
     banner: str | None = None  # what this backbone costs in accuracy and how to do better
     resolved: ResolvedBackbone | None = None  # what embeds; None while it is being chosen, and for vectors of a file
     download: Downloading | None = None
+    lacks: str | None = None  # why nothing can be embedded until other images join, in a sentence
 
 
 class Saved(Reply):

@@ -20,6 +20,8 @@ FIT_SAMPLE = 20_000
 """Rows that groups and map axes are fitted on; the rest is only assigned, so that a large pool costs little more."""
 
 
+ALIKE = 1e-5
+"""Numbers of unit rows that differ by less are the same."""
 PATIENCE_SECONDS = 5.0
 """That a request waits for what is being worked out."""
 
@@ -100,10 +102,16 @@ def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:
 
 
 def positions(rows: Matrix, *, seed: int) -> Matrix:
-    """(N, 2) positions along the two directions of most variance, scaled into −1 … 1."""
-    if len(rows) < 3:
-        return np.zeros((len(rows), 2), np.float32)
-    flat = PCA(2, svd_solver="randomized", random_state=seed).fit(_sample(rows, seed)).transform(rows)
+    """(N, 2) positions along the two directions of most variance, scaled into −1 … 1; all 0 where all are alike."""
+    flat = np.zeros((len(rows), 2), np.float32)
+    sample = _sample(rows, seed)
+    ways = min(2, len(rows) - 1, rows.shape[1])
+    if ways < 1 or float(np.abs(sample - sample[:1]).max()) < ALIKE:
+        return flat
+    if min(sample.shape) > 2:
+        flat[:] = PCA(2, svd_solver="randomized", random_state=seed).fit(sample).transform(rows)
+    else:
+        flat[:, :ways] = PCA(ways, svd_solver="full").fit(sample).transform(rows)
     return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), np.float32)
 
 

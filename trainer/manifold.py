@@ -103,8 +103,8 @@ class Manifold:
             self._found = found
 
     def _ask(self, rows: Matrix) -> Matrix:
-        if len(rows) < LEAST:
-            raise ManifoldFailed(f"it needs {LEAST} images at least.")
+        if len({row.tobytes() for row in rows}) < LEAST:
+            raise ManifoldFailed(f"it needs {LEAST} images at least that are not copies of each other.")
         self._folder.mkdir(parents=True, exist_ok=True)
         given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
         np.save(given, rows, allow_pickle=False)

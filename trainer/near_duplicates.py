@@ -54,6 +54,8 @@ def _some(matrix: Matrix, seed: int) -> tuple[Ids, Rows]:
 def _near(rows: Rows, others: Rows) -> Iterator[tuple[int, int, float]]:
     """Row of one, row of the other, cosine, of what is a near copy."""
     for start in range(0, len(rows), _BLOCK):
-        cosine = rows[start : start + _BLOCK] @ others.T
+        some = rows[start : start + _BLOCK]
+        cosine = some @ others.T
+        cosine[np.ix_(~some.any(axis=1), ~others.any(axis=1))] = 1  # both at the pool's mean: the same
         for a, b in zip(*np.nonzero(cosine > NEAR_DUPLICATE), strict=True):
             yield start + int(a), int(b), float(cosine[a, b])

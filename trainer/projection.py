@@ -20,6 +20,7 @@ Matrix = NDArray[np.float32]
 WIDTH = 256  # values kept at most; 128 to 1,280 gave the same accuracy
 WEIGHT = 0.15  # exponent of a direction's share of the variance
 LEAST = 1e-3  # of the largest variance: what varies less weighs as if it varied that much
+ROUNDING = 1e-5  # of a vector's length
 SAMPLE = 10_000  # images are enough to see how the pool varies
 
 
@@ -32,7 +33,8 @@ class Projection:
 
     def transform(self, raw: Matrix) -> Matrix:
         """Raw vectors (n, D) → unit rows (n, d); one at the mean stays zero."""
-        return unit(unit(np.asarray(raw, dtype=np.float32) - self.mean) @ self.axes)
+        raw = np.asarray(raw, dtype=np.float32)
+        return unit(unit(_beyond_rounding(raw - self.mean, raw)) @ self.axes)
 
 
 def fit_projection(mean: Matrix, sample: Matrix) -> Projection:
@@ -53,6 +55,13 @@ def fit_projection(mean: Matrix, sample: Matrix) -> Projection:
     weights = np.maximum(variances / max(float(variances[-1]), 1e-12), LEAST) ** WEIGHT
     axes = (directions * weights)[:, ::-1]  # what varies most comes first
     return Projection(np.asarray(mean, dtype=np.float32), np.ascontiguousarray(axes, dtype=np.float32))
+
+
+def _beyond_rounding(centred: Matrix, raw: Matrix) -> Matrix:
+    """`centred`, zero where only rounding is left of it: copies of one image would lie in directions made of noise."""
+    left, whole = np.einsum("nd,nd->n", centred, centred), np.einsum("nd,nd->n", raw, raw)
+    centred[left <= ROUNDING**2 * whole] = 0
+    return centred
 
 
 def plain(mean: Matrix) -> Projection:

@@ -385,7 +385,8 @@ class Trainer:
     def _pool(self) -> ImagePool:
         pool = self.loop.champion.pool
         if pool is None:
-            raise NotReady("No image is embedded yet; wait for the progress bar to begin.")
+            lacks = self.loop.progress().lacks
+            raise NotReady(lacks or "No image is embedded yet; wait for the progress bar to begin.")
         return pool
 
     def _laid_out_by(self, key: str) -> Intake:

@@ -146,10 +146,16 @@ function timeLeft(seconds) {
   return seconds < 5400 ? `about ${Math.round(seconds / 60)} min left` : `about ${Math.round(seconds / 3600)} h left`;
 }
 
-/** How far the trainer is with looking at the images, in words; "" once it has seen all. */
+/** The share of the images that the trainer has looked at; undefined once it has seen all, or cannot go on by itself. */
+function lookedShare(project) {
+  const { done, total, lacks } = project?.embedding ?? {};
+  return done < total && !lacks ? done / total : undefined;
+}
+
+/** How far the trainer is with looking at the images, in words; "" once it has seen all, or cannot go on by itself. */
 function lookedAt(project) {
   const { done, total, seconds_left } = project?.embedding ?? {};
-  if (!(done < total)) return "";
+  if (lookedShare(project) === undefined) return "";
   return [`${done.toLocaleString("en")} of ${count(total, "image")} looked at`, timeLeft(seconds_left)].filter(Boolean).join(", ");
 }
 

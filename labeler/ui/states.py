@@ -49,6 +49,8 @@ def show(project: Project, status: TrainerStatus | None) -> None:
             f"The trainer is fetching the network {plain(download.name)} from the model hub: {size}. Labeling goes on "
             "meanwhile. To do without it, start again with `--set trainer.auto_download=false`.",
         )
+    elif embedding.lacks:
+        st.info(plain(embedding.lacks), icon=":material/image:")
     elif embedding.done < embedding.total:
         st.progress(
             embedding.done / embedding.total,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.card import ARTIFACTS
+from tests.browser.card import ARTIFACTS, Card
 from tests.browser.card import press as press_key
 from tests.browser.labeler import class_ids
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
@@ -257,6 +257,39 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
     page.reload()  # and the choice stays
     expect(state).to_have_text("UMAP failed: there is no room. PCA is shown.")
     assert asked == ["", "", "layout=umap", "layout=umap", "layout=umap"]
+
+
+@pytest.mark.provokes_errors  # 409
+def test_a_map_of_images_that_are_too_few_or_all_alike_says_so(taught: Services, page: Page) -> None:
+    card = Card(page, f"{taught.labeler.url}/map", "ann")
+    lacks = "One image to learn from is too few to compare images by their pixels: add others."
+    known = taught.get("/api/map")
+    answers: list[Any] = [{"detail": lacks}]
+
+    def answer(route: Route) -> None:
+        route.fulfill(status=409 if "detail" in answers[0] else 200, json=answers[0])
+
+    page.route(re.compile(r"/api/map(\?|$)"), answer)
+    page.goto(card.url)
+    notice, state = page.get_by_test_id("notice"), page.get_by_test_id("layout-state")
+    expect(notice).to_contain_text("Not yet")
+    card.hear({"embedding": {"done": 0, "total": 1, "lacks": lacks}})
+    expect(notice).to_contain_text("No map of these images")
+    expect(notice).to_contain_text(lacks)
+    expect(notice.get_by_role("progressbar")).to_be_hidden()  # nothing comes by itself
+    columns = ("image_ids", "x", "y", "labels", "predicted", "confidences")
+    answers[0] = known | {name: known[name][:1] for name in columns} | {"next": []}
+    page.reload()
+    expect(state).to_have_text("One image makes one point: add others, and the map shows which are alike.")
+    alike = [0.0] * len(known["x"])
+    answers[0] = known | {"x": alike, "y": alike}
+    page.reload()
+    expect(state).to_contain_text(f"These {len(alike)} images look the same to the trainer, so they lie on one point.")
+    answers[0] = known
+    page.screenshot(path=ARTIFACTS / "map-alike.png")
+    page.reload()
+    expect(page.get_by_test_id("colour-of").first).to_be_visible()
+    expect(state).to_be_hidden()
 
 
 @pytest.mark.provokes_errors  # 503, then 409 until something is embedded

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from trainer import atlas
+from trainer.projection import fit_projection
 
 
 @pytest.fixture
@@ -59,6 +60,27 @@ def test_small_pools_have_a_map_and_groups():
         rows = np.eye(4, dtype=np.float32)[:n]
         assert atlas.positions(rows, seed=0).shape == (n, 2)
         assert len(atlas.groups(rows, 20, seed=0).group) == n
+
+
+@pytest.mark.parametrize("dim", [1, 3, 64])
+@pytest.mark.parametrize("count", [2, 3, 30, 300])
+def test_copies_of_one_image_lie_on_one_point_in_one_group(dim, count):
+    image = np.random.default_rng(dim).standard_normal(dim).astype(np.float32)
+    raw = np.tile(image, (count, 1))
+    raw += np.random.default_rng(count).uniform(-1e-7, 1e-7, raw.shape).astype(np.float32) * np.abs(image)
+    rows = fit_projection(raw.mean(axis=0), raw).transform(raw)
+    assert not atlas.positions(rows, seed=0).any()
+    assert len(np.unique(atlas.groups(rows, 20, seed=0).group)) == 1
+    assert len(atlas.neighbours(rows, 0, 5)[0]) == min(5, count - 1)
+
+
+def test_two_images_lie_apart_and_one_axis_is_enough():
+    two = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    assert np.abs(np.diff(atlas.positions(two, seed=0)[:, 0])) == pytest.approx(2)
+    line = np.array([[1.0], [-1.0], [-1.0], [1.0]], np.float32)
+    flat = atlas.positions(line, seed=0)
+    assert (flat[0] == flat[3]).all()
+    assert np.abs(flat[0] - flat[1]).max() == pytest.approx(2)
 
 
 def test_neighbours_are_the_most_similar_of_those_that_come_into_question(rows):

@@ -110,6 +110,8 @@ def test_a_pool_without_a_shape_is_refused_in_words(install, made, rows):
     assert made.positions("now", rows[:5]) is None
     with pytest.raises(ManifoldFailed, match="10 images at least"):
         worked_out(made, "now", rows[:5])
+    with pytest.raises(ManifoldFailed, match="that are not copies of each other"):
+        worked_out(made, "copies", np.repeat(rows[:1], 50, axis=0))
 
 
 def test_a_process_does_not_outlive_the_trainer(install, made, rows, tmp_path):

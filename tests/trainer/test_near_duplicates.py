@@ -11,6 +11,14 @@ def entry(image_id, split):
     return ImageEntry(id=image_id, uri="", sha256=f"{image_id:064x}", split=split, removed=False)
 
 
+def test_a_pool_of_copies_alone():
+    pool = ImagePool(8, lambda hashes: np.ones((len(hashes), 8), np.float32))
+    pool.add([entry(image_id, "test" if image_id == 5 else "train") for image_id in range(1, 6)], complete=True)
+    found = near_duplicates(pool, {1: 0, 2: 1}, 10, seed=0)
+    assert found.differing == [(1, 2)]
+    assert found.across == dict.fromkeys(range(1, 5), "test")
+
+
 def test_copies():
     rng = np.random.default_rng(0)
     vectors = {image_id: rng.standard_normal(64).astype(np.float32) for image_id in range(1, 41)}

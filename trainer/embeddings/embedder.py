@@ -61,6 +61,7 @@ class Embedder:
         on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
     ) -> None:
         self.problems: dict[int, str] = {}  # image id → what is wrong with it
+        self.lacks: str | None = None  # why nothing can be embedded until other images join
         self._settings = settings
         self._folder = folder
         self._on_backbone = on_backbone
@@ -205,6 +206,7 @@ class Embedder:
             banner=self.banner,
             resolved=self.resolved,
             download=self._downloading(),
+            lacks=self.lacks,
         )
 
     def retry(self) -> None:
@@ -319,7 +321,19 @@ class Embedder:
             for entry, prepared in self._take(wanted):
                 self._sample[entry.sha256] = prepared
         enough = len(self._sample) >= pixels.FIT_IMAGES or not (wanted or more_coming)
-        if enough and len(self._sample) >= 2:
+        self.lacks = _lacking(list(self._sample.values())) if enough and pending else None
+        if enough and self._sample and self.lacks is None:
             backbone = PixelBackbone.fit(list(self._sample.values()), seed=self._settings.seed)
             backbone.save(pixels.path_in(self._folder, self._settings))
             self._use(backbone)
+
+
+def _lacking(sample: Sequence[npt.NDArray[np.uint8]]) -> str | None:
+    """Why these prepared images cannot be compared by their pixels; None where they can."""
+    if not sample:
+        return "No image here may be learned from and can be opened: add others."
+    if len(sample) == 1:
+        return "One image to learn from is too few to compare images by their pixels: add others."
+    if all(np.array_equal(each, sample[0]) for each in sample[1:]):
+        return f"The {len(sample):,} images to learn from are all the same picture: add others."
+    return None

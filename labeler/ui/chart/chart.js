@@ -228,15 +228,24 @@ class Chart {
     this.part("[data-testid=umap-hint]").hidden = !this.map || layouts.length > 1;
     const state = this.part(".layout-state");
     const asked = layouts.includes(this.layout.value) && this.layout.value !== layout;
-    state.hidden = !asked;
+    const flat = asked ? "" : this.whyFlat();
+    state.hidden = !asked && !flat;
     const { progress, seconds_left } = this.map ?? {};
     const left = timeLeft(seconds_left) || "a minute or more";
     const why = computing ? `UMAP is being computed: ${left}. It comes by itself.` : problem;
-    setText(state.firstElementChild, asked ? `${why} PCA is shown${computing ? " until then" : ""}.` : "");
+    setText(state.firstElementChild, asked ? `${why} PCA is shown${computing ? " until then" : ""}.` : flat);
     const bar = state.lastElementChild;
     bar.hidden = !asked || !computing;
     if (progress === null || progress === undefined) bar.removeAttribute("value");
     else bar.value = progress;
+  }
+
+  /** Why all points lie on one another; "" where they do not. */
+  whyFlat() {
+    const { x = [], y = [] } = this.map ?? {};
+    if (x.length === 1) return "One image makes one point: add others, and the map shows which are alike.";
+    if (!x.length || x.some((each, at) => each !== x[0] || y[at] !== y[0])) return "";
+    return `These ${count(x.length, "image")} look the same to the trainer, so they lie on one point. Add others.`;
   }
 
   /** What lies over the points: rings, the cross of the keys, and the outline that is being drawn. */
@@ -279,16 +288,16 @@ class Chart {
     const [title, text, bar] = this.part(".notice").children;
     setText(title, words[0]);
     setText(text, words[1] ?? "");
-    const work = this.project?.embedding;
-    const looking = work && work.done < work.total;
-    bar.hidden = !looking && !this.waits();
-    if (looking) bar.value = work.done / work.total;
+    const share = lookedShare(this.project);
+    bar.hidden = share === undefined && !this.waits();
+    if (share !== undefined) bar.value = share;
     else bar.removeAttribute("value"); // it is under way, nobody knows how far
   }
 
   /** Whether what is missing comes by itself. */
   waits() {
-    const { images, scanning } = this.project ?? {};
+    const { images, scanning, embedding } = this.project ?? {};
+    if (embedding?.lacks && !scanning?.running) return false;
     return scanning?.running || (images?.total && (!this.problem || this.problem.status === 409));
   }
 
@@ -300,7 +309,8 @@ class Chart {
     if (images && !images.total)
       return ["No images yet", "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data."];
     if (this.problem?.status === 503) return ["The trainer cannot be reached", this.problem.message];
-    if (embedding && embedding.done < embedding.total) {
+    if (embedding?.lacks) return ["No map of these images", embedding.lacks];
+    if (lookedShare(this.project) !== undefined) {
       const far = `${embedding.done.toLocaleString("en")} of ${count(embedding.total, "image")}`;
       const left = [far, timeLeft(embedding.seconds_left)].filter(Boolean).join(", ");
       return ["The trainer is looking at the images", `${left}. The map comes by itself.`];

@@ -405,8 +405,7 @@ class Gallery {
     setText(title, words.title);
     const looked = words.waits ? lookedAt(this.project) : "";
     setText(text, [words.text, looked && `${looked}.`].filter(Boolean).join(" "));
-    const work = this.project?.embedding;
-    const share = words.waits && work && work.done < work.total ? work.done / work.total : undefined;
+    const share = words.waits ? lookedShare(this.project) : undefined;
     bar.hidden = share === undefined;
     if (share !== undefined) bar.value = share;
     button.hidden = !words.back;

@@ -339,14 +339,14 @@ class Review {
     if (!words) return;
     const [title, text, bar] = notice.children;
     setText(title, words.title);
-    const work = words.waits && this.project?.embedding;
-    const looking = work && work.done < work.total;
+    const share = words.waits ? lookedShare(this.project) : undefined;
+    const looking = share !== undefined;
     const judging = words.judging && !looking;
     this.pace ??= new Pace();
     const left = looking ? lookedAt(this.project) : judging ? timeLeft(this.pace.left(words.judging.progress)) : "";
     setText(text, [words.text, left && `${capital(left)}.`].filter(Boolean).join(" "));
     bar.hidden = !looking && !judging;
-    if (!bar.hidden) bar.value = looking ? work.done / work.total : words.judging.progress;
+    if (!bar.hidden) bar.value = looking ? share : words.judging.progress;
     bar.ariaLabel = looking ? "Images looked at" : "Labels judged";
   }
 
