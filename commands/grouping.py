@@ -94,7 +94,7 @@ def by_column(
         if found.setdefault(image_id, str(group).strip()) != str(group).strip():
             raise SettingsError(f"{table}, line {line}: {uri} is in {found[image_id]!r} and {group!r}.")
     if told is not None:
-        told += [f"{many(len(some), 'name')} matched by {how}: {some[0]}" for how, some in matched.items()]
+        told += [f"{many(len(some), 'name')} matched by ignoring {how}: {some[0]}" for how, some in matched.items()]
     return found
 
 

@@ -50,7 +50,9 @@ class TestSet:
         folders = _Folders(images, self.folder)
         labels = {folders.find(filename): label for filename, label in _rows(self.table)}
         for difference, pairs in folders.matched.items():
-            log.warning("Test set: %s matched by %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0])
+            log.warning(
+                "Test set: %s matched by ignoring %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0]
+            )
         return labels
 
 

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 DIFFERENCES: Final = (
     "Unicode form",
-    "separator",
-    "URL decoding",
+    "separators",
+    "URL encoding",
     "white space",
     "capital letters",
-    "folder",
-    "file name alone",
-    "ending",
-    "ending, without the folder",
+    "leading folders",
+    "folders",
+    "endings",
+    "folders and endings",
 )
-"""What may differ, the least first; the place is the level of a match."""
+"""What a match ignores, the least first; the place is its level."""
 _FOLDER, _ALONE, _ENDING, _ENDING_ALONE = 5, 6, 7, 8
 _ENDINGS: Final = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?|gif|avif|heic|heif|ppm|pgm|pbm|jp2|dcm|npy|svg)$")
 _SPLITS: Final = {

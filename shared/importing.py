@@ -45,7 +45,7 @@ class Outcome:
     def names(self) -> list[str]:
         """How many names are not as their files are called, with an example of each kind."""
         return [
-            f"{many(rows, 'name')} matched by {difference}: {given} is {file}"
+            f"{many(rows, 'name')} matched by ignoring {difference}: {given} is {file}"
             for difference, rows in self.matched.items()
             for given, file in [self.matched_as[difference]]
         ]

@@ -33,7 +33,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     add.get_by_test_id("folder").set_input_files(trip)
     expect(add.get_by_role("status").first).to_have_text("3 photos added, 1 here already, 2 not taken.")
     assert sorted(add.get_by_test_id("rejected").locator("li").all_inner_texts()) == [
-        "trip/dog/broken.png is not an image (JPEG, PNG, WebP, BMP, TIFF or GIF)",
+        "trip/dog/broken.png is not an image (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI)",
         "trip/notes.doc is neither a photo nor a label file",
     ]
     expect(add.get_by_test_id("duplicates").locator("li")).to_have_count(1)
@@ -57,6 +57,17 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     expect(file.locator("li")).to_have_text("line 4: no.png is not there")
     wait_for(lambda: services.get("/api/project")["images"]["labeled"] == 2)
     expect(page.get_by_text("2 of them labeled")).to_be_visible()
+
+    odd = FilePayload(name="odd.csv", mimeType="text/csv", buffer=b"foto;art;ort\n1.PNG;cat;x\n3.png;dog;y\n")
+    add.get_by_test_id("files").set_input_files(odd)
+    named = file.filter(has_text="odd.csv")
+    expect(named).to_contain_text("does not say which columns are image and label")
+    named.get_by_label("Columns").fill("image=foto,label=art")
+    named.get_by_role("button", name="Look again").click()
+    expect(named).to_contain_text("Read with separator semicolon, encoding utf-8, image from 'foto', label from 'art'.")
+    expect(named).to_contain_text("1 name matched by ignoring leading folders: 1.PNG is trip/cat/1.png.")
+    expect(named).to_contain_text("2imported before")
+    named.get_by_role("button", name="Discard").click()
 
     more = [photo(tmp_path / f"more-{shade}.png", shade) for shade in range(1_000, 1_060)]
     add.get_by_test_id("files").set_input_files(more)

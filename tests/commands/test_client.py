@@ -78,7 +78,9 @@ def assert_sound(names: dict[str, Any]) -> None:
     assert (again["labels"], again["rejected"]) == (0, 1)
     flywheel.label({image: "RED "})
     name = str(held.loc[image, "uri"])
-    assert flywheel.label({f"C:\\photos\\{name}": "red", name: "red"}) == {"folder": (f"C:\\photos\\{name}", name)}
+    assert flywheel.label({f"C:\\photos\\{name}": "red", name: "red"}) == {
+        "leading folders": (f"C:\\photos\\{name}", name)
+    }
     with pytest.raises(FlywheelError, match=r"none\.png names no image here"):
         flywheel.label({"none.png": "red"})
     assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == classes

@@ -97,5 +97,5 @@ def test_names_that_are_written_otherwise(service: Service, url: str, tmp_path: 
         "ID;patient\n" + "".join(f"old\\{n}-p{n % PATIENTS};p{n % PATIENTS}\n" for n in range(PATIENTS * 3))
     )
     done = split(url, "--groups", table, "--column", "patient")
-    assert "30 names matched by ending: old\\0-p0 is 0-p0.png" in done.output, done.exception
+    assert "30 names matched by ignoring endings: old\\0-p0 is 0-p0.png" in done.output, done.exception
     assert "10 groups; 0 images in none." in done.output

@@ -66,13 +66,13 @@ def test_the_image_is_found_in_every_format_and_it_is_told(tmp_path: Path, name:
         assert done.names == looked.names
         assert done.matched == {
             "Unicode form": 1,
-            "separator": 1,
+            "separators": 1,
             "white space": 1,
-            "URL decoding": 1,
-            "folder": 1,
-            "ending": 1,
+            "URL encoding": 1,
+            "leading folders": 1,
+            "endings": 1,
         }
-        assert "1 name matched by separator: sub\\p.png is sub/p.png" in done.names
+        assert "1 name matched by ignoring separators: sub\\p.png is sub/p.png" in done.names
         assert labels(service) == dict.fromkeys(NAMES.values(), "cat")
         assert bring(service, path).counts["known"] == 6
 
@@ -88,8 +88,8 @@ def test_label_studio_addresses(tmp_path: Path) -> None:
         done = bring(service, path)
         assert (done.counts["labels"], done.counts["rejected"]) == (5, 0)
         assert done.matched_as == {
-            "separator": ("sub\\p.png", "sub/p.png"),
-            "URL decoding": ("one+two.png", "one two.png"),
+            "separators": ("sub\\p.png", "sub/p.png"),
+            "URL encoding": ("one+two.png", "one two.png"),
         }
 
 
@@ -105,7 +105,7 @@ def test_a_name_that_may_be_several_images_is_rejected_with_them(tmp_path: Path)
             (2, "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder"),
             (3, "is not there"),
         ]
-        assert done.matched == {"capital letters": 1, "ending": 1}
+        assert done.matched == {"capital letters": 1, "endings": 1}
 
 
 def test_another_file_of_this_machine_is_not_the_image_of_its_name(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_another_file_of_this_machine_is_not_the_image_of_its_name(tmp_path: Pat
         (tmp_path / "others" / "cat" / "1.png").unlink()  # now it is the name alone
         table = tmp_path / "labels.csv"
         table.write_text(f"filename,label\n{tmp_path}/others/cat/1.png,cat\n")
-        assert bring(service, table).matched == {"folder": 1}
+        assert bring(service, table).matched == {"leading folders": 1}
 
 
 def test_files_that_come_later_are_found_too(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_names_over_http_and_in_a_search(tmp_path: Path) -> None:
             "1.png": "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder",
             "none.png": "names no image here",
         }
-        assert told["matched"] == {"Unicode form": 1, "separator": 1}
+        assert told["matched"] == {"Unicode form": 1, "separators": 1}
         for text in ("café", unicodedata.normalize("NFD", "café"), "CAFé", "café\\é"):
             assert service.catalog.search(text) == [ids[files[0]]]
 
@@ -160,7 +160,7 @@ def test_a_table_of_test_images(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with labeler(tmp_path, test_set=str(tmp_path / "truth.csv")) as service:
         assert labels(service) == {unicodedata.normalize("NFD", "é.png"): "cat", "s/p.png": "dog", "r.png": "dog"}
         assert {entry.uri for entry in service.catalog.entries(0, 10) if entry.split == "test"} == set(labels(service))
-    assert "1 name matched by separator: s\\p.png is s/p.png" in caplog.text
+    assert "1 name matched by ignoring separators: s\\p.png is s/p.png" in caplog.text
     assert "q.png may mean t/q.png, u/q.png" in caplog.text
 
 
@@ -180,5 +180,5 @@ def test_names_beside_a_table_that_lies_elsewhere_in_the_image_folder(tmp_path: 
     path.write_text("filename,label\né.png,cat\na%20b.png,dog\n", encoding="utf-8")
     with labeler(tmp_path) as service:
         done = bring(service, path)
-        assert done.matched == {"Unicode form": 1, "URL decoding": 1}
+        assert done.matched == {"Unicode form": 1, "URL encoding": 1}
         assert labels(service) == {f"one/{unicodedata.normalize('NFD', 'é.png')}": "cat", "one/a b.png": "dog"}

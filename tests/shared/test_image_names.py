@@ -33,27 +33,27 @@ FILES = [
         ("cat+dog.png", None, "cat+dog.png"),
         ("café/été.png", "Unicode form", FILES[2]),
         (unicodedata.normalize("NFD", "größe.png"), "Unicode form", FILES[3]),
-        ("sub\\p.png", "separator", "sub/p.png"),
-        ("./sub//p.png", "separator", "sub/p.png"),
-        ("sub%5Cp.png", "URL decoding", "sub/p.png"),
-        ("x+y.png", "URL decoding", "x y.png"),
-        ("x%20y.png", "URL decoding", "x y.png"),
-        ("cat%2Bdog.png", "URL decoding", "cat+dog.png"),
-        ("cat%2bdog.png", "URL decoding", "cat+dog.png"),
-        ("q r.png", "URL decoding", "q%20r.png"),
-        ("caf%C3%A9/%C3%A9t%C3%A9.png", "URL decoding", FILES[2]),
+        ("sub\\p.png", "separators", "sub/p.png"),
+        ("./sub//p.png", "separators", "sub/p.png"),
+        ("sub%5Cp.png", "URL encoding", "sub/p.png"),
+        ("x+y.png", "URL encoding", "x y.png"),
+        ("x%20y.png", "URL encoding", "x y.png"),
+        ("cat%2Bdog.png", "URL encoding", "cat+dog.png"),
+        ("cat%2bdog.png", "URL encoding", "cat+dog.png"),
+        ("q r.png", "URL encoding", "q%20r.png"),
+        ("caf%C3%A9/%C3%A9t%C3%A9.png", "URL encoding", FILES[2]),
         (" x y.png ", "white space", "x y.png"),
         ("lead.png", "white space", " lead.png"),
         ("sub / p.png", "white space", "sub/p.png"),
         ("img_1.jpg", "capital letters", "IMG_1.JPG"),
-        ("C:\\Users\\me\\cat\\a.png", "folder", "cat/a.png"),
-        ("er/c.png", "folder", "deep/er/c.png"),
-        ("/mnt/old/train/1.png", "folder", "train/1.png"),
-        ("elsewhere/c.png", "file name alone", "deep/er/c.png"),
-        ("b", "ending", "b.webp"),
-        ("b.jpg", "ending", "b.webp"),
-        ("2019.01.05", "ending", "2019.01.05.png"),
-        ("photos/sub/p", "ending", "sub/p.png"),
+        ("C:\\Users\\me\\cat\\a.png", "leading folders", "cat/a.png"),
+        ("er/c.png", "leading folders", "deep/er/c.png"),
+        ("/mnt/old/train/1.png", "leading folders", "train/1.png"),
+        ("elsewhere/c.png", "folders", "deep/er/c.png"),
+        ("b", "endings", "b.webp"),
+        ("b.jpg", "endings", "b.webp"),
+        ("2019.01.05", "endings", "2019.01.05.png"),
+        ("photos/sub/p", "endings", "sub/p.png"),
     ],
 )
 def test_the_least_difference_counts(name: str, difference: str | None, file: str) -> None:
@@ -78,7 +78,7 @@ def test_a_file_that_is_missing_is_not_another_one(name: str) -> None:
 
 def test_ways_to_write_a_path_for_a_disk() -> None:
     ways = {text: difference for difference, text in spellings("s\\caf%C3%A9+1.png ")}
-    assert ways["s/café 1.png "] == "URL decoding"
+    assert ways["s/café 1.png "] == "URL encoding"
     assert "s/café+1.png" in ways
     assert not list(spellings("plain.png"))
     assert same_path("a\\é.png") == same_path(unicodedata.normalize("NFD", "./a//é.png"))

@@ -54,7 +54,7 @@ class Add {
       else if (act === "again") this.uploads.run();
       else if (act === "import") {
         const file = target.closest(".file");
-        this.uploads.import(id, file.querySelector("input")?.checked ?? true, file.querySelector("select")?.value);
+        this.uploads.import(id, file.querySelector("input[type=checkbox]")?.checked ?? true, file.querySelector("select")?.value);
       }
       else if (act === "columns") this.uploads.lookAgain(id, target.closest(".columns").querySelector("input").value);
       else if (act === "drop") this.uploads.drop(id);
