@@ -41,7 +41,7 @@ def embed(
     images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
     arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
-    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Pixels a side.")] = 128,
+    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Image size in pixels.")] = 128,
     batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
     workspace: Workspace = None,
 ) -> None:

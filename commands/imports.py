@@ -220,7 +220,7 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
     table.add_row("imported before", f"{counts['known']:,}")
     table.add_row("images new here", f"{counts['images']:,}")
-    table.add_row("left out: held out to measure with", f"{counts['held_out']:,}")
+    table.add_row("skipped: held-out images", f"{counts['held_out']:,}")
     table.add_row("contradicting another answer", f"{counts['conflict']:,}")
     for name, words in (
         ("kept", "  left out: that answer stays"),

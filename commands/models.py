@@ -16,7 +16,17 @@ from commands.jobs import follow
 from commands.place import Place, talks_to
 from commands.reach import ask, download
 from shared.comparison import Comparison
-from shared.figures import accuracy_in_words, is_measured, many, measured, megabytes, pairs_in_words
+from shared.figures import (
+    accuracy_in_words,
+    interval_in_words,
+    is_measured,
+    many,
+    measured,
+    megabytes,
+    metric_in_words,
+    pairs_in_words,
+    percent,
+)
 from shared.jobs import Job
 from shared.messages import Interval
 from shared.models import ModelList, ModelVersion, Pruned
@@ -25,16 +35,8 @@ from shared.settings import SettingsError
 app = typer.Typer(no_args_is_help=True, help="Saved model versions: look at them, promote one, roll back, delete.")
 console = Console()
 EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
-METRICS = {
-    "accuracy": "{:.1%}",
-    "macro_f1": "{:.3f}",
-    "auc_pr": "{:.3f}",
-    "log_loss": "{:.3f}",
-    "calibration_error": "{:.3f}",
-    "latency_ms": "{:.1f} ms",
-    "bytes": "",
-}
-"""Field of `Scores` → its form; a size has words of its own."""
+METRICS = ("accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes")
+"""Fields of `Scores` that are shown."""
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `flywheel models list` names it.")]
 
 
@@ -57,10 +59,10 @@ def show(version: Name, *, place: Place) -> None:
         "made from": found.parent or "–",
         "learner": f"{found.learner.replace('_', '-')}, {found.architecture}",
         "input": f"{found.input.size} pixels a side, {found.input.preparation}" if found.input else "vectors",
-        "labels": f"{found.labels:,} of row {found.acked_seq:,} of the log",
+        "labels": f"{found.labels:,}, as of row {found.acked_seq:,} of the log",
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
         "accuracy": accuracy(found),
-        "macro F1": f"{found.metrics.macro_f1:.3f}" if found.metrics and found.metrics.macro_f1 is not None else "–",
+        "macro F1": metric_in_words("macro_f1", found.metrics.macro_f1 if found.metrics else None),
         "size": _size(found),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
         "configuration": ", ".join(
@@ -75,7 +77,7 @@ def show(version: Name, *, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def save(name: Name, *, place: Place) -> None:
-    """Save the model of now under a name."""
+    """Save current model under a name."""
     saved = ask(f"{place.trainer}/models", "POST", json={"name": name})
     console.print(f"Saved: {saved['model']}", soft_wrap=True, markup=False, highlight=False)
 
@@ -129,7 +131,8 @@ def delete(
 def _gone(going: list[ModelVersion]) -> str:
     names = ", ".join(each.version for each in going)
     return (
-        f"To be deleted: {many(len(going), 'version')} with {megabytes(sum(each.bytes for each in going))} ({names})."
+        f"To be deleted: {many(len(going), 'version')} with files of {megabytes(sum(each.bytes for each in going))} "
+        f"({names}); a network under a head stays."
     )
 
 
@@ -193,9 +196,9 @@ def show_comparison(found: Comparison) -> None:
     """Both versions side by side, the checks, and the decision."""
     table = Table("", found.base.version, found.candidate.version, "check")
     checks = {check.metric: check for check in found.checks}
-    for metric, form in METRICS.items():
+    for metric in METRICS:
         values = [measured(each, metric) for each in (found.base, found.candidate)]
-        shown = [_shown(metric, form, value) for value in values]
+        shown = [metric_in_words(metric, value) for value in values]
         verdict = ""
         if metric in checks:
             verdict = f"{'passed' if checks[metric].passed else 'failed'} (at least {checks[metric].min_delta:+g})"
@@ -254,13 +257,7 @@ def _size(version: ModelVersion) -> str:
 def _in_two_lines(found: Interval | None) -> str:
     if found is None or not is_measured(found):
         return accuracy_in_words(found).replace(": ", ":\n")
-    return f"{found.value:.1%} ({found.low:.1%} – {found.high:.1%})\n{many(found.n, 'test image')}"
-
-
-def _shown(metric: str, form: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return megabytes(int(value)) if metric == "bytes" else form.format(value)
+    return f"{percent(found.value, 1)} ({interval_in_words(found)})\n{many(found.n, 'test image')}"
 
 
 def accuracy(version: ModelVersion) -> str:

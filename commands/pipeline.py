@@ -30,7 +30,7 @@ from commands.place import LabelerUrl, Place, TrainerUrl, Workspace, find
 from commands.reach import Away, ask
 from shared.comparison import Comparison, ComparisonRequest
 from shared.dataset import SplitReceipt
-from shared.figures import accuracy_in_words, is_measured
+from shared.figures import accuracy_in_words, is_measured, metric_in_words
 from shared.jobs import Job, JobList
 from shared.messages import Interval
 from shared.models import ModelList, ModelVersion
@@ -185,7 +185,7 @@ class Run:
         said = self._ask(self._place.labeler, "/api/splits", "POST", json=body, seconds=LONG_SECONDS)
         step.result = SplitReceipt.model_validate(said).model_dump(mode="json")
         began, heard = time.monotonic(), None
-        while True:  # what moved must be known where it is learned, and the model of now must have forgotten it
+        while True:  # what moved must be known where it is learned, and the current model must have forgotten it
             project = self._ask(self._place.labeler, "/api/project")
             status = self._ask(self._place.trainer, "/status")
             if (status["log_id"], status["acked_seq"]) == (project["log_id"], project["last_seq"]):
@@ -228,8 +228,8 @@ class Run:
         for metric, floor in self._wanted.evaluate.at_least.items():
             value = reached[metric]
             if value is None or value < floor:
-                shown = accuracy_in_words(accuracy) if value is None else f"{value:.3f}"
-                step.result["below"] = f"{metric} is {shown}, and must be at least {floor:g}"
+                shown = accuracy_in_words(accuracy) if value is None else metric_in_words(metric, value)
+                step.result["below"] = f"{metric} is {shown}, and must be at least {metric_in_words(metric, floor)}"
                 self._report.decision = "discarded"
 
     def _compare(self, step: Step) -> None:
@@ -271,7 +271,7 @@ class Run:
     # ------------------------------------------------------------ asking
 
     def _existing(self, name: str) -> str:
-        """The version `name`; where it stands for the one in use and none is, the model of now is saved."""
+        """The version `name`; where it stands for the one in use and none is, the current model is saved."""
         if name != IN_USE:
             return self._version(name).version
         models = ModelList.model_validate(self._ask(self._place.trainer, "/models"))

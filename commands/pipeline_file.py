@@ -23,7 +23,7 @@ from shared.training import TrainConfig
 StepName = Literal["split", "clone", "train", "evaluate", "compare", "promote"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 IN_USE = "in_use"
-"""Names the promoted version, or while none is, the model of now, which is saved for it."""
+"""Names the promoted version, or while none is, the current model, which is saved for it."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

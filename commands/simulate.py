@@ -21,7 +21,7 @@ from rich.table import Table
 
 from commands.place import Place, shown, talks_to
 from commands.reach import ask, client, reach, token
-from shared.figures import accuracy_in_words
+from shared.figures import accuracy_in_words, many
 from shared.image_names import NamesInList
 from shared.messages import ImportRow, Interval
 from shared.names import lacking, meant
@@ -37,7 +37,7 @@ FRESH_SECONDS = 60.0
 @talks_to("labeler", "--url")
 def simulate(
     labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Labels to give.")] = 200,
+    budget: Annotated[int, typer.Option(min=1, help="Images to answer: a label, or a skip without one.")] = 200,
     pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
     annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
@@ -82,7 +82,7 @@ def simulate(
         finally:
             person.close()
     console.print(_curve(result))
-    console.print(f"{len(result.answers)} labels in {result.seconds:.1f} s; {result.ended}.")
+    console.print(f"{result.in_words()} in {result.seconds:.1f} s; {result.ended}.")
 
 
 @dataclass
@@ -97,12 +97,22 @@ class Measurement:
 
 @dataclass
 class Simulation:
-    """What came of it. `answers` are (image id, class name, purpose) in the order given."""
+    """What came of it. `answers` are (image id, class name or "" for a skip, purpose) in the order given."""
 
     measurements: list[Measurement] = field(default_factory=list)
     answers: list[tuple[int, str, str]] = field(default_factory=list)
     seconds: float = 0.0
     ended: str = "the budget is spent"
+
+    @property
+    def labels(self) -> int:
+        """Those of the answers that are labels, as the pages count them."""
+        return sum(bool(label) for _, label, _ in self.answers)
+
+    def in_words(self) -> str:
+        """`116 labels and 4 skips`."""
+        skips = len(self.answers) - self.labels
+        return many(self.labels, "label") + (f" and {many(skips, 'skip')}" if skips else "")
 
 
 def read_truth(path: Path) -> dict[str, str]:
@@ -251,8 +261,8 @@ class Annotator:
         seconds = self._wait_for_queue(*since) if since is not None else None
         accuracy = self.get("/api/project")["accuracy"]
         return Measurement(
-            labels=len(result.answers),
-            train_labels=sum(purpose == "query" for _, _, purpose in result.answers),
+            labels=result.labels,
+            train_labels=sum(purpose == "query" for _, label, purpose in result.answers if label),
             seconds_to_queue=seconds,
             accuracy=Interval.model_validate(accuracy) if accuracy is not None else None,
         )

@@ -20,7 +20,8 @@ def status(*, place: Place) -> None:
     project = place.said("labeler")
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
-    table.add_row("images", f"{images['total']:,} ({images['labeled']:,} labeled, {images['skipped']:,} skipped)")
+    counted = ", ".join(f"{images[each]:,} {each}" for each in ("labeled", "skipped", "flagged", "unlabeled"))
+    table.add_row("images", f"{images['total']:,} ({counted})")
     if project["missing"]:
         count = many(project["missing"], "labeled image")
         table.add_row("files not found", f"{count}, kept without a file: the page Data names them")

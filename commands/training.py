@@ -24,7 +24,7 @@ CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are
 SAVE_SECONDS = 120.0  # a first save writes the backbone too
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
-InputSize = Annotated[int | None, typer.Option(help="Pixels a side.")]
+InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
 Epochs = Annotated[int | None, typer.Option(help="At most so many; if none is given, 20 or more while labels are few.")]
 BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Found if none is given.")]
@@ -33,7 +33,9 @@ Images = Annotated[
     list[str] | None, typer.Option(help="Only these of the split: 'label=shirt', 'annotator=ann'; all if none.")
 ]
 FILTERS = ("split", "label", "annotator")
-Flip = Annotated[bool | None, typer.Option("--flip/--no-flip", help="Whether a mirrored image is the same.")]
+Flip = Annotated[
+    bool | None, typer.Option("--flip/--no-flip", help="Allow horizontal flips; not for letters and digits.")
+]
 
 
 @talks_to("trainer")

@@ -318,7 +318,7 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/clusters")
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20) -> GroupViews:
-        """The train images in groups of what looks alike; 409 while they are worked out."""
+        """The train images in groups of similar images; 409 while they are worked out."""
         return gallery.groups(count)
 
     @api.get("/map")

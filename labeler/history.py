@@ -1,6 +1,7 @@
 """Which classes were given when: the log's labels in stretches of equal length, counted by the database.
 
-What was taken back since, and what was brought along instead of given here, is left out.
+An image counts once, as its last answer says: a correction moves it, and the sum is the number of labels. What was
+taken back since, and what was brought along instead of given here, is left out.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, not_, or_, select
 
 from labeler.annotation_log import AnnotationLog
 from labeler.database import Store
 from labeler.tables import LOG
-from shared.log import IMPORT
+from shared.log import ANSWERS, IMPORT
 from shared.messages import Stretch
+from shared.review import REVIEW
 
 MOST = 40  # stretches
 
@@ -27,10 +29,16 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
     width = max(1, -(-last_seq // MOST))
     stretch = ((LOG.c.seq - 1) // width).label("stretch")
     undone = select(LOG.c.target).where(LOG.c.action == "undo", LOG.c.target.is_not(None))
+    unsure = and_(LOG.c.action == "skip", LOG.c.source == REVIEW)  # which leaves the label as it was
+    latest = (
+        select(func.max(LOG.c.seq))
+        .where(LOG.c.action.in_([*ANSWERS, "settle"]), LOG.c.seq <= last_seq, LOG.c.id.not_in(undone))
+        .where(or_(LOG.c.source.is_(None), and_(LOG.c.source != IMPORT, not_(unsure))))
+        .group_by(LOG.c.image_id)
+    )
     statement = (
         select(stretch, LOG.c.label, func.count(), func.max(LOG.c.created_at))
-        .where(LOG.c.action == "label", LOG.c.seq <= last_seq, LOG.c.id.not_in(undone))
-        .where(or_(LOG.c.source.is_(None), LOG.c.source != IMPORT))
+        .where(LOG.c.seq.in_(latest), LOG.c.label.is_not(None))
         .group_by(stretch, LOG.c.label)
         .order_by(stretch)
     )

@@ -1,4 +1,4 @@
-"""How fast people answer, each and all together. Counted row by row, so that showing it never walks the log."""
+"""How fast people label, each and all together. Counted row by row, so that showing it never walks the log."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ class Pace:
 
     def __init__(self) -> None:
         self._given: Counter[str] = Counter()
-        self._recent: dict[str, deque[datetime]] = {}
+        self._recent: dict[str, deque[tuple[datetime, bool]]] = {}  # when, and whether a label was given
 
     def observe(self, row: Row) -> None:
         """Somebody answered."""
         self._given[row.annotator] += 1
-        self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append(row.created_at)
+        self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append((row.created_at, row.action == "label"))
 
     def per_minute(self, annotator: str | None = None) -> float:
-        """Answers a minute, to a tenth: of one annotator since their first answer of the last minutes, or of all.
+        """Labels a minute, to a tenth: of one annotator since their first answer of the last minutes, or of all.
 
+        A skip or a flag takes time and is no label.
         That of all is the sum, so that nobody is faster than all together.
         """
         now = datetime.now(UTC)
@@ -46,13 +47,14 @@ class Pace:
 
     def _forget(self, before: datetime) -> None:
         for annotator, answers in list(self._recent.items()):
-            while answers and answers[0] < before:
+            while answers and answers[0][0] < before:
                 answers.popleft()
             if not answers:
                 del self._recent[annotator]
 
 
-def _rate(answers: deque[datetime], now: datetime) -> float:
+def _rate(answers: deque[tuple[datetime, bool]], now: datetime) -> float:
+    labels = sum(is_label for _, is_label in answers)
     if len(answers) < 2:
-        return float(len(answers))
-    return round(60 * len(answers) / max((now - answers[0]).total_seconds(), 1.0), 1)
+        return float(labels)
+    return round(60 * labels / max((now - answers[0][0]).total_seconds(), 1.0), 1)

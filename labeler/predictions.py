@@ -1,4 +1,4 @@
-"""What the model of now says of every image of the pool, as the pages last fetched it from the trainer.
+"""What the current model says of every image of the pool, as the pages last fetched it from the trainer.
 
 Fetched when a page wants it and kept while the model is the same. A model that changes with every batch is not fetched
 more than once in a few seconds: a hundred thousand predictions are a megabyte.

@@ -245,6 +245,7 @@ class Service:
                 "challenger": trainer.detail.get("challenger"),
                 "metrics": last.model_dump(mode="json", exclude={"classes", "confusion"}) if last else None,
                 "images": self.tally.counts().model_dump(),
+                "splits": {split: self.tally.counts(split).model_dump() for split in SPLITS},
                 "outbox": self.outbox.view().model_dump(),
                 "classes": [entry.model_dump() for entry in self._class_entries()],
                 "catalog_version": self.catalog.version,

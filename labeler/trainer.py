@@ -101,7 +101,7 @@ class Trainer:
             return self._client.models()
 
     def save_model(self, name: str) -> Saved:
-        """Save the model of now under a name. Raises Invalid and Conflict, in the trainer's words."""
+        """Save current model under a name. Raises Invalid and Conflict, in the trainer's words."""
         with _told():
             return self._client.save_model(name)
 

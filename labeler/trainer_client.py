@@ -161,7 +161,7 @@ class TrainerClient:
         return _understood(_MODELS, self._request("GET", "/models"))
 
     def save_model(self, name: str) -> Saved:
-        """Save the model of now. Raises Refusal for a bad name, NotYet without a model or for one taken."""
+        """Save current model. Raises Refusal for a bad name, NotYet without a model or for one taken."""
         return _understood(_SAVED, self._request("POST", "/models", {"name": name}, LONG_SECONDS))
 
     def train(self, name: str, request: TrainRequest) -> Job:

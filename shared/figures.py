@@ -1,11 +1,13 @@
 """Numbers in words: how pages, commands and model cards say an accuracy, a gain, a p-value, a size and a count.
 
-One place, so that the same number reads the same everywhere.
+One place, so that the same number reads the same everywhere. `labeler/ui/elements.js` has the same functions for what a
+browser draws; a test compares them. Halves are rounded up, as browsers and charts do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 from shared.comparison import Comparison, Metric, Scores
 from shared.messages import Evaluation, Interval
@@ -15,6 +17,8 @@ ENOUGH = 10
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
 """What is known of a version without any test label."""
+SHARES = frozenset({"accuracy", "macro_f1", "calibration_error"})
+"""Metrics that are said as a percentage; the others are plain numbers."""
 
 
 def is_measured(accuracy: Interval | None) -> bool:
@@ -40,12 +44,40 @@ def accuracy_in_words(accuracy: Interval | None, images: str = "test image") -> 
         return not_measured(0)
     if not is_measured(accuracy):
         return not_measured(accuracy.n)
-    return f"{accuracy.value:.1%} ({accuracy.low:.1%} – {accuracy.high:.1%}, {many(accuracy.n, images)})"
+    return f"{percent(accuracy.value, 1)} ({interval_in_words(accuracy)}, {many(accuracy.n, images)})"
+
+
+def interval_in_words(accuracy: Interval) -> str:
+    """`58.6% – 64.8%`."""
+    return f"{percent(accuracy.low, 1)} – {percent(accuracy.high, 1)}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """`62%`, or with one digit `61.7%`."""
+    return f"{rounded(100 * share, digits)}%"
+
+
+def rounded(value: float, digits: int = 0) -> str:
+    """`1,797`, or with one digit `21.5`. Python's own rounding takes halves to the even digit, a browser's up."""
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
+
+
+def metric_in_words(metric: str, value: float | None) -> str:
+    """A metric of `Scores` or `Evaluation`, the same on every page and in every table."""
+    if value is None:
+        return "–"
+    if metric == "bytes":
+        return megabytes(int(value))
+    if metric in SHARES:
+        return percent(value, 1)
+    if metric == "images_per_second":
+        return rounded(value)
+    return f"{rounded(value, 1)} ms" if metric == "latency_ms" else rounded(value, 3)
 
 
 def gain_in_words(gain: float) -> str:
     """A gain in accuracy, of 1: `2.0 points better`, `19.1 points worse` or `just as accurate`."""
-    points = f"{abs(100 * gain):.1f}"
+    points = rounded(abs(100 * gain), 1)
     if float(points) == 0:
         return "just as accurate"
     return f"{points} {'point' if points == '1.0' else 'points'} {'better' if gain > 0 else 'worse'}"
@@ -77,12 +109,19 @@ def measured(scores: Scores, metric: str) -> float | None:
 
 def p_in_words(p: float) -> str:
     """`p = 0.029` or `p < 0.001`."""
-    return f"p < {LEAST_P}" if p < LEAST_P else f"p = {p:.3f}"
+    return f"p < {LEAST_P}" if p < LEAST_P else f"p = {rounded(p, 3)}"
 
 
 def megabytes(size: int) -> str:
     """`21.5 MB`, or kB for less than 0.1 MB."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+    return f"{rounded(size / 1e6, 1)} MB" if size >= 1e5 else f"{rounded(size / 1e3, 1)} kB"
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `2 h`."""
+    if seconds < 60:
+        return f"{max(1, int(rounded(seconds)))} s"
+    return f"{rounded(seconds / 60)} min" if seconds < 5_400 else f"{rounded(seconds / 3_600)} h"
 
 
 def many(count: int, noun: str) -> str:

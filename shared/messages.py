@@ -136,7 +136,7 @@ class Annotation(Message):
 
 
 class Person(Reply):
-    """An annotator: answers given so far, and a minute over the last minutes of work."""
+    """An annotator: answers given so far, and labels a minute over the last minutes of work."""
 
     name: str
     answers: int

@@ -80,7 +80,7 @@ class Unreadable(Reply):
 
 
 class ModelList(Reply):
-    """`GET /models`: oldest first. `promoted` answers predictions; None: the model of now does. `warning` says what
+    """`GET /models`: oldest first. `promoted` answers predictions; None: the current model does. `warning` says what
     speaks against the version that was to be promoted."""
 
     models: list[ModelVersion]

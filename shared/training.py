@@ -79,7 +79,7 @@ class NetworkName(Reply):
 
 
 class NewModel(Message):
-    """`POST /models`: keep the model of now as version `name`, or with `train`, train one."""
+    """`POST /models`: keep the current model as version `name`, or with `train`, train one."""
 
     name: Annotated[str, Field(max_length=100)]
     train: TrainRequest | None = None

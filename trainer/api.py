@@ -146,7 +146,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     )
     async def predict(request: Request, version: str | None = None) -> Predictions:
         """Class probabilities of catalogued images (JSON) or uploaded ones (multipart, fields named `images`): by the
-        promoted version, else by the model of now, or by the `version` named (`now`: the model of now)."""
+        promoted version, else by the current model, or by the `version` named (`now`: the current model)."""
         from starlette.concurrency import run_in_threadpool
 
         if request.headers.get("content-type", "").startswith("multipart/form-data"):

@@ -2,7 +2,7 @@
 
 A round trains the whole network in a process of its own (`trainer.challenging`), halted while the loop learns or is
 paused, and gone while a job that somebody asked for is at work or the trainer is stopped. It begins when labels have
-grown by a tenth. Only when it is better beyond noise does it take over: its process has embedded the pool again by
+grown by a tenth. Only when it is significantly better does it take over: its process has embedded the pool again by
 then, while the old embeddings went on serving, and the loop changes from one to the other between two rounds.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.figures import p_in_words
+from shared.figures import p_in_words, percent
 from shared.jobs import ENDED, Job
 from shared.messages import ChallengerRound, ChallengerView
 from shared.settings import TrainerSettings
@@ -119,7 +119,7 @@ class Challenger:
             raise ValueError("The labels are of another log now than those that the challenger has learned.")
         name = f"challenger-{job.id}"
         reason = (
-            f"the challenger took over: {found.accuracy.value:.1%} against {found.head.value:.1%} on "
+            f"the challenger took over: {percent(found.accuracy.value, 1)} against {percent(found.head.value, 1)} on "
             f"{found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
         )
         self._loop.succeed(Successor(self._prepare(found.embeddings), name, reason, found.seconds))
@@ -197,7 +197,7 @@ class Challenger:
             self._spared = labels
             self._why = (
                 f"the head errs on {(head != truth).sum()} of {len(truth)} images, too few for any network to be "
-                f"better beyond noise; it is looked at again with {int(np.ceil(GROWTH * labels)):,} labels"
+                f"significantly better; it is looked at again with {int(np.ceil(GROWTH * labels)):,} labels"
             )
             return
         with self._replica.lock:

@@ -27,6 +27,7 @@ from shared.comparison import (
     Pairs,
     Scores,
 )
+from shared.figures import p_in_words
 from shared.messages import Interval
 from shared.models import ModelVersion
 from trainer.evaluation import RESAMPLES, evaluate
@@ -148,7 +149,7 @@ def decide(
     reason = f"{passed} of {len(checks)} checks passed, {needed} needed"
     if request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
         update, p = False, pairs.p if pairs is not None else 1.0
-        reason += f"; but the gain in accuracy may be chance (McNemar's p = {p:.2f})"
+        reason += f"; but the gain in accuracy may be chance (McNemar's {p_in_words(p)})"
     return Comparison(
         base=base,
         candidate=candidate,

@@ -155,7 +155,7 @@ class Loop:
         self._errands.ask(lambda: self._change_to(successor), only_running=True)
 
     def save_version(self, name: str) -> Saved:
-        """Save the model of now under `name`, with how good it is; returns when it is done.
+        """Save current model under `name`, with how good it is; returns when it is done.
 
         Unless it is paused, it learns first what came since the last round. Raises NotNow when this ends before,
         ValueError without a model or for a bad name, FileExistsError for a name that is taken.

@@ -5,7 +5,7 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It t
 
 from __future__ import annotations
 
-from shared.figures import is_measured, megabytes, not_measured
+from shared.figures import interval_in_words, is_measured, megabytes, metric_in_words, not_measured, percent
 from shared.messages import ClassMetrics
 from shared.models import Description, ModelVersion
 from trainer.embeddings import installed
@@ -61,10 +61,10 @@ def _figures(version: ModelVersion) -> str:
         return f"## How good it is\n\n{words.capitalize()} when it was saved."
     accuracy = said.accuracy
     lines = [
-        f"| accuracy | {accuracy.value:.1%} ({accuracy.low:.1%} – {accuracy.high:.1%}, Wilson 95 %) |",
-        f"| macro F1 | {_number(said.macro_f1)} |",
-        f"| log loss | {_number(said.log_loss)} |",
-        f"| calibration error | {_number(said.calibration_error)} |",
+        f"| accuracy | {percent(accuracy.value, 1)} ({interval_in_words(accuracy)}, Wilson 95 %) |",
+        f"| macro F1 | {metric_in_words('macro_f1', said.macro_f1)} |",
+        f"| log loss | {metric_in_words('log_loss', said.log_loss)} |",
+        f"| calibration error | {metric_in_words('calibration_error', said.calibration_error)} |",
     ]
     classes = "\n".join(_class_row(each) for each in said.classes)
     return (
@@ -99,12 +99,12 @@ def _use(version: ModelVersion) -> str:
 
 
 def _class_row(each: ClassMetrics) -> str:
-    shown = " | ".join(_number(value) for value in (each.precision, each.recall, each.f1))
+    shown = " | ".join(_share(value) for value in (each.precision, each.recall, each.f1))
     return f"| {_cell(each.name)} | {shown} | {each.support:,} |"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _share(value: float | None) -> str:
+    return "–" if value is None else percent(value)
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,7 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.post("/models")
     def new_version(wanted: NewModel) -> Saved | Job:
-        """Save the model of now under a name; or with `train`, train a new one from a base or anew, as a job."""
+        """Save current model under a name; or with `train`, train a new one from a base or anew, as a job."""
         if wanted.train is not None:
             return trainer.model_jobs.train(wanted.name, wanted.train)
         return trainer.name_version(wanted.name)
@@ -59,7 +59,7 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.post("/models/{version}/promote")
     def promote(version: str, confirmed: bool = True) -> ModelList:
-        """Let a version answer predictions (`now`: the model of now). 422 says why one cannot. `warning` says that it
+        """Let a version answer predictions (`now`: the current model). 422 says why one cannot. `warning` says that it
         is measurably worse than what is in use, or unmeasured; with `?confirmed=false` it is then not promoted."""
         return trainer.versions.promote(version, confirmed=confirmed)
 

@@ -35,10 +35,10 @@ from trainer.model_file import ModelFileError, read_arrays, shapes_in
 COLUMNS = ("image_id", "uri", "sha256", "split", "label", "class_id")
 MAX_DESCRIPTION_BYTES = 64 * 2**20
 NOW = "now"
-"""Names the model of now where a version is asked for."""
+"""Names the current model where a version is asked for."""
 HISTORY = 100
 """Promotions remembered, for rolling back."""
-Promotions = list[str | None]  # oldest first; None is the model of now
+Promotions = list[str | None]  # oldest first; None is the current model
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]+\.partial")
 
@@ -125,7 +125,7 @@ class Registry:
         if not _VERSION.fullmatch(name) or name == NOW:
             raise ValueError(
                 f"A version cannot be called {name!r}: letters, digits, dots, dashes and underscores only, and "
-                f"{NOW!r} is the model of now."
+                f"{NOW!r} is the current model."
             )
         if escaped(name) != name:
             raise ValueError(f"A version cannot be called {name!r}: Windows cannot have a folder of that name.")
@@ -202,12 +202,12 @@ class Registry:
 
     @property
     def promoted(self) -> str | None:
-        """The version that answers predictions; None is the model of now."""
+        """The version that answers predictions; None is the current model."""
         history = self._history()
         return history[-1] if history else None
 
     def promote(self, name: str | None) -> None:
-        """Let `name` answer predictions, or the model of now. Raises UnknownVersion, RefusedVersion."""
+        """Let `name` answer predictions, or the current model. Raises UnknownVersion, RefusedVersion."""
         if name is not None:
             self.get(name)
         with self._promoting:

@@ -256,7 +256,7 @@ class Trainer:
         return self._predictions(model, embedder.embed_images(list(images)))
 
     def predictions(self) -> PoolPredictions:
-        """What the model of now says of every train image. Raises NotReady."""
+        """What the current model says of every train image. Raises NotReady."""
         (model, _), pool = self._ready(), self._pool()
         ids, rows = pool.train.view()
         if model.geometry != pool.version:
@@ -353,7 +353,7 @@ class Trainer:
         return self.reviewer.look(pool, snapshot, limit)
 
     def name_version(self, name: str) -> Saved:
-        """Save the model of now under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
+        """Save current model under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
         self._ready()
         try:
             return self.loop.save_version(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
+from shared.figures import percent
 from shared.settings import TrainerSettings
 
 Rule = Literal["thresholds", "budget", "nothing_left"]
@@ -40,7 +41,7 @@ class Thresholds:
         if n_test - first_test < APART and not fixed:
             return None
         met = [
-            f"{metric.replace('_', ' ')} is at least {100 * lower_bounds[metric]:.1f} % (goal {100 * goal:.1f} %)"
+            f"{metric.replace('_', ' ')} is at least {percent(lower_bounds[metric], 1)} (goal {percent(goal, 1)})"
             for metric, goal in self.thresholds.items()
         ]
         return f"{' and '.join(met)}, seen twice in a row, the second time on {n_test} test images"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from shared.figures import duration
 from shared.messages import EmbeddingProgress
 
 logger = logging.getLogger(__name__)
@@ -58,19 +59,11 @@ class ProgressBar:
                     doing = f"Fetching {now.download.name}, MB"
                     bar.update(task, description=doing, completed=done, total=total or None, left="")
                     continue
-                left = f"about {time_left(now.seconds_left)} left" if now.seconds_left is not None else ""
+                left = f"about {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
                 bar.update(task, description="Embedding", completed=now.done, total=now.total, left=left)
                 if not _unfinished(now):
                     logger.info("%d images embedded, %d could not be read.", now.done, now.problems)
                     return
-
-
-def time_left(seconds: float) -> str:
-    """As a person says it: `40 s`, `7 min`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _unfinished(progress: EmbeddingProgress) -> bool:

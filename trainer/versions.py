@@ -1,7 +1,8 @@
 """What can be done with saved versions: look at them, promote one, roll back, delete, and let one answer.
 
-The promoted version answers `POST /predict`; while none is, the model of now does, which learns on with every batch.
-Queries always come from the model of now. It knows nothing of HTTP, and of learning only what a version says of itself.
+The promoted version answers `POST /predict`; while none is, the current model does, which learns on with every batch.
+Queries always come from the current model. It knows nothing of HTTP, and of learning only what a version says of
+itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "datas
 class Versions:
     """The registry of one trainer, with what its versions mean for the project in `replica`.
 
-    `also_needed` says what else needs versions: name → sentence; `measured` is how good the model of now is.
+    `also_needed` says what else needs versions: name → sentence; `measured` is how good the current model is.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Versions:
         return self._told(self.registry.get(name), self.registry.promoted)
 
     def promote(self, name: str, *, confirmed: bool = True) -> ModelList:
-        """Let a version answer predictions, or `now` the model of now. Raises UnknownVersion, RefusedVersion.
+        """Let a version answer predictions, or `now` the current model. Raises UnknownVersion, RefusedVersion.
 
         The version is built first, so that one which cannot answer is never in use. What speaks against it is in the
         answer; unless `confirmed`, it is then not promoted.
@@ -83,7 +84,7 @@ class Versions:
         return self.list().model_copy(update={"warning": against})
 
     def _accuracy(self, name: str) -> Interval | None:
-        """As measured when it was saved, or of the model of now."""
+        """As measured when it was saved, or of the current model."""
         if name == NOW:
             return self._measured()
         metrics = self.registry.get(name).description.metrics
@@ -143,7 +144,7 @@ class Versions:
         return path, f"{name}.{exporting.FORMATS[format]}"
 
     def answering(self, name: str | None) -> Version | None:
-        """The version that answers when `name` is asked: the promoted one by default; None is the model of now."""
+        """The version that answers when `name` is asked: the promoted one by default; None is the current model."""
         wanted = name if name is not None else self.registry.promoted
         return None if wanted in (None, NOW) else self.registry.get(str(wanted))
 
@@ -207,4 +208,4 @@ def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np
 
 
 def _called(name: str) -> str:
-    return "the model of now" if name == NOW else f"version {name}"
+    return "the current model" if name == NOW else f"version {name}"

@@ -7,7 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.ui import components
 from labeler.ui.words import plain
-from shared.figures import p_in_words
+from shared.figures import interval_in_words, p_in_words, percent
 from shared.messages import ChallengerRound
 
 SOONEST_SECONDS = 2
@@ -27,7 +27,7 @@ def show() -> None:
         return
     st.subheader("The challenger", anchor=False)
     st.caption(
-        "The whole network, trained beside labeling. It takes over from the quick head when it is better beyond noise."
+        "The whole network, trained beside labeling. It takes over from the quick head when it is significantly better."
     )
     if view.total and view.state in ("training", "embedding", "halted"):
         st.progress(min(view.done / view.total, 1.0), plain(view.message))
@@ -41,10 +41,12 @@ def show() -> None:
 
 def in_words(found: ChallengerRound) -> str:
     """What came of a round, in two sentences."""
-    outcome = "It was better beyond noise and took over" if found.better else "Not better beyond noise: the head stays"
+    stays = "Not significantly better: the head stays"
+    outcome = "It was significantly better and took over" if found.better else stays
     notes = "".join(f" {note}" for note in found.notes)
+    right, head = percent(found.accuracy.value, 1), percent(found.head.value, 1)
     return (
-        f"Round {found.round}, at {found.labels:,} labels: {found.accuracy.value:.1%} right "
-        f"({found.accuracy.low:.1%} to {found.accuracy.high:.1%}) against the head's {found.head.value:.1%}, on "
+        f"Round {found.round}, at {found.labels:,} labels: {right} right "
+        f"({interval_in_words(found.accuracy)}) against the head's {head}, on "
         f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's {p_in_words(found.p)}). {outcome}.{notes}"
     )

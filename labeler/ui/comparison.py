@@ -8,22 +8,22 @@ import pandas as pd
 from labeler.ui.palette import BOTH
 from labeler.ui.words import plain
 from shared.comparison import Comparison
-from shared.figures import accuracy_in_words, measured, megabytes, pairs_in_words
+from shared.figures import accuracy_in_words, many, measured, megabytes, metric_in_words, pairs_in_words, rounded
 from shared.models import ModelList, ModelVersion
 
 COLOURS = alt.Scale(range=BOTH)
 MEAN = "mean over classes"
 METRICS = {
-    "accuracy": ("Accuracy", "{:.1%}"),
-    "macro_f1": ("Macro F1", "{:.3f}"),
-    "auc_pr": ("AUC of precision and recall", "{:.3f}"),
-    "log_loss": ("Log loss (less is better)", "{:.3f}"),
-    "calibration_error": ("Calibration error (less is better)", "{:.3f}"),
-    "latency_ms": ("Milliseconds for one image", "{:.1f}"),
-    "images_per_second": ("Images a second, in batches", "{:,.0f}"),
-    "bytes": ("Size, with the network under a head", ""),
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "auc_pr": "Area under precision and recall",
+    "log_loss": "Log loss (less is better)",
+    "calibration_error": "Calibration error (less is better)",
+    "latency_ms": "Time for one image",
+    "images_per_second": "Images per second, in batches",
+    "bytes": "Size, with the network under a head",
 }
-"""Field of `Scores` → what it is called, and its form; a size has words of its own."""
+"""Field of `Scores` → what it is called."""
 
 
 def version_table(models: ModelList) -> list[dict[str, str]]:
@@ -35,7 +35,7 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
             "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             "Made from": plain(each.parent or "–"),
-            "Labels": f"{each.labels:,}",
+            "Learned from": many(each.labels, "label"),
             "Size": megabytes(each.all_bytes or each.bytes),
         }
         for each in reversed(models.models)
@@ -51,13 +51,13 @@ def score_table(found: Comparison) -> list[dict[str, str]]:
     """A row a metric: both versions, and the check if there is one."""
     checks = {check.metric: check for check in found.checks}
     rows = []
-    for metric, (name, form) in METRICS.items():
+    for metric, name in METRICS.items():
         values = [measured(each, metric) for each in (found.base, found.candidate)]
         if values == [None, None]:
             continue
         row = {"Metric": name}
         for scores, value in zip((found.base, found.candidate), values, strict=True):
-            row[plain(scores.version)] = _shown(metric, form, value)
+            row[plain(scores.version)] = metric_in_words(metric, value)
         check = next((check for known, check in checks.items() if known == metric), None)
         row["Check"] = "" if check is None else ("passed" if check.passed else "failed")
         rows.append(row)
@@ -85,7 +85,7 @@ def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
     """Precision against recall of one class, or the mean, of both versions."""
     wanted = None if name == MEAN else name
     rows = [
-        (f"{number} {scores.version} (AUC {curve.auc:.3f})", recall, precision)
+        (f"{number} {scores.version} (area {rounded(curve.auc, 3)})", recall, precision)
         for number, scores in zip("AB", (found.base, found.candidate), strict=True)
         for curve in scores.curves
         if curve.name == wanted and curve.auc is not None
@@ -137,9 +137,3 @@ def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
 
 def _legend(symbol: str) -> alt.Legend:
     return alt.Legend(orient="bottom", labelLimit=400, columns=1, symbolType=symbol)
-
-
-def _shown(metric: str, form: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return megabytes(int(value)) if metric == "bytes" else form.format(value)

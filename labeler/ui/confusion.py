@@ -16,13 +16,13 @@ RIGHT, WRONG = "36, 120, 184", "196, 70, 40"  # red, green, blue; laid thinly ov
 
 
 def in_order(latest: Evaluation, classes: Sequence[ClassEntry]) -> Evaluation:
-    """The evaluation with its classes in the order of the project; what it measured and is no class now comes last."""
+    """The evaluation with its classes by the names and in the order of the project now, those that are no more last."""
     place = {each.id: number for number, each in enumerate(classes)}
     order = sorted(range(len(latest.classes)), key=lambda at: place.get(latest.classes[at].label, len(place)))
-    if order == list(range(len(order))):
-        return latest
     confusion = [[latest.confusion[row][column] for column in order] for row in order] if latest.confusion else []
-    return latest.model_copy(update={"classes": [latest.classes[at] for at in order], "confusion": confusion})
+    names = {each.id: each.name for each in classes}
+    named = [each.model_copy(update={"name": names.get(each.label, each.name)}) for each in latest.classes]
+    return latest.model_copy(update={"classes": [named[at] for at in order], "confusion": confusion})
 
 
 def matrix(latest: Evaluation, own: Mapping[int, str] | None = None) -> str:

@@ -20,6 +20,7 @@ from labeler.classes import DIGITS
 from labeler.problems import Problem
 from labeler.ui import components
 from labeler.ui.words import plain
+from shared.figures import percent, rounded
 from shared.messages import Annotation, ClassEntry, Undo
 from shared.people import Agreement, Disagreement, DisagreementPage, Opinion
 
@@ -157,7 +158,7 @@ def _agreement() -> None:
     found = service.current().disagreements.agreement()
     if found.measure is None:
         return
-    st.subheader("How far people agree", anchor=False)
+    st.subheader("Annotator agreement", anchor=False)
     st.write(_in_words(found))
     pairs, classes = st.columns(2, gap="large")
     pairs.table(
@@ -165,7 +166,7 @@ def _agreement() -> None:
             {
                 "Pair": plain(" and ".join(pair.annotators)),
                 "Images": pair.images,
-                "Same class": f"{pair.agreed:.0%}",
+                "Same class": percent(pair.agreed),
                 "Kappa": _number(pair.kappa),
             }
             for pair in found.pairs
@@ -187,7 +188,7 @@ def _in_words(found: Agreement) -> str:
     measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
     images = f"{found.images:,} images" if found.images > 1 else "one image"
     return (
-        f"On **{found.agreed:.0%}** of {images} labeled by several people, all gave the same class; {measure} is "
+        f"On **{percent(found.agreed)}** of {images} labeled by several people, all gave the same class; {measure} is "
         f"**{_number(found.kappa)}**, where 0 is what chance gives and 1 is perfect. Where people agree little, "
         "a clearer description of the classes is worth more than more labels."
     )
@@ -198,7 +199,7 @@ def _note(image_id: int) -> str:
 
 
 def _number(kappa: float | None) -> str:
-    return "–" if kappa is None else f"{kappa:.2f}"
+    return "–" if kappa is None else rounded(kappa, 2)
 
 
 # ---------------------------------------------------------------- what the buttons do, before the page is drawn again

@@ -12,16 +12,24 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// How numbers are said: each of these has its like in shared/figures.py, and a test compares them.
+
 function percent(share, digits = 0) {
   return `${(100 * share).toFixed(digits)}%`;
 }
 
-const ENOUGH_TEST_LABELS = 10; // before an accuracy is shown: with one it would be 0 or 100%. As in shared/figures.py
+const ENOUGH_TEST_LABELS = 10; // before an accuracy is shown: with one it would be 0 or 100%
 
-/** "61.7% (95% interval 58.6–64.8%, 947 test images)", or why there is none. */
+/** "61.7% (58.6% – 64.8%, 947 test images)", or why there is none. */
 function accuracyIn({ value, low, high, n }) {
   if (n < ENOUGH_TEST_LABELS) return `not measured yet: ${n} of ${ENOUGH_TEST_LABELS} test labels`;
-  return `${percent(value, 1)} (95% interval ${(100 * low).toFixed(1)}–${percent(high, 1)}, ${count(n, "test image")})`;
+  return `${percent(value, 1)} (${percent(low, 1)} – ${percent(high, 1)}, ${count(n, "test image")})`;
+}
+
+/** "21.5 MB", or kB for less than 0.1 MB. */
+function megabytes(size) {
+  const number = (value) => value.toFixed(1).replace(/\B(?=(\d{3})+\.)/g, ",");
+  return size >= 1e5 ? `${number(size / 1e6)} MB` : `${number(size / 1e3)} kB`;
 }
 
 function capital(words) {
@@ -142,8 +150,22 @@ function pause(milliseconds) {
 /** "about 3 min left", or nothing while that is not known. */
 function timeLeft(seconds) {
   if (seconds === null || seconds === undefined) return "";
-  if (seconds < 60) return `about ${Math.max(1, Math.round(seconds))} s left`;
-  return seconds < 5400 ? `about ${Math.round(seconds / 60)} min left` : `about ${Math.round(seconds / 3600)} h left`;
+  return `about ${duration(seconds)} left`;
+}
+
+/** "22 held-out images are never shown here: …", on pages whose numbers leave those out. */
+function heldOut(project) {
+  const { test, validation } = project?.splits ?? {};
+  const held = (test?.total ?? 0) + (validation?.total ?? 0);
+  if (!held) return "";
+  const [are, them] = held === 1 ? ["is", "it"] : ["are", "them"];
+  return `${count(held, "held-out image")} ${are} never shown or counted here: the model is measured on ${them}.`;
+}
+
+function drawHeldOut(node, project) {
+  const words = heldOut(project);
+  setText(node, words);
+  node.hidden = !words;
 }
 
 /** The share of the images that the trainer has looked at; undefined once it has seen all, or cannot go on by itself. */

@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeler.ui.palette import BOTH, INK, NO_OWN, colours_of
 from labeler.ui.words import plain
-from shared.figures import ENOUGH, many, not_measured
+from shared.figures import ENOUGH, many, metric_in_words, not_measured, percent
 from shared.messages import Evaluation, Stretch
 from shared.settings import LabelerSettings
 
@@ -45,9 +45,10 @@ def in_words(latest: Evaluation) -> str:
     accuracy = latest.accuracy
     margin = (accuracy.high - accuracy.low) / 2
     sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
+    low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
     return (
-        f"After **{many(latest.spent, 'label')}** the model is right on **{accuracy.value:.1%}** of {accuracy.n:,} "
-        f"test images; with 95% confidence between {accuracy.low:.1%} and {accuracy.high:.1%}. {sure}"
+        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of "
+        f"{accuracy.n:,} test images; with 95% confidence between {low} and {high}. {sure}"
     )
 
 
@@ -123,17 +124,19 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
 
     def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
         known = low is not None and high is not None and low < high  # resampling nothing but hits says nothing
-        interval = f"{low:.1%} – {high:.1%}" if known else "–"
+        interval = f"{percent(low, 1)} – {percent(high, 1)}" if known else "–"
         return {"Figure": name, "Value": value, "95% interval": interval}
 
     accuracy = latest.accuracy
-    rows = [row("Accuracy", f"{accuracy.value:.1%}", accuracy.low, accuracy.high)]
+    rows = [row("Accuracy", percent(accuracy.value, 1), accuracy.low, accuracy.high)]
     if latest.macro_f1 is not None:
-        rows.append(row("Macro F1", f"{latest.macro_f1:.1%}", latest.macro_f1_low, latest.macro_f1_high))
+        rows.append(
+            row("Macro F1", metric_in_words("macro_f1", latest.macro_f1), latest.macro_f1_low, latest.macro_f1_high)
+        )
     if latest.log_loss is not None:
-        rows.append(row("Log loss", f"{latest.log_loss:.3f}"))
+        rows.append(row("Log loss", metric_in_words("log_loss", latest.log_loss)))
     if latest.calibration_error is not None:
-        rows.append(row("Calibration error", f"{latest.calibration_error:.1%}"))
+        rows.append(row("Calibration error", metric_in_words("calibration_error", latest.calibration_error)))
     counts = {
         "Test images": accuracy.n,
         "Labels that the model learned from": latest.labels,
@@ -231,10 +234,13 @@ def calibration_in_words(latest: Evaluation) -> str:
     leaning = "about as sure as it should be"
     if abs(off) > CALIBRATED:
         leaning = "surer than it should be" if off > 0 else "less sure than it could be"
-    error = "" if latest.calibration_error is None else f"; the calibration error is {latest.calibration_error:.1%}"
+    error = (
+        "" if latest.calibration_error is None else f"; the calibration error is {percent(latest.calibration_error, 1)}"
+    )
     return (
-        f"On average the model is {sure:.0%} sure and {latest.accuracy.value:.0%} right: {leaning}{error}. Points on "
-        "the dashed line would be perfect; the numbers count the test images, and few of them make a point rough."
+        f"On average the model is {percent(sure)} sure and {percent(latest.accuracy.value)} right: {leaning}{error}. "
+        "Points on the dashed line would be perfect; the numbers count the test images, and few of them make a point "
+        "rough."
     )
 
 
@@ -264,4 +270,4 @@ def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+    return "–" if value is None else percent(value)

@@ -73,7 +73,7 @@ def _figures(evaluations: list[Evaluation]) -> None:
         components.figure(figures.accuracy_curve(evaluations), alt="Accuracy against labels given")
     table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
     curve.download_button(
-        "Curve as CSV",
+        "Download curve (CSV)",
         figures.curve_csv(evaluations),
         "flywheel-curve.csv",
         "text/csv",
@@ -83,7 +83,7 @@ def _figures(evaluations: list[Evaluation]) -> None:
 
 
 def _exports(project: Project) -> None:
-    st.subheader("Take your labels with you", anchor=False)
+    st.subheader("Download your labels", anchor=False)
     if not project.images.labeled:
         st.write("There is no label to take yet: the first one is a key press away on the page Label.")
         return
@@ -101,7 +101,7 @@ def _next(
     if evaluations:
         from labeler.ui import outlook
 
-        said += outlook.sentences(evaluations)
+        said += outlook.sentences(evaluations, project.images.labeled)
     else:
         latest = labeler.evaluations.last
         words = accuracy_in_words(latest.accuracy if latest is not None else None)

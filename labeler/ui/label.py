@@ -28,7 +28,7 @@ def _name_classes(labeler: service.Service) -> None:
     st.subheader("What do the images show?")
     st.write("Name the classes that you want to tell apart. You can add, rename and merge classes at any time.")
     with st.form("classes", border=False, width=560):
-        names = st.text_area("Classes, one a line", placeholder="shirt\nshoes\nhat", height=160)
+        names = st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160)
         if not st.form_submit_button("Start labeling", type="primary"):
             return
     given = list(filter(None, map(str.strip, names.splitlines())))

@@ -19,7 +19,7 @@ from labeler.trainer import Trainer
 from labeler.ui import challenger, components, versions
 from labeler.ui.words import TRAINER, plain, time_left
 from shared.comparison import Comparison, ComparisonRequest
-from shared.figures import is_measured, many
+from shared.figures import is_measured, many, percent
 from shared.image_files import SUFFIXES
 from shared.jobs import ENDED, Job
 from shared.models import ModelList
@@ -71,20 +71,20 @@ def _versions(models: ModelList) -> None:
     if models.models:
         st.table(comparison.version_table(models), border="horizontal", hide_index=True)
     else:
-        st.info("No version is saved yet. Press Stop, or keep the model of now under a name.", icon=":material/save:")
+        st.info("No version is saved yet. Press Stop, or save the current model under a name.", icon=":material/save:")
     for each in models.unreadable:
         st.warning(f"Refused: {plain(each.reason)}", icon=":material/block:")
-    answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **model of now**"
-    st.caption(f"{answers} answers predictions; questions always come from the model of now.")
+    answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **current model**"
+    st.caption(f"{answers} answers predictions; questions always come from the current model.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100, width=300)
-        st.button("Save the model of now", icon=":material/save:", on_click=_save)
+        st.button("Save current model", icon=":material/save:", on_click=_save)
         names = [each.version for each in reversed(models.models) if not each.promoted]
         if names:
             chosen = st.selectbox("Promote", names)
             st.button("Promote", icon=":material/upgrade:", on_click=_promote, args=(chosen,))
         if models.promoted:
-            st.button("Back to the model of now", on_click=_promote, args=("now",))
+            st.button("Back to the current model", on_click=_promote, args=("now",))
     if DOUBTED in st.session_state:
         _confirm(*st.session_state[DOUBTED])
 
@@ -93,7 +93,7 @@ def _confirm(version: str, warning: str) -> None:
     """What speaks against a version that somebody wants to promote, until they decide."""
     st.warning(plain(warning), icon=":material/warning:")
     with st.container(horizontal=True):
-        st.button("Promote it all the same", on_click=_promote, args=(version, True))
+        st.button("Promote it anyway", on_click=_promote, args=(version, True))
         st.button("Keep what is in use", on_click=_promote_not)
 
 
@@ -104,15 +104,15 @@ def _ask(models: ModelList) -> None:
     other.selectbox("B: the candidate", names, key=CANDIDATE)
     where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input("B must gain at least, in points of accuracy", -100.0, 100.0, 0.0, 0.5, key=GAIN)
-        st.checkbox("and by more than chance (McNemar, p < 0.05)", key=SIGNIFICANT)
+        st.number_input("Least gain in accuracy, in points", -100.0, 100.0, 0.0, 0.5, key=GAIN)
+        st.checkbox("The gain must be significant (McNemar, p < 0.05)", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
 def _try(models: ModelList) -> None:
     names = [each.version for each in reversed(models.models)]
     asked = st.selectbox(
-        "Ask", names, index=None, placeholder=f"what is in use ({models.promoted or 'the model of now'})"
+        "Ask", names, index=None, placeholder=f"what is in use ({models.promoted or 'the current model'})"
     )
     images = st.file_uploader("Drop images here", [each.removeprefix(".") for each in sorted(SUFFIXES)], True)
     for image in images[:MOST_TRIED]:
@@ -124,14 +124,14 @@ def _try(models: ModelList) -> None:
         picture, words = st.columns([1, 3], vertical_alignment="center")
         picture.image(image.getvalue(), width=160)
         likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
-        words.markdown(f"**{plain(said.label)}**, {said.confidence:.0%} sure. {plain(image.name)}")
-        words.caption(" · ".join(f"{plain(name)} {share:.0%}" for name, share in likeliest))
+        words.markdown(f"**{plain(said.label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
+        words.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
 
 
 def _train(models: ModelList) -> None:
     st.write(
-        "A whole network learns from **all labels of now**, beside labeling, and is kept as a version. What is left "
-        "empty is as in the version that it is made from, else chosen for you."
+        "A whole network learns from **all labels of now**, beside labeling, and is kept as a version. Empty "
+        "fields copy the base version, or are chosen for you."
     )
     with st.form("train", border=False):
         name, base, weights = st.columns(3)
@@ -142,9 +142,9 @@ def _train(models: ModelList) -> None:
         }
         arch, size, epochs = st.columns(3)
         said["architecture"] = arch.text_input("Network (any timm name)", placeholder="convnext_small, resnet18, …")
-        said["input_size"] = size.number_input("Pixels a side", 16, 1_024, None)
-        said["epochs"] = epochs.number_input("Epochs at most", 1, 1_000, None)
-        flip = st.checkbox("A mirrored image is the same (not so for letters and digits)", value=True)
+        said["input_size"] = size.number_input("Image size (px)", 16, 1_024, None)
+        said["epochs"] = epochs.number_input("Maximum epochs", 1, 1_000, None)
+        flip = st.checkbox("Allow horizontal flips (not for letters and digits)", value=True)
         if st.form_submit_button("Train", icon=":material/model_training:"):
             name_given = str(said.pop("name") or "").strip()
             given = {key: value or None for key, value in said.items()} | {"flip": flip}
@@ -229,8 +229,8 @@ def _tile(each: differences.ShownDifference) -> str:
     return (
         f'<figure style="width:160px; margin:0"><img src="{escape(each.url)}" alt="{escape(each.name)}" loading="lazy" '
         'style="width:160px; height:120px; object-fit:contain">'
-        f'<figcaption style="font-size:0.85rem">A: {escape(said.base)} ({said.base_confidence:.0%})<br>'
-        f"B: {escape(said.candidate)} ({said.candidate_confidence:.0%})<br>"
+        f'<figcaption style="font-size:0.85rem">A: {escape(said.base)} ({percent(said.base_confidence)})<br>'
+        f"B: {escape(said.candidate)} ({percent(said.candidate_confidence)})<br>"
         f"<small>{given}{learned}</small></figcaption></figure>"
     )
 

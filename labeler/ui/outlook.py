@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from labeler.ui.palette import BOTH
+from shared.figures import interval_in_words, percent, rounded
 from shared.messages import Advice, Evaluation, Needed, RandomEstimate
 
 Curve = alt.LayerChart | alt.FacetChart
@@ -19,10 +20,13 @@ FORECAST = "forecast, 95% band"
 RANDOM = "random labels (estimate)"
 
 
-def sentences(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What the latest evaluation advises, and what the labels saved; [] while nothing can be said."""
-    advice = evaluations[-1].advice
-    return [*(_advice(advice) if advice is not None else []), *_saved(evaluations[-1].random_baseline)]
+def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
+    """What the latest evaluation advises now that `labeled` images are, and what the labels saved; [] while nothing can
+    be said."""
+    latest = evaluations[-1]
+    since = max(0, labeled - latest.spent)
+    advice = _advice(latest.advice, since) if latest.advice is not None else []
+    return [*advice, *_saved(latest.random_baseline)]
 
 
 def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
@@ -52,37 +56,40 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     return drawn
 
 
-def _advice(advice: Advice) -> list[str]:
+def _advice(advice: Advice, since: int) -> list[str]:
     said = []
     if advice.stable and advice.agreement is not None:
-        said.append(
-            f"The last models agree on nearly every image (kappa {advice.agreement:.3f}): more labels change little."
-        )
+        kappa = rounded(advice.agreement, 3)
+        said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
     if advice.slope is not None:
-        gained = f"a hundred more labels gain about {100 * advice.slope:.1f} points of accuracy"
+        gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of accuracy"
         said.append(f"The curve has gone flat: {gained}." if advice.flat else f"As the curve goes now, {gained}.")
     if advice.needed is not None:
-        said.append(_needed(advice.needed))
+        said.append(_needed(advice.needed, since))
     return said
 
 
-def _needed(needed: Needed) -> str:
-    goal = f"to reach **{needed.goal:.1%}**"
+def _needed(needed: Needed, since: int) -> str:
+    """The labels given `since` the forecast are taken off, as `labeler.target` does for the card."""
+    goal = f"to reach **{percent(needed.goal, 1)}**"
     if needed.labels is None:
-        return f"More than {needed.low:,} more labels {goal}, if the curve ever gets there."
+        return f"More than {max(0, needed.low - since):,} more labels {goal}, if the curve ever gets there."
+    labels, low = max(0, needed.labels - since), max(0, needed.low - since)
+    if not labels:
+        return f"The labels that the forecast asked for {goal} are given: the next evaluation shows whether they do."
     if needed.high is not None:
-        between = f"{needed.low:,}–{needed.high:,}"
+        between = f"{low:,}–{max(labels, needed.high - since):,}"
     else:
-        between = f"at least {needed.low:,}" if needed.low else "the test sample is too small for bounds"
-    return f"About **{needed.labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
+        between = f"at least {low:,}" if low else "the test sample is too small for bounds"
+    return f"About **{labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
 
 
 def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
     """Random labels beside as many chosen ones, where there is such a pair."""
     return [
-        f"With {each.labels:,} labels, **random ones would have given about {each.accuracy.value:.1%}** (an estimate "
-        f"made inside the test sample, {each.accuracy.low:.1%}–{each.accuracy.high:.1%}); the first {each.labels:,} "
-        f"given here give **{each.chosen.value:.1%}** ({each.chosen.low:.1%}–{each.chosen.high:.1%})."
+        f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}** (an "
+        f"estimate made inside the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
+        f"given here give **{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
         for each in baseline
         if each.chosen is not None
     ]

@@ -8,11 +8,11 @@ from labeler import service
 from labeler.ui import components, states
 from labeler.ui.palette import own_colours
 from labeler.ui.words import plain
-from shared.figures import shown
+from shared.figures import percent, rounded, shown
 from shared.messages import Evaluation, Progress, Project
 
 SOONEST_SECONDS = 5
-SAVE = "Point at a figure: buttons in its corner save it as PNG, and show its numbers as a table that saves as CSV."
+SAVE = "Hover over a chart to save it as PNG, or to see its numbers as a table and save them as CSV."
 
 
 def page() -> None:
@@ -32,9 +32,9 @@ def _figures() -> None:
     states.show(project, status)
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
-    measured = f"{evaluations[-1].accuracy.value:.1%}" if evaluations else "–"
+    measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
     accuracy.metric("Accuracy", measured, help=figures.ACCURACY_HELP)
-    pace.metric("Labels a minute", f"{progress.labels_per_minute:.0f}")
+    pace.metric("Labels a minute", rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
@@ -47,7 +47,7 @@ def _figures() -> None:
     else:
         st.write("None yet: the first one is a key press away on the page Label.")
     if (times := figures.round_times(progress.evaluations)) is not None:
-        st.subheader("Time of each round", anchor=False)
+        st.subheader("Time per round", anchor=False)
         st.write("From a batch of labels to a new order of questions, by step; and what measuring took.")
         components.figure(times, alt="Milliseconds of each round, by step")
 
@@ -61,7 +61,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     components.figure(outlook.with_outlook(curve, evaluations), alt="Accuracy against labels given")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "Curve as CSV",
+            "Download curve (CSV)",
             figures.curve_csv(evaluations),
             "flywheel-curve.csv",
             "text/csv",
@@ -69,7 +69,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
             on_click="ignore",
         )
         st.caption(SAVE)
-    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(evaluations)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(evaluations, project.images.labeled)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     _confusion(latest, {each.id: each.colour for each in project.classes if each.colour})
@@ -82,7 +82,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
 def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     from labeler.ui import confusion
 
-    st.subheader("What is taken for what", anchor=False)
+    st.subheader("Confusion matrix", anchor=False)
     mistakes = confusion.confusions(latest)
     if not mistakes:
         st.write("No test image is taken for another class.")
@@ -119,7 +119,7 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
     if len(people) > 1:
         st.table(
             [
-                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "A minute": f"{each.per_minute:.0f}"}
+                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "Labels a minute": rounded(each.per_minute)}
                 for each in people
             ],
             border="horizontal",

@@ -20,10 +20,10 @@ SPLITS = {ALL: "all", "train": "training", "validation": "validation", "test": "
 STATUSES = {ALL: "all", "labeled": "labeled", "unlabeled": "no label", "skipped": "skipped", "flagged": "flagged"}
 MODELS: dict[str, tuple[str, str]] = {
     "zip": ("Everything (zip)", "weights as safetensors, configuration, the labels that it learned from, and its card"),
-    "safetensors": ("Weights (safetensors)", "the numbers alone, as they lie on disk"),
+    "safetensors": ("Weights (safetensors)", "the weights file alone"),
     "onnx": ("ONNX", "for ONNX Runtime and most other tools; making it takes seconds to minutes"),
     "torch": ("torch.export", "for PyTorch without Flywheel; making it takes seconds to minutes"),
-    "fastai": ("fastai", "and what makes a Learner of it; only of networks that were trained as a whole"),
+    "fastai": ("fastai", "a Learner with its export; only for whole networks that were trained here"),
     "card": ("Model card", "what it is, what it learned from, how good it is"),
     "csv": ("Its labels (CSV)", "the labels that it learned from"),
 }

@@ -37,12 +37,13 @@ def show(models: ModelList, do: Do) -> None:
 
 def in_words(version: ModelVersion, models: ModelList) -> str:
     """What would be deleted, and what would not."""
-    left = sum(each.bytes for each in models.models) - version.bytes
     others = len(models.models) - 1
+    network = (version.all_bytes or version.bytes) - version.bytes
+    below = f" The network under it ({megabytes(network)}) stays." if network else ""
     return (
-        f"This deletes version **{plain(version.version)}**: {megabytes(version.bytes)}, which learned from "
-        f"{many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone. "
-        f"No label and no photo is deleted, and {many(others, 'other version')} ({megabytes(left)}) "
+        f"This deletes version **{plain(version.version)}**: its own file of {megabytes(version.bytes)}, which learned "
+        f"from {many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone.{below} "
+        f"No label and no photo is deleted, and {many(others, 'other version')} "
         f"{'stays' if others == 1 else 'stay'}."
     )
 

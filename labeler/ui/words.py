@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from shared.figures import duration
+
 TRAINER: dict[str, tuple[str, str]] = {
     "waiting": ("Waiting for labels", "it learns with the first batch"),
     "training": ("Learning", ""),
@@ -17,13 +19,13 @@ TRAINER: dict[str, tuple[str, str]] = {
 """Trainer state → its name, and what it means or what to do. `lost` is the page's own: it cannot reach the labeler."""
 
 EXPORTS: dict[str, tuple[str, str]] = {
-    "csv": ("CSV", "a row an image, for spreadsheets and scripts"),
-    "jsonl": ("JSON lines", "an object an image, for programs"),
+    "csv": ("CSV", "one row per image, for spreadsheets and scripts"),
+    "jsonl": ("JSON lines", "one object per image, for programs"),
     "parquet": ("Parquet", "a table for pandas, DuckDB and Spark"),
     "datasets": ("Hugging Face datasets", 'a zip that `load_dataset("imagefolder", data_dir=…)` reads once unpacked'),
     "coco": ("COCO", "images, categories and annotations in one JSON"),
     "label_studio": ("Label Studio", "tasks to import there, with the labels as annotations"),
-    "imagefolder": ("Image folders", "a zip of the images, a folder a class, for torchvision, timm and fastai"),
+    "imagefolder": ("Image folders", "a zip of the images, one folder per class, for torchvision, timm and fastai"),
 }
 """Export format → its name, and what it is good for. A format without words goes by its own name."""
 
@@ -32,12 +34,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 
 def time_left(seconds: float | None) -> str:
     """ ", about 3 min left", or nothing while that is not known."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f", about {max(1, round(seconds))} s left"
-    minutes = seconds / 60
-    return f", about {minutes:.0f} min left" if minutes < 90 else f", about {minutes / 60:.0f} h left"
+    return "" if seconds is None else f", about {duration(seconds)} left"
 
 
 def plain(text: str) -> str:

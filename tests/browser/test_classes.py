@@ -49,7 +49,7 @@ def test_rename_from_the_keyboard_keeps_labels_and_the_old_name_as_alias(card: C
     expect(classes.get_by_label("New name of red")).to_be_focused()
     keys.press("Control+a")
     keys.type("crimson")
-    expect(classes).to_contain_text("2 labels become “crimson”; the old name stays an alias.")
+    expect(classes).to_contain_text("2 labels become “crimson”; the old name still works.")
     keys.press("Enter")
     expect(classes.get_by_role("status")).to_contain_text("Done. 2 labels become “crimson”")
     expect(classes.get_by_role("button", name="Rename crimson")).to_be_focused()
@@ -70,7 +70,9 @@ def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
     own.annotate([own.answer(card.image_id, "red", "somebody else")]).raise_for_status()
     expect(classes).to_contain_text("3 labels would become those")  # the number is the labeler's, also while it changes
     classes.get_by_label("Class that red becomes part of").select_option("blue")
-    expect(classes).to_contain_text("3 labels become “blue”; “red” stays an alias of it. This cannot be undone.")
+    expect(classes).to_contain_text(
+        "3 labels become “blue”; “red” still works as a name for it. This cannot be undone."
+    )
     assert counts(own)["red"] == 3  # nothing is done before it is confirmed
     classes.get_by_role("button", name="Merge", exact=True).click()
     expect(classes.get_by_role("listitem")).to_have_count(2)

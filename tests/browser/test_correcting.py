@@ -105,7 +105,7 @@ def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, label
     )
     assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label"] * 6
     card.key("z")
-    expect(card.part("message")).to_have_text("5 answers given at once taken back.")
+    expect(card.part("message")).to_have_text("Undid 5 answers given at once.")
     assert card.image_id in many
     expect(card.part("answer")).to_have_text(["red"])
     card.key("z")

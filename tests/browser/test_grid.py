@@ -78,7 +78,7 @@ def test_keys_alone_choose_and_label(open_grid: OpenGrid, own: Services) -> None
     expect(grid.part("chosen")).to_have_text("0 of 86 chosen")
     assert grid.ids[0] == first[1]  # what was labeled made room, what was not stayed in its order
     press_key(grid.page, "г@KeyU")  # on a Russian one
-    expect(grid.part("message")).to_have_text("Took back 4 answers.")
+    expect(grid.part("message")).to_have_text("Undid 4 answers.")
     expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
     assert [row[0] for row in given(own, grid.annotator)] == ["label"] * 4 + ["undo"] * 4
 
@@ -197,7 +197,7 @@ def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, ow
     expect(grid.part("status")).to_have_value("labeled")
     grid.page.keyboard.press("a")
     grid.page.keyboard.press("1")
-    expect(grid.part("notice")).to_contain_text("No image is like that")
+    expect(grid.part("notice")).to_contain_text("No images match")
     assert sorted(given(own, grid.annotator)) == sorted(("settle", each, ids["red"], "grid") for each in train)
     labeled = own.get(f"/api/grid?label={ids['red']}")["image_ids"]
     assert sorted(labeled) == sorted(train)
@@ -216,7 +216,7 @@ def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid, own: Se
     grid.wait_for_tiles()
     assert grid.ids == found
     grid.part("status").select_option("flagged")
-    expect(grid.part("notice")).to_contain_text("No image is like that")
+    expect(grid.part("notice")).to_contain_text("No images match")
     grid.part("everything").click()
     wait_for(lambda: grid.total() == 90)
 
@@ -284,7 +284,7 @@ def test_with_many_classes_letters_look_for_one_as_on_the_page_label(open_grid: 
         press("Shift+S")
         expect(grid.part("message")).to_have_text("88 images skipped.")
         press("Shift+Z")
-        expect(grid.part("message")).to_have_text("Took back 88 answers.")
+        expect(grid.part("message")).to_have_text("Undid 88 answers.")
         ids = class_ids(own)
         labels = [(image, label) for action, image, label, _ in given(own, grid.annotator) if action == "label"]
         assert labels == [(first, ids["shade h"]), (second, ids["blue"])]
@@ -299,7 +299,7 @@ def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid, start
     grid = open_grid("?predicted=1", empty=True)
     expect(grid.part("notice")).to_contain_text("The trainer cannot be reached")
     expect(grid.part("notice")).to_contain_text("flywheel trainer")
-    grid.page.get_by_text("Groups of what looks alike").click()
+    grid.page.get_by_text("Similar images").click()
     expect(grid.part("groups")).to_contain_text("flywheel trainer")
     grid.part("everything").click()
     grid.wait_for_tiles()
@@ -347,7 +347,7 @@ def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page
         f"This takes back {shown} answers given at once on the page Grid. Undo again to do that."
     )
     grid.page.keyboard.press("u")
-    expect(grid.part("message")).to_have_text(f"Took back {shown} answers.")
+    expect(grid.part("message")).to_have_text(f"Undid {shown} answers.")
     grid.page.keyboard.press("u")  # finds nothing more of this person, and takes back nothing of the page Label
     expect(grid.part("message")).to_contain_text("no answer")
     assert rows_of(taught, annotator)[-1]["image_id"] != other
@@ -364,7 +364,7 @@ def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
 ) -> None:
     names = taught.names()
     grid = Grid(page, taught, annotator).open()
-    page.get_by_text("Groups of what looks alike").click()
+    page.get_by_text("Similar images").click()
     page.get_by_label("How many groups").select_option("10")
     grid.part("group").first.click()
     expect(page.get_by_role("button", name="show all again")).to_be_visible()

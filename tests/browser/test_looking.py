@@ -228,5 +228,5 @@ def test_time_and_labels_to_the_budget(pair: Services, open_card: OpenCard) -> N
     card = open_card(pair)
     for _ in range(5):
         card.key("1")
-    expect(card.part("card").get_by_test_id("pace")).to_have_text(re.compile(r"\d+ a minute"))
+    expect(card.part("card").get_by_test_id("pace")).to_have_text(re.compile(r"\d+ labels? a minute"))
     expect(card.part("target")).to_have_text(re.compile(r"^about .+ to the label budget \(4\d labels\)$"))

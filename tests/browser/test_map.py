@@ -110,7 +110,7 @@ def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Pa
     colour.select_option("predicted")
     page.get_by_role("button", name="Choose green,").click()
     green = predicted.count(class_ids(taught)["green"])
-    expect(page.get_by_test_id("open")).to_have_text(f"Open {green} images in the grid")
+    expect(page.get_by_test_id("open")).to_have_text(f"Open {green} images in Grid")
     mark = page.get_by_role("button", name="Choose green,").locator("i")
     address = f"{taught.labeler.url}/api/classes/{class_ids(taught)['green']}"
     for own, drawn in (
@@ -155,7 +155,7 @@ def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
         press("Shift+ArrowDown")
     press("Space")
     total = len(taught.get("/api/map")["image_ids"])
-    expect(page.get_by_test_id("open")).to_have_text(f"Open {total} images in the grid")
+    expect(page.get_by_test_id("open")).to_have_text(f"Open {total} images in Grid")
     press("Escape")
     expect(page.get_by_test_id("open")).to_be_disabled()
     whole = page.get_by_test_id("map").evaluate(DRAWN)
@@ -216,7 +216,7 @@ def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
     assert box is not None
     drag(page, (box["x"] + 1, box["y"] + 1), (box["x"] + box["width"] - 1, box["y"] + box["height"] - 1))
     chosen = page.get_by_test_id("open")
-    expect(chosen).to_have_text("Open the first 5,000 of 100,000 images in the grid")
+    expect(chosen).to_have_text("Open the first 5,000 of 100,000 images in Grid")
     page.get_by_test_id("in").click()
     page.screenshot(path=ARTIFACTS / "map-100000.png")
     chosen.click()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.card import ARTIFACTS
+from tests.browser.numbers import compare_numbers
 from tests.services import Services, wait_for
 
 pytestmark = pytest.mark.browser
@@ -18,14 +20,14 @@ def keep(page: Page, name: str) -> None:
     field = page.get_by_label("Name", exact=True)
     field.fill(name)
     field.press("Enter")
-    page.get_by_role("button", name="Save the model of now").click()
+    page.get_by_role("button", name="Save current model").click()
     expect(page.get_by_role("table").first.get_by_text(name, exact=True)).to_be_visible(timeout=60_000)
 
 
-def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> None:
+def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp_path: Path) -> None:
     page.goto(f"{pair.labeler.url}/models")
     expect(page.get_by_text("No version is saved yet")).to_be_visible()
-    page.get_by_role("button", name="Save the model of now").click()
+    page.get_by_role("button", name="Save current model").click()
     expect(page.get_by_text("There is no model yet: label images of at least two classes first")).to_be_visible()
     pair.label(40)
     wait_for(lambda: pair.status()["metrics"].get("test_labels", 0) > 3, "test labels")
@@ -35,6 +37,8 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page) -> 
     pair.label(60)
     wait_for(lambda: pair.caught_up() and pair.status()["labels"] > 60, "more labels")
     keep(page, "more-labels")
+    compare_numbers(pair, page, tmp_path)
+    page.goto(f"{pair.labeler.url}/models")
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text(re.compile("Update to|Keep")).first).to_be_visible(timeout=90_000)
     expect(page.get_by_text("McNemar's exact test gives")).to_be_visible()

@@ -91,7 +91,7 @@ def test_the_page_on_a_phone_has_contrast(disputed: Services, page: Page, scheme
     page.set_viewport_size(PHONE)
     page.goto(f"{disputed.labeler.url}/disagreements")
     expect(page.get_by_text("4 to settle")).to_be_visible()
-    expect(page.get_by_text("How far people agree")).to_be_visible()
+    expect(page.get_by_text("Annotator agreement")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for part in ("button:has-text('red') p", "button:has-text('Later') p", "table td", "h3"):
         assert contrast(page.get_by_test_id("stMain").locator(part).first) >= 4.5, part

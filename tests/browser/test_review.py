@@ -163,7 +163,7 @@ def test_undo_brings_the_image_back_one_verdict_at_a_time(review: Review, servic
     first, second = review.key("Enter"), review.key("Enter")
     for image in (second, first):
         review.page.keyboard.press("z")
-        expect(review.part("message")).to_have_text("1 verdict taken back.")
+        expect(review.part("message")).to_have_text("Undid 1 verdict.")
         expect(review.part("stage")).to_have_attribute("data-image-id", str(image))
     assert labels_of(services) == before
 
@@ -182,7 +182,7 @@ def test_many_proposals_are_taken_and_undone_together(review: Review, services: 
     assert all(after[image] == services.truth[names[image]] for image in changed)
     expect(review.part("precision")).to_have_text("")  # nobody looked at them
     review.part("undo").click()
-    expect(review.part("message")).to_have_text(f"{sure} verdicts taken back.")
+    expect(review.part("message")).to_have_text(f"Undid {sure} verdicts.")
     assert labels_of(services) == before
 
 

@@ -22,6 +22,20 @@ def test_labels_by_class_and_stretch(tmp_path: Path) -> None:
         assert sum(each.classes.get("cat", 0) for each in stretches) == 30
 
 
+def test_a_correction_moves_a_label_and_the_sum_is_that_of_all_pages(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(image_id) for image_id in range(1, 6)])
+        service.annotate([answer(1, "dog"), answer(2, "dog", action="settle", annotator="bob")])
+        service.annotate(
+            [answer(3, None, action="skip"), answer(4, None, action="skip", source="review", reason="unsure")]
+        )
+        found = service.history()
+        assert found[-1].labels == service.progress().labels == 4
+        per_class = [sum(each.classes.get(name, 0) for each in found) for name in ("cat", "dog")]
+        assert per_class == list(service.progress().labels_per_class.values()) == [2, 2]
+
+
 def test_what_was_taken_back_or_brought_along_is_left_out(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with labeler(tmp_path) as service:

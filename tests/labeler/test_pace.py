@@ -24,6 +24,14 @@ def test_each_has_a_pace_and_all_have_one_together() -> None:
     assert pace.per_minute("eve") == 0
 
 
+def test_a_skip_takes_time_and_is_no_label() -> None:
+    pace = Pace()
+    for number, seconds_ago in enumerate((60, 45, 30, 15)):
+        pace.observe(answer("ann", seconds_ago).model_copy(update={"action": "skip" if number % 2 else "label"}))
+    assert pace.per_minute("ann") == pace.per_minute() == pytest.approx(2, rel=0.1)
+    assert [(person.name, person.answers) for person in pace.active()] == [("ann", 4)]
+
+
 def test_nobody_is_faster_than_all_together() -> None:
     pace = Pace()
     for seconds_ago in (290, 200, 100):

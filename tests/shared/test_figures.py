@@ -109,6 +109,36 @@ def test_sizes(size: int, words: str) -> None:
     assert figures.megabytes(size) == words
 
 
+@pytest.mark.parametrize(
+    ("share", "digits", "words"), [(0.5625, 1, "56.3%"), (0.125, 0, "13%"), (1.0, 1, "100.0%"), (-0.0625, 1, "-6.3%")]
+)
+def test_halves_are_rounded_up_as_a_browser_does(share: float, digits: int, words: str) -> None:
+    assert figures.percent(share, digits) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "1 s"), (59, "59 s"), (60, "1 min"), (150, "3 min"), (5_399, "90 min"), (7_500, "2 h")]
+)
+def test_a_time_is_said_as_a_person_says_it(seconds: float, words: str) -> None:
+    assert figures.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "words"),
+    [
+        ("macro_f1", 0.5625, "56.3%"),
+        ("calibration_error", 0.058, "5.8%"),
+        ("log_loss", 0.7241, "0.724"),
+        ("latency_ms", 5.25, "5.3 ms"),
+        ("images_per_second", 1_234.5, "1,235"),
+        ("bytes", 2_500_000, "2.5 MB"),
+        ("auc_pr", None, "–"),
+    ],
+)
+def test_a_metric_reads_the_same_everywhere(metric: str, value: float | None, words: str) -> None:
+    assert figures.metric_in_words(metric, value) == words
+
+
 def test_two_versions_on_the_same_images() -> None:
     said = figures.pairs_in_words(compared(40, only_base=10, only_candidate=1, p=0.0001))
     assert "On 40 test images the candidate is 22.5 points worse; with 95% confidence between 27.5 points" in said

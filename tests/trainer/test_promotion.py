@@ -25,9 +25,9 @@ def test_what_is_measurably_worse(candidate, in_use, worse):
 
 
 def test_a_worse_version_is_named_with_both_numbers_and_their_intervals():
-    said = warning("version small", wilson(584, 947), "the model of now", wilson(766, 947))
+    said = warning("version small", wilson(584, 947), "the current model", wilson(766, 947))
     assert said == (
-        "Version small is measurably worse: its accuracy is 61.7% (58.5% – 64.7%, 947 test images). The model of now, "
+        "Version small is measurably worse: its accuracy is 61.7% (58.5% – 64.7%, 947 test images). The current model, "
         "in use now: 80.9% (78.3% – 83.3%, 947 test images)."
     )
 

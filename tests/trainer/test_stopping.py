@@ -17,7 +17,7 @@ def test_once_is_not_enough_and_neither_is_soon_after():
     reason = thresholds.observe({"accuracy": 0.92}, 120, 120)
     assert reason is not None
     assert "accuracy" in reason
-    assert "92.0 %" in reason
+    assert "92.0%" in reason
 
 
 def test_a_sample_that_does_not_grow_is_looked_at_with_models_apart():

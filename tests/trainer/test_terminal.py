@@ -1,18 +1,10 @@
 import io
 import time
 
-import pytest
 from rich.console import Console
 
 from shared.messages import Downloading, EmbeddingProgress
-from trainer.terminal import ProgressBar, time_left
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (420, "7 min"), (7_500, "2 h 5 min")]
-)
-def test_time_left_is_said_as_a_person_says_it(seconds, words):
-    assert time_left(seconds) == words
+from trainer.terminal import ProgressBar
 
 
 def test_the_bar_follows_the_embedding_to_its_end():

@@ -82,9 +82,8 @@ class Bar {
     this.drawLag();
     this.drawPace();
     const download = embedding?.download;
-    const megabytes = (bytes) => Math.round(bytes / 1e6);
-    const fetched = download && { done: megabytes(download.done_bytes), total: megabytes(download.total_bytes) };
-    if (download) this.drawWork("embedding", fetched, `fetching ${download.name}, MB`);
+    const fetched = download && { done: download.done_bytes, total: download.total_bytes };
+    if (download) this.drawWork("embedding", fetched, `fetching ${download.name}`, megabytes);
     else this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     this.drawChallenger(this.project.challenger ?? trainer.detail?.challenger);
@@ -109,7 +108,7 @@ class Bar {
     const mine = people.find(({ name }) => name === (stored(ANNOTATOR) ?? "me"));
     const all = Math.round(this.project.labels_per_minute);
     this.part("pace").hidden = people.length < 2;
-    setText(this.part("pace"), `A minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`);
+    setText(this.part("pace"), `Labels a minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`);
   }
 
   /** With an error, what to do stands behind it and not here. */
@@ -140,16 +139,16 @@ class Bar {
     return what && ["absent", "failed"].includes(state) ? `${what[0].toUpperCase()}${what.slice(1)}.` : "";
   }
 
-  drawWork(name, work, doing) {
+  drawWork(name, work, doing, say = (number) => number.toLocaleString("en")) {
     const part = this.part(name);
     part.hidden = !work;
     if (!work) return;
     const [bar, text] = part.children;
     if (work.total) bar.value = work.done / work.total;
     else bar.removeAttribute("value");
-    const left = work.seconds_left ? `, ${duration(work.seconds_left)} left` : "";
-    const of = work.total ? ` of ${work.total.toLocaleString("en")}` : "";
-    setText(text, `${doing}: ${work.done.toLocaleString("en")}${of}${left}`);
+    const left = work.seconds_left ? `, ${timeLeft(work.seconds_left)}` : "";
+    const of = work.total ? ` of ${say(work.total)}` : "";
+    setText(text, `${doing}: ${say(work.done)}${of}${left}`);
   }
 
   /** The page Models says the rest. Whoever questions come from once it took over is named there, too. */

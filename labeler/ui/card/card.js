@@ -89,7 +89,7 @@ class Card {
     if (project.log_id && project.log_id !== this.outbox.logId) return location.reload(); // another project is served
     if (this.questions.current) this.questions.renew(project.query_version);
     else if (this.questions.empty) this.questions.ask(); // images may have come, or come free
-    this.view.project(project, this.outbox.items);
+    this.view.project(project);
     this.show();
   }
 
@@ -293,7 +293,7 @@ class Card {
       const many = answer.undone > 1; // of another page: the strip does not have them
       if (!many) this.view.strip.takeBack(answer.image_id, target);
       await this.questions.putFirst(answer, this.view.strip.of(answer.image_id));
-      this.view.say(many ? `${count(answer.undone, "answer")} given at once taken back.` : "Taken back.");
+      this.view.say(many ? `Undid ${count(answer.undone, "answer")} given at once.` : "Undone.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {
       this.undoing = 0;

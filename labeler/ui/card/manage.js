@@ -163,13 +163,13 @@ class ClassPanel {
       words = "Labels do not change. A class without its own key gets the next free digit.";
     } else if (change === "rename") {
       const wanted = form.elements.name.value.trim() || "…";
-      words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name stays an alias.`;
+      words = `${labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted}”; ` : ""}the old name still works.`;
     } else if (change === "merge" && !form.elements.into.value) {
       words = `${some} would become those of the class that you choose.`;
     } else if (change === "merge") {
       const into = form.elements.into.selectedOptions[0].text;
       const moved = labels ? `${some} become${labels === 1 ? "s" : ""} “${into}”; ` : "";
-      words = `${moved}“${name}” stays an alias of it. This cannot be undone.`;
+      words = `${moved}“${name}” still works as a name for it. This cannot be undone.`;
     } else if (labels) {
       words = `${count(labels, "image")} lose${labels === 1 ? "s" : ""} this label and will be asked again. This cannot be undone.`;
     }

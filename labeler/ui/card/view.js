@@ -165,17 +165,18 @@ class View {
     );
   }
 
-  /** The numbers of the project; `unconfirmed` answers are counted as done already. */
-  project(project, unconfirmed) {
+  /** The numbers of the project. Only what is on disk is counted, here and on the classes; `state` tells of the rest. */
+  project(project) {
     this.news = project;
     const { images, accuracy, labels_per_minute: pace } = project;
-    const labeled = images.labeled + unconfirmed.filter((item) => item.action === "label").length;
+    const { labeled } = images;
     this.counts.textContent = `${labeled.toLocaleString("en")} of ${count(images.total, "image")} labeled`;
     this.meter.firstElementChild.style.width = `${images.total ? (100 * labeled) / images.total : 0}%`;
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
     this.accuracy.textContent = accuracy ? `accuracy ${accuracyIn(accuracy)}` : "";
-    this.pace.textContent = pace ? `${Math.round(pace)} a minute` : "";
+    const alone = project.people.length < 2; // else the bar tells how fast each is
+    this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
     this.target.textContent = untilTarget(project.target);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;
@@ -233,7 +234,7 @@ class View {
     if (!this.news || questions.remaining === null || questions.next.length) return { title: "Loading images …" };
     if (scan?.error) return { title: "The image folder cannot be read", text: scan.error };
     if (questions.remaining === 0 && scan?.running) {
-      const left = scan.seconds_left ? `, about ${duration(scan.seconds_left)} left` : "";
+      const left = scan.seconds_left ? `, ${timeLeft(scan.seconds_left)}` : "";
       const of = scan.total ? ` of ${scan.total.toLocaleString("en")}` : "";
       return {
         title: "Reading the image folder",
@@ -249,7 +250,7 @@ class View {
     }
     if (questions.remaining > 0) {
       return {
-        title: "Others hold what is left",
+        title: "Others are answering the rest",
         text: `${count(questions.remaining, "image")} will come here if they are not answered there.`,
       };
     }
@@ -272,10 +273,10 @@ function whyAsked(item) {
   return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";
 }
 
-/** "about 6 min to 95% accuracy (120 labels)", or less where less is known. */
+/** "about 6 min to 95.0% accuracy (120 labels)", or less where less is known. */
 function untilTarget(target) {
   if (!target) return "";
-  const end = target.accuracy === null ? "the label budget" : `${percent(target.accuracy)} accuracy`;
+  const end = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} accuracy`;
   if (!target.labels) return target.accuracy === null ? "label budget reached" : `${end} about reached (forecast)`;
   const labels = count(target.labels, "label");
   return target.minutes === null

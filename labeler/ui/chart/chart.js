@@ -123,6 +123,7 @@ class Chart {
     this.names = names;
     this.project = project;
     if (news && this.map) this.renewal ??= setTimeout(() => ((this.renewal = null), this.load()), RENEWED_MS);
+    drawHeldOut(this.part("[data-testid=held-out]"), project);
     if (renamed) this.draw();
     else this.drawNotice();
   }
@@ -151,7 +152,7 @@ class Chart {
     this.drawNotice();
     const { size } = this.points.chosen;
     const most = size > this.data.most ? `the first ${this.data.most.toLocaleString("en")} of ` : "";
-    setText(this.part(".open"), size ? `Open ${most}${count(size, "image")} in the grid` : "Open in the grid");
+    setText(this.part(".open"), size ? `Open ${most}${count(size, "image")} in Grid` : "Open in Grid");
     for (const name of [".open", "[data-act=none]"]) this.part(name).disabled = !size;
     this.overlay.setAttribute("aria-label", `Map of ${count(this.points.ids.length, "image")}, ${size.toLocaleString("en")} chosen`);
   }
@@ -183,7 +184,7 @@ class Chart {
         if (colour) legend.push({ name, colour });
         else legend.push({ name, colour: classes[free], shape: Math.floor(free++ / this.data.first) });
       }
-      if (all.length > named.length) legend.push({ name: `${all.length - named.length} more classes`, colour: quiet });
+      if (all.length > named.length) legend.push({ name: `${all.length - named.length} more ${all.length - named.length === 1 ? "class" : "classes"}`, colour: quiet });
       group = (index) => (given[index] ? (places.get(given[index]) ?? legend.length - 1) : 0);
     }
     for (const each of legend) each.number = 0;

@@ -313,7 +313,7 @@ class Gallery {
   async undo() {
     const undone = await this.bulk.undo();
     if (!undone) return;
-    this.say(`Took back ${count(undone, "answer")}.`);
+    this.say(`Undid ${count(undone, "answer")}.`);
     this.load();
   }
 
@@ -324,6 +324,7 @@ class Gallery {
     const all = (this.total ?? 0).toLocaleString("en");
     const most = chosen === this.selection.most ? " (the most at once)" : "";
     setText(this.part(".chosen"), this.loading ? "Looking …" : `${chosen.toLocaleString("en")} of ${all} chosen${most}`);
+    drawHeldOut(this.part("[data-testid=held-out]"), this.project);
     this.filters.draw(this.project?.classes ?? [], this.status);
     const viewed = this.project?.classes.find(({ id }) => String(id) === this.filters.get("predicted"));
     const many = chosen ? `${chosen.toLocaleString("en")} ` : "";
@@ -415,7 +416,7 @@ class Gallery {
     const { images, scanning, classes } = this.project ?? {};
     if (this.loading || !this.project) return { title: "Looking …" };
     if (this.problem instanceof Refused) {
-      const titles = { 409: "Not yet", 503: "The trainer cannot be reached", 404: "There is no such thing", 422: "This cannot be shown" };
+      const titles = { 409: "Not yet", 503: "The trainer cannot be reached", 404: "Not found", 422: "This cannot be shown" };
       const { status, message } = this.problem;
       return { title: titles[status] ?? "The grid cannot be shown", text: message, back: true, waits: status === 409 };
     }
@@ -427,7 +428,7 @@ class Gallery {
     }
     if (!classes.length) return { title: "No classes yet", text: "Name them on the page Label first." };
     if (this.filters.narrowed || this.status !== "unlabeled")
-      return { title: "No image is like that", text: "Choose something else above.", back: true };
+      return { title: "No images match", text: "Change the filters above.", back: true };
     return { title: "Nothing left to label", text: "See Progress for how good the model is, and Finish to save it." };
   }
 

@@ -1,4 +1,4 @@
-// The groups of what looks alike, largest first: one press shows one of them, to be labeled at once.
+// The groups of similar images, largest first: one press shows one of them, to be labeled at once.
 
 const LAID_OUT_MS = 2000; // until groups that are being worked out are asked for again
 

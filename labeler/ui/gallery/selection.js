@@ -40,7 +40,7 @@ class Selection {
     this.add(this.list);
   }
 
-  /** All but these. */
+  /** Invert the selection. */
   invert() {
     const others = this.list.filter((id) => !this.ids.has(id));
     this.ids.clear();

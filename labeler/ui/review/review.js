@@ -204,7 +204,7 @@ class Review {
       if (doubt) this.doubts.putFirst(doubt);
       this.doubts.done.clear();
       this.doubts.askSoon();
-      this.say(`${count(undone, "verdict")} taken back.`);
+      this.say(`Undid ${count(undone, "verdict")}.`);
     } catch (error) {
       if (!(error instanceof TypeError)) this.history.pop(); // what the labeler refuses once it will refuse again
       this.say(`Nothing was undone: ${error instanceof TypeError ? "connection lost" : error.message}`, true);

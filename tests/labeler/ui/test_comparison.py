@@ -109,7 +109,7 @@ def test_versions_are_listed_the_newest_first() -> None:
     models = ModelList(models=[version, version.model_copy(update={"version": "two", "promoted": True})])
     rows = comparison.version_table(models)
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
-    assert rows[1]["Labels"] == "1,234"
+    assert rows[1]["Learned from"] == "1,234 labels"
     assert rows[1]["Accuracy (95 %)"] == "not measured yet: 0 of 10 test labels"
 
 

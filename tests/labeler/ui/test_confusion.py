@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from labeler.ui import confusion
+from labeler.ui.figures import class_table
 from shared.messages import ClassEntry, ClassMetrics, Evaluation
 from tests.labeler.ui.test_figures import evaluation
 
@@ -23,6 +24,14 @@ def test_each_count_opens_the_grid_on_its_cell_and_a_zero_opens_nothing() -> Non
     links = re.findall(r'href="/grid\?label=(\d+)&amp;predicted=(\d+)"[^>]*>(\d+)<', html)
     assert links == [("10", "10", "5"), ("11", "10", "2"), ("11", "11", "9")]
     assert 'aria-label="2 of 11 test images of class 1 called class 0: show labeled images like that"' in html
+
+
+def test_a_class_goes_by_its_name_of_now() -> None:
+    renamed = [ClassEntry(id=11, name="hound", hotkey="1"), ClassEntry(id=10, name="class 0", hotkey="2")]
+    found = confusion.in_order(measured([[5, 0], [2, 9]]), renamed)
+    assert [(each.name, each.support) for each in found.classes] == [("hound", 11), ("class 0", 5)]
+    table = class_table(found, {"hound": 30, "class 0": 4})
+    assert list(table["Labels"]) == [30, 4]
 
 
 def test_names_are_text_and_never_markup() -> None:

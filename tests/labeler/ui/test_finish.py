@@ -81,7 +81,7 @@ def test_every_format_is_one_press_away_and_figures_have_intervals(pair: tuple[S
     rows = {row["Figure"]: row["95% interval"] for row in table.value.to_dict("records")}
     assert rows["Accuracy"] == "85.0% – 95.0%"
     assert rows["Macro F1"] == "70.0% – 94.0%"
-    assert [button.label for button in page.download_button] == ["Curve as CSV"]
+    assert [button.label for button in page.download_button] == ["Download curve (CSV)"]
     assert "2 labels, with the split" in words(page)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from labeler.target import target
 from labeler.ui import figures, outlook
 from shared.messages import Advice, Evaluation, Expected, Interval, Needed, RandomEstimate
 from tests.labeler.ui.test_figures import evaluation
@@ -19,7 +20,7 @@ def course(advice: Advice | None = None, baseline: tuple[int, ...] = ()) -> list
 
 
 def test_without_ground_nothing_is_said_and_drawn() -> None:
-    assert outlook.sentences(course()) == []
+    assert outlook.sentences(course(), 160) == []
     chart = figures.accuracy_curve(course())
     assert outlook.with_outlook(chart, course()) is chart
 
@@ -37,29 +38,41 @@ def test_without_ground_nothing_is_said_and_drawn() -> None:
     ],
 )
 def test_labels_needed_come_with_how_sure_that_is(needed: Needed, words: str) -> None:
-    (said,) = outlook.sentences(course(Advice(needed=needed)))
+    (said,) = outlook.sentences(course(Advice(needed=needed)), 160)
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("labeled", "words"),
+    [(160, "About **80 more labels** (40–200)"), (190, "**50 more labels** (10–170)"), (300, "are given")],
+)
+def test_labels_given_since_the_forecast_are_taken_off_as_on_the_card(labeled: int, words: str) -> None:
+    evaluations = course(Advice(needed=Needed(goal=0.9, labels=80, low=40, high=200)))
+    assert words in outlook.sentences(evaluations, labeled)[0]
+    ahead = target(None, evaluations[-1], labeled=labeled, given=labeled, pace=1.0)
+    assert ahead is not None
+    assert ahead.labels == max(0, 160 + 80 - labeled)
+
+
 def test_stable_and_flat_are_said_when_they_are() -> None:
-    stable, flat = outlook.sentences(course(Advice(agreement=0.994, stable=True, slope=0.002, flat=True)))
+    stable, flat = outlook.sentences(course(Advice(agreement=0.994, stable=True, slope=0.002, flat=True)), 160)
     assert "kappa 0.994" in stable
     assert "flat: a hundred more labels gain about 0.2 points" in flat
-    (rising,) = outlook.sentences(course(Advice(agreement=0.9, slope=0.03)))
+    (rising,) = outlook.sentences(course(Advice(agreement=0.9, slope=0.03)), 160)
     assert "flat" not in rising
     assert "3.0 points" in rising
 
 
 def test_the_random_baseline_is_named_an_estimate_and_set_beside_as_many_chosen_labels() -> None:
     evaluations = course(baseline=(24, 48))
-    assert outlook.sentences(evaluations) == []
+    assert outlook.sentences(evaluations, 160) == []
     chosen = Interval(value=0.85, low=0.77, high=0.91, n=100)
     evaluations[-1].random_baseline[-1].chosen = chosen
-    (said,) = outlook.sentences(evaluations)
+    (said,) = outlook.sentences(evaluations, 160)
     assert "estimate" in said
     assert "With 48 labels, **random ones would have given about 70.0%**" in said
-    assert "60.0%–80.0%" in said
-    assert "the first 48 given here give **85.0%** (77.0%–91.0%)" in said
+    assert "60.0% – 80.0%" in said
+    assert "the first 48 given here give **85.0%** (77.0% – 91.0%)" in said
 
 
 def test_both_lines_are_in_the_curve_by_labels_spent() -> None:

@@ -73,12 +73,12 @@ def test_an_evaluation_brings_every_figure(service: Service) -> None:
     for part in (
         "the model is right on",
         "Calibration",
-        "What is taken for what",
-        "Time of each round",
+        "Confusion matrix",
+        "Time per round",
         "training images",
     ):
         assert part in said, part
-    assert [button.label for button in page.download_button] == ["Curve as CSV"]
+    assert [button.label for button in page.download_button] == ["Download curve (CSV)"]
     assert "/grid?label=11&amp;predicted=10" in page.get("html")[0].proto.body
     assert any("ann" in str(table.value) and "bob" in str(table.value) for table in page.table)
 

@@ -193,7 +193,7 @@ def test_a_head_says_the_same_by_every_way(work: Work) -> None:
     classifier = load_classifier(version, work.backbones)
     uploads = embedder.embed_images([work.fetch(image) for image in work.images])
     ways = {
-        "uploads to the model of now": head.predict_proba(projection.transform(uploads)),
+        "uploads to the current model": head.predict_proba(projection.transform(uploads)),
         "a saved version": by_upload(work, version, work.folder / "replica"),
         "the comparison": by_comparison(work, classifier),
         "the export": by_export(work, classifier),
