@@ -31,12 +31,12 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
     return [
         {
             "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
-            "Accuracy (95 %)": accuracy(each),
+            "Accuracy (95% interval)": accuracy(each),
+            "Learned from": many(each.labels, "label"),
+            "Size": megabytes(each.all_bytes or each.bytes),
             "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
             "Made from": plain(each.parent or "–"),
-            "Learned from": many(each.labels, "label"),
-            "Size": megabytes(each.all_bytes or each.bytes),
         }
         for each in reversed(models.models)
     ]

@@ -153,19 +153,19 @@ function timeLeft(seconds) {
   return `about ${duration(seconds)} left`;
 }
 
-/** "22 held-out images are never shown here: …", on pages whose numbers leave those out. */
+/** "22 held-out images are left out", on pages whose numbers count training images alone. */
 function heldOut(project) {
   const { test, validation } = project?.splits ?? {};
   const held = (test?.total ?? 0) + (validation?.total ?? 0);
   if (!held) return "";
-  const [are, them] = held === 1 ? ["is", "it"] : ["are", "them"];
-  return `${count(held, "held-out image")} ${are} never shown or counted here: the model is measured on ${them}.`;
+  return `${count(held, "held-out image")} ${held === 1 ? "is" : "are"} left out.`;
 }
 
 function drawHeldOut(node, project) {
   const words = heldOut(project);
   setText(node, words);
   node.hidden = !words;
+  node.title = "The model is measured on images that are never shown or counted here";
 }
 
 /** The share of the images that the trainer has looked at; undefined once it has seen all, or cannot go on by itself. */

@@ -111,14 +111,16 @@ def label_and_bar(pair: Services, page: Page, project: dict[str, Any]) -> None:
 def many_images(pair: Services, page: Page, project: dict[str, Any]) -> None:
     """Grid and Map leave out what is held out, and say how much that is."""
     train, held = (project["splits"][each] for each in ("train", "test"))
-    note = f"{many(held['total'], 'held-out image')} "
+    note = f"{many(held['total'], 'held-out image')} are left out."
     page.goto(f"{pair.labeler.url}/grid?status=labeled")
     expect(page.get_by_test_id("chosen")).to_have_text(f"0 of {train['labeled']} chosen")
-    expect(page.get_by_test_id("held-out")).to_contain_text(note)
+    expect(page.get_by_test_id("held-out")).to_have_text(note)
+    page.goto(f"{pair.labeler.url}/grid?by=confidence")
+    expect(page.get_by_test_id("tile").first.locator("b")).to_have_text(re.compile(r"^\d+%$"))  # which is never cut
     page.goto(f"{pair.labeler.url}/map")
     legend = page.get_by_test_id("colour-of").locator("span")
     expect(legend.first).to_be_visible()
-    expect(page.get_by_test_id("held-out")).to_contain_text(note)
+    expect(page.get_by_test_id("held-out")).to_have_text(note)
     without, *classes = (int(text.replace(",", "")) for text in legend.all_inner_texts())
     assert (without, sum(classes)) == (train["total"] - train["labeled"], train["labeled"])
 

@@ -164,6 +164,17 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     expect(card.part("class")).to_have_count(1)
     card.page.keyboard.press("Escape")
     expect(card.part("class")).to_have_count(40)
+    for class_id, name in (
+        (1, "short-sleeved cotton shirt"),
+        (18, "water-repellent windbreaker"),
+        (30, "knee-high socks"),
+    ):
+        address = f"{labeler.labeler.url}/api/classes/{class_id}"
+        httpx.patch(address, json={"name": name}, timeout=20).raise_for_status()
+        expect(card.class_button(name)).to_be_visible()
+        cut = "name => name.scrollWidth > name.clientWidth || name.scrollHeight > name.clientHeight + 1"
+        assert not card.class_button(name).locator(".name").evaluate(cut)  # on two lines
+    httpx.patch(f"{labeler.labeler.url}/api/classes/18", json={"name": "class 17"}, timeout=20)
     image = card.image_id
     card.part("topk").get_by_role("button", name="class 38").click()
     card.wait_saved()

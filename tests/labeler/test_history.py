@@ -36,6 +36,14 @@ def test_a_correction_moves_a_label_and_the_sum_is_that_of_all_pages(tmp_path: P
         assert per_class == list(service.progress().labels_per_class.values()) == [2, 2]
 
 
+def test_people_who_disagree_give_no_label(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, overlap=2) as service:
+        service.annotate([answer(image_id) for image_id in (1, 2, 3)])
+        service.annotate([answer(1, "dog", annotator="bob"), answer(2, annotator="bob")])
+        assert service.history()[-1].labels == service.progress().labels == 2  # the first is a tie
+
+
 def test_what_was_taken_back_or_brought_along_is_left_out(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with labeler(tmp_path) as service:

@@ -375,10 +375,10 @@ class Gallery {
     if (tile === undefined) return;
     const words = tile ? this.wordsOf(tile) : "not there any more";
     node.setAttribute("aria-label", `${tile?.name ?? `Image ${id}`}, ${words}`);
-    node.title = tile?.name ?? "";
+    node.title = [tile?.name, words].filter(Boolean).join("\n");
     node.dataset.status = tile?.status ?? "gone";
     node.classList.toggle("held", Boolean(tile?.held));
-    setText(caption, words);
+    this.drawCaption(caption, words);
     if (!tile || picture.firstChild) return;
     const image = new Image();
     const size = devicePixelRatio > 1 ? 320 : 160;
@@ -386,6 +386,13 @@ class Gallery {
     image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
     image.onerror = () => setText(picture, "cannot be shown");
     picture.append(image);
+  }
+
+  drawCaption(caption, words) {
+    if (caption.dataset.words === words) return;
+    caption.dataset.words = words;
+    const [, name, share] = /^(.*) (\d+%)$/.exec(words) ?? [null, words];
+    caption.replaceChildren(element("span", name), ...(share ? [" ", element("b", share)] : []));
   }
 
   /** What is known of an image, in a few words: its answer, else what the model would say. */

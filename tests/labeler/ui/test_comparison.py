@@ -110,7 +110,7 @@ def test_versions_are_listed_the_newest_first() -> None:
     rows = comparison.version_table(models)
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
     assert rows[1]["Learned from"] == "1,234 labels"
-    assert rows[1]["Accuracy (95 %)"] == "not measured yet: 0 of 10 test labels"
+    assert rows[1]["Accuracy (95% interval)"] == "not measured yet: 0 of 10 test labels"
 
 
 def test_no_image_that_is_measured_on_is_shown_and_none_in_blind_mode(tmp_path) -> None:
