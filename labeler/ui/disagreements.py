@@ -187,8 +187,9 @@ def _agreement() -> None:
 def _in_words(found: Agreement) -> str:
     measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
     images = f"{found.images:,} images" if found.images > 1 else "one image"
+    agreed = percent(found.agreed or 0.0)
     return (
-        f"On **{percent(found.agreed)}** of {images} labeled by several people, all gave the same class; {measure} is "
+        f"On **{agreed}** of {images} labeled by several people, all gave the same class; {measure} is "
         f"**{_number(found.kappa)}**, where 0 is what chance gives and 1 is perfect. Where people agree little, "
         "a clearer description of the classes is worth more than more labels."
     )

@@ -123,8 +123,9 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, a row each."""
 
     def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
-        known = low is not None and high is not None and low < high  # resampling nothing but hits says nothing
-        interval = f"{percent(low, 1)} – {percent(high, 1)}" if known else "–"
+        interval = "–"
+        if low is not None and high is not None and low < high:  # resampling nothing but hits says nothing
+            interval = f"{percent(low, 1)} – {percent(high, 1)}"
         return {"Figure": name, "Value": value, "95% interval": interval}
 
     accuracy = latest.accuracy
