@@ -1,6 +1,7 @@
 """Parquet as Hugging Face `datasets` writes it: classes by number, pictures inside, several shards."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.labeler.projects import labeler, photo, photos
 from tests.labeler.test_imports import labels
 
 datasets = pytest.importorskip("datasets")
+embed_table_storage = pytest.importorskip("datasets.table").embed_table_storage
 NAMES = ["cat", "dog"]
 
 
@@ -140,3 +142,23 @@ def test_what_flywheel_exports_datasets_and_pandas_read(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "pandas.csv", index=False)
     for name in ("again.csv", "again.jsonl", "again.parquet", "pandas.csv"):
         assert rows(tmp_path / name) == [("0000.png", "cat")], name
+
+
+def test_there_and_back_through_datasets(tmp_path: Path) -> None:
+    """An exported zip is loaded by `datasets`, written as what it pushes to the Hub, and read where the photos are."""
+    photos(tmp_path / "photos", 3)
+    given = [ImportRow(line=n, uri=f"{n:04d}.png", label=name) for n, name in enumerate(("cat", "dog"))]
+    with labeler(tmp_path) as service:
+        take_rows(given, tmp_path, service.imports.take)
+        before = labels(service)
+        zipped = b"".join(service.export("datasets")[0])
+    with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
+        archive.extractall(tmp_path / "zip")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "zip"), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded["train"]["label"]) == ["cat", "dog"]
+    whole = loaded["train"].with_format("arrow").map(embed_table_storage, batched=True)
+    whole.to_parquet(str(tmp_path / "train-00000-of-00001.parquet"))
+    with labeler(tmp_path, workspace=tmp_path / "other") as service:
+        done = bring(service, tmp_path / "train-00000-of-00001.parquet")
+        assert done.issues["rejected"] == []
+        assert (done.counts["labels"], labels(service)) == (2, before)
