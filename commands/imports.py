@@ -231,7 +231,7 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
             table.add_row(words, f"{counts[name]:,}")
     table.add_row("rejected", f"{counts['rejected']:,}")
     if counts["cell"]:
-        table.add_row("cells left out, whose rows count", f"{counts['cell']:,}")
+        table.add_row("unreadable optional cells (their rows are imported)", f"{counts['cell']:,}")
     for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
         table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
     for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:

@@ -20,6 +20,7 @@ from shared import image_files, images
 from shared.files import write_whole
 from shared.image_files import Passed
 from shared.images import ImageLimits, ImageProblem
+from shared.safe_names import MOST_BYTES, cut
 
 MEDIA_TYPES: Final[dict[str, str]] = {
     "JPEG": "image/jpeg",
@@ -183,5 +184,6 @@ def _upload_name(name: str, suffix: str) -> str:
 
 
 def _with_hash(name: str, sha256: str) -> str:
-    path = PurePosixPath(name)
-    return str(path.with_name(f"{path.stem}-{sha256[:12]}{path.suffix}"))
+    path, mark = PurePosixPath(name), f"-{sha256[:12]}"
+    ending = mark + path.suffix
+    return str(path.with_name(cut(path.stem, MOST_BYTES - len(ending.encode())) + ending))

@@ -234,8 +234,8 @@ def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> 
         shown = ", ".join(repr(name.strip()) for name in (rows[0] if rows else ()))[:300]
         wrong = f"has no column {lacking[0]!r}" if lacking else "does not say which columns are image and label"
         raise SettingsError(
-            f"{path} {wrong}. It needs a header with columns for image and label, such as uri,label, or "
-            f"--columns image=…,label=… with their names, or their numbers without a header. Its first row is {shown}."
+            f"{path} {wrong}. Name the columns with --columns image=…,label=… (or numbers if there is no header). "
+            f"The first row is {shown}."
         )
     return separator, names, columns, has_header
 

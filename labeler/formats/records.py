@@ -149,7 +149,7 @@ def row_of(
     lost = [] if lost is None else lost
 
     def lose(why: str) -> None:
-        lost.append(CellIssue(line=line, uri=uri[:4_096], reason=f"{why}: left out, the row counts without it"))
+        lost.append(CellIssue(line=line, uri=uri[:4_096], reason=f"{why}: the row is imported without it"))
 
     given: dict[str, str] = {}
     for name, value in parts.items():

@@ -74,3 +74,14 @@ def test_what_the_labeler_wrote_is_not_listed(tmp_path: Path) -> None:
     assert Files({"images": tmp_path}, LIMITS, tmp_path / "workspace").listed("images") == ["a.png", "workspace2/b.png"]
     demo = Files({"images": tmp_path / "workspace" / "thumbnails"}, LIMITS, tmp_path / "workspace")
     assert demo.listed("images") == ["t.png"]
+
+
+def test_an_upload_of_a_long_name_keeps_it(tmp_path: Path) -> None:
+    roots = files(tmp_path)
+    one, other = (photo(tmp_path / f"{shade}.png", shade).read_bytes() for shade in (1, 2))
+    for name in ("ж" * 125 + ".png", "猫" * 83 + ".png"):  # 254 and 253 bytes
+        assert roots.store_upload(one, name).uri == name
+        second = roots.store_upload(other, name).uri
+        assert second.startswith(name[:50])
+        assert second.endswith(".png")
+        assert second != name

@@ -195,7 +195,7 @@ class Add {
       [done ? file.overwritten : 0, "replaced another answer"],
       [done ? file.reopened : 0, "contradict another answer: those photos are open until somebody decides"],
       [file.rejected, "rows rejected"],
-      [file.cells, "cells left out, whose rows count"],
+      [file.cells, "unreadable optional cells (their rows are imported)"],
     ];
     for (const [number, what] of lines)
       if (number || what.startsWith("labels")) list.append(element("dt", number.toLocaleString("en")), element("dd", what));

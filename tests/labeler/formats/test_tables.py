@@ -196,7 +196,7 @@ def test_a_cell_that_is_optional_costs_no_row(tmp_path: Path) -> None:
         (None, "ann", 0.5),
     ]
     assert [line for line, _ in lost(path)] == [2, 2, 2, 2, 3]
-    assert "the split '0', which is not train, validation or test: left out" in lost(path)[0][1]
+    assert "the split '0', which is not train, validation or test: the row is imported without it" in lost(path)[0][1]
 
 
 def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path: Path) -> None:
