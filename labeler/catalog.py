@@ -10,9 +10,6 @@ It reads no pixels itself: `files` looks at files, `scanner` says when.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +19,14 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from labeler.annotation_log import AnnotationLog, Draft
 from labeler.database import Store
+from labeler.drawing import Drawing
 from labeler.labeling_queue import LabelingQueue
 from labeler.problems import Missing
 from labeler.tables import FILE, IMAGE
 from labeler.tally import Tally
 from shared.images import Inspected
 from shared.messages import ImageEntry, ImagePage, Rejection, Split
-from shared.settings import LabelerSettings, SettingsError, Source
+from shared.settings import LabelerSettings, Source
 
 Root = str
 """A folder that images are taken from: `images`, `images/NAME` for a further one, `test` or `uploads`."""
@@ -74,8 +72,7 @@ class Catalog:
         self._queue = queue
         self._max_images = settings.max_images
         self.missing: set[int] = set()  # answered, and no file holds them; known once a scan came to its end
-        self._salt = store.settled("salt", secrets.token_hex(16))
-        self._shares = _settled_shares(store, settings, sources)
+        self.drawing = Drawing(store, settings, sources)
         self._load()
 
     @property
@@ -132,10 +129,6 @@ class Catalog:
                 ):
                     found[sha256] = (image_id, self._split_now(image_id, drawn))
         return found
-
-    def would_draw(self, sha256: str) -> Split:
-        """The split that a new image of this content would be drawn into."""
-        return _split(_place(self._salt, sha256), self._shares)
 
     @property
     def room(self) -> int:
@@ -358,7 +351,7 @@ class Catalog:
         return outcomes, added
 
     def _new(self, root: Root, uri: str, inspected: Inspected, split: Split | None) -> dict[str, Any]:
-        place = _place(self._salt, inspected.sha256)
+        place = self.drawing.place(inspected.sha256)
         self._last_id += 1
         self.version += 1
         return {
@@ -369,7 +362,7 @@ class Catalog:
             "width": inspected.width,
             "height": inspected.height,
             "format": inspected.format,
-            "split": split or _split(place, self._shares),
+            "split": split or self.drawing.split(place),
             "place": place,
             "changed": self.version,
         }
@@ -431,30 +424,3 @@ class Catalog:
     def _count(self, connection: Connection) -> None:
         counted = select(func.count(FILE.c.image_id), func.count(FILE.c.reason))
         self._readable_files, self.rejected = connection.execute(counted).one()
-
-
-def _place(salt: str, sha256: str) -> float:
-    digest = hashlib.sha256((salt + sha256).encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _split(place: float, shares: tuple[float, float]) -> Split:
-    test, validation = shares
-    return "test" if place < test else "validation" if place < test + validation else "train"
-
-
-def _settled_shares(store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> tuple[float, float]:
-    """Shares of test and validation images, as the workspace was made with."""
-    wanted = {
-        "test_set_frac": 0.0 if settings.test_set else settings.test_set_frac,
-        "validation_set_frac": settings.validation_set_frac,
-    }
-    settled: dict[str, float] = json.loads(store.settled("shares", json.dumps(wanted)))
-    for name, value in wanted.items():
-        asked_for = sources.get(name, "default") != "default" and not (name == "test_set_frac" and settings.test_set)
-        if asked_for and value != settled[name]:
-            raise SettingsError(
-                f"The labeler setting {name!r} cannot be {value:g}: the workspace {settings.workspace} was made with "
-                f"{settled[name]:g}, and its images are drawn. Leave it, or begin a new workspace."
-            )
-    return settled["test_set_frac"], settled["validation_set_frac"]

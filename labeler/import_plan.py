@@ -164,7 +164,7 @@ class ImportPlan:
             if len(self._contents) >= self._catalog.room:
                 return self._catalog.full
             self._contents[sha256] = image_id = -1 - len(self._contents)
-            self._splits[image_id] = wanted or self._catalog.would_draw(sha256)
+            self._splits[image_id] = wanted or self._catalog.drawing.split_of(sha256)
         return self._contents[sha256]
 
     def split(self, image_id: int) -> Split | None:
