@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -84,14 +85,16 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
             raise SettingsError(
                 f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
             )
-        if names.changed:
-            (partial / NAMES).write_text(names.table(), encoding="utf-8", newline="")
+        if piece := next(table := names.table(), b""):
+            with (partial / NAMES).open("wb") as stream:
+                stream.writelines(chain([piece], table))
         if written.left_out:
             (partial / LEFT_OUT).write_text("\n".join(written.left_out) + "\n", encoding="utf-8")
         partial.rename(target)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
     finally:
+        names.close()
         shutil.rmtree(partial, ignore_errors=True)
     return written
 

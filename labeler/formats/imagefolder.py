@@ -13,8 +13,10 @@ import csv
 import zipfile
 from collections.abc import Iterator
 from io import RawIOBase, StringIO
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Any, Self
 
 from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
@@ -24,6 +26,7 @@ from shared.safe_names import SafeNames, plain
 from shared.safe_names import meant as meant_by
 
 NAMES = "names.csv"
+_IN_MEMORY = 1 << 20  # bytes of that table, beyond which it waits on disk
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
 """Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
 RESERVED = NO_CLASS | LEFT_BEHIND
@@ -34,8 +37,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Images are stored as they are: they are compressed already."""
     pipe = Pipe()
     left_out: list[str] = []
-    names = ExportNames()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+    with ExportNames() as names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for row in rows:
             if row.label is None:
                 continue
@@ -48,35 +50,55 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             yield pipe.drain()
         if left_out:
             archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
-        if names.changed:
-            archive.writestr(zipfile.ZipInfo(NAMES), names.table())
+        if piece := next(table := names.table(), b""):
+            with archive.open(zipfile.ZipInfo(NAMES), "w") as member:
+                for each in chain([piece], table):
+                    member.write(each)
+                    yield pipe.drain()
     yield pipe.drain()
 
 
 class ExportNames:
-    """Where images lie in an export, by class; `changed` are the names that do not tell what they stand for."""
+    """Where images lie in an export, by class, and a table of the names that do not tell what they stand for."""
 
     def __init__(self) -> None:
         self._folders = SafeNames(RESERVED)
-        self.changed: dict[str, tuple[str, str]] = {}  # path → class of a folder, or address of an image
+        self._told: set[str] = set()  # folders in the table
+        self._table = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the export
+        self._note("path", "label", "uri")
+        self._empty = self._table.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the table."""
+        self._table.close()
 
     def member(self, image_id: int, uri: str, split: str, label: str) -> str:
         """Where an image lies in the folder."""
         folder = f"{split}/{self._folders.of(label)}"
-        if not self._folders.tells(label):
-            self.changed[folder] = (label, "")
+        if folder not in self._told and not self._folders.tells(label):
+            self._told.add(folder)
+            self._note(folder, label, "")
         file = file_name(image_id, uri)
         if file != f"{image_id}-{uri.rsplit('/', 1)[-1]}":
-            self.changed[f"{folder}/{file}"] = ("", uri)
+            self._note(f"{folder}/{file}", "", uri)
         return f"{folder}/{file}"
 
-    def table(self) -> str:
-        """`changed` as a CSV."""
-        text = StringIO(newline="")
-        rows = csv.writer(text)
-        rows.writerow(("path", "label", "uri"))
-        rows.writerows([path, harmless(label), harmless(uri)] for path, (label, uri) in self.changed.items())
-        return text.getvalue()
+    def table(self) -> Iterator[bytes]:
+        """The table as a CSV with path, class of a folder, address of an image; nothing where all names tell it."""
+        if self._table.tell() > self._empty:
+            self._table.seek(0)
+            yield from iter(lambda: self._table.read(_IN_MEMORY), b"")
+
+    def _note(self, *cells: str) -> None:
+        line = StringIO(newline="")
+        csv.writer(line).writerow(map(harmless, cells))
+        self._table.write(line.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def classes_in(folder: Path) -> dict[str, str]:
