@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -24,24 +25,34 @@ from filelock import FileLock
 
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
-READ_AT_START = ("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "KMP_", "TORCHINDUCTOR_", "MPLBACKEND")
+READ_AT_START = (
+    *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
+    *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND"),
+)
 """What variables begin with that nothing reads while it is imported. The last three are set by imports themselves: of
 torch, and of Streamlit when pytest collects its tests."""
 START_SECONDS = 180.0
 
 
 class Fork:
-    """A process that `tests.fork_server` forked, to be asked and ended like a `subprocess.Popen`."""
+    """A process that `tests.fork_server` forks, to be asked and ended like a `subprocess.Popen`.
+
+    Whoever asks goes on meanwhile: the server may have to import the program first.
+    """
 
     def __init__(self, asked: socket.socket, output: IO[str] | None = None) -> None:
         self.stdout = output
         self.returncode: int | None = None
         self._asked = asked
+        self._said = b""  # a line with the id, later one with the exit code
         self._lock = threading.Lock()
-        said = b""
-        while not said.endswith(b"\n"):
-            said += asked.recv(1)  # no more than the id: the exit code may follow at once
-        self.pid = int(said)
+
+    @property
+    def pid(self) -> int:
+        """Its id, as soon as it has one."""
+        with self._lock:
+            self._hear(1, None)
+        return int(self._said.split(b"\n")[0])
 
     def poll(self) -> int | None:
         """The exit code, None while it runs."""
@@ -54,14 +65,24 @@ class Fork:
         """The exit code, as soon as it has ended. Raises subprocess.TimeoutExpired."""
         with self._lock:
             if self.returncode is None:
-                self._asked.settimeout(timeout)
-                try:
-                    told = self._asked.recv(64)
-                except (BlockingIOError, TimeoutError):
-                    raise subprocess.TimeoutExpired([str(self.pid)], timeout or 0.0) from None
-                self.returncode = int(told or -signal.SIGKILL)  # the server is gone, and took it along
+                self._hear(2, timeout)
+                told = self._said.split(b"\n")[1:2]
+                self.returncode = int(told[0] if told and told[0] else -signal.SIGKILL)
                 self._asked.close()
             return self.returncode
+
+    def _hear(self, lines: int, timeout: float | None) -> None:
+        """Hear so many lines, or fewer if the server is gone, and took it along. Raises subprocess.TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._said.count(b"\n") < lines:
+            self._asked.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+            try:
+                more = self._asked.recv(64)
+            except (BlockingIOError, TimeoutError):
+                raise subprocess.TimeoutExpired("a fork", timeout or 0.0) from None
+            if not more:
+                return
+            self._said += more
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""

@@ -60,6 +60,6 @@ def test_a_fork_takes_signals(tmp_path):
 
 def test_what_libraries_read_when_they_are_imported_takes_a_start_in_full():
     environment = dict(os.environ)
-    assert forks._forkable(environment | {"FLYWHEEL_TRAINER__SEED": "3"})
+    assert forks._forkable(environment | {"FLYWHEEL_TRAINER__SEED": "3", "COLUMNS": "300"})
     assert not forks._forkable(environment | {"HF_HUB_OFFLINE": "1"})
     assert not forks._forkable({name: value for name, value in environment.items() if name != "PATH"})

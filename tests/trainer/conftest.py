@@ -3,3 +3,4 @@
 from tests import forks
 
 forks.use_for_jobs()  # most of what a job costs here is what its process imports
+forks.use_for_exports()

@@ -13,7 +13,6 @@ from safetensors.numpy import load
 from shared.messages import ClassMetrics, Evaluation, Interval
 from shared.models import ModelClass
 from shared.settings import TrainerSettings
-from tests import forks
 from tests.services import HOME
 from tests.trainer.logs import LOG, WHEN
 from tests.trainer.test_classifiers import pictures, pixel_backbone, saved_head, saved_network, torch_backbone
@@ -21,8 +20,6 @@ from trainer.classifiers import load_classifier
 from trainer.exporting import export, to_onnx
 from trainer.model_card import model_card
 from trainer.registry import RefusedVersion, Registry
-
-forks.use_for_exports()
 
 
 def exported(tmp_path, version, format):

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from shared.training import TrainRequest
-from tests import forks
 from tests.services import HOME
 from tests.trainer.logs import batch, label_rows
 from tests.trainer.test_jobs import finished, running
@@ -21,8 +20,6 @@ from trainer.api import create_api
 from trainer.learners.fine_tuner import RATE
 from trainer.training import hold_out
 from trainer.work import LabeledImage
-
-forks.use_for_exports()
 
 SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
 UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
