@@ -101,9 +101,10 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
 
 def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
     places = [(start, folder) for start, folders in roots.items() if uri.startswith(start) for folder in folders]
+    every = [folder for folders in roots.values() for folder in folders]  # into which a link may lead, as in a scan
     for start, folder in places:
         try:
-            path = locate(uri.removeprefix(start), folder)
+            path = locate(uri.removeprefix(start), folder, every)
             with path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except (ImageProblem, OSError):

@@ -15,7 +15,7 @@ from commands.place import Place, talks_to
 from commands.reach import client, reach, token
 from shared.cells import harmless
 from shared.figures import many
-from shared.image_files import find_images, read
+from shared.image_files import Passed, find_images, read
 from shared.images import ImageLimits, ImageProblem, inspect
 from shared.messages import Prediction, Predictions
 from shared.safe_names import partial_of
@@ -98,8 +98,9 @@ def predict_folder(
 def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
     """Images that can be opened, a few at a time; `problems` gets the others."""
     batch: list[tuple[str, bytes]] = []
+    passed = Passed()
     try:
-        for name in find_images(folder):
+        for name in find_images(folder, passed):
             try:
                 data = read(name, folder, limits)
                 inspect(data, limits)
@@ -114,6 +115,8 @@ def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Ite
         raise SettingsError(f"{folder} {problem}.") from None
     if batch:
         yield batch
+    for said in passed.sentences():
+        console.print(said, markup=False, highlight=False)
 
 
 def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:

@@ -36,6 +36,10 @@ SCAN_SECONDS = 0.3
 logger = logging.getLogger(__name__)
 
 
+_UNSAID = LabelFile(id="", name="", state="waiting").model_dump(exclude={"id", "name", "state", "folder"})
+"""What is said of a file before it is looked at."""
+
+
 class _Cut(Exception):  # noqa: N818 - nothing failed
     """The file was dropped, or the labeler ends."""
 
@@ -45,8 +49,9 @@ class _Given:
 
     def __init__(self, name: str, path: Path, folder: Path, columns: Chosen | None = None) -> None:
         self.path, self.folder, self.columns = path, folder, columns
+        self.layout = ""  # of a folder: what its folders are, "" to find out
         self.cut = threading.Event()
-        self.view = LabelFile(id=uuid4().hex, name=name, state="waiting")
+        self.view = LabelFile(id=uuid4().hex, name=name, state="waiting", folder=path.is_dir())
 
 
 class LabelFiles:
@@ -98,20 +103,25 @@ class LabelFiles:
         with self._lock:
             if given.view.state != "looked":
                 raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it was looked at.")
-            given.view = LabelFile(id=given.view.id, name=given.view.name, state="importing", total=given.view.total)
+            given.view = given.view.model_copy(update=_UNSAID | {"state": "importing", "total": given.view.total})
         self._pool.submit(self._work, given, "importing", "imported", add_classes, conflicts)
         return given.view
 
     def look_again(self, file_id: str, columns: str) -> LabelFile:
-        """Look at a table again, with these of its columns. Raises Missing, Conflict while it is at work, Invalid."""
-        given, chosen = self._one(file_id), _chosen(columns)
+        """Look at a table again with these of its columns, or at a folder with this layout.
+
+        Raises Missing, Conflict while it is at work, Invalid.
+        """
+        given = self._one(file_id)
+        chosen = None if given.view.folder else _chosen(columns)
         with self._lock:
             if given.view.state not in ("looked", "failed"):
                 raise Conflict(
                     f"{given.view.name} is {given.view.state}: its columns can be named before it is imported."
                 )
             given.columns = chosen
-            given.view = LabelFile(id=given.view.id, name=given.view.name, state="waiting")
+            given.layout = columns.strip() if given.view.folder else ""
+            given.view = given.view.model_copy(update=_UNSAID | {"state": "waiting"})
         self._pool.submit(self._work, given, "looking", "looked", True, "keep")
         return given.view
 
@@ -152,7 +162,7 @@ class LabelFiles:
         """Look at all rows, or write them; what goes wrong is told, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
-            source = open_source(given.path, given.columns)
+            source = open_source(given.path, given.columns, given.layout)
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)

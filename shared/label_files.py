@@ -21,6 +21,7 @@ class LabelFile(Reply):
     id: str
     name: str
     state: LabelFileState
+    folder: bool = False  # whose folders are classes, rather than a file
     rows: int = 0  # read so far
     total: int | None = None  # about so many, if that is known
     seconds_left: float | None = None
@@ -53,7 +54,8 @@ class FolderPost(Message):
 
 
 class ColumnsPost(Message):
-    """`POST /api/label-files/{id}/columns`: as `image=NAME,label=NAME`, by number for a table without a header."""
+    """`POST /api/label-files/{id}/columns`: as `image=NAME,label=NAME`, by number for a table without a header; for a
+    folder its layout, as `split/class`."""
 
     columns: Annotated[str, Field(max_length=4_096)]
 

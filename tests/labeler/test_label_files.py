@@ -75,6 +75,13 @@ def test_folders_of_uploads_are_classes(tmp_path: Path) -> None:
         service.arrivals.add_uploads(uploads)
         looked = settled(service, service.label_files.add_folder("mine").id)
         assert (looked.state, looked.labels, looked.rejected) == ("looked", 3, 0)
+        assert (looked.folder, looked.told) == (True, [])
+        every = service.label_files.add_folder("").id
+        assert "Everything lies in the folder mine" in settled(service, every).told[0]
+        service.label_files.look_again(every, "class")
+        assert settled(service, every).new_classes == {"mine": 3}
+        service.label_files.look_again(every, "classes")
+        assert "A layout names what each folder is" in (settled(service, every).error or "")
         for outside in ("..", "none", "/etc"):
             with pytest.raises(Invalid):
                 service.label_files.add_folder(outside)

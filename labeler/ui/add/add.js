@@ -151,19 +151,19 @@ class Add {
     made.append(element("strong", file.name), words);
     if (busy) made.append(this.bar(file));
     if (file.state === "looked" || file.state === "imported") made.append(...this.counts(file));
-    if (["looked", "failed"].includes(file.state) && TABLES.test(file.name)) made.append(this.columns(file));
+    if (["looked", "failed"].includes(file.state) && (file.folder || TABLES.test(file.name))) made.append(this.columns(file));
     made.append(this.buttons(file, busy));
     return made;
   }
 
-  /** Where somebody says which columns of a table are which; open where the labeler cannot tell. */
-  columns({ id, name, state }) {
+  /** Where somebody says which columns of a table are which, or what folders are; open where the labeler cannot tell. */
+  columns({ id, name, state, folder }) {
     const details = element("details", "", "columns");
     details.open = state === "failed";
     const row = element("div", "", "row");
-    const label = element("label", "Columns ");
+    const label = element("label", folder ? "Layout " : "Columns ");
     const input = element("input");
-    Object.assign(input, { type: "text", placeholder: "image=photo,label=species", autocomplete: "off", spellcheck: false });
+    Object.assign(input, { type: "text", placeholder: folder ? "split/class" : "image=photo,label=species", autocomplete: "off", spellcheck: false });
     const button = element("button", "Look again");
     Object.assign(button, { type: "button" });
     Object.assign(button.dataset, { act: "columns", id });
@@ -171,7 +171,7 @@ class Add {
     input.onkeydown = (event) => event.key === "Enter" && button.click();
     label.append(input);
     row.append(label, button);
-    details.append(element("summary", "Choose the columns"), row);
+    details.append(element("summary", folder ? "Choose what the folders are" : "Choose the columns"), row);
     return details;
   }
 
