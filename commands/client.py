@@ -70,10 +70,12 @@ class Flywheel(Connection):
         conflicts: Conflicts = "keep",
         report: str | Path | None = None,
         columns: str | Mapping[str, str] | None = None,
+        layout: str = "",
     ) -> dict[str, Any]:
         """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
 
-        `columns` says which are which where their names do not: {"image": "photo", "label": "species"}.
+        `layout` says what the folders in a folder are, as split/class; without, it is found out. `columns` says which
+        are which where their names do not: {"image": "photo", "label": "species"}.
 
         `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Rows of a class that
         the project lacks are rejected unless `add_classes`. Where an image has another answer already, `conflicts`
@@ -93,7 +95,7 @@ class Flywheel(Connection):
         def bring() -> Outcome:
             chosen = Chosen.of(columns) if columns else None
             if isinstance(labels, str | Path):
-                source = open_source(Path(labels), chosen)
+                source = open_source(Path(labels), chosen, layout)
                 told.append(source.told)
                 rows, folder = source.rows(), source.folder
             else:

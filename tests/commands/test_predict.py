@@ -20,11 +20,14 @@ def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
         (folder / f"{number:02d}.png").write_bytes(picture([(220, 30, 30), (30, 30, 220)][number % 2], number))
     (folder / "more" / "=x.png").write_bytes(picture((30, 30, 220), 99))
     (folder / "broken.png").write_bytes(b"not an image")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "x.png").write_bytes(picture((30, 30, 220), 98))
     target = tmp_path / "out.csv"
     done = run(folder, "-o", target, "--trainer-url", url)
     assert done.exit_code == 1, done.output  # one cannot be read
     assert "41 images predicted by head-" in done.output
     assert "; 1 cannot be read" in done.output
+    assert "Left out, as no photos: __MACOSX/." in done.output
     with target.open(newline="") as stream:
         rows = {row["filename"]: row for row in csv.DictReader(stream)}
     assert len(rows) == 42
