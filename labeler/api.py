@@ -276,7 +276,7 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
 
     @api.post("/import")
     def import_labels(post: ImportPost) -> ImportReceipt:
-        """Labels brought along, some rows of a file at a time; the same rows sent again change nothing."""
+        """Labels brought along: all rows, or parts with one `import_id`. The same rows sent again change nothing."""
         return service.imports.take(post)
 
     @api.get("/review")
