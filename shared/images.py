@@ -150,8 +150,15 @@ def _png(stream: BytesIO) -> ImageFile.ImageFile:
     return PngImagePlugin.PngImageFile(BytesIO(_without_notes(stream.getvalue())))
 
 
+def _jpeg(stream: BytesIO) -> ImageFile.ImageFile:
+    try:
+        return JpegImagePlugin.JpegImageFile(stream)
+    except Exception:  # of many kinds; its notes may be what is broken
+        return JpegImagePlugin.JpegImageFile(BytesIO(_without_segments(stream.getvalue())))
+
+
 _DECODERS: tuple[tuple[re.Pattern[bytes], Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
@@ -257,6 +264,20 @@ def _without_notes(data: bytes) -> bytes:
         if kind == b"IEND":
             break
     return data if whole else b"".join([*kept, data[at:]])
+
+
+def _without_segments(data: bytes) -> bytes:
+    """A JPEG without profiles, comments and the like; EXIF stays, for it turns the image, and how colours are coded."""
+    kept, at = [data[:2]], 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind == 0xDA:  # from here on there are pixels
+            break
+        coded = kind == 0xEE and length >= 14
+        if kind == 0xE1 or coded or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
+            kept.append(data[at : at + 2 + length])
+        at += 2 + length
+    return b"".join([*kept, data[at:]])
 
 
 def _is_sound(chunk: bytes) -> bool:

@@ -176,6 +176,12 @@ def with_chunk(kind: bytes, content: bytes, *, sound: bool = True) -> bytes:
     return data[:at] + struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check) + data[at:]
 
 
+def with_segment(kind: int, content: bytes) -> bytes:
+    """A JPEG with one more segment before its pixels."""
+    data = FORMS["JPEG"]
+    return data[:2] + bytes([0xFF, kind]) + struct.pack(">H", len(content) + 2) + content + data[2:]
+
+
 PROFILE = b"profile\0\0" + zlib.compress(random.Random(0).randbytes(1_200_000), 0)
 NOTED = {
     "a colour profile of 1.2 MB": with_chunk(b"iCCP", PROFILE),
@@ -188,6 +194,9 @@ NOTED = {
     "a date that cannot be": with_chunk(b"tIME", b"\xff"),
     "EXIF that is cut off": with_chunk(b"eXIf", b"MM\0*\0\0", sound=False),
     "a profile in a JPEG": encoded(picture(), "JPEG", icc_profile=PROFILE, quality=95, subsampling=0),
+    "a profile that is none in a JPEG": with_segment(0xE2, b"ICC_PROFILE\0"),
+    "a cut off JFIF in a JPEG": with_segment(0xE0, b"JFIF\0"),
+    "a cut off note of Adobe in a JPEG": with_segment(0xEE, b"Adobe"),
     "a comment in a GIF": encoded(picture(), "GIF", comment=b"x" * 1_500_000),
     "a profile in a WebP": encoded(picture(), "WEBP", icc_profile=PROFILE, lossless=True),
     "a profile in a TIFF": encoded(picture(), "TIFF", icc_profile=PROFILE),
