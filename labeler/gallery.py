@@ -51,7 +51,7 @@ class Gallery:
         self._catalog = catalog
         self._trainer = trainer
         self._settings = settings
-        self._predictions = Predictions(trainer, log.log_id)
+        self._predictions = Predictions(trainer, log.log_id, settings.workspace)
 
     def listing(self, view: View) -> Listing:
         """The images of a view, in its order.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +34,7 @@ from labeler.tally import Tally
 from labeler.uploads import Uploads
 from shared.log import IMPORT
 from shared.messages import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
-from shared.names import meant
+from shared.names import meant, near
 
 IN_THE_FILE = (
     "is a picture inside the file that is not in the project, by content or by name: `flywheel fetch FOLDER NEW` "
@@ -87,6 +87,12 @@ class Imports:
         self.image_names = ImageNames(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
         self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
+
+    def like(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Those of the names that may be misspelled classes: name → the classes that it may mean."""
+        with self._store.lock:
+            classes = [known.name for known in self._log.fold.live_classes()]
+        return {name: found for name in names if (found := near(name, classes))}
 
     def take(self, post: ImportPost) -> ImportReceipt:
         """Write the rows that can be taken, or in a dry run only look; what was written is on disk.

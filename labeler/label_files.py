@@ -166,7 +166,8 @@ class LabelFiles:
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
-            given.view = _told(given.view, outcome, None).model_copy(update={"state": done})
+            meant = self._imports.like(outcome.new_classes) if doing == "looking" else given.view.misspelled
+            given.view = _told(given.view, outcome, None).model_copy(update={"state": done, "misspelled": meant})
             given.view.told = [*source.told(), *outcome.names]
         except _Cut:
             self._delete(given)

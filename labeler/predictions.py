@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from labeler.problems import Conflict, Unreachable
 from labeler.trainer import Trainer
+from shared.project_file import trainer_command
 
 KEPT_SECONDS = 5.0
 
@@ -39,7 +41,8 @@ NOTHING = Predicted(None, {})
 class Predictions:
     """The predictions for the log `log_id`; safe from any thread, without the store's lock."""
 
-    def __init__(self, trainer: Trainer, log_id: UUID) -> None:
+    def __init__(self, trainer: Trainer, log_id: UUID, workspace: Path) -> None:
+        self._start = trainer_command(workspace)
         self._trainer = trainer
         self._log_id = log_id
         self._fetching = threading.Lock()
@@ -52,7 +55,7 @@ class Predictions:
         if status is not None and status.log_id != self._log_id:
             status = self._trainer.status_now()  # it may have heard since it was last seen
         if status is None:
-            raise Unreachable("The trainer does not answer. Start it with: flywheel trainer.")
+            raise Unreachable(f"The trainer does not answer. Start it with: {self._start}")
         if status.log_id != self._log_id:
             raise Conflict("The trainer has not heard of this project yet; it follows in a moment.")
 

@@ -37,6 +37,7 @@ class LabelFile(Reply):
     cells: int = 0  # optional cells left out, whose rows count
     told: list[str] = Field(default_factory=list)  # how a table is read, and what was left out of it
     new_classes: dict[str, int] = Field(default_factory=dict)
+    misspelled: dict[str, list[str]] = Field(default_factory=dict)  # new class → those here that it may mean
     issues: list[ImportIssue] = Field(default_factory=list)  # the first of those rejected, and of the conflicts
     error: str | None = None  # of one that failed
 

@@ -8,6 +8,7 @@ write to it. It holds no secrets: a database address is stored without its passw
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,6 +221,13 @@ def default_workspace(*, photos: bool = False) -> Path:
     if named:
         return Path(named)
     return WORKSPACE if photos or is_project(WORKSPACE) else DEMO_WORKSPACE
+
+
+def trainer_command(workspace: Path) -> str:
+    """The command that starts the trainer of a project, as it is typed in a shell; the usual workspace goes unnamed."""
+    folder = workspace.expanduser().absolute()
+    usual = folder == default_workspace().expanduser().absolute()
+    return shlex.join(["flywheel", "trainer", *([] if usual else ["--workspace", str(folder)])])
 
 
 def whose(workspace: Path) -> dict[str, str]:

@@ -16,9 +16,10 @@ import streamlit as st
 
 from labeler import service
 from labeler.marks import Shown
+from labeler.ui import words
 from labeler.ui.palette import DARK, FIRST, INK, LIGHT
-from labeler.ui.words import TRAINER
 from shared.messages import MAX_ROWS, Project
+from shared.project_file import trainer_command
 from shared.settings import LabelerSettings
 
 FOLDER = Path(__file__).parent
@@ -79,6 +80,7 @@ def review(project: Project, settings: LabelerSettings) -> None:
         "log_id": str(project.log_id),
         "max_unconfirmed": settings.max_unconfirmed,
         "display_pixels": settings.display_pixels,
+        "start": trainer_command(settings.workspace),
     }
     _REVIEW(key="review", data=data)
 
@@ -111,7 +113,7 @@ def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
     result: Any = _BAR(
         key=BAR,
-        data={"words": TRAINER, "asks": asks, "annotator": annotator()},
+        data={"words": words.trainer(service.current().settings.workspace), "asks": asks, "annotator": annotator()},
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,
         on_pressed_change=lambda: None,

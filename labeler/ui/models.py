@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from labeler import differences, service
 from labeler.problems import Problem
 from labeler.trainer import Trainer
-from labeler.ui import challenger, components, versions
-from labeler.ui.words import TRAINER, plain, time_left
+from labeler.ui import challenger, components, versions, words
+from labeler.ui.words import plain, time_left
 from shared.comparison import Comparison, ComparisonRequest
 from shared.figures import is_measured, many, percent
 from shared.image_files import SUFFIXES
@@ -47,8 +47,10 @@ def page() -> None:
     try:
         models = trainer.models()
     except Problem as problem:
-        name, what = TRAINER["absent"]
-        st.warning(f"**{name}.** {plain(problem.detail)} {what.capitalize()}.", icon=":material/cloud_off:")
+        name, what = words.trainer(service.current().settings.workspace)["absent"]
+        st.warning(
+            f"**{name}.** {plain(problem.detail)} {plain(what[:1].upper() + what[1:])}.", icon=":material/cloud_off:"
+        )
         st.button("Try again")
         return
     _running()

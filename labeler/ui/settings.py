@@ -14,7 +14,8 @@ import streamlit as st
 
 from labeler import service
 from labeler.problems import Problem
-from labeler.ui.words import TRAINER, plain
+from labeler.ui import words
+from labeler.ui.words import plain
 from shared.messages import SettingView
 from shared.settings import ChallengerMode, LabelerSettings, LogLevel, ServiceSettings, TrainerSettings, meanings
 
@@ -45,9 +46,10 @@ def page() -> None:
 @st.fragment(run_every=LOOK_SECONDS)
 def _absent() -> None:
     """The trainer's part while it is away. Looks at what is known of it, without a request."""
-    name, what = TRAINER["absent"]
+    name, what = words.trainer(service.current().settings.workspace)["absent"]
     st.warning(
-        f"**{name}.** Its settings can be seen and changed when it is back. What is set here is not lost: {what}.",
+        f"**{name}.** Its settings can be seen and changed when it is back. What is set here is not lost: "
+        f"{plain(what)}.",
         icon=":material/cloud_off:",
     )
     if service.current().trainer.status() is not None:

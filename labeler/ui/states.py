@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from labeler.ui.words import TRAINER, plain, time_left
+from labeler.ui import words
+from labeler.ui.words import plain, time_left
 from shared.figures import megabytes
 from shared.messages import Project, TrainerStatus
 
@@ -26,8 +27,8 @@ def show(project: Project, status: TrainerStatus | None) -> None:
             icon=":material/image:",
         )
     if status is None:
-        name, what = TRAINER["absent"]
-        st.warning(f"**{name}.** What is shown is what it sent last; {what}.", icon=":material/cloud_off:")
+        name, what = words.trainer(project.workspace)["absent"]
+        st.warning(f"**{name}.** What is shown is what it sent last; {plain(what)}.", icon=":material/cloud_off:")
         return
     if status.state == "failed":
         error = plain(status.last_error or "see its log.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from shared.figures import duration
+from shared.project_file import trainer_command
 
 TRAINER: dict[str, tuple[str, str]] = {
     "waiting": ("Waiting for labels", "it learns with the first batch"),
@@ -13,10 +15,11 @@ TRAINER: dict[str, tuple[str, str]] = {
     "stopping": ("Stopping", "one last evaluation, then model and dataset are saved"),
     "stopped": ("Trainer safely shut down", "press Resume to go on"),
     "failed": ("Failed", "labels are kept; press Resume to try again, and see the trainer's log"),
-    "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: flywheel trainer"),
+    "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: {start}"),
     "lost": ("Labeler not reachable", "this page goes on by itself when it is back"),
 }
-"""Trainer state → its name, and what it means or what to do. `lost` is the page's own: it cannot reach the labeler."""
+"""Trainer state → its name, and what it means or what to do, see `trainer`. `lost` is the page's own: it cannot reach
+the labeler."""
 
 EXPORTS: dict[str, tuple[str, str]] = {
     "csv": ("CSV", "one row per image, for spreadsheets and scripts"),
@@ -30,6 +33,12 @@ EXPORTS: dict[str, tuple[str, str]] = {
 """Export format → its name, and what it is good for. A format without words goes by its own name."""
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
+
+
+def trainer(workspace: str | Path) -> dict[str, tuple[str, str]]:
+    """`TRAINER`, with the command that starts the trainer of this project."""
+    start = trainer_command(Path(workspace))
+    return {state: (name, what.replace("{start}", start)) for state, (name, what) in TRAINER.items()}
 
 
 def time_left(seconds: float | None) -> str:

@@ -42,6 +42,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     file = add.get_by_test_id("label-file")
     expect(file).to_contain_text("3labels to import")
     expect(file).to_contain_text("New classes: dog (1).")
+    expect(file.get_by_label("Add the new classes")).to_be_checked()
     assert services.get("/api/project")["images"]["labeled"] == 0
     file.get_by_role("button", name="Discard").click()
     expect(file).to_have_count(0)
@@ -57,6 +58,14 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     expect(file.locator("li")).to_have_text("line 4: no.png is not there")
     wait_for(lambda: services.get("/api/project")["images"]["labeled"] == 2)
     expect(page.get_by_text("2 of them labeled")).to_be_visible()
+
+    typing = FilePayload(name="typo.csv", mimeType="text/csv", buffer=b"filename,label\n2.png,catt\n")
+    add.get_by_test_id("files").set_input_files(typing)
+    misspelled = file.filter(has_text="typo.csv")
+    expect(misspelled).to_contain_text("“catt” may mean cat.")
+    expect(misspelled.get_by_label("Add the new classes")).not_to_be_checked()
+    misspelled.get_by_role("button", name="Discard").click()
+    expect(misspelled).to_have_count(0)
 
     odd = FilePayload(name="odd.csv", mimeType="text/csv", buffer=b"foto;art;ort\n1.PNG;cat;x\n3.png;dog;y\n")
     add.get_by_test_id("files").set_input_files(odd)

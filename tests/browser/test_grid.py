@@ -114,6 +114,14 @@ def test_shift_and_click_choose_a_range_and_a_click_an_exception(open_grid: Open
     expect(grid.part("message")).to_contain_text("Choose images first")
 
 
+def test_a_larger_image_leads_to_its_own_address(open_grid: OpenGrid) -> None:
+    grid = open_grid()
+    grid.page.keyboard.press("v")
+    expect(grid.part("open-label")).to_have_attribute("href", f"/?image={grid.ids[0]}")
+    grid.page.keyboard.press("Escape")
+    expect(grid.part("large")).to_be_hidden()
+
+
 def test_only_what_is_in_sight_exists(labeler: Services, page: Page, annotator: str) -> None:
     grid = Grid(page, labeler, annotator).open("?status=any")
     assert grid.total() == len(

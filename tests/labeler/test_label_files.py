@@ -45,6 +45,13 @@ def test_a_file_is_looked_at_and_then_imported(tmp_path: Path) -> None:
         assert (again.labels, again.known) == (0, 2)
 
 
+def test_a_new_class_that_may_be_a_misspelled_one_is_said_to_be(tmp_path: Path) -> None:
+    with labeler(tmp_path, images=str(photos(tmp_path / "photos", 3)), classes=["shirt", "dress"]) as service:
+        view = given(service, "labels.csv", "filename,label\n0000.png,drss\n0001.png,kettle\n0002.png,shirt\n")
+        assert view.new_classes == {"drss": 1, "kettle": 1}
+        assert view.misspelled == {"drss": ["dress"]}
+
+
 def test_new_classes_may_be_left_out(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path) as service:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.project_file import FILE, ProjectFile, announce, default_workspace, edit, is_project
+from shared.project_file import FILE, ProjectFile, announce, default_workspace, edit, is_project, trainer_command
 from shared.settings import SettingsError
 
 
@@ -71,6 +71,17 @@ def test_the_default_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert default_workspace() == Path("workspace")
     monkeypatch.setenv("FLYWHEEL_WORKSPACE", "mine")
     assert default_workspace() == default_workspace(photos=True) == Path("mine")
+
+
+def test_the_command_that_starts_the_trainer_names_a_workspace_that_is_not_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLYWHEEL_WORKSPACE", raising=False)
+    assert trainer_command(Path("my photos")) == f"flywheel trainer --workspace '{tmp_path}/my photos'"
+    with edit(Path("workspace")):
+        pass
+    assert trainer_command(Path("workspace")) == trainer_command(tmp_path / "workspace") == "flywheel trainer"
 
 
 def test_folders_move_with_the_workspace(tmp_path: Path) -> None:

@@ -205,6 +205,8 @@ class Add {
       const more = names.length > MOST_CLASSES ? `, and ${(names.length - MOST_CLASSES).toLocaleString("en")} more` : "";
       const named = names.slice(0, MOST_CLASSES).map((name) => `${name} (${file.new_classes[name].toLocaleString("en")})`);
       parts.push(element("p", `New classes: ${named.join(", ")}${more}.`));
+      const like = Object.entries(file.misspelled).map(([name, meant]) => `“${name}” may mean ${meant.join(" or ")}`);
+      if (like.length) parts.push(element("p", `${like.slice(0, MOST_CLASSES).join("; ")}.`));
     }
     if (file.issues.length) {
       const details = element("details");
@@ -230,7 +232,7 @@ class Add {
     if (importable && Object.keys(file.new_classes).length) {
       const label = element("label");
       const box = element("input");
-      Object.assign(box, { type: "checkbox", checked: true });
+      Object.assign(box, { type: "checkbox", checked: !Object.keys(file.misspelled).length }); // those are added on purpose only
       label.append(box, " Add the new classes");
       row.append(label);
     }

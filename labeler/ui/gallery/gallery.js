@@ -262,7 +262,8 @@ class Gallery {
     const [dialog, picture] = [this.part("dialog.large"), this.part("dialog img")];
     Object.assign(picture, { src: `${tile.url}&size=${this.data.display_pixels}`, alt: tile.name });
     setText(this.part("dialog p"), `${tile.name} – ${this.wordsOf(tile)}`);
-    dialog.onclick = () => dialog.close();
+    this.part("dialog.large a").href = `/?image=${id}`;
+    dialog.onclick = ({ target }) => target.closest("a") || dialog.close();
     dialog.showModal();
   }
 

@@ -357,7 +357,7 @@ class Review {
     if (this.project && !this.project.images.total && !this.project.scanning.running)
       return { title: "No images yet", text: "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data." };
     if (problem?.status === 503)
-      return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: flywheel trainer.` };
+      return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: ${this.data.start}` };
     if (problem?.status) {
       const title = problem.status === 409 ? "Not yet" : "There is no review";
       return { title, text: problem.message, waits: true };
@@ -370,7 +370,7 @@ class Review {
       return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
     if (!page.labels || page.renewing)
       return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true, judging: page };
-    return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged by hand. Finish takes them away, in every format.` };
+    return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.` };
   }
 
   say(words, trouble = false) {
