@@ -16,10 +16,10 @@ from typing import Any
 
 from labeler.formats.dialects import dialect_of
 from labeler.formats.left_out import LeftOut
-from labeler.formats.records import Chosen, Read, told
+from labeler.formats.records import Chosen, Read, row_of
 from labeler.formats.rows import ExportRow, Extras
 from shared.cells import harmless, meant
-from shared.messages import ImportIssue
+from shared.messages import CellIssue, ImportIssue, ImportRow
 
 _ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that Python keeps as they are
 _REPLACED = re.compile("\ufffd")
@@ -83,11 +83,12 @@ class Table:
             parts = {part: meant(cells[at]) for part, at in columns}
             if dialect.habits.gapped:
                 parts["label"] = dialect.habits.name(parts["label"])
-            silent = True
-            for each in told(line, parts, dialect.habits):
-                silent = False
-                yield each
-            if silent and "status" not in parts:  # else it says itself that it has none
+            lost: list[CellIssue] = []
+            row = row_of(line, parts, lost, dialect.habits)
+            if row is not None:
+                yield from lost if isinstance(row, ImportRow) else ()
+                yield row
+            elif "status" not in parts:  # else it says itself that it has none
                 self._left.add("row", "without a label", line)
 
     def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:

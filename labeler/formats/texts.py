@@ -49,6 +49,8 @@ def text(value: Any) -> str:
 
 def joined(value: Any) -> str:
     """A value, or several with ; between them. Raises ValueError."""
+    if isinstance(value, str):
+        return value.strip()
     value = _python(value)
     return ";".join(map(text, value)) if isinstance(value, list) else text(value)
 

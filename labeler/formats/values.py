@@ -96,6 +96,9 @@ def moment(text: str, habits: Habits) -> str | datetime:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text.replace("%", "").strip().replace(",", "."))
+        return float(text)
     except ValueError:
-        return None
+        try:
+            return float(text.replace("%", "").strip().replace(",", "."))
+        except ValueError:
+            return None
