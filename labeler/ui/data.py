@@ -9,6 +9,7 @@ from labeler.missing import missing_images
 from labeler.ui import components, project, states
 from labeler.ui.words import plain
 from shared.figures import many
+from shared.messages import Rejection
 
 SOONEST_SECONDS = 2
 SHOWN = 200  # files in a list
@@ -36,15 +37,14 @@ def _state() -> None:
     if there.missing:
         with st.expander(f"The files of {many(there.missing, 'labeled photo')} are not found"):
             st.write("Their labels are kept and exported. Put the files back, and the photos are here again.")
-            st.table(
-                [
-                    {"File": each.uri, "Reason": each.reason}
-                    for each in missing_images(labeler.catalog, labeler.files, SHOWN)
-                ]
-            )
+            _list(missing_images(labeler.catalog, labeler.files, SHOWN))
     if there.scanning.left_out:
         with st.expander("What was left out of the image folders"):
             st.markdown("\n".join(f"- {plain(each)}" for each in there.scanning.left_out))
     if there.rejected:
-        with st.expander(f"{there.rejected:,} files cannot be used"):
-            st.table([{"File": each.uri, "Reason": each.reason} for each in labeler.catalog.rejections(SHOWN)])
+        with st.expander(f"{many(there.rejected, 'file')} cannot be used"):
+            _list(labeler.catalog.rejections(SHOWN))
+
+
+def _list(files: list[Rejection]) -> None:
+    st.table([{"File": plain(each.uri), "Reason": plain(each.reason)} for each in files])

@@ -1,0 +1,37 @@
+"""What the page Data says of files that are missing, left out or cannot be used."""
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from labeler.ui.words import plain
+from tests.labeler.projects import answer, labeler, photos
+
+
+def page() -> None:
+    from labeler.ui import data
+
+    data.page()
+
+
+def test_what_became_of_files_is_said_on_the_page(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 3)
+    (folder / "__MACOSX").mkdir()
+    (folder / "a *b*.psd").write_bytes(b"8BPS\0\1")
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1)])
+        (folder / "0000.png").unlink()
+        service.scanner.start()
+        service.scanner.wait(30)
+        app = AppTest.from_function(page, default_timeout=30).run()
+        assert not app.exception
+        assert [each.label for each in app.expander][:3] == [
+            "The files of 1 labeled photo are not found",
+            "What was left out of the image folders",
+            "1 file cannot be used",
+        ]
+        missing, rejected = (each.value.to_dict("records")[0] for each in app.table[:2])
+        assert missing["File"] == plain("0000.png")
+        assert rejected["File"] == plain("a *b*.psd")  # a name, and no bold
+        assert rejected["Reason"] == plain("is a Photoshop file, which is not read: save it as JPEG or PNG")
+        assert any(plain("__MACOSX/") in each.value for each in app.markdown)
