@@ -137,7 +137,8 @@ def row_of(
     Optional cells that cannot be read are appended to `lost`; the row is as if they were empty.
     """
     try:
-        uri, sha256 = image_name(parts.get("uri"))
+        name_given = parts.get("uri")
+        uri, sha256 = (name_given, None) if isinstance(name_given, str) else image_name(name_given)
     except ValueError as error:
         return ImportIssue(line=line, uri="", reason=str(error))
     if not uri.strip():
@@ -155,7 +156,7 @@ def row_of(
     for name, value in parts.items():
         if name not in ("uri", "label", "history"):
             try:
-                given[name] = joined(value)
+                given[name] = value.strip() if isinstance(value, str) else joined(value)  # a million times
             except ValueError as error:
                 lose(f"has a {name} {error}")
     answers = answers_of(parts.get("history"), label)
