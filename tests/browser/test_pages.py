@@ -83,6 +83,10 @@ def test_why_training_stopped_and_what_labeling_on_means_is_said_where_somebody_
 
 def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, page: Page) -> None:
     labeler = start_labeler(3, [])
+    page.goto(f"{labeler.labeler.url}/grid")
+    nothing = "classes => getComputedStyle(classes, '::before').content"
+    expect(page.get_by_test_id("chosen")).to_contain_text("of 3 chosen")
+    assert "No classes yet. Name them on the page Label." in page.get_by_test_id("classes").evaluate(nothing)
     page.goto(labeler.labeler.url)
     page.get_by_label("One class per line").fill("cat\n dog \n\ncat's friend")
     page.get_by_role("button", name="Start labeling").click()

@@ -347,7 +347,8 @@ class Gallery {
   drawClasses() {
     this.part(".find").hidden = !this.filtering;
     this.root.classList.toggle("many", this.filtering);
-    this.part(".classes").dataset.none = this.typed && !this.matches().length ? noClassMatches(this.part(".find").value.trim()) : "";
+    const none = this.typed ? noClassMatches(this.part(".find").value.trim()) : "No classes yet. Name them on the page Label.";
+    this.part(".classes").dataset.none = this.project && !this.matches().length ? none : "";
     const signature = JSON.stringify([Boolean(this.typed), this.matches().map(({ labels, ...each }) => each)]);
     if (signature === this.signature) return;
     this.signature = signature;

@@ -365,7 +365,7 @@ class Review {
     if (problem) return { title: "The labeler cannot be reached", text: "This page goes on by itself when it is back." };
     if (!page || !this.project) return { title: "Looking …" };
     if (!this.project.images.labeled)
-      return { title: "No labels yet", text: "Import some with flywheel import, or give the first on the page Label." };
+      return { title: "No labels yet", text: "Import some on the page Data, or give the first on the page Label." };
     if (!page.labels && page.missing)
       return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
     if (!page.labels || page.renewing)
