@@ -60,7 +60,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
         regions = [each["image_id"] for each in content["annotations"] if each.get("bbox") or each.get("segmentation")]
     except KeyError as error:
         raise SettingsError(f"{path} is not COCO's JSON with categories: {error} is missing.") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError(f"{path} is not COCO's JSON: {type(error).__name__} {error}.") from None
     lines = {image_id: number for number, (image_id, _, _) in enumerate(images, start=1)}
     for image_id in regions:

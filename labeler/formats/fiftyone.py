@@ -49,7 +49,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
                 yield row
             if silent:
                 counted.add("sample", "without a classification", number)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SettingsError(f"{path} is not FiftyOne's JSON: {type(error).__name__} {error}.") from None
 
 

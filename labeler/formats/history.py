@@ -16,7 +16,7 @@ def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
     if isinstance(history, str):
         try:
             history = json.loads(history)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
     if not isinstance(history, list) or not all(map(_is_ours, history)):
         return []

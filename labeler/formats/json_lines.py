@@ -32,7 +32,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:  # no JSON, or no UTF-8
+            except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or brackets without end
                 yield ImportIssue(line=number, uri="", reason=f"is not JSON: {error}")
                 continue
             if isinstance(record, dict):

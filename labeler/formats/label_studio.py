@@ -107,6 +107,8 @@ def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
     """The first item and where it ends; 0 while more has to be read, also when it ends where the text does."""
     try:
         item, end = decoder.raw_decode(text)
+    except RecursionError:
+        raise ValueError("its brackets lie too deep in each other") from None
     except ValueError:
         return None, 0
     return (item, end) if end < len(text) else (None, 0)

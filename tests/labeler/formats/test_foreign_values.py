@@ -16,6 +16,7 @@ from commands.client import _rows
 from labeler.formats.sources import open_source
 from labeler.formats.texts import class_name
 from shared.messages import ImportIssue, ImportRow
+from shared.settings import SettingsError
 from tests.labeler.formats.test_sources import issues, rows, written
 from tests.labeler.projects import photo
 
@@ -281,3 +282,27 @@ def test_folders_of_fiftyone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["[" * 50_000 + "]" * 50_000, '{"a":' * 50_000 + "1" + "}" * 50_000])
 def test_brackets_beyond_any_depth_are_the_text_that_they_are(cell):
     assert class_name(cell) == cell
+
+
+DEEP = "[" * 50_000 + "]" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", f'{{"uri": "a.png", "label": {DEEP}}}\n'),
+        ("a.csv", f"uri,label,history\na.png,cat,{DEEP}\n"),
+        ("coco.json", f'{{"images": {DEEP}, "annotations": [], "categories": []}}'),
+        ("tasks.json", f'[{{"data": {{"image": "a.png"}}, "annotations": {DEEP}}}]'),
+        ("samples.json", f'{{"samples": {DEEP}}}'),
+    ],
+)
+def test_brackets_beyond_any_depth_in_a_file_are_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    rows = open_source(tmp_path / name).rows
+    if name in ("coco.json", "samples.json"):
+        with pytest.raises(SettingsError, match=name):
+            list(rows())
+    else:
+        (said,) = rows()
+        assert isinstance(said, ImportRow if name == "a.csv" else ImportIssue)
