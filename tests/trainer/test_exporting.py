@@ -135,7 +135,7 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
         r"| red\|ish | 5 |",
         "90.0% (80.0% – 95.0%, Wilson 95 %)",
         "On 35 test images",
-        "| blue | – | 1.000 | 1.000 | 5 |",
+        "| blue | – | 100% | 100% | 5 |",
         "Fewer than 20 test images, so that figures say little: blue.",
         "8 × 8 pixels",
     ):
