@@ -29,7 +29,7 @@ from shared.start import start
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
 FOLDER = "imagefolder"
-WITH_PHOTOS = (FOLDER, "datasets")
+WITH_PHOTOS = (FOLDER, "yolo", "datasets")
 console = Console()
 
 
@@ -51,7 +51,8 @@ class Wanted:
 def export(
     target: Annotated[Path, typer.Argument(help="File to write, or with --files a new folder.")],
     format: Annotated[
-        str, typer.Option(help="csv, jsonl, parquet, imagefolder, datasets, coco, label_studio; else by the ending.")
+        str,
+        typer.Option(help="csv, jsonl, parquet, imagefolder, yolo, datasets, coco, label_studio; else by the ending."),
     ] = "",
     include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
         "annotators"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from labeler.formats import coco, csv_table, datasets, imagefolder, json_lines, label_studio, parquet
+from labeler.formats import coco, csv_table, datasets, imagefolder, json_lines, label_studio, parquet, yolo
 from labeler.formats.rows import ExportRow, Extras
 
 
@@ -27,6 +27,7 @@ FORMATS: dict[str, Format] = {
     "jsonl": Format(json_lines.write, "application/x-ndjson", "jsonl"),
     "parquet": Format(parquet.write, "application/vnd.apache.parquet", "parquet"),
     "imagefolder": Format(imagefolder.write, "application/zip", "zip"),
+    "yolo": Format(yolo.write, "application/zip", "zip"),
     "datasets": Format(datasets.write, "application/zip", "zip"),
     "coco": Format(coco.write, "application/json", "json"),
     "label_studio": Format(label_studio.write, "application/json", "json"),

@@ -4,18 +4,19 @@ Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one n
 called is written as in a URL: `a/b` is `a%2Fb` (`shared.safe_names`). A name that does not tell what it stands for, as
 it was too long or another one differs by capital letters alone, stands in `names.csv`. Written member by member while
 it is sent. An image that cannot be read any more is left out and named in `left_out.txt`. `commands.folders` writes the
-same as a folder on this machine, and `folder_layout` reads it back.
+same as a folder on this machine, `yolo` other names of the same, and `folder_layout` reads it back.
 """
 
 from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import RawIOBase, StringIO
 from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import Any, Self
 
 from labeler.formats.rows import ExportRow, Extras
@@ -26,6 +27,7 @@ from shared.safe_names import SafeNames, plain
 from shared.safe_names import meant as meant_by
 
 NAMES = "names.csv"
+_AS_NAMED: Mapping[str, str] = MappingProxyType({})
 _IN_MEMORY = 1 << 20  # bytes of that table, beyond which it waits on disk
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
 """Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
@@ -35,19 +37,29 @@ RESERVED = NO_CLASS | LEFT_BEHIND
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Images are stored as they are: they are compressed already."""
+    return write_folders(rows, ExportNames(), lambda uri, data: "")
+
+
+def write_folders(
+    rows: Iterator[ExportRow], names: ExportNames, ending: Callable[[str, bytes], str]
+) -> Iterator[bytes]:
+    """The zip, by these names. `ending` gives what is added to an image's name, and raises Problem to leave it out."""
     pipe = Pipe()
     left_out: list[str] = []
-    with ExportNames() as names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+    with names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for row in rows:
             if row.label is None:
                 continue
             try:
                 data = row.read()
+                added = ending(row.uri, data)
             except Problem as problem:
                 left_out.append(f"{row.uri}: {problem.detail}")
                 continue
-            archive.writestr(zipfile.ZipInfo(names.member(row.id, row.uri, row.split, row.label)), data)
+            archive.writestr(zipfile.ZipInfo(names.member(row.id, row.uri, row.split, row.label, added)), data)
             yield pipe.drain()
+        for folder in names.empty():
+            archive.mkdir(folder)
         if left_out:
             archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
         if piece := next(table := names.table(), b""):
@@ -59,10 +71,15 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 class ExportNames:
-    """Where images lie in an export, by class, and a table of the names that do not tell what they stand for."""
+    """Where images lie in an export, by class, and a table of the names that do not tell what they stand for.
 
-    def __init__(self) -> None:
+    `splits` are the names of their folders. With `every_class` each split has a folder for each class, though empty.
+    """
+
+    def __init__(self, splits: Mapping[str, str] = _AS_NAMED, *, every_class: bool = False) -> None:
+        self._splits, self._every_class = splits, every_class
         self._folders = SafeNames(RESERVED)
+        self._used: dict[str, set[str]] = {}  # split → its folders of classes
         self._told: set[str] = set()  # folders in the table
         self._table = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the export
         self._note("path", "label", "uri")
@@ -78,16 +95,26 @@ class ExportNames:
         """Forget the table."""
         self._table.close()
 
-    def member(self, image_id: int, uri: str, split: str, label: str) -> str:
-        """Where an image lies in the folder."""
-        folder = f"{split}/{self._folders.of(label)}"
+    def member(self, image_id: int, uri: str, split: str, label: str, ending: str = "") -> str:
+        """Where an image lies in the folder; `ending` is added to its name."""
+        named = self._splits.get(split, split)
+        self._used.setdefault(named, set()).add(self._folders.of(label))
+        folder = f"{named}/{self._folders.of(label)}"
         if folder not in self._told and not self._folders.tells(label):
             self._told.add(folder)
             self._note(folder, label, "")
-        file = file_name(image_id, uri)
+        file = file_name(image_id, uri + ending)
         if file != f"{image_id}-{uri.rsplit('/', 1)[-1]}":
             self._note(f"{folder}/{file}", "", uri)
         return f"{folder}/{file}"
+
+    def empty(self) -> Iterator[str]:
+        """Folders of classes without an image, of which the train split has each too."""
+        if self._every_class and self._used:
+            train = self._splits.get("train", "train")
+            every = set().union(*self._used.values())
+            for split in sorted({train, *self._used}):
+                yield from (f"{split}/{name}" for name in sorted(every - self._used.get(split, set())))
 
     def table(self) -> Iterator[bytes]:
         """The table as a CSV with path, class of a folder, address of an image; nothing where all names tell it."""

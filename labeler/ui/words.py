@@ -29,6 +29,10 @@ EXPORTS: dict[str, tuple[str, str]] = {
     "coco": ("COCO", "images, categories and annotations in one JSON"),
     "label_studio": ("Label Studio", "tasks to import there, with the labels as annotations"),
     "imagefolder": ("Image folders", "a zip of the images, one folder per class, for torchvision, timm and fastai"),
+    "yolo": (
+        "YOLO classification",
+        "a zip of the images that Ultralytics YOLO trains a classifier from, once unpacked",
+    ),
 }
 """Export format → its name, and what it is good for. A format without words goes by its own name."""
 

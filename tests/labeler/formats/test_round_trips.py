@@ -208,7 +208,8 @@ def test_what_somebody_said_here_since_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "held"), [("datasets", ["labeled", "skipped", "flagged"]), ("imagefolder", ["labeled"])]
+    ("name", "held"),
+    [("datasets", ["labeled", "skipped", "flagged"]), ("imagefolder", ["labeled"]), ("yolo", ["labeled"])],
 )
 def test_zips_come_back_as_folders(tmp_path: Path, name: str, held: list[str]) -> None:
     with start(tmp_path / "one") as service:
