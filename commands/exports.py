@@ -52,7 +52,9 @@ def export(
     target: Annotated[Path, typer.Argument(help="File to write, or with --files a new folder.")],
     format: Annotated[
         str,
-        typer.Option(help="csv, jsonl, parquet, imagefolder, yolo, datasets, coco, label_studio; else by the ending."),
+        typer.Option(
+            help="csv, jsonl, parquet, imagefolder, yolo, datasets, coco, cvat, label_studio; else by the ending."
+        ),
     ] = "",
     include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
         "annotators"

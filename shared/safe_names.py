@@ -24,16 +24,29 @@ _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9Â
 
 def escaped(name: str, reserved: Iterable[str] = ()) -> str:
     """`name` with what a path cannot hold as in a URL; the first letter of a device's or `reserved` name too."""
-    text = _UNSAFE.sub(lambda found: _quoted(found[0]), name)
+    text = _UNSAFE.sub(lambda found: quoted(found[0]), name)
     if text and (_DEVICE.match(text) or text.lower() in reserved):
-        text = _quoted(text[0]) + text[1:]
+        text = quoted(text[0]) + text[1:]
     return text
 
 
 def meant(text: str, reserved: Iterable[str] = ()) -> str:
     """The name that `escaped` made `text` of; `text` itself where it is not one of these."""
-    name = unquote(text, errors="surrogatepass")
+    name = unquoted(text)
     return name if escaped(name, reserved) == text else text
+
+
+def quoted(text: str) -> str:
+    """All of `text` as in a URL."""
+    return "".join(f"%{byte:02X}" for byte in _bytes(text))
+
+
+def unquoted(text: str) -> str:
+    """`text` without what is as in a URL; `text` itself where that is none, as in `100%Baumwolle`."""
+    try:
+        return unquote(text, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return text
 
 
 def plain(name: str) -> str:
@@ -84,10 +97,6 @@ class SafeNames:
 
 def _key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _quoted(text: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in _bytes(text))
 
 
 def _bytes(text: str) -> bytes:

@@ -27,6 +27,7 @@ EXPORTS: dict[str, tuple[str, str]] = {
     "parquet": ("Parquet", "a table for pandas, DuckDB and Spark"),
     "datasets": ("Hugging Face datasets", 'a zip that `load_dataset("imagefolder", data_dir=…)` reads once unpacked'),
     "coco": ("COCO", "images, categories and annotations in one JSON"),
+    "cvat": ("CVAT", "annotations to upload there as `CVAT 1.1`, one tag per image"),
     "label_studio": ("Label Studio", "tasks to import there, with the labels as annotations"),
     "imagefolder": ("Image folders", "a zip of the images, one folder per class, for torchvision, timm and fastai"),
     "yolo": (

@@ -78,6 +78,7 @@ def test_one_folder_that_wraps_everything_is_looked_through(tmp_path: Path, wrap
         (("train/1.png", "car/2.png", "bus/3.png"), {("train", None), ("car", None), ("bus", None)}),
         (("cat/monday/1.png", "dog/tuesday/2.png"), {("cat", None), ("dog", None)}),
         (("cat/1.png",), {("cat", None)}),
+        (("100%Baumwolle/1.png", "5%C3/2.png"), {("100%Baumwolle", None), ("5%C3", None)}),
     ],
 )
 def test_what_folders_mean(tmp_path: Path, names: tuple[str, ...], expected: set[tuple[str, str | None]]) -> None:
