@@ -29,7 +29,7 @@ from shared.start import start
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
 FOLDER = "imagefolder"
-WITH_PHOTOS = (FOLDER, "yolo", "datasets")
+WITH_PHOTOS = (FOLDER, "yolo", "datasets", "fiftyone")
 console = Console()
 
 
@@ -53,7 +53,7 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="csv, jsonl, parquet, imagefolder, yolo, datasets, coco, cvat, label_studio; else by the ending."
+            help="csv, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio; else by ending."
         ),
     ] = "",
     include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (

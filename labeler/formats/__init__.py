@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from labeler.formats import coco, csv_table, cvat, datasets, imagefolder, json_lines, label_studio, parquet, yolo
+from labeler.formats import (
+    coco,
+    csv_table,
+    cvat,
+    datasets,
+    fiftyone,
+    imagefolder,
+    json_lines,
+    label_studio,
+    parquet,
+    yolo,
+)
 from labeler.formats.rows import ExportRow, Extras
 
 
@@ -30,6 +41,7 @@ FORMATS: dict[str, Format] = {
     "yolo": Format(yolo.write, "application/zip", "zip"),
     "datasets": Format(datasets.write, "application/zip", "zip"),
     "coco": Format(coco.write, "application/json", "json"),
+    "fiftyone": Format(fiftyone.write, "application/zip", "zip"),
     "cvat": Format(cvat.write, "application/xml", "xml"),
     "label_studio": Format(label_studio.write, "application/json", "json"),
 }

@@ -1,5 +1,8 @@
 """FiftyOne's dataset folders: FiftyOneDataset (`samples.json`), FiftyOneImageClassificationDataset (`labels.json`).
 
+Written is the first, as a zip: it has a place for splits (tags) and for what else is known of an image (fields). Its
+`metadata.json` names no version of FiftyOne's database, so that every FiftyOne reads it, as one of before 0.8.
+
 Of a sample it is the field of one classification that counts, `ground_truth` where there are several; a tag that is a
 split's name says the split. What else a sample has (detections, predictions beside the truth) is counted by field.
 """
@@ -8,17 +11,59 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
+from labeler.formats.imagefolder import Pipe, write_answered, write_table
 from labeler.formats.left_out import LeftOut
 from labeler.formats.records import SPLITS, Read, told
+from labeler.formats.rows import ExportRow, Extras
 from shared.messages import ImportIssue
 from shared.settings import SettingsError
 
 TRUTH = "ground_truth"
+PREDICTED = frozenset({"prediction", "predictions"})
+_IN_MEMORY = 1 << 20  # bytes of samples, beyond which they wait on disk
 _BEGINS = re.compile(rb'\{\s*"(samples|classes|labels)"')
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """Images that were answered as they come, the files of labels at the end."""
+    pipe = Pipe()
+    classes: dict[str, None] = {}
+    with SpooledTemporaryFile(_IN_MEMORY) as samples:
+        samples.write(b'{"samples": [')
+        comma = b"\n"
+        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+            for row, name in write_answered(rows, extras, archive, lambda _: "data"):
+                samples.write(comma + json.dumps(_sample(row, name, extras)).encode())
+                comma = b",\n"
+                if row.label is not None:
+                    classes[row.label] = None
+                yield pipe.drain()
+            samples.write(b"\n]}\n")
+            yield from write_table(archive, pipe, "samples.json", samples)
+            about = {"media_type": "image", "info": {"classes": {TRUTH: list(classes)}}}
+            archive.writestr(zipfile.ZipInfo("metadata.json"), json.dumps(about) + "\n")
+        yield pipe.drain()
+
+
+def _sample(row: ExportRow, name: str, extras: Extras) -> dict[str, Any]:
+    """The image, with its split as a tag. What has a name or kind of its own in FiftyOne is no field beside it."""
+    own = ("id", "split", "label", "prediction", "prediction_confidence")
+    known = {column: value for column, value in row.record(extras).items() if column not in own}
+    sample = {"filepath": f"data/{name}", "tags": [row.split], "metadata": None, TRUTH: _class(row.label), **known}
+    if "predictions" in extras:
+        sample["prediction"] = _class(*row.predicted or (None,))
+    return sample
+
+
+def _class(label: str | None, confidence: float | None = None) -> dict[str, Any] | None:
+    given = {"_cls": "Classification", "label": label}
+    return None if label is None else given | ({} if confidence is None else {"confidence": confidence})
 
 
 def is_ours(path: Path) -> bool:
@@ -57,10 +102,12 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
     for number, sample in enumerate(samples, start=1):
         fields = {name: value for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
         classes = {name: value for name, value in fields.items() if value["_cls"].startswith("Classification")}
-        if len(classes) > 1 and TRUTH in classes:
-            for name in classes.keys() - {TRUTH}:
-                left.add("classification", f"of the field {name} beside {TRUTH}", number)
-            classes = {TRUTH: classes[TRUTH]}
+        beside = classes.keys() - {TRUTH}
+        if TRUTH not in classes:  # beside one that is null, what a model says is no label either
+            beside &= PREDICTED if TRUTH in sample else set()
+        for name in sorted(beside):
+            left.add("classification", f"of the field {name} beside {TRUTH}", number)
+            del classes[name]
         for name, value in fields.items():
             if not value["_cls"].startswith("Classification"):
                 left.add("field", f"{name} of the kind {value['_cls']}, which gives the image no class", number)
@@ -75,6 +122,8 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
             "label": [each.get("label") for each in many] if isinstance(many, list) else given.get("label"),
             "split": next((tag for tag in tags if tag in SPLITS), None),
             "confidence": given.get("confidence"),
+            "annotator": sample.get("annotators"),
+            **{name: sample.get(name) for name in ("status", "labeled_at", "history")},
         }
 
 

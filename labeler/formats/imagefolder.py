@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from labeler.formats.rows import ExportRow, Extras
 from labeler.problems import Problem
@@ -27,6 +27,7 @@ from shared.safe_names import SafeNames, plain
 from shared.safe_names import meant as meant_by
 
 NAMES = "names.csv"
+LEFT_OUT = "left_out.txt"
 _AS_NAMED: Mapping[str, str] = MappingProxyType({})
 _IN_MEMORY = 1 << 20  # bytes of that table, beyond which it waits on disk
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
@@ -61,13 +62,45 @@ def write_folders(
         for folder in names.empty():
             archive.mkdir(folder)
         if left_out:
-            archive.writestr(zipfile.ZipInfo("left_out.txt"), "\n".join(left_out) + "\n")
+            archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
         if piece := next(table := names.table(), b""):
             with archive.open(zipfile.ZipInfo(NAMES), "w") as member:
                 for each in chain([piece], table):
                     member.write(each)
                     yield pipe.drain()
     yield pipe.drain()
+
+
+def write_answered(
+    rows: Iterator[ExportRow], extras: Extras, archive: zipfile.ZipFile, folder: Callable[[ExportRow], str]
+) -> Iterator[tuple[ExportRow, str]]:
+    """Write each answered image into its folder; yields it with its file name. Names those that cannot be read.
+
+    Where answers are told one by one, those that are at odds count as well.
+    """
+    left_out: list[str] = []
+    for row in rows:
+        if row.status == "unlabeled" and not ("history" in extras and row.answers):
+            continue
+        try:
+            data = row.read()
+        except Problem as problem:
+            left_out.append(f"{row.uri}: {problem.detail}")
+            continue
+        name = file_name(row.id, row.uri)
+        archive.writestr(zipfile.ZipInfo(f"{folder(row)}/{name}"), data)
+        yield row, name
+    if left_out:
+        archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
+
+
+def write_table(archive: zipfile.ZipFile, pipe: Pipe, name: str, table: IO[bytes]) -> Iterator[bytes]:
+    """Write all of `table` as a file of the archive, piece by piece."""
+    table.seek(0)
+    with archive.open(zipfile.ZipInfo(name), "w") as member:
+        while piece := table.read(_IN_MEMORY):
+            member.write(piece)
+            yield pipe.drain()
 
 
 class ExportNames:

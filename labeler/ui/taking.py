@@ -36,7 +36,7 @@ def labels(project: Project) -> None:
     counted = service.current().export_count(Wanted(**wanted))  # type: ignore[arg-type]
     st.write(
         f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables hold "
-        f"{many(counted.images, 'image')}, formats with photos only those that have a label."
+        f"{many(counted.images, 'image')}, formats with photos leave out those without an answer."
     )
     for name in FORMATS:
         title, use = EXPORTS.get(name, (name, ""))

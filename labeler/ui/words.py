@@ -26,6 +26,7 @@ EXPORTS: dict[str, tuple[str, str]] = {
     "jsonl": ("JSON lines", "one object per image, for programs"),
     "parquet": ("Parquet", "a table for pandas, DuckDB and Spark"),
     "datasets": ("Hugging Face datasets", 'a zip that `load_dataset("imagefolder", data_dir=…)` reads once unpacked'),
+    "fiftyone": ("FiftyOne", "a zip that FiftyOne reads as a FiftyOneDataset once unpacked, with splits as tags"),
     "coco": ("COCO", "images, categories and annotations in one JSON"),
     "cvat": ("CVAT", "annotations to upload there as `CVAT 1.1`, one tag per image"),
     "label_studio": ("Label Studio", "tasks to import there, with the labels as annotations"),

@@ -76,7 +76,7 @@ def sound(names: list[str]) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["imagefolder", "yolo", "datasets"])
+@pytest.mark.parametrize("name", ["imagefolder", "yolo", "datasets", "fiftyone"])
 def test_a_zip_unpacks_anywhere_and_reads_back(tmp_path: Path, name: str) -> None:
     with start(tmp_path) as service:
         said = label_all(service)

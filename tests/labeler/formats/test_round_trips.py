@@ -166,16 +166,18 @@ def test_times_come_back_without_a_history_too(tmp_path: Path) -> None:
         service.annotate([answer(1, "7"), answer(2, None, action="skip"), answer(3, "@cat")])
         times = everything(service)["labeled at"]
         paths = [export(service, name, tmp_path / f"{name}.{FILES[name]}") for name in FILES]
-        zipped = export(service, "datasets", tmp_path / "labels.zip")
+        zips = {name: export(service, name, tmp_path / f"{name}.zip") for name in ("datasets", "fiftyone")}
     for path in paths:
         with start(tmp_path / path.stem) as service:
             bring(service, path)
             assert everything(service)["labeled at"] == times
-    with zipfile.ZipFile(zipped) as archive:
-        archive.extractall(tmp_path / "datasets" / "photos")
-    with labeler(tmp_path / "datasets", classes=CLASSES) as service:
-        bring(service, tmp_path / "datasets" / "photos")
-        assert sorted(filter(None, everything(service)["labeled at"].values())) == sorted(filter(None, times.values()))
+    for name, zipped in zips.items():
+        with zipfile.ZipFile(zipped) as archive:
+            archive.extractall(tmp_path / name / "photos")
+        with labeler(tmp_path / name, classes=CLASSES) as service:
+            bring(service, tmp_path / name / "photos")
+            told = everything(service)["labeled at"].values()
+            assert sorted(filter(None, told)) == sorted(filter(None, times.values()))
 
 
 def test_a_label_that_was_changed_in_the_table_counts_and_not_its_history(tmp_path: Path) -> None:
@@ -209,7 +211,12 @@ def test_what_somebody_said_here_since_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "held"),
-    [("datasets", ["labeled", "skipped", "flagged"]), ("imagefolder", ["labeled"]), ("yolo", ["labeled"])],
+    [
+        ("datasets", ["labeled", "skipped", "flagged"]),
+        ("imagefolder", ["labeled"]),
+        ("yolo", ["labeled"]),
+        ("fiftyone", ["labeled", "skipped", "flagged"]),
+    ],
 )
 def test_zips_come_back_as_folders(tmp_path: Path, name: str, held: list[str]) -> None:
     with start(tmp_path / "one") as service:
