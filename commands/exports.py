@@ -29,6 +29,7 @@ from shared.start import start
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces
 FOLDER = "imagefolder"
+FOLDERS = ("yolo", FOLDER)
 WITH_PHOTOS = (FOLDER, "yolo", "datasets", "fiftyone")
 console = Console()
 
@@ -88,8 +89,10 @@ def export(
 
     given = format or (FOLDER if files else target.suffix.removeprefix("."))
     wanted = Wanted.named(given, include, where or [], snapshot)
-    if files is not None and given != FOLDER:
-        raise SettingsError(f"--files writes a folder per class, which is the format {FOLDER}, not {given}.")
+    if files is not None and given not in FOLDERS:
+        raise SettingsError(
+            f"--files writes a folder per class, which is the format {' or '.join(FOLDERS)}, not {given}."
+        )
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
         table = Path(scratch) / "labels.jsonl"
         if files is not None or wanted.where:
@@ -106,10 +109,12 @@ def export(
         settings = _running(place.labeler) if running else _at_rest(place)
         roots = folders.roots(settings, images)
         with table.open(encoding="utf-8") as lines:
-            written = folders.write(map(json.loads, lines), roots, target, way)
+            written = folders.write(map(json.loads, lines), roots, target, way, for_yolo=given != FOLDER)
     console.print(f"Written: {target}, {many(written.count, 'image')}.", markup=False)
     if written.left_out:
-        console.print(f"{len(written.left_out):,} are not there as they were labeled: see {folders.LEFT_OUT} in it.")
+        unread = "" if given == FOLDER else ", or of a kind that YOLO does not read"
+        count = len(written.left_out)
+        console.print(f"{count:,} are not there as they were labeled{unread}: see {folders.LEFT_OUT} in it.")
         raise typer.Exit(1)
 
 

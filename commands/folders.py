@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shared.image_files import locate
-from shared.images import ImageProblem
+from shared.images import HEAD_BYTES, ImageProblem
 from shared.project_file import ProjectFile
 from shared.safe_names import partial_of
 from shared.settings import SettingsError
@@ -58,13 +58,17 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
     return first | {f"{name}/": [folder] for name, folder in further.items() if folder.is_dir()}
 
 
-def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way) -> Written:
+def write(
+    records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way, *, for_yolo: bool = False
+) -> Written:
     """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
-    from labeler.formats.imagefolder import NAMES, ExportNames  # brings the database along
+    from labeler.formats import yolo  # brings the database along
+    from labeler.formats.imagefolder import NAMES, ExportNames
+    from labeler.problems import Problem
 
     if os.path.lexists(target):
         raise SettingsError(f"{target} is there already: name a new folder.")
-    partial, names = partial_of(target), ExportNames()
+    partial, names = partial_of(target), yolo.names() if for_yolo else ExportNames()
     written = Written()
     made: set[Path] = set()
     try:
@@ -75,7 +79,12 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
             if source is None:
                 written.left_out.append(record["uri"])
                 continue
-            place = partial / names.member(record["id"], record["uri"], record["split"], record["label"])
+            try:
+                ending = yolo.ending(record["uri"], _head(source)) if for_yolo else ""
+            except Problem as problem:
+                written.left_out.append(f"{record['uri']}: {problem.detail}")
+                continue
+            place = partial / names.member(record["id"], record["uri"], record["split"], record["label"], ending)
             if place.parent not in made:
                 _make(place.parent, record["label"])
                 made.add(place.parent)
@@ -85,6 +94,8 @@ def write(records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way:
             raise SettingsError(
                 f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
             )
+        for folder in names.empty():
+            (partial / folder).mkdir(parents=True)
         if piece := next(table := names.table(), b""):
             with (partial / NAMES).open("wb") as stream:
                 stream.writelines(chain([piece], table))
@@ -112,6 +123,11 @@ def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
         if digest == sha256:
             return path
     return None
+
+
+def _head(photo: Path) -> bytes:
+    with photo.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
 
 
 def _make(folder: Path, label: str) -> None:

@@ -30,14 +30,19 @@ _KINDS = (
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Labeled images alone, each stored as it is."""
-    return write_folders(rows, ExportNames(SPLITS, every_class=True), _ending)
+    return write_folders(rows, names(), ending)
 
 
-def _ending(uri: str, data: bytes) -> str:
-    """What is added to a name so that YOLO takes the file. Raises Invalid for a kind that it does not read."""
+def names() -> ExportNames:
+    """Where the photos lie."""
+    return ExportNames(SPLITS, every_class=True)
+
+
+def ending(uri: str, head: bytes) -> str:
+    """What is added to a name so that YOLO takes a file that begins so. Raises Invalid for a kind it does not read."""
     if _TAKEN.fullmatch(PurePosixPath(uri).suffix):
         return ""
-    ending = next((ending for begins, ending in _KINDS if begins.match(data)), None)
-    if ending is None:
+    added = next((each for begins, each in _KINDS if begins.match(head)), None)
+    if added is None:
         raise Invalid("is of a kind that YOLO does not read: save it as JPEG or PNG")
-    return ending
+    return added

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from typer.testing import CliRunner, Result
@@ -95,6 +96,29 @@ def test_a_running_labeler_and_back_again(tmp_path: Path, way: str) -> None:
         assert service.log.fold.labels == before
         assert service.log.last_seq == end + 2  # brought along, of the same images
         assert len(service.tally.splits) == 4
+
+
+def test_a_folder_for_yolo(tmp_path: Path) -> None:
+    with labeled(tmp_path) as service:
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "scan", "JPEG")
+        Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "old.gif")
+        service.scanner.start()
+        service.scanner.wait(30)
+        ids = {entry.uri: entry.id for entry in service.catalog.entries(0, 10)}
+        service.catalog.move([ids["scan"]], "validation")
+        service.annotate([answer(ids["scan"], "cat"), answer(ids["old.gif"], "cat")])
+    at_rest = ["--workspace", tmp_path / "workspace", "--images", tmp_path / "photos"]
+    done = export(tmp_path / "out", "--files", "symlink", "--format", "yolo", *at_rest)
+    assert "4 images" in done.output
+    assert "1 are not there as they were labeled, or of a kind that YOLO does not read" in done.output
+    assert (tmp_path / "out" / "left_out.txt").read_text().startswith("old.gif: is of a kind")
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix in (".png", ".jpg"))
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == [
+        *FILES,
+        f"val/cat/{ids['scan']}-scan.jpg",
+    ]
+    for split in ("train", "val", "test"):
+        assert sorted(path.name for path in (tmp_path / "out" / split).iterdir()) == ["a%2Fb", "cat"]
 
 
 def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
