@@ -37,6 +37,7 @@ MOST = 200  # jobs remembered; the oldest that have ended go
 LOOK_SECONDS = 0.3
 END_SECONDS = 5.0  # that a process has to end before it is killed
 REFUSED = 3  # exit code of a worker that says why in error.json
+TRAINER = "JOB_OF_TRAINER"  # the process that a worker ends with, in its environment
 CANCELLED = frozenset({"cancelled"})
 HOME = Path(__file__).resolve().parent.parent
 
@@ -313,7 +314,7 @@ def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "trainer.worker", str(folder)],
-            env=environment,
+            env={**environment, TRAINER: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

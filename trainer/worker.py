@@ -21,7 +21,7 @@ from shared.files import write_whole
 from shared.images import ImageProblem
 from shared.jobs import Job
 from shared.settings import SettingsError, TrainerSettings
-from trainer.jobs import REFUSED
+from trainer.jobs import REFUSED, TRAINER
 from trainer.labeler_client import LabelerClient
 from trainer.photos import Photos
 from trainer.registry import RefusedVersion, Registry, UnknownVersion
@@ -78,7 +78,7 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
 
 def _end_with_trainer() -> None:
     """An orphan would go on using the machine, beside the process that takes its place."""
-    trainer = os.getppid()
+    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # it may be gone before this process looks
 
     def watch() -> None:
         while os.getppid() == trainer:

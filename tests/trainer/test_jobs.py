@@ -2,15 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 
 from shared.jobs import ENDED
+from tests.services import HOME
 from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from tests.trainer.test_versions import say, taught  # noqa: F401
-from trainer.jobs import Jobs, UnknownJob
+from trainer.jobs import TRAINER, Jobs, UnknownJob
 from trainer.service import Trainer
 
 
@@ -129,14 +132,10 @@ def test_a_pause_halts_the_process_at_once(two, trainer):  # noqa: F811
 
 def test_no_orphan_goes_on_after_the_trainer(tmp_path):
     """A worker whose parent is gone ends by itself."""
-    import subprocess
-    import sys
-
-    from tests.services import HOME
-
     script = (
         "import subprocess, sys\n"
-        "code = 'from trainer.worker import _end_with_trainer; import time; _end_with_trainer(); time.sleep(60)'\n"
+        "code = 'from trainer.worker import _end_with_trainer as end; import time; end(); print(1, flush=True); '\n"
+        "code += 'time.sleep(60)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code])\n"
         "print(child.pid, flush=True)\n"
         "import time; time.sleep(60)\n"
@@ -144,9 +143,20 @@ def test_no_orphan_goes_on_after_the_trainer(tmp_path):
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=HOME, stdout=subprocess.PIPE, text=True)
     with parent:
         child = int(parent.stdout.readline())
-        time.sleep(3)  # it has begun to watch
+        assert parent.stdout.readline()  # it has begun to watch
         parent.kill()
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_an_orphan_from_its_start_ends_at_once():
+    """Its parent was gone before it could look who that is."""
+    code = "from trainer.worker import _end_with_trainer; import time; _end_with_trainer(); time.sleep(60)"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    orphan = subprocess.run(
+        [sys.executable, "-c", code], cwd=HOME, env={**os.environ, TRAINER: str(ended.pid)}, timeout=50
+    )
+    assert orphan.returncode == 1
 
 
 def test_a_process_that_ends_three_times_without_a_word_has_failed(tmp_path, photos):  # noqa: F811
