@@ -29,11 +29,12 @@ SUFFIXES = _endings(
 """Endings of images that can be read, lower case."""
 _UNREAD = _endings("psd svg jxl ico tga exr dng nef cr2 cr3 arw orf rw2 raf pef srw dcm")
 """Endings of other images: they are listed, so that each is told with its reason."""
-_NO_IMAGES = _endings(
+NO_IMAGES = _endings(
     "txt md csv tsv json jsonl ndjson xml yaml yml toml ini log html htm css js py ipynb sh zip tar gz tgz bz2 xz 7z "
     "rar npy npz pt pth onnx safetensors pkl h5 parquet arrow db sqlite mp4 mov avi mkv webm mp3 wav pdf doc docx xls "
     "xlsx ppt pptx xmp aae thm tmp part partial crdownload"
 )
+"""Endings of files that surely are no images, lower case: they are not looked into."""
 LEFT_BEHIND = frozenset(
     {"system volume information", "$recycle.bin", "#recycle", "@recycle", "#snapshot", "lost+found", "@eadir"}
     | {"__macosx", "__pycache__", "thumbs", "thumbs.db", "desktop.ini"}
@@ -90,7 +91,7 @@ def is_left_out(name: str) -> bool:
 def is_image_file(path: Path) -> bool:
     """Whether a walk would list this file by its name and content."""
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES or suffix in _UNREAD or (suffix not in _NO_IMAGES and _begins_as_image(path))
+    return suffix in SUFFIXES or suffix in _UNREAD or (suffix not in NO_IMAGES and _begins_as_image(path))
 
 
 def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
@@ -212,7 +213,7 @@ class _Walk:
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a million times
         if suffix in SUFFIXES or suffix in _UNREAD:
             return True
-        if suffix not in _NO_IMAGES and entry.is_file() and _begins_as_image(entry.path):
+        if suffix not in NO_IMAGES and entry.is_file() and _begins_as_image(entry.path):
             return True
         self._passed.others[suffix or "no ending"] += 1
         return False

@@ -18,6 +18,7 @@ from labeler import service
 from labeler.marks import Shown
 from labeler.ui import words
 from labeler.ui.palette import DARK, FIRST, INK, LIGHT
+from shared.image_files import NO_IMAGES
 from shared.messages import MAX_ROWS, Project
 from shared.project_file import trainer_command
 from shared.settings import LabelerSettings
@@ -70,6 +71,7 @@ def add(project: Project, settings: LabelerSettings) -> None:
         "log_id": str(project.log_id),
         "max_image_bytes": settings.max_image_bytes,
         "max_request_bytes": settings.max_request_bytes,
+        "no_images": sorted(NO_IMAGES),
     }
     _ADD(key="add", data=data)
 

@@ -26,12 +26,14 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
         photo(trip / name, shade)
     (trip / "dog" / "broken.png").write_bytes(b"no image")
     (trip / "cat" / "copy.png").write_bytes((trip / "cat" / "1.png").read_bytes())
+    photo(tmp_path / "4.png", 950)
+    (trip / "cat" / "IMG_4").write_bytes((tmp_path / "4.png").read_bytes())  # what it is its content says
     (trip / "notes.doc").write_bytes(b"hello")
     page.goto(f"{services.labeler.url}/data")
     add = page.get_by_test_id("add")
 
     add.get_by_test_id("folder").set_input_files(trip)
-    expect(add.get_by_role("status").first).to_have_text("3 photos added, 1 here already, 2 not taken.")
+    expect(add.get_by_role("status").first).to_have_text("4 photos added, 1 here already, 2 not taken.")
     assert sorted(add.get_by_test_id("rejected").locator("li").all_inner_texts()) == [
         "trip/dog/broken.png is not an image (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI)",
         "trip/notes.doc is neither a photo nor a label file",
@@ -40,7 +42,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
 
     add.get_by_role("button", name="Use the 2 folder names in trip as labels").click()
     file = add.get_by_test_id("label-file")
-    expect(file).to_contain_text("3labels to import")
+    expect(file).to_contain_text("4labels to import")
     expect(file).to_contain_text("New classes: dog (1).")
     expect(file.get_by_label("Add the new classes")).to_be_checked()
     assert services.get("/api/project")["images"]["labeled"] == 0
@@ -81,6 +83,6 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     more = [photo(tmp_path / f"more-{shade}.png", shade) for shade in range(1_000, 1_060)]
     add.get_by_test_id("files").set_input_files(more)
     page.get_by_role("link", name="Grid").click()  # the upload goes on
-    wait_for(lambda: services.get("/api/project")["images"]["total"] == 64)
+    wait_for(lambda: services.get("/api/project")["images"]["total"] == 65)
     page.get_by_role("link", name="Data").click()
     expect(page.get_by_test_id("added")).to_contain_text("60 photos added.")

@@ -31,7 +31,7 @@ class Add {
 
   listen() {
     const drop = this.part(".drop");
-    const limits = { image: this.data.max_image_bytes, request: this.data.max_request_bytes };
+    const limits = { image: this.data.max_image_bytes, request: this.data.max_request_bytes, noImages: new Set(this.data.no_images) };
     drop.ondragover = (event) => {
       event.preventDefault();
       drop.classList.add("over");

@@ -10,7 +10,6 @@ const MOST_LISTED = 500;
 const TRIES = [500, 2000, 5000]; // milliseconds before each next try
 const LOOK_MS = 500;
 const SEND_MS = 600_000; // one request, over a slow line
-const PHOTOS = /\.(jpe?g|png|webp|bmp|tiff?|gif)$/i;
 const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml)$/i;
 
 function uploads() {
@@ -41,17 +40,20 @@ class Uploads {
     for (const listener of this.listeners) listener(this);
   }
 
-  /** Take [{ file, name }] in; `limits` are the labeler's. */
+  /** Take [{ file, name }] in; `limits` are the labeler's. What may be a photo is sent: it looks into the file. */
   add(given, limits) {
     if (!this.running && !this.problem) this.reset();
     for (const { file, name } of given) {
-      if (PHOTOS.test(name) && file.size > limits.image) this.reject(name, "is larger than max_image_bytes allows");
-      else if (PHOTOS.test(name)) {
+      const last = name.split("/").pop();
+      const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase());
+      const noLabels = last.startsWith(".") || !LABELS.test(name);
+      if (noPhoto && noLabels) this.reject(name, "is neither a photo nor a label file");
+      else if (noLabels && file.size > limits.image) this.reject(name, "is larger than max_image_bytes allows");
+      else if (noLabels) {
         this.photos.push({ file, name });
         this.bytes += file.size;
         this.count += 1;
-      } else if (!LABELS.test(name)) this.reject(name, "is neither a photo nor a label file");
-      else if (this.labels.length >= MOST_LABEL_FILES) this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once`);
+      } else if (this.labels.length >= MOST_LABEL_FILES) this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once`);
       else if (file.size > limits.request) this.reject(name, "is larger than max_request_bytes allows: use flywheel import");
       else this.labels.push({ file, name });
     }
