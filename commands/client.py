@@ -62,7 +62,7 @@ class Flywheel(Connection):
 
     def import_labels(
         self,
-        labels: str | Path | pd.DataFrame,
+        labels: str | Path | Sequence[str | Path] | pd.DataFrame,
         *,
         images: str | Path = ".",
         dry_run: bool = False,
@@ -72,7 +72,7 @@ class Flywheel(Connection):
         columns: str | Mapping[str, str] | None = None,
         layout: str = "",
     ) -> dict[str, Any]:
-        """Bring labels along: a folder or file as `flywheel import` reads them, or a DataFrame with such columns.
+        """Bring labels along: folders or files as `flywheel import` reads them, or a DataFrame with such columns.
 
         `layout` says what the folders in a folder are, as split/class; without, it is found out. `columns` says which
         are which where their names do not: {"image": "photo", "label": "species"}.
@@ -88,23 +88,23 @@ class Flywheel(Connection):
         """
         from labeler.formats.left_out import LeftOut
         from labeler.formats.records import Chosen
-        from labeler.formats.sources import open_source
+        from labeler.formats.sources import Source, open_sources
 
         told: list[Callable[[], list[str]]] = []
 
         def bring() -> Outcome:
             chosen = Chosen.of(columns) if columns else None
-            if isinstance(labels, str | Path):
-                source = open_source(Path(labels), chosen, layout)
-                told.append(source.told)
-                rows, folder = source.rows(), source.folder
+            if isinstance(labels, str | Path | Sequence):
+                paths = [labels] if isinstance(labels, str | Path) else labels
+                source = open_sources([*map(Path, paths)], chosen, layout)
             else:
                 left = LeftOut()
-                told.append(left.told)
-                rows, folder = _rows(labels, chosen, left), Path(images)
+                source = Source(Path(images), lambda: _rows(labels, chosen, left), None, left.told)
+            told.append(source.told)
             table = None if report is None else Path(report)
-            bringing = partial(send, self.labeler, rows, folder, add_classes=add_classes, token=self._token)
-            return bringing(dry_run=dry_run, report=table, conflicts=conflicts)
+            bringing = partial(send, self.labeler, source.rows(), source.folder, token=self._token)
+            choices = partial(bringing, add_classes=add_classes, located=source.located)
+            return choices(dry_run=dry_run, report=table, conflicts=conflicts)
 
         outcome: Outcome = self._told(bring)
         said = [*(sentence for each in told for sentence in each()), *outcome.names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -31,7 +31,13 @@ TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
 
 @talks_to("labeler")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels; several are one import.",
+            show_default=False,
+        ),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
     conflicts: Annotated[
@@ -98,6 +104,7 @@ def send(
     conflicts: Conflicts = "keep",
     report: Path | None = None,
     token: str | None = None,
+    located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Import `rows`, whose names are relative to `folder` or to the labeler's image folder. Raises httpx.HTTPError.
@@ -120,6 +127,7 @@ def send(
             dry_run=dry_run,
             add_classes=add_classes,
             conflicts=conflicts,
+            located=located,
             on_receipt=_open_report(stack, report),
             on_progress=on_progress,
         )
@@ -162,7 +170,7 @@ def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportRecei
 
 
 def bring(
-    path: Path,
+    paths: Sequence[Path],
     url: str,
     *,
     dry_run: bool = False,
@@ -172,11 +180,11 @@ def bring(
     columns: str | None = None,
     layout: str = "",
 ) -> Outcome:
-    """Import what `path` holds into the labeler at `url`, and print what came of it. Raises SettingsError."""
+    """Import what `paths` hold into the labeler at `url`, and print what came of it. Raises SettingsError."""
     from labeler.formats.records import Chosen
-    from labeler.formats.sources import open_source
+    from labeler.formats.sources import open_sources
 
-    source = open_source(path, Chosen.of(columns) if columns else None, layout)
+    source = open_sources(paths, Chosen.of(columns) if columns else None, layout)
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console) as progress:
         scan = progress.add_task("Reading the image folder", total=None)
@@ -197,13 +205,15 @@ def bring(
                 conflicts=conflicts,
                 report=report,
                 token=token(),
+                located=source.located,
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),
         )
     if not outcome.rows:
-        raise SettingsError(source.without_label(path.name))
+        raise SettingsError(source.without_label(", ".join(path.name for path in paths)))
+    prefix = f"{paths[0].name}: " if len(paths) == 1 else ""
     for said in [*source.told(), *outcome.names]:
-        console.print(f"{path.name}: {said}", markup=False, highlight=False)
+        console.print(f"{prefix}{said}", markup=False, highlight=False)
     console.print(_imported(outcome, dry_run=dry_run))
     for kind, issues in outcome.issues.items():
         for issue in issues:

@@ -136,7 +136,7 @@ def clean(
     def begin(address: str) -> None:
         nonlocal rejected
         try:
-            outcome = imports.bring(source, address, add_classes=True, columns=columns, layout=layout)
+            outcome = imports.bring([source], address, add_classes=True, columns=columns, layout=layout)
             rejected = outcome.counts["rejected"]
         finally:  # what was imported before, or until something was wrong, can be reviewed all the same
             if open_page:

@@ -71,10 +71,14 @@ def take_rows(
     dry_run: bool = False,
     add_classes: bool = False,
     conflicts: Conflicts = "keep",
+    located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
     on_receipt: Callable[[ImportReceipt], None] = lambda _: None,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
-    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder."""
+    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder.
+
+    `located` says where the row of an issue stands.
+    """
     outcome, import_id = Outcome(), None
     for batch, more in _batches(rows):
         cells = [each for each in batch if isinstance(each, CellIssue)]
@@ -85,6 +89,8 @@ def take_rows(
         import_id = receipt.import_id
         receipt.rejected = sorted([*unreadable, *receipt.rejected], key=lambda issue: issue.line)
         receipt.cells += cells
+        for issues in (receipt.conflicts, receipt.rejected, receipt.cells):
+            issues[:] = map(located, issues)
         outcome.rows += len(batch) - len(cells)
         outcome.add(receipt)
         on_receipt(receipt)

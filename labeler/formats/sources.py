@@ -6,11 +6,13 @@ with the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from labeler.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
 from labeler.formats.folder_layout import FolderLabels
@@ -37,13 +39,15 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging 
 class Source:
     """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown.
 
-    `told` is how it is read, in words; once the rows are read also what was left out of them.
+    `told` is how it is read, in words; once the rows are read also what was left out of them. `located` says where an
+    issue about one of its rows stands.
     """
 
     folder: Path
     rows: Callable[[], Iterator[Read]]
     total: int | None
     told: Callable[[], list[str]] = list
+    located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
 
     def without_label(self, name: str) -> str:
         """Says that no row came of it, and what was left out."""
@@ -87,6 +91,52 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
         table = csv_table.Table(path, columns, left)
         return replace(_counted(path.parent, lambda **_: table.rows(), table.dialect.lines, left), told=table.told)
     return _counted(path.parent, partial(reader, path, columns), _count(path))
+
+
+def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: str = "") -> Source:
+    """Labels in several files and folders, as one source. Raises SettingsError for what cannot be read."""
+    if not paths:
+        raise SettingsError("No file or folder of labels is named.")
+    if len(paths) == 1:
+        return open_source(paths[0], columns, layout)
+    named = [(str(path), open_source(path, columns, layout)) for path in paths]
+    totals = [source.total for _, source in named]
+    together = _Together(named)
+    return Source(
+        named[0][1].folder,
+        together.rows,
+        None if None in totals else sum(filter(None, totals)),
+        lambda: [f"{name}: {said}" for name, source in named for said in source.told()],
+        together.located,
+    )
+
+
+class _Together:
+    """Several sources, one after the other. Their lines are counted on, so that an issue can be found again."""
+
+    def __init__(self, named: Sequence[tuple[str, Source]]) -> None:
+        self._named = named
+        self._starts: list[int] = []  # before the first line of each
+
+    def rows(self) -> Iterator[Read]:
+        self._starts, start = [], 0
+        for _, source in self._named:
+            self._starts.append(start)
+            last = 0
+            for row in source.rows():
+                last = max(last, row.line)
+                changed: dict[str, Any] = {"line": start + row.line}
+                path = os.path.join(source.folder, row.uri)  # noqa: PTH118 - a million times
+                if isinstance(row, ImportRow) and os.path.isfile(path):  # noqa: PTH113
+                    changed["uri"] = os.path.abspath(path)  # noqa: PTH100
+                yield row.model_copy(update=changed)
+            start += last + 1  # an issue of a whole file has line 0
+
+    def located(self, issue: ImportIssue) -> ImportIssue:
+        """The issue by the line of its own file, which it names."""
+        at = bisect_right(self._starts, issue.line) - 1
+        name, line = self._named[at][0], issue.line - self._starts[at]
+        return issue.model_copy(update={"line": line, "reason": f"{issue.reason} (in {name})"})
 
 
 def _counted(

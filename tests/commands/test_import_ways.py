@@ -68,3 +68,30 @@ def test_a_file_of_which_nothing_can_be_imported_is_an_error_that_says_what_is_i
         done = run(mixed, "--labeler-url", url)
         assert (done.exit_code, "line 2: 0001.png has several labels ('cat', 'dog')" in done.output) == (1, True)
         assert Flywheel(url, url).import_labels(mixed)["rejected"] == 1
+
+
+def test_several_files_and_folders_are_one_import(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    photo(tmp_path / "photos" / "more" / "dog" / "new.png", 900)
+    (tmp_path / "a.csv").write_text("image,label\n0000.png,cat\n0001.png,cat\n")
+    (tmp_path / "b.csv").write_text("image;label\n0001.png;dog\ngone.png;dog\n")
+    (tmp_path / "empty.json").write_text("[{]")
+    given = [tmp_path / "a.csv", tmp_path / "empty.json", tmp_path / "b.csv", tmp_path / "photos" / "more"]
+    report = tmp_path / "report.csv"
+    with labeler(tmp_path, classes=["cat", "dog"]) as service, served(service) as url:
+        for dry_run in (True, False):
+            done = run(*given, "--labeler-url", url, "--report", report, *["--dry-run"][: int(dry_run)])
+            assert done.exit_code == 1, (done.output, done.exception)
+            assert f"{given[2]}: read with separator semicolon" in done.output
+            lines = report.read_text().splitlines()[1:]
+            assert [line.split(",")[:2] for line in lines] == [["2", "conflict"], ["0", "rejected"], ["3", "rejected"]]
+            assert [line.rpartition("(in ")[2].partition(")")[0] for line in lines] == [
+                str(path) for path in (given[2], given[1], given[2])
+            ]
+            assert f"line 3: gone.png is not there (in {given[2]})" in done.output
+        counts = service.tally.counts()
+        assert (counts.labeled, counts.total) == (2, 4)  # 0001.png is open: one import says two things of it
+        again = Flywheel(url, url).import_labels(given)
+        assert (again["labels"], again["known"], again["rejected"]) == (0, 4, 2)
+        with pytest.raises(FlywheelError, match="No file or folder"):
+            Flywheel(url, url).import_labels([])
