@@ -349,6 +349,7 @@ def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page
     (other,) = taught.get("/api/grid?status=unlabeled")["image_ids"][-1:]
     taught.annotate([taught.answer(other, "red", annotator)]).raise_for_status()  # on the page Label
     grid.page.reload()
+    assert grid.total() == 0  # the list is there, and hears keys
     expect(grid.part("message")).to_have_text("")
     grid.page.keyboard.press("u")
     expect(grid.part("message")).to_have_text(
