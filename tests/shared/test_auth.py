@@ -262,7 +262,12 @@ def test_a_cookie_of_another_token_or_a_made_up_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b'"x"', b"{}", b'{"token": 1}', b'{"token": null}', b"\xff", b"x" * 10_000]
+    "body",
+    [
+        *(b"", b"{", b"[]", b'"x"', b"{}", b'{"token": 1}', b'{"token": null}', b"\xff", b"x" * 10_000),
+        *(b'{"token": "\\ud800"}', b'{"token": "\\u0000"}', b"[" * 4_000, b'{"token": ' * 400),
+    ],
+    ids=lambda body: body[:20].decode(errors="replace"),
 )
 def test_a_malformed_sign_in_is_refused(body: bytes) -> None:
     for kind in ["application/json", "application/x-www-form-urlencoded"]:
