@@ -12,6 +12,17 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Let a list hold these nodes. A node that is there already and is no other stays in the page: else a click between whose
+ *  press and release the list was drawn, and the focus, would be lost. */
+function renew(list, nodes) {
+  const before = [...list.children];
+  nodes.forEach((node, index) => {
+    const kept = before.find((each) => each.isEqualNode(node)) ?? node;
+    if (list.children[index] !== kept) list.insertBefore(kept, list.children[index] ?? null);
+  });
+  while (list.children.length > nodes.length) list.lastChild.remove();
+}
+
 // How numbers are said: each of these has its like in shared/figures.py, and a test compares them.
 
 function percent(share, digits = 0) {

@@ -64,12 +64,17 @@ class ClassPanel {
     return this.list.querySelector(`[data-class-id="${id}"]`);
   }
 
-  /** Drawn anew also while someone looks at it, because counts change: the focus stays where it was. */
+  /** Also while someone looks at it, because counts change: only what is another is drawn anew, the focus stays. */
   draw() {
+    for (const { id, labels } of this.classes) {
+      const counted = this.item(id)?.querySelector(".labels");
+      if (counted) setText(counted, count(labels, "label"));
+    }
     const focused = this.list.getRootNode().activeElement?.closest("li [data-change]");
     const [id, change] = [focused?.closest("li").dataset.classId, focused?.dataset.change];
-    this.list.replaceChildren(
-      ...this.classes.map(({ id, name, labels, colour, hotkey, description }) => {
+    renew(
+      this.list,
+      this.classes.map(({ id, name, labels, colour, hotkey, description }) => {
         const item = element("li");
         item.dataset.classId = id;
         if (colour) item.style.setProperty("--colour", colour);

@@ -155,8 +155,9 @@ class View {
   drawTopK(others) {
     this.topk.hidden = !this.classes.filtering || !others.length;
     if (this.topk.hidden) return;
-    this.topk.replaceChildren(
-      ...others.map(({ label, name, confidence }) => {
+    renew(
+      this.topk,
+      others.map(({ label, name, confidence }) => {
         const button = element("button", `${name} ${percent(confidence)}`);
         button.type = "button";
         button.dataset.classId = label;

@@ -75,8 +75,9 @@ class Filters {
       control.value = (control.name === "status" && status) || (this.get(control.name) ?? none);
     }
     this.drawShare();
-    this.chips.replaceChildren(
-      ...[
+    renew(
+      this.chips,
+      [
         ["similar_to", (id) => `Similar to image ${id}`],
         ["cluster", (number) => `Group ${number}`],
         ["images", (ids) => `${count(ids.split(",").length, "image")} chosen`],
