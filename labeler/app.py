@@ -40,13 +40,14 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     Its service starts and ends with the application. Raises SettingsError for anything that cannot be.
     """
     token = token_for(settings.host, os.environ)
-    service = Service(settings, sources, token=token)
     served = settings.port if port is None else port
+    address = url(settings.host, served)
+    service = Service(settings, sources, token=token, address=address)
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         _take_back_loggers()
-        service.workspace.announce(url(settings.host, served))
+        service.workspace.announce(address)
         service.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         try:
