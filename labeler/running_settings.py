@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from labeler.problems import Invalid
+from shared import audit
 from shared.database import masked
 from shared.messages import SettingView
 from shared.settings import LabelerSettings, SettingsError, Source, first_sentence
@@ -67,5 +68,8 @@ class RunningSettings:
         for name in changed:
             setattr(self._settings, name, getattr(wanted, name))
             self._sources[name] = "changed while running"
+        if changed:
+            after = self._settings.model_dump(mode="json")
+            audit.note("labeler settings changed", changes={name: [before[name], after[name]] for name in changed})
         self._changed(changed)
         return self.show()

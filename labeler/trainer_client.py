@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter
 
+from shared import audit
 from shared.auth import client_headers
 from shared.comparison import ComparisonRequest
 from shared.gallery import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
@@ -232,7 +233,14 @@ class TrainerClient:
     ) -> httpx.Response:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
         with self._told():
-            return self._http.request(method, self.url + path, json=body, files=files, timeout=patience)
+            return self._http.request(
+                method,
+                self.url + path,
+                json=body,
+                files=files,
+                timeout=patience,
+                headers={audit.HEADER: audit.origin()},
+            )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
