@@ -12,7 +12,8 @@ from uuid import UUID
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -69,6 +70,7 @@ from shared.messages import (
 from shared.people import Agreement, DisagreementPage
 from shared.project_file import whose
 from shared.review import AcceptPost, Oddities, ReviewPage
+from shared.serving import API_PAGE
 
 MAX_UPLOADS = 10_000
 _UPLOAD_BODY = {
@@ -88,7 +90,8 @@ _UPLOAD_BODY = {
 
 def create_api(service: Service) -> FastAPI:
     """The routes of one labeler."""
-    api = FastAPI(title="Flywheel labeler", version=_version())
+    api = FastAPIOffline("/docs", None, title="Flywheel labeler", version=_version(), swagger_ui_parameters=API_PAGE)
+    api.add_api_route("/redoc", lambda: RedirectResponse("docs"), include_in_schema=False)
     api.add_exception_handler(Problem, _problem)
     api.add_exception_handler(RequestValidationError, _unreadable)
     api.add_exception_handler(HTTPException, _plain)

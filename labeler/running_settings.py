@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from labeler.problems import Invalid
-from shared import audit
 from shared.database import masked
 from shared.messages import SettingView
-from shared.settings import LabelerSettings, SettingsError, Source, first_sentence
+from shared.settings import LabelerSettings, SettingsError, Source, first_sentence, is_loopback
 from shared.start import remember_changes
 
 CHANGEABLE = frozenset(
@@ -30,21 +30,31 @@ CHANGEABLE = frozenset(
 
 
 class RunningSettings:
-    """`changed` is called with the names whose value became another."""
+    """`changed` is called with the names whose value became another.
+
+    Where there is a `token`, an address that it is sent to is not for a request to change.
+    """
 
     def __init__(
-        self, settings: LabelerSettings, sources: Mapping[str, Source], changed: Callable[[set[str]], None]
+        self,
+        settings: LabelerSettings,
+        sources: Mapping[str, Source],
+        changed: Callable[[set[str]], None],
+        *,
+        has_token: bool = False,
     ) -> None:
         self._settings = settings
         self._sources: dict[str, Source] = dict(sources)
         self._changed = changed
+        self._changeable = CHANGEABLE - {"trainer_url"} if has_token else CHANGEABLE
 
     def show(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may be changed now; passwords masked."""
         values = self._settings.model_dump(mode="json")
         values["database_url"] = masked(self._settings.database_url)
+        changeable = self._changeable
         return {
-            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
+            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in changeable)
             for name, value in values.items()
         }
 
@@ -53,12 +63,23 @@ class RunningSettings:
         for name in patch:
             if name not in type(self._settings).model_fields:
                 raise Invalid(f"There is no labeler setting {name!r}.")
-            if name not in CHANGEABLE:
+            if name == "trainer_url" and name not in self._changeable:
+                raise Invalid(
+                    "The labeler setting 'trainer_url' cannot change while running, because the token is sent there: "
+                    "start the labeler again with --trainer-url."
+                )
+            if name not in self._changeable:
                 raise Invalid(f"The labeler setting {name!r} cannot change while running: set it and start again.")
         try:
             wanted = type(self._settings).model_validate({**self._settings.model_dump(), **patch})
         except ValidationError as error:
             raise Invalid(first_sentence(error, "labeler")) from None
+        host = urlsplit(wanted.trainer_url).hostname or ""
+        if wanted.trainer_url != self._settings.trainer_url and not is_loopback(host):
+            raise Invalid(
+                "While the labeler runs, 'trainer_url' can only become an address of this machine, such as "
+                "http://127.0.0.1:3333: for another machine, start the labeler again with --trainer-url."
+            )
         changed = {name for name in patch if getattr(self._settings, name) != getattr(wanted, name)}
         before = self._settings.model_dump(mode="json")
         try:
@@ -68,8 +89,5 @@ class RunningSettings:
         for name in changed:
             setattr(self._settings, name, getattr(wanted, name))
             self._sources[name] = "changed while running"
-        if changed:
-            after = self._settings.model_dump(mode="json")
-            audit.note("labeler settings changed", changes={name: [before[name], after[name]] for name in changed})
         self._changed(changed)
         return self.show()

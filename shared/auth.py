@@ -10,16 +10,18 @@ It knows nothing of labels or models, only of addresses and one token. Two rules
   once at `POST /api/session`. The `Host` may then be any name, since a rebound name has no cookie; the `Origin` must
   be that same name, so that no page of another origin uses the cookie.
 
-A service that others can reach without a token does not start (`token_for`, and `Guard` itself). The guard is also
-where a body that is too large is refused, because nothing behind it has read any of it yet.
+A link elsewhere may lead to our pages, and to nothing else: what a GET of a route does is not for others to start.
+
+A service that others can reach without a token does not start (`token_for`, and `Guard` itself). Behind the guard
+stand the limits of bodies (`shared.bodies`), before anything has read one.
 """
 
 from __future__ import annotations
 
 import hmac
+import math
 import re
 import secrets
-from asyncio import sleep
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qs
@@ -30,14 +32,14 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import audit
+from shared.attempts import MAX_DELAY, Attempts, TooManyAttempts
+from shared.bodies import Bodies
 from shared.settings import SettingsError, is_loopback
 
 TOKEN_VARIABLE: Final = "FLYWHEEL_TOKEN"  # noqa: S105 - the name of the variable, not a token
 MIN_TOKEN_LENGTH: Final = 16
 SESSION_PATH: Final = "/api/session"
 COOKIE: Final = "flywheel_session"
-MAX_DELAY: Final = 2.0
 
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -57,7 +59,7 @@ class Guard:
     """The middleware. `app` is reached only by requests that may be answered.
 
     `port` is the one that is served, or a function that says it once it is known (port 0); while it is None only the
-    name in `Host` is checked. `public` are paths that answer anyone's GET. Bodies beyond `max_request_bytes` get 413.
+    name in `Host` is checked. `public` are paths that answer anyone's GET; a link may lead to what `is_page` says.
     Raises SettingsError for a `host` beyond loopback without a token.
     """
 
@@ -69,7 +71,9 @@ class Guard:
         port: int | Callable[[], int | None] | None,
         token: str | None,
         public: frozenset[str] = frozenset({"/api/health"}),
+        is_page: Callable[[str], bool] = lambda path: path == "/",
         max_request_bytes: int = 209_715_200,
+        max_json_bytes: int = 8_388_608,
     ) -> None:
         if token is None and not is_loopback(host):
             raise SettingsError(_no_token(host))
@@ -77,13 +81,13 @@ class Guard:
         self._port = port
         self._token = token
         self._public = public
-        self._max_request_bytes = max_request_bytes
+        self._is_page = is_page
+        self._bodies = Bodies(max_request_bytes, max_json_bytes)
         self._names = _LOOPBACK_NAMES | {f"[{host}]" if ":" in host else host.lower()}
-        self._failures = 0
+        self._attempts = Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, refuse it, or hand it to the app."""
-        audit.begin((scope.get("client") or ("", 0))[0], Headers(scope=scope).get(audit.HEADER, ""))
         if scope["type"] == "http":
             await self._http(scope, receive, _with_security_headers(send))
         elif scope["type"] == "websocket":
@@ -95,25 +99,29 @@ class Guard:
         headers = Headers(scope=scope)
         refusal: Response | None = None
         if not (scope["path"] in self._public and scope["method"] in _SAFE_METHODS):
-            problem = self._foreign(scope, headers) or _cross_site(scope["method"], headers)
-            if problem:
-                refusal = _error(403, problem)
-            elif self._token and scope["path"] == SESSION_PATH and scope["method"] == "POST":
-                refusal = await self._sign_in(self._token, scope, receive)
-            elif not await self._signed_in(headers):
-                refusal = _ask_to_sign_in(scope, headers)
-        if refusal is None and _declared_length(headers) > self._max_request_bytes:
-            refusal = self._too_large()
+            problem = self._foreign(scope, headers) or self._cross_site(scope, headers)
+            try:
+                if problem:
+                    refusal = _error(403, problem)
+                elif self._token and scope["path"] == SESSION_PATH and scope["method"] == "POST":
+                    refusal = await self._sign_in(self._token, scope, receive)
+                elif not await self._signed_in(scope, headers):
+                    refusal = _ask_to_sign_in(scope, headers)
+            except TooManyAttempts:
+                refusal = _error(429, "Too many wrong tokens came from this address: try again in a few seconds.")
         if refusal is not None:
             await refusal(scope, receive, send)
         else:
-            await self._forward(scope, receive, send)
+            await self._bodies.forward(self._app, scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         problem = self._foreign(scope, headers)
-        if problem is None and not await self._signed_in(headers):
-            problem = "This needs the token."
+        try:
+            if problem is None and not await self._signed_in(scope, headers):
+                problem = "This needs the token."
+        except TooManyAttempts:
+            problem = "Too many wrong tokens came from this address."
         if problem is None:
             await self._app(scope, receive, send)
         else:
@@ -139,70 +147,42 @@ class Guard:
     def _is_own(self, authority: tuple[str, int] | None, own_port: int | None) -> bool:
         return authority is not None and authority[0] in self._names and own_port in (None, authority[1])
 
-    async def _signed_in(self, headers: Headers) -> bool:
+    def _cross_site(self, scope: Scope, headers: Headers) -> str | None:
+        """What the browser itself says of where a request comes from; browsers have sent it to loopback since 2020-23.
+
+        A link that somebody followed may come from anywhere, but only to a page.
+        """
+        if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
+            return None
+        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        if followed and scope["method"] in _SAFE_METHODS and self._is_page(scope["path"]):
+            return None
+        return "Another web page may not use this service."
+
+    async def _signed_in(self, scope: Scope, headers: Headers) -> bool:
         """Whether the request carries the token or its cookie. A wrong one costs a moment, a missing one nothing."""
-        if self._token is None:
+        token = self._token
+        if token is None:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if scheme.lower() == "bearer" and given:
-            right = _equal(given.strip(), self._token)
-        elif cookie is not None:
-            right = _is_cookie_of(self._token, cookie)
-        else:
-            return False
-        await self._slow_down(right)
-        return right
+            return await self._attempts.check(scope.get("client"), lambda: _equal(given.strip(), token))
+        # Nobody guesses a cookie, so that a wrong one, of a token before this one, is no attempt.
+        return cookie is not None and _is_cookie_of(token, cookie)
 
     async def _sign_in(self, token: str, scope: Scope, receive: Receive) -> Response:
         """Swap the token for the cookie: JSON from a program, a form from the page below."""
         body = await _read(receive, _MAX_SIGN_IN_BYTES)
         is_json = Headers(scope=scope).get("content-type", "").partition(";")[0].strip() == "application/json"
-        right = _equal(_given_token(body, is_json), token)
-        await self._slow_down(right)
-        if not right:
+        given = _given_token(body, is_json)
+        if not await self._attempts.check(scope.get("client"), lambda: _equal(given, token)):
             return _error(401, "This is not the token.") if is_json else _form("This is not the token.")
         response = Response(status_code=204) if is_json else RedirectResponse("/", status_code=303)
         secure = scope["scheme"] == "https"
         cookie = _cookie_of(token, salt=secrets.token_hex(16))
         response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
         return response
-
-    async def _slow_down(self, right: bool) -> None:
-        if right:
-            self._failures = 0
-        else:
-            self._failures += 1
-            await sleep(delay_after(self._failures))
-
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app, and count what it reads: a body sent in chunks declares no length beforehand."""
-        read = 0
-        started = False
-
-        async def limited_receive() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            # The app sees the client go away, which every framework ends in some way of its own …
-            return message if read <= self._max_request_bytes else {"type": "http.disconnect"}
-
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            if started or read <= self._max_request_bytes:
-                started = True
-                await send(message)
-
-        try:
-            await self._app(scope, limited_receive, watched_send)
-        except Exception:
-            if started or read <= self._max_request_bytes:
-                raise
-        if not started and read > self._max_request_bytes:
-            await self._too_large()(scope, receive, send)  # … and which is answered here in its place.
-
-    def _too_large(self) -> Response:
-        return _error(413, f"The request is larger than {self._max_request_bytes:,} bytes: send it in parts.")
 
 
 def token_for(host: str, environ: Mapping[str, str]) -> str | None:
@@ -229,11 +209,6 @@ def client_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def delay_after(failures: int) -> float:
-    """Seconds that the answer to the n-th wrong token in a row waits: doubling from 0.1, never beyond MAX_DELAY."""
-    return float(min(MAX_DELAY, 0.1 * 2 ** min(failures - 1, 10)))
-
-
 _HOW_TO_MAKE_ONE = '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
 
 
@@ -248,21 +223,6 @@ def _authority(text: str, scheme: str) -> tuple[str, int] | None:
     """Name and port of `name[:port]`, or None when it is not of that form."""
     match = _AUTHORITY.fullmatch(text.lower())
     return match and (match["name"], int(match["port"] or _DEFAULT_PORTS[scheme]))
-
-
-def _cross_site(method: str, headers: Headers) -> str | None:
-    """What the browser itself says of where a request comes from; browsers have sent it to loopback since 2020-23."""
-    if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
-        return None
-    followed_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    if method in _SAFE_METHODS and followed_link:
-        return None
-    return "Another web page may not use this service."
-
-
-def _declared_length(headers: Headers) -> int:
-    declared = headers.get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
 
 
 def _equal(given: str, expected: str) -> bool:
@@ -301,8 +261,8 @@ def _given_token(body: bytes, is_json: bool) -> str:
 
 
 def _error(status: int, detail: str) -> Response:
-    challenge = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse({"detail": detail}, status, headers=challenge)
+    more = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": str(math.ceil(MAX_DELAY))}}
+    return JSONResponse({"detail": detail}, status, headers=more.get(status))
 
 
 def _ask_to_sign_in(scope: Scope, headers: Headers) -> Response:

@@ -509,7 +509,6 @@ class ImagePage(Reply):
     images: list[ImageEntry]
     next: int
     catalog_version: int
-    log_id: UUID | None = None  # of the project that the images belong to
 
 
 class SimilarImage(Reply):
@@ -615,9 +614,9 @@ class ImageCounts(Reply):
 
 
 class TrainerView(Reply):
-    """The trainer as the labeler sees it: `absent` when it does not answer, `taken` when it follows another labeler."""
+    """The trainer as the labeler sees it. `absent` is the labeler's word for one that does not answer."""
 
-    state: TrainerState | Literal["absent", "taken"]
+    state: TrainerState | Literal["absent"]
     acked_seq: int
     lag: int
     last_error: str | None

@@ -20,11 +20,17 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from shared import audit
+from shared.connections import Connection, allow_open_files, look_at
 from shared.settings import LogLevel, SettingsError
 
 GRACE_SECONDS = 3
 """How long open connections may take to end when the service is asked to."""
+API_PAGE = {"validatorUrl": None}
+"""Options of the page that shows the routes: it must not have them checked by a service on the internet."""
+MAX_SOCKET_MESSAGE = 1 << 22
+"""Bytes of one message over a WebSocket; a page sends its choices that way, and never a file."""
+TICKS_A_SECOND = 10
+"""How often uvicorn calls `on_tick`."""
 SUPERVISED = "FLYWHEEL_SUPERVISOR"
 """Environment variable with the process id of the `flywheel up` that a service belongs to."""
 
@@ -87,17 +93,24 @@ def url(host: str, port: int) -> str:
 
 def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
     """Serve until SIGINT or SIGTERM; prints `NAME ready at URL` on stdout as soon as requests are answered."""
+    Connection.most = allow_open_files()
+    _end_with_supervisor()
+    server_of(app, f"{name} ready at {address(sock)}").run(sockets=[sock])
+
+
+def server_of(app: ASGIApp, ready_line: str = "", protocol: type[Connection] = Connection) -> uvicorn.Server:
+    """The server of `app`; prints `ready_line` as soon as requests are answered."""
     config = uvicorn.Config(
         app,
+        http=protocol,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=30,
-        ws_max_size=1 << 24,
+        ws_max_size=MAX_SOCKET_MESSAGE,
     )
-    _end_with_supervisor()
-    _Server(config, f"{name} ready at {address(sock)}").run(sockets=[sock])
+    return _Server(config, ready_line)
 
 
 def log_to(workspace: Path, service: str, level: LogLevel) -> None:
@@ -112,7 +125,6 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     for handler in (file, stream):
         handler.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
-    audit.keep_in(workspace, service)
     for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -138,5 +150,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        if self.started:
+        if self.started and self._ready_line:
             print(self._ready_line, flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_SECOND == 0:
+            look_at(self.server_state.connections)
+        return await super().on_tick(counter)

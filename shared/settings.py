@@ -47,6 +47,7 @@ class ServiceSettings(BaseSettings):
     host: str
     port: Port
     log_level: LogLevel
+    max_json_bytes: Annotated[int, Field(ge=1)]
 
     @property
     def is_loopback(self) -> bool:

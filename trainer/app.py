@@ -61,6 +61,8 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
         port=served,
         token=token,
         public=PUBLIC,
+        is_page=lambda path: path == "/docs",
+        max_json_bytes=settings.max_json_bytes,
     )
 
 

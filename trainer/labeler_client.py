@@ -6,6 +6,7 @@ It knows the contract and nothing else: what to do when the labeler is away is d
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -30,8 +31,12 @@ class LabelerClient:
 
     def __init__(self, url: str, *, timeout_seconds: float, headers: dict[str, str] | None = None) -> None:
         self.url = url
+        # trust_env: a proxy for the internet must not come between two services of one project, nor see the token.
         self._http = httpx.Client(
-            base_url=url, timeout=httpx.Timeout(timeout_seconds, connect=min(3.0, timeout_seconds)), headers=headers
+            base_url=url,
+            timeout=httpx.Timeout(timeout_seconds, connect=min(3.0, timeout_seconds)),
+            headers=headers,
+            trust_env=False,
         )
 
     def images(self, after: int, limit: int = 10_000) -> ImagePage:
@@ -90,3 +95,8 @@ def _json_object(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def log_ids_match(ours: UUID | None, theirs: str | None) -> bool:
+    """Whether both speak of the same log."""
+    return ours is not None and str(ours) == theirs

@@ -29,6 +29,10 @@ def test_show_and_change(tmp_path: Path) -> None:
         ({"bufer_size": 1}, "no labeler setting 'bufer_size'"),
         ({"buffer_size": 5, "overlap": 0}, "'overlap' cannot be 0"),
         ({"trainer_url": "nowhere"}, "'trainer_url' cannot be 'nowhere'"),
+        ({"trainer_url": "http://192.0.2.1:3333"}, "an address of this machine.* --trainer-url"),
+        ({"trainer_url": "http://localhost.evil.example:3333"}, "an address of this machine"),
+        ({"trainer_url": "http://127.0.0.1:3333@evil.example"}, "an address of this machine"),
+        ({"buffer_size": 5, "trainer_url": "http://[::ffff:192.0.2.1]:3333"}, "an address of this machine"),
     ],
 )
 def test_refusals_change_nothing(tmp_path: Path, patch: dict[str, object], message: str) -> None:
@@ -37,6 +41,16 @@ def test_refusals_change_nothing(tmp_path: Path, patch: dict[str, object], messa
     with pytest.raises(Invalid, match=message):
         RunningSettings(held, {}, lambda _: None).change(patch)
     assert held.model_dump() == before
+
+
+def test_no_request_sends_the_token_elsewhere(tmp_path: Path) -> None:
+    held = settings(tmp_path)
+    running = RunningSettings(held, {}, lambda _: None, has_token=True)
+    for url in ("http://evil.example:3333", "http://127.0.0.1:9999", held.trainer_url):
+        with pytest.raises(Invalid, match="the token is sent there: start the labeler again with --trainer-url"):
+            running.change({"trainer_url": url})
+    assert not running.show()["trainer_url"].changeable
+    assert running.change({"buffer_size": 25})["buffer_size"].value == 25
 
 
 def test_overlap_opens_images_again(tmp_path: Path) -> None:

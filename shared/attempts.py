@@ -1,0 +1,89 @@
+"""Wrong tokens: each address that gives one waits for its own answers, and never for those of another.
+
+The wait doubles with each wrong token of an address. Only a few of its answers wait at the same time: further ones are
+refused unread, so that guessing side by side is no faster. Both the addresses remembered and the answers that wait are
+bounded. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import sleep
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+MAX_DELAY: Final = 2.0
+MOST_ADDRESSES: Final = 10_000
+MOST_WAITING: Final = 8
+"""Answers of one address that wait at the same time."""
+MOST_WAITING_IN_ALL: Final = 200
+FORGET_SECONDS: Final = 900.0
+
+
+class TooManyAttempts(Exception):  # noqa: N818 - a state of a client, named as one
+    """So many wrong tokens of this address wait for their answer that no other is looked at."""
+
+
+class Attempts:
+    """The wrong tokens of each address; `now` is a clock in seconds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._waiting: Counter[str] = Counter()
+
+    async def check(self, client: tuple[str, int] | None, is_right: Callable[[], bool]) -> bool:
+        """Whether the token of `client` is right; a wrong one takes a moment. Raises TooManyAttempts."""
+        address = network_of(client)
+        if self._waiting[address] >= MOST_WAITING:
+            raise TooManyAttempts
+        if is_right():
+            self._wrong.pop(address, None)
+            return True
+        if self._waiting.total() >= MOST_WAITING_IN_ALL:
+            raise TooManyAttempts
+        async with self._wait(address):
+            await sleep(delay_after(self._note(address)))
+        return False
+
+    def _note(self, address: str) -> int:
+        """Count a wrong token; returns how many there were in a row."""
+        count, at = self._wrong.pop(address, (0, 0.0))
+        if self._now() - at > FORGET_SECONDS:
+            count = 0
+        self._wrong[address] = (count + 1, self._now())
+        if len(self._wrong) > MOST_ADDRESSES:
+            self._wrong.popitem(last=False)
+        return count + 1
+
+    @asynccontextmanager
+    async def _wait(self, address: str) -> AsyncIterator[None]:
+        self._waiting[address] += 1
+        try:
+            yield
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+
+def delay_after(failures: int) -> float:
+    """Seconds that the answer to the n-th wrong token in a row waits: doubling from 0.1, never beyond MAX_DELAY."""
+    return float(min(MAX_DELAY, 0.1 * 2 ** min(failures - 1, 10)))
+
+
+def network_of(client: tuple[str, int] | None) -> str:
+    """What counts as one address: of IPv6 the network of 64 bits, because whoever has one has all of it."""
+    host = client[0] if client else ""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(address) if address.is_loopback else str(ip_network((address, 64), strict=False).network_address)
