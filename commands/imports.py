@@ -164,7 +164,7 @@ def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportRecei
 
     def write(receipt: ImportReceipt) -> None:
         for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
-            table.writerows((issue.line, kind, issue.reason, harmless(issue.uri)) for issue in issues)
+            table.writerows((issue.line, kind, harmless(issue.reason), harmless(issue.uri)) for issue in issues)
 
     return write
 

@@ -125,12 +125,14 @@ def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str,
     try:
         with partial.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["filename", "label", "confidence", *(f"p:{name}" for name in classes), "problem"])
+            writer.writerow(
+                ["filename", "label", "confidence", *(harmless(f"p:{name}") for name in classes), "problem"]
+            )
             for name, said in rows:
                 shares = [f"{said.probabilities[each]:.6f}" for each in classes]
                 writer.writerow([harmless(name), harmless(said.label), f"{said.confidence:.6f}", *shares, ""])
             for name, problem in problems.items():
-                writer.writerow([harmless(name), "", "", *[""] * len(classes), problem])
+                writer.writerow([harmless(name), "", "", *[""] * len(classes), harmless(problem)])
         partial.replace(target)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None

@@ -273,7 +273,7 @@ class Annotator:
             project = self.get("/api/project")
             if project["query_acked_seq"] >= seq:
                 return time.monotonic() - since
-            if project["trainer"]["state"] in ("stopped", "stopping", "paused", "failed", "absent"):
+            if project["trainer"]["state"] in ("stopped", "stopping", "paused", "failed", "absent", "taken"):
                 return None
             if project["splits"]["train"]["unlabeled"] == 0:
                 return None  # nothing left to rank

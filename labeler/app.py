@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from labeler.api import create_api
 from labeler.service import Service
-from shared import recent
+from shared import audit, recent
 from shared.auth import Guard, token_for
 from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
@@ -40,13 +40,15 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     Its service starts and ends with the application. Raises SettingsError for anything that cannot be.
     """
     token = token_for(settings.host, os.environ)
-    service = Service(settings, sources, token=token)
     served = settings.port if port is None else port
+    address = url(settings.host, served)
+    service = Service(settings, sources, token=token, address=address)
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> AsyncIterator[None]:
         _take_back_loggers()
-        service.workspace.announce(url(settings.host, served))
+        audit.pages_come_from(_visitor)
+        service.workspace.announce(address)
         service.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         try:
@@ -115,6 +117,17 @@ def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: An
 
 def _to_first_page(request: Request) -> RedirectResponse:
     return RedirectResponse(str(request.url.replace(path="/", scheme="", netloc="")))
+
+
+def _visitor() -> str | None:
+    """The address of whoever has the page that is being drawn; Streamlit says none for this machine's own."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx  # loaded by now, if there are pages
+
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return None
+    import streamlit
+
+    return streamlit.context.ip_address or "127.0.0.1"
 
 
 def _warm_up() -> None:

@@ -223,7 +223,12 @@ class Catalog:
         with self._store.lock, self._store.read() as connection:
             rows = connection.execute(statement).mappings().all()
             entries = [self._entry(row) for row in rows]
-            return ImagePage(images=entries, next=rows[-1]["changed"] if rows else after, catalog_version=self.version)
+            return ImagePage(
+                images=entries,
+                next=rows[-1]["changed"] if rows else after,
+                catalog_version=self.version,
+                log_id=self._log.log_id,
+            )
 
     def entries(self, after_id: int, limit: int) -> list[ImageEntry]:
         """Images in order of id."""

@@ -10,6 +10,7 @@ from labeler.annotation_log import AnnotationLog, Draft
 from labeler.class_properties import ClassProperties
 from labeler.database import Store
 from labeler.problems import Conflict, Invalid, Missing
+from shared import audit
 from shared.log import ClassState, Fold
 from shared.messages import ClassEntry, ClassPatch
 from shared.names import key, meant
@@ -96,7 +97,9 @@ class Classes:
         """Raises Conflict when a class goes by that name, or did; Invalid when the name is blank."""
         with self._store.lock:
             self._add([self._free(name)], annotator)
-            return self.entries()[-1]
+            added = self.entries()[-1]
+        audit.note("class added", by=annotator, id=added.id, name=added.name)
+        return added
 
     def change(self, class_id: int, patch: ClassPatch) -> ClassEntry:
         """Rename the class, merge it into another, or change how it looks; returns the class as it is now, or the one
@@ -109,6 +112,7 @@ class Classes:
             raise Invalid("Give either the class to merge into, or a new name, colour, description, key or place.")
         with self._store.lock:
             known = self._live(class_id)
+            asked, before = patch.model_dump(exclude={"annotator"}, exclude_none=True), known.name
             if patch.hotkey:
                 looks["hotkey"] = self._free_key(class_id, patch.hotkey)
             if patch.name is not None and patch.name.strip() != known.name:
@@ -124,13 +128,16 @@ class Classes:
                 class_id = into.id
             if looks:
                 self._look(class_id, looks)
-            return next(entry for entry in self.entries() if entry.id == class_id)
+            changed = next(entry for entry in self.entries() if entry.id == class_id)
+        audit.note("class changed", by=patch.annotator, id=known.id, name=before, changes=asked)
+        return changed
 
     def delete(self, class_id: int, annotator: str = "api") -> None:
         """Images labeled as it become unlabeled and are asked again. Raises Missing."""
         with self._store.lock:
-            self._live(class_id)
+            name = self._live(class_id).name
             self._log.append([Draft(action="class_deleted", label=class_id, annotator=annotator)])
+        audit.note("class deleted", by=annotator, id=class_id, name=name)
 
     def _add(self, names: list[str], annotator: str) -> None:
         first = max(self._log.fold.classes, default=0) + 1

@@ -13,9 +13,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from labeler.annotation_log import AnnotationLog
-from labeler.trainer_client import Rewind, TrainerClient, TrainerProblem
+from labeler.trainer_client import Rewind, Taken, TrainerClient, TrainerProblem
 from shared.messages import MAX_ROWS, AnnotationBatch, OutboxView, Row, TrainerStatus, TrainerView
 from shared.settings import LabelerSettings
 
@@ -58,6 +59,7 @@ class Outbox:
         self._next_poll = 0.0
         self._error: str | None = None
         self._status: TrainerStatus | None = None
+        self._taken = False  # the trainer refused the log because it follows another labeler
 
     def start(self) -> None:
         """Begin to send."""
@@ -92,6 +94,11 @@ class Outbox:
         """The trainer's status as last seen; None while it does not answer."""
         return self._status
 
+    @property
+    def away(self) -> Literal["absent", "taken"]:
+        """Why there is no status."""
+        return "taken" if self._taken else "absent"
+
     def view(self) -> OutboxView:
         """What waits for the trainer."""
         since = self._waiting_since
@@ -108,7 +115,7 @@ class Outbox:
         """The trainer as it is seen from here."""
         status = self._status
         return TrainerView(
-            state=status.state if status else "absent",
+            state=status.state if status else self.away,
             acked_seq=self._sent_seq,
             lag=max(0, self._log.last_seq - self._sent_seq),
             last_error=self._error or (status.last_error if status else None),
@@ -134,6 +141,7 @@ class Outbox:
                 if time.monotonic() >= max(self._due_at(), self._not_before):
                     self._send()
             except TrainerProblem as problem:
+                self._taken = isinstance(problem, Taken)
                 self._failed(str(problem))
             except Exception as error:  # the thread must outlive whatever happens in one turn
                 logger.exception("Sending to the trainer failed.")
@@ -166,6 +174,8 @@ class Outbox:
             logger.info("The trainer answers again.")
         if status.log_id != self._log.log_id:
             self._rewind(0)
+            if self._taken:  # as long as it follows another labeler, nothing that it says is about our images
+                self._send()
         elif status.acked_seq > self._log.last_seq:  # an older database was restored: let the trainer see its end
             self._rewind(self._log.last_seq)
         elif status.acked_seq != self._sent_seq:
@@ -204,6 +214,7 @@ class Outbox:
         self._sent_at = time.monotonic()
         self._sent_catalog = catalog_version
         self._acknowledged(min(acked_seq, self._log.last_seq))
+        self._taken = False
         self._force = self._sent_seq < self._log.last_seq and len(page.annotations) == MAX_ROWS
         self._failures, self._error = 0, None
         self._changed()

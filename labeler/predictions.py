@@ -54,6 +54,8 @@ class Predictions:
         status = self._trainer.status()
         if status is not None and status.log_id != self._log_id:
             status = self._trainer.status_now()  # it may have heard since it was last seen
+        if status is None and self._trainer.away == "taken":
+            raise Conflict(self._trainer.view().last_error or "The trainer follows another labeler.")
         if status is None:
             raise Unreachable(f"The trainer does not answer. Start it with: {self._start}")
         if status.log_id != self._log_id:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from labeler.problems import Invalid
+from shared import audit
 from shared.database import masked
 from shared.messages import SettingView
 from shared.settings import LabelerSettings, SettingsError, Source, first_sentence, is_loopback
@@ -89,5 +90,8 @@ class RunningSettings:
         for name in changed:
             setattr(self._settings, name, getattr(wanted, name))
             self._sources[name] = "changed while running"
+        if changed:
+            after = self._settings.model_dump(mode="json")
+            audit.note("labeler settings changed", changes={name: [before[name], after[name]] for name in changed})
         self._changed(changed)
         return self.show()

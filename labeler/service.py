@@ -76,6 +76,7 @@ from shared.messages import (
     Undo,
     UndoReceipt,
 )
+from shared.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings import LabelerSettings, Source
 from shared.start import identity
 
@@ -94,18 +95,24 @@ class Service:
     """The labeler of one workspace. Raises SettingsError when it cannot be had as the settings say."""
 
     def __init__(
-        self, settings: LabelerSettings, sources: Mapping[str, Source] | None = None, *, token: str | None = None
+        self,
+        settings: LabelerSettings,
+        sources: Mapping[str, Source] | None = None,
+        *,
+        token: str | None = None,
+        address: str | None = None,
     ) -> None:
+        """`address` is where the trainer's machine reaches this labeler."""
         self.settings = settings
         self.sources = dict(sources or {})
         self.workspace = WorkspaceLock(settings.workspace)
         try:
-            self._open(token)
+            self._open(token, address)
         except BaseException:
             self.workspace.release()
             raise
 
-    def _open(self, token: str | None) -> None:
+    def _open(self, token: str | None, address: str | None) -> None:
         settings = self.settings
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._test_set = open_test_set(settings.test_set) if settings.test_set else None
@@ -139,7 +146,10 @@ class Service:
         self.label_files = LabelFiles(
             settings.workspace / "label-files", self.files.roots["uploads"], self.imports, self.scanner
         )
-        self.client = TrainerClient(settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token)
+        sender = {LABELER_HEADER: address, LOG_HEADER: str(self.log.log_id)} if address else None
+        self.client = TrainerClient(
+            settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token, sender=sender
+        )
         self.reminder = Reminder(self.store, self.log, self.tally, self.catalog, self.client, settings)
         self.outbox = Outbox(
             self.log,

@@ -19,6 +19,7 @@ from labeler.catalog import Catalog
 from labeler.database import Store
 from labeler.problems import Conflict, Missing
 from labeler.tables import META
+from shared import audit
 from shared.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
 from shared.log import ANSWERS, Fold
 from shared.messages import MAX_ROWS, Row, Split
@@ -107,6 +108,7 @@ class Snapshots:
                 self._log.append(drafts)
                 for split, image_ids in moves.items():
                     self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
+                audit.note("snapshot restored", by=annotator, snapshot=name)
             moved = sum(map(len, moves.values()))
             now = self._log.fold
             lost = sum(now.resolve(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)

@@ -18,6 +18,7 @@ from labeler.annotation_log import AnnotationLog
 from labeler.catalog import Catalog
 from labeler.database import Store
 from labeler.tally import Tally
+from shared import audit
 from shared.dataset import SplitPost, SplitReceipt
 from shared.messages import Split
 
@@ -65,6 +66,8 @@ class Splitting:
                 reason = f"test {post.test:g}, validation {post.validation:g} by {by}, seed {post.seed}"
                 for split, image_ids in moves.items():
                     self._catalog.move(image_ids, split, annotator=post.annotator, reason=reason)
+                moved = {split: len(image_ids) for split, image_ids in moves.items()}
+                audit.note("splits drawn", by=post.annotator, reason=reason, moved=moved)
             after = now | wanted
             counts: dict[Split, int] = dict.fromkeys(get_args(Split), 0)
             for split in after.values():

@@ -41,7 +41,7 @@ def _numbers(project: Project) -> Iterator[Metric]:
     numbers = {
         "log_rows": ("Rows of the annotation log.", project.last_seq),
         "query_version": ("Ranked lists that have been in force.", project.query_version),
-        "trainer_up": ("1 while the trainer answers.", project.trainer.state != "absent"),
+        "trainer_up": ("1 while the trainer answers.", project.trainer.state not in ("absent", "taken")),
         "trainer_lag_rows": ("Rows of the log that the trainer has not confirmed.", project.trainer.lag),
         "outbox_rows": ("Rows that wait for the trainer.", outbox.pending),
         "outbox_oldest_seconds": ("Age of the oldest row that waits for the trainer.", outbox.oldest_seconds or 0),

@@ -31,6 +31,11 @@ class Trainer:
         """As last seen, without a request; None while the trainer does not answer."""
         return self._outbox.status
 
+    @property
+    def away(self) -> Literal["absent", "taken"]:
+        """Why there is no status."""
+        return self._outbox.away
+
     def status_now(self) -> TrainerStatus | None:
         """As it says itself, by a request; None while it does not answer."""
         try:

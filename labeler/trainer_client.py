@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter
 
+from shared import audit
 from shared.auth import client_headers
 from shared.comparison import ComparisonRequest
 from shared.gallery import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
@@ -64,6 +65,10 @@ class Rewind(TrainerProblem):
         self.acked_seq = acked_seq
 
 
+class Taken(TrainerProblem):
+    """The trainer follows another labeler. The message is its own sentence."""
+
+
 class Refusal(TrainerProblem):
     """The trainer understood and said no. The message is its own sentence."""
 
@@ -97,24 +102,27 @@ class ModelFile:
 
 
 class TrainerClient:
-    """Talks to the trainer at `url`, which may be changed while it is used; safe from any thread."""
+    """Talks to the trainer at `url`, which may be changed while it is used; safe from any thread. `sender` are headers
+    that say who asks."""
 
-    def __init__(self, url: str, *, timeout: float, token: str | None) -> None:
+    def __init__(self, url: str, *, timeout: float, token: str | None, sender: Mapping[str, str] | None = None) -> None:
         self.url = url
         # trust_env: a proxy for the internet must not come between two services of one project.
-        self._http = httpx.Client(timeout=timeout, headers=client_headers(token), trust_env=False)
+        self._http = httpx.Client(timeout=timeout, headers={**(sender or {}), **client_headers(token)}, trust_env=False)
 
     def status(self) -> TrainerStatus:
         """What the trainer is doing. Raises TrainerProblem."""
         return _understood(_STATUS, self._request("GET", "/status"))
 
     def send(self, batch: AnnotationBatch) -> int:
-        """Hand over rows of the log; returns how far the trainer then has it. Raises Rewind, TrainerProblem."""
+        """Hand over rows of the log; returns how far the trainer then has it. Raises Rewind, Taken, TrainerProblem."""
         answer = self._request("POST", "/annotations", batch.model_dump(mode="json"))
         try:
+            if answer.status_code == httpx.codes.CONFLICT and "acked_seq" not in answer.json():
+                raise Taken(answer.json()["detail"])
             if answer.status_code == httpx.codes.CONFLICT:
                 raise Rewind(Acknowledgement.model_validate(answer.json()).acked_seq)
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise _garbled(error) from None
         return _understood(_ACKNOWLEDGEMENT, answer).acked_seq
 
@@ -225,7 +233,14 @@ class TrainerClient:
     ) -> httpx.Response:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
         with self._told():
-            return self._http.request(method, self.url + path, json=body, files=files, timeout=patience)
+            return self._http.request(
+                method,
+                self.url + path,
+                json=body,
+                files=files,
+                timeout=patience,
+                headers={audit.HEADER: audit.origin()},
+            )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -244,7 +259,7 @@ def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:
         raise _garbled(error) from None
 
 
-def _garbled(error: ValueError) -> TrainerProblem:
+def _garbled(error: Exception) -> TrainerProblem:
     return TrainerProblem(f"The trainer's answer cannot be understood: {error}")
 
 

@@ -32,6 +32,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared import audit
 from shared.attempts import MAX_DELAY, Attempts, TooManyAttempts
 from shared.bodies import Bodies
 from shared.settings import SettingsError, is_loopback
@@ -88,6 +89,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, refuse it, or hand it to the app."""
+        audit.begin((scope.get("client") or ("", 0))[0], Headers(scope=scope).get(audit.HEADER, ""))
         if scope["type"] == "http":
             await self._http(scope, receive, _with_security_headers(send))
         elif scope["type"] == "websocket":

@@ -509,6 +509,7 @@ class ImagePage(Reply):
     images: list[ImageEntry]
     next: int
     catalog_version: int
+    log_id: UUID | None = None  # of the project that the images belong to
 
 
 class SimilarImage(Reply):
@@ -614,9 +615,9 @@ class ImageCounts(Reply):
 
 
 class TrainerView(Reply):
-    """The trainer as the labeler sees it. `absent` is the labeler's word for one that does not answer."""
+    """The trainer as the labeler sees it: `absent` when it does not answer, `taken` when it follows another labeler."""
 
-    state: TrainerState | Literal["absent"]
+    state: TrainerState | Literal["absent", "taken"]
     acked_seq: int
     lag: int
     last_error: str | None

@@ -29,6 +29,7 @@ DATABASE = "flywheel.db"  # the labeler's, which makes a folder of an older vers
 WORKSPACE, DEMO_WORKSPACE = Path("workspace"), Path("workspace-demo")
 ENVIRONMENT = "FLYWHEEL_WORKSPACE"
 LOCK_SECONDS = 10.0
+LABELER_HEADER, LOG_HEADER = "Flywheel-Labeler", "Flywheel-Log"  # a labeler tells the trainer its address and log_id
 HEADER = (
     "# Flywheel writes this file. It remembers what the project is made of, so that a start without arguments\n"
     "# continues here. Stop Flywheel before you edit it.\n\n"

@@ -20,6 +20,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared import audit
 from shared.connections import Connection, allow_open_files, look_at
 from shared.settings import LogLevel, SettingsError
 
@@ -125,6 +126,7 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     for handler in (file, stream):
         handler.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
+    audit.keep_in(workspace, service)
     for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

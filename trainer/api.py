@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Query, Request, Response, UploadFile
+from fastapi import Body, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
@@ -29,6 +29,7 @@ from shared.serving import API_PAGE
 from shared.settings import SettingsError
 from trainer.atlas import Unfinished
 from trainer.jobs import UnknownJob
+from trainer.leader import Sender, Taken
 from trainer.model_routes import model_routes
 from trainer.registry import StillNeeded, UnknownVersion
 from trainer.replica import Gap
@@ -36,13 +37,31 @@ from trainer.service import NotInPool, NotReady, Trainer, package_version
 from trainer.telemetry import prometheus_text
 
 MAX_UPLOADS = 256
+FOR_EVERY_LABELER = frozenset({"/health", "/status", "/annotations", "/metrics"})
+"""What also a labeler may ask whose log is not followed."""
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def create_api(trainer: Trainer) -> FastAPI:
     """The FastAPI application over one trainer."""
-    title = "Flywheel trainer"
-    api = FastAPIOffline("/docs", None, title=title, version=package_version(), swagger_ui_parameters=API_PAGE)
+
+    def known(request: Request) -> None:
+        """Note who asks. A labeler that is not followed gets no answers about another project's images, no orders."""
+        sender = Sender.of(request.headers, request.client.host if request.client else None)
+        if sender is not None:
+            trainer.leader.hear(sender)
+            if request.url.path not in FOR_EVERY_LABELER:
+                trainer.leader.check(sender)
+        request.state.sender = sender
+
+    api = FastAPIOffline(
+        "/docs",
+        None,
+        title="Flywheel trainer",
+        version=package_version(),
+        swagger_ui_parameters=API_PAGE,
+        dependencies=[Depends(known)],
+    )
     _add_errors(api)
 
     @api.get("/health")
@@ -56,9 +75,10 @@ def create_api(trainer: Trainer) -> FastAPI:
         return trainer.status().model_copy(update=whose(trainer.settings.workspace))
 
     @api.post("/annotations")
-    def annotations(batch: AnnotationBatch) -> Acknowledgement:
-        """Rows of the annotation log; durable when this answers. 409 names where to go on."""
-        return trainer.accept(batch)
+    def annotations(batch: AnnotationBatch, request: Request) -> Acknowledgement:
+        """Rows of the annotation log; durable when this answers. 409 names where to go on, or, without `acked_seq`,
+        the labeler that is followed instead."""
+        return trainer.accept(batch, request.state.sender)
 
     @api.post("/pause")
     def pause() -> TrainerStatus:
@@ -190,6 +210,7 @@ def _add_errors(api: FastAPI) -> None:
 
     statuses: dict[type[Exception], int] = {
         NotReady: 409,
+        Taken: 409,
         Unfinished: 409,
         FileExistsError: 409,
         StillNeeded: 409,

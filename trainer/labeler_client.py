@@ -6,7 +6,6 @@ It knows the contract and nothing else: what to do when the labeler is away is d
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import httpx
 
@@ -95,8 +94,3 @@ def _json_object(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def log_ids_match(ours: UUID | None, theirs: str | None) -> bool:
-    """Whether both speak of the same log."""
-    return ours is not None and str(ours) == theirs

@@ -59,8 +59,8 @@ def load_learner(folder: str, photos: str) -> Learner:
     classes = [each["name"] for each in said["classes"]]
     table = pd.read_csv(Path(folder) / "dataset.csv", dtype=str)
     table[["uri", "label"]] = table[["uri", "label"]].apply(
-        lambda cells: cells.str.removeprefix("'")
-    )  # kept from spreadsheets
+        lambda cells: cells.str.replace(r"(?<![^;|\t\r\n])'('*[^\S\t\r\n]*[=+\-@\t\r＝＋－＠])", r"\1", regex=True)
+    )  # the apostrophes that keep spreadsheets from running a cell
     table = table[(table["split"] != "test") & table["label"].isin(classes)].reset_index(drop=True)
     held_out = table.index[table["split"] == "validation"].tolist()
 

@@ -138,6 +138,12 @@ class CatalogFollower:
             with self._replica.lock:
                 if self._replica.log_id != log_id or self._replica.catalog_after != after:
                     continue  # the replica started anew meanwhile
+                if page.log_id not in (None, log_id):
+                    raise LabelerAway(
+                        f"The labeler at {self._client.url} has another project than the labeler that sends labels"
+                        f"{f', at {self._replica.labeler}' if self._replica.labeler else ''}: start the trainer again "
+                        "with the address of that one as --labeler-url."
+                    )
                 if page.catalog_version < after:
                     self._replica.forget_catalog()  # another catalogue under the same address
                     continue

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
+from shared.cells import harmless, meant
 from shared.files import write_whole
 from shared.models import FORMAT, Description, ModelVersion, Unreadable
 from shared.safe_names import escaped
@@ -99,7 +100,7 @@ class Version:
         """Every label that it stands on, as the columns of dataset.csv. Raises RefusedVersion."""
         try:
             with (self.folder / "dataset.csv").open(newline="", encoding="utf-8") as stream:
-                return [{key: _bare(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+                return [{key: meant(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
             raise RefusedVersion(f"The dataset of version {self.name!r} cannot be read: {error}.") from None
 
@@ -165,7 +166,7 @@ class Registry:
             with (partial / "dataset.csv").open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, COLUMNS)
                 writer.writeheader()
-                writer.writerows({key: _harmless(value) for key, value in row.items()} for row in dataset)
+                writer.writerows({key: harmless(str(value)) for key, value in row.items()} for row in dataset)
             for path in (*partial.iterdir(), partial):
                 _sync(path)
             partial.rename(place)
@@ -288,15 +289,6 @@ def _described(name: str, path: Path) -> ModelVersion:
     if described.format > FORMAT:
         raise RefusedVersion(f"Version {name!r} was saved by a newer Flywheel: bring this one up to date.")
     return described
-
-
-def _harmless(value: Any) -> Any:
-    """A cell that a spreadsheet will not run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "'") else value
-
-
-def _bare(cell: str) -> str:
-    return cell.removeprefix("'")
 
 
 def _alive(process: int) -> bool:

@@ -26,6 +26,8 @@ from shared.messages import AnnotationBatch, AnnotationPage, Evaluation, ImageEn
 
 logger = logging.getLogger(__name__)
 
+KEPT_ASIDE = 3  # copies of logs that were followed before
+
 
 class LogRow(SQLModel, table=True):
     """One acknowledged row of the annotation log."""
@@ -54,7 +56,7 @@ class EvaluationRow(SQLModel, table=True):
 
 
 class FactRow(SQLModel, table=True):
-    """A single value: `log_id`, `catalog_after`."""
+    """A single value: `log_id`, `catalog_after`, `labeler`."""
 
     __tablename__ = "fact"
     key: str = Field(primary_key=True)
@@ -74,6 +76,8 @@ class Gap(Exception):  # noqa: N818 - it is an answer of the protocol, not a fai
 
 class Replica:
     """A durable copy of the log and the catalogue in `folder`/replica.db. Safe to call from several threads."""
+
+    labeler: str | None  # its address, as it said last
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -162,6 +166,14 @@ class Replica:
                 update(EvaluationRow).where(col(EvaluationRow.id) == str(evaluation_id)).values(published=True)
             )
 
+    def remember_labeler(self, url: str) -> None:
+        """The labeler of this log has this address."""
+        with self.lock:
+            if url != self.labeler:
+                with write(self.engine) as connection:
+                    _set_fact(connection, "labeler", url)
+                self.labeler = url
+
     def close(self) -> None:
         """Let go of the file."""
         self.engine.dispose()
@@ -183,6 +195,7 @@ class Replica:
             self.evaluations = [Evaluation.model_validate_json(payload) for payload in evaluations]
         self.log_id: UUID | None = UUID(facts["log_id"]) if "log_id" in facts else None
         self.catalog_after = int(facts.get("catalog_after", 0))
+        self.labeler = facts.get("labeler")
         self.leader_seq = self.acked_seq
 
     def _take(self, entry: ImageEntry) -> None:
@@ -203,12 +216,19 @@ class Replica:
                 connection.exec_driver_sql("BEGIN")
             self.engine.dispose()
             self.path.replace(aside)
+            self._prune()
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             self._open()
         with write(self.engine) as connection:
             _set_fact(connection, "log_id", str(log_id))
         self.log_id = log_id
+
+    def _prune(self) -> None:
+        """Of the copies set aside the newest stay."""
+        aside = sorted(self.folder.glob("replica-*.db"), key=lambda file: file.stem.rpartition("-")[2])
+        for file in aside[:-KEPT_ASIDE]:
+            file.unlink(missing_ok=True)
 
     def forget_catalog(self) -> None:
         """Read the catalogue from its start again."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from shared import audit
 from shared.messages import SettingView
 from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
 from shared.start import remember_changes
@@ -67,6 +68,9 @@ class RunningSettings:
         changed = [name for name in changes if getattr(self._settings, name) != getattr(checked, name)]
         remember_changes(checked, {name: before[name] for name in changed})
         self._sources.update(dict.fromkeys(changes, "changed while running"))
+        if changed:
+            after = checked.model_dump(mode="json")
+            audit.note("trainer settings changed", changes={name: [before[name], after[name]] for name in changed})
         self._apply({name: getattr(checked, name) for name in changes})
 
 

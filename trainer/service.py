@@ -39,6 +39,7 @@ from trainer.intake import Intake
 from trainer.jobs import Jobs, NotNow
 from trainer.label_issues import Reviewer
 from trainer.labeler_client import LabelerClient
+from trainer.leader import Leader, Sender
 from trainer.loop import Loop
 from trainer.manifold import Manifold, ManifoldFailed
 from trainer.model_jobs import ModelJobs
@@ -92,6 +93,7 @@ class Trainer:
             on_backbone=partial(remember_backbone, settings),
         )
         self.replica = Replica(self.folder)
+        self.leader = Leader(self.replica)
         self.atlas = atlas.Atlas(settings.seed)
         self.manifold = Manifold(self.folder / "manifold", settings.seed)
         self.reviewer = Reviewer(settings.seed)
@@ -167,9 +169,14 @@ class Trainer:
 
     # ------------------------------------------------------------ the stream
 
-    def accept(self, batch: AnnotationBatch) -> Acknowledgement:
-        """Take a batch; durable when this returns. Raises replica.Gap and ValueError."""
-        rows = self.replica.accept(batch)
+    def accept(self, batch: AnnotationBatch, sender: Sender | None = None) -> Acknowledgement:
+        """Take a batch; durable when this returns. Raises replica.Gap, leader.Taken and ValueError."""
+        with self.replica.lock:
+            if sender is not None:
+                self.leader.check(sender)
+            rows = self.replica.accept(batch)
+            if sender is not None:
+                self.leader.hear(sender)
         self.loop.received(rows, batch.leased)
         if batch.catalog_version != self.replica.catalog_after or not self.catalog.complete.is_set():
             self.catalog.worker.wake()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import audit
 from shared.images import ImageLimits, ImageProblem
 from shared.messages import Interval, Prediction, Predictions
 from shared.models import ModelList, ModelVersion, Pruned
@@ -81,6 +82,7 @@ class Versions:
             against = warning(_called(name), self._accuracy(name), _called(used), self._accuracy(used))
         if confirmed or against is None:
             self.registry.promote(None if name == NOW else name)
+            audit.note("version promoted", version=name, instead_of=used)
         return self.list().model_copy(update={"warning": against})
 
     def _accuracy(self, name: str) -> Interval | None:
@@ -102,6 +104,7 @@ class Versions:
     def delete(self, name: str) -> None:
         """Delete a version. Raises UnknownVersion, and StillNeeded while something needs it."""
         self.registry.delete(name, also_needed=self._also_needed())
+        audit.note("version deleted", version=name)
 
     def prune(self, *, dry_run: bool = False) -> Pruned:
         """Delete every version that nothing needs, or with `dry_run` only say which those are."""

@@ -47,7 +47,7 @@ def page() -> None:
     try:
         models = trainer.models()
     except Problem as problem:
-        name, what = words.trainer(service.current().settings.workspace)["absent"]
+        name, what = words.away(service.current().settings.workspace, service.current().trainer.away)
         st.warning(
             f"**{name}.** {plain(problem.detail)} {plain(what[:1].upper() + what[1:])}.", icon=":material/cloud_off:"
         )

@@ -46,7 +46,7 @@ def page() -> None:
 @st.fragment(run_every=LOOK_SECONDS)
 def _absent() -> None:
     """The trainer's part while it is away. Looks at what is known of it, without a request."""
-    name, what = words.trainer(service.current().settings.workspace)["absent"]
+    name, what = words.away(service.current().settings.workspace, service.current().trainer.away)
     st.warning(
         f"**{name}.** Its settings can be seen and changed when it is back. What is set here is not lost: "
         f"{plain(what)}.",

@@ -27,7 +27,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
             icon=":material/image:",
         )
     if status is None:
-        name, what = words.trainer(project.workspace)["absent"]
+        name, what = words.away(project.workspace, project.trainer.state)
         st.warning(f"**{name}.** What is shown is what it sent last; {plain(what)}.", icon=":material/cloud_off:")
         return
     if status.state == "failed":

@@ -16,6 +16,7 @@ TRAINER: dict[str, tuple[str, str]] = {
     "stopped": ("Trainer safely shut down", "press Resume to go on"),
     "failed": ("Failed", "labels are kept; press Resume to try again, and see the trainer's log"),
     "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: {start}"),
+    "taken": ("Trainer follows another labeler", "labels are kept; this labeler needs a trainer of its own"),
     "lost": ("Labeler not reachable", "this page goes on by itself when it is back"),
 }
 """Trainer state → its name, and what it means or what to do, see `trainer`. `lost` is the page's own: it cannot reach
@@ -45,6 +46,11 @@ def trainer(workspace: str | Path) -> dict[str, tuple[str, str]]:
     """`TRAINER`, with the command that starts the trainer of this project."""
     start = trainer_command(Path(workspace))
     return {state: (name, what.replace("{start}", start)) for state, (name, what) in TRAINER.items()}
+
+
+def away(workspace: str | Path, state: str) -> tuple[str, str]:
+    """The name of the state of a trainer that says nothing to this labeler, and what to do."""
+    return trainer(workspace)["taken" if state == "taken" else "absent"]
 
 
 def time_left(seconds: float | None) -> str:

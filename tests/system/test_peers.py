@@ -140,3 +140,33 @@ def test_a_port_that_is_taken_is_one_sentence():
         wait_for(lambda: "choose another port with --port" in "".join(services.trainer.log), "the sentence")
         assert "Traceback" not in "".join(services.trainer.log)
         services.trainer.port = free_port()
+
+
+def test_a_second_labeler_is_refused_while_the_first_is_there_and_taken_once_it_is_gone():
+    with running_services() as one, running_services(images=30, start_trainer=False) as two:
+        one.label(12)
+        wait_for(one.caught_up, "the first project")
+        first, second = one.labeler.url, two.labeler.url
+        two.labeler.end()
+        two.labeler.settings["trainer_url"] = one.trainer.url
+        two.labeler.start()
+        two.label(6)
+        said = wait_for(lambda: two.get("/api/project")["trainer"]["last_error"], "the refusal on its pages")
+        assert first in said
+        assert second in said
+        one.label(6)
+        wait_for(one.caught_up, "the first project, undisturbed")
+        assert list((one.workspace / "trainer").glob("replica-*.db")) == []
+        wait_for(lambda: two.get("/api/project")["trainer"]["state"] == "taken", "its state on its pages")
+        assert httpx.get(f"{second}/api/map", timeout=20).json()["detail"] == said  # nor the other project's map
+
+        one.labeler.kill()
+        two.trainer = one.trainer
+        wait_for(two.caught_up, "the second project")
+        # That trainer asks for images where its first labeler was, and nobody is there.
+        wait_for(lambda: first in str(two.status()["last_error"]), "the reason why it does not learn")
+        one.labeler.start()
+        wait_for(
+            lambda: "needs a trainer of its own" in str(one.get("/api/project")["trainer"]["last_error"]), "a word"
+        )
+        wait_for(lambda: "another project" in str(two.status()["last_error"]), "the reason by its name")

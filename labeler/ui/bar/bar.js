@@ -98,7 +98,7 @@ class Bar {
     const waited = seconds === null ? 0 : seconds + (performance.now() - this.heardAt) / 1000;
     const since = waited >= 1 ? ` for ${duration(waited)}` : "";
     const waiting = `${pending.toLocaleString("en")} waiting for the trainer${since}`;
-    const away = this.project.trainer.state === "absent";
+    const away = ["absent", "taken"].includes(this.project.trainer.state);
     setText(this.part("lag"), pending ? waiting : away ? "Nothing waits for the trainer" : "The trainer is up to date");
   }
 
@@ -119,7 +119,7 @@ class Bar {
     setText(line.querySelector("strong"), name);
     setText(line.querySelector("span"), hasError ? "" : what);
     const idle = ["paused", "stopped", "failed"].includes(state);
-    const away = ["absent", "lost"].includes(state);
+    const away = ["absent", "taken", "lost"].includes(state);
     this.part("pause").hidden = idle || away || state === "stopping";
     this.part("resume").hidden = !idle;
     this.part("stop").hidden = away || ["stopping", "stopped"].includes(state);
