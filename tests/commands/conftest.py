@@ -24,6 +24,7 @@ def url(trainer, client) -> Iterator[str]:  # noqa: F811
         server = uvicorn.Server(uvicorn.Config(create_api(trainer), log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
+        wait_for(lambda: server.started)
         yield address(sock)
         server.should_exit = True
         thread.join()

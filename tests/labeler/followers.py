@@ -6,6 +6,7 @@ It can be told to fail, to be slow, and to forget; those are what the outbox mus
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -158,6 +159,8 @@ def following() -> Iterator[tuple[Follower, str]]:
     server = uvicorn.Server(uvicorn.Config(follower.api, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
+    while not server.started:  # nobody listens before
+        time.sleep(0.005)
     try:
         yield follower, f"http://127.0.0.1:{sock.getsockname()[1]}"
     finally:
