@@ -7,6 +7,9 @@ behind that:
 - What a file is follows from its first bytes, never from its name. Each format has one decoder of Pillow's (HEIC has
   one of libheif's), and not `Image.open`, whose guard against decompression bombs is a process-wide number that warns
   or raises. Ours is an argument, checked on the header before a pixel is decoded, and safe in any number of threads.
+- What a decoder will take is told from the header too, and a file that would take more than BYTES_A_PIXEL for each
+  pixel of the limit is refused. All decoding of a process shares one room, see `shared.decoding_room`. What is made of
+  a decoded image is made a block at a time, so that no second and third copy of it is needed.
 - A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough. The file is still read to its
   end, so that a truncated one is found.
 - Text, colour profiles and other notes in a file say nothing about its pixels, so that they are no reason to refuse it.
@@ -15,7 +18,6 @@ behind that:
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import struct
 import warnings
@@ -25,7 +27,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
-import numpy as np
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -42,12 +43,15 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from shared import sixteen_bits
+from shared import decoder_memory, decoding_room, sixteen_bits
+from shared.decoder_memory import pixel_bytes
 
 LOSSLESS_BELOW = 128
 """Pixels. A thumbnail this small is enlarged on screen, where JPEG's blocks would show."""
 HEAD_BYTES = 64
 """By which a file is told to be an image."""
+BYTES_A_PIXEL = 10
+"""Of the limit on pixels: what decoding one image may take."""
 
 # Pillow warns on stderr about odd metadata, which says nothing about the pixels and reaches nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -55,6 +59,10 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 class ImageProblem(ValueError):  # noqa: N818 – it says what is wrong with a file, not with the program
     """What is wrong with a file. The text ends a sentence about it: "is not an image …"."""
+
+
+class ImageWaits(ImageProblem):
+    """Nothing is wrong with the file: other images took all the memory that decoding may take. Worth another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,9 @@ def inspect(data: bytes, limits: ImageLimits) -> Inspected:
     with _told_as_problem():
         image = _header(data, limits)
         width, height = image.size
-        _decode(image, data, at_least=1)
+        _draft(image, at_least=1)
+        with _room(decoder_memory.of(image, data).peak, len(data), limits):
+            sixteen_bits.high_bytes(image)
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         return Inspected(hashlib.sha256(data).hexdigest(), width, height, image.format or "", len(data))
@@ -106,16 +116,33 @@ def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
         return _header(data, limits).size
 
 
+@contextmanager
+def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
+    """The image as `open_rgb` gives it, for as long as it is in use: others wait for the memory that it takes."""
+    with _told_as_problem():
+        image = _header(data, limits)
+        if at_least is not None:
+            _draft(image, at_least)
+        room = _room(_peak(image, data), len(data), limits)
+        room.__enter__()
+    try:
+        with _told_as_problem():
+            stored = sixteen_bits.loaded(image, lambda: _opened(data))
+            shown = _upright(_to_rgb(stored), _orientation(image))
+        del image, stored
+        yield shown
+    finally:
+        room.__exit__(None, None, None)
+
+
 def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Image.Image:
     """Decode to RGB as displayed: EXIF rotation applied, transparency on white, 8 bits a channel, first frame.
 
     With `at_least`, a JPEG may come back at a half, a quarter or an eighth of its size, its short side not below
     `at_least` pixels (nor the image enlarged). Raises ImageProblem.
     """
-    with _told_as_problem():
-        image = _header(data, limits)
-        pixels = _decode(image, data, at_least)
-        return _upright(_to_rgb(pixels), _orientation(image))
+    with hold_rgb(data, limits, at_least=at_least) as image:
+        return image
 
 
 def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, str]:
@@ -123,10 +150,9 @@ def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, st
 
     JPEG, which encodes ten times faster than WebP; lossless WebP for tiny images. Raises ImageProblem.
     """
-    with _told_as_problem():
-        header = _header(data, limits)
-        at_least = -(-longest * min(header.size) // max(header.size))
-        image = open_rgb(data, limits, at_least=max(at_least, 1))
+    width, height = dimensions(data, limits)
+    at_least = -(-longest * min(width, height) // max(width, height))
+    with hold_rgb(data, limits, at_least=max(at_least, 1)) as image, _told_as_problem():
         image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
         encoded = BytesIO()
         if max(image.size) <= LOSSLESS_BELOW:
@@ -146,6 +172,22 @@ def _heif(stream: BytesIO) -> ImageFile.ImageFile:
     return image
 
 
+class _WebP(WebPImagePlugin.WebPImageFile):
+    """Lets go of the decoder, which holds two canvases, before there is an image: only a first frame is read."""
+
+    def load_prepare(self) -> None:
+        self._decoder = None
+        super().load_prepare()
+
+
+class _Avif(AvifImagePlugin.AvifImageFile):
+    """Lets go of the decoder, and the planes that it holds, as _WebP does."""
+
+    def load_prepare(self) -> None:
+        self._decoder = None
+        super().load_prepare()
+
+
 def _png(stream: BytesIO) -> ImageFile.ImageFile:
     return PngImagePlugin.PngImageFile(BytesIO(_without_notes(stream.getvalue())))
 
@@ -160,11 +202,11 @@ def _jpeg(stream: BytesIO) -> ImageFile.ImageFile:
 _DECODERS: tuple[tuple[re.Pattern[bytes], Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
     (re.compile(rb"\xff\xd8\xff"), _jpeg),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _WebP),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
     (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    (re.compile(rb"....ftyp(avi[fs]|(mi|ms)(f1|af).{4,44}?avi[fs])", re.DOTALL), AvifImagePlugin.AvifImageFile),
+    (re.compile(rb"....ftyp(avi[fs]|(mi|ms)(f1|af).{4,44}?avi[fs])", re.DOTALL), _Avif),
     (re.compile(rb"....ftyp(he[iv][cxms]|m[is]f1)", re.DOTALL), _heif),
     (re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"), Jpeg2KImagePlugin.Jpeg2KImageFile),
     (re.compile(rb"P[1-6]\s|Pf\s"), PpmImagePlugin.PpmImageFile),
@@ -202,6 +244,8 @@ def _told_as_problem() -> Iterator[None]:
         yield
     except ImageProblem:
         raise
+    except decoding_room.NoRoom:
+        raise ImageWaits("waited too long for other large images to be decoded: try it again") from None
     except (MemoryError, Image.DecompressionBombError):  # the latter: Pillow's own guard, inside some decoders
         raise ImageProblem("is too large to be decoded") from None
     except Exception as error:
@@ -221,7 +265,43 @@ def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
         raise ImageProblem(
             f"has {width:,} × {height:,} pixels, more than the {limits.max_pixels:,} that max_image_pixels allows"
         )
+    pixels = decoder_memory.of(image, data).pixels
+    if pixels > limits.max_pixels:
+        raise ImageProblem(
+            f"has {width:,} × {height:,} pixels, but is stored in pieces of {pixels:,}, more than the "
+            f"{limits.max_pixels:,} that max_image_pixels allows: save it again as JPEG or PNG"
+        )
     return image
+
+
+def _draft(image: ImageFile.ImageFile, at_least: int) -> None:
+    """Let a JPEG be decoded at a part of its size."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (at_least, at_least))
+
+
+def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Bytes that it takes to decode an image and to show it upright in RGB."""
+    own = pixel_bytes(image.mode) * image.width * image.height
+    deep = sixteen_bits.is_deep(image)
+    decoding = decoder_memory.of(image, data).peak + (own if deep else 0)
+    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps; asking a PNG would decode it
+    if image.mode == "RGB" and not turned and not image.has_transparency_data:
+        return decoding
+    return max(decoding, own * (2 if deep and image.has_transparency_data else 1) + 4 * image.width * image.height)
+
+
+@contextmanager
+def _room(peak: int, read: int, limits: ImageLimits) -> Iterator[None]:
+    """Hold room for `peak` bytes and the `read` ones of the file. Raises ImageProblem for too much, and NoRoom."""
+    most = BYTES_A_PIXEL * limits.max_pixels
+    if peak > most:
+        raise ImageProblem(
+            f"takes {peak / 1e6:,.0f} MB to decode, more than the {most / 1e6:,.0f} MB that max_image_pixels allows: "
+            "save it as a JPEG, or a PNG of 8 bits"
+        )
+    with decoding_room.room(peak + read, limits.max_pixels):
+        yield
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
@@ -284,13 +364,6 @@ def _is_sound(chunk: bytes) -> bool:
     return zlib.crc32(chunk[:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
-def _decode(image: ImageFile.ImageFile, data: bytes, at_least: int | None) -> Image.Image:
-    """The image's pixels as they are stored; those of `image` are then decoded too."""
-    if at_least is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
-        image.draft(None, (at_least, at_least))
-    return sixteen_bits.loaded(image, lambda: _opened(data))
-
-
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation of a decoded image, 1 to 8; 1 where the tag is broken, and for a TIFF, which Pillow turned."""
     try:
@@ -305,22 +378,11 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_8_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits, down to 8 by the power of two that its brightest pixel needs.
-
-    Cameras put 10, 12 or 14 bits into 16-bit files; dividing by 256 would show those almost black.
-    """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32)).clip(0)  # (H, W)
-    brightest = float(values.max(initial=0))
-    if image.mode == "F" and brightest <= 1:
-        return Image.fromarray((values * 255).astype(np.uint8))
-    _, bits = math.frexp(brightest)
-    return Image.fromarray((values / 2.0 ** max(bits - 8, 0)).astype(np.uint8))
+        return sixteen_bits.grey(image)
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    shown = Image.new("RGB", image.size)
+    for box in sixteen_bits.blocks(image.size):
+        block = image.crop(box).convert("RGBA")
+        shown.paste(Image.alpha_composite(Image.new("RGBA", block.size, "white"), block).convert("RGB"), box)
+    return shown

@@ -1,14 +1,16 @@
-"""Colour of 16 bits a channel, down to 8. Pillow keeps the high byte, so that 12 bits in it come out almost black.
+"""Colour and grey of 16 bits a channel, down to 8. Of colour Pillow keeps the high byte, so that 12 bits in it come out
+almost black.
 
-The brightest channel says how many bits are in use, as for grey in `shared.images`; the rule is the same. Pillow has no
-pixels of three times 16 bits, but it can be told to read the other byte of each number: by naming the other byte order.
+The brightest channel says how many bits are in use; for grey the rule is the same. Pillow has no pixels of three times
+16 bits, but it can be told to read the other byte of each number: by naming the other byte order.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,59 +21,105 @@ _BITS = TiffImagePlugin.BITSPERSAMPLE
 _COLOURS = frozenset({"RGB", "RGBX", "RGBA", "LA", "R", "G", "B", "A"})
 
 
+BLOCK = 1 << 20
+"""Pixels that are worked on together, so that a large image needs no second and third copy."""
+
+
+def blocks(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of up to BLOCK pixels that cover an image."""
+    width, height = size
+    across = max(min(width, BLOCK), 1)
+    down = max(BLOCK // across, 1)
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            yield left, top, min(left + across, width), min(top + down, height)
+
+
+def is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether an image whose header is read has colour of 16 bits a channel."""
+    deep = [_rawmode(tile).partition(";16")[0] in _COLOURS and ";16" in _rawmode(tile) for tile in image.tile]
+    return bool(deep) and all(deep) and image.mode in ("RGB", "RGBA", "LA")
+
+
+def high_bytes(image: ImageFile.ImageFile) -> None:
+    """Decode it, of 16 bits a channel the high 8. Raises what Pillow raises."""
+    _mend_planes(image)
+    image.load()
+
+
 def loaded(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
     """The image with its pixels decoded; `again` opens the same file anew. Raises what Pillow raises."""
     _mend_planes(image)
-    deep = [_rawmode(tile).partition(";16")[0] in _COLOURS and ";16" in _rawmode(tile) for tile in image.tile]
-    deep_colour = bool(deep) and all(deep) and image.mode in ("RGB", "RGBA", "LA")
+    deep_colour = is_deep(image)
     with_grey = deep_colour and _rawmode(image.tile[0]).startswith("LA")
     image.load()
     if not deep_colour:
         return image
-    high = np.asarray(image)  # (H, W, 3 or 4): the high bytes
     key = image.info.pop("transparency", None)  # one colour of 16 bits a channel, which is transparent
-    if int(high[..., :3].max(initial=0)) >= 128 and key is None:
+    brightest = [int(most) for _, most in cast("Any", image.getextrema())]  # of the high bytes
+    if max(brightest[:3]) >= 128 and key is None:
         return image
-    low = _low_bytes_of_grey(again()) if with_grey else _low_bytes(again())
-    pixels = _to_8_bits(high[..., :3], low[..., :3])
-    if high.shape[2] == 4:
-        pixels = np.dstack([pixels, _to_8_bits(high[..., 3:], low[..., 3:])])
-    elif key is not None:
-        wanted = np.asarray(key, dtype=np.uint16)
-        same = ((high == wanted >> 8) & (low == (wanted & 255))).all(axis=2)
-        pixels = np.dstack([pixels, np.where(same, 0, 255).astype(np.uint8)])
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    other = _low_bytes(again(), with_grey=with_grey)
+    bits = max(brightest[:3]).bit_length()  # beyond the low 8
+    shown = image if key is None else Image.new("RGBA", image.size)
+    for box in blocks(image.size):
+        high = np.asarray(image.crop(box))  # (H, W, 3 or 4)
+        low = np.zeros((*high.shape[:2], 4), np.uint8) if other is None else np.asarray(other.crop(box))
+        low = low[..., [1, 1, 1, 3]] if with_grey else low
+        pixels = _to_8_bits(high[..., :3], low[..., :3], bits)
+        if high.shape[2] == 4:
+            pixels = np.dstack([pixels, _to_8_bits(high[..., 3:], low[..., 3:], brightest[3].bit_length())])
+        elif key is not None:
+            wanted = np.asarray(key, dtype=np.uint16)
+            same = ((high == wanted >> 8) & (low[..., :3] == (wanted & 255))).all(axis=2)
+            pixels = np.dstack([pixels, np.where(same, 0, 255).astype(np.uint8)])
+        shown.paste(Image.fromarray(np.ascontiguousarray(pixels)), box)
+    return shown
 
 
-def _to_8_bits(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The eight bits below the highest one in use."""
-    bits = int(high.max(initial=0)).bit_length()  # beyond the low 8
+def grey(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits, down to 8 by the power of two that its brightest pixel needs, as RGB.
+
+    Cameras put 10, 12 or 14 bits into 16-bit files; dividing by 256 would show those almost black.
+    """
+
+    def values(box: tuple[int, int, int, int]) -> NDArray[np.float32]:  # (H, W) of the box
+        return np.nan_to_num(np.asarray(image.crop(box), dtype=np.float32)).clip(0)
+
+    boxes = list(blocks(image.size))
+    brightest = max((float(values(box).max(initial=0)) for box in boxes), default=0.0)
+    shown = Image.new("RGB", image.size)
+    _, bits = math.frexp(brightest)
+    for box in boxes:
+        part = values(box)
+        part = part * 255 if image.mode == "F" and brightest <= 1 else part / 2.0 ** max(bits - 8, 0)
+        shown.paste(Image.fromarray(part.astype(np.uint8)).convert("RGB"), box)
+    return shown
+
+
+def _to_8_bits(high: NDArray[np.uint8], low: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """The eight bits below the highest one in use; `bits` are in use beyond the low 8."""
     if bits == 8:
         return high
     shifted: NDArray[np.uint8] = (high << np.uint8(8 - bits)) | (low >> np.uint8(bits))
     return shifted
 
 
-def _low_bytes(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+def _low_bytes(image: ImageFile.ImageFile, *, with_grey: bool) -> ImageFile.ImageFile | None:
+    """The other byte of each number; None where it cannot be had: the picture is then coarse, but not black."""
     _mend_planes(image)
-    if (
+    if with_grey:  # it has no other order, but its two numbers are as long as four bytes of RGBA
+        image.tile = [_with_rawmode(tile, "RGBA") for tile in image.tile]
+    elif (
         isinstance(image, TiffImagePlugin.TiffImageFile)
         and image.tile[0].codec_name == "libtiff"
         and _has_planes(image)
     ):
-        return np.zeros(
-            (image.height, image.width, 4), np.uint8
-        )  # libtiff gives high bytes alone: coarse, but not black
-    image.tile = [_with_rawmode(tile, (raw := _rawmode(tile))[:-1] + _OTHER[raw[-1]]) for tile in image.tile]
+        return None  # libtiff gives high bytes alone
+    else:
+        image.tile = [_with_rawmode(tile, (raw := _rawmode(tile))[:-1] + _OTHER[raw[-1]]) for tile in image.tile]
     image.load()
-    return np.asarray(image)
-
-
-def _low_bytes_of_grey(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
-    """Grey with alpha has no other order, but its two numbers are as long as four bytes of RGBA."""
-    image.tile = [_with_rawmode(tile, "RGBA") for tile in image.tile]
-    image.load()
-    return np.asarray(image)[..., [1, 1, 1, 3]]
+    return image
 
 
 def _mend_planes(image: ImageFile.ImageFile) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from shared.images import ImageLimits, open_rgb
+from shared.images import ImageLimits, hold_rgb
 from shared.models import ModelInput, Preparation
 
 PREPROCESSING = 2
@@ -54,7 +54,8 @@ class Preprocessing:
 
     def read(self, data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
         """The content of an image file as (3, S, S) uint8. Raises ImageProblem."""
-        return self.cut(open_rgb(data, limits, at_least=self.decoded_at_least))
+        with hold_rgb(data, limits, at_least=self.decoded_at_least) as image:
+            return self.cut(image)
 
     def cut(self, image: Image.Image) -> NDArray[np.uint8]:
         """An upright RGB image as (3, S, S) uint8: the third step alone."""
