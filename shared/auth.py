@@ -89,7 +89,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, refuse it, or hand it to the app."""
-        audit.begin((scope.get("client") or ("", 0))[0], Headers(scope=scope).get(audit.HEADER, ""))
+        if scope["type"] in ("http", "websocket"):  # a start and an end have no headers
+            audit.begin((scope.get("client") or ("", 0))[0], Headers(scope=scope).get(audit.HEADER, ""))
         if scope["type"] == "http":
             await self._http(scope, receive, _with_security_headers(send))
         elif scope["type"] == "websocket":
