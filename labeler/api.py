@@ -37,6 +37,7 @@ from shared.dataset import (
     SplitPost,
     SplitReceipt,
 )
+from shared.disk import answer_for
 from shared.gallery import MAX_GROUPS, MAX_TILES, Drawn, GroupViews, Ids, Listing, Map, Tiles, View
 from shared.log import Status
 from shared.messages import (
@@ -95,6 +96,7 @@ def create_api(service: Service) -> FastAPI:
     api.add_exception_handler(Problem, _problem)
     api.add_exception_handler(RequestValidationError, _unreadable)
     api.add_exception_handler(HTTPException, _plain)
+    answer_for(api, service.disk)
     _project_routes(api, service)
     _image_routes(api, service)
     _labeling_routes(api, service)

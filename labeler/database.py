@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from labeler.problems import NotSaved
 from labeler.tables import META
 from shared.database import open_engine, read, write
+from shared.disk import Disk
 from shared.settings import LabelerSettings, SettingsError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """The labeler's database. Raises SettingsError when it cannot be opened."""
+    """The labeler's database. Raises SettingsError when it cannot be opened; later NotSaved when the disk refuses."""
 
-    def __init__(self, settings: LabelerSettings) -> None:
+    def __init__(self, settings: LabelerSettings, disk: Disk | None = None) -> None:
         self.lock = threading.RLock()
+        self.disk = disk or Disk(settings.workspace)
         url = database_url(settings)
         try:
             self.engine = open_engine(url)
@@ -42,12 +45,25 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction under the writer lock."""
-        with self.lock, write(self.engine) as connection:
+        with self.lock, self._told(), write(self.engine) as connection:
             yield connection
 
-    def read(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
         """A connection that sees one snapshot."""
-        return read(self.engine)
+        with self._told(), read(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses, as the labeler tells its problems."""
+        try:
+            yield
+        except DBAPIError as error:
+            trouble = self.disk.notice(error)
+            if trouble is None:
+                raise
+            raise NotSaved(trouble) from error
 
     def settled(self, key: str, value: str) -> str:
         """What the workspace settled on for `key`: `value`, if nothing was before."""

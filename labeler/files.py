@@ -17,6 +17,7 @@ from typing import Final
 from labeler.catalog import Found, Located, Root
 from labeler.problems import Gone, Missing
 from shared import image_files, images
+from shared.disk import kind_of
 from shared.files import write_whole
 from shared.image_files import Passed
 from shared.images import ImageLimits, ImageProblem
@@ -141,6 +142,7 @@ class Files:
 
         It keeps its `name`, folders included, so that a file of labels can name it. Another image that has the name
         already stays: this one's hash is then added. Without a name, or with one that cannot be, it goes by its hash.
+        Raises OSError when the disk refuses.
         """
         if not data:
             raise ImageProblem("is empty")
@@ -154,7 +156,7 @@ class Files:
             for uri in [given, _with_hash(given, inspected.sha256), hashed] if given else [hashed]:
                 if self._keep(uri, data):
                     return Found(uri, *self.stamp("uploads", uri), inspected)
-        raise ImageProblem("cannot be written to the workspace: see that its disk has room and may be written to")
+        raise ImageProblem("cannot be written to the workspace under any name")
 
     def _keep(self, uri: str, data: bytes) -> bool:
         """Whether the upload is there under this name now; not if the name belongs to another image, or cannot be."""
@@ -163,7 +165,9 @@ class Files:
             if path.is_file():
                 return path.read_bytes() == data
             write_whole(path, data)
-        except (OSError, ValueError):  # too long a name, a file where a folder should be, a full disk
+        except (OSError, ValueError) as error:  # too long a name, or a file where a folder should be
+            if kind_of(error) is not None:
+                raise
             return False
         return True
 

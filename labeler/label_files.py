@@ -76,9 +76,13 @@ class LabelFiles:
             *(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("..", "/"))
         )
         kept = self._folder / uuid4().hex / (safe_names.plain(place.name.lstrip(".")) or "labels")
-        kept.parent.mkdir(parents=True)
-        with kept.open("wb") as target:
-            shutil.copyfileobj(stream, target)
+        try:
+            kept.parent.mkdir(parents=True)
+            with kept.open("wb") as target:
+                shutil.copyfileobj(stream, target)
+        except OSError:  # half of it would only take room
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            raise
         return self._begin(_Given(name, kept, self._uploads / place.parent, chosen))
 
     def add_folder(self, folder: str) -> LabelFile:

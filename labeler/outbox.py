@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from labeler.annotation_log import AnnotationLog
-from labeler.trainer_client import Rewind, Taken, TrainerClient, TrainerProblem
+from labeler.trainer_client import NoRoom, Rewind, Taken, TrainerClient, TrainerProblem
 from shared.messages import MAX_ROWS, AnnotationBatch, OutboxView, Row, TrainerStatus, TrainerView
 from shared.settings import LabelerSettings
 
@@ -119,6 +119,7 @@ class Outbox:
             acked_seq=self._sent_seq,
             lag=max(0, self._log.last_seq - self._sent_seq),
             last_error=self._error or (status.last_error if status else None),
+            disk=status.disk if status else None,
             url=self._client.url,
             stop_reason=status.stop_reason if status else None,
             detail=status.model_dump(mode="json") if status else {},
@@ -140,6 +141,8 @@ class Outbox:
                     self._poll()
                 if time.monotonic() >= max(self._due_at(), self._not_before):
                     self._send()
+            except NoRoom:  # its status says why, and its log; it is there, and does what needs no disk
+                self._not_before = time.monotonic() + LONGEST_PAUSE
             except TrainerProblem as problem:
                 self._taken = isinstance(problem, Taken)
                 self._failed(str(problem))

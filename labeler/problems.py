@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.messages import Rejection
+from shared.disk import status_of
+from shared.messages import DiskTrouble, Rejection
 
 
 class Problem(Exception):  # noqa: N818 - what is refused is no error of the program
@@ -55,6 +56,14 @@ class Unreachable(Problem):
     """The trainer did not answer."""
 
     status = 503
+
+
+class NotSaved(Problem):
+    """The disk refuses. Nothing of what was asked was written."""
+
+    def __init__(self, trouble: DiskTrouble) -> None:
+        super().__init__(trouble.message, disk=trouble.model_dump())
+        self.status = status_of(trouble)
 
 
 class AnnotationRefused(Invalid):

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from labeler.problems import Invalid
+from labeler.problems import Invalid, NotSaved
 from shared import audit
 from shared.database import masked
+from shared.disk import Disk
 from shared.messages import SettingView
 from shared.settings import LabelerSettings, SettingsError, Source, first_sentence, is_loopback
 from shared.start import remember_changes
@@ -43,11 +44,13 @@ class RunningSettings:
         changed: Callable[[set[str]], None],
         *,
         has_token: bool = False,
+        disk: Disk | None = None,
     ) -> None:
         self._settings = settings
         self._sources: dict[str, Source] = dict(sources)
         self._changed = changed
         self._changeable = CHANGEABLE - {"trainer_url"} if has_token else CHANGEABLE
+        self._disk = disk or Disk(settings.workspace)
 
     def show(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may be changed now; passwords masked."""
@@ -60,7 +63,7 @@ class RunningSettings:
         }
 
     def change(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
-        """Take new values, all or none. Raises Invalid, naming the setting."""
+        """Take new values, all or none. Raises Invalid, naming the setting, and NotSaved."""
         for name in patch:
             if name not in type(self._settings).model_fields:
                 raise Invalid(f"There is no labeler setting {name!r}.")
@@ -86,6 +89,9 @@ class RunningSettings:
         try:
             remember_changes(wanted, {name: before[name] for name in changed})
         except SettingsError as error:
+            trouble = self._disk.notice(error)
+            if trouble is not None:
+                raise NotSaved(trouble) from error
             raise Invalid(str(error)) from None
         for name in changed:
             setattr(self._settings, name, getattr(wanted, name))

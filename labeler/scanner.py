@@ -48,6 +48,7 @@ class Scanner:
         self._running = False
         self._done, self._total, self._began = 0, 0, time.monotonic()
         self._error: str | None = None
+        self._failed = False  # a step did, in a way that another try may mend
         self._left_out: dict[Root, list[str]] = {}  # in words
 
     def start(self) -> None:
@@ -62,6 +63,12 @@ class Scanner:
                 self._running, self._error = True, None
                 self._thread = threading.Thread(target=self._run, name="scanner", daemon=True)
                 self._thread.start()
+
+    def again(self) -> None:
+        """Scan everything again if a scan failed, as on a disk that was full."""
+        if self._failed:
+            self._failed = False
+            self.start()
 
     def close(self) -> None:
         """Stop after the file being read; what was written so far is kept."""
@@ -135,7 +142,7 @@ class Scanner:
             except Exception as error:  # said on the page; labeling what is there goes on
                 if not self._closing.is_set():
                     log.exception("The scan of the image folder failed.")
-                    self._fail(f"The scan failed: {error}.")
+                    self._error, self._failed = f"The scan failed: {str(error).rstrip('.')}.", True
         self._changed()
 
     def _next(self) -> Callable[[], None] | None:

@@ -57,6 +57,7 @@ from labeler.trainer_client import TrainerClient
 from labeler.verdicts import Verdicts
 from labeler.watcher import Watcher
 from labeler.workspace import WorkspaceLock
+from shared.disk import Disk
 from shared.downloads import ExportCount
 from shared.images import ImageLimits
 from shared.messages import (
@@ -116,7 +117,8 @@ class Service:
         settings = self.settings
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._test_set = open_test_set(settings.test_set) if settings.test_set else None
-        self.store = Store(settings)
+        self.disk = Disk(settings.workspace, lambda: self.events.notify())
+        self.store = Store(settings, self.disk)
         self.engine = self.store.engine
         self.log = AnnotationLog(self.store)
         self.tally = Tally(self.log.fold)
@@ -137,7 +139,7 @@ class Service:
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
         self.downloads = Downloads()
-        self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits)
+        self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, self.events.notify)
         self.watcher = Watcher(self.folders, settings.workspace)
@@ -171,7 +173,10 @@ class Service:
         self.review = Review(
             self.store, self.log, self.tally, self.catalog, self.annotations, self.verdicts, self.trainer, settings
         )
-        self.running = RunningSettings(settings, self.sources, self._settings_changed, has_token=token is not None)
+        self.running = RunningSettings(
+            settings, self.sources, self._settings_changed, has_token=token is not None, disk=self.disk
+        )
+        self.disk.on_recovery(self.scanner.again)
         self.log.listen(self._written)
         began = settings.images or self.log.last_seq  # else it is the demo
         self.classes.begin_with(settings.classes or ([] if began else DEMO_CLASSES))
@@ -179,6 +184,7 @@ class Service:
     def start(self) -> None:
         """Begin to scan and to talk to the trainer."""
         _current.append(self)
+        self.disk.start()
         self.outbox.start()
         self.scanner.start()
         if self.settings.watch:
@@ -186,6 +192,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
+        self.disk.close()
         self.watcher.close()
         self.scanner.close()
         self.label_files.close()
@@ -224,6 +231,7 @@ class Service:
                 people=self.tally.pace.active(),
                 target=self._target(),
                 blind_mode=self.settings.blind_mode,
+                disk=self.disk.trouble,
             )
 
     def progress(self) -> Progress:
@@ -265,6 +273,7 @@ class Service:
                 "target": ahead.model_dump() if (ahead := self._target()) else None,
                 "blind_mode": self.settings.blind_mode,
                 "scanning": self.scanner.view().model_dump(),
+                "disk": trouble.model_dump() if (trouble := self.disk.trouble) else None,
                 "marks": self.marks(),
             }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from labeler.problems import Gone, Invalid
+from shared.disk import Disk
 from shared.files import write_whole
 from shared.images import ImageLimits, ImageProblem, thumbnail
+
+logger = logging.getLogger(__name__)
 
 SIZES = (160, 320, 640)
 _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -16,10 +20,12 @@ _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
 class Thumbnails:
     """The copies of one workspace: the sizes of `SIZES`, and that of the card."""
 
-    def __init__(self, folder: Path, display_pixels: int, limits: ImageLimits) -> None:
+    def __init__(self, folder: Path, display_pixels: int, limits: ImageLimits, disk: Disk | None = None) -> None:
         self.sizes = tuple(sorted({*SIZES, display_pixels}))
         self._folder = folder
         self._limits = limits
+        self._disk = disk or Disk(folder)
+        self._warned = False
 
     def get(self, sha256: str, size: int, load: Callable[[], bytes]) -> tuple[bytes, str]:
         """Bytes and media type; `load` gives the original when there is no copy yet.
@@ -32,12 +38,18 @@ class Thumbnails:
         for suffix, media_type in _SUFFIXES.items():
             try:
                 return stem.with_name(stem.name + suffix).read_bytes(), media_type
-            except FileNotFoundError:
+            except OSError:  # not there, or no file can be opened now: made anew, it is shown in any case
                 continue
         try:
             data, media_type = thumbnail(load(), size, self._limits)
         except ImageProblem as problem:
             raise Gone(f"The image {problem}.") from None
         suffix = next(suffix for suffix, known in _SUFFIXES.items() if known == media_type)
-        write_whole(stem.with_name(stem.name + suffix), data)
+        if self._disk.trouble is None:
+            try:
+                write_whole(stem.with_name(stem.name + suffix), data)
+            except OSError as error:  # the copy is only kept to be quicker next time
+                if self._disk.notice(error) is None and not self._warned:
+                    self._warned = True
+                    logger.warning("Small copies of images cannot be kept: %s.", error)
         return data, media_type

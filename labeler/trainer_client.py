@@ -69,6 +69,10 @@ class Taken(TrainerProblem):
     """The trainer follows another labeler. The message is its own sentence."""
 
 
+class NoRoom(TrainerProblem):
+    """The trainer's disk refuses. The message is its own sentence."""
+
+
 class Refusal(TrainerProblem):
     """The trainer understood and said no. The message is its own sentence."""
 
@@ -274,4 +278,6 @@ def _checked(answer: httpx.Response) -> Any:
         raise Refusal(detail)
     if answer.status_code in (httpx.codes.CONFLICT, httpx.codes.NOT_FOUND):
         raise NotYet(detail)
+    if answer.status_code in (httpx.codes.INSUFFICIENT_STORAGE, httpx.codes.SERVICE_UNAVAILABLE):
+        raise NoRoom(detail)
     raise TrainerProblem(f"The trainer answered {answer.status_code}: {detail}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -9,6 +10,8 @@ from filelock import FileLock, Timeout
 from shared import project_file
 from shared.project_file import ProjectFile
 from shared.settings import SettingsError
+
+log = logging.getLogger(__name__)
 
 
 class WorkspaceLock:
@@ -39,5 +42,7 @@ class WorkspaceLock:
         """Let another labeler have it."""
         try:
             project_file.announce(self._workspace, "labeler", None)
+        except SettingsError as error:  # a full disk, say: the next start writes another address
+            log.warning("%s", error)
         finally:
             self._lock.release()

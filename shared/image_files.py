@@ -8,6 +8,7 @@ not, and of any other its first bytes say; a pipe or a device is never opened.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -124,7 +125,7 @@ def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
 def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ()) -> bytes:
     """Content of the file that `uri` names as `locate` finds it.
 
-    Raises ImageProblem, also when it is empty or too large.
+    Raises ImageProblem, also when it is empty or too large; OSError when no more files can be opened.
     """
     path = locate(uri, root, also)
     try:
@@ -137,11 +138,15 @@ def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ())
     except FileNotFoundError:
         raise ImageProblem("is not there any more") from None
     except OSError as error:
+        if error.errno in _NO_MORE:
+            raise  # it says nothing of the image
         raise ImageProblem(f"cannot be read ({error.strerror})") from None
     check_bytes(len(data), limits)
     return data
 
 
+_NO_MORE = frozenset({errno.EMFILE, errno.ENFILE})
+"""The process, or the machine, has as many files open as it may."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]")
 _Identity = tuple[int, int]  # device and inode: a folder, by whatever path
@@ -174,7 +179,9 @@ class _Walk:
                 continue
             try:
                 yield from self._below(folder / name[:-1], prefix + name, above)
-            except OSError:
+            except OSError as error:
+                if error.errno in _NO_MORE:
+                    raise  # what it holds is not gone
                 self._passed.unread[prefix + name] += 1
 
     def _below(self, folder: Path, prefix: str, above: tuple[_Identity, ...]) -> Iterator[str]:

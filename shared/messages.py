@@ -614,6 +614,18 @@ class ImageCounts(Reply):
     unlabeled: int
 
 
+DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
+
+
+class DiskTrouble(Reply):
+    """What keeps a service from writing. `message` says it to a person, with what to do."""
+
+    kind: DiskKind
+    folder: str
+    free_bytes: int
+    message: str
+
+
 class TrainerView(Reply):
     """The trainer as the labeler sees it: `absent` when it does not answer, `taken` when it follows another labeler."""
 
@@ -623,6 +635,7 @@ class TrainerView(Reply):
     last_error: str | None
     url: str = ""
     stop_reason: str | None = None  # why it stopped, or is about to
+    disk: DiskTrouble | None = None  # what keeps the trainer from writing
     detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's last /status, whole
 
 
@@ -676,6 +689,7 @@ class Project(ProjectIdentity):
     people: list[Person] = Field(default_factory=list)  # who answered in the last minutes
     target: Target | None = None
     blind_mode: bool = False
+    disk: DiskTrouble | None = None  # what keeps the labeler from writing
     name: str = ""  # of the project
     workspace: str = ""  # its folder, on the labeler's machine
 
@@ -803,6 +817,7 @@ class TrainerStatus(Reply):
     label_budget: int = 0  # labels after which it stops by itself; 0: none, or somebody went on beyond it
     tracking: Tracking = Tracking(mode="off")
     marks: dict[str, str] = Field(default_factory=dict)  # of versions, jobs: another one once those are others
+    disk: DiskTrouble | None = None  # what keeps it from writing
     version: str = ""
     name: str = ""  # of the project, as the workspace says it
     workspace: str = ""  # its folder, on the trainer's machine

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from shared import audit
 from shared.connections import Connection, allow_open_files, look_at
+from shared.disk import kind_of
 from shared.settings import LogLevel, SettingsError
 
 GRACE_SECONDS = 3
@@ -118,10 +119,8 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     """Log to stderr, and to `workspace`/logs/`service`.log in files that are rotated at 5 MB."""
     folder = workspace / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    file = logging.handlers.RotatingFileHandler(
-        folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8"
-    )
-    stream = logging.StreamHandler(sys.stderr)
+    file = _LogFile(folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+    stream = _Stream(sys.stderr)
     form = logging.Formatter(f"%(asctime)s {service} %(levelname)s %(name)s: %(message)s")
     for handler in (file, stream):
         handler.setFormatter(form)
@@ -129,6 +128,24 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     audit.keep_in(workspace, service)
     for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """Without a word while the disk refuses: what cannot be written there stands on stderr, and on the pages."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Called where a record could not be written."""
+        if kind_of(sys.exception()) is None:
+            super().handleError(record)
+
+
+class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
+    """The same, where stderr is a file."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Called where a record could not be written."""
+        if kind_of(sys.exception()) is None:
+            super().handleError(record)
 
 
 def _end_with_supervisor() -> None:

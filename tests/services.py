@@ -192,10 +192,11 @@ def running_services(
     labeler: dict[str, Any] | None = None,
     trainer: dict[str, Any] | None = None,
     start_trainer: bool = True,
+    workspace: Path | None = None,
 ) -> Iterator[Services]:
     """Both services over `images` small photos of three colours, in a workspace of their own; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True) as folder:
-        photos, workspace = Path(folder) / "photos", Path(folder) / "workspace"
+        photos, workspace = Path(folder) / "photos", workspace or Path(folder) / "workspace"
         truth = write_photos(photos, images)
         one = Process(
             "labeler",

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile as StarletteUpload
 
+from shared.disk import Disk, answer_for, refusal
 from shared.gallery import MAX_GROUPS, MAX_LISTED, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.images import ImageProblem
 from shared.messages import (
@@ -62,7 +63,8 @@ def create_api(trainer: Trainer) -> FastAPI:
         swagger_ui_parameters=API_PAGE,
         dependencies=[Depends(known)],
     )
-    _add_errors(api)
+    _add_errors(api, trainer.disk)
+    answer_for(api, trainer.disk)
 
     @api.get("/health")
     def health() -> dict[str, str]:
@@ -190,7 +192,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     return api
 
 
-def _add_errors(api: FastAPI) -> None:
+def _add_errors(api: FastAPI, disk: Disk) -> None:
     """Each error that the trainer names, as `{"detail": sentence}` with its status."""
 
     def answer(status: int, detail: str, **fields: Any) -> JSONResponse:
@@ -224,6 +226,8 @@ def _add_errors(api: FastAPI) -> None:
     for kind, status in statuses.items():
 
         async def named(_: Request, error: Exception, status: int = status) -> JSONResponse:
+            if (trouble := disk.notice(error)) is not None:  # behind it, as when a setting cannot be kept
+                return refusal(trouble)
             return answer(status, str(error))
 
         api.add_exception_handler(kind, named)

@@ -51,7 +51,10 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
         finally:
             bar.close()
             trainer.close()
-            announce(settings.workspace, "trainer", None)
+            try:
+                announce(settings.workspace, "trainer", None)
+            except SettingsError as error:  # a full disk, say: the next start writes another address
+                logger.warning("%s", error)
 
     api = create_api(trainer)
     api.router.lifespan_context = lifespan

@@ -6,12 +6,12 @@ interrupted is taken up again.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from shared.files import write_whole
 from shared.messages import Saved
 
 
@@ -35,9 +35,4 @@ class Intent(BaseModel):
 
     def save(self, path: Path) -> None:
         """Replace the file; a kill leaves the old one or the new one."""
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as stream:
-            stream.write(self.model_dump_json(indent=1).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
+        write_whole(path, self.model_dump_json(indent=1).encode())

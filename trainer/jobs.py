@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from shared.disk import Disk, kind_of
 from shared.files import write_whole
 from shared.jobs import ENDED, Job, JobKind, JobProgress
 from shared.settings import TrainerSettings
@@ -37,6 +38,7 @@ MOST = 200  # jobs remembered; the oldest that have ended go
 LOOK_SECONDS = 0.3
 END_SECONDS = 5.0  # that a process has to end before it is killed
 REFUSED = 3  # exit code of a worker that says why in error.json
+NO_ROOM = 4  # exit code of one that the disk kept from going on
 TRAINER = "JOB_OF_TRAINER"  # the process that a worker ends with, in its environment
 CANCELLED = frozenset({"cancelled"})
 HOME = Path(__file__).resolve().parent.parent
@@ -66,9 +68,12 @@ class Jobs:
         on_done: Callable[[Job], None] = lambda _: None,
         *,
         keep: int = MOST,
+        disk: Disk | None = None,
     ) -> None:
         self.folder = folder
         self._keep = keep
+        self._disk = disk or Disk(folder)
+        self._disk.on_recovery(self._wake)
         self._settings = settings
         self._on_done = on_done
         self._lock = threading.RLock()
@@ -195,7 +200,12 @@ class Jobs:
                     return
                 job = self._next()
                 assert job is not None  # noqa: S101 - that is what was waited for
-                self._begin(job)
+                try:
+                    self._begin(job)
+                except OSError as error:
+                    if self._disk.notice(error) is None:
+                        raise
+                    continue
             process = self._process
             assert process is not None  # noqa: S101 - just begun
             while process.poll() is None:
@@ -203,11 +213,22 @@ class Jobs:
                     self._news.wait_for(lambda: self._closing, LOOK_SECONDS)
             with self._lock:
                 self._process, self._running = None, None
-            if not self._closing:
-                self._conclude(job.id, process.returncode)
+            while not self._closing:
+                try:
+                    self._conclude(job.id, process.returncode)
+                    break
+                except Exception as error:  # what came of it waits until it can be kept
+                    if self._disk.notice(error) is None:
+                        raise
+                    with self._news:
+                        self._news.wait_for(lambda: self._closing or self._disk.trouble is None)
+
+    def _wake(self) -> None:
+        with self._news:
+            self._news.notify_all()
 
     def _next(self) -> Job | None:
-        if self._parked:
+        if self._parked or self._disk.trouble is not None:
             return None
         return next((job for job in self._jobs.values() if job.state in ("queued", "running")), None)
 
@@ -235,7 +256,9 @@ class Jobs:
                 return
             if code == REFUSED:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
-            elif self._parked:
+            elif self._parked or code == NO_ROOM:
+                if code == NO_ROOM:
+                    logger.warning("Job %s waits until the disk takes files again", job_id)
                 self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)
                 return
             elif job.attempts < ATTEMPTS:
@@ -250,6 +273,8 @@ class Jobs:
         except NotNow:
             return
         except Exception as problem:  # whatever was to follow: it must not end this thread
+            if kind_of(problem) is not None:
+                raise
             logger.exception("Job %s", job_id)
             error = str(problem)
         self._set(job_id, unless=CANCELLED, state="failed", ended_at=now, error=error)

@@ -81,6 +81,8 @@ class LabelerClient:
             response = self._http.request(method, path, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise LabelerAway(f"The labeler at {self.url} does not answer ({error or type(error).__name__}).") from None
+        if response.status_code in (httpx.codes.INSUFFICIENT_STORAGE, httpx.codes.SERVICE_UNAVAILABLE):
+            raise LabelerAway(str(_json_object(response).get("detail", f"HTTP {response.status_code}")))
         if response.status_code >= 500:
             raise LabelerAway(f"The labeler at {self.url} failed with HTTP {response.status_code}.")
         if response.status_code >= 400:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from shared.disk import Disk
 from shared.log import IMPORT
 from shared.messages import EmbeddingProgress, QueryPush, Row, Saved, TrainerState
 from shared.review import REVIEW
@@ -61,8 +62,10 @@ class Loop:
         client: LabelerClient,
         publisher: Publisher,
         jobs: Sequence[Jobs],
+        disk: Disk | None = None,
     ) -> None:
         """Begins with `champion`; `jobs` are halted while this learns."""
+        self._disk = disk or Disk(folder)
         self.settings = settings
         self.replica = replica
         self.champion = champion
@@ -79,6 +82,7 @@ class Loop:
         self.timings = Timings()
         self.last_error: str | None = None
         self.failed = False
+        self._disk_refused = False  # is why it failed
         self.leased: frozenset[int] = frozenset()
 
         self._changed = threading.Condition()
@@ -106,6 +110,12 @@ class Loop:
             self._refresh = self._refresh or refresh
             self._notify()
 
+    def disk_recovered(self) -> None:
+        """What the disk kept from being done is tried again at once."""
+        if self._disk_refused:
+            self.failed, self.last_error, self._disk_refused = False, None, False
+        self.wake()
+
     def received(self, rows: list[Row], leased: list[int]) -> None:
         """New rows are durable in the replica."""
         with self._changed:
@@ -123,17 +133,21 @@ class Loop:
     def wish(
         self, wish: Literal["run", "pause", "stop"], reason: str | None = None, rule: Rule | None = None
     ) -> TrainerState:
-        """Run, pause or stop, which a `rule` may have asked for; returns the state at once, the rest follows."""
+        """Run, pause or stop, which a `rule` may have asked for; returns the state at once, the rest follows.
+
+        Raises OSError when the disk refuses, and then nothing has changed.
+        """
         with self._changed:
-            if wish == "run" and self.intent.wish == "stop":
-                self.rules.resumed()
-            self._rest_jobs(wish == "pause" and self.intent.wish != "stop")
-            if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
-                self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
-                self.rules.stopped(rule)
-                if wish == "run":
-                    self.intent.saved = None
-                self._save_intent()
+            with self._kept():
+                if wish == "run" and self.intent.wish == "stop":
+                    self.rules.resumed()
+                if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
+                    self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
+                    self.rules.stopped(rule)
+                    if wish == "run":
+                        self.intent.saved = None
+                    self._save_intent()
+            self._rest_jobs(self.intent.wish == "pause")
             self._refresh = self._refresh or wish == "run"
             self._notify()
         return self.state
@@ -215,7 +229,9 @@ class Loop:
                 steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
-                self.last_error, self.failed = f"{type(error).__name__}: {error}", True
+                trouble = self._disk.notice(error)
+                self.last_error = trouble.message if trouble else f"{type(error).__name__}: {error}"
+                self.failed, self._disk_refused = True, trouble is not None
                 with self._changed:
                     self._refresh = True  # what it should have learned is still to be learned
                     self._news = False  # a new attempt right away would fail the same way
@@ -394,6 +410,19 @@ class Loop:
                 self.intent.finished = True
                 self._save_intent()
         logger.info("Trainer safely shut down (%s)", self.intent.reason or "asked to stop")
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Within the block, the wish changes; it is what it was if that cannot be saved."""
+        before = self.intent.model_copy(deep=True)
+        try:
+            yield
+        except OSError:
+            stopping = self.intent.stopping  # the rules hold it, too
+            self.intent = before.model_copy(update={"stopping": stopping})
+            stopping.clear()
+            stopping.update(before.stopping)
+            raise
 
     def _save_intent(self) -> None:
         with self._changed:

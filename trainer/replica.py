@@ -146,10 +146,11 @@ class Replica:
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Keep an evaluation until the labeler has it, and after."""
-        with self.lock, write(self.engine) as connection:
-            connection.execute(
-                insert(EvaluationRow), [{"id": str(evaluation.id), "payload": evaluation.model_dump_json()}]
-            )
+        with self.lock:
+            with write(self.engine) as connection:
+                connection.execute(
+                    insert(EvaluationRow), [{"id": str(evaluation.id), "payload": evaluation.model_dump_json()}]
+                )
             self.evaluations.append(evaluation)
 
     def unpublished(self) -> list[Evaluation]:

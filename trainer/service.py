@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.disk import Disk
 from shared.gallery import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
 from shared.messages import (
     Acknowledgement,
@@ -79,6 +80,7 @@ class Trainer:
         self.running_settings = RunningSettings(settings, sources, lambda changes: self.loop.apply_settings(changes))
         self.folder = Path(settings.workspace).absolute() / "trainer"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.disk = Disk(self.folder.parent)
         url, patience = settings.labeler_url, settings.labeler_timeout_seconds
         self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
@@ -101,9 +103,15 @@ class Trainer:
         self.tracker = Tracker(settings, self.replica, self.registry)
         self.publisher = Publisher(self.client, self.replica, on_asked=self.tracker.asked)
         self.catalog = CatalogFollower(self.client, self.replica, lambda: self.loop.wake())
-        self.jobs = Jobs(self.folder / "jobs", settings, on_done=lambda job: self.model_jobs.conclude(job))
+        self.jobs = Jobs(
+            self.folder / "jobs", settings, on_done=lambda job: self.model_jobs.conclude(job), disk=self.disk
+        )
         self.rounds = Jobs(
-            self.folder / "challenger", settings, on_done=lambda job: self.challenger.conclude(job), keep=KEPT
+            self.folder / "challenger",
+            settings,
+            on_done=lambda job: self.challenger.conclude(job),
+            keep=KEPT,
+            disk=self.disk,
         )
         self.rounds.park(True)  # until the challenger has looked whether they may go on
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
@@ -116,6 +124,7 @@ class Trainer:
             client=self._quick,
             publisher=self.publisher,
             jobs=[self.jobs, self.rounds],
+            disk=self.disk,
         )
         self.challenger = Challenger(
             settings,
@@ -139,6 +148,10 @@ class Trainer:
 
     def start(self) -> None:
         """Begin to learn; returns at once."""
+        self.disk.start()
+        self.disk.on_recovery(self.loop.disk_recovered)
+        for worker in (self.publisher.worker, self.catalog.worker):
+            self.disk.on_recovery(worker.wake)
         self.publisher.worker.start()
         self.catalog.worker.start()
         self.reviewer.worker.start()
@@ -153,6 +166,7 @@ class Trainer:
 
     def close(self) -> None:
         """End all threads and let go of the files."""
+        self.disk.close()
         self.challenger.close()
         self.loop.close()
         self.rounds.close()
@@ -197,6 +211,7 @@ class Trainer:
                 "macro_f1": latest.macro_f1,
                 "log_loss": latest.log_loss,
             }
+        trouble = self.disk.trouble
         worker_error = self.catalog.worker.last_error or self.publisher.worker.last_error
         return TrainerStatus(
             state=loop.state,
@@ -207,7 +222,7 @@ class Trainer:
             model_version=model.version if model is not None else None,
             strategy=self.settings.query_strategy,
             metrics=metrics,
-            last_error=loop.last_error or worker_error,
+            last_error=trouble.message if trouble else loop.last_error or worker_error,
             embedding=loop.progress(),
             timings=loop.timings.rounded(),
             stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
@@ -216,6 +231,7 @@ class Trainer:
             label_budget=loop.rules.budget,
             challenger=self.challenger.view(),
             tracking=self.tracker.status(),
+            disk=trouble,
             marks={"versions": self.registry.mark, "jobs": self.jobs.mark},
             version=package_version(),
         )

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from shared.auth import client_headers, token_for
+from shared.disk import kind_of
 from shared.files import write_whole
 from shared.images import ImageProblem
 from shared.jobs import Job
 from shared.settings import SettingsError, TrainerSettings
-from trainer.jobs import REFUSED, TRAINER
+from trainer.jobs import NO_ROOM, REFUSED, TRAINER
 from trainer.labeler_client import LabelerClient
 from trainer.photos import Photos
 from trainer.registry import RefusedVersion, Registry, UnknownVersion
@@ -32,9 +33,18 @@ LOWEST = 19  # priority
 
 def main(argv: Sequence[str]) -> int:
     """Do the job in the folder that `argv` names; returns the exit code."""
-    folder = Path(argv[0])
     _end_with_trainer()
     os.nice(LOWEST)
+    try:
+        return _do(Path(argv[0]))
+    except Exception as error:  # a disk that refuses is no failure of the job: it goes on once there is room
+        if kind_of(error) is None:
+            raise
+        print(error, file=sys.stderr)
+        return NO_ROOM
+
+
+def _do(folder: Path) -> int:
     job = Job.model_validate_json((folder / "job.json").read_bytes())
     settings = TrainerSettings.model_validate_json((folder / "settings.json").read_bytes())
     trainer = Path(settings.workspace).absolute() / "trainer"

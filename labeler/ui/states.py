@@ -30,7 +30,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         name, what = words.away(project.workspace, project.trainer.state)
         st.warning(f"**{name}.** What is shown is what it sent last; {plain(what)}.", icon=":material/cloud_off:")
         return
-    if status.state == "failed":
+    if status.state == "failed" and status.disk is None:  # of the disk tells the bar
         error = plain(status.last_error or "see its log.")
         st.error(
             f"**The trainer failed:** {error} Labels are kept; press Resume to try again.", icon=":material/error:"

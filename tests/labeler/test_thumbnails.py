@@ -6,10 +6,22 @@ from PIL import Image
 
 from labeler.problems import Gone, Invalid
 from labeler.thumbnails import Thumbnails
+from shared.disk import Disk
 from shared.images import ImageLimits
 from tests.labeler.projects import photo
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
+
+
+def test_shown_also_where_none_can_be_kept(tmp_path: Path) -> None:
+    data = photo(tmp_path / "a.png", 3, (800, 400)).read_bytes()
+    (tmp_path / "kept").symlink_to("/proc/self/fdinfo")  # where nobody makes a folder
+    disk = Disk(tmp_path)
+    thumbnails = Thumbnails(tmp_path / "kept", 500, LIMITS, disk)
+    for _ in range(2):
+        shown, _ = thumbnails.get("ab12", 320, lambda: data)
+        assert Image.open(BytesIO(shown)).size == (320, 160)
+    disk.close()
 
 
 def test_made_once_and_kept(tmp_path: Path) -> None:

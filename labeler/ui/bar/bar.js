@@ -76,7 +76,8 @@ class Bar {
     if (!this.project || !this.words) return;
     const { trainer, outbox, scanning } = this.project;
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
-    const error = trainer.last_error ?? outbox.last_error ?? scanning.error;
+    const disk = diskTrouble(this.project);
+    const error = disk ?? trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
     this.drawStopped(trainer);
     this.drawLag();
@@ -87,7 +88,7 @@ class Bar {
     else this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "looking at images");
     this.drawWork("scan", scanning.running && scanning, "reading the folder");
     this.drawChallenger(this.project.challenger ?? trainer.detail?.challenger);
-    this.drawNote(this.part("error"), error && `${error} ${this.advice(trainer.state)}`);
+    this.drawNote(this.part("error"), error && (disk ?? `${error} ${this.advice(trainer.state)}`));
     this.banner = embedding?.banner;
     this.drawNote(this.part("banner"), this.banner !== this.closed && this.banner);
   }
@@ -173,4 +174,11 @@ class Bar {
     part.hidden = !words;
     setText(part.querySelector("p") ?? part, words || "");
   }
+}
+
+/** What keeps either service from writing, in words; once where both are kept by the same. */
+function diskTrouble({ disk: ours, trainer: { disk: theirs } }) {
+  const same = ours && theirs && ours.kind === theirs.kind && ours.folder === theirs.folder;
+  const told = [ours?.message, !same && theirs && `The trainer: ${theirs.message}`].filter(Boolean);
+  return told.length ? told.join(" ") : undefined;
 }

@@ -8,6 +8,14 @@ const BACK_OFF_MS = 250;
 const BACK_OFF_MOST_MS = 5000;
 const ADOPT_MS = 10000;
 const REFUSALS = { 401: "signed out – sign in again", 409: "another project is served here" };
+const NO_ROOM = {
+  full: "the disk is full",
+  quota: "the disk quota is used up",
+  read_only: "the disk cannot be written to",
+  failing: "the disk reports errors",
+  descriptors: "the labeler has too many files open",
+  damaged: "the database is damaged",
+};
 
 const OUTBOXES = Symbol.for("flywheel.outboxes");
 
@@ -73,8 +81,7 @@ class Outbox {
       });
       if (response.ok) this.settle(batch);
       else if (response.status === 422) this.sort(batch, await response.json());
-      else
-        throw new Error(REFUSALS[response.status] ?? `the labeler answers ${response.status}`);
+      else throw new Error(REFUSALS[response.status] ?? (await unable(response)));
       this.failures = 0;
       this.problem = null;
     } catch (error) {
@@ -164,6 +171,12 @@ async function openSession() {
     sessionStorage.setItem("flywheel/session", session);
   }
   return session;
+}
+
+/** Why the labeler could not save, in a few words; the bar says the rest. */
+async function unable(response) {
+  const { disk } = await response.json().catch(() => ({}));
+  return disk ? `not saved: ${NO_ROOM[disk.kind] ?? disk.message}` : `the labeler answers ${response.status}`;
 }
 
 async function send(method, url, body) {

@@ -107,7 +107,8 @@ class Bulk {
         return await attempt();
       } catch (error) {
         if (this.closed || (error instanceof Refused && error.status < 500)) throw error;
-        this.say(`Connection lost – ${count.toLocaleString("en")} not saved yet, trying again`, true);
+        const left = `${count.toLocaleString("en")} not saved yet, trying again`;
+        this.say(error instanceof Refused ? `${error.message} ${left}` : `Connection lost – ${left}`, true);
         await pause(wait);
       }
     }

@@ -1,0 +1,78 @@
+"""Disks that are full when a test says so: a small file system where one may be mounted, else a limit on file sizes.
+
+Both make the kernel refuse what the services write; neither needs the service's help. The limit works for any user on
+Linux: with it, no file of the process can grow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.services import Process
+
+
+class SmallDisk:
+    """A folder that can be full. `mounted`: it is a file system of its own, else `fill` limits the processes."""
+
+    def __init__(self, folder: Path, mounted: bool) -> None:
+        self.folder = folder
+        self.mounted = mounted
+        self._limited: list[int] = []
+
+    def fill(self, *processes: Process) -> None:
+        """No byte more can be written, by these processes at least. What is written anew takes new room."""
+        for database in [*self.folder.rglob("flywheel.db"), *self.folder.rglob("replica.db")]:
+            with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not self.mounted:
+            self._limited = [process.process.pid for process in processes if process.process is not None]
+            for pid in self._limited:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            return
+        size = 1 << 20
+        with (self.folder / ".filler").open("ab", buffering=0) as stream:
+            while size:
+                try:
+                    stream.write(bytes(size))
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size //= 2
+
+    def free(self) -> None:
+        """There is room again."""
+        if self.mounted:
+            (self.folder / ".filler").unlink(missing_ok=True)
+        for pid in self._limited:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self._limited = []
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int, *, mount: bool = True) -> Iterator[SmallDisk]:
+    """A disk of so many megabytes at the new `folder`; `mount`: a file system of its own, where that is allowed."""
+    folder.mkdir(parents=True)
+    mounted = mount and _mount(folder, megabytes)
+    try:
+        yield SmallDisk(folder, mounted)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+def _mount(folder: Path, megabytes: int) -> bool:
+    if os.geteuid() != 0:
+        return False
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
