@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
+
+from shared.disk import LogFile
 
 MAX_BYTES: Final = 5_000_000
 KEPT: Final = 20  # files of that size, the newest
@@ -31,9 +32,7 @@ def keep_in(workspace: Path, service: str) -> None:
     """Write the trail of this process into the workspace's folder of logs."""
     folder = workspace / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(
-        folder / f"{service}-audit.jsonl", maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8"
-    )
+    handler = LogFile(folder / f"{service}-audit.jsonl", maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(message)s"))
     _logger.setLevel(logging.INFO)
     _logger.propagate = False

@@ -13,10 +13,12 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
@@ -215,6 +217,15 @@ class _Quiet(logging.Filter):
         record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}, {trouble.kind}", ()
         record.exc_info = record.exc_text = None
         return True
+
+
+class LogFile(RotatingFileHandler):
+    """Without a word while the disk refuses: what cannot be written there stands on stderr, and on the pages."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Called where a record could not be written."""
+        if kind_of(sys.exception()) is None:
+            super().handleError(record)
 
 
 def refusal(trouble: DiskTrouble) -> JSONResponse:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from shared import audit
 from shared.connections import Connection, allow_open_files, look_at
-from shared.disk import kind_of
+from shared.disk import LogFile, kind_of
 from shared.settings import LogLevel, SettingsError
 
 GRACE_SECONDS = 3
@@ -119,7 +119,7 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
     """Log to stderr, and to `workspace`/logs/`service`.log in files that are rotated at 5 MB."""
     folder = workspace / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    file = _LogFile(folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+    file = LogFile(folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
     stream = _Stream(sys.stderr)
     form = logging.Formatter(f"%(asctime)s {service} %(levelname)s %(name)s: %(message)s")
     for handler in (file, stream):
@@ -130,17 +130,8 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-class _LogFile(logging.handlers.RotatingFileHandler):
-    """Without a word while the disk refuses: what cannot be written there stands on stderr, and on the pages."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Called where a record could not be written."""
-        if kind_of(sys.exception()) is None:
-            super().handleError(record)
-
-
 class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
-    """The same, where stderr is a file."""
+    """Without a word while the disk refuses, where stderr is a file on it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Called where a record could not be written."""
