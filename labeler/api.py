@@ -1,6 +1,6 @@
 """The labeler's HTTP routes, served under `/api`: each parses, calls the service, and answers. Nothing is decided here.
 
-Routes are plain functions that run in threads, but for the upload and the WebSocket; every refusal is a
+Routes are plain functions that run in threads, but for the upload, large images and the WebSocket; every refusal is a
 `labeler.problems.Problem` and becomes an answer in one place.
 """
 
@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from labeler.card_routes import card_routes
 from labeler.download_routes import download_routes
 from labeler.formats.rows import Wanted, extras_named
+from labeler.image_routes import Uploading, image_routes
 from labeler.label_file_routes import label_file_routes
 from labeler.missing import missing_images
 from labeler.problems import Invalid, Problem
@@ -105,6 +106,7 @@ def create_api(service: Service) -> FastAPI:
     _trainer_routes(api, service)
     api.include_router(label_file_routes(service.label_files))
     api.include_router(download_routes(service))
+    api.include_router(image_routes(service))
     api.include_router(card_routes(service.addresses, service.guidelines, service.imports.image_names))
     return api
 
@@ -208,6 +210,8 @@ def _project_routes(api: FastAPI, service: Service) -> None:
 
 
 def _image_routes(api: FastAPI, service: Service) -> None:
+    take = Uploading()
+
     @api.get("/images")
     def images(after: Id = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000) -> ImagePage:
         """Images in order of change."""
@@ -218,12 +222,7 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         """Add images by URI (JSON) or by upload (multipart)."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=MAX_UPLOADS) as form:
-                uploads = [
-                    (each.filename or "upload", await each.read())
-                    for _, each in form.multi_items()
-                    if isinstance(each, UploadFile)
-                ]
-            return await run_in_threadpool(service.arrivals.add_uploads, uploads)
+                return await take(service, [each for _, each in form.multi_items() if isinstance(each, UploadFile)])
         try:
             post = ImagePost.model_validate_json(await request.body())
         except ValidationError as error:
@@ -240,22 +239,10 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         """Images that somebody answered and whose file is not found any more, and why. Their answers are kept."""
         return missing_images(service.catalog, service.files)
 
-    @api.get("/images/{image_id}/content", response_class=Response)
-    def content(image_id: Id, request: Request) -> Response:
-        """The original bytes."""
-        data, media_type, sha256 = service.content(image_id)
-        return _bytes(request, data, media_type, sha256, "private, max-age=3600")
-
     @api.get("/images/{image_id}/similar")
     def similar(image_id: Id) -> SimilarImages:
         """How images like this one were labeled; none for a held-out image, and while the trainer cannot say."""
         return SimilarImages(images=service.reminder.of(image_id))
-
-    @api.get("/images/{image_id}/thumbnail", response_class=Response)
-    def thumbnail(image_id: Id, request: Request, size: int = 320) -> Response:
-        """A smaller copy. With `v`, part of the hash, the address never means another image."""
-        data, media_type, sha256 = service.thumbnail(image_id, size)
-        return _bytes(request, data, media_type, f"{sha256}-{size}", "private, max-age=31536000, immutable")
 
 
 def _labeling_routes(api: FastAPI, service: Service) -> None:
@@ -387,13 +374,6 @@ def _sentence(errors: Any) -> str:
     where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"The request's {where} cannot be so: {message}." if where else f"The request cannot be read: {message}."
-
-
-def _bytes(request: Request, data: bytes, media_type: str, tag: str, caching: str) -> Response:
-    headers = {"ETag": f'"{tag}"', "Cache-Control": caching, "X-Content-Type-Options": "nosniff"}
-    if f'"{tag}"' in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type=media_type, headers=headers)
 
 
 def _ids(given: list[str]) -> list[int]:

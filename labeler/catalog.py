@@ -47,11 +47,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An image's content hash, format, and the files in which it was seen, the one it goes by first."""
+    """An image's content hash, format, size, and the files in which it was seen, the one it goes by first."""
 
     sha256: str
     format: str
     files: list[tuple[Root, str]]
+    pixels: int
 
 
 class Catalog:
@@ -266,7 +267,7 @@ class Catalog:
                 select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(20)
             )
             places = dict.fromkeys([(image["root"], image["uri"]), *(tuple(each) for each in files)])
-        return Located(image["sha256"], image["format"], list(places))
+        return Located(image["sha256"], image["format"], list(places), image["width"] * image["height"])
 
     def hashes(self, image_ids: Sequence[int]) -> dict[int, str]:
         """Content hashes of a page of images."""

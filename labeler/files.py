@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Final
@@ -20,7 +21,7 @@ from shared import image_files, images
 from shared.disk import kind_of
 from shared.files import write_whole
 from shared.image_files import Passed
-from shared.images import ImageLimits, ImageProblem
+from shared.images import ImageLimits, ImageProblem, ImageWaits
 from shared.safe_names import MOST_BYTES, cut
 
 MEDIA_TYPES: Final[dict[str, str]] = {
@@ -39,6 +40,8 @@ MEDIA_TYPES: Final[dict[str, str]] = {
 }
 FURTHER: Final = "images/"
 """What the root of a further folder begins with."""
+IN_MEMORY: Final = 8_000_000
+"""Bytes of the largest file that is sent from memory."""
 UNKNOWN_TYPE: Final = "application/octet-stream"
 SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()} | {
     "PPM": ".pnm"
@@ -76,6 +79,8 @@ class Files:
         size, mtime_ns = self.stamp(root, uri)
         try:
             inspected = images.inspect(self._read(root, uri), self.limits)
+        except ImageWaits as problem:
+            return Found(uri, 0, 0, None, str(problem))  # so that the next scan looks at it again
         except ImageProblem as problem:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
@@ -105,6 +110,21 @@ class Files:
         if changed:
             raise Gone(f"The file {located.files[0][1]} was replaced since it was catalogued: restart to take it in.")
         raise Missing(f"The image cannot be read: {reason}.")
+
+    def original(self, located: Located) -> bytes | BufferedReader:
+        """The image's bytes, or of more than IN_MEMORY its open file. Raises as `content`."""
+        for root, uri in located.files:
+            if root not in self.roots or self.stamp(root, uri)[0] <= IN_MEMORY:
+                continue
+            try:
+                stream = image_files.opened(uri.removeprefix(prefix(root)), self.roots[root], self._others(root))
+            except ImageProblem:
+                continue
+            if hashlib.file_digest(stream, "sha256").hexdigest() == located.sha256:
+                stream.seek(0)
+                return stream
+            stream.close()
+        return self.content(located)
 
     def uri_of(self, given: str) -> tuple[Root, str]:
         """Root and URI of a path relative to the image folder, or absolute and inside a root.
@@ -163,7 +183,7 @@ class Files:
         path = self.roots["uploads"] / uri
         try:
             if path.is_file():
-                return path.read_bytes() == data
+                return path.stat().st_size == len(data) and _sha256(path) == hashlib.sha256(data).digest()
             write_whole(path, data)
         except (OSError, ValueError) as error:  # too long a name, or a file where a folder should be
             if kind_of(error) is not None:
@@ -185,6 +205,11 @@ def _upload_name(name: str, suffix: str) -> str:
     if not path.name:
         return ""
     return str(path) if path.suffix.lower() in image_files.SUFFIXES else f"{path}{suffix}"
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _with_hash(name: str, sha256: str) -> str:

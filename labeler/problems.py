@@ -66,6 +66,12 @@ class NotSaved(Problem):
         self.status = status_of(trouble)
 
 
+class Busy(Problem):
+    """It can be had in a while."""
+
+    status = 503
+
+
 class AnnotationRefused(Invalid):
     """Some annotations of a post are invalid, so that none of it was written."""
 

@@ -51,7 +51,7 @@ from labeler.splitting import Splitting
 from labeler.tally import SPLITS, Tally
 from labeler.target import target
 from labeler.test_set import import_test_set, open_test_set
-from labeler.thumbnails import Thumbnails
+from labeler.thumbnails import LARGE_PIXELS, Thumbnails
 from labeler.trainer import Trainer
 from labeler.trainer_client import TrainerClient
 from labeler.verdicts import Verdicts
@@ -332,6 +332,13 @@ class Service:
         """The original: bytes, media type, content hash."""
         located = self.catalog.locate(image_id)
         return self.files.content(located), MEDIA_TYPES.get(located.format, UNKNOWN_TYPE), located.sha256
+
+    def quick_thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str] | None:
+        """As `thumbnail`; None where it must be made of a large image first, which takes seconds."""
+        located = self.catalog.locate(image_id)
+        if located.pixels > LARGE_PIXELS and self.thumbnails.kept(located.sha256, size) is None:
+            return None
+        return self.thumbnail(image_id, size)
 
     def thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str]:
         """A smaller copy: bytes, media type, content hash."""

@@ -15,6 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from shared.images import HEAD_BYTES, ImageLimits, ImageProblem, check_bytes, is_image
@@ -127,22 +128,31 @@ def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ())
 
     Raises ImageProblem, also when it is empty or too large; OSError when no more files can be opened.
     """
+    with opened(uri, root, also) as stream:
+        try:
+            check_bytes(os.fstat(stream.fileno()).st_size, limits)
+            data = stream.read(limits.max_bytes + 1)  # it may grow while it is read
+        except OSError as error:
+            raise ImageProblem(f"cannot be read ({error.strerror})") from None
+    check_bytes(len(data), limits)
+    return data
+
+
+def opened(uri: str, root: Path, also: Collection[Path] = ()) -> BufferedReader:
+    """The file that `uri` names as `locate` finds it, open. Raises ImageProblem."""
     path = locate(uri, root, also)
     try:
-        with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageProblem("is not a file")
-            check_bytes(status.st_size, limits)
-            data = stream.read(limits.max_bytes + 1)  # it may grow while it is read
+        stream = path.open("rb")
+        if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            return stream
+        stream.close()
     except FileNotFoundError:
         raise ImageProblem("is not there any more") from None
     except OSError as error:
         if error.errno in _NO_MORE:
             raise  # it says nothing of the image
         raise ImageProblem(f"cannot be read ({error.strerror})") from None
-    check_bytes(len(data), limits)
-    return data
+    raise ImageProblem("is not a file")
 
 
 _NO_MORE = frozenset({errno.EMFILE, errno.ENFILE})
