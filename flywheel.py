@@ -31,6 +31,7 @@ from commands import (
 from commands import status as running
 from commands.client import Flywheel
 from commands.connection import FlywheelError
+from commands.doctor import doctor
 from shared.settings import SettingsError
 
 __all__ = ["Flywheel", "FlywheelError", "app", "main"]
@@ -63,7 +64,7 @@ BEGIN, ASK, LABELS, MODELS, KEEP, SINGLE = (
     "A running project",
     "Labels in and out",
     "Models",
-    "Copies",
+    "Copies and repair",
     "One service alone",
 )
 COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
@@ -88,6 +89,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     (MODELS, "embed", embed.embed),
     (KEEP, "backup", backups.backup_command),
     (KEEP, "restore", backups.restore_command),
+    (KEEP, "doctor", doctor),
 )
 """Every command in the order of use, as `--help` shows them."""
 for panel, name, command in COMMANDS:

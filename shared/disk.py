@@ -22,8 +22,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -235,8 +234,9 @@ def refusal(trouble: DiskTrouble) -> JSONResponse:
     )
 
 
-def answer_for(api: FastAPI, disk: Disk) -> None:
+def answer_for(api: Starlette, disk: Disk) -> None:
     """Let requests that fail because of the disk be answered with what is wrong; other errors stay what they are."""
+    from sqlalchemy.exc import DBAPIError  # which the command line does without
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         trouble = disk.notice(error)

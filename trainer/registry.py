@@ -110,12 +110,17 @@ class Version:
 
 
 class Registry:
-    """All versions under `folder`. Any thread and any process may save; each process opens it once."""
+    """All versions under `folder`. Any thread and any process may save; each process opens it once.
 
-    def __init__(self, folder: Path) -> None:
+    With `look_only` the folder is neither made nor tidied.
+    """
+
+    def __init__(self, folder: Path, *, look_only: bool = False) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         self._promoting = threading.Lock()
+        if look_only:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".*.partial"):
             owner = _PARTIAL.fullmatch(torn.name)
             if owner is None or int(owner[1]) == os.getpid() or not _alive(int(owner[1])):

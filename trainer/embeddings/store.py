@@ -8,8 +8,10 @@ writes at a time; threads may share a store.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
@@ -17,8 +19,12 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from shared.files import write_whole
+
 ROWS = "vectors.f16"
 HASHES = "sha256.bin"
+SHAPE = "shape.json"
+"""How many numbers a row has, for whoever looks at the files without the backbone."""
 HASH_BYTES = 32
 LARGEST = 65_504.0
 """What float16 can hold."""
@@ -36,6 +42,7 @@ class EmbeddingStore:
         self._lock = Lock()
         self._rows = _open(folder / ROWS)
         self._hashes = _open(folder / HASHES)
+        _note_shape(folder / SHAPE, dim)
         _sync_folder(folder)
         whole = min(_size(self._rows) // self._row_bytes, _size(self._hashes) // HASH_BYTES)
         self._rows.truncate(whole * self._row_bytes)
@@ -102,6 +109,13 @@ class EmbeddingStore:
 def _open(path: Path) -> FileIO:
     path.touch()
     return path.open("r+b", buffering=0)  # unbuffered: what is written has left the process
+
+
+def _note_shape(path: Path, dim: int) -> None:
+    said = json.dumps({"dim": dim}).encode()
+    with suppress(OSError):  # a full disk, say: nothing here reads it
+        if not path.is_file() or path.read_bytes() != said:
+            write_whole(path, said)
 
 
 def _size(file: FileIO) -> int:
