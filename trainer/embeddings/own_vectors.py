@@ -22,8 +22,12 @@ from shared.settings import SettingsError, TrainerSettings
 from trainer.embeddings.store import LARGEST
 from trainer.embeddings.vector_file import Array, VectorFileError, read_vectors
 
-CHUNK = 4096
-"""Rows looked at together, so that a mapped file need not fit into memory."""
+CHUNK = 1 << 22
+"""Numbers looked at together, so that a mapped file need not fit into memory."""
+BYTES_AN_IMAGE = 32_768
+"""Of the images in the folder, what a file that is read into memory may take: two vectors of 4,096 numbers."""
+LEAST_BYTES, UNKNOWN_BYTES = 256_000_000, 1_000_000_000
+"""What any such file may take, and where the images are not known because they come over HTTP."""
 
 
 class OwnVectors:
@@ -54,9 +58,9 @@ class OwnVectors:
             )
         path = Path(settings.embeddings).expanduser()
         try:
-            vectors = read_vectors(path)
-            _check_numbers(vectors.matrix)
             uris = list(find_images(Path(settings.images))) if settings.images else []
+            vectors = read_vectors(path, max(BYTES_AN_IMAGE * len(uris), LEAST_BYTES if uris else UNKNOWN_BYTES))
+            _check_numbers(vectors.matrix)
             if vectors.names is not None:
                 row_of = _by_name(vectors.names, uris)
             else:
@@ -114,8 +118,9 @@ def _by_order(count: int, uris: Sequence[str], folder: str) -> dict[str, int]:
 
 
 def _check_numbers(matrix: Array) -> None:
-    for start in range(0, len(matrix), CHUNK):
-        part = np.abs(np.asarray(matrix[start : start + CHUNK], dtype=np.float64)).max(axis=1)
+    rows = max(CHUNK // matrix.shape[1], 1)
+    for start in range(0, len(matrix), rows):
+        part = np.abs(np.asarray(matrix[start : start + rows], dtype=np.float64)).max(axis=1)
         bad = np.flatnonzero(~(part < LARGEST))  # NaN compares as False
         if len(bad):
             raise VectorFileError(

@@ -1,13 +1,17 @@
 """Vectors from a file of any common format: a matrix, and the names of its rows where the file holds them.
 
 Knows nothing of images and catalogues. Nothing is unpickled: NumPy reads without objects, torch reads weights only,
-safetensors and parquet hold no code. A bare `.npy` is mapped and not read, so that it may be larger than memory.
+safetensors and parquet hold no code. A bare `.npy` is mapped and not read, so that it may be larger than memory. Any
+other file is refused before it is read where its own table of contents says that it takes too much: 3 MB of zip may
+hold 3 GB.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,9 @@ NAMES = ("filename", "filenames", "uri", "uris", "names")
 """What the array, entry or column with the images' names may be called."""
 INDEX = "__index_level_0__"
 """How pandas calls an index without a name in parquet."""
+
+MOST_DIMENSIONS = 65_536
+"""Of one vector."""
 
 Array = npt.NDArray[Any]
 
@@ -38,9 +45,12 @@ class Vectors:
     names: list[str] | None
 
 
-def read_vectors(path: Path) -> Vectors:
-    """Read `path` by its ending; raises VectorFileError for whatever cannot be read or makes no sense."""
-    readers: dict[str, Callable[[Path], Vectors]] = {
+def read_vectors(path: Path, most_bytes: int) -> Vectors:
+    """Read `path` by its ending, into up to `most_bytes` of memory.
+
+    Raises VectorFileError for whatever cannot be read, makes no sense or takes more.
+    """
+    readers: dict[str, Callable[[Path, int], Vectors]] = {
         ".npy": _npy,
         ".npz": _npz,
         ".pth": _pth,
@@ -53,7 +63,7 @@ def read_vectors(path: Path) -> Vectors:
     if not path.is_file():
         raise VectorFileError("is not there")
     try:
-        vectors = reader(path)
+        vectors = reader(path, most_bytes)
     except VectorFileError:
         raise
     except Exception as error:  # each library has its own for a damaged file, and for one that holds pickled code
@@ -66,34 +76,69 @@ def read_vectors(path: Path) -> Vectors:
         raise VectorFileError(
             f"holds {matrix.dtype} of shape {matrix.shape} and must hold real numbers of shape (images, dimensions)"
         )
+    if matrix.shape[1] > MOST_DIMENSIONS:
+        raise VectorFileError(f"holds vectors of {matrix.shape[1]:,} numbers and may hold {MOST_DIMENSIONS:,} in each")
     if vectors.names is not None and len(vectors.names) != len(matrix):
         raise VectorFileError(f"holds {len(vectors.names)} names and {len(matrix)} vectors")
     return vectors
 
 
-def _npy(path: Path) -> Vectors:
+def unpacked_bytes(path: Path) -> int:
+    """What a zip holds when it is unpacked, or the size of a file that is none. Raises OSError, BadZipFile."""
+    size = path.stat().st_size
+    if not zipfile.is_zipfile(path):
+        return size
+    with zipfile.ZipFile(path) as archive:
+        return max(size, sum(member.file_size for member in archive.infolist()))
+
+
+def _fits(size: int, most_bytes: int) -> None:
+    if size > most_bytes:
+        raise VectorFileError(
+            f"takes {size / 1e6:,.0f} MB of memory, and those of this project may take {most_bytes / 1e6:,.0f} MB: "
+            "save only the vectors of its images, or save the matrix as .npy, which is not read into memory"
+        )
+
+
+def _npy(path: Path, _most: int) -> Vectors:
     return Vectors(np.load(path, mmap_mode="r", allow_pickle=False), None)
 
 
-def _npz(path: Path) -> Vectors:
+def _npz(path: Path, most: int) -> Vectors:
+    _fits(path.stat().st_size, most)
+    with zipfile.ZipFile(path) as archive:
+        _fits(sum(max(_declared(archive, member), member.file_size) for member in archive.infolist()), most)
     with np.load(path, allow_pickle=False) as archive:
         arrays = dict(archive)
     names = next((arrays.pop(name).tolist() for name in NAMES if name in arrays), None)
     return _from_arrays(arrays, names)
 
 
-def _pth(path: Path) -> Vectors:
+def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes of the array that a member's header promises."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    return math.prod(shape) * dtype.itemsize
+
+
+def _pth(path: Path, most: int) -> Vectors:
     import torch
 
+    _fits(unpacked_bytes(path), most)
     content = torch.load(path, map_location="cpu", weights_only=True)
     entries = dict(content) if isinstance(content, Mapping) else {"": content}
     names = next((list(entries.pop(name)) for name in NAMES if name in entries), None)
+    # one stored number may be shown a billion times, and becomes so many once it is converted
+    _fits(sum(each.numel() * max(each.element_size(), 4) for each in entries.values() if torch.is_tensor(each)), most)
     return _from_arrays({name: _array(tensor) for name, tensor in entries.items()}, names)
 
 
-def _safetensors(path: Path) -> Vectors:
+def _safetensors(path: Path, most: int) -> Vectors:
     from safetensors import safe_open
 
+    _fits(path.stat().st_size, most)
     with safe_open(path, framework="pt") as file:  # torch, because NumPy has no bfloat16
         metadata = file.metadata() or {}
         arrays = {name: _array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -101,24 +146,65 @@ def _safetensors(path: Path) -> Vectors:
     return _from_arrays(arrays, names)
 
 
-def _parquet(path: Path) -> Vectors:
+def _parquet(path: Path, most: int) -> Vectors:
     import pyarrow.parquet
     from pyarrow import types
 
-    table = pyarrow.parquet.read_table(path)
-    described = (table.schema.pandas_metadata or {}).get("index_columns", [])  # names, or a description of a range
+    schema = pyarrow.parquet.read_schema(path)
+    texts = [field.name for field in schema if _is_text(field)]
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
+        _fits(_unpacked_columns(file.metadata), most)
+        table = file.read()
+    described = (schema.pandas_metadata or {}).get("index_columns", [])  # names, or a description of a range
     index = [column for column in (*described, INDEX) if isinstance(column, str)]
     columns = table.column_names
-    named = next((name for name in (*NAMES, *index) if name in columns and _is_text(table.schema.field(name))), None)
-    names = table.column(named).to_pylist() if named else None
+    named = next((name for name in (*NAMES, *index) if name in columns and name in texts), None)
+    names = _told(table.column(named), most) if named else None
     rest = table.drop_columns([column for column in columns if column == named or column in index])
     lists = [field.name for field in rest.schema if types.is_nested(field.type)]
     if len(lists) == 1:
-        return Vectors(_stacked(rest.column(lists[0]).to_pylist()), names)
+        return Vectors(_rows(rest.column(lists[0])), names)
     numbers = [field.name for field in rest.schema if types.is_floating(field.type) or types.is_integer(field.type)]
     if lists or not numbers:
         raise VectorFileError("must hold one column of lists, or one column of numbers for each dimension")
     return Vectors(np.column_stack([rest.column(name).to_numpy() for name in numbers]), names)
+
+
+def _unpacked_columns(metadata: Any) -> int:
+    """Bytes of all columns: as they are packed a value that comes again and again takes almost none."""
+    size = 0
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            column = metadata.row_group(group).column(number)
+            size += max(8 * column.num_values, column.total_uncompressed_size)
+    return size
+
+
+def _told(column: Any, most: int) -> list[Any]:
+    """The texts of a column, whose chunks are dictionaries: one long text could come in every row."""
+    import pyarrow.compute as pc
+
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary)
+        _fits(int(pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0), most)
+    return list(column.to_pylist())
+
+
+def _rows(column: Any) -> Array:
+    """A column of lists as a matrix, without a Python object for each number."""
+    from pyarrow import types
+
+    matrices = []
+    for chunk in column.chunks:
+        if not (types.is_floating(chunk.type.value_type) or types.is_integer(chunk.type.value_type)):
+            raise VectorFileError("must hold one column of lists of numbers")
+        lengths = set(chunk.value_lengths().to_pylist())
+        if chunk.null_count or len(lengths) > 1:
+            raise VectorFileError("must hold vectors of one length")
+        matrices.append(chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1))
+    if len({matrix.shape[1] for matrix in matrices if len(matrix)}) > 1:
+        raise VectorFileError("must hold vectors of one length")
+    return np.concatenate(matrices)
 
 
 def _from_arrays(arrays: Mapping[str, Array], names: Any) -> Vectors:

@@ -6,6 +6,7 @@ Apart from `networks`, because importing timm takes seconds, which whoever uses 
 from __future__ import annotations
 
 import logging
+import zipfile
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ from trainer.embeddings import installed
 from trainer.embeddings.hub import OnDownload, UnreachableError, cached_weights, fetch_weights, hub_answers
 from trainer.embeddings.layout import with_layout
 from trainer.embeddings.networks import LARGEST_DEFAULT, Module, TorchBackbone, first_line, fitted
+from trainer.embeddings.vector_file import unpacked_bytes
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +155,18 @@ def create_known(name: str, size: int, **kwargs: Any) -> Module:
     return create(name, config_of("backbone", name), size, **kwargs)
 
 
+def _is_packed(path: Path) -> bool:
+    """Whether the file is a zip that is compressed, as torch never writes one."""
+    try:
+        return unpacked_bytes(path) > 2 * path.stat().st_size
+    except (OSError, zipfile.BadZipFile):
+        return False  # reading it says what is wrong
+
+
 def _read_weights(path: Path, setting: str) -> dict[str, torch.Tensor]:
     named = f"The trainer setting {setting!r} names {path}, which"
+    if _is_packed(path):
+        raise SettingsError(f"{named} becomes many times as large when it is read: save it again with torch.save.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,5 +1,7 @@
 import json
 import pickle
+import resource
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from safetensors.torch import save_file as save_torch
 
 from trainer.embeddings.vector_file import VectorFileError, Vectors, read_vectors
 
+MOST = 1_000_000
 NAMES = ["b.png", "a/c.png", "é.png"]
 MATRIX = np.arange(6, dtype=np.float32).reshape(3, 2)
 EACH = dict(zip(NAMES, MATRIX, strict=True))
@@ -51,7 +54,7 @@ NAMELESS = {
 
 def written(path: Path, write) -> Vectors:
     write(path)
-    return read_vectors(path)
+    return read_vectors(path, MOST)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -109,3 +112,48 @@ def test_what_makes_no_sense_is_told_in_a_few_words_and_no_code_is_run(tmp_path,
     with pytest.raises(VectorFileError, match=sentence) as told:
         written(tmp_path / name, write)
     assert "\n" not in str(told.value)
+
+
+def sparse_npz(path: Path) -> None:
+    """A few hundred bytes whose header promises 80 GB."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("v.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (10**7, 1_000)})
+
+
+def packed_pth(path: Path) -> None:
+    torch.save(torch.zeros(1_000, 1_000), path)
+    with (
+        zipfile.ZipFile(path) as stored,
+        zipfile.ZipFile(path.with_suffix(".part"), "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in stored.infolist():
+            packed.writestr(member.filename, stored.read(member))
+    path.with_suffix(".part").replace(path)
+
+
+LARGE = {
+    "zeros.npz": lambda path: np.savez_compressed(path, v=np.zeros((1_000, 1_000), np.float32)),
+    "sparse.npz": sparse_npz,
+    "names.npz": lambda path: np.savez_compressed(path, v=MATRIX, filename=np.array(["a" * 1_000_000] * 3)),
+    "packed.pth": packed_pth,
+    "shown.pth": lambda path: torch.save(torch.zeros(1).bfloat16().expand(1_000_000, 1_000), path),
+    "large.safetensors": lambda path: save_file({"v": np.zeros((1_000, 1_000), np.float32)}, path),
+    "same.parquet": lambda path: pq.write_table(pa.table({"x": np.zeros(10_000_000, np.float32)}), path),
+    "lists.parquet": lambda path: pq.write_table(pa.table({"v": [[0.0] * 1_000] * 1_000}), path),
+    "names.parquet": lambda path: pq.write_table(pa.table({"filename": ["a" * 900_000] * 20, "x": np.zeros(20)}), path),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_takes_too_much_memory_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    LARGE[name](tmp_path / name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(VectorFileError, match="MB of memory, and those of this project may take 1 MB: save only"):
+        read_vectors(tmp_path / name, MOST)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_vector_has_only_so_many_numbers(tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.zeros((1, 70_000), np.float32))
+    with pytest.raises(VectorFileError, match="vectors of 70,000 numbers and may hold 65,536 in each"):
+        read_vectors(tmp_path / "wide.npy", MOST)
