@@ -19,10 +19,12 @@ from uuid import uuid4
 from commands import merge as merging
 from commands.connection import Connection, FlywheelError
 from commands.exports import FILTERS, Wanted, download
+from commands.grouping import draw
 from commands.imports import send
 from shared.importing import COUNTED, Outcome
 from shared.messages import MAX_ROWS, Conflicts, ImportIssue, ImportRow
 from shared.names import lacking, meant
+from shared.parts import parts, text_length
 from shared.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -263,7 +265,7 @@ class Flywheel(Connection):
         """
         body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
         body |= {"annotator": self.annotator, "groups": {str(k): str(v) for k, v in (groups or {}).items()}}
-        drawn: dict[str, int] = self._post("/api/splits", body)["splits"]
+        drawn: dict[str, int] = draw(lambda part: self._post("/api/splits", part), body)["splits"]
         return drawn
 
     # ------------------------------------------------------------ the model
@@ -336,8 +338,8 @@ class Flywheel(Connection):
         """The image of each name; see `label`."""
         images: dict[str, int] = {}
         matched: dict[str, tuple[str, str]] = {}
-        for start in range(0, len(names), MAX_ROWS):
-            found = self._post("/api/images/named", {"names": names[start : start + MAX_ROWS]})
+        for some in parts(names, text_length, most=MAX_ROWS):
+            found = self._post("/api/images/named", {"names": some})
             for name, reason in found["unclear"].items():
                 raise FlywheelError(f"{name} {reason}.")
             images |= found["images"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from commands.reach import ask
+from shared.dataset import MOST_GROUPED
 from shared.figures import many
 from shared.image_names import NamesInList
 from shared.messages import ImageEntry, ImagePage, ImportIssue
+from shared.parts import parts, text_length
 from shared.settings import SettingsError
 
 PAGE = 1_000
@@ -96,6 +98,17 @@ def by_column(
     if told is not None:
         told += [f"{many(len(some), 'name')} matched by ignoring {how}: {some[0]}" for how, some in matched.items()]
     return found
+
+
+def draw(post: Callable[[dict[str, Any]], Any], body: Mapping[str, Any]) -> Any:
+    """Give `post` what `POST /api/splits` is to take, in as many parts as its groups need; returns the last answer."""
+    groups = parts(body.get("groups", {}).items(), lambda pair: 30 + text_length(pair[1]), most=MOST_GROUPED)
+    part, groups_id = next(groups, []), None
+    for following in groups:
+        more = {"groups": dict(part), "groups_id": groups_id, "more": True}
+        groups_id = post({**body, **more})["groups_id"]
+        part = following
+    return post({**body, "groups": dict(part), **({"groups_id": groups_id} if groups_id else {})})
 
 
 def _below(file: Path, images: Path | None) -> str:

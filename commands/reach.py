@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from shared.auth import client_headers
+from shared.peers import Peer
 from shared.safe_names import partial_of
 from shared.settings import SettingsError, is_loopback
 
 T = TypeVar("T")
 LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
 ANSWER_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0  # while a service says that it has no room
 
 
 class Away(SettingsError):  # noqa: N818 - a state, not a failure
@@ -31,7 +33,8 @@ def token() -> str | None:
 def client(url: str, *, seconds: float = ANSWER_SECONDS, token: str | None = None) -> httpx.Client:
     """For several requests to the service at `url`; a proxy is not asked about this machine's own addresses."""
     beyond = not is_loopback(urlsplit(url).hostname or "")
-    return httpx.Client(base_url=url, timeout=seconds, headers=client_headers(token), trust_env=beyond)
+    headers = client_headers(token)
+    return Peer(base_url=url, timeout=seconds, headers=headers, trust_env=beyond, patience=PATIENCE_SECONDS)
 
 
 def reach(url: str, act: Callable[[], T]) -> T:

@@ -120,8 +120,10 @@ def split(
         console.print(f"{many(len(set(named.groups.values())), 'group')}; {many(named.alone, 'image')} in none.")
 
     def draw(*, only_count: bool) -> SplitReceipt:
-        asked = body | {"dry_run": only_count}
-        return SplitReceipt.model_validate(ask(f"{place.labeler}/api/splits", "POST", json=asked, seconds=LONG_SECONDS))
+        def post(part: dict[str, Any]) -> Any:
+            return ask(f"{place.labeler}/api/splits", "POST", json=part, seconds=LONG_SECONDS)
+
+        return SplitReceipt.model_validate(grouping.draw(post, body | {"dry_run": only_count}))
 
     drawn = draw(only_count=True)
     if not dry_run:

@@ -35,7 +35,7 @@ from shared.dataset import (
     SnapshotEntry,
     SnapshotList,
     SnapshotPost,
-    SplitPost,
+    SplitPart,
     SplitReceipt,
 )
 from shared.disk import answer_for
@@ -200,9 +200,9 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         return service.snapshots.restore(name, post.annotator, dry_run=post.dry_run)
 
     @api.post("/splits")
-    def splits(post: SplitPost) -> SplitReceipt:
-        """Draw train, validation and test anew; what was answered here stays where it is."""
-        return service.splitting.draw(post)
+    def splits(post: SplitPart) -> SplitReceipt:
+        """Draw train, validation and test anew; what was answered here stays where it is. Groups may come in parts."""
+        return service.splitting.take(post)
 
     @api.websocket("/events")
     async def events(page: WebSocket) -> None:

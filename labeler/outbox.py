@@ -18,8 +18,10 @@ from typing import Literal
 from labeler.annotation_log import AnnotationLog
 from labeler.trainer_client import NoRoom, Rewind, Taken, TrainerClient, TrainerProblem
 from shared.messages import MAX_ROWS, AnnotationBatch, OutboxView, Row, TrainerStatus, TrainerView
+from shared.parts import parts, text_length
 from shared.settings import LabelerSettings
 
+ROW_BYTES = 600  # of a row beside its texts
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 logger = logging.getLogger(__name__)
@@ -196,12 +198,13 @@ class Outbox:
     def _send(self) -> None:
         after = self._sent_seq
         page = self._log.page(after, MAX_ROWS)
+        rows = next(parts(page.annotations, _length, most=MAX_ROWS), [])
         catalog_version = self._catalog_version()
         batch = AnnotationBatch(
             log_id=self._log.log_id,
             after_seq=after,
             last_seq=page.last_seq,
-            annotations=page.annotations,
+            annotations=rows,
             catalog_version=catalog_version,
             leased=self._leased(),
         )
@@ -218,7 +221,9 @@ class Outbox:
         self._sent_catalog = catalog_version
         self._acknowledged(min(acked_seq, self._log.last_seq))
         self._taken = False
-        self._force = self._sent_seq < self._log.last_seq and len(page.annotations) == MAX_ROWS
+        self._force = self._sent_seq < self._log.last_seq and (
+            len(page.annotations) == MAX_ROWS or len(rows) < len(page.annotations)
+        )
         self._failures, self._error = 0, None
         self._changed()
 
@@ -238,3 +243,8 @@ class Outbox:
         self._next_poll = max(self._next_poll, self._not_before)
         self._status = None
         self._changed()
+
+
+def _length(row: Row) -> int:
+    """Bytes that a row takes in a message, about."""
+    return ROW_BYTES + text_length(row.name, row.annotator, row.reason, row.note, row.source)

@@ -10,16 +10,19 @@ drawn; the same seed draws the same.
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import get_args
+from uuid import UUID, uuid4
 
 from labeler.annotation_log import AnnotationLog
 from labeler.catalog import Catalog
 from labeler.database import Store
+from labeler.problems import Conflict, Invalid
 from labeler.tally import Tally
 from shared import audit
-from shared.dataset import SplitPost, SplitReceipt
+from shared.dataset import MOST_GROUPED, SplitPart, SplitPost, SplitReceipt
 from shared.messages import Split
 
 _BATCH = 500
@@ -33,6 +36,27 @@ class Splitting:
         self._log = log
         self._tally = tally
         self._catalog = catalog
+        self._keeping = threading.Lock()
+        self._kept: tuple[UUID, dict[int, str]] | None = None  # groups of which more parts or another post may follow
+
+    def take(self, post: SplitPart) -> SplitReceipt:
+        """Draw, or keep the groups of a part of which more follow. Raises Conflict for groups that are not kept."""
+        groups, groups_id = post.groups, post.groups_id
+        with self._keeping:
+            if groups_id is not None:
+                if self._kept is None or self._kept[0] != groups_id:
+                    raise Conflict("Those groups are not kept any more: send them all again.")
+                groups = self._kept[1] | groups
+                if len(groups) > MOST_GROUPED:
+                    raise Invalid(f"The groups name more than {MOST_GROUPED:,} images.")
+            if post.more:
+                groups_id = groups_id or uuid4()
+            if groups_id is not None:  # only the latest are kept
+                self._kept = (groups_id, groups) if post.more or post.dry_run else None
+        if post.more:
+            return SplitReceipt(splits={}, moved=0, kept=0, groups_id=groups_id)
+        drawn = self.draw(post.model_copy(update={"groups": groups}))
+        return drawn.model_copy(update={"groups_id": groups_id if post.dry_run else None})
 
     def draw(self, post: SplitPost) -> SplitReceipt:
         """Deal the images out, or with `dry_run` only count."""

@@ -27,6 +27,7 @@ from shared.messages import (
     TrainerStatus,
 )
 from shared.models import ModelList
+from shared.peers import Peer
 from shared.review import LabelIssues, NearDuplicates
 from shared.training import TrainRequest
 
@@ -112,7 +113,7 @@ class TrainerClient:
     def __init__(self, url: str, *, timeout: float, token: str | None, sender: Mapping[str, str] | None = None) -> None:
         self.url = url
         # trust_env: a proxy for the internet must not come between two services of one project.
-        self._http = httpx.Client(timeout=timeout, headers={**(sender or {}), **client_headers(token)}, trust_env=False)
+        self._http = Peer(timeout=timeout, headers={**(sender or {}), **client_headers(token)}, trust_env=False)
 
     def status(self) -> TrainerStatus:
         """What the trainer is doing. Raises TrainerProblem."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from pydantic import Field, model_validator
 
@@ -88,9 +89,26 @@ class SplitPost(Message):
     def _leaves_some(self) -> Self:
         if self.test + self.validation >= 1:
             raise ValueError("test and validation together leave nothing to learn from")
-        if (self.by == "group") != bool(self.groups):
+        if (self.by == "group") != self._has_groups():
             raise ValueError("groups go with by = group, which needs some")
         return self
+
+    def _has_groups(self) -> bool:
+        return bool(self.groups)
+
+
+class SplitPart(SplitPost):
+    """`POST /api/splits`, all of it or a part: as many groups as one request can carry.
+
+    The first part says `more`, its receipt has the `groups_id` that the others give, and the last one does not say
+    `more`: then it is drawn. A dry run keeps the groups for another post with their `groups_id`.
+    """
+
+    groups_id: UUID | None = None
+    more: bool = False
+
+    def _has_groups(self) -> bool:
+        return bool(self.groups) or self.groups_id is not None
 
 
 class SplitReceipt(Reply):
@@ -103,3 +121,4 @@ class SplitReceipt(Reply):
     moved: int
     kept: int
     torn: int = 0
+    groups_id: UUID | None = None  # where further groups follow, and of those that a dry run kept

@@ -12,15 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from shared.figures import many
 from shared.image_names import spellings
 from shared.messages import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.parts import parts, text_length
 
 BATCH = 1_000
+ROW_BYTES = 500  # of a row beside its texts
 COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
 SHOWN = 20  # issues of each kind that are kept to be shown
 
@@ -100,12 +101,22 @@ def take_rows(
 
 def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[ImportRow | ImportIssue], bool]]:
     """Rows in order, and whether more follow."""
-    given = iter(rows)
-    batch = list(islice(given, BATCH))
-    while batch:
-        following = list(islice(given, BATCH))
-        yield batch, bool(following)
+    batches = parts(rows, _length, most=BATCH)
+    batch = next(batches, None)
+    while batch is not None:
+        following = next(batches, None)
+        yield batch, following is not None
         batch = following
+
+
+def _length(row: ImportRow | ImportIssue) -> int:
+    """Bytes that a row takes in a request, about; where its file lies makes its name longer."""
+    if isinstance(row, ImportIssue):
+        return 0
+    own = ROW_BYTES + text_length(row.uri, row.label, row.annotator)
+    return own + sum(
+        ROW_BYTES + text_length(each.label, each.annotator, each.reason, each.note) for each in row.answers
+    )
 
 
 def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import flywheel
+from commands.grouping import draw
 from labeler.service import Service
 from shared.settings import SettingsError
 from tests.commands.test_folders import served
@@ -99,3 +101,20 @@ def test_names_that_are_written_otherwise(service: Service, url: str, tmp_path: 
     done = split(url, "--groups", table, "--column", "patient")
     assert "30 names matched by ignoring endings: old\\0-p0 is 0-p0.png" in done.output, done.exception
     assert "10 groups; 0 images in none." in done.output
+
+
+def test_groups_of_a_million_images_are_posted_in_parts() -> None:
+    groups = {number: f"patient-{number // 7:06d}" for number in range(1_000_000)}
+    taken: dict[int, str] = {}
+    ends: list[tuple[bool, object]] = []
+
+    def post(part: dict[str, Any]) -> Any:
+        assert len(json.dumps(part)) < 8_388_608
+        taken.update(part["groups"])
+        ends.append((part.get("more", False), part.get("groups_id")))
+        return {"groups_id": "a", "moved": 3}
+
+    assert draw(post, {"by": "group", "groups": groups, "dry_run": True})["moved"] == 3
+    assert taken == groups
+    assert ends == [(True, None), *[(True, "a")] * (len(ends) - 2), (False, "a")]
+    assert draw(lambda part: part, {"by": "image"}) == {"by": "image", "groups": {}}

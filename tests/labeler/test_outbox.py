@@ -151,3 +151,14 @@ def test_more_rows_than_fit_in_one_message(tmp_path: Path) -> None:
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
         until(lambda: len(follower.rows) == service.log.last_seq == 6_002, "the rows never arrived")
         assert max(len(batch.annotations) for batch in follower.batches) == MAX_ROWS
+
+
+def test_long_notes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    note = "\N{GRINNING FACE}" * 5_000
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        service.annotate([answer(1, note=note) for _ in range(450)])
+        until(has_it_all(service, follower), "the rows never arrived")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+        assert max(len(batch.model_dump_json().encode()) for batch in follower.batches) < 8_388_608
+        assert any(batch.annotations and batch.annotations[-1].seq < batch.last_seq for batch in follower.batches)

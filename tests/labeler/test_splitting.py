@@ -8,12 +8,14 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labeler.problems import Conflict
 from labeler.service import Service
 from labeler.splitting import deal
-from shared.dataset import SplitPost
+from shared.dataset import SplitPart, SplitPost
 from tests.labeler.projects import answer, labeler, photo, photos
 
 SHARES = st.fixed_dictionaries({"test": st.floats(0, 0.5), "validation": st.floats(0, 0.49)})
@@ -129,3 +131,21 @@ def test_groups_never_straddle_but_where_people_answered_both(case: Any) -> None
 def _twelve(folder: Path) -> Path:
     photos(folder / "photos", 12)
     return folder
+
+
+def test_groups_that_come_in_parts_are_drawn_as_one(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 20)
+    groups = {number: str(number % 5) for number in range(1, 21)}
+    with labeler(tmp_path) as service:
+        asked: dict[str, Any] = {"test": 0.4, "by": "group", "dry_run": True}
+        whole = service.splitting.take(SplitPart(groups=groups, **asked))
+        first = service.splitting.take(SplitPart(groups=dict(list(groups.items())[:9]), more=True, **asked))
+        part = {"groups_id": first.groups_id}
+        service.splitting.take(SplitPart(groups=dict(list(groups.items())[9:15]), more=True, **part, **asked))
+        looked = service.splitting.take(SplitPart(groups=dict(list(groups.items())[15:]), **part, **asked))
+        assert looked == whole.model_copy(update=part)
+        drawn = service.splitting.take(SplitPart(**part, **(asked | {"dry_run": False})))
+        assert drawn == whole
+        assert splits(service) == Counter(drawn.splits)
+        with pytest.raises(Conflict, match="send them all again"):
+            service.splitting.take(SplitPart(**part, **asked))
