@@ -43,7 +43,9 @@ def test_a_full_buffer_goes_at_once_and_a_part_of_one_waits(tmp_path: Path) -> N
     photos(tmp_path / "photos", 6)
     slow = {"trainer_poll_seconds": 0.05, "buffer_seconds": 3_600.0, "buffer_size": 3}
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, **slow) as service:
-        service.outbox.flush(10)
+        until(lambda: not service.project().scanning.running, "the photos were never read")
+        service.outbox.flush(10)  # a change of the catalogue, too, takes along what waits
+        until(lambda: follower.batches[-1].catalog_version == service.catalog.version, "the catalogue was never told")
         service.annotate([answer(1), answer(2)])
         assert service.outbox.view().pending == 2
         service.annotate([answer(3)])
