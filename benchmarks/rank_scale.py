@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.machine import describe
 from shared.messages import QueryPush
-from trainer.pool import ImagePool, Matrix
+from trainer.pool import Geometry, ImagePool, Matrix
 from trainer.projection import fit_projection
 from trainer.rounds import Model, Snapshot, Timings, fit, rank
 from trainer.strategies import strategy_named
@@ -56,8 +56,9 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     truth = rng.integers(CLASSES, size=size)
     first = _images(rng, centres, truth[:BLOCK])
     pool = ImagePool(raw, lambda _hashes: first)
-    pool.projection = fit_projection(first.mean(axis=0), first)
-    pool.train = Matrix(pool.projection.axes.shape[1])
+    projection = fit_projection(first.mean(axis=0), first)
+    width = projection.axes.shape[1]
+    pool.geometry = Geometry(projection, Matrix(width), Matrix(width))
     product = 0.0
     for start in range(0, size, BLOCK):  # raw vectors never lie in memory all at once
         block = _images(rng, centres, truth[start : start + BLOCK])

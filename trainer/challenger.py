@@ -27,7 +27,7 @@ from trainer.jobs import Jobs
 from trainer.loop import Loop
 from trainer.model_jobs import classes_of, image_rows
 from trainer.out_of_fold import folds_of, head_says
-from trainer.pool import ImagePool
+from trainer.pool import Space
 from trainer.registry import RefusedVersion, Registry, UnknownVersion
 from trainer.replica import Replica
 from trainer.rounds import Snapshot, fit, train_labels
@@ -91,7 +91,8 @@ class Challenger:
     def view(self) -> ChallengerView:
         """What it does now."""
         latest, last = self._latest(), self._last()
-        serving = self._loop.champion.serving.version if self._loop.champion.serving is not None else None
+        champion = self._loop.champion
+        serving = champion.serving.version if champion.serving is not None else None
         problem = self._problem
         known: dict[str, Any] = {"last": last, "serving": serving}
         known["round"] = int(latest.request["challenge"]["round"]) if latest is not None else 0
@@ -158,7 +159,7 @@ class Challenger:
         pool, snapshot = self._loop.champion.pool, Snapshot.of(self._replica)
         if model.version != self._tried and pool is not None and snapshot is not None:
             self._tried = model.version
-            self._begin(number, pool, snapshot)
+            self._begin(number, pool.space(), snapshot)
 
     def _off(self) -> str | None:
         """Why there are no rounds, in a sentence."""
@@ -186,12 +187,12 @@ class Challenger:
 
     # ------------------------------------------------------------ what
 
-    def _begin(self, number: int, pool: ImagePool, snapshot: Snapshot) -> None:
-        ground, judges = self._judges(pool, snapshot)
+    def _begin(self, number: int, space: Space, snapshot: Snapshot) -> None:
+        ground, judges = self._judges(space, snapshot)
         if ground is None:
             return
         images = [{**row, **judges.get(int(row["image_id"]), {})} for row in image_rows(self._replica)]
-        labels = len(train_labels(pool, snapshot)[0])
+        labels = len(train_labels(space, snapshot)[0])
         truth, head = np.array([(row["class_id"], row["head"]) for row in images if "head" in row]).T
         if pair(truth, head, truth).p >= SURE:
             self._spared = labels
@@ -215,29 +216,29 @@ class Challenger:
         ]
         self._jobs.submit("challenge", said, kept)
 
-    def _judges(self, pool: ImagePool, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, int]]]:
+    def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, int]]]:
         """What is compared on, and for each image that judges: what the head says, and in which fold."""
-        rows, given = train_labels(pool, snapshot)
+        rows, given = train_labels(space, snapshot)
         seed = self._settings.seed
         asked = [
-            image for image in pool.held.row_of if image in snapshot.labels and pool.split_of(image) == "validation"
+            image for image in space.held.row_of if image in snapshot.labels and space.split_of(image) == "validation"
         ]
         if len(asked) >= ENOUGH_VALIDATION:
-            model = fit(pool, snapshot, None, seed=seed)
+            model = fit(space, snapshot, None, seed=seed)
             if model is not None:
-                held = pool.held.rows[[pool.held.row_of[image] for image in asked]]
+                held = space.held.rows[[space.held.row_of[image] for image in asked]]
                 said = model.head.classes[model.head.predict_proba(held).argmax(axis=1)]
                 return "validation", {image: {"head": int(k)} for image, k in zip(asked, said, strict=True)}
-        ids = pool.train.ids[rows]
+        ids = space.train.ids[rows]
         judged = ~np.isin(ids, list(self._learned()))
         if judged.sum() < LEAST:
             self._why = (
                 f"a challenger took over with labels that cannot judge the next one: {judged.sum()} of {LEAST} new ones"
             )
             return None, {}
-        space = pool.train.rows[rows]
-        fold = folds_of(space, given, judged, folds=FOLDS, seed=seed)
-        said = head_says(space, given, fold, seed=seed)
+        vectors = space.train.rows[rows]
+        fold = folds_of(vectors, given, judged, folds=FOLDS, seed=seed)
+        said = head_says(vectors, given, fold, seed=seed)
         return "out of fold", {
             int(image): {"fold": int(k), "head": int(label)}
             for image, k, label in zip(ids, fold, said, strict=True)
@@ -256,7 +257,8 @@ class Challenger:
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}
 
     def _serves(self, key: str) -> bool:
-        return self._loop.champion.serving is not None and self._loop.champion.serving.key == key
+        serving = self._loop.champion.serving
+        return serving is not None and serving.key == key
 
     def _latest(self) -> Job | None:
         return next(iter(self._jobs.list()), None)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from shared.review import Evidence, LabelIssue, LabelIssues
 from trainer.label_noise import Errors, count_errors
 from trainer.out_of_fold import OutOfFold, lacking, out_of_fold
-from trainer.pool import ImagePool
+from trainer.pool import Space
 from trainer.publisher import Worker
 from trainer.rounds import Snapshot, train_labels
 
@@ -127,7 +127,7 @@ class Reviewer:
         self._lock = threading.Lock()
         self._known: OutOfFold | None = None
         self._geometry = -1
-        self._wanted: tuple[ImagePool, Snapshot] | None = None
+        self._wanted: tuple[Space, Snapshot] | None = None
         self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts of the last log position looked at
         self._took = 0.0  # seconds of the last judgement
         self._at = float("-inf")  # its end
@@ -135,19 +135,19 @@ class Reviewer:
         self._too_alike = False  # the last one could judge nothing: what there is are copies of too few images
         self.worker = Worker("label-issues", self._judge)
 
-    def look(self, pool: ImagePool, snapshot: Snapshot, limit: int) -> LabelIssues:
+    def look(self, space: Space, snapshot: Snapshot, limit: int) -> LabelIssues:
         """The `limit` worst; labels that were never judged so far come with the next judgement."""
         with self._lock:
-            known = self._known if self._geometry == pool.version else None
-        stale = self._is_stale(known, pool, snapshot)
+            known = self._known if self._geometry == space.version else None
+        stale = self._is_stale(known, space, snapshot)
         rested = time.monotonic() - self._at > REST * self._took
         if stale and rested:
             with self._lock:
-                self._wanted = (pool, snapshot)
+                self._wanted = (space, snapshot)
             self.worker.wake()
         if known is None:
             given = np.array(
-                [label for image, label in snapshot.labels.items() if image in pool.train.row_of], np.int64
+                [label for image, label in snapshot.labels.items() if image in space.train.row_of], np.int64
             )
             missing = max(lacking(given), int(self._too_alike))
             return LabelIssues(
@@ -185,8 +185,8 @@ class Reviewer:
         self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
         return doubts
 
-    def _is_stale(self, known: OutOfFold | None, pool: ImagePool, snapshot: Snapshot) -> bool:
-        labels = {image: label for image, label in snapshot.labels.items() if image in pool.train.row_of}
+    def _is_stale(self, known: OutOfFold | None, space: Space, snapshot: Snapshot) -> bool:
+        labels = {image: label for image, label in snapshot.labels.items() if image in space.train.row_of}
         if known is None:
             return len(labels) > 0
         before = dict(zip(known.ids.tolist(), known.given.tolist(), strict=True))
@@ -199,20 +199,17 @@ class Reviewer:
         if wanted is None:
             return
         began = time.monotonic()
-        pool, snapshot = wanted
-        version = pool.version
-        ids, matrix = pool.train.view()
-        rows, given = train_labels(pool, snapshot)
-        rows, given = rows[rows < len(ids)], given[rows < len(ids)]
-        images = ids[rows]
+        space, snapshot = wanted
+        rows, given = train_labels(space, snapshot)
+        images = space.train.ids[rows]
         trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
         import_module("cleanlab.filter")  # a second or two, which nobody who asks should wait for
-        known = out_of_fold(images, matrix[rows], given, trusted, seed=self._seed, progress=self._advance)
+        known = out_of_fold(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
         with self._lock:
             self._progress, self._too_alike = 0.0, known is None and lacking(given) <= 0
             self._took, self._at = time.monotonic() - began, time.monotonic()
-            if known is not None and version == pool.version:
-                self._known, self._geometry = known, version
+            if known is not None:
+                self._known, self._geometry = known, space.version
 
     def _advance(self, share: float) -> None:
         self._progress = share

@@ -191,8 +191,9 @@ class Loop:
     def progress(self) -> EmbeddingProgress:
         """How far the embeddings are."""
         total = len(self.replica.catalog) - len(self.replica.removed)
-        done = len(self.champion.pool) if self.champion.pool is not None else 0
-        return self.champion.embedder.progress(total).model_copy(update={"done": done})
+        champion = self.champion  # looked at once: another may take over meanwhile
+        done = len(champion.pool) if champion.pool is not None else 0
+        return champion.embedder.progress(total).model_copy(update={"done": done})
 
     def close(self, timeout: float = 10.0) -> None:
         """End after the step at hand; the files are in order at any instant."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from shared.review import NearDuplicates
 from trainer.out_of_fold import NEAR_DUPLICATE, REFERENCE
-from trainer.pool import ImagePool, Matrix
+from trainer.pool import Rows as Matrix
+from trainer.pool import Space
 
 _BLOCK = 1_024
 
@@ -22,10 +23,10 @@ Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
 
 
-def near_duplicates(pool: ImagePool, labels: Mapping[int, int], limit: int, *, seed: int) -> NearDuplicates:
+def near_duplicates(space: Space, labels: Mapping[int, int], limit: int, *, seed: int) -> NearDuplicates:
     """The `limit` nearest pairs of either kind, among at most `REFERENCE` train images and as many held out."""
-    train, rows = _some(pool.train, seed)
-    held, held_rows = _some(pool.held, seed)
+    train, rows = _some(space.train, seed)
+    held, held_rows = _some(space.held, seed)
     given = np.array([labels.get(int(image), -1) for image in train], np.int64)
     known = np.flatnonzero(given >= 0)
     differing = [
@@ -39,7 +40,7 @@ def near_duplicates(pool: ImagePool, labels: Mapping[int, int], limit: int, *, s
     nearest = sorted(across.items(), key=lambda each: -each[1][0])[:limit]
     return NearDuplicates(
         differing=[(one, other) for _, one, other in sorted(differing, reverse=True)[:limit]],
-        across={image: pool.split_of(copy) for image, (_, copy) in nearest},
+        across={image: space.split_of(copy) for image, (_, copy) in nearest},
     )
 
 

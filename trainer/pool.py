@@ -5,12 +5,17 @@ Rows are centred on the mean of the train-split images, weighted by their spectr
 the first images, taken again each time their number has doubled, and once when all are embedded, so that early
 questions are possible and late ones are right. Train images and held-out ones (validation, test) are kept in separate
 matrices, so that no strategy can look at the latter. It knows nothing of labels.
+
+The loop's thread alone changes the pool. Any other thread takes `space()` once and reads that: a new geometry is built
+aside and then put in place by one assignment, so that ids, rows and version of a space always belong together.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -54,6 +59,49 @@ class Matrix:
         self.row_of.update({image_id: start + offset for offset, image_id in enumerate(ids)})
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A matrix as it was at one moment."""
+
+    ids: NDArray[np.int64]  # (N,)
+    rows: NDArray[np.float32]  # (N, D)
+
+    @cached_property
+    def row_of(self) -> dict[int, int]:
+        """Image id → row."""
+        return {image_id: row for row, image_id in enumerate(self.ids.tolist())}
+
+    def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids and rows."""
+        return self.ids, self.rows
+
+
+@dataclass(frozen=True)
+class Space:
+    """The embeddings at one moment, for a reader on another thread than the loop's."""
+
+    version: int
+    projection: Projection
+    train: Rows
+    held: Rows
+    splits: Mapping[int, Split]  # of what is held out
+
+    def split_of(self, image_id: int) -> Split:
+        """The split that an image was taken in under."""
+        return self.splits.get(image_id, "train")
+
+
+@dataclass
+class Geometry:
+    """What belongs together: it is replaced as a whole."""
+
+    projection: Projection
+    train: Matrix
+    held: Matrix
+    version: int = field(default_factory=lambda: next(_geometries))  # anything cached for another one is stale
+    memory: dict[str, Any] = field(default_factory=dict)  # scratch of the strategies
+
+
 class ImagePool:
     """Train and held-out embeddings of the images embedded so far."""
 
@@ -61,13 +109,47 @@ class ImagePool:
         self.dim = dim
         self._read = read  # content hashes → raw vectors (n, D)
         self._entries: dict[int, ImageEntry] = {}
-        self.projection: Projection = plain(np.zeros(dim, np.float32))
-        self.version = next(_geometries)  # of the geometry; anything cached for another one is stale
+        self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
+        self._space: Space | None = None  # the last one given away
         self._mean_count = 0
-        self.train = Matrix(dim)
-        self.held = Matrix(dim)
         self.whole = True  # False after a disk that failed: what is in here is not all laid out
-        self.memory: dict[str, Any] = {}  # scratch of the strategies, as long-lived as the geometry
+
+    @property
+    def version(self) -> int:
+        """Of the geometry."""
+        return self.geometry.version
+
+    @property
+    def projection(self) -> Projection:
+        """Raw vectors → rows."""
+        return self.geometry.projection
+
+    @property
+    def train(self) -> Matrix:
+        """The train images."""
+        return self.geometry.train
+
+    @property
+    def held(self) -> Matrix:
+        """The images that are held out."""
+        return self.geometry.held
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """Scratch of the strategies, as long-lived as the geometry."""
+        return self.geometry.memory
+
+    def space(self) -> Space:
+        """What there is now. From any thread."""
+        now, known = self.geometry, self._space
+        train, held = Rows(*now.train.view()), Rows(*now.held.view())
+        sizes = (now.version, len(train.ids), len(held.ids))
+        if known is not None and sizes == (known.version, len(known.train.ids), len(known.held.ids)):
+            return known
+        entries = ((image_id, self._entries.get(image_id)) for image_id in held.ids.tolist())
+        splits = {image_id: entry.split for image_id, entry in entries if entry is not None}
+        self._space = space = Space(now.version, now.projection, train, held, splits)
+        return space
 
     def __contains__(self, image_id: int) -> bool:
         return image_id in self._entries
@@ -93,7 +175,7 @@ class ImagePool:
         if train > max(enough, 1) or not whole:
             self._rebuild()
         elif fresh:
-            self._append(fresh)
+            self._append(self.geometry, fresh)
         self.whole = True
 
     def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
@@ -121,28 +203,27 @@ class ImagePool:
         """Raw vectors (n, D) → rows of this geometry (n, d), of unit length."""
         return self.projection.transform(raw)
 
-    def _append(self, entries: Sequence[ImageEntry]) -> None:
-        for matrix, held in ((self.train, False), (self.held, True)):
+    def _append(self, geometry: Geometry, entries: Sequence[ImageEntry]) -> None:
+        for matrix, held in ((geometry.train, False), (geometry.held, True)):
             some = [entry for entry in entries if (entry.split != "train") == held]
             if some:
                 raw = self._read([entry.sha256 for entry in some])
-                matrix.append([entry.id for entry in some], self.transform(raw))
+                matrix.append([entry.id for entry in some], geometry.projection.transform(raw))
 
     def _rebuild(self) -> None:
         self.whole = False
         entries = list(self._entries.values())
         train = [entry.sha256 for entry in entries if entry.split == "train"]
+        projection = self.projection
         if train:
             total = np.zeros(self.dim, np.float64)
             for start in range(0, len(train), 8_192):  # in blocks: the raw matrix need not fit twice
                 total += self._read(train[start : start + 8_192]).sum(axis=0, dtype=np.float64)
             sample = train if len(train) <= SAMPLE else sorted(random.Random(0).sample(train, SAMPLE))
-            self.projection = fit_projection((total / len(train)).astype(np.float32), self._read(sample))
-        width = self.projection.axes.shape[1]
-        self.train, self.held = Matrix(width), Matrix(width)
-        self._mean_count = len(train)
-        self.version = next(_geometries)
-        self.memory = {}
+            projection = fit_projection((total / len(train)).astype(np.float32), self._read(sample))
+        width = projection.axes.shape[1]
+        anew = Geometry(projection, Matrix(width), Matrix(width))
         for start in range(0, len(entries), 8_192):
-            self._append(entries[start : start + 8_192])
+            self._append(anew, entries[start : start + 8_192])
+        self.geometry, self._mean_count = anew, len(train)
         self.whole = True

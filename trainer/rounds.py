@@ -25,7 +25,7 @@ from trainer.advice import SAMPLE, Stability, advise
 from trainer.baseline import MOST, beside_chosen, random_baseline
 from trainer.evaluation import evaluate
 from trainer.learners.head import Head, fit_head
-from trainer.pool import ImagePool
+from trainer.pool import ImagePool, Space
 from trainer.projection import Projection
 from trainer.replica import Replica
 from trainer.scoring import ranked, score
@@ -129,7 +129,7 @@ class Timings:
         return {name: round(value, 2) for name, value in self.steps.items()}
 
 
-def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def train_labels(pool: ImagePool | Space, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the train matrix that are labeled, ascending, and the class id of each."""
     row_of = pool.train.row_of
     held_out = _moved_out(snapshot)
@@ -139,7 +139,7 @@ def train_labels(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.int64]
     return table[:, 0], table[:, 1]
 
 
-def fit(pool: ImagePool, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
+def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
     """A model of all labels so far, None while fewer than two classes are labeled.
 
     When nothing that is learned has changed it is `previous`, under the same version.

@@ -46,7 +46,7 @@ from trainer.manifold import Manifold, ManifoldFailed
 from trainer.model_jobs import ModelJobs
 from trainer.near_duplicates import near_duplicates
 from trainer.photos import Photos
-from trainer.pool import ImagePool
+from trainer.pool import Space
 from trainer.publisher import CatalogFollower, Publisher
 from trainer.registry import Registry
 from trainer.remainder import FLUSH_SECONDS
@@ -200,7 +200,8 @@ class Trainer:
 
     def status(self) -> TrainerStatus:
         """`GET /status`."""
-        loop, model, latest = self.loop, self.loop.champion.model, self.loop.champion.latest
+        loop, champion = self.loop, self.loop.champion  # looked at once: another may take over meanwhile
+        model, latest = champion.model, champion.latest
         metrics: dict[str, Any] = {}
         if latest is not None:
             metrics = {
@@ -280,9 +281,9 @@ class Trainer:
 
     def predictions(self) -> PoolPredictions:
         """What the current model says of every train image. Raises NotReady."""
-        (model, _), pool = self._ready(), self._pool()
-        ids, rows = pool.train.view()
-        if model.geometry != pool.version:
+        (model, _), space = self._ready(), self._space()
+        ids, rows = space.train.view()
+        if model.geometry != space.version:
             raise NotReady("The pool was just laid out anew; ask again in a moment.")
         state = (model.version, len(ids))
         if self._predicted is None or self._predicted[0] != state:
@@ -300,7 +301,7 @@ class Trainer:
 
     def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
         """The train images most like one, most similar first; only `labeled` ones if so asked. Raises NotInPool."""
-        matrix = self._pool().train
+        matrix = self._space().train
         ids, rows = matrix.view()
         row = matrix.row_of.get(image_id)
         if row is None or row >= len(ids):
@@ -370,10 +371,10 @@ class Trainer:
 
     def label_issues(self, limit: int) -> LabelIssues:
         """Doubtful labels of train images, worst first, with the label proposed. Raises NotReady."""
-        pool, snapshot = self._pool(), Snapshot.of(self.replica)
+        space, snapshot = self._space(), Snapshot.of(self.replica)
         if snapshot is None:
             raise NotReady("No labeler has sent its log yet.")
-        return self.reviewer.look(pool, snapshot, limit)
+        return self.reviewer.look(space, snapshot, limit)
 
     def name_version(self, name: str) -> Saved:
         """Save current model under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
@@ -393,24 +394,23 @@ class Trainer:
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
         """Near copies with different labels, and across splits. Raises NotReady."""
-        pool, snapshot = self._pool(), Snapshot.of(self.replica)
+        space, snapshot = self._space(), Snapshot.of(self.replica)
         if snapshot is None:
             raise NotReady("No labeler has sent its log yet.")
-        return near_duplicates(pool, snapshot.labels, limit, seed=self.settings.seed)
+        return near_duplicates(space, snapshot.labels, limit, seed=self.settings.seed)
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""
-        pool = self._pool()
-        version, matrix = pool.version, pool.train
-        ids, rows = matrix.view()
-        return (self.replica.log_id, version, id(matrix), len(ids)), ids, rows
+        space = self._space()
+        ids, rows = space.train.view()
+        return (self.replica.log_id, space.version, len(ids)), ids, rows
 
-    def _pool(self) -> ImagePool:
+    def _space(self) -> Space:
         pool = self.loop.champion.pool
         if pool is None:
             lacks = self.loop.progress().lacks
             raise NotReady(lacks or "No image is embedded yet; wait for the progress bar to begin.")
-        return pool
+        return pool.space()
 
     def _laid_out_by(self, key: str) -> Intake:
         """The pool by the embeddings `key`, beside the one that serves. Raises ModelFileError, SettingsError."""

@@ -14,7 +14,7 @@ def entry(image_id, split):
 def test_a_pool_of_copies_alone():
     pool = ImagePool(8, lambda hashes: np.ones((len(hashes), 8), np.float32))
     pool.add([entry(image_id, "test" if image_id == 5 else "train") for image_id in range(1, 6)], complete=True)
-    found = near_duplicates(pool, {1: 0, 2: 1}, 10, seed=0)
+    found = near_duplicates(pool.space(), {1: 0, 2: 1}, 10, seed=0)
     assert found.differing == [(1, 2)]
     assert found.across == dict.fromkeys(range(1, 5), "test")
 
@@ -28,7 +28,7 @@ def test_copies():
     pool = ImagePool(64, lambda hashes: np.stack([vectors[int(each, 16)] for each in hashes]))
     pool.add([entry(image_id, "test" if image_id == 40 else "train") for image_id in vectors], complete=True)
     labels = {image_id: image_id % 2 for image_id in range(1, 40)} | {4: 1}
-    found = near_duplicates(pool, labels, 10, seed=0)
+    found = near_duplicates(pool.space(), labels, 10, seed=0)
     assert found.differing == [(1, 2)]
     assert found.across == {5: "test"}
-    assert near_duplicates(pool, {}, 10, seed=0).differing == []
+    assert near_duplicates(pool.space(), {}, 10, seed=0).differing == []

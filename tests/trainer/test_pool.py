@@ -94,3 +94,40 @@ def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
     assert pool.whole
     assert sorted(pool.held.ids) == sorted([1, *range(0, 40, 5)])
     assert sorted([*pool.held.ids, *pool.train.ids]) == list(range(40))
+
+
+def test_a_reader_on_another_thread_sees_the_old_geometry_whole_until_the_new_one_is(vectors):
+    """Read at each of the reads by which a change of split lays everything out anew."""
+    seen = []
+
+    def read(hashes):
+        if watching:
+            seen.append(pool.space())
+        return np.stack([vectors[sha256] for sha256 in hashes])
+
+    watching = False
+    pool = ImagePool(DIM, read)
+    pool.add([entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)], complete=True)
+    before, watching = pool.space(), True
+    pool.move([entry(1, split="test")])
+    after = pool.space()
+    assert len(seen) >= 3
+    assert all(space is before for space in seen)
+    assert 1 in before.train.row_of
+    assert (1 in after.train.row_of, after.split_of(1)) == (False, "test")
+    assert after.version != before.version
+    np.testing.assert_array_equal(after.train.rows, pool.train.rows)
+    assert not np.array_equal(before.projection.mean, after.projection.mean)
+
+
+def test_a_space_stays_as_it_was_while_images_join(pool):
+    pool.add([entry(i) for i in range(100)], complete=False)
+    before = pool.space()
+    rows = before.train.rows.copy()
+    for image_id in before.train.row_of:  # a reader at work while the loop takes in one after the other
+        pool.add([entry(100 + image_id)], complete=False)
+        if pool.version != before.version:
+            break
+    assert len(before.train.ids) == len(before.train.row_of) == 100
+    np.testing.assert_array_equal(before.train.rows, rows)
+    assert pool.space() is pool.space()
