@@ -11,23 +11,25 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import FastAPI, Query, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from labeler.card_routes import card_routes
-from labeler.download_routes import download_routes
-from labeler.formats.rows import Wanted, extras_named
+from labeler.download_routes import Named, download_routes
+from labeler.formats import FORMATS
+from labeler.formats.rows import EXTRAS_PATTERN, Wanted, extras_named
 from labeler.image_routes import Uploading, image_routes
 from labeler.label_file_routes import label_file_routes
 from labeler.missing import missing_images
 from labeler.problems import Invalid, Problem
+from labeler.running_settings import CHANGEABLE
 from labeler.service import Service
 from labeler.telemetry import prometheus_text
+from shared.answers import content as holds
+from shared.answers import keep_to_schema, read_json, refusals, refused
+from shared.changes import body_of_changes
 from shared.dataset import (
     Restored,
     RestorePost,
@@ -73,19 +75,22 @@ from shared.people import Agreement, DisagreementPage
 from shared.project_file import whose
 from shared.review import AcceptPost, Oddities, ReviewPage
 from shared.serving import API_PAGE
+from shared.settings import LabelerSettings
 
 MAX_UPLOADS = 10_000
 _UPLOAD_BODY = {
     "requestBody": {
+        "required": True,
         "content": {
             "application/json": {"schema": ImagePost.model_json_schema()},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "required": ["images"],
                     "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}},
                 }
             },
-        }
+        },
     }
 }
 
@@ -95,8 +100,7 @@ def create_api(service: Service) -> FastAPI:
     api = FastAPIOffline("/docs", None, title="Flywheel labeler", version=_version(), swagger_ui_parameters=API_PAGE)
     api.add_api_route("/redoc", lambda: RedirectResponse("docs"), include_in_schema=False)
     api.add_exception_handler(Problem, _problem)
-    api.add_exception_handler(RequestValidationError, _unreadable)
-    api.add_exception_handler(HTTPException, _plain)
+    keep_to_schema(api)
     answer_for(api, service.disk)
     _project_routes(api, service)
     _image_routes(api, service)
@@ -117,7 +121,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Whether the labeler answers."""
         return {"status": "ok", "version": _version()}
 
-    @api.get("/metrics")
+    @api.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Prometheus text."""
         return Response(prometheus_text(service), media_type="text/plain; version=0.0.4")
@@ -127,18 +131,18 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Where the project stands."""
         return service.project().model_copy(update=whose(service.settings.workspace))
 
-    @api.post("/classes", status_code=201)
+    @api.post("/classes", responses=refusals(409), status_code=201)
     def add_class(post: ClassPost) -> ClassEntry:
         """Add a class."""
         return service.classes.add(post.name, post.annotator)
 
-    @api.patch("/classes/{class_id}")
-    def change_class(class_id: int, patch: ClassPatch) -> ClassEntry:
+    @api.patch("/classes/{class_id}", responses=refusals(404, 409))
+    def change_class(class_id: Id, patch: ClassPatch) -> ClassEntry:
         """Rename a class, merge it into another, or change its colour, description, key or place."""
         return service.classes.change(class_id, patch)
 
-    @api.delete("/classes/{class_id}", status_code=204)
-    def delete_class(class_id: int, annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api") -> None:
+    @api.delete("/classes/{class_id}", responses=refusals(404), status_code=204)
+    def delete_class(class_id: Id, annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api") -> None:
         """Delete a class; its images are asked again."""
         service.classes.delete(class_id, annotator)
 
@@ -157,18 +161,18 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Every setting with its value, its source and whether it may be changed now."""
         return service.running.show()
 
-    @api.patch("/settings")
+    @api.patch("/settings", openapi_extra=body_of_changes(LabelerSettings, CHANGEABLE))
     def change_settings(patch: dict[str, Any]) -> dict[str, SettingView]:
         """Change settings until the labeler ends; its files stay as they are."""
         return service.running.change(patch)
 
-    @api.get("/export")
+    @api.get("/export", responses=holds(*{each.media_type for each in FORMATS.values()}) | refusals(404, 409, 503))
     def export(
-        format: str = "csv",
-        include: str = "annotators",
+        format: Annotated[str, Query(json_schema_extra={"enum": sorted(FORMATS)})] = "csv",
+        include: Annotated[str, Query(json_schema_extra={"pattern": EXTRAS_PATTERN})] = "annotators",
         split: Split | None = None,
-        label: str | None = None,
-        annotator: str | None = None,
+        label: Named = None,
+        annotator: Named = None,
         status: Status | None = None,
         snapshot: str | None = None,
     ) -> StreamingResponse:
@@ -184,17 +188,17 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Named versions of labels and splits, oldest first."""
         return SnapshotList(snapshots=service.snapshots.entries())
 
-    @api.post("/snapshots")
+    @api.post("/snapshots", responses=refusals(409))
     def name_snapshot(post: SnapshotPost) -> SnapshotEntry:
         """Name the labels and splits of now; 409 when the name is taken."""
         return service.snapshots.save(post)
 
-    @api.get("/snapshots/{name}/diff")
+    @api.get("/snapshots/{name}/diff", responses=refusals(404))
     def diff(name: str, to: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> SnapshotDiff:
         """What differs between a snapshot and another, or now."""
         return service.snapshots.diff(name, to, limit)
 
-    @api.post("/snapshots/{name}/restore")
+    @api.post("/snapshots/{name}/restore", responses=refusals(404))
     def restore(name: str, post: RestorePost) -> Restored:
         """Let labels and splits be those of the snapshot again; the log keeps all that was there."""
         return service.snapshots.restore(name, post.annotator, dry_run=post.dry_run)
@@ -222,11 +226,11 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         """Add images by URI (JSON) or by upload (multipart)."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=MAX_UPLOADS) as form:
-                return await take(service, [each for _, each in form.multi_items() if isinstance(each, UploadFile)])
-        try:
-            post = ImagePost.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise Invalid(_sentence(error.errors())) from None
+                uploads = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
+                if not uploads:
+                    raise Invalid("The form needs image files, in fields named images.")
+                return await take(service, uploads)
+        post = await read_json(request, ImagePost)
         return await run_in_threadpool(service.arrivals.add_uris, post.uris)
 
     @api.get("/images/rejected")
@@ -239,7 +243,7 @@ def _image_routes(api: FastAPI, service: Service) -> None:
         """Images that somebody answered and whose file is not found any more, and why. Their answers are kept."""
         return missing_images(service.catalog, service.files)
 
-    @api.get("/images/{image_id}/similar")
+    @api.get("/images/{image_id}/similar", responses=refusals(404))
     def similar(image_id: Id) -> SimilarImages:
         """How images like this one were labeled; none for a held-out image, and while the trainer cannot say."""
         return SimilarImages(images=service.reminder.of(image_id))
@@ -251,12 +255,12 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         annotator: Annotated[str, Query(min_length=1, max_length=200)],
         session: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
         limit: Annotated[int, Query(ge=0, le=200)] = 1,
-        keep: Annotated[list[str] | None, Query()] = None,
+        keep: Annotated[Ids, Query()] = [],  # noqa: B006 - nobody changes it
     ) -> QueuePage:
         """Lease the next images to a page; `keep` are those that it still holds, separated by commas."""
-        return service.serve(annotator, session, limit, _ids(keep or []))
+        return service.serve(annotator, session, limit, keep)
 
-    @api.post("/annotations")
+    @api.post("/annotations", responses=refusals(409))
     def annotate(post: AnnotationPost, log_id: UUID | None = None) -> AnnotationReceipt:
         """Write answers, all or none; on disk when this answers. A `log_id`, if given, must be this project's."""
         return service.annotate(post.annotations, log_id)
@@ -266,12 +270,12 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         """The annotation log after a `seq`."""
         return service.log.page(after, limit)
 
-    @api.post("/import")
+    @api.post("/import", responses=refusals(404, 409))
     def import_labels(post: ImportPost) -> ImportReceipt:
         """Labels brought along: all rows, or parts with one `import_id`. The same rows sent again change nothing."""
         return service.imports.take(post)
 
-    @api.get("/review")
+    @api.get("/review", responses=refusals(409, 503))
     def review(limit: Annotated[int, Query(ge=1, le=200)] = 30) -> ReviewPage:
         """Labels that the trainer doubts and nobody has judged yet, worst first, with how far the review is."""
         return service.review.page(limit)
@@ -281,12 +285,12 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         """Train images to look at: copies that should not be, dark, blurred, tiny, extreme; measured once asked for."""
         return service.oddities.lists()
 
-    @api.post("/review/accept")
+    @api.post("/review/accept", responses=refusals(409, 503))
     def accept(post: AcceptPost) -> AnnotationReceipt:
         """Take the proposals of all confident doubts of at least this confidence: one step of undo."""
         return service.review.accept(post)
 
-    @api.post("/undo")
+    @api.post("/undo", responses=refusals(403, 404, 409))
     def undo(undo: Undo) -> UndoReceipt:
         """Take an answer back, or all those of one post from the grid; the (first) image is leased to the session."""
         return service.undo(undo)
@@ -295,7 +299,7 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
 def _gallery_routes(api: FastAPI, service: Service) -> None:
     gallery = service.gallery
 
-    @api.get("/grid")
+    @api.get("/grid", responses=refusals(404, 409, 503))
     def grid(view: Annotated[View, Query()]) -> Listing:
         """Which train images a view of the grid holds, in order."""
         return gallery.listing(view)
@@ -308,12 +312,12 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
         """Some images of the grid as they are now; `ids` separated by commas."""
         return gallery.tiles(ids, annotator)
 
-    @api.get("/clusters")
+    @api.get("/clusters", responses=refusals(409, 503))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20) -> GroupViews:
         """The train images in groups of similar images; 409 while they are worked out."""
         return gallery.groups(count)
 
-    @api.get("/map")
+    @api.get("/map", responses=refusals(409, 503))
     def positions(layout: Drawn = "pca") -> Map:
         """Where the train images lie, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
         return gallery.map(layout)
@@ -339,12 +343,12 @@ def _people_routes(api: FastAPI, service: Service) -> None:
 
 
 def _trainer_routes(api: FastAPI, service: Service) -> None:
-    @api.post("/queries")
+    @api.post("/queries", responses=refusals(409))
     def queries(push: QueryPush) -> QueryReceipt:
         """Take a ranked list from the trainer."""
         return service.push(push)
 
-    @api.post("/evaluations", status_code=201)
+    @api.post("/evaluations", responses=refusals(409), status_code=201)
     def evaluations(evaluation: Evaluation) -> dict[str, str]:
         """Keep an evaluation of the trainer."""
         service.evaluate(evaluation)
@@ -354,33 +358,9 @@ def _trainer_routes(api: FastAPI, service: Service) -> None:
 # ---------------------------------------------------------------- answers
 
 
-async def _problem(_request: Request, problem: Exception) -> Response:
+async def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)  # noqa: S101 - registered for it alone
-    return JSONResponse({"detail": problem.detail, **problem.fields}, problem.status)
-
-
-async def _unreadable(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
-    return JSONResponse({"detail": _sentence(error.errors())}, 422)
-
-
-async def _plain(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
-    return JSONResponse({"detail": error.detail}, error.status_code, headers=error.headers)
-
-
-def _sentence(errors: Any) -> str:
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"The request's {where} cannot be so: {message}." if where else f"The request cannot be read: {message}."
-
-
-def _ids(given: list[str]) -> list[int]:
-    try:
-        return [int(part) for text in given for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise Invalid("The request's keep cannot be so: it is a list of image ids like 3,17,4.") from None
+    return refused(request, problem.status, problem.detail, **problem.fields)
 
 
 def _version() -> str:

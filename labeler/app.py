@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from labeler.api import create_api
 from labeler.service import Service
 from shared import audit, recent
+from shared.answers import PlainText
 from shared.auth import Guard, token_for
 from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
@@ -59,7 +60,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     # Streamlit serves its first page at the root alone, and calls its own name an unknown page.
     routes = [Mount("/api", create_api(service)), Route("/label", _to_first_page)]
     return Guard(
-        _with_pages(settings, routes, lifespan),
+        PlainText(_with_pages(settings, routes, lifespan)),
         host=settings.host,
         port=served,
         token=token,

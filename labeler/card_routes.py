@@ -9,20 +9,21 @@ from fastapi import APIRouter, Query
 from labeler.addresses import Addresses
 from labeler.guidelines import Guidelines
 from labeler.image_names import ImageNames
+from shared.answers import StrictRoute, refusals
 from shared.guidelines import GuidelinesPatch, GuidelinesView
 from shared.messages import Id, NamedImages, NamesPost, OpenedImage
 
 
 def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames) -> APIRouter:
     """The routes of the card."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=StrictRoute)
 
     @routes.post("/images/named")
     def named(post: NamesPost) -> NamedImages:
         """The images of these names, by the rule that imports follow: as they stand, or the one that each can mean."""
         return names.find(post.names)
 
-    @routes.get("/images/{image_id}/question")
+    @routes.get("/images/{image_id}/question", responses=refusals(404, 409))
     def question(
         image_id: Id,
         annotator: Annotated[str, Query(min_length=1, max_length=200)],
@@ -36,7 +37,7 @@ def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames)
         """What annotators should know, in Markdown and rendered."""
         return guidelines.view
 
-    @routes.patch("/project/guidelines")
+    @routes.patch("/project/guidelines", responses=refusals(409))
     def change_guidelines(patch: GuidelinesPatch) -> GuidelinesView:
         """Change them; 409 when somebody did since `as_of`."""
         return guidelines.change(patch)

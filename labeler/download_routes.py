@@ -5,24 +5,31 @@ A browser may not reach the trainer, so its model files pass through here, piece
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from labeler.formats.rows import Wanted
 from labeler.service import Service
-from shared.downloads import DownloadList, ExportCount, Prepared
+from shared.answers import StrictRoute, refusals
+from shared.answers import content as holds
+from shared.downloads import DownloadList, ExportCount, ModelFormat, Prepared
 from shared.log import Status
 from shared.messages import Split
+
+Named = Annotated[str | None, Query(min_length=1)]
+"""A class or an annotator."""
 
 
 def download_routes(service: Service) -> APIRouter:
     """The routes."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=StrictRoute)
 
     @routes.get("/export/count")
     def export_count(
-        split: Split | None = None, label: str | None = None, annotator: str | None = None, status: Status | None = None
+        split: Split | None = None, label: Named = None, annotator: Named = None, status: Status | None = None
     ) -> ExportCount:
         """How many images an export with these filters holds."""
         return service.export_count(Wanted(split=split, label=label, annotator=annotator, status=status))
@@ -32,8 +39,8 @@ def download_routes(service: Service) -> APIRouter:
         """Files that are being written, and those of the last minute."""
         return DownloadList(downloads=service.downloads.list())
 
-    @routes.get("/models/{version}/export")
-    def model(version: str, format: str = "safetensors") -> StreamingResponse:
+    @routes.get("/models/{version}/export", responses=holds("application/octet-stream") | refusals(404, 409, 503))
+    def model(version: str, format: ModelFormat = "safetensors") -> StreamingResponse:
         """A saved version as the trainer's `GET /models/{version}/export` gives it, passed through."""
         file = service.trainer.model_file(version, format)
         running = service.downloads.begin(file.name, "byte", file.bytes)
@@ -45,8 +52,8 @@ def download_routes(service: Service) -> APIRouter:
         closing = BackgroundTask(file.close)
         return StreamingResponse(stream, media_type="application/octet-stream", headers=headers, background=closing)
 
-    @routes.post("/models/{version}/export")
-    def prepare(version: str, format: str = "safetensors") -> Prepared:
+    @routes.post("/models/{version}/export", responses=refusals(404, 409, 503))
+    def prepare(version: str, format: ModelFormat = "safetensors") -> Prepared:
         """Have the trainer make the file, which takes a large network minutes; a download then begins at once."""
         running = service.downloads.begin(f"{version}, {format}", "byte")
         running.state = "making"

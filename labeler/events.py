@@ -57,10 +57,8 @@ class Events:
         # Only waiting to receive ends when the server shuts down; a handler that awaits its own event would hang it.
         pump = asyncio.create_task(self._pump(page, changed))
         try:
-            while True:
-                await page.receive_text()
-        except WebSocketDisconnect:
-            pass
+            while (await page.receive())["type"] != "websocket.disconnect":
+                pass  # what a page says, text or bytes, is not listened to
         finally:
             with self._lock:
                 del self._pages[changed]

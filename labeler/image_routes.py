@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE
 from labeler.service import Service
+from shared.answers import StrictRoute, refusals
+from shared.answers import content as holds
 from shared.messages import Id, ImageReceipt
 
 UPLOADS = 3
@@ -40,10 +42,15 @@ class Uploading:
 
 def image_routes(service: Service) -> APIRouter:
     """The routes of one labeler."""
-    api = APIRouter()
+    api = APIRouter(route_class=StrictRoute)
+    sizes = list(service.thumbnails.sizes)
     for_large = CapacityLimiter(max(os.cpu_count() or 1, 2))
 
-    @api.get("/images/{image_id}/content", response_class=Response)
+    @api.get(
+        "/images/{image_id}/content",
+        responses=holds("image/*", UNKNOWN_TYPE) | refusals(304, 404, 410),
+        response_class=Response,
+    )
     def content(image_id: Id, request: Request) -> Response:
         """The original bytes."""
         located = service.catalog.locate(image_id)
@@ -57,8 +64,12 @@ def image_routes(service: Service) -> APIRouter:
         headers["Content-Length"] = str(os.fstat(original.fileno()).st_size)
         return StreamingResponse(_pieces(original), media_type=media_type, headers=headers)
 
-    @api.get("/images/{image_id}/thumbnail", response_class=Response)
-    async def thumbnail(image_id: Id, request: Request, size: int = 320) -> Response:
+    @api.get(
+        "/images/{image_id}/thumbnail", responses=holds("image/*") | refusals(304, 404, 410), response_class=Response
+    )
+    async def thumbnail(
+        image_id: Id, request: Request, size: int = Query(320, json_schema_extra={"enum": sizes})
+    ) -> Response:
         """A smaller copy. With `v`, part of the hash, the address never means another image."""
         made = await run_in_threadpool(service.quick_thumbnail, image_id, size)
         if made is None:

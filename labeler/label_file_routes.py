@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from labeler.label_files import LabelFiles
 from labeler.problems import Invalid
+from shared.answers import StrictRoute, read_json, refusals
 from shared.label_files import ColumnsPost, FolderPost, LabelFile, LabelFileImport, LabelFileList
 
 _BODY = {
     "requestBody": {
+        "required": True,
         "content": {
             "application/json": {"schema": FolderPost.model_json_schema()},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary"}, "columns": {"type": "string"}},
                 }
             },
-        }
+        },
     }
 }
 
 
 def label_file_routes(files: LabelFiles) -> APIRouter:
     """The routes under /label-files."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=StrictRoute)
 
     @routes.get("/label-files")
     def label_files() -> LabelFileList:
@@ -49,28 +51,25 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
                 columns = form.get("columns")
                 said = columns if isinstance(columns, str) else ""
                 return await run_in_threadpool(files.add, given.filename or "labels", given.file, said)
-        try:
-            post = FolderPost.model_validate_json(await request.body())
-        except ValidationError:
-            raise Invalid('Give a label file as a form, or {"folder": "…"} of uploaded photos.') from None
+        post = await read_json(request, FolderPost)
         return await run_in_threadpool(files.add_folder, post.folder)
 
-    @routes.get("/label-files/{file_id}")
+    @routes.get("/label-files/{file_id}", responses=refusals(404))
     def label_file(file_id: str) -> LabelFile:
         """One label file: how far it is, and what importing it would do or did."""
         return files.get(file_id)
 
-    @routes.post("/label-files/{file_id}/import", status_code=202)
+    @routes.post("/label-files/{file_id}/import", responses=refusals(404, 409), status_code=202)
     def import_label_file(file_id: str, post: LabelFileImport) -> LabelFile:
         """Import a label file that was looked at."""
         return files.take(file_id, add_classes=post.add_classes, conflicts=post.conflicts)
 
-    @routes.post("/label-files/{file_id}/columns", status_code=202)
+    @routes.post("/label-files/{file_id}/columns", responses=refusals(404, 409), status_code=202)
     def name_columns(file_id: str, post: ColumnsPost) -> LabelFile:
         """Look at a table again, with the columns that are named."""
         return files.look_again(file_id, post.columns)
 
-    @routes.delete("/label-files/{file_id}", status_code=204)
+    @routes.delete("/label-files/{file_id}", responses=refusals(404), status_code=204)
     def drop_label_file(file_id: str) -> None:
         """Forget a label file; what was imported of it stays."""
         files.drop(file_id)

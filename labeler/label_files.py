@@ -8,6 +8,7 @@ dropped when the labeler starts.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
@@ -87,8 +88,8 @@ class LabelFiles:
 
     def add_folder(self, folder: str) -> LabelFile:
         """Begin to look at photos that were uploaded in a folder for each class. Raises Invalid for what is none."""
-        path = (self._uploads / folder).resolve()
-        if not path.is_dir() or not path.is_relative_to(self._uploads.resolve()):
+        path = Path(os.path.realpath(self._uploads / folder))
+        if not path.is_relative_to(self._uploads.resolve()) or not os.path.isdir(path):  # noqa: PTH112 - also too long
             raise Invalid(f"No photo was uploaded in a folder {folder!r}.")
         return self._begin(_Given(folder or "uploaded folders", path, path))
 

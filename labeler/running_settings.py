@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from labeler.problems import Invalid, NotSaved
 from shared import audit
+from shared.changes import changed
 from shared.database import masked
 from shared.disk import Disk
 from shared.messages import SettingView
-from shared.settings import LabelerSettings, SettingsError, Source, first_sentence, is_loopback
+from shared.settings import LabelerSettings, SettingsError, Source, is_loopback
 from shared.start import remember_changes
 
 CHANGEABLE = frozenset(
@@ -32,7 +31,7 @@ CHANGEABLE = frozenset(
 
 
 class RunningSettings:
-    """`changed` is called with the names whose value became another.
+    """`on_change` is called with the names whose value became another.
 
     Where there is a `token`, an address that it is sent to is not for a request to change.
     """
@@ -41,14 +40,14 @@ class RunningSettings:
         self,
         settings: LabelerSettings,
         sources: Mapping[str, Source],
-        changed: Callable[[set[str]], None],
+        on_change: Callable[[set[str]], None],
         *,
         has_token: bool = False,
         disk: Disk | None = None,
     ) -> None:
         self._settings = settings
         self._sources: dict[str, Source] = dict(sources)
-        self._changed = changed
+        self._on_change = on_change
         self._changeable = CHANGEABLE - {"trainer_url"} if has_token else CHANGEABLE
         self._disk = disk or Disk(settings.workspace)
 
@@ -64,40 +63,35 @@ class RunningSettings:
 
     def change(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
         """Take new values, all or none. Raises Invalid, naming the setting, and NotSaved."""
-        for name in patch:
-            if name not in type(self._settings).model_fields:
-                raise Invalid(f"There is no labeler setting {name!r}.")
-            if name == "trainer_url" and name not in self._changeable:
-                raise Invalid(
-                    "The labeler setting 'trainer_url' cannot change while running, because the token is sent there: "
-                    "start the labeler again with --trainer-url."
-                )
-            if name not in self._changeable:
-                raise Invalid(f"The labeler setting {name!r} cannot change while running: set it and start again.")
+        if "trainer_url" in patch and "trainer_url" not in self._changeable:
+            raise Invalid(
+                "The labeler setting 'trainer_url' cannot change while running, because the token is sent there: "
+                "start the labeler again with --trainer-url."
+            )
         try:
-            wanted = type(self._settings).model_validate({**self._settings.model_dump(), **patch})
-        except ValidationError as error:
-            raise Invalid(first_sentence(error, "labeler")) from None
+            wanted = changed(self._settings, patch, self._changeable)
+        except SettingsError as error:
+            raise Invalid(str(error)) from None
         host = urlsplit(wanted.trainer_url).hostname or ""
         if wanted.trainer_url != self._settings.trainer_url and not is_loopback(host):
             raise Invalid(
                 "While the labeler runs, 'trainer_url' can only become an address of this machine, such as "
                 "http://127.0.0.1:3333: for another machine, start the labeler again with --trainer-url."
             )
-        changed = {name for name in patch if getattr(self._settings, name) != getattr(wanted, name)}
+        others = {name for name in patch if getattr(self._settings, name) != getattr(wanted, name)}
         before = self._settings.model_dump(mode="json")
         try:
-            remember_changes(wanted, {name: before[name] for name in changed})
+            remember_changes(wanted, {name: before[name] for name in others})
         except SettingsError as error:
             trouble = self._disk.notice(error)
             if trouble is not None:
                 raise NotSaved(trouble) from error
             raise Invalid(str(error)) from None
-        for name in changed:
+        for name in others:
             setattr(self._settings, name, getattr(wanted, name))
             self._sources[name] = "changed while running"
-        if changed:
+        if others:
             after = self._settings.model_dump(mode="json")
-            audit.note("labeler settings changed", changes={name: [before[name], after[name]] for name in changed})
-        self._changed(changed)
+            audit.note("labeler settings changed", changes={name: [before[name], after[name]] for name in others})
+        self._on_change(others)
         return self.show()

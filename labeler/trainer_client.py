@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from shared import audit
 from shared.auth import client_headers
@@ -126,7 +127,7 @@ class TrainerClient:
             if answer.status_code == httpx.codes.CONFLICT and "acked_seq" not in answer.json():
                 raise Taken(answer.json()["detail"])
             if answer.status_code == httpx.codes.CONFLICT:
-                raise Rewind(Acknowledgement.model_validate(answer.json()).acked_seq)
+                raise Rewind(Acknowledgement.model_validate_json(answer.content).acked_seq)
         except (ValueError, KeyError, TypeError) as error:
             raise _garbled(error) from None
         return _understood(_ACKNOWLEDGEMENT, answer).acked_seq
@@ -270,9 +271,9 @@ def _garbled(error: Exception) -> TrainerProblem:
 
 def _checked(answer: httpx.Response) -> Any:
     if answer.is_success:
-        return answer.json()
+        return from_json(answer.content)
     try:
-        detail = answer.json()["detail"]
+        detail = str(from_json(answer.content)["detail"])
     except (ValueError, KeyError, TypeError):
         detail = answer.reason_phrase
     if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY:

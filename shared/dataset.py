@@ -8,11 +8,17 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from shared.messages import Message, Name, Reply, Split
+from shared.messages import Id, Message, Name, Reply, Split, Stored
 
 MOST_GROUPED = 2_000_000  # images in one request to split by group
 Share = Annotated[float, Field(ge=0, lt=1)]
 SnapshotName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
+
+Groups = Annotated[
+    dict[Annotated[Id, Field(strict=False)], Annotated[str, Field(max_length=4_096)]],
+    Field(json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,18}$"}}),
+]
+"""Image id → group. The names of a JSON object are texts."""
 
 
 class SnapshotPost(Message):
@@ -79,9 +85,9 @@ class SplitPost(Message):
     test: Share
     validation: Share = 0.0
     by: Literal["image", "class", "folder", "group"] = "image"
-    groups: dict[int, str] = Field(default_factory=dict, max_length=MOST_GROUPED)
+    groups: Groups = Field(default_factory=dict, max_length=MOST_GROUPED)
     how: str = Field(default="", max_length=300)
-    seed: int = 0
+    seed: Stored = 0
     annotator: Name = "me"
     dry_run: bool = False
 

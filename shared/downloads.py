@@ -6,6 +6,8 @@ from typing import Literal
 
 from shared.messages import Reply
 
+ModelFormat = Literal["safetensors", "json", "csv", "onnx", "torch", "zip", "fastai", "card"]
+"""In which a saved version can be taken away."""
 DownloadState = Literal["making", "writing", "done", "failed"]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from shared.log import Status
-from shared.messages import MAX_ROWS, Message, Reply
+from shared.messages import MAX_ROWS, Id, Message, Reply
 
 MAX_LISTED = 100_000
 """Images in one listing of the grid, and points on one map."""
@@ -89,23 +89,28 @@ class Groups(Reply):
 
 def _split(given: Any) -> list[str]:
     """Query parameters: `images=3,17&images=4` is a list of three."""
-    parts = [given] if isinstance(given, str) else given
-    return [part for text in parts for part in str(text).split(",") if part.strip()]
+    texts = given if isinstance(given, list | tuple) else [given]
+    parts = [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError("it is a list of image ids like 3,17,4")
+    return parts
 
 
-Ids = Annotated[list[int], BeforeValidator(_split)]
+Ids = Annotated[list[Id], BeforeValidator(_split)]
 
 
 class View(Message):
     """What the grid shows: all that is given must hold. The query parameters of `GET /api/grid` and of the page."""
 
+    model_config = ConfigDict(strict=False)  # an address holds texts alone
+
     status: Status | Literal["any"] | None = None  # None: what fits the rest
-    label: int | None = None  # class id given
-    predicted: int | None = None  # class id that the model gives
+    label: Id | None = None  # class id given
+    predicted: Id | None = None  # class id that the model gives
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     max_confidence: float = Field(default=1.0, ge=0, le=1)
-    similar_to: int | None = None  # image id
-    cluster: int | None = None  # number of a group, among so many:
+    similar_to: Id | None = None  # image id
+    cluster: Id | None = None  # number of a group, among so many:
     clusters: int = Field(default=20, ge=1, le=MAX_GROUPS)
     images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # these alone, in this order
     search: str | None = Field(default=None, min_length=1, max_length=200)  # part of a file's name or folder

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shared.backbone import ResolvedBackbone
 from shared.settings import Source
@@ -46,14 +46,29 @@ Id = Annotated[int, Field(ge=0, le=LARGEST)]
 """Of an image or class, as the labeler gives it; also a place in the log, and a version of the queue."""
 Stored = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
 """An integer of a row that may be older than its bounds."""
+Count = Id
+"""How many there are of something."""
 Score = Annotated[float, Field(allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 
 
-class Message(BaseModel):
-    """What all wire types share: an unknown field is refused, so that a typo never passes in silence."""
+def _as_text(given: object) -> object:
+    if not isinstance(given, str | datetime):
+        raise ValueError("a time as ISO 8601 text is needed")  # noqa: TRY004 - pydantic takes no TypeError
+    return given
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+Time = Annotated[datetime, Field(strict=False), BeforeValidator(_as_text)]
+"""JSON has it as text; a number is none."""
+Uuid = Annotated[UUID, Field(strict=False)]
+"""An id that its sender makes. JSON has it as text."""
+
+
+class Message(BaseModel):
+    """What all wire types share: an unknown field is refused, so that a typo never passes in silence, and so is a value
+    of another type: `true` is no 1 and "3" no 3. Infinity, which 1e999 means, is no number."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
 
 
 class Reply(BaseModel):
@@ -68,8 +83,10 @@ class Reply(BaseModel):
 class Row(Reply):
     """One fact of the annotation log, as it was written; see `shared.log` for what the rows mean together."""
 
+    model_config = ConfigDict(strict=True)
+
     seq: int = Field(ge=1, le=LARGEST)
-    id: UUID
+    id: Uuid
     action: Action
     image_id: Id | None = None
     label: Id | None = None  # a class id: of the label given, or of the class that a class_* row is about
@@ -79,19 +96,19 @@ class Row(Reply):
     annotator: str = ""
     seconds: float | None = None  # from image on screen to answer
     query_version: Stored | None = None  # of the queue that asked
-    target: UUID | None = None  # undo: the row that vanishes
+    target: Uuid | None = None  # undo: the row that vanishes
     reason: str | None = None
     note: str | None = None
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
     confidence: float | None = None  # import: as the file gives it
     proposed: Stored | None = None  # review: the class id that was proposed instead
-    created_at: datetime  # import: when it was given, where the file tells
+    created_at: Time  # import: when it was given, where the file tells
 
 
 class AnnotationBatch(Message):
     """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, dense and in order."""
 
-    log_id: UUID
+    log_id: Uuid
     after_seq: Id
     last_seq: Id  # the log's end, which may lie beyond this batch
     annotations: list[Row] = Field(max_length=MAX_ROWS)
@@ -119,15 +136,15 @@ class AnnotationPage(Reply):
 class Annotation(Message):
     """One answer, or an `undo` of the answer `target`. `label` is a class id (int) or a class name (str)."""
 
-    id: UUID
+    id: Uuid
     image_id: Id
     action: Literal["label", "skip", "flag", "settle", "undo"]
-    label: int | str | None = None
+    label: Stored | str | None = None
     annotator: Name
     session: Name | None = None  # whose lease the answer came under; the annotator's own by default
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     query_version: Id | None = None
-    target: UUID | None = None
+    target: Uuid | None = None
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
@@ -175,10 +192,10 @@ class Undo(Message):
     asks (`page`, else `label`), is not taken back but named: 409 with `undone`, `page` and the `target` to send then.
     """
 
-    id: UUID
+    id: Uuid
     annotator: Name
     session: Name | None = None
-    target: UUID | None = None
+    target: Uuid | None = None
     page: AnsweringPage | None = None
     ask: bool = False
 
@@ -194,7 +211,7 @@ def _past(told: datetime) -> datetime:
     return at
 
 
-GivenAt = Annotated[datetime, AfterValidator(_past)]
+GivenAt = Annotated[Time, AfterValidator(_past)]
 """When an answer was given that is brought along."""
 
 
@@ -222,7 +239,7 @@ class ImportRow(Message):
     what follows from them; `open` is an image of which nothing follows, or that nobody answered, with its split.
     """
 
-    line: int = Field(ge=0)
+    line: Count
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of the image's bytes, found by them first
     action: Literal["label", "skip", "flag", "open"] = "label"
@@ -256,7 +273,7 @@ class ImportPost(Message):
     """
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
-    import_id: UUID | None = None  # of the import that this is a further part of
+    import_id: Uuid | None = None  # of the import that this is a further part of
     more: bool = False  # further parts follow
     conflicts: Conflicts = "keep"
     dry_run: bool = False  # look, and write nothing
@@ -321,8 +338,8 @@ class Query(Message):
 class QueryPush(Message):
     """`POST /api/queries`: a ranked list, best first, made by a model that had seen the log up to `acked_seq`."""
 
-    id: UUID
-    log_id: UUID
+    id: Uuid
+    log_id: Uuid
     model_version: Name
     acked_seq: Id
     strategy: Name
@@ -393,27 +410,33 @@ class QueuePage(Reply):
 # ---------------------------------------------------------------- evaluations, trainer → labeler
 
 
-class Interval(Reply):
+class Measured(Reply):
+    """A part of an evaluation. What is kept of it must be readable again: its numbers are checked on the way in."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Interval(Measured):
     """A proportion with its 95 % Wilson interval, and the number of images it was measured on."""
 
     value: float
     low: float
     high: float
-    n: int
+    n: Count
 
 
-class ClassMetrics(Reply):
+class ClassMetrics(Measured):
     """One class on the test sample. Precision is None while nothing is predicted as it, recall while it has none."""
 
-    label: int
+    label: Id
     name: str
     precision: float | None
     recall: float | None
     f1: float | None
-    support: int
+    support: Count
 
 
-class CalibrationBin(Reply):
+class CalibrationBin(Measured):
     """Test images on which the model was about equally sure, and how often it was right; empty bins are left out."""
 
     low: float  # edges of the bin: of the probability given to the class predicted
@@ -422,25 +445,25 @@ class CalibrationBin(Reply):
     accuracy: Interval
 
 
-class Expected(Reply):
+class Expected(Measured):
     """Accuracy expected once `labels` are trained on, with a 95 % band."""
 
-    labels: int
+    labels: Count
     accuracy: float
     low: float
     high: float
 
 
-class Needed(Reply):
+class Needed(Measured):
     """About `labels` more to train on, `low` to `high`, reach accuracy `goal`; None is more than can be said."""
 
     goal: float
-    labels: int | None
-    low: int
-    high: int | None
+    labels: Count | None
+    low: Count
+    high: Count | None
 
 
-class Advice(Reply):
+class Advice(Measured):
     """Whether more labels are worth it. Each part is empty while there is no ground for it; nothing stops by it."""
 
     agreement: float | None = None  # mean kappa of the last three models, a fixed number of labels apart
@@ -451,37 +474,37 @@ class Advice(Reply):
     needed: Needed | None = None
 
 
-class RandomEstimate(Reply):
+class RandomEstimate(Measured):
     """Accuracy that `labels` random labels would have given: an estimate made inside the test sample, for display.
 
     `chosen` is what the first as many labels that were asked for give on that sample; one estimate of a list has it.
     """
 
-    labels: int
+    labels: Count
     accuracy: Interval
     chosen: Interval | None = None
 
 
-class Evaluation(Reply):
+class Evaluation(Measured):
     """How good a model is on the test images labeled so far, which nothing learns from."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    id: UUID
-    log_id: UUID
-    acked_seq: int
+    id: Uuid
+    log_id: Uuid
+    acked_seq: Id
     model_version: str
-    round: int
-    labels: int  # that the model was trained on
-    spent: int  # all labels given, test ones included
-    created_at: datetime
+    round: Count
+    labels: Count  # that the model was trained on
+    spent: Count  # all labels given, test ones included
+    created_at: Time
     accuracy: Interval
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval
     macro_f1_high: float | None = None
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
-    confusion: list[list[int]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
+    confusion: list[list[Count]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
     final: bool = False  # made by a stop
     advice: Advice | None = None
     random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few to say

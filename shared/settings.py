@@ -28,7 +28,7 @@ ChallengerMode = Literal["auto", "on", "off"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
 Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
 
 METRICS = frozenset({"accuracy", "macro_f1"})
@@ -193,13 +193,13 @@ class TrainerSettings(ServiceSettings):
     query_strategy: Annotated[str, Field(min_length=1)]
     exploration: Fraction | str
     query_length: Annotated[int, Field(ge=1, le=10_000)]
-    eval_and_query_every: Annotated[int, Field(ge=1)]
+    eval_and_query_every: Positive
     early_stopping_metrics_thresholds: dict[str, Fraction]
-    label_budget: Annotated[int, Field(ge=0)]
+    label_budget: Annotated[int, Field(ge=0, lt=2**63)]
     challenger: ChallengerMode
     challenger_flip: bool
     tracking: Literal["offline", "online", "off"]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @field_validator("labeler_url")
     @classmethod
@@ -393,7 +393,7 @@ def _comma_list(value: object) -> object:
     if isinstance(value, str) and value.startswith("["):
         try:
             return json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"is not a JSON list ({error})") from None
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]

@@ -11,6 +11,9 @@ from shared.messages import Message, Reply, Split
 
 Weights = Literal["auto", "pretrained", "file", "base", "none"]
 
+NAME_PATTERN = r"^(?!now$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""Of a version; the registry says what is wrong with another name."""
+
 
 class ImageFilter(Message):
     """Some labeled images of a split: all that is given must hold. `annotator`: whose answer stands."""
@@ -38,7 +41,7 @@ class TrainConfig(Message):
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     patience: Annotated[int, Field(ge=1, le=1_000)] | None = None  # epochs without gain on validation until it ends
     flip: bool | None = None  # whether a mirrored image is the same; not so for letters and digits
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     train: ImageFilter | None = None  # that are learned from
     validation: ImageFilter | None = None  # that choose the epoch
     test: ImageFilter | None = None  # that the version is measured on
@@ -81,5 +84,5 @@ class NetworkName(Reply):
 class NewModel(Message):
     """`POST /models`: keep the current model as version `name`, or with `train`, train one."""
 
-    name: Annotated[str, Field(max_length=100)]
+    name: Annotated[str, Field(max_length=100, json_schema_extra={"pattern": NAME_PATTERN})]
     train: TrainRequest | None = None

@@ -50,3 +50,16 @@ def logging_ends_with_the_test() -> Iterator[None]:
         if type(handler) in (logging.StreamHandler, logging.handlers.RotatingFileHandler):
             root.removeHandler(handler)
             handler.close()
+
+
+@pytest.fixture(autouse=True)
+def every_refusal_is_in_its_schema() -> Iterator[None]:
+    """A service of this process that answers with a status that its OpenAPI schema does not name logs it."""
+    heard: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("shared.answers")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert not heard

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, FastAPI, Query, Request, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import ValidationError
 from starlette.datastructures import UploadFile as StarletteUpload
 
+from shared.answers import keep_to_schema, read_json, refusals, refused
+from shared.changes import body_of_changes
 from shared.disk import Disk, answer_for, refusal
 from shared.gallery import MAX_GROUPS, MAX_LISTED, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.images import ImageProblem
@@ -18,6 +18,7 @@ from shared.messages import (
     Acknowledgement,
     AnnotationBatch,
     Evaluation,
+    Id,
     Predictions,
     PredictRequest,
     SettingView,
@@ -27,13 +28,14 @@ from shared.messages import (
 from shared.project_file import whose
 from shared.review import LabelIssues, NearDuplicates
 from shared.serving import API_PAGE
-from shared.settings import SettingsError
+from shared.settings import SettingsError, TrainerSettings
 from trainer.atlas import Unfinished
 from trainer.jobs import UnknownJob
 from trainer.leader import Sender, Taken
 from trainer.model_routes import model_routes
 from trainer.registry import StillNeeded, UnknownVersion
 from trainer.replica import Gap
+from trainer.running_settings import CHANGEABLE
 from trainer.service import NotInPool, NotReady, Trainer, package_version
 from trainer.telemetry import prometheus_text
 
@@ -63,6 +65,7 @@ def create_api(trainer: Trainer) -> FastAPI:
         swagger_ui_parameters=API_PAGE,
         dependencies=[Depends(known)],
     )
+    keep_to_schema(api, everywhere_but={409: FOR_EVERY_LABELER})
     _add_errors(api, trainer.disk)
     answer_for(api, trainer.disk)
 
@@ -76,7 +79,7 @@ def create_api(trainer: Trainer) -> FastAPI:
         """State, lag, metrics, embedding progress, what the challenger does, timings in milliseconds."""
         return trainer.status().model_copy(update=whose(trainer.settings.workspace))
 
-    @api.post("/annotations")
+    @api.post("/annotations", responses=refusals(409))
     def annotations(batch: AnnotationBatch, request: Request) -> Acknowledgement:
         """Rows of the annotation log; durable when this answers. 409 names where to go on, or, without `acked_seq`,
         the labeler that is followed instead."""
@@ -105,7 +108,7 @@ def create_api(trainer: Trainer) -> FastAPI:
         """Every setting: value, source, whether it may change while running."""
         return trainer.running_settings.show()
 
-    @api.patch("/settings")
+    @api.patch("/settings", openapi_extra=body_of_changes(TrainerSettings, CHANGEABLE))
     def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
         """Change settings, all or none; they are kept with the project."""
         trainer.running_settings.change(changes)
@@ -121,40 +124,42 @@ def create_api(trainer: Trainer) -> FastAPI:
         """All evaluations of this log, oldest first."""
         return {"evaluations": trainer.evaluations()}
 
-    @api.get("/label-issues")
+    @api.get("/label-issues", responses=refusals(409))
     def label_issues(limit: Limit = 100) -> LabelIssues:
         """Doubtful labels, worst first, each with the label proposed and what speaks for it."""
         return trainer.label_issues(limit)
 
-    @api.get("/near-duplicates")
+    @api.get("/near-duplicates", responses=refusals(409))
     def near_duplicates(limit: Limit = 200) -> NearDuplicates:
         """Near copies labeled differently, and train images of which a near copy is held out."""
         return trainer.near_duplicates(limit)
 
-    @api.get("/similar")
-    def similar(image_id: int, limit: Limit = 20, labeled: bool = False) -> Neighbours:
+    @api.get("/similar", responses=refusals(404, 409))
+    def similar(image_id: Id, limit: Limit = 20, labeled: bool = False) -> Neighbours:
         """Neighbours of one image in embedding space; with `labeled`, among images with a label."""
         return trainer.similar(image_id, limit, labeled=labeled)
 
-    @api.get("/clusters")
+    @api.get("/clusters", responses=refusals(409))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:
         """Groups of images, each with its most typical ones. 409 while they are worked out."""
         return trainer.clusters(count, limit)
 
-    @api.get("/map")
+    @api.get("/map", responses=refusals(409))
     def positions(limit: Limit = MAX_LISTED, layout: Drawn = "pca") -> PoolMap:
         """2-D positions of the pool, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
         return trainer.map(limit, layout)
 
-    @api.get("/predictions")
+    @api.get("/predictions", responses=refusals(409))
     def predictions() -> PoolPredictions:
         """The likeliest class of every image of the pool, as columns. 409 while there is no model."""
         return trainer.predictions()
 
     @api.post(
         "/predict",
+        responses=refusals(404, 409),
         openapi_extra={
             "requestBody": {
+                "required": True,
                 "content": {
                     "application/json": {"schema": PredictRequest.model_json_schema()},
                     "multipart/form-data": {
@@ -165,7 +170,7 @@ def create_api(trainer: Trainer) -> FastAPI:
                             },
                         }
                     },
-                }
+                },
             }
         },
     )
@@ -179,12 +184,12 @@ def create_api(trainer: Trainer) -> FastAPI:
                 uploads = [part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)]
                 images = [await upload.read() for upload in uploads]
             return await run_in_threadpool(trainer.predict_uploads, images, version)
-        wanted = PredictRequest.model_validate_json(await request.body())
+        wanted = await read_json(request, PredictRequest)
         return await run_in_threadpool(trainer.predict, wanted.image_ids, version)
 
     api.include_router(model_routes(trainer))
 
-    @api.get("/metrics")
+    @api.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Prometheus text."""
         return Response(prometheus_text(trainer), media_type="text/plain; version=0.0.4")
@@ -195,20 +200,9 @@ def create_api(trainer: Trainer) -> FastAPI:
 def _add_errors(api: FastAPI, disk: Disk) -> None:
     """Each error that the trainer names, as `{"detail": sentence}` with its status."""
 
-    def answer(status: int, detail: str, **fields: Any) -> JSONResponse:
-        return JSONResponse({"detail": detail, **fields}, status_code=status)
-
     @api.exception_handler(Gap)
-    async def gap(_: Request, error: Gap) -> JSONResponse:
-        return answer(409, str(error), acked_seq=error.acked_seq)
-
-    @api.exception_handler(RequestValidationError)
-    async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(422, _first_problem(error.errors()))
-
-    @api.exception_handler(ValidationError)
-    async def invalid_body(_: Request, error: ValidationError) -> JSONResponse:
-        return answer(422, _first_problem(error.errors()))
+    async def gap(request: Request, error: Gap) -> JSONResponse:
+        return refused(request, 409, str(error), acked_seq=error.acked_seq)
 
     statuses: dict[type[Exception], int] = {
         NotReady: 409,
@@ -225,15 +219,9 @@ def _add_errors(api: FastAPI, disk: Disk) -> None:
     }
     for kind, status in statuses.items():
 
-        async def named(_: Request, error: Exception, status: int = status) -> JSONResponse:
+        async def named(request: Request, error: Exception, status: int = status) -> JSONResponse:
             if (trouble := disk.notice(error)) is not None:  # behind it, as when a setting cannot be kept
                 return refusal(trouble)
-            return answer(status, str(error))
+            return refused(request, status, str(error))
 
         api.add_exception_handler(kind, named)
-
-
-def _first_problem(errors: Any) -> str:
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"{place or 'The request'}: {first['msg']}"

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
+from shared.answers import PlainText
 from shared.auth import Guard, client_headers, token_for
 from shared.project_file import announce
 from shared.serving import bind, log_to, port_option, serve, url
@@ -59,7 +60,7 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
     api = create_api(trainer)
     api.router.lifespan_context = lifespan
     return Guard(
-        api,
+        PlainText(api),
         host=settings.host,
         port=served,
         token=token,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from shared.messages import AnnotationPage, Evaluation, ImagePage, QueryPush, QueryReceipt
 from shared.peers import Peer
@@ -52,9 +53,7 @@ class LabelerClient:
 
     def project(self) -> dict[str, Any]:
         """Where the labeler stands."""
-        import json
-
-        answer: dict[str, Any] = json.loads(self._get("/api/project"))
+        answer: dict[str, Any] = from_json(self._get("/api/project"))
         return answer
 
     def content(self, image_id: int) -> bytes:
@@ -99,7 +98,7 @@ class LabelerClient:
 
 def _json_object(response: httpx.Response) -> dict[str, Any]:
     try:
-        body = response.json()
+        body = from_json(response.content)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from shared import audit
+from shared.changes import changed
 from shared.messages import SettingView
-from shared.settings import SettingsError, Source, TrainerSettings, first_sentence
+from shared.settings import SettingsError, Source, TrainerSettings
 from shared.start import remember_changes
 from trainer.strategies import strategy_named
 
@@ -49,28 +48,18 @@ class RunningSettings:
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Take new values. Raises SettingsError with one sentence, and then changes nothing."""
-        for name in changes:
-            if name not in type(self._settings).model_fields:
-                raise SettingsError(f"There is no trainer setting {name!r}.")
-            if name not in CHANGEABLE:
-                raise SettingsError(
-                    f"The trainer setting {name!r} cannot change while it runs: set it and start again."
-                )
+        checked = changed(self._settings, changes, CHANGEABLE)
         named = changes.get("query_strategy", self._strategy_at_start)
         if ":" in str(named) and named != self._strategy_at_start:
             raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")
-        try:
-            checked = type(self._settings).model_validate({**self._settings.model_dump(), **changes})
-        except ValidationError as error:
-            raise SettingsError(first_sentence(error, "trainer")) from None
         _check_strategy(checked)
         before = self._settings.model_dump(mode="json")
-        changed = [name for name in changes if getattr(self._settings, name) != getattr(checked, name)]
-        remember_changes(checked, {name: before[name] for name in changed})
+        others = [name for name in changes if getattr(self._settings, name) != getattr(checked, name)]
+        remember_changes(checked, {name: before[name] for name in others})
         self._sources.update(dict.fromkeys(changes, "changed while running"))
-        if changed:
+        if others:
             after = checked.model_dump(mode="json")
-            audit.note("trainer settings changed", changes={name: [before[name], after[name]] for name in changed})
+            audit.note("trainer settings changed", changes={name: [before[name], after[name]] for name in others})
         self._apply({name: getattr(checked, name) for name in changes})
 
 

@@ -19,6 +19,8 @@ from shared.messages import ImageEntry, Row, Split
 _BATCH = 500
 Extra = Literal["annotators", "predictions", "history"]
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
+EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
+"""Of some of them, separated by commas."""
 Extras = frozenset[Extra]
 
 

@@ -312,7 +312,7 @@ def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid, start
     grid.part("everything").click()
     grid.wait_for_tiles()
     for query, words in [
-        ("?label=x", "label cannot be so"),
+        ("?label=x", "label is not valid"),
         ("?similar_to=99999", "no image 99999"),
         ("?nonsense=1", "nonsense"),
     ]:

@@ -108,7 +108,7 @@ def test_refusals_say_what_to_do(client: TestClient) -> None:
     assert (nothing.status_code, nothing.json()["detail"]) == (404, "There is no answer of 'bob' left to take back.")
     assert "annotator" in client.get("/queue").json()["detail"]
     assert "ids like 3,17,4" in client.get("/queue?annotator=a&keep=x").json()["detail"]
-    assert client.get("/nowhere").json() == {"detail": "Not Found"}
+    assert client.get("/nowhere").json() == {"detail": "There is nothing at this address."}
     typo = client.post("/annotations", json={"annotations": [label(1, lable="x")]})
     assert "lable" in typo.json()["detail"]
     assert client.post("/annotations", content=b"{").status_code == 422

@@ -69,6 +69,20 @@ def test_many_pages_share_what_they_are_told() -> None:
     assert 5 <= taken < 20  # not one for each page
 
 
+@pytest.mark.parametrize(
+    "said", ["[" * 100_000, '"\\ud800"', b"\xff\x00", b""], ids=["deep", "half a pair", "bytes", "nothing"]
+)
+def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
+    state = Counting()
+    events = Events(state)
+    with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
+        assert page.receive_json() == {"number": 0}
+        page.send_bytes(said) if isinstance(said, bytes) else page.send_text(said)
+        state.number = 1
+        events.notify()
+        assert page.receive_json() == {"number": 1}
+
+
 def test_nobody_listens() -> None:
     Events(Counting()).notify()
 

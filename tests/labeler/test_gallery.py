@@ -128,7 +128,7 @@ def test_no_held_out_image_is_in_any_answer(tmp_path: Path) -> None:
     predicted=st.sampled_from([None, DOG, 77]),
     low=st.sampled_from([0.0, 0.6]),
     cluster=st.sampled_from([None, 0, 1]),
-    images=st.none() | st.lists(st.integers(-5, 70), max_size=40),
+    images=st.none() | st.lists(st.integers(0, 70) | st.just(2**63 - 1), max_size=40),
     search=st.sampled_from([None, "0", "%", "_", "'; --"]),
     by=st.sampled_from([None, "confidence", "uncertainty"]),
 )
@@ -258,6 +258,11 @@ def test_a_view_is_checked() -> None:
         {"min_confidence": 1.5},
         {"images": "3,x"},
         {"images": list(range(5_001))},
+        *(
+            {name: number}
+            for name in ("images", "label", "predicted", "similar_to", "cluster")
+            for number in ("-5", 2**63)
+        ),
         {"search": ""},
         {"clusters": 501},
         {"status": "test"},
@@ -274,6 +279,9 @@ def test_the_routes(tmp_path: Path) -> None:
         assert client.get("/grid?images=3,1").json()["image_ids"] == [3, 1]
         many = ",".join(map(str, range(1, 5_001)))
         assert client.get(f"/grid?images={many}").json()["total"] == 6
+        for ids in (2**63, -1, "3,x", "9" * 5_000):
+            refused = client.get(f"/grid/images?ids={ids}")
+            assert (refused.status_code, list(refused.json())) == (422, ["detail"])
         tiles = client.get("/grid/images?ids=3,4&annotator=ann").json()
         assert [tile["image_id"] for tile in tiles["images"]] == [3, 4]
         assert tiles["last_seq"] == service.log.last_seq
