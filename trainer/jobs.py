@@ -98,7 +98,7 @@ class Jobs:
         with self._news:
             self._closing = True
             self._news.notify_all()
-        self._end_process()
+        _end(self._process)
         if self._thread.is_alive():
             self._thread.join(2 * END_SECONDS)
 
@@ -140,12 +140,13 @@ class Jobs:
 
     def cancel(self, job_id: str) -> Job:
         """End a job where it is; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""
+        process = None
         with self._news:
             if self.get(job_id).state not in ENDED:
                 self._set(job_id, state="cancelled", ended_at=datetime.now(UTC))
-                if self._running == job_id:
-                    self._end_process()
-            return self.get(job_id)
+                process = self._process if self._running == job_id else None
+        _end(process)  # without the lock: whoever wants to pause, or to send labels, must not wait for it
+        return self.get(job_id)
 
     def resume(self, job_id: str) -> Job:
         """Go on with a job that failed or was cancelled. Raises UnknownJob, ValueError for one that is done."""
@@ -176,12 +177,13 @@ class Jobs:
 
         Its job goes on from its checkpoint then.
         """
+        process = None
         with self._news:
             if self._parked != wanted:
                 self._parked = wanted
-                if wanted:
-                    self._end_process()
+                process = self._process if wanted else None
                 self._news.notify_all()
+        _end(process)
 
     def _halt(self, why: str, wanted: bool) -> None:
         with self._lock:
@@ -279,13 +281,6 @@ class Jobs:
             error = str(problem)
         self._set(job_id, unless=CANCELLED, state="failed", ended_at=now, error=error)
 
-    def _end_process(self) -> None:
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.kill()  # checkpoints are whole at any instant
-        process.wait(END_SECONDS)
-
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
@@ -332,6 +327,14 @@ class Jobs:
         for job_id in ended[: max(len(self._jobs) - self._keep, 0)]:
             del self._jobs[job_id]
             shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and wait until it has."""
+    if process is None or process.poll() is not None:
+        return
+    process.kill()  # checkpoints are whole at any instant
+    process.wait(END_SECONDS)
 
 
 def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

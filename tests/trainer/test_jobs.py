@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -93,6 +94,36 @@ def test_a_cancelled_job_ends_at_once_and_can_be_resumed(two, trainer):  # noqa:
     assert two.post(f"/jobs/{job['id']}/resume").status_code == 200
     assert finished(two, job)["state"] == "done"
     assert two.post(f"/jobs/{job['id']}/resume").status_code == 422
+
+
+@pytest.mark.parametrize("end", [lambda jobs, job: jobs.cancel(job), lambda jobs, job: jobs.park(True)])
+def test_nobody_waits_for_a_process_that_takes_long_to_end(tmp_path, photos, end):  # noqa: F811
+    """Pausing and posted labels take the lock of the jobs."""
+
+    class Stuck(subprocess.Popen[bytes]):
+        """A process that the system does not end at once: it waits for a disk, perhaps."""
+
+        def wait(self, timeout=None):
+            ending.set()
+            assert told.wait(60)
+            return super().wait(timeout)
+
+    ending, told = threading.Event(), threading.Event()
+    jobs = Jobs(tmp_path / "jobs", settings_for(tmp_path, photos[0])[0])
+    try:
+        job = jobs.submit("compare", {}, [])
+        jobs._process, jobs._running = Stuck(["sleep", "60"]), job.id
+        ender = threading.Thread(target=end, args=(jobs, job.id))
+        ender.start()
+        assert ending.wait(60)
+        asked = threading.Thread(target=jobs.rest, args=(True,))
+        asked.start()
+        asked.join(60)
+        assert not asked.is_alive()
+        assert jobs.get(job.id).state in ("cancelled", "queued")
+    finally:
+        told.set()
+        ender.join(60)
 
 
 def test_a_job_whose_process_is_killed_is_begun_again(two, trainer):  # noqa: F811
