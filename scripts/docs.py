@@ -20,6 +20,7 @@ from fastapi.routing import APIWebSocketRoute  # noqa: E402
 from labeler.api import create_api as labeler_api  # noqa: E402
 from labeler.service import Service  # noqa: E402
 from labeler.telemetry import prometheus_text as labeler_metrics  # noqa: E402
+from shared.answers import EVERY, MEANINGS  # noqa: E402
 from shared.settings import LabelerSettings, TrainerSettings  # noqa: E402
 from trainer.api import create_api as trainer_api  # noqa: E402
 from trainer.service import Trainer  # noqa: E402
@@ -53,16 +54,26 @@ def settings_table(service: str) -> str:
 
 
 def route_table(api: FastAPI, prefix: str) -> str:
-    """Every route of an application with what it says of itself."""
-    lines = ["", "| route | what it does |", "|---|---|"]
+    """Every route of an application with what it says of itself, and the refusals that not every route has."""
+    lines = ["", "| route | what it does | refuses with |", "|---|---|---|"]
     for path, operations in api.openapi()["paths"].items():
         for verb in VERBS:
             if verb in operations:
                 said = " ".join(operations[verb].get("description", "").split())
-                lines.append(f"| `{verb.upper()} {prefix}{path}` | {said} |")
+                responses = operations[verb]["responses"].items()
+                meant = {int(status): response["description"] for status, response in responses if status >= "400"}
+                own = ", ".join(str(status) for status, meaning in meant.items() if EVERY.get(status) != meaning)
+                lines.append(f"| `{verb.upper()} {prefix}{path}` | {said} | {own} |")
     sockets = [route for route in api.routes if isinstance(route, APIWebSocketRoute)]
-    lines += [f"| `WS {prefix}{each.path}` | {' '.join((each.endpoint.__doc__ or '').split())} |" for each in sockets]
+    lines += [f"| `WS {prefix}{each.path}` | {' '.join((each.endpoint.__doc__ or '').split())} | |" for each in sockets]
     return "\n".join(lines) + "\n"
+
+
+def refusal_table() -> str:
+    """What each status of a refusal means."""
+    rows = [f"| {status} | any | {meaning} |" for status, meaning in EVERY.items()]
+    rows += [f"| {status} | as named below | {meaning} |" for status, meaning in MEANINGS.items() if status >= 400]
+    return "\n".join(["", "| status | routes | meaning |", "|---|---|---|", *rows]) + "\n"
 
 
 def metric_table(text: bytes) -> str:
@@ -78,7 +89,11 @@ def tables() -> dict[str, dict[str, str]]:
         one = Service(LabelerSettings.load(command_line={"workspace": folder})[0])
         other = Trainer(*TrainerSettings.load(command_line={"workspace": folder, "backbone": "pixels"}))
         try:
-            routes = {"labeler": route_table(labeler_api(one), "/api"), "trainer": route_table(trainer_api(other), "")}
+            routes = {
+                "refusals": refusal_table(),
+                "labeler": route_table(labeler_api(one), "/api"),
+                "trainer": route_table(trainer_api(other), ""),
+            }
             metrics = {"labeler": metric_table(labeler_metrics(one)), "trainer": metric_table(trainer_metrics(other))}
         finally:
             one.close()

@@ -31,26 +31,30 @@ _NOT_SAID = frozenset({"body", "query", "path", "int", "str", "constrained-int",
 """Parts of pydantic's locations that are no names of the sender's."""
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)")
 
-MEANINGS: Final[Mapping[int, str]] = {
-    304: "The copy that the client has is still right.",
+EVERY: Final[Mapping[int, str]] = {
     400: "The request cannot be read.",
     401: "The token is missing or wrong.",
-    403: "The request comes from another web page, or asks for what is somebody else's.",
-    404: "There is no such thing.",
+    403: "The request comes from another web page, or under another name than the service's.",
     408: "The request comes too slowly.",
+    429: "Too many requests, or too many wrong tokens: try again in a few seconds.",
+    431: "The headers are too large.",
+    503: "Too much is under way: try again in a few seconds.",
+    507: "The disk refuses to write. `disk` says more.",
+}
+"""Refusals that any request may get, most of them before a route is asked."""
+MEANINGS: Final[Mapping[int, str]] = {
+    304: "The copy that the client has is still right.",
+    403: "It is somebody else's.",
+    404: "There is no such thing.",
     409: "It cannot be done as things are now. Fields beside `detail` say how to go on.",
     410: "It was there, and is gone.",
     413: "The body is too large.",
-    422: "A value is not valid. Fields beside `detail` name all of them where there may be several.",
-    429: "Too many requests: try again later.",
-    431: "The headers are too large.",
-    503: "Not now: too much is under way, or the other service does not answer.",
-    507: "The disk is full. `disk` says more.",
+    422: "A value is not valid. Where there may be several, fields beside `detail` name all of them.",
+    503: "The trainer does not answer, or much is under way.",
 }
-EVERY: Final = (400, 401, 403, 408, 429, 431, 503, 507)
-"""Statuses that any request may get: most of them before a route is asked."""
+"""What it means where a route declares it."""
 NOT_OPEN: Final = (401, 403, 507)
-"""Those of them that whoever asks whether a service answers does not get."""
+"""Those of them that nobody gets who asks whether a service answers."""
 
 
 class Refusal(BaseModel):
@@ -183,18 +187,19 @@ def complete(schema: dict[str, Any], everywhere_but: Mapping[int, Collection[str
     kinds["Refusal"] = Refusal.model_json_schema()
     for path, operations in schema["paths"].items():
         for operation in operations.values():
-            statuses = {int(status) for status in operation["responses"]}
-            statuses.update(each for each in EVERY if path != "/health" or each not in NOT_OPEN)
-            statuses.update(status for status, others in everywhere_but.items() if path not in others)
+            own = {int(status) for status in operation["responses"]}
+            own.update(status for status, others in everywhere_but.items() if path not in others)
             if "{" in path:
-                statuses.add(404)
+                own.add(404)
             if "requestBody" in operation:
-                statuses.add(413)
+                own.add(413)
             if "requestBody" in operation or "parameters" in operation:
-                statuses.add(422)
-            operation["responses"] = {
-                str(status): operation["responses"][str(status)] if status < 300 else _said(status)
-                for status in sorted(statuses)
+                own.add(422)
+            meanings = {status: EVERY[status] for status in EVERY if path != "/health" or status not in NOT_OPEN}
+            meanings |= {status: MEANINGS[status] for status in own if status >= 300}
+            given = {status: response for status, response in operation["responses"].items() if int(status) < 300}
+            operation["responses"] = given | {
+                str(status): _said(status, meanings[status]) for status in sorted(meanings)
             }
     return schema
 
@@ -228,14 +233,13 @@ def _methods(request: Request) -> list[str]:
     return sorted({method.upper() for each in named for method in paths[each]})
 
 
-def _said(status: int) -> dict[str, Any]:
+def _said(status: int, meaning: str) -> dict[str, Any]:
     if status == 304:
-        return {"description": MEANINGS[status]}
-    schema = {"$ref": "#/components/schemas/Refusal"}
-    kinds: dict[str, Any] = {"application/json": {"schema": schema}}
+        return {"description": meaning}
+    kinds: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
     if status == 401:
         kinds["text/html"] = {"schema": {"type": "string"}}  # for a browser: the page to sign in
-    return {"description": MEANINGS[status], "content": kinds}
+    return {"description": meaning, "content": kinds}
 
 
 def _exact(schema: Any) -> Any:
