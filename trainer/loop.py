@@ -272,8 +272,9 @@ class Loop:
             self._evaluator.start_over()
             self.champion.model = self.champion.latest = None
             self._ranked_geometry, self._asked = -1, None
-            self.intent.stopping.clear()
-            self.rules = StoppingRules(self.settings, self.intent.stopping)
+            with self._changed:
+                self.intent.stopping.clear()
+                self.rules = StoppingRules(self.settings, self.intent.stopping)
         self._log_id = log_id
 
     def _embed(self) -> None:
@@ -333,8 +334,9 @@ class Loop:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
         self.failed, self.last_error = False, None
-        self.intent.round += 1
-        self._save_intent()
+        with self._changed:
+            self.intent.round += 1
+            self._save_intent()
         self._check_stops(snapshot)
 
     def _fit(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
@@ -371,7 +373,8 @@ class Loop:
         if lower_bounds is None or champion.latest is None:
             return
         self._publisher.worker.wake()
-        reason = self.rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
+        with self._changed:
+            reason = self.rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 
@@ -395,18 +398,26 @@ class Loop:
     # ------------------------------------------------------------ stopping
 
     def _check_stops(self, snapshot: Snapshot) -> None:
-        if reason := self.rules.given(len(snapshot.here)):
+        with self._changed:
+            reason = self.rules.given(len(snapshot.here))
+        if reason:
             self.wish("stop", reason, "budget")
-        elif self.champion.intake.complete() and (reason := self.rules.left(self._remainder.to_answer(snapshot))):
-            self.wish("stop", reason, "nothing_left")
+        elif self.champion.intake.complete():
+            images = self._remainder.to_answer(snapshot)  # a request, and so without the lock
+            with self._changed:
+                reason = self.rules.left(images)
+            if reason:
+                self.wish("stop", reason, "nothing_left")
 
     def _finish(self) -> None:
         """The last flush, fit and evaluation; then everything is saved."""
         self._remainder.pull()
         self._learn_rest(final=True)
+        saved = None
         if self.champion.model is not None:
-            self.intent.saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+            saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         with self._changed:
+            self.intent.saved = saved or self.intent.saved
             if self.intent.wish == "stop":  # nobody resumed meanwhile
                 self.intent.finished = True
                 self._save_intent()

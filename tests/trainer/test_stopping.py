@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.settings import TrainerSettings
+from tests.trainer.test_service import client, photos, teach, trainer, wait_for  # noqa: F401
 from trainer.stopping import APART, APART_FIXED, StoppingRules, Thresholds
 
 
@@ -131,3 +132,26 @@ def test_a_new_budget_is_armed_anew():
     assert spent.given(12) is None
     spent.changed(["label_budget"])
     assert spent.given(12)
+
+
+def test_what_the_rules_remember_changes_only_while_nobody_else_looks_at_it(client, trainer):  # noqa: F811
+    """It is written to disk whenever somebody presses a button, from another thread than the loop's."""
+    unwatched = []
+
+    class Watched(StoppingRules):
+        def __getattribute__(self, name):
+            if name in ("answered", "stopped", "resumed", "changed", "measured", "given", "left"):
+                called.add(name)
+                if not trainer.loop._changed._is_owned():
+                    unwatched.append(name)
+            return super().__getattribute__(name)
+
+    called = set()
+    trainer.loop.rules = Watched(trainer.settings, trainer.loop.intent.stopping)
+    teach(client, [*range(12), *range(40, 60)])
+    wait_for(lambda: {"answered", "measured", "given", "left"} <= called)
+    client.patch("/settings", json={"label_budget": 20})
+    wait_for(lambda: client.get("/status").json()["state"] == "stopped")
+    client.post("/resume")
+    assert {"changed", "stopped", "resumed"} <= called
+    assert unwatched == []
