@@ -36,11 +36,7 @@ def main() -> None:
             victim.kill()
             victim.start(wait=victim is services.labeler)
         person.join(600)
-        rows = [
-            row
-            for after in range(0, options.labels + 1_000, 5_000)
-            for row in services.get(f"/api/annotations?after={after}&limit=5000")["annotations"]
-        ]
+        rows = services.rows()
         assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1)), "the log has a gap"
         given = [row["id"] for row in rows if row["action"] == "label"]
         assert given == confirmed, f"{len(confirmed)} confirmed, {len(given)} in the log"

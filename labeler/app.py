@@ -26,6 +26,7 @@ from labeler.service import Service
 from shared import audit, recent
 from shared.answers import PlainText
 from shared.auth import Guard, token_for
+from shared.disk import refused_start
 from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
 from shared.start import remember, start
@@ -77,10 +78,12 @@ def is_page(path: str) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the labeler; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    workspace: Path | None = None
     try:
         line = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
         begin = start(LabelerSettings, file=line.file, command_line=line.given, change=line.change)
         settings = begin.settings
+        workspace = settings.workspace
         sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)
@@ -90,8 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             remember(settings)
             recent.note(settings.workspace)
             serve(app, sock, name="Labeler")
-    except (SettingsError, OSError) as error:
-        print(f"Flywheel labeler: {error}", file=sys.stderr)
+    except Exception as error:
+        refused = refused_start(error, workspace)
+        if refused is None and not isinstance(error, SettingsError | OSError):
+            raise
+        print(f"Flywheel labeler: {refused or error}", file=sys.stderr)
         return 2
     return 0
 

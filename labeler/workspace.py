@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -10,8 +9,6 @@ from filelock import FileLock, Timeout
 from shared import project_file
 from shared.project_file import ProjectFile
 from shared.settings import SettingsError
-
-log = logging.getLogger(__name__)
 
 
 class WorkspaceLock:
@@ -36,13 +33,11 @@ class WorkspaceLock:
 
     def announce(self, address: str) -> None:
         """Say where the labeler that holds the workspace is reached."""
-        project_file.announce(self._workspace, "labeler", address)
+        project_file.announce_or_warn(self._workspace, "labeler", address)
 
     def release(self) -> None:
         """Let another labeler have it."""
         try:
-            project_file.announce(self._workspace, "labeler", None)
-        except SettingsError as error:  # a full disk, say: the next start writes another address
-            log.warning("%s", error)
+            project_file.announce_or_warn(self._workspace, "labeler", None)
         finally:
             self._lock.release()

@@ -58,13 +58,13 @@ _SQLITE: Final[dict[int, DiskKind]] = {
     sqlite3.SQLITE_NOTADB: "damaged",
 }
 _SENTENCES: Final[dict[DiskKind, str]] = {
-    "full": "The disk of {folder} is full ({free} left), so nothing new can be saved. {safe} Free some space there: "
+    "full": "The disk of {folder} is full ({free}), so nothing new can be saved. {safe} Free some space there: "
     "Flywheel then continues by itself.",
-    "quota": "Your disk quota for {folder} is used up ({free} left), so nothing new can be saved. {safe} Free some "
+    "quota": "Your disk quota for {folder} is used up ({free}), so nothing new can be saved. {safe} Free some "
     "space there or have the quota raised: Flywheel then continues by itself.",
     "read_only": "{folder} cannot be written to, so nothing new can be saved. {safe} Check its permissions, and "
     "whether its disk is mounted read-only: Flywheel then continues by itself.",
-    "failing": "The disk of {folder} reports errors ({free} left), so nothing new can be saved. {safe} Check the disk, "
+    "failing": "The disk of {folder} reports errors ({free}), so nothing new can be saved. {safe} Check the disk, "
     "then run `flywheel doctor`.",
     "descriptors": "Flywheel has too many files open, so this cannot be done now. {safe} It continues by itself when "
     "some are closed; if that takes long, raise the limit with `ulimit -n` and start again.",
@@ -95,6 +95,17 @@ def kind_of(error: BaseException | None) -> DiskKind | None:
 def status_of(trouble: DiskTrouble) -> int:
     """The HTTP status of what cannot be done: 507, or 503 where waiting is all that it takes."""
     return 503 if trouble.kind == "descriptors" else 507
+
+
+def refused_start(error: BaseException, folder: Path | None) -> str | None:
+    """Why a service cannot start, if `error` says that the disk of its workspace takes nothing, else None."""
+    kind = kind_of(error)
+    found = _try(folder) if kind is not None and folder is not None and folder.is_dir() else None
+    if kind == "damaged" and folder is not None:
+        return _trouble(kind, folder).message.replace("Stop Flywheel and run", "Run")
+    if kind is None or folder is None or found not in ("full", "quota", "failing"):
+        return None
+    return f"{_trouble(found, folder).message.partition(', so ')[0]}. Free some space there, and start again."
 
 
 class Disk:
@@ -251,9 +262,11 @@ def answer_for(api: Starlette, disk: Disk) -> None:
 def _trouble(kind: DiskKind, folder: Path) -> DiskTrouble:
     try:
         free = shutil.disk_usage(folder).free
+        no_name = hasattr(os, "statvfs") and (names := os.statvfs(folder)).f_files > 0 and names.f_favail == 0
     except OSError:
-        free = 0
-    message = _SENTENCES[kind].format(folder=folder.absolute(), free=megabytes(free), safe=_SAFE)
+        free, no_name = 0, False
+    left = f"{megabytes(free)} left" + (", but no file more can be made" if no_name else "")
+    message = _SENTENCES[kind].format(folder=folder.absolute(), free=left, safe=_SAFE)
     return DiskTrouble(kind=kind, folder=str(folder.absolute()), free_bytes=free, message=message)
 
 

@@ -7,6 +7,7 @@ write to it. It holds no secrets: a database address is stored without its passw
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import tomllib
@@ -23,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.files import write_whole
 from shared.settings import SettingsError
+
+log = logging.getLogger(__name__)
 
 FILE = "project.toml"
 DATABASE = "flywheel.db"  # the labeler's, which makes a folder of an older version a project too
@@ -197,6 +200,14 @@ def announce(workspace: Path, service: str, address: str | None) -> None:
             project.services.pop(service, None)
         else:
             project.services[service] = address
+
+
+def announce_or_warn(workspace: Path, service: str, address: str | None) -> None:
+    """The same for a service, which works also where it cannot be written: on a full disk, say."""
+    try:
+        announce(workspace, service, address)
+    except SettingsError as error:
+        log.warning("%s Commands may look for the %s in the wrong place.", error, service)
 
 
 def is_project(workspace: Path) -> bool:

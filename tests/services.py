@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from shared.auth import TOKEN_VARIABLE, client_headers
 from tests import forks
 
 HOME = Path(__file__).resolve().parent.parent
@@ -125,14 +126,27 @@ class Services:
     truth: dict[str, str]
     labeler: Process
     trainer: Process
+    token: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What lets a request in."""
+        return client_headers(self.token)
 
     def get(self, path: str) -> Any:
         """A GET at the labeler."""
-        return httpx.get(self.labeler.url + path, timeout=20).raise_for_status().json()
+        return httpx.get(self.labeler.url + path, headers=self.headers, timeout=20).raise_for_status().json()
 
     def status(self) -> Any:
         """The trainer's own status."""
-        return httpx.get(self.trainer.url + "/status", timeout=20).raise_for_status().json()
+        return httpx.get(self.trainer.url + "/status", headers=self.headers, timeout=20).raise_for_status().json()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The whole annotation log."""
+        found: list[dict[str, Any]] = []
+        while page := self.get(f"/api/annotations?after={len(found)}&limit=5000")["annotations"]:
+            found += page
+        return found
 
     def queue(self, annotator: str = "ann", limit: int = 1, session: str | None = None) -> list[dict[str, Any]]:
         """The next images of a page."""
@@ -145,7 +159,8 @@ class Services:
 
     def annotate(self, answers: list[dict[str, Any]]) -> httpx.Response:
         """Post answers as they are."""
-        return httpx.post(self.labeler.url + "/api/annotations", json={"annotations": answers}, timeout=20)
+        url = self.labeler.url + "/api/annotations"
+        return httpx.post(url, json={"annotations": answers}, headers=self.headers, timeout=20)
 
     def annotate_all(self, confirmed: list[str], *, pause: float = 0.0) -> None:
         """Label every image truthfully, one after the other, each tried with the same id until it is confirmed.
@@ -193,6 +208,7 @@ def running_services(
     trainer: dict[str, Any] | None = None,
     start_trainer: bool = True,
     workspace: Path | None = None,
+    token: str | None = None,
 ) -> Iterator[Services]:
     """Both services over `images` small photos of three colours, in a workspace of their own; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True) as folder:
@@ -207,7 +223,10 @@ def running_services(
         )
         one.settings |= {"trainer_url": other.url, **(labeler or {})}
         other.settings |= trainer or {}
-        services = Services(workspace, photos, truth, one, other)
+        if token is not None:
+            for process in (one, other):
+                process.environment[TOKEN_VARIABLE] = token
+        services = Services(workspace, photos, truth, one, other, token)
         try:
             if start_trainer:
                 other.start(wait=False)

@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 
 from shared.answers import PlainText
 from shared.auth import Guard, client_headers, token_for
-from shared.project_file import announce
+from shared.disk import refused_start
+from shared.project_file import announce_or_warn
 from shared.serving import bind, log_to, port_option, serve, url
 from shared.settings import SettingsError, Source, TrainerSettings, parse_command_line
 from shared.start import remember, start
@@ -46,16 +47,13 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
         bar = ProgressBar(trainer.loop.progress)
         trainer.start()
         bar.start()
-        announce(settings.workspace, "trainer", url(settings.host, served))
+        announce_or_warn(settings.workspace, "trainer", url(settings.host, served))
         try:
             yield
         finally:
             bar.close()
             trainer.close()
-            try:
-                announce(settings.workspace, "trainer", None)
-            except SettingsError as error:  # a full disk, say: the next start writes another address
-                logger.warning("%s", error)
+            announce_or_warn(settings.workspace, "trainer", None)
 
     api = create_api(trainer)
     api.router.lifespan_context = lifespan
@@ -72,6 +70,7 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the trainer; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    workspace: Path | None = None
     try:
         line = parse_command_line(TrainerSettings, sys.argv[1:] if argv is None else argv)
         begin = start(TrainerSettings, file=line.file, command_line=line.given, change=line.change)
@@ -94,8 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             app = create_app(settings, begin.sources, port=sock.getsockname()[1])
             remember(settings)
             serve(app, sock, name="Trainer")
-    except (SettingsError, OSError) as error:
-        print(f"Flywheel trainer: {error}", file=sys.stderr)
+    except Exception as error:
+        refused = refused_start(error, workspace)
+        if refused is None and not isinstance(error, SettingsError | OSError):
+            raise
+        print(f"Flywheel trainer: {refused or error}", file=sys.stderr)
         return 2
     return 0
 

@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.browser.card import Card
 from tests.browser.labeler import CLASSES, StartLabeler, delete_class, post, rows_of
+from tests.disks import SmallDisk
 from tests.services import Services, running_services
 
 pytestmark = [pytest.mark.browser, pytest.mark.provokes_errors]
@@ -33,6 +34,28 @@ def test_a_reload_loses_no_unconfirmed_label(card: Card, labeler: Services) -> N
     assert rows_of(labeler, card.annotator) == []
     card.page.unroute(POSTS)
     card.wait_saved()
+    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == labeled
+
+
+def test_on_a_full_disk_labels_wait_in_the_browser_and_the_bar_says_why(card: Card, labeler: Services) -> None:
+    disk = SmallDisk(labeler.workspace, mounted=False)
+    trouble = card.page.get_by_test_id("error")
+    disk.fill(labeler.labeler)
+    try:
+        labeled = [card.key("1"), card.key("2")]
+        waits = "Not saved: the disk is full – 2 labels kept in this browser, trying again"
+        expect(card.part("saved")).to_have_text(waits)
+        expect(trouble).to_contain_text("is full")
+        expect(trouble).to_contain_text("Everything that was confirmed is safe. Free some space there")
+        card.wait_for_image()  # what is looked at needs no room
+        card.page.get_by_role("link", name="Progress").click()
+        expect(card.page.get_by_test_id("error")).to_contain_text("Everything that was confirmed is safe")
+        card.page.go_back()
+        card.wait_for_image()
+    finally:
+        disk.free()
+    card.wait_saved()
+    expect(trouble).not_to_contain_text("is full")
     assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == labeled
 
 

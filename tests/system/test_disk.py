@@ -83,6 +83,15 @@ def test_a_full_disk_is_told_and_loses_nothing(disk: SmallDisk) -> None:
         assert [row["id"] for row in rows if row["action"] == "label"] == [each["id"] for each in given]
         for process in (services.labeler, services.trainer):
             assert "can be written to again" in "".join(process.log)
+            process.end()
+            if disk.mounted:  # another process would have no limit
+                disk.fill()  # what its end gave back, too
+                process.start(wait=False)
+                assert process.process is not None
+                assert process.process.wait(60) == 2
+                wait_for(lambda said=process.log: "Free some space there, and start again.\n" in said[-1], "the reason")  # type: ignore[misc]
+                assert "Traceback" not in "".join(process.log)
+                disk.free()
     with closing(sqlite3.connect(workspace / "flywheel.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
