@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import count
-from operator import itemgetter
-from typing import Any, ClassVar, Final, Literal, Protocol, cast
+from typing import Any, ClassVar, Final, Literal
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,6 +24,8 @@ from shared.attempts import network_of
 from shared.settings import is_loopback
 
 logger = logging.getLogger(__name__)
+_errors_alone = logging.getLogger("uvicorn.error.connections")
+_errors_alone.setLevel(logging.ERROR)
 _turns = count()
 _Part = Literal["head", "body", "answer", "refused"]
 
@@ -33,20 +36,37 @@ LINGER: Final = 2
 
 
 class Connection(HttpToolsProtocol):
-    """One client. The limits are attributes of the class."""
+    """One client. The limits are attributes of the class, of which each server has its own (`of_one_server`)."""
 
+    refusals: ClassVar[Counter[str]] = Counter()  # since they were last told
+    silent: ClassVar[dict[int, Connection]] = {}  # those that owe us something, the one that has longest first
     most: ClassVar[int] = 1_000  # connections, WebSockets included
     most_per_address: ClassVar[int] = 250  # beyond loopback; a proxy or a whole office may be one address
     most_head_bytes: ClassVar[int] = 32_768  # also of trailers, or of anything else that is no body
     most_headers: ClassVar[int] = 100
-    most_waiting: ClassVar[int] = 16  # requests sent ahead on one connection
+    most_waiting: ClassVar[int] = 4  # requests sent ahead on one connection
     head_seconds: ClassVar[int] = 15  # from its first byte, or from the connection
     body_seconds: ClassVar[int] = 20  # from then on it must have come at …
     body_rate: ClassVar[int] = 1_000  # … so many bytes a second on average
     unread_seconds: ClassVar[int] = 120  # that a client takes nothing of its answer
 
+    @classmethod
+    def of_one_server(cls, most: int | None = None) -> type[Connection]:
+        """The connections of one server, at most `most`."""
+        own = {"silent": {}, "refusals": Counter(), "most": cls.most if most is None else most}
+        return type(cls.__name__, (cls,), own)
+
+    @classmethod
+    def tell(cls) -> None:
+        """Log what was refused lately: a line for each would let strangers push everything else out of the log."""
+        if cls.refusals:
+            most_often = cls.refusals.most_common(1)[0][0]
+            logger.warning("Refused %d connections, most often: %s", cls.refusals.total(), most_often)
+            cls.refusals.clear()
+
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.logger = _errors_alone
         self._part: _Part = "head"
         self._begun = True  # a new connection owes its head at once; a kept one when its first byte has come
         self._received = 0  # bytes of the body
@@ -61,14 +81,27 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Take a client in, or turn it away."""
-        others = [cast(_Peer, each) for each in self.connections]
+        others = len(self.connections)
         super().connection_made(transport)
         if self._room_beside(others):
+            self._enter("head")
             return
         self.connections.discard(self)
         self._part = "refused"
-        transport.write(_answer(503, "Too many connections are open: try again in a few seconds."))
+        sentence = "Too many connections are open: try again in a few seconds."
+        self.refusals[sentence] += 1
+        transport.write(_answer(503, sentence))
         transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A client has gone."""
+        self.silent.pop(self._turn, None)
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on the connection belongs to a WebSocket, which has its own way to notice a dead client."""
+        self.silent.pop(self._turn, None)
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Count, then parse."""
@@ -136,12 +169,6 @@ class Connection(HttpToolsProtocol):
 
     # ------------------------------------------------------------ looked at from outside
 
-    @property
-    def waiting_since(self) -> int | None:
-        """Lower, the longer this connection has kept us waiting; None while it is we who have something to do."""
-        silent = self._part in ("head", "body") and not self.flow.read_paused
-        return self._turn if silent or self._stuck else None
-
     def look(self) -> None:
         """Once a second: end what takes too long."""
         self._looks += 1
@@ -152,6 +179,11 @@ class Connection(HttpToolsProtocol):
         unsent = self.transport.get_write_buffer_size()
         self._stuck = self._stuck + 1 if unsent and unsent == self._unsent else 0
         self._unsent = unsent
+        if self._part == "answer":
+            if self._stuck:
+                self.silent.setdefault(self._turn, self)
+            else:
+                self.silent.pop(self._turn, None)
         if self._stuck >= self.unread_seconds:
             self.transport.abort()
         elif self._part == "head" and self._begun and self._looks >= self.head_seconds:
@@ -170,16 +202,31 @@ class Connection(HttpToolsProtocol):
     def _enter(self, part: _Part, *, begun: bool = True) -> None:
         self._part, self._begun = part, begun
         self._looks = self._received = self._pending = 0
+        self.silent.pop(self._turn, None)
         self._turn = next(_turns)
+        if part in ("head", "body"):
+            self.silent[self._turn] = self
 
-    def _room_beside(self, others: list[_Peer]) -> bool:
+    def _room_beside(self, others: int) -> bool:
         """Whether this connection may stay, where need be because another one gave way."""
-        mine = network_of(self.client)
-        if not is_loopback(mine):
-            theirs = [each for each in others if network_of(each.client) == mine]
-            if len(theirs) >= self.most_per_address and not _give_way(theirs):
+        mine = _network(self.client)
+        if others >= self.most_per_address and not is_loopback(mine):
+            count = sum(_network(getattr(each, "client", None)) == mine for each in self.connections)
+            if count > self.most_per_address and not self._make_room(mine):
                 return False
-        return len(others) < self.most or _give_way(others)
+        return others < self.most or self._make_room()
+
+    def _make_room(self, address: str | None = None) -> bool:
+        """End the connection that has kept us waiting longest, of the address if one is given; whether there is one."""
+        for longest in self.silent.values():
+            if longest.flow.read_paused or address not in (None, _network(longest.client)):
+                continue  # it is we who are late, or it is another's
+            longest._part = "refused"
+            self.silent.pop(longest._turn)
+            self.connections.discard(longest)
+            longest.transport.abort()
+            return True
+        return False
 
     def _stop(self, status: int, sentence: str) -> None:
         """Within the parser: it ends where an error is raised, and uvicorn then calls `send_400_response`."""
@@ -188,7 +235,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Say why, then read on for a moment: a client that still sends would not read it from a closed connection."""
-        logger.info("A request of %s was refused: %s", self.client[0] if self.client else "a client", sentence)
+        self.refusals[sentence] += 1
         under_way = self.cycle is not None and not self.cycle.response_complete
         answered = self.cycle is not None and self.cycle.response_started and (under_way or self._part == "body")
         self._enter("refused")
@@ -208,11 +255,9 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
 
 
-class _Peer(Protocol):
-    """What is asked of any connection of the server, a WebSocket too."""
-
-    client: tuple[str, int] | None
-    transport: asyncio.Transport
+@lru_cache(maxsize=4_096)
+def _network(client: tuple[str, int] | None) -> str:
+    return network_of(client)
 
 
 def allow_open_files() -> int:
@@ -234,21 +279,6 @@ def look_at(connections: set[Any]) -> None:
     for each in list(connections):
         if isinstance(each, Connection):
             each.look()
-
-
-def _give_way(connections: list[_Peer]) -> bool:
-    """End the connection that has kept us waiting longest; whether there was one."""
-    waiting = [
-        (each.waiting_since, each)
-        for each in connections
-        if isinstance(each, Connection) and each.waiting_since is not None
-    ]
-    if not waiting:
-        return False
-    _, longest = min(waiting, key=itemgetter(0))
-    longest.connections.discard(longest)
-    longest.transport.abort()
-    return True
 
 
 def _answer(status: int, sentence: str) -> bytes:

@@ -31,6 +31,8 @@ API_PAGE = {"validatorUrl": None}
 """Options of the page that shows the routes: it must not have them checked by a service on the internet."""
 MAX_SOCKET_MESSAGE = 1 << 22
 """Bytes of one message over a WebSocket; a page sends its choices that way, and never a file."""
+TELL_SECONDS = 10
+"""How often the log says what was refused."""
 TICKS_A_SECOND = 10
 """How often uvicorn calls `on_tick`."""
 SUPERVISED = "FLYWHEEL_SUPERVISOR"
@@ -95,9 +97,9 @@ def url(host: str, port: int) -> str:
 
 def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
     """Serve until SIGINT or SIGTERM; prints `NAME ready at URL` on stdout as soon as requests are answered."""
-    Connection.most = allow_open_files()
     _end_with_supervisor()
-    server_of(app, f"{name} ready at {address(sock)}").run(sockets=[sock])
+    protocol = Connection.of_one_server(allow_open_files())
+    server_of(app, f"{name} ready at {address(sock)}", protocol).run(sockets=[sock])
 
 
 def server_of(app: ASGIApp, ready_line: str = "", protocol: type[Connection] = Connection) -> uvicorn.Server:
@@ -112,7 +114,7 @@ def server_of(app: ASGIApp, ready_line: str = "", protocol: type[Connection] = C
         timeout_keep_alive=30,
         ws_max_size=MAX_SOCKET_MESSAGE,
     )
-    return _Server(config, ready_line)
+    return _Server(config, ready_line, protocol)
 
 
 def log_to(workspace: Path, service: str, level: LogLevel) -> None:
@@ -154,8 +156,9 @@ def _end_with_supervisor() -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready_line: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready_line: str, protocol: type[Connection]) -> None:
         super().__init__(config)
+        self._protocol = protocol
         self._ready_line = ready_line
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -166,4 +169,6 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_A_SECOND == 0:
             look_at(self.server_state.connections)
+        if counter % (TELL_SECONDS * TICKS_A_SECOND) == 0:
+            self._protocol.tell()
         return await super().on_tick(counter)

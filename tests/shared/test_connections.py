@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -52,8 +52,8 @@ def serve() -> Iterator[Serve]:
 
 
 @contextmanager
-def served(**limits: int) -> Iterator[int]:
-    protocol = type("Limited", (Connection,), limits)
+def served(protocol: type[Connection] | None = None, **limits: int) -> Iterator[int]:
+    protocol = type("Limited", (protocol or Connection.of_one_server(),), limits)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         server = server_of(Guard(APP, host="127.0.0.1", port=port, token=None), protocol=protocol)
@@ -209,27 +209,41 @@ def test_no_more_pages_are_served_than_there_is_room_for(serve: Serve) -> None:
 def test_requests_sent_ahead_are_few(serve: Serve) -> None:
     port = serve()
     one = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port
-    with client(port, one * 10) as fair:
+    with client(port, one * 5) as fair:
         said = b""
-        while said.count(b"the page") < 10:
+        while said.count(b"the page") < 5:
             said += fair.recv(65_536)
     with client(port, one * 2_000) as attack:
         assert answer(attack).count(b"the page") < 100
     assert honest(port)
 
 
-def test_one_address_elsewhere_has_only_a_share() -> None:
-    def connection(host: str) -> Any:
-        made = Connection.__new__(Connection)
-        made.client, made._part, made._stuck = (host, 50_000), "answer", 0
-        return made
+def test_the_log_is_not_filled_by_strangers(caplog: pytest.LogCaptureFixture) -> None:
+    protocol = Connection.of_one_server()
+    with served(protocol) as port:
+        for _ in range(30):
+            with client(port, b"NONSENSE\r\n\r\n") as attack:
+                assert answer(attack).startswith(b"HTTP/1.1 400 ")
+    protocol.tell()
+    protocol.tell()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert 1 <= len(told) <= 3
+    assert all("This is not an HTTP request." in line for line in told)
 
-    new = connection("192.0.2.1")
-    many = [connection("192.0.2.1") for _ in range(Connection.most_per_address)]
-    assert not new._room_beside(many)
-    assert new._room_beside(many[1:])
-    assert connection("192.0.2.2")._room_beside(many)
-    assert connection("127.0.0.1")._room_beside([connection("127.0.0.1") for _ in many])
+
+def test_one_address_elsewhere_has_only_a_share() -> None:
+    def may_join(host: str, others: list[str]) -> bool:
+        made = Connection.__new__(Connection.of_one_server())
+        made.client = (host, 50_000)
+        made.connections = [made, *(SimpleNamespace(client=(other, 50_000)) for other in others)]  # type: ignore[assignment]
+        return made._room_beside(len(others))
+
+    share = Connection.most_per_address
+    assert not may_join("192.0.2.1", ["192.0.2.1"] * share)
+    assert may_join("192.0.2.1", ["192.0.2.1"] * (share - 1) + ["192.0.2.2"] * 9)
+    assert may_join("192.0.2.2", ["192.0.2.1"] * share)
+    assert may_join("127.0.0.1", ["127.0.0.1"] * share)
+    assert not may_join("2001:db8::1", [f"2001:db8::{number:x}" for number in range(2, share + 2)])
 
 
 def test_there_are_files_left_for_the_rest() -> None:
