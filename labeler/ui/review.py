@@ -13,6 +13,7 @@ from shared.review import Oddities
 
 REFRESH_SECONDS = 3
 ASKED = "odd images asked for"  # in the session
+COMPLETE = "odd images complete"  # in the session: all had been looked at
 BEGAN = "odd images begun"  # in the session: when, and how many had been looked at by then
 
 
@@ -22,12 +23,30 @@ def page() -> None:
     components.review(labeler.project(), labeler.settings)
     if st.session_state.get(ASKED) or st.button("Look for copies and odd images", icon=":material/image_search:"):
         st.session_state[ASKED] = True
-        _further()
+        if st.session_state.get(COMPLETE):
+            _looked()
+        else:
+            _looking()
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
-def _further() -> None:
+def _looking() -> None:
+    """While images are being looked at."""
+    _draw(complete=False)
+
+
+@st.fragment
+def _looked() -> None:
+    """Once all are: nobody asks again before something is another."""
+    components.redraw("oddities", ["labels", "images", "versions"], soonest=REFRESH_SECONDS)
+    _draw(complete=True)
+
+
+def _draw(*, complete: bool) -> None:
     found = service.current().oddities.lists()
+    if (found.measured >= found.total) != complete:
+        st.session_state[COMPLETE] = not complete
+        st.rerun()
     st.subheader("Copies and odd images", anchor=False)
     if found.measured < found.total:
         then, before = st.session_state.setdefault(BEGAN, (monotonic(), found.measured))

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from labeler.ui.review import REFRESH_SECONDS
 from tests.browser.card import ARTIFACTS, RECORD, press
 from tests.browser.labeler import post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, Scheme, contrast
@@ -286,6 +287,8 @@ def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_
 
 
 def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page, annotator: str) -> None:
+    asked: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
     Review(page, looked_at, annotator).open()
     page.get_by_role("button", name="Look for copies and odd images").click()
     expect(page.get_by_role("heading", name="Copies and odd images")).to_be_visible()
@@ -294,6 +297,10 @@ def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page,
     expect(page.get_by_role("link", name=re.compile(r"^[\d,]+ images? "))).to_have_count(len(lists))
     expect(page.get_by_text("There are none.")).to_have_count(0 if lists else 1)
     page.screenshot(path=ARTIFACTS / "review-lists.png", full_page=True)
+    expect(page.locator(".st-key-watch-oddities")).to_be_attached()  # from now on it waits to be told of something
+    before = len(asked)
+    page.wait_for_timeout(2_500 * REFRESH_SECONDS)
+    assert len(asked) == before  # all has been looked at: the page asks for nothing more
 
 
 @pytest.mark.provokes_errors
