@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from shared.messages import Id, Message, Name, Reply, Split, Stored
+from shared.messages import Id, Message, Name, Reply, Split, Stored, Uuid
 
 MOST_GROUPED = 2_000_000  # images in one request to split by group
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -110,7 +110,7 @@ class SplitPart(SplitPost):
     `more`: then it is drawn. A dry run keeps the groups for another post with their `groups_id`.
     """
 
-    groups_id: UUID | None = None
+    groups_id: Uuid | None = None
     more: bool = False
 
     def _has_groups(self) -> bool:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import get_args
 from uuid import UUID, uuid4
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from shared import messages
+from shared import comparison, dataset, gallery, guidelines, label_files, messages, review, training
 from shared.log import Fold
 from shared.messages import (
     LARGEST,
@@ -136,3 +137,32 @@ def test_messages_have_a_size() -> None:
     QueryPush.model_validate(push | {"queries": [Query(image_id=1)] * MAX_QUERIES})
     with pytest.raises(ValidationError, match="queries"):
         QueryPush.model_validate(push | {"queries": [Query(image_id=1)] * (MAX_QUERIES + 1)})
+
+
+ROOMS = (comparison, dataset, gallery, guidelines, label_files, messages, review, training)
+"""Imported, so that every message is known."""
+
+
+def _messages(kind: type[Message]) -> Iterator[type[Message]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _messages(each)
+
+
+@pytest.mark.parametrize(
+    "kind", sorted({*_messages(Message)}, key=lambda each: each.__name__), ids=lambda kind: kind.__name__
+)
+def test_ids_and_times_come_as_text(kind: type[Message]) -> None:
+    samples = {"uuid": str(uuid4()), "date-time": "2026-01-02T03:04:05Z"}
+    for name, schema in kind.model_json_schema()["properties"].items():
+        for form in {part.get("format") for part in schema.get("anyOf", [schema])} & samples.keys():
+            with pytest.raises(ValidationError) as raised:
+                kind.model_validate({name: samples[form], "no such field": 1})
+            assert name not in {error["loc"][0] for error in raised.value.errors()}
+
+
+@pytest.mark.parametrize("value", [True, "3", 3.5, -1, LARGEST + 1, None, [], {}])
+def test_an_id_is_a_whole_number(value: object) -> None:
+    with pytest.raises(ValidationError, match="image_id"):
+        Query.model_validate({"image_id": value})
+    assert Query.model_validate({"image_id": LARGEST}).image_id == LARGEST

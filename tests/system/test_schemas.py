@@ -7,6 +7,8 @@ import pytest
 
 from tests.fuzzing import Addresses, Service, both_services, fuzz
 
+# A model file is made by a process of its own, which takes long: benchmarks/fuzz.py asks for those too.
+WITHOUT = "^/models/.*/export$"
 pytestmark = pytest.mark.system
 
 
@@ -18,8 +20,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 
 @pytest.mark.filterwarnings("default")  # a service of its own turns no warning of a library's into a failure
-@pytest.mark.parametrize("service", ["labeler", "trainer"])
+@pytest.mark.parametrize("service", ["trainer", "labeler"])
 def test_the_service_keeps_to_its_schema(services: Addresses, service: Service) -> None:
-    found = fuzz(service, getattr(services, service), examples=4)
+    found = fuzz(service, getattr(services, service), examples=4, without=WITHOUT)
     assert (found.failures, found.errors) == ({}, []), str(found)
     assert found.requests > 1_000
