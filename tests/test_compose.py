@@ -6,6 +6,7 @@ tests/compose-spec.json is the Compose Specification's own schema (compose-spec,
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def test_what_it_sets_can_be_set(name: str, chosen: dict[str, str], monkeypatch:
     others = {key: value for key, value in environment.items() if not key.startswith(settings.environment_prefix())}
     other = "labeler" if service(name) == "trainer" else "trainer"
     port = SETTINGS[other].load()[0].port
-    assert set(others) == {TOKEN_VARIABLE, f"FLYWHEEL_{other.upper()}_URL"}
+    proxied = {"FORWARDED_ALLOW_IPS"} if service(name) == "labeler" else set()
+    assert set(others) == {TOKEN_VARIABLE, f"FLYWHEEL_{other.upper()}_URL"} | proxied
     assert others[f"FLYWHEEL_{other.upper()}_URL"] == f"http://{other}:{port}"
     for key in [key for key in os.environ if key.startswith("FLYWHEEL_")]:
         monkeypatch.delenv(key)
@@ -133,6 +135,28 @@ def test_the_image_has_pytorch_for_cpus_unless_asked_and_a_health_check_for_eith
     compile(check[-1], "healthcheck", "exec")
     assert "3333/health" in check[-1]
     assert "3334/api/health" in check[-1]
+
+
+def test_a_proxy_with_tls_stands_in_front_of_the_labeler_when_it_is_asked_for() -> None:
+    proxy = SERVICES["proxy"]
+    assert proxy["profiles"] == ["tls"]
+    assert proxy["depends_on"] == ["labeler"]
+    assert [port.partition(":")[0] for port in proxy["ports"]] == ["80", "443"]
+    file, inside, mode = next(each for each in proxy["volumes"] if "Caddyfile" in each).split(":")
+    assert (inside, mode) == ("/etc/caddy/Caddyfile", "ro")
+    told = (ROOT / file).read_text()
+    port = SETTINGS["labeler"].load()[0].port
+    assert f"reverse_proxy {{$LABELER:labeler:{port}}}" in told
+    assert "{$SITE:localhost} {" in told
+    assert "3333" not in told  # the trainer is not for others
+    assert given(SERVICES["labeler"]["environment"]["FORWARDED_ALLOW_IPS"], {}) == "172.16.0.0/12"
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="needs caddy")
+def test_caddy_takes_its_file(tmp_path: Path) -> None:
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(ROOT / "config" / "Caddyfile")]
+    subprocess.run(command, check=True, env=home, capture_output=True)
 
 
 def test_every_variable_is_in_the_guide() -> None:
