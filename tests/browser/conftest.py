@@ -17,6 +17,8 @@ from tests.services import Services, running_services
 # Streamlit looks for its health route below the page's own path first when a page is opened by its address.
 STREAMLITS_OWN = re.compile(r"/\w+/_stcore/(health|host-config)$")
 
+OURS = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:|about:")
+
 FAILED = pytest.StashKey[bool]()
 
 expect.set_options(timeout=20_000)
@@ -98,7 +100,10 @@ def new_page(context: BrowserContext, *, provokes_errors: bool = False) -> Itera
 
     page.on("console", note)
     page.on("pageerror", lambda error: errors.append(str(error)))
+    foreign: list[str] = []
+    page.on("request", lambda request: None if OURS.match(request.url) else foreign.append(request.url))
     yield page
+    assert not foreign, "a page loads from elsewhere, so that it does not work offline"
     if not provokes_errors:
         assert not errors
 

@@ -140,6 +140,9 @@ def test_the_trainers_settings_are_changed_on_the_page(pair: Services, page: Pag
     expect(page.get_by_text("From about a hundred labels on: uncertain and diverse").first).to_be_visible()
     expect(page.get_by_text("From: changed while running")).to_be_visible()
     assert pair.status()["strategy"] == "badge"
+    for routes in (f"{pair.labeler.url}/api/docs", f"{pair.labeler.url}/api/redoc", f"{pair.trainer.url}/docs"):
+        page.goto(routes)  # of which every request is looked at: none may leave this machine
+        expect(page.get_by_text("/annotations").first).to_be_visible()
 
 
 def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None:
