@@ -189,8 +189,8 @@ def fill_now_and_then(disk: SmallDisk, services: Services, outages: Outages, end
         outages.full += 1
         ended.wait(rng.uniform(4, 12))
         disk.free()
-        began = time.monotonic()
-        if wait_or_not(lambda: services.get("/api/project")["disk"] is None, ended):
+        began, kills = time.monotonic(), outages.kills.total()
+        if wait_or_not(lambda: services.get("/api/project")["disk"] is None, ended) and kills == outages.kills.total():
             outages.recovered("disk free → labeler says so", time.monotonic() - began)
 
 
@@ -203,9 +203,9 @@ def break_now_and_then(proxies: list[Proxy], services: Services, outages: Outage
         outages.network[fault] += 1
         ended.wait(rng.uniform(2, 8))
         proxy.become(None)
-        began = time.monotonic()
-        goal = last_seq(services)
-        if wait_or_not(lambda goal=goal: services.status()["acked_seq"] >= goal, ended):  # type: ignore[misc]
+        began, kills, goal = time.monotonic(), outages.kills.total(), last_seq(services)
+        there = wait_or_not(lambda goal=goal: services.status()["acked_seq"] >= goal, ended)  # type: ignore[misc]
+        if there and kills == outages.kills.total():  # else it would be how long a start takes
             outages.recovered("network back → trainer has the log", time.monotonic() - began)
 
 

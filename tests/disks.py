@@ -68,6 +68,35 @@ def small_disk(folder: Path, megabytes: int, *, mount: bool = True) -> Iterator[
             subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """Within the block, no file of this process can grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def no_more_files() -> Iterator[None]:
+    """Within the block, this process can open no file."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(each.name) for each in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
+    held: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def _mount(folder: Path, megabytes: int) -> bool:
     if os.geteuid() != 0:
         return False

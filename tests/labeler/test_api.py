@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from labeler.api import create_api
 from labeler.service import Service
+from tests.disks import no_more_files
 from tests.labeler.projects import labeler, photo, photos
 
 CONTRACT = {
@@ -60,6 +61,16 @@ def service(tmp_path: Path) -> Iterator[Service]:
 def client(service: Service) -> Iterator[TestClient]:
     with TestClient(create_api(service)) as client:
         yield client
+
+
+def test_without_a_file_more_to_open_an_image_is_late_and_not_missing(service: Service) -> None:
+    with TestClient(create_api(service), raise_server_exceptions=False) as client:
+        image = client.get("/images").json()["images"][0]["id"]
+        with no_more_files():
+            answer = client.get(f"/images/{image}/content")
+        assert answer.status_code == 503
+        assert "too many files open" in answer.json()["detail"]
+        assert client.get(f"/images/{image}/content").status_code == 200
 
 
 def label(image_id: int, **values: Any) -> dict[str, Any]:

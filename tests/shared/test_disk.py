@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import resource
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -21,21 +19,18 @@ from shared.disk import Disk, kind_of, status_of
 from shared.messages import DiskKind
 from shared.project_file import edit
 from shared.settings import SettingsError
+from tests.disks import no_more_files, no_room
 from tests.services import wait_for
 
 
-def no_room(_: Path) -> None:
+def no_room_on_a_device(_: Path) -> None:
     with Path("/dev/full").open("r+b", buffering=0) as stream:
         stream.write(b"something")
 
 
 def no_room_for_rust(folder: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
+    with no_room():
         save_file({"a": np.zeros(1)}, folder / "a.safetensors")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def no_room_for_a_table(folder: Path) -> None:
@@ -62,12 +57,8 @@ def damaged_database(folder: Path) -> None:
 
 
 def too_many_files(folder: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-    try:
+    with no_more_files():
         (folder / "a").open("wb").close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def failing(_: Path) -> None:
@@ -83,7 +74,7 @@ def quota(_: Path) -> None:
 
 
 CASES: list[tuple[Callable[[Path], None], DiskKind]] = [
-    (no_room, "full"),
+    (no_room_on_a_device, "full"),
     (no_room_for_rust, "full"),
     (no_room_for_a_table, "full"),
     (read_only_database, "read_only"),
@@ -132,18 +123,6 @@ def test_other_errors_are_not_the_disks(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_cannot_be_kept_says_why(tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(each.name) for each in Path("/dev/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, before[1]))
-    held = []
-    try:
-        while True:
-            held.append(os.open("/dev/null", os.O_RDONLY))
-    except OSError:
-        with pytest.raises(SettingsError) as raised, edit(tmp_path) as project:
-            project.name = "another"
-    finally:
-        for each in held:
-            os.close(each)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with no_more_files(), pytest.raises(SettingsError) as raised, edit(tmp_path) as project:
+        project.name = "another"
     assert kind_of(raised.value) == "descriptors"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from shared.image_files import Passed, find_images, is_image_file, locate, read
 from shared.images import ImageLimits, ImageProblem
+from tests.disks import no_more_files
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=4_000_000)
 
@@ -22,6 +23,18 @@ def encoded(form: str) -> bytes:
 
 
 FORMS = {form: encoded(form) for form in ("JPEG", "PNG")}
+
+
+def test_a_folder_is_not_left_out_for_want_of_open_files(tmp_path: Path) -> None:
+    for name in ("a.png", "b/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(FORMS["PNG"])
+    passed = Passed()
+    found = find_images(tmp_path, passed)
+    assert next(found) == "a.png"
+    with no_more_files(), pytest.raises(ImageProblem, match="Too many open files"):
+        next(found)
+    assert not passed.unread
 
 
 def test_images_are_found_sorted_in_all_folders_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ import time
 import psutil
 import pytest
 
+from shared.disk import Disk
 from shared.jobs import ENDED
+from shared.settings import TrainerSettings
+from tests.disks import no_room
 from tests.services import HOME
 from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from tests.trainer.test_versions import say, taught  # noqa: F401
@@ -50,6 +53,21 @@ def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F8
     assert found["decision"] == "update_model"  # it gains nought, and nought was asked
     assert two.get("/models").json()["promoted"] == "second"
     assert two.get("/jobs").json()["jobs"][0]["id"] == job["id"]
+
+
+def test_a_job_waits_while_the_disk_is_full(tmp_path):
+    settings, _ = TrainerSettings.load(command_line={"workspace": tmp_path, "backbone": "pixels"})
+    disk = Disk(tmp_path, look_seconds=0.05)
+    jobs = Jobs(tmp_path / "jobs", settings, disk=disk)
+    job = jobs.submit("compare", {"no": "request"}, [])
+    with no_room():
+        jobs.start()
+        wait_for(lambda: disk.trouble)
+        assert jobs.get(job.id).state == "queued"
+    wait_for(lambda: jobs.get(job.id).attempts == 1)  # it is begun by itself
+    jobs.cancel(job.id)
+    jobs.close()
+    disk.close()
 
 
 def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa: F811
