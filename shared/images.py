@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
+import traceback
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from PIL import (
 
 from shared import decoder_memory, decoding_room, sixteen_bits
 from shared.decoder_memory import pixel_bytes
+from shared.image_notes import jpeg_without_segments, png_without_notes
 
 LOSSLESS_BELOW = 128
 """Pixels. A thumbnail this small is enlarged on screen, where JPEG's blocks would show."""
@@ -100,14 +100,19 @@ def check_bytes(size: int, limits: ImageLimits) -> None:
 def inspect(data: bytes, limits: ImageLimits) -> Inspected:
     """Check that `data` is an image that decodes to its end, and say what it is. Raises ImageProblem."""
     with _told_as_problem():
-        image = _header(data, limits)
-        width, height = image.size
-        _draft(image, at_least=1)
-        with _room(decoder_memory.of(image, data).peak, len(data), limits):
-            sixteen_bits.high_bytes(image)
-        if _orientation(image) in _SIDEWAYS:
-            width, height = height, width
-        return Inspected(hashlib.sha256(data).hexdigest(), width, height, image.format or "", len(data))
+        form, width, height = _decoded(data, limits)
+        return Inspected(hashlib.sha256(data).hexdigest(), width, height, form, len(data))
+
+
+def _decoded(data: bytes, limits: ImageLimits) -> tuple[str, int, int]:
+    """Format, and width and height as displayed. Raises whatever decoding raises."""
+    image = _header(data, limits)
+    width, height = image.size
+    _draft(image, at_least=1)
+    with _room(decoder_memory.of(image, data).peak, len(data), limits):
+        sixteen_bits.high_bytes(image)
+        sideways = _orientation(image) in _SIDEWAYS
+    return image.format or "", height if sideways else width, width if sideways else height
 
 
 def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
@@ -120,19 +125,24 @@ def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
 def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
     """The image as `open_rgb` gives it, for as long as it is in use: others wait for the memory that it takes."""
     with _told_as_problem():
-        image = _header(data, limits)
+        images = [_header(data, limits)]
         if at_least is not None:
-            _draft(image, at_least)
-        room = _room(_peak(image, data), len(data), limits)
+            _draft(images[0], at_least)
+        room = _room(_peak(images[0], data), len(data), limits)
         room.__enter__()
+    shown = None
     try:
         with _told_as_problem():
-            stored = sixteen_bits.loaded(image, lambda: _opened(data))
-            shown = _upright(_to_rgb(stored), _orientation(image))
-        del image, stored
+            shown = _shown(images.pop(), data)
         yield shown
     finally:
+        del shown  # also where somebody still looks at what went wrong
         room.__exit__(None, None, None)
+
+
+def _shown(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    stored = sixteen_bits.loaded(image, lambda: _opened(data))
+    return _upright(_to_rgb(stored), _orientation(image))
 
 
 def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Image.Image:
@@ -189,14 +199,14 @@ class _Avif(AvifImagePlugin.AvifImageFile):
 
 
 def _png(stream: BytesIO) -> ImageFile.ImageFile:
-    return PngImagePlugin.PngImageFile(BytesIO(_without_notes(stream.getvalue())))
+    return PngImagePlugin.PngImageFile(BytesIO(png_without_notes(stream.getvalue())))
 
 
 def _jpeg(stream: BytesIO) -> ImageFile.ImageFile:
     try:
         return JpegImagePlugin.JpegImageFile(stream)
     except Exception:  # of many kinds; its notes may be what is broken
-        return JpegImagePlugin.JpegImageFile(BytesIO(_without_segments(stream.getvalue())))
+        return JpegImagePlugin.JpegImageFile(BytesIO(jpeg_without_segments(stream.getvalue())))
 
 
 _DECODERS: tuple[tuple[re.Pattern[bytes], Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
@@ -244,16 +254,28 @@ def _told_as_problem() -> Iterator[None]:
         yield
     except ImageProblem:
         raise
-    except decoding_room.NoRoom:
-        raise ImageWaits("waited too long for other large images to be decoded: try it again") from None
-    except (MemoryError, Image.DecompressionBombError):  # the latter: Pillow's own guard, inside some decoders
-        raise ImageProblem("is too large to be decoded") from None
     except Exception as error:
-        if _UNSUPPORTED.search(str(error)):
-            raise ImageProblem(
-                "cannot be decoded: it is of a rare kind, or damaged. Save it as a JPEG or a PNG of 8 bits"
-            ) from None
-        raise ImageProblem("cannot be decoded: it is damaged or cut off") from None
+        _let_go(error)
+        raise _problem(error) from None
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through, which hold the image for as long as somebody holds the error."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _problem(error: Exception) -> ImageProblem:
+    if isinstance(error, decoding_room.NoRoom):
+        return ImageWaits("waited too long for other large images to be decoded: try it again")
+    if isinstance(
+        error, MemoryError | Image.DecompressionBombError
+    ):  # the latter: Pillow's own guard, in some decoders
+        return ImageProblem("is too large to be decoded")
+    if _UNSUPPORTED.search(str(error)):
+        return ImageProblem("cannot be decoded: it is of a rare kind, or damaged. Save it as a JPEG or a PNG of 8 bits")
+    return ImageProblem("cannot be decoded: it is damaged or cut off")
 
 
 def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
@@ -326,42 +348,6 @@ def _is_raw(image: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
 
 _DNG_VERSION, _SUB_IMAGES, _SUBFILE_TYPE, _REDUCED = 50_706, 330, 254, 1
 _UNSUPPORTED = re.compile("unknown|unsupported|not supported|cannot handle", re.IGNORECASE)
-
-
-def _without_notes(data: bytes) -> bytes:
-    """A PNG without its text, profiles and whatever else no pixel depends on, all of which Pillow limits or checks."""
-    kept, at, whole = [data[:8]], 8, True
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_sound(data[at + 4 : end])):
-            kept.append(data[at:end])
-        else:
-            whole = False
-        at = end
-        if kind == b"IEND":
-            break
-    return data if whole else b"".join([*kept, data[at:]])
-
-
-def _without_segments(data: bytes) -> bytes:
-    """A JPEG without profiles, comments and the like; EXIF stays, for it turns the image, and how colours are coded."""
-    kept, at = [data[:2]], 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if kind == 0xDA:  # from here on there are pixels
-            break
-        coded = kind == 0xEE and length >= 14
-        if kind == 0xE1 or coded or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
-            kept.append(data[at : at + 2 + length])
-        at += 2 + length
-    return b"".join([*kept, data[at:]])
-
-
-def _is_sound(chunk: bytes) -> bool:
-    return zlib.crc32(chunk[:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
 def _orientation(image: Image.Image) -> int:

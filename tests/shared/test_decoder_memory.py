@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from shared import images
 from shared.images import BYTES_A_PIXEL, ImageLimits, ImageProblem, dimensions, inspect, open_rgb
@@ -119,3 +120,17 @@ def test_one_colour_over_many_blocks_is_the_same_as_in_one(monkeypatch: pytest.M
     whole = [open_rgb(data, limits).tobytes() for data in files]
     monkeypatch.setattr("shared.sixteen_bits.BLOCK", 33)
     assert [open_rgb(data, limits).tobytes() for data in files] == whole
+
+
+def test_who_holds_what_went_wrong_does_not_hold_the_image() -> None:
+    cut_off = [tiff(600, 600, "deflate", kind, (273, 8), (278, 600), (279, 17)) for kind in ("grey", "rgb")]
+    cut_off += [encoded(picture(mode, 300), "PNG")[:-60] for mode in ("RGB", "RGBA", "I;16")]
+    held = []
+    for data in cut_off:
+        for check in (inspect, open_rgb):
+            with pytest.raises(ImageProblem) as told:
+                check(data, ImageLimits(1_000_000, 1_000_000))
+            held.append(told)
+    kept = [each.size for each in gc.get_objects() if isinstance(each, ImageFile.ImageFile) and each._im is not None]
+    assert len(held) == 2 * len(cut_off)
+    assert kept == []

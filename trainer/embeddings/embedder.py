@@ -177,12 +177,15 @@ class Embedder:
         vectors = [np.empty((0, backbone.dim), dtype=np.float32)]
         for start in range(0, len(images), size):
             opened = [self._threads.submit(self._open, data) for data in images[start : start + size]]
-            inputs = []
+            inputs, wrong = [], ""
             for number, future in enumerate(opened, start + 1):
                 try:
                     inputs.append(future.result())
                 except ImageProblem as problem:
-                    raise ImageProblem(f"(number {number}) {problem}") from None
+                    wrong = wrong or f"(number {number}) {problem}"
+            del opened, future  # an error that holds them, and they it, would stay until the next collection
+            if wrong:
+                raise ImageProblem(wrong)
             vectors.append(backbone.embed(np.stack(inputs)))
         return np.concatenate(vectors)
 
