@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
     silent: ClassVar[dict[int, Connection]] = {}  # those that owe us something, the one that has longest first
     most: ClassVar[int] = 1_000  # connections, WebSockets included
     most_per_address: ClassVar[int] = 250  # beyond loopback; a proxy or a whole office may be one address
-    most_head_bytes: ClassVar[int] = 32_768  # also of trailers, or of anything else that is no body
+    most_head_bytes: ClassVar[int] = 65_536  # also of trailers, or what is no body; 5,000 ids in an address fit
     most_headers: ClassVar[int] = 100
     most_waiting: ClassVar[int] = 4  # requests sent ahead on one connection
     head_seconds: ClassVar[int] = 15  # from its first byte, or from the connection

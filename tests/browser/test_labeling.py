@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.card import Card, press
-from tests.browser.labeler import CLASSES, class_ids, delete_class, post, pushed, rows_of
+from tests.browser.labeler import CLASSES, StartLabeler, class_ids, delete_class, post, pushed, rows_of
 from tests.services import Services
 
 pytestmark = pytest.mark.browser
+OpenCard = Callable[[Services], Card]
 
 
 def test_key_and_click_label_the_image_on_screen(card: Card, labeler: Services) -> None:
@@ -177,6 +178,18 @@ def test_a_class_added_on_the_card_can_be_given_at_once(card: Card, labeler: Ser
     expect(card.part("message")).to_have_text(re.compile("was not added.*already"))
     delete_class(labeler, class_ids(labeler)[name])
     expect(card.class_button(name)).to_have_count(0)
+
+
+def test_images_read_ahead_say_what_a_new_list_says_of_them(start_labeler: StartLabeler, open_card: OpenCard) -> None:
+    labeler = start_labeler(12, ["red", "blue"])
+    train = [each["id"] for each in labeler.get("/api/images")["images"] if each["split"] == "train"]
+    card = open_card(labeler)
+    with card.page.expect_response("**/api/queue?**"):
+        post(labeler, "/api/queries", pushed(labeler, train, {"red": 0.75}, "torn"))
+    card.page.route("**/api/queue?**", lambda route: None)  # a slow network: nothing is told again
+    for _ in range(6):
+        card.key("s")
+        expect(card.part("suggestion")).to_contain_text("red 75%" if card.image_id in train else "no suggestion")
 
 
 def test_a_new_list_changes_the_next_image_and_not_the_one_on_screen(card: Card, labeler: Services) -> None:

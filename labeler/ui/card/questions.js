@@ -112,7 +112,8 @@ class Questions {
     const fresh = page.items.filter((item) => !answered.has(item.image_id));
     const given = new Set(fresh.map((item) => item.image_id));
     const stay = this.next.filter((question) => held.has(question) && given.has(question.item.image_id));
-    for (const question of stay) question.item = fresh.find((item) => item.image_id === question.item.image_id);
+    // An image that is decoded already says what the new order says of it: another reason, another suggestion.
+    for (const item of fresh) if (known.has(item.image_id)) known.get(item.image_id).item = item;
     const staying = new Set(stay.map((question) => question.item.image_id));
     let turn; // with nothing on screen the first image goes alone, so that the labeler does not make all at once
     const come = fresh
