@@ -18,6 +18,7 @@ from websockets.typing import Origin
 
 from shared.auth import Guard
 from shared.connections import Connection, allow_open_files
+from shared.messages import MAX_ROWS
 from shared.serving import server_of
 from tests.services import wait_for
 
@@ -114,9 +115,9 @@ def test_a_head_that_does_not_end_is_not_read_on(serve: Serve, piece: bytes) -> 
 @pytest.mark.parametrize(
     "head",
     [
-        HEAD + b"x-big: " + b"y" * 40_000 + b"\r\n\r\n",
+        HEAD + b"x-big: " + b"y" * 70_000 + b"\r\n\r\n",
         HEAD + b"a: b\r\n" * 100 + b"\r\n",
-        b"GET /" + b"z" * 40_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET /" + b"z" * 70_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     ],
     ids=["one header", "many headers", "address"],
 )
@@ -126,6 +127,11 @@ def test_a_head_that_came_at_once_is_measured_too(serve: Serve, head: bytes) -> 
     assert said.startswith(b"HTTP/1.1 431 ")
     assert b'{"detail": "The request' in said
     assert b"the page" not in said
+
+
+def test_an_address_may_name_as_many_images_as_a_request_may(serve: Serve) -> None:
+    named = ",".join(str(1_000_000 + number) for number in range(MAX_ROWS))
+    assert httpx.get(f"http://127.0.0.1:{serve()}/", params={"images": named}, timeout=20).text == "the page"
 
 
 def test_trailers_and_chunk_extensions_are_heads_as_well(serve: Serve) -> None:
