@@ -33,7 +33,7 @@ def doctor(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Check a workspace, and with `--mend` repair what can safely be. Exit code 0: healthy, 1: not, 2: cannot look."""
-    from commands.findings import Workspace
+    from commands.findings import Workspace, alone
 
     folder = workspace or default_workspace()
     if not is_project(folder):
@@ -44,9 +44,9 @@ def doctor(
         raise SettingsError(f"The {names} of {shown(folder)} is running: stop Flywheel before you mend.")
     found = examine(place)
     mended = [each for each in found if mend and each.act is not None]
-    for each in mended:
-        assert each.act is not None  # noqa: S101 - chosen for it
-        each.act()
+    if mended:
+        with alone(folder):
+            _act(mended)
     left = examine(Workspace(folder)) if mended else found
     wrong = any(each.wrong for each in left)
     if as_json:
@@ -69,6 +69,15 @@ def examine(place: Workspace) -> list[Finding]:
         return [finding for check in (*before, *beside) for finding in check(place)]
     except OSError as error:
         raise SettingsError(f"{error.filename or place.folder} cannot be read: {error.strerror}.") from None
+
+
+def _act(findings: list[Finding]) -> None:
+    for each in findings:
+        assert each.act is not None  # noqa: S101 - chosen for it
+        try:
+            each.act()
+        except OSError as error:
+            raise SettingsError(f"{each.what} It cannot be mended: {error.strerror}.") from None
 
 
 def _tell(place: Workspace, mended: list[Finding], left: list[Finding]) -> None:

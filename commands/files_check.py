@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,10 @@ def disk(place: Workspace) -> Iterator[Finding]:
 def photos(place: Workspace) -> Iterator[Finding]:
     """Images of the catalogue whose files are gone or others."""
     base, roots, fold = place.database, place.roots(), place.fold
-    if base is None or not base.is_file() or fold is None:
+    if base is None or not base.is_file():
+        return
+    if fold is None:
+        yield Finding("photos", "Photos are looked at once the log is whole.", wrong=False)
         return
     removed, missing, changed = fold.removed, {}, 0
     query = "SELECT image_id, root, uri, size, mtime_ns FROM file WHERE image_id IS NOT NULL ORDER BY image_id"
@@ -102,8 +105,8 @@ def photos(place: Workspace) -> Iterator[Finding]:
         shown = ", ".join(list(gone.values())[:SHOWN])
         yield Finding(
             "photos",
-            f"The {'file' if len(gone) == 1 else 'files'} of {many(len(gone), 'image')} are not there ({shown}), "
-            f"{answered:,} of them with an answer.",
+            f"{'The file' if len(gone) == 1 else 'The files'} of {many(len(gone), 'image')} {_are(gone)} not there "
+            f"({shown}), {answered:,} with an answer.",
             "Put them back, anywhere in the image folder: they are known by their content. Labels are kept meanwhile.",
         )
     if changed:
@@ -132,13 +135,13 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
         if bad:
             yield Finding(
                 "embeddings",
-                f"{many(len(bad), 'vector')} in {folder} hold numbers that are none.",
+                f"In {folder}, {many(len(bad), 'vector')} {_are(bad)} not of finite numbers.",
                 mend=f"Take {many(len(bad), 'vector')} out of {folder.name}; the trainer embeds these images again.",
                 act=partial(_take_out, rows, hashes, dim, bad),
             )
         unknown = _unknown(place, hashes)
         if unknown:
-            what = f"{many(unknown, 'vector')} in {folder} are of images that are not in the catalogue."
+            what = f"In {folder}, {many(unknown, 'vector')} belong to no image of the catalogue."
             yield Finding("embeddings", what, wrong=False)
 
 
@@ -208,7 +211,7 @@ def thumbnails(place: Workspace) -> Iterator[Finding]:
     if bad:
         yield Finding(
             "thumbnails",
-            f"{many(len(bad), 'thumbnail')} are not whole ({', '.join(path.name for path in bad[:SHOWN])}).",
+            f"{many(len(bad), 'thumbnail')} {_are(bad)} not whole ({', '.join(path.name for path in bad[:SHOWN])}).",
             mend=f"Delete {many(len(bad), 'thumbnail')}; they are made again.",
             act=partial(_remove_all, bad),
         )
@@ -225,13 +228,17 @@ def leftovers(place: Workspace) -> Iterator[Finding]:
         size = sum(each.stat().st_size for path in left for each in (path.rglob("*") if path.is_dir() else [path]))
         yield Finding(
             "leftovers",
-            f"{many(len(left), 'unfinished file')} of processes that ended are left ({megabytes(size)}).",
+            f"{many(len(left), 'unfinished file')} of processes that ended {_are(left)} left ({megabytes(size)}).",
             mend=f"Delete {many(len(left), 'unfinished file')}.",
             act=partial(_remove_all, left),
         )
 
 
 # ---------------------------------------------------------------- inside
+
+
+def _are(things: Sized) -> str:
+    return "is" if len(things) == 1 else "are"
 
 
 def _dim(folder: Path, known: int, size: int) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from sqlalchemy.engine import make_url
 
 from shared.log import Fold
@@ -83,6 +85,19 @@ class Workspace:
         while (aside := path.with_name(f"{path.name}.before-doctor-{number}")).exists():
             number += 1
         return aside
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep both services from working in the folder within the block. Raises SettingsError when one does already."""
+    with ExitStack() as held:
+        for service, lock in LOCKS.items():
+            if (folder / lock).parent.is_dir():
+                try:
+                    held.enter_context(FileLock(folder / lock, timeout=0))
+                except Timeout:
+                    raise SettingsError(f"The {service} of {folder} is running: stop Flywheel first.") from None
+        yield
 
 
 def read(path: Path) -> sqlite3.Connection:

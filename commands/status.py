@@ -34,6 +34,9 @@ def status(*, place: Place) -> None:
     tracking = trainer_view["detail"].get("tracking") or {}
     if tracking.get("error") or tracking.get("run"):
         table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))
+    for each in (project.get("disk"), trainer_view.get("disk")):
+        if each:
+            table.add_row("disk", Text(each["message"]))
     if trainer_view["last_error"]:
         table.add_row("last error", Text(trainer_view["last_error"]))
     console.print(table)

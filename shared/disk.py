@@ -156,7 +156,10 @@ class Disk:
         kind = kind_of(error)
         if kind is None:
             return None
-        kind, folder = self._looked_at(kind, error)
+        looked = self._looked_at(kind, error)
+        if looked is None:
+            return None
+        kind, folder = looked
         trouble = _trouble(kind, folder)
         with self._lock:
             began = self._trouble is None or self._trouble.kind != kind
@@ -183,15 +186,20 @@ class Disk:
             self._told[logger_name, message] = self._number, now
             return False
 
-    def _looked_at(self, kind: DiskKind, error: BaseException) -> tuple[DiskKind, Path]:
-        """What a try says where the error leaves open what is wrong, and where."""
+    def _looked_at(self, kind: DiskKind, error: BaseException) -> tuple[DiskKind, Path] | None:
+        """What a try says where the error leaves open what is wrong, and where; None if it is not about our files."""
         named = getattr(error, "filename", None)
-        own = [Path(named).parent] if isinstance(named, str) and Path(named).parent.is_dir() else []
+        own = [Path(named).parent] if isinstance(named, str) and self._is_ours(Path(named)) else []
         for folder in (*own, self.folder, Path(tempfile.gettempdir())):
             found = _try(folder)
             if found is not None:
                 return (kind if kind in ("quota", "damaged") else found), folder
-        return kind, self.folder
+        if kind == "read_only" and isinstance(error, OSError) and not own:
+            return None  # what is forbidden lies elsewhere
+        return kind, own[0] if own else self.folder
+
+    def _is_ours(self, path: Path) -> bool:
+        return path.parent.is_dir() and path.absolute().is_relative_to(self.folder.absolute())
 
     def _watch(self) -> None:
         while not self._closed.wait(self._look_seconds):

@@ -176,6 +176,7 @@ def test_what_can_be_mended_is_mended_as_said(workspace: Path, damage: Callable[
     before = stamps(workspace)
     code, said = doctor(workspace)
     assert (code, wrong(said)) == (1, [check])
+    said["findings"] = [each for each in said["findings"] if each["wrong"]]  # of photos nothing is known without a log
     assert stamps(workspace) == before  # it only looked
     assert said["findings"][0]["mend"]
     code, done = doctor(workspace, "--mend")

@@ -65,8 +65,8 @@ def failing(_: Path) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
-def read_only(_: Path) -> None:
-    raise OSError(errno.EROFS, "Read-only file system")
+def read_only(folder: Path) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(folder / "a"))
 
 
 def quota(_: Path) -> None:
@@ -118,6 +118,7 @@ def test_other_errors_are_not_the_disks(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     assert disk.notice(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert disk.notice(ValueError("the disk is full")) is None
+    assert disk.notice(PermissionError(errno.EACCES, "Permission denied", "/proc/1/mem")) is None
     assert disk.notice(DBAPIError("SELECT", None, sqlite3.IntegrityError("UNIQUE"))) is None
     assert disk.trouble is None
 

@@ -78,7 +78,7 @@ class Bar {
     const embedding = this.project.embedding ?? trainer.detail?.embedding;
     const disk = diskTrouble(this.project);
     const error = disk ?? trainer.last_error ?? outbox.last_error ?? scanning.error;
-    this.drawState(this.connected ? trainer.state : "lost", Boolean(error));
+    this.drawState(this.connected ? trainer.state : "lost", Boolean(error), Boolean(trainer.disk));
     this.drawStopped(trainer);
     this.drawLag();
     this.drawPace();
@@ -113,16 +113,16 @@ class Bar {
   }
 
   /** With an error, what to do stands behind it and not here. */
-  drawState(state, hasError) {
+  drawState(state, hasError, cannotSave) {
     const [name, what] = this.words[state] ?? [state, ""];
     const line = this.part("trainer-state");
     line.dataset.state = state;
-    setText(line.querySelector("strong"), name);
+    setText(line.querySelector("strong"), cannotSave && state === "failed" ? "Cannot save" : name);
     setText(line.querySelector("span"), hasError ? "" : what);
     const idle = ["paused", "stopped", "failed"].includes(state);
     const away = ["absent", "taken", "lost"].includes(state);
     this.part("pause").hidden = idle || away || state === "stopping";
-    this.part("resume").hidden = !idle;
+    this.part("resume").hidden = !idle || (cannotSave && state === "failed"); // it continues by itself
     this.part("stop").hidden = away || ["stopping", "stopped"].includes(state);
   }
 
