@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, overload
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Body, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
@@ -42,11 +44,14 @@ from trainer.telemetry import prometheus_text
 MAX_UPLOADS = 256
 FOR_EVERY_LABELER = frozenset({"/health", "/status", "/annotations", "/metrics"})
 """What also a labeler may ask whose log is not followed."""
+UPLOADS = 4
+"""Requests with uploaded images that are answered together; the images of further ones wait on the disk."""
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def create_api(trainer: Trainer) -> FastAPI:
     """The FastAPI application over one trainer."""
+    uploads = CapacityLimiter(UPLOADS)
 
     def known(request: Request) -> None:
         """Note who asks. A labeler that is not followed gets no answers about another project's images, no orders."""
@@ -181,9 +186,10 @@ def create_api(trainer: Trainer) -> FastAPI:
 
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=MAX_UPLOADS, max_fields=MAX_UPLOADS) as form:
-                uploads = [part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)]
-                images = [await upload.read() for upload in uploads]
-            return await run_in_threadpool(trainer.predict_uploads, images, version)
+                images = Parts(
+                    part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)
+                )
+                return await to_thread.run_sync(trainer.predict_uploads, images, version, limiter=uploads)
         wanted = await read_json(request, PredictRequest)
         return await run_in_threadpool(trainer.predict, wanted.image_ids, version)
 
@@ -195,6 +201,28 @@ def create_api(trainer: Trainer) -> FastAPI:
         return Response(prometheus_text(trainer), media_type="text/plain; version=0.0.4")
 
     return api
+
+
+class Parts(Sequence[bytes]):
+    """Uploaded images, each read when it is looked at: one body may hold 200 MB of them."""
+
+    def __init__(self, parts: Iterable[StarletteUpload]) -> None:
+        self._parts = list(parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(place, slice):
+            return Parts(self._parts[place])
+        file = self._parts[place].file
+        file.seek(0)
+        return file.read()
 
 
 def _add_errors(api: FastAPI, disk: Disk) -> None:

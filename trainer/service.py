@@ -277,7 +277,7 @@ class Trainer:
         if saved is not None:
             return self.versions.predict(saved, images)
         model, embedder = self._ready()
-        return self._predictions(model, embedder.embed_images(list(images)))
+        return self._predictions(model, embedder.embed_images(images))
 
     def predictions(self) -> PoolPredictions:
         """What the current model says of every train image. Raises NotReady."""

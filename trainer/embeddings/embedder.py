@@ -176,7 +176,8 @@ class Embedder:
         size = self._settings.batch_size
         vectors = [np.empty((0, backbone.dim), dtype=np.float32)]
         for start in range(0, len(images), size):
-            opened = [self._threads.submit(self._open, data) for data in images[start : start + size]]
+            places = range(start, min(start + size, len(images)))
+            opened = [self._threads.submit(lambda place: self._open(images[place]), place) for place in places]
             inputs, wrong = [], ""
             for number, future in enumerate(opened, start + 1):
                 try:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from starlette.datastructures import UploadFile
 
 from shared.image_files import read
 from shared.images import ImageLimits, ImageProblem
 from shared.messages import ImageEntry, Split
 from shared.project_file import edit
 from shared.settings import TrainerSettings
+from trainer.api import Parts
 from trainer.embeddings.choosing import recall
 from trainer.embeddings.embedder import Embedder
 
@@ -270,6 +272,22 @@ def test_uploads_are_embedded_in_their_order_and_not_kept(photos: Photos, opened
     assert not embedder.has(sha256(photos.png(1)).hexdigest())
     with pytest.raises(ImageProblem, match=r"number 6.*is not an image"):
         embedder.embed_images([*[photos.png(1)] * 5, b"text"])
+
+
+def test_an_uploaded_image_is_read_when_its_turn_comes(photos: Photos, opened: Opened) -> None:
+    read: list[int] = []
+
+    class Part(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            read.append(len(read))
+            return super().read(size)
+
+    parts = Parts(UploadFile(Part(photos.png(number))) for number in (7, 8, 9))
+    assert (len(parts), read) == (3, [])
+    vectors = opened(batch_size=2).embed_images(parts)
+    np.testing.assert_allclose(vectors[:, 0] * 255, (7, 8, 9), atol=1e-3)
+    assert read == [0, 1, 2]
+    assert [*parts[1:]] == [photos.png(8), photos.png(9)]
 
 
 def test_progress_says_how_far_and_how_long(photos: Photos, opened: Opened) -> None:
