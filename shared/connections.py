@@ -239,6 +239,7 @@ class Connection(HttpToolsProtocol):
         under_way = self.cycle is not None and not self.cycle.response_complete
         answered = self.cycle is not None and self.cycle.response_started and (under_way or self._part == "body")
         self._enter("refused")
+        self.pipeline.clear()
         self._unset_keepalive_if_required()
         if under_way:
             self.cycle.disconnected = True

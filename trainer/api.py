@@ -75,7 +75,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     answer_for(api, trainer.disk)
 
     @api.get("/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread
         """Whether the process answers."""
         return {"status": "ok", "version": package_version()}
 

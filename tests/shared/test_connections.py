@@ -33,6 +33,10 @@ async def take(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def large(request: Request) -> Response:
+    return PlainTextResponse("x" * 50_000_000)
+
+
 async def events(page: WebSocket) -> None:
     await page.accept()
     await page.send_text("hello")
@@ -40,7 +44,12 @@ async def events(page: WebSocket) -> None:
 
 
 APP = Starlette(
-    routes=[Route("/", page), Route("/take", take, methods=["POST"]), WebSocketRoute("/api/events", events)]
+    routes=[
+        Route("/", page),
+        Route("/take", take, methods=["POST"]),
+        Route("/large", large),
+        WebSocketRoute("/api/events", events),
+    ]
 )
 Serve = Callable[..., int]
 
@@ -189,6 +198,15 @@ def test_a_body_that_trickles_is_not_waited_for_forever(serve: Serve) -> None:
     with client(port, begun) as slow:
         assert answer(slow).startswith(b"HTTP/1.1 408 ")
     assert honest(port)
+
+
+def test_an_answer_that_nobody_reads_is_cut_off(serve: Serve) -> None:
+    port = serve(unread_seconds=1, head_seconds=4)
+    with client(port, b"GET /large HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port) as idle:
+        with client(port, HEAD) as half:
+            answer(half)  # so that as much time has passed as cuts it off
+        assert len(answer(idle)) < 50_000_000
+    assert len(httpx.get(f"http://127.0.0.1:{port}/large", timeout=20).content) == 50_000_000
 
 
 def test_silent_connections_make_room_for_one_that_asks(serve: Serve) -> None:
