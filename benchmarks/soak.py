@@ -30,9 +30,9 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.faults import FAULTS, Proxy
 from benchmarks.machine import describe
 from tests.disks import SmallDisk, small_disk
+from tests.network import FAULTS, Proxy
 from tests.services import HOME, Process, Services, running_services, wait_for
 
 PEOPLE = 20

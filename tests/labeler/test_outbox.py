@@ -8,6 +8,7 @@ from labeler.service import Service
 from shared.messages import MAX_ROWS
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, labeler, photos
+from tests.network import FAULTS, Proxy
 
 QUICK = {"trainer_poll_seconds": 0.05, "buffer_seconds": 0.1}
 
@@ -53,6 +54,26 @@ def test_a_full_buffer_goes_at_once_and_a_part_of_one_waits(tmp_path: Path) -> N
         service.annotate([answer(4)])
         assert service.outbox.flush(10)
         assert has_it_all(service, follower)()
+
+
+def test_a_bad_network_loses_and_doubles_no_row(tmp_path: Path) -> None:
+    """Requests are delayed, swallowed, cut in the middle and reset; each row arrives once and in order all the same."""
+    photos(tmp_path / "photos", 2 * len(FAULTS))
+    proxy = Proxy()
+    settings = {**QUICK, "trainer_url": proxy.url, "trainer_timeout_seconds": 0.5}
+    with following() as (follower, url), labeler(tmp_path, **settings) as service:
+        proxy.target = int(url.rpartition(":")[2])
+        until(lambda: service.trainer.status() is not None, "the trainer never answered")
+        for number, fault in enumerate(FAULTS):
+            proxy.become(fault)
+            service.annotate([answer(2 * number + 1)])
+            if fault != "delay":  # which is only late
+                until(lambda: service.outbox.view().failures > 0, f"nobody noticed: {fault}")
+            service.annotate([answer(2 * number + 2)])
+            proxy.become(None)
+            until(has_it_all(service, follower), f"the rows never arrived: {fault}")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+    proxy.close()
 
 
 def test_leased_images_are_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from shared.messages import Split
 from shared.settings import SettingsError, TrainerSettings
+from tests.disks import no_room
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.api import create_api
 from trainer.embeddings.embedder import Embedder
@@ -377,6 +378,22 @@ def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, p
         trainer.loop.wake(refresh=True)
         wait_for(lambda: client.get("/status").json()["labels"] == 12)
         assert client.get("/status").json()["state"] == "training"
+
+
+def test_what_a_full_disk_keeps_from_being_saved_is_refused_and_taken_later(client, trainer):
+    teach(client, range(12))
+    wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    more = batch(label_rows([(image, truth(image)) for image in range(12, 20)], after=14), catalog=60)
+    with no_room():
+        refused = client.post("/annotations", json=more.model_dump(mode="json"))
+        stop = client.post("/stop")
+        told = client.get("/status").json()
+    assert (refused.status_code, stop.status_code) == (507, 507)
+    assert told["disk"]["message"] in (told["last_error"], refused.json()["detail"])
+    assert (told["acked_seq"], told["state"]) == (14, "training")  # neither the rows nor the stop were taken
+    assert client.post("/annotations", json=more.model_dump(mode="json")).json() == {"acked_seq": 22}
+    assert client.post("/stop").status_code == 200
+    wait_for(lambda: client.get("/status").json()["state"] == "stopped")
 
 
 def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):
