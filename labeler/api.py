@@ -203,7 +203,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Let labels and splits be those of the snapshot again; the log keeps all that was there."""
         return service.snapshots.restore(name, post.annotator, dry_run=post.dry_run)
 
-    @api.post("/splits")
+    @api.post("/splits", responses=refusals(409))
     def splits(post: SplitPart) -> SplitReceipt:
         """Draw train, validation and test anew; what was answered here stays where it is. Groups may come in parts."""
         return service.splitting.take(post)

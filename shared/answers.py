@@ -260,6 +260,8 @@ def _exact(schema: Any) -> Any:
 def _unplain(scope: Scope) -> Response | None:
     if any(character < " " or character == "\x7f" for character in scope["path"]):
         return refuse(404, "There is nothing at this address: it holds a control character.")
+    if ".." in re.split(r"[/\\]", scope["path"]):
+        return refuse(404, "There is nothing at this address: it leads upwards.")
     if b"%00" in scope["query_string"]:
         return refuse(400, "The query holds the character NUL: leave it out.")
     charset = _CHARSET.search(Headers(scope=scope).get("content-type", "").lower())

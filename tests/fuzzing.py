@@ -13,13 +13,12 @@ from uuid import uuid4
 
 import httpx
 import schemathesis
-import uvicorn
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from starlette.types import ASGIApp
 
 from labeler.app import create_app as labeler_app
-from shared.serving import bind
+from shared.serving import bind, server_of
 from shared.settings import LabelerSettings, TrainerSettings
 from tests.services import COLOURS, wait_for, write_photos
 from trainer.app import create_app as trainer_app
@@ -103,10 +102,9 @@ def fuzz(
     }
     loaded = SchemathesisConfig.from_dict({name: value for name, value in config.items() if value is not None})
     schema = schemathesis.openapi.from_url(url + "/openapi.json", config=loaded)
-    if without is not None:
-        schema = schema.exclude(path_regex=without)
-    found = Found(operations=schema.statistic.operations.selected)
-    for event in from_schema(schema).execute():
+    chosen = schema.exclude(path_regex=without) if without else schema
+    found = Found(operations=chosen.statistic.operations.selected)
+    for event in from_schema(chosen).execute():
         if isinstance(event, events.NonFatalError):
             found.errors.append(f"{event.label}: {event.info.title} {event.info.message}")
         elif isinstance(event, events.FatalError):
@@ -139,7 +137,7 @@ class Addresses:
 @contextmanager
 def listening(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
     """Serve `app` in a thread, its start and end included."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,51 @@
+"""Requests that the OpenAPI schemas of both services allow or forbid, for minutes: `python -m benchmarks.fuzz`.
+
+The same as tests/system/test_schemas.py at length, from another seed each time, with the routes that make model files.
+`--minutes 30` is how long each service gets; the table says how many requests failed a check, and what follows has an
+example of each as a command for `curl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import SystemRandom
+from typing import get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import describe
+from tests.fuzzing import Service, both_services, fuzz
+
+
+def main() -> None:
+    """Run, print; the exit code says whether anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each service")
+    parser.add_argument("--seed", type=int, default=SystemRandom().getrandbits(32))
+    options = parser.parse_args()
+    print(describe("schemathesis"), f"Seed {options.seed}.")
+    table = Table("service", "operations", "requests", "failures by check")
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as folder, both_services(Path(folder)) as services:
+        for service in get_args(Service):
+            seconds, url = int(60 * options.minutes), getattr(services, service)
+            run = found[service] = fuzz(service, url, examples=10_000, seconds=seconds, seed=options.seed)
+            failed = Counter[str]()
+            for (check, _), examples in run.failures.items():
+                failed[check] += len(examples)
+            said = ", ".join(f"{check}: {count}" for check, count in failed.most_common()) or "none"
+            table.add_row(service, str(run.operations), f"{run.requests:,}", said)
+    console = Console()
+    console.print(table)
+    for service, run in found.items():
+        if run.failures or run.errors:
+            console.print(f"\n{service}\n{run}", markup=False)
+    raise SystemExit(any(run.failures or run.errors for run in found.values()))
+
+
+if __name__ == "__main__":
+    main()
