@@ -13,8 +13,10 @@ import asyncio
 import json
 import logging
 from collections import Counter
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 from itertools import count
 from typing import Any, ClassVar, Final, Literal
 
@@ -210,7 +212,8 @@ class Connection(HttpToolsProtocol):
     def _room_beside(self, others: int) -> bool:
         """Whether this connection may stay, where need be because another one gave way."""
         mine = _network(self.client)
-        if others >= self.most_per_address and not is_loopback(mine):
+        is_one = not (is_loopback(mine) or _is_proxy(mine, str(self.config.forwarded_allow_ips)))
+        if others >= self.most_per_address and is_one:
             count = sum(_network(getattr(each, "client", None)) == mine for each in self.connections)
             if count > self.most_per_address and not self._make_room(mine):
                 return False
@@ -259,6 +262,17 @@ class Connection(HttpToolsProtocol):
 @lru_cache(maxsize=4_096)
 def _network(client: tuple[str, int] | None) -> str:
     return network_of(client)
+
+
+@lru_cache(maxsize=4_096)
+def _is_proxy(address: str, trusted: str) -> bool:
+    """Whether the address is one that uvicorn believes for whom it asks: many clients come from there."""
+    with suppress(ValueError):
+        return any(
+            each.strip() == "*" or ip_address(address) in ip_network(each.strip(), strict=False)
+            for each in trusted.split(",")
+        )
+    return False
 
 
 def allow_open_files() -> int:

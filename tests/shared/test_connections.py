@@ -259,6 +259,7 @@ def test_one_address_elsewhere_has_only_a_share() -> None:
     def may_join(host: str, others: list[str]) -> bool:
         made = Connection.__new__(Connection.of_one_server())
         made.client = (host, 50_000)
+        made.config = SimpleNamespace(forwarded_allow_ips="127.0.0.1,172.16.0.0/12")  # type: ignore[assignment]
         made.connections = [made, *(SimpleNamespace(client=(other, 50_000)) for other in others)]  # type: ignore[assignment]
         return made._room_beside(len(others))
 
@@ -267,6 +268,7 @@ def test_one_address_elsewhere_has_only_a_share() -> None:
     assert may_join("192.0.2.1", ["192.0.2.1"] * (share - 1) + ["192.0.2.2"] * 9)
     assert may_join("192.0.2.2", ["192.0.2.1"] * share)
     assert may_join("127.0.0.1", ["127.0.0.1"] * share)
+    assert may_join("172.18.0.5", ["172.18.0.5"] * share)  # a proxy, behind which many are
     assert not may_join("2001:db8::1", [f"2001:db8::{number:x}" for number in range(2, share + 2)])
 
 
