@@ -8,7 +8,7 @@ repeatable.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -62,6 +62,9 @@ Time = Annotated[datetime, Field(strict=False), BeforeValidator(_as_text)]
 """JSON has it as text; a number is none."""
 Uuid = Annotated[UUID, Field(strict=False)]
 """An id that its sender makes. JSON has it as text."""
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Message(BaseModel):
@@ -215,6 +218,13 @@ GivenAt = Annotated[Time, AfterValidator(_past)]
 """When an answer was given that is brought along."""
 
 
+def _storable(row: M) -> M:
+    """A file may hold the character NUL: a fault of this row, and of none that it is sent with."""
+    if any("\0" in text for text in vars(row).values() if isinstance(text, str)):
+        raise ValueError("holds the character NUL")
+    return row
+
+
 class ImportedAnswer(Message):
     """What one annotator said of an image, or what it was settled on: without a class, as belonging to none."""
 
@@ -229,7 +239,7 @@ class ImportedAnswer(Message):
     def _has_what_it_says(self) -> Self:
         if self.action != "settle" and (self.action == "label") != (self.label is not None):
             raise ValueError("a label names its class, and a skip or a flag names none")
-        return self
+        return _storable(self)
 
 
 class ImportRow(Message):
@@ -256,7 +266,7 @@ class ImportRow(Message):
             raise ValueError("a label names its class, and a skip or a flag names none")
         if self.action == "open" and not self.answers and self.split is None:
             raise ValueError("an image that is open has answers or a split")
-        return self
+        return _storable(self)
 
 
 Conflicts = Literal["keep", "overwrite", "review"]
@@ -281,12 +291,20 @@ class ImportPost(Message):
     began: Id | None = None  # the log's end when an import began that is sent without `import_id`; now by default
 
 
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Printable = Annotated[str, AfterValidator(_printable)]
+"""Text out of a file, which may hold half a surrogate pair: no terminal and no store takes that."""
+
+
 class ImportIssue(Reply):
     """What is the matter with one row, in words for a person."""
 
     line: int
-    uri: str
-    reason: str
+    uri: Printable
+    reason: Printable
 
     def __str__(self) -> str:
         return f"line {self.line}: {' '.join(filter(None, (self.uri, self.reason)))}"

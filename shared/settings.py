@@ -353,7 +353,7 @@ def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict
         if source.field_is_complex(field_info) and raw[:1] in ("[", "{"):
             try:
                 known[key] = source.decode_complex_value(key, field_info, raw)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 place = f"The {cls.service()} setting {key!r} (from the environment)"
                 raise SettingsError(f"{place} cannot be {raw!r}: it is not JSON ({error}).") from None
     return {**known, **unknown}

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from labeler.formats.imagefolder import NO_CLASS, classes_in, label_of
-from labeler.formats.records import SPLITS, Read
+from labeler.formats.records import SPLITS, Read, unfit
 from shared.figures import many
 from shared.image_files import Passed, find_images, is_image_file, is_left_out
 from shared.messages import ImportIssue, ImportRow, Split
@@ -57,8 +57,7 @@ class FolderLabels:
             try:
                 yield ImportRow(line=number, uri=uri, label=self._classes.get(label) or label_of(label), split=split)
             except ValidationError as error:
-                what = error.errors()[0]
-                yield ImportIssue(line=number, uri=uri, reason=f"has a {what['loc'][0]} that cannot be: {what['msg']}")
+                yield ImportIssue(line=number, uri=uri, reason=unfit(error)[1])
         broken = [(name, f"is a link that is not followed, as {why}") for why, name in self._broken()]
         broken += [(name, "is a folder that cannot be read") for name in self._passed.unread]
         for line, (name, reason) in enumerate(broken, start=number + 1):

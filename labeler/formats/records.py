@@ -191,15 +191,21 @@ def row_of(
     return _valid(values, lose)
 
 
+def unfit(error: ValidationError) -> tuple[str, str]:
+    """Which part of a row cannot be, if it is one part, and why in words for a person."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    return name, f"has a {name} that cannot be: {message}" if name else message
+
+
 def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:
     """The row of these values, without the optional ones that cannot be."""
     while True:
         try:
             return ImportRow.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            reason = f"has a {name} that cannot be: {first['msg']}"
+            name, reason = unfit(error)
             if name not in OPTIONAL or not values[name]:
                 return ImportIssue(line=values["line"], uri=values["uri"][:4_096], reason=reason)
             lose(reason)

@@ -306,3 +306,22 @@ def test_brackets_beyond_any_depth_in_a_file_are_a_sentence(tmp_path, name, cont
     else:
         (said,) = rows()
         assert isinstance(said, ImportRow if name == "a.csv" else ImportIssue)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (r'{"image": "\ud800.png", "label": "cat"}', "has a uri that cannot be: Input should be a valid string"),
+        (r'{"image": "a.png", "label": "\udfff"}', "has a label that cannot be: Input should be a valid string"),
+        (r'{"image": "a.png", "label": "c\u0000"}', "holds the character NUL"),
+        (r'{"image": "a.png", "label": "cat", "annotator": "a\u0000"}', "holds the character NUL"),
+    ],
+)
+def test_text_that_nothing_can_store_is_a_fault_of_its_row(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(line + '\n{"image": "b.png", "label": "cat"}\n')
+    bad, good = open_source(path).rows()
+    assert isinstance(bad, ImportIssue)
+    assert isinstance(good, ImportRow)
+    assert bad.reason.startswith(reason)
+    assert str(bad).encode().startswith(b"line 1: ")  # so that it can be printed, and sent
