@@ -36,6 +36,8 @@ def keep_in(workspace: Path, service: str) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     _logger.setLevel(logging.INFO)
     _logger.propagate = False
+    for before in _logger.handlers:
+        before.close()
     _logger.handlers = [handler]
 
 
