@@ -253,8 +253,11 @@ def refusal(trouble: DiskTrouble) -> JSONResponse:
     )
 
 
-def answer_for(api: Starlette, disk: Disk) -> None:
-    """Let requests that fail because of the disk be answered with what is wrong; other errors stay what they are."""
+def answer_for(api: Starlette, disk: Disk, *also: type[Exception]) -> None:
+    """Let requests that fail because of the disk be answered with what is wrong; other errors stay what they are.
+
+    `also` are errors of libraries that may be about the disk.
+    """
     from sqlalchemy.exc import DBAPIError  # which the command line does without
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
@@ -263,7 +266,7 @@ def answer_for(api: Starlette, disk: Disk) -> None:
             raise error
         return refusal(trouble)
 
-    for kind in (OSError, DBAPIError):
+    for kind in (OSError, DBAPIError, *also):
         api.add_exception_handler(kind, answer)
 
 

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Body, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi_offline import FastAPIOffline
+from safetensors import SafetensorError
 from starlette.datastructures import UploadFile as StarletteUpload
 
 from shared.answers import keep_to_schema, read_json, refusals, refused
@@ -72,7 +73,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     )
     keep_to_schema(api, everywhere_but={409: FOR_EVERY_LABELER})
     _add_errors(api, trainer.disk)
-    answer_for(api, trainer.disk)
+    answer_for(api, trainer.disk, SafetensorError)
 
     @api.get("/health")
     async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread

@@ -386,9 +386,10 @@ def test_what_a_full_disk_keeps_from_being_saved_is_refused_and_taken_later(clie
     more = batch(label_rows([(image, truth(image)) for image in range(12, 20)], after=14), catalog=60)
     with no_room():
         refused = client.post("/annotations", json=more.model_dump(mode="json"))
+        named = client.post("/models", json={"name": "kept"})
         stop = client.post("/stop")
         told = client.get("/status").json()
-    assert (refused.status_code, stop.status_code) == (507, 507)
+    assert (refused.status_code, named.status_code, stop.status_code) == (507, 507, 507)
     assert told["disk"]["message"] in (told["last_error"], refused.json()["detail"])
     assert (told["acked_seq"], told["state"]) == (14, "training")  # neither the rows nor the stop were taken
     assert client.post("/annotations", json=more.model_dump(mode="json")).json() == {"acked_seq": 22}
