@@ -287,4 +287,5 @@ def test_snapshots_and_splits(client: TestClient) -> None:
         "moved": 1,
         "kept": 1,
         "torn": 0,
+        "groups_id": None,
     }
