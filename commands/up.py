@@ -7,6 +7,7 @@ start may change is decided in `shared.start`; the services are kept running by 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import typer
 
 from commands import imports
 from commands.supervisor import show, supervise
+from shared.auth import token_for
 from shared.project_file import DEMO_WORKSPACE, ProjectFile, is_project
 from shared.recent import recent
 from shared.settings import LabelerSettings, SettingsError, TrainerSettings
@@ -190,6 +192,7 @@ class _Start:
         self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
         if self.ours.settings.host != self.theirs.settings.host:
             raise SettingsError("Under `flywheel up` both services listen on one host; start them singly for two.")
+        token_for(self.ours.settings.host, os.environ)  # else each of the two would say that it needs one
 
     def set(self, name: str, value: Any) -> None:
         """Give the labeler another setting."""
