@@ -116,14 +116,12 @@ def _below(file: Path, images: Path | None) -> str:
 
 
 def _records(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    import pyarrow.parquet as pq
-
-    from labeler.formats import csv_table, json_lines
+    from labeler.formats import csv_table, json_lines, parquet
 
     readers = {".csv": csv_table.records, ".tsv": csv_table.records, ".jsonl": json_lines.records}
     try:
         if table.suffix.lower() == ".parquet":
-            yield from enumerate(pq.read_table(table).to_pylist(), start=1)
+            yield from parquet.records(table)
             return
         if table.suffix.lower() not in readers:
             raise SettingsError(f"{table} is no table: it can be {', '.join(readers)} or .parquet.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from labeler.formats.imagefolder import Pipe
@@ -29,6 +30,7 @@ from shared.settings import SettingsError
 SHARD = re.compile(r"([A-Za-z]+)-\d{5}-of-\d{5}.*\.parquet$", re.IGNORECASE)
 """The name of a file that `datasets` writes, which begins with its split."""
 _BATCH = 5_000
+_ROOM = 320_000_000  # bytes that the texts of one column may take in a batch
 _PICTURES = 64  # rows read at a time where pictures lie in the file
 
 
@@ -48,10 +50,19 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
         pictures = any(_holds_bytes(schema.field(name).type) for name in wanted)
         shard, line = SHARD.match(path.name), 1
         split = SPLITS.get(shard[1].lower()) if shard else None
-        for batch in file.iter_batches(_PICTURES if pictures else _BATCH, columns=wanted):
+        for batch in _batches(path, file, _PICTURES if pictures else _BATCH, wanted):
             records = _named(enumerate(batch.to_pylist(), start=line), classes)
             for row in rows_of(records, chosen, left):
                 yield row.model_copy(update={"split": split}) if _lacks_split(row, split) else row
+            line += batch.num_rows
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, record) of each row, with all columns. Raises SettingsError when it cannot be read."""
+    with _opened(path) as file:
+        line = 1
+        for batch in _batches(path, file, _PICTURES, file.schema_arrow.names):
+            yield from enumerate(batch.to_pylist(), start=line)
             line += batch.num_rows
 
 
@@ -137,10 +148,32 @@ def count(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
+def _batches(path: Path, file: pq.ParquetFile, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows in batches. Raises SettingsError for a text that is longer than any name or label.
+
+    A file holds a text once, however many rows have it: a few kilobytes could become terabytes.
+    """
+    for batch in file.iter_batches(rows, columns=columns):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+                longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
+                if longest > _ROOM // rows:
+                    raise SettingsError(
+                        f"{path} has {longest:,} bytes in one cell of its column {name}, and may have "
+                        f"{_ROOM // rows:,}: take the column out, or shorten it."
+                    )
+        yield batch
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        texts = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise SettingsError(f"{path} cannot be read as parquet: {error}.") from None

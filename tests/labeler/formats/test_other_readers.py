@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 
+from labeler.formats import parquet
 from labeler.formats.records import Chosen
 from labeler.formats.sources import open_source
 from shared.messages import ImportRow
+from shared.settings import SettingsError
 from tests.labeler.projects import answer, labeler, photo
 
 NAMES = ["a b.png", "sub/ü.png", "c;d.png", "e,f.png", "写真.png", "007.png"]
@@ -113,3 +116,14 @@ def test_datasets_reads_its_folder(exports: Path, tmp_path: Path) -> None:
     load = pytest.importorskip("datasets").load_dataset
     rows = load("imagefolder", data_dir=str(exports / "datasets"), cache_dir=str(tmp_path))["train"]
     assert dict(zip(rows["original"], rows["label"], strict=True)) == TRUTH
+
+
+def test_a_text_that_every_row_of_a_parquet_repeats_is_refused(tmp_path: Path) -> None:
+    count = 500
+    long = pa.array(["a" * 300_000]).dictionary_encode().take(pa.array([0] * count))  # in memory once, as in the file
+    table = pa.table({"uri": [f"{number}.png" for number in range(count)], "label": long})
+    pq.write_table(table.replace_schema_metadata(), tmp_path / "labels.parquet", store_schema=False)
+    assert (tmp_path / "labels.parquet").stat().st_size < 200_000
+    with pytest.raises(SettingsError, match="300,000 bytes in one cell of its column label, and may have 64,000: take"):
+        list(parquet.read(tmp_path / "labels.parquet"))
+    assert [line for line, _ in parquet.records(tmp_path / "labels.parquet")][-1] == count
