@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import typer
 from PIL import Image as Picture
-from PIL import UnidentifiedImageError
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
@@ -140,5 +139,5 @@ def _suffix(data: bytes) -> str:
     try:
         with Picture.open(BytesIO(data)) as picture:
             return SUFFIX_OF.get(picture.format or "", ".bin")
-    except UnidentifiedImageError:
+    except (OSError, Picture.DecompressionBombError):
         return ".png"  # import says what is the matter with it

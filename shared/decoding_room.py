@@ -82,9 +82,13 @@ def _libc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL(None)
         libc.malloc_trim.argtypes, libc.malloc_trim.restype = [ctypes.c_size_t], ctypes.c_int
-    except (OSError, AttributeError):  # musl has no such thing
+        libc.mallopt(_MMAP_THRESHOLD, LARGE_BLOCK)  # else glibc soon keeps these too
+    except (OSError, AttributeError):  # musl has no such things
         return None
     return libc
 
 
+LARGE_BLOCK = 8 << 20
+"""Bytes from which on memory goes back to the system when it is freed. Pillow keeps images in blocks of 16 MiB."""
+_MMAP_THRESHOLD = -3
 _LIBC = _libc()

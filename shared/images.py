@@ -124,6 +124,15 @@ def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
 @contextmanager
 def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
     """The image as `open_rgb` gives it, for as long as it is in use: others wait for the memory that it takes."""
+    with _held(data, limits, at_least) as image:
+        try:
+            yield image
+        finally:
+            image.close()  # whoever still has it: the next one begins at once
+
+
+@contextmanager
+def _held(data: bytes, limits: ImageLimits, at_least: int | None) -> Iterator[Image.Image]:
     with _told_as_problem():
         images = [_header(data, limits)]
         if at_least is not None:
@@ -151,7 +160,7 @@ def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -
     With `at_least`, a JPEG may come back at a half, a quarter or an eighth of its size, its short side not below
     `at_least` pixels (nor the image enlarged). Raises ImageProblem.
     """
-    with hold_rgb(data, limits, at_least=at_least) as image:
+    with _held(data, limits, at_least) as image:
         return image
 
 
