@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from shared import images
-from shared.images import BYTES_A_PIXEL, ImageLimits, ImageProblem, dimensions, inspect, open_rgb
+from shared.images import BYTES_A_PIXEL, ImageLimits, ImageProblem, dimensions, hold_rgb, inspect, open_rgb
 from tests.shared.hostile_images import bombs, tiff
 
 MEASURE = """
@@ -134,3 +134,10 @@ def test_who_holds_what_went_wrong_does_not_hold_the_image() -> None:
     kept = [each.size for each in gc.get_objects() if isinstance(each, ImageFile.ImageFile) and each._im is not None]
     assert len(held) == 2 * len(cut_off)
     assert kept == []
+
+
+def test_an_image_is_gone_when_its_room_is_given_back() -> None:
+    with hold_rgb(encoded(picture("RGB", 30), "PNG"), ImageLimits(1_000_000, 1_000_000)) as image:
+        assert image.size == (30, 30)
+    with pytest.raises(ValueError, match="closed image"):
+        image.load()
