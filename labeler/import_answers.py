@@ -125,7 +125,7 @@ class ImportAnswers:
         said = self._plan.said.about(each.image_id)
         other = next((entry.label for entry, _ in said if entry.label not in (None, label)), None)
         if other is not None:
-            if state.settled or any(overwrites for _, overwrites in said):
+            if state.settled or any(overwrites for _, overwrites in said) or self._overwrote(each.image_id, said):
                 return "keep", f"is labeled otherwise in a row before it: {name} is left out"
             return "reopen", self._opens(each, annotator, label, repr(self._plan.name(other)))
         if state.status == "unlabeled" and not state.disputed:
@@ -145,6 +145,19 @@ class ImportAnswers:
         if self._plan.policy == "review" and self._would_tie(each.image_id, state, label, by_hand=by_hand):
             return "reopen", self._opens(each, annotator, label, has)
         return "keep", f"is {has} here: that stays, {name} is left out"
+
+    def _overwrote(self, image_id: int, said: Sequence[tuple[Entry, bool]]) -> bool:
+        """Whether one of these rows took another label's place when this file was imported before: so it does again."""
+        if not self._plan.said.knew(image_id):
+            return False  # a first import asks nothing of the database here
+        rows = self._log.rows_about([image_id]).get(image_id, [])
+        said_before = {UUID(bytes=entry.id) for entry, _ in said}
+        return any(
+            (before.action, before.annotator) == ("label", row.annotator) and before.label != row.label
+            for at, row in enumerate(rows)
+            if row.id in said_before
+            for before in rows[:at]
+        )
 
     def _opens(self, each: Given, annotator: str, label: int | None, has: str) -> str:
         """What a vote that contradicts another comes to."""

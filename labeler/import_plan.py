@@ -80,6 +80,10 @@ class Said:
                 return True
         return False
 
+    def knew(self, image_id: int) -> bool:
+        """Whether any of it was in the log before this import."""
+        return any(marks & _KNOWN for _, marks, _ in self._chain(image_id))
+
     def agrees(self, image_id: int, label: int) -> bool:
         """Whether all that was said of it is this label, and nothing was overwritten; quicker than `about`."""
         last, place = self._last[image_id < 0], abs(image_id)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -174,7 +174,12 @@ def files(draw: st.DrawFn) -> list[ImportRow]:
     ]
 
 
+OVERWRITTEN = [row("0001.png", "cat", 0), row("0001.png", "Dog", 1)]  # where "dog" was imported before
+
+
 @settings(max_examples=15, deadline=None)
+@example(OVERWRITTEN, [], "overwrite", False)
+@example(OVERWRITTEN, [1], "overwrite", True)
 @given(
     files(),
     st.lists(st.integers(0, 14), max_size=3),
