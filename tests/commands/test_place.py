@@ -24,7 +24,20 @@ from shared.settings import SettingsError
 from tests.commands.test_folders import served
 from tests.labeler.projects import answer, labeler, photos
 
-FILES_ALONE = {"up", "clean", "add", "projects", "labeler", "trainer", "fetch", "merge", "backup", "restore", "embed"}
+FILES_ALONE = {
+    "doctor",
+    "up",
+    "clean",
+    "add",
+    "projects",
+    "labeler",
+    "trainer",
+    "fetch",
+    "merge",
+    "backup",
+    "restore",
+    "embed",
+}
 
 
 def run(*words: Any) -> Result:

@@ -96,7 +96,7 @@ GROUPED = st.fixed_dictionaries(
         "answered": st.sets(st.integers(1, 12), max_size=5),
         "before": st.dictionaries(st.integers(1, 12), st.sampled_from(["train", "validation", "test"])),
         "post": st.fixed_dictionaries(
-            {"test": st.floats(0, 0.5), "validation": st.floats(0, 0.4), "seed": st.integers()}
+            {"test": st.floats(0, 0.5), "validation": st.floats(0, 0.4), "seed": st.integers(-(2**63), 2**63 - 1)}
         ),
     }
 )

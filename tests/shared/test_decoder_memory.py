@@ -131,7 +131,9 @@ def test_who_holds_what_went_wrong_does_not_hold_the_image() -> None:
             with pytest.raises(ImageProblem) as told:
                 check(data, ImageLimits(1_000_000, 1_000_000))
             held.append(told)
-    kept = [each.size for each in gc.get_objects() if isinstance(each, ImageFile.ImageFile) and each._im is not None]
+    # By its type: `isinstance` asks an object for its class, at which some of torch's warn.
+    images = [each for each in gc.get_objects() if issubclass(type(each), ImageFile.ImageFile)]
+    kept = [each.size for each in images if each._im is not None]
     assert len(held) == 2 * len(cut_off)
     assert kept == []
 
