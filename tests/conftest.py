@@ -44,8 +44,10 @@ def logging_ends_with_the_test() -> Iterator[None]:
     """A service that is started in this process logs to a stream that is gone after its test; complaints about that
     would stand in the output that a later test reads.
     """
-    yield
     root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)  # which is a setting of the labeler, too
     for handler in list(root.handlers):
         if type(handler) in (logging.StreamHandler, logging.handlers.RotatingFileHandler):
             root.removeHandler(handler)

@@ -15,7 +15,7 @@ from shared import figures
 from shared.messages import Interval
 from tests.browser.card import ARTIFACTS, Card
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids
-from tests.services import Services
+from tests.services import Services, wait_for
 
 pytestmark = pytest.mark.browser
 OpenCard = Callable[[Services], Card]
@@ -248,9 +248,12 @@ def test_everything_on_the_card_has_a_name(card: Card) -> None:
 
 
 def contrast(locator: Locator) -> float:
-    """Of the element's text against what lies behind it, measured on a canvas so that any CSS colour is understood."""
-    ratio: float = locator.evaluate(
-        """(element) => {
+    """Of the element's text against what lies behind it, measured on a canvas so that any CSS colour is understood.
+
+    An element that the page has just drawn anew has no colours: then the one in its place is measured.
+    """
+    measure = """(element) => {
+          if (!element.isConnected) return null;
           const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
           const behind = [];
           for (let each = element; each; each = each.parentElement ?? each.getRootNode().host) {
@@ -270,5 +273,5 @@ def contrast(locator: Locator) -> float:
           const front = luminance();
           return (Math.max(back, front) + 0.05) / (Math.min(back, front) + 0.05);
         }"""
-    )
+    ratio: float = wait_for(lambda: locator.evaluate(measure), f"{locator} in the page")
     return ratio
