@@ -24,7 +24,7 @@ from shared.start import start
 from trainer.embeddings.store import HASH_BYTES, HASHES, ROWS, SHAPE
 from trainer.intent import Intent
 from trainer.model_file import ModelFileError, shapes_in
-from trainer.registry import RefusedVersion, Registry
+from trainer.registry import RefusedVersion, Registry, is_alive
 from trainer.serving import BACKBONES, EMBEDDINGS
 
 LEAST_BYTES = 200_000_000
@@ -222,7 +222,7 @@ def leftovers(place: Workspace) -> Iterator[Finding]:
     left = []
     for path in place.folder.rglob(".*"):
         owner = _PARTIAL.fullmatch(path.name)
-        if owner is not None and not _alive(int(owner[1])):
+        if owner is not None and not is_alive(int(owner[1])):
             left.append(path)
     if left:
         size = sum(each.stat().st_size for path in left for each in (path.rglob("*") if path.is_dir() else [path]))
@@ -303,16 +303,6 @@ def _is_whole_picture(path: Path) -> bool:
         length = int.from_bytes(head[4:8], "little") + 8
         return head[:4] == b"RIFF" and head[8:] == b"WEBP" and length <= size <= length + 1
     return path.suffix != ".jpg" or (head[:2] == b"\xff\xd8" and tail == b"\xff\xd9")
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _remove_all(paths: list[Path]) -> None:

@@ -123,7 +123,7 @@ class Registry:
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".*.partial"):
             owner = _PARTIAL.fullmatch(torn.name)
-            if owner is None or int(owner[1]) == os.getpid() or not _alive(int(owner[1])):
+            if owner is None or int(owner[1]) == os.getpid() or not is_alive(int(owner[1])):
                 shutil.rmtree(torn, ignore_errors=True)
 
     def check_name(self, name: str) -> Path:
@@ -296,7 +296,8 @@ def _described(name: str, path: Path) -> ModelVersion:
     return described
 
 
-def _alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process with this id is running, whoever owns it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
