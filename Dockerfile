@@ -1,4 +1,4 @@
-# One image for both services: docker-compose.yml says which one a container is. docs/docker.md is its guide.
+# One image for both services: docker-compose.yml says which one a container is. docs/guides/docker.md is its guide.
 #
 # PyTorch comes for CPUs, which keeps the image small. For NVIDIA GPUs leave the variant out, as the service
 # `trainer-gpu` of docker-compose.yml does:

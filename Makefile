@@ -1,7 +1,7 @@
 # `make run` and `make test` need nothing but Python 3.11 or newer. ARGS goes to the command:
 #   make run ARGS="PHOTOS --classes shirt,shoes,hat"      make test ARGS="tests/shared -x"
 
-.PHONY: run test check lint types format docs screenshots up
+.PHONY: run test check lint types format docs site screenshots up
 
 run:
 	@scripts/install
@@ -31,6 +31,11 @@ format:
 docs:
 	@scripts/install dev
 	.venv/bin/python scripts/docs.py
+
+# The documents as a site, built without a network: open build/site/index.html
+site:
+	@scripts/install docs
+	.venv/bin/zensical build --strict
 
 screenshots:
 	@scripts/install dev

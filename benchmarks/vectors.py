@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         backbone = load_backbone(settings, Path(folder))
         if backbone is None:
-            raise SystemExit("No backbone is named, and none can be had here: see docs/backbones.md.")
+            raise SystemExit("No backbone is named, and none can be had here: see docs/guides/backbones.md.")
         for start in track(range(0, len(labeled), BATCH), "Embedding"):
             files = (read(row.uri, given.images or source.folder, limits) for row in labeled[start : start + BATCH])
             inputs = [backbone.preprocessing.read(file, limits) for file in files]

@@ -1,8 +1,7 @@
 """Flywheel from Python: `from flywheel import Flywheel`, for notebooks and scripts.
 
-A small client of the two services' HTTP contract. What comes back is a pandas DataFrame; what it does could be done
-with `httpx` and docs/api.md as well. It holds no state but addresses, so that any number of them may talk to one
-project.
+A small client of the two services' HTTP contract (docs/reference/api.md). Tables come back as pandas DataFrames. The
+client holds no state but addresses, so that any number of clients may use one project.
 """
 
 from __future__ import annotations
@@ -188,7 +187,7 @@ class Flywheel(Connection):
         """The images to label next, best first, by image id: uri, purpose, score, reason.
 
         They are held for this client until it asks again. `strategy` changes the trainer's: random, uncertainty,
-        any of docs/strategies.md.
+        any of docs/guides/strategies.md.
         """
         import pandas as pd
 

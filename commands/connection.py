@@ -70,8 +70,8 @@ class Connection:
     ) -> Self:
         """Start both services on this machine, and wait until the image folder is read; `close` ends them.
 
-        `labeler` and `trainer` are settings as docs/settings.md names them. Open `labeler` of the result in a browser
-        to label. Raises FlywheelError when a service does not start.
+        `labeler` and `trainer` are settings as docs/reference/settings.md names them. To label, open the address
+        `labeler` of the result in a browser. Raises FlywheelError when a service does not start.
         """
         try:
             pair = Pair(images, workspace, classes, labeler or {}, trainer or {})

@@ -78,7 +78,7 @@ class Report(BaseModel):
 
 
 def pipeline(
-    file: Annotated[Path, typer.Argument(help="What to do, as docs/pipeline.toml.")],
+    file: Annotated[Path, typer.Argument(help="What to do, as docs/files/pipeline.toml.")],
     report: Annotated[Path | None, typer.Option(help="JSON to write; FILE.report.json if none is named.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help=f"A step to leave out: {', '.join(STEPS)}.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if a run is unfinished.")] = False,

@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md, api.md and monitoring.md from settings files, routes and metrics: `make docs`.
+"""Write the tables of settings, routes and metrics that docs/ shows: `make docs`.
 
 What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so
 that no setting and no route is left without its line.
@@ -50,7 +50,7 @@ def settings_table(service: str) -> str:
             lines.append(f"| `{setting[1]}` | `{setting[2]}` | {setting[3].replace('|', chr(92) + '|')} |")
         elif more and lines:
             lines[-1] = f"{lines[-1].removesuffix(' |')} {more[1]} |"
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"
 
 
 def route_table(api: FastAPI, prefix: str) -> str:
@@ -66,21 +66,21 @@ def route_table(api: FastAPI, prefix: str) -> str:
                 lines.append(f"| `{verb.upper()} {prefix}{path}` | {said} | {own} |")
     sockets = [route for route in api.routes if isinstance(route, APIWebSocketRoute)]
     lines += [f"| `WS {prefix}{each.path}` | {' '.join((each.endpoint.__doc__ or '').split())} | |" for each in sockets]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"
 
 
 def refusal_table() -> str:
     """What each status of a refusal means."""
     rows = [f"| {status} | any | {meaning} |" for status, meaning in EVERY.items()]
     rows += [f"| {status} | as named below | {meaning} |" for status, meaning in MEANINGS.items() if status >= 400]
-    return "\n".join(["", "| status | routes | meaning |", "|---|---|---|", *rows]) + "\n"
+    return "\n".join(["", "| status | routes | meaning |", "|---|---|---|", *rows]) + "\n\n"
 
 
 def metric_table(text: bytes) -> str:
     """Every metric of a service with what it says of itself."""
     told = dict(line.split(" ", 3)[2:] for line in text.decode().splitlines() if line.startswith("# HELP"))
     rows = [f"| `{name}` | {meaning} |" for name, meaning in told.items()]
-    return "\n".join(["", "| metric | meaning |", "|---|---|", *rows]) + "\n"
+    return "\n".join(["", "| metric | meaning |", "|---|---|", *rows]) + "\n\n"
 
 
 def tables() -> dict[str, dict[str, str]]:
@@ -99,9 +99,9 @@ def tables() -> dict[str, dict[str, str]]:
             one.close()
             other.close()
     return {
-        "settings.md": {service: settings_table(service) for service in ("labeler", "trainer")},
-        "api.md": routes,
-        "monitoring.md": metrics,
+        "reference/settings.md": {service: settings_table(service) for service in ("labeler", "trainer")},
+        "reference/api.md": routes,
+        "guides/monitoring.md": metrics,
     }
 
 

@@ -160,7 +160,7 @@ def test_caddy_takes_its_file(tmp_path: Path) -> None:
 
 
 def test_every_variable_is_in_the_guide() -> None:
-    guide = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guides" / "docker.md").read_text(encoding="utf-8")
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
     assert {name for name in used if f"`{name}`" not in guide} == set()
 

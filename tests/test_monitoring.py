@@ -9,18 +9,17 @@ METRIC = re.compile(r"flywheel_(?:labeler|trainer)_\w+")
 
 
 def test_the_dashboard_asks_for_every_metric_of_the_documented_tables():
-    dashboard = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+    dashboard = json.loads((DOCS / "files" / "grafana.json").read_text(encoding="utf-8"))
     asked = {
         name for panel in dashboard["panels"] for each in panel["targets"] for name in METRIC.findall(each["expr"])
     }
-    told = set(
-        re.findall(r"^\| `(flywheel_\w+)` \|", (DOCS / "monitoring.md").read_text(encoding="utf-8"), re.MULTILINE)
-    )
+    page = (DOCS / "guides" / "monitoring.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(flywheel_\w+)` \|", page, re.MULTILINE))
     assert asked == told
 
 
 def test_panels_have_places_of_their_own():
-    dashboard = json.loads((DOCS / "grafana.json").read_text(encoding="utf-8"))
+    dashboard = json.loads((DOCS / "files" / "grafana.json").read_text(encoding="utf-8"))
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
     cells = [

@@ -5,7 +5,7 @@ Scoring is the pool times the head's anchors. Up to `WORK` such pairs every imag
 of the stand-ins, estimates all of them at a hundredth of the cost (the head's kernel is nearly linear), and the head
 looks at those that may well be asked: the most uncertain by the estimate, what comes next in the list in force, the
 stand-ins, and what a random list would hold. An estimate only decides where to look: what is listed is always scored
-by the head. What that costs in accuracy is in docs/experiments.md.
+by the head. What that costs in accuracy is in docs/measurements/experiments.md.
 """
 
 from __future__ import annotations

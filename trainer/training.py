@@ -37,7 +37,7 @@ from trainer.work import LabeledImage, Work
 
 ENOUGH_VALIDATION = 50
 """Labels that choosing an epoch needs. With fewer of the validation split a part of train is held out, and where that
-would have fewer, none: 15 labels tell nothing, and are worth more learned (docs/experiments.md)."""
+would have fewer, none: 15 labels tell nothing, and are worth more learned (docs/measurements/experiments.md)."""
 HELD_OUT = 0.15
 STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base": "renewed"}
 """Of batch normalisation, by where the weights come from; shrinking and perturbing them makes others of all layers."""

@@ -1,4 +1,4 @@
-"""The Python client does what docs/python.md says, with both real services."""
+"""The Python client does what docs/guides/python.md says, with both real services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.system
 
 
 def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (HOME / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (HOME / "docs" / "guides" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 6
     with warnings.catch_warnings(action="ignore"):  # what fastai's own imports say of others
         importlib.import_module("fastai.vision.all")

@@ -7,7 +7,7 @@ import pytest
 from commands.pipeline_file import STEPS, read_pipeline
 from shared.settings import SettingsError
 
-EXAMPLE = Path(__file__).resolve().parent.parent.parent / "docs" / "pipeline.toml"
+EXAMPLE = Path(__file__).resolve().parent.parent.parent / "docs" / "files" / "pipeline.toml"
 
 
 def test_the_example_names_every_step():

@@ -15,7 +15,7 @@ from tests.services import HOME, running_services, wait_for
 
 pytestmark = pytest.mark.system
 
-EXAMPLE = HOME / "docs" / "pipeline.toml"
+EXAMPLE = HOME / "docs" / "files" / "pipeline.toml"
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos
     path = exported(tmp_path, version, "onnx")
     script = tmp_path / "elsewhere" / "run_export.py"
     script.parent.mkdir()
-    script.write_text((HOME / "docs" / "run_export.py").read_text(encoding="utf-8"), encoding="utf-8")
+    script.write_text((HOME / "docs" / "files" / "run_export.py").read_text(encoding="utf-8"), encoding="utf-8")
     # -I: neither the checkout nor anything installed from it by path can be imported.
     blocked = "import sys; sys.modules.update(dict.fromkeys(['torch', 'trainer', 'shared', 'labeler', 'flywheel']))"
     code = f"{blocked}; import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"

@@ -149,7 +149,7 @@ def test_a_path_to_no_function_gives_one_sentence(path):
 
 
 def backwards(pool, count):
-    """A strategy of one's own, as docs/strategies.md shows it."""
+    """A strategy of one's own, as docs/guides/strategies.md shows it."""
     rows = np.sort(pool.candidates)[::-1][:count]
     return Ranking(rows, -np.arange(len(rows), dtype=float), ["a late one"] * len(rows))
 
@@ -201,7 +201,7 @@ def test_what_a_function_of_your_own_returns_is_checked(function, words):
         strategy_named(f"{__name__}:{function.__name__}")(make_pool(), 5)
 
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "strategies.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "strategies.md"
 
 
 def test_every_strategy_is_documented_with_its_sentence():

@@ -165,7 +165,7 @@ def test_without_labels_nothing_is_trained(client):  # noqa: F811
 
 def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
     """The one of the documentation."""
-    docs = str(HOME / "docs")
+    docs = str(HOME / "docs" / "files")
     monkeypatch.syspath_prepend(docs)
     monkeypatch.setenv("PYTHONPATH", docs)
     with learning(tmp_path, photos, model_fn="own_network:network", input_size=32) as trainer:  # noqa: F811

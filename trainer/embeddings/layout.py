@@ -4,7 +4,7 @@ The last features of a network that was taught to name things say what is in an 
 on 3,781 clothing photos (mobilenetv2_100, 160 px, 5 draws of 20 / 100 / 400 random labels) both together gave 53.0 /
 71.9 / 83.8 % right, the last features alone 50.1 / 66.9 / 77.4, for one pass through the network either way. Turned and
 mirrored at random, so that no place means anything, the same photos still gained: 37.4 / 56.6 / 72.6 against 36.3 /
-53.4 / 66.6 (docs/experiments.md).
+53.4 / 66.6 (docs/measurements/experiments.md).
 
 Transformers keep one resolution throughout; theirs is not measured, and their features are left as they are.
 """

@@ -13,7 +13,7 @@ JPEG in full, another at the scale nearest to its own input size, and a third at
 
 Twice the input is small enough to be worth it and large enough to hardly differ from the whole: a photo of 12
 megapixels for 192 pixels took 118 ms instead of 379 and differed by 0.25 of 255 grey levels on average, 2 at most. At
-once the input it differed by 1.1 and 6, and was no quicker. `docs/run_export.py` does the same without
+once the input it differed by 1.1 and 6, and was no quicker. `docs/files/run_export.py` does the same without
 Flywheel, but for colour of 16 bits a channel.
 """
 

@@ -13,8 +13,8 @@ from trainer.embeddings.networks import Module
 
 Statistics = Literal["kept", "followed", "renewed"]
 """`kept`, as published weights want: those of small batches of few images undo them within an epoch
-(docs/experiments.md). `followed`, batch by batch, from scratch. `renewed` from the train images before the first step,
-then followed, as weights want that are no longer those with which the statistics were taken."""
+(docs/measurements/experiments.md). `followed`, batch by batch, from scratch. `renewed` from the train images before the
+first step, then followed, as weights want that are no longer those with which the statistics were taken."""
 
 
 class Still(Callback):  # type: ignore[misc]  # fastai is not typed

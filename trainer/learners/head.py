@@ -4,7 +4,7 @@ It knows nothing of images, files or services: unit-length rows and class ids in
 is convex, so that a refit has no memory of the order in which labels came. The kernel is exp(-γ·d²) between rows and
 *anchors*, which are the labeled rows themselves while there are few and a sample of them later. It is nearly linear at
 this width, with a bend that pays as labels come: on the same labels +1.5 points at 400 on photos and +2 on digits
-against a linear head, and better calibrated throughout (docs/experiments.md).
+against a linear head, and better calibrated throughout (docs/measurements/experiments.md).
 
 Everything happens in the coordinates that the anchors span, so that a hundred labels are a problem of a hundred
 dimensions whatever the embedding has. Small problems are solved on one thread: two that wait for each other took 16

@@ -1,7 +1,7 @@
 """Query strategies: which images to ask about, and in which order.
 
-`strategy_named` finds one by its name in `STRATEGIES`, or by the dotted path of your own function; docs/strategies.md
-says when to use which and shows how to write one.
+`strategy_named` finds one by its name in `STRATEGIES`, or by the dotted path of your own function;
+docs/guides/strategies.md says when to use which and shows how to write one.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """Cover what the head is unsure of; before there is a head, cover the pool (Bae et al. 2025).
 
     An image weighs 1 − (p₁ − p₂), how close its two likeliest classes are. Roots of that, which keep in sight what the
-    head is fairly sure of, are worse on four data sets of five (docs/experiments.md).
+    head is fairly sure of, are worse on four data sets of five (docs/measurements/experiments.md).
     """
     if pool.probabilities is None:
         return maxherding(pool, count)

@@ -160,7 +160,7 @@ def by_upload(work: Work, version: Version, folder: Path) -> Probabilities:
 
 def by_export(work: Work, classifier: Classifier) -> Probabilities:
     """As `python run_export.py model.onnx PHOTO …` answers, with nothing of Flywheel."""
-    script = runpy.run_path(str(HOME / "docs" / "run_export.py"))
+    script = runpy.run_path(str(HOME / "docs" / "files" / "run_export.py"))
     session = onnxruntime.InferenceSession(to_onnx(classifier), providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     said = []
@@ -267,7 +267,7 @@ def test_the_two_scripts_that_run_without_flywheel_prepare_images_alike() -> Non
         ]
         return next(ast.dump(each) for each in functions if each.name == "prepare")
 
-    assert source(HOME / "docs" / "run_export.py") == source(HOME / "trainer" / "load_learner.py")
+    assert source(HOME / "docs" / "files" / "run_export.py") == source(HOME / "trainer" / "load_learner.py")
 
 
 def test_no_other_module_makes_inputs_of_images() -> None:
