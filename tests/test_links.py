@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import unicodedata
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
         r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?(?:https?:)?//|<link\b[^>]*\bhref=\"?(?:https?:)?//"
     )
     assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_page_is_in_the_navigation():
+    def pages(nav):
+        for each in nav.values() if isinstance(nav, dict) else nav:
+            yield from [each] if isinstance(each, str) else pages(each)
+
+    nav = tomllib.loads((HOME / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    assert sorted(pages(nav)) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
