@@ -98,3 +98,9 @@ def test_every_page_is_in_the_navigation():
 
     nav = tomllib.loads((HOME / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
     assert sorted(pages(nav)) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOME)))
+def test_code_that_a_page_names_is_there(page):
+    named = re.findall(rf"`((?:{'|'.join(PLACES)})/[\w/.]+\.\w+)`", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (HOME / path).exists() and not path.startswith("trainer/replica")] == []
