@@ -24,6 +24,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Services that tests start are no projects of whoever runs them.
 os.environ.setdefault("FLYWHEEL_STATE", tempfile.mkdtemp(prefix="flywheel-state-"))
+NOWHERE = f"{os.environ['FLYWHEEL_STATE']}/nowhere"
+
+# No test asks a server on the internet, so none needs certificates: to read them costs 30 ms for each HTTP client.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = NOWHERE
+
+# Published weights cannot be downloaded, and the cache of whoever runs the tests holds none.
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there
+os.environ["HF_HUB_CACHE"] = NOWHERE
 
 # Tests of tracking turn it on; all others start no process of wandb's beside each of their trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")

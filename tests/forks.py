@@ -25,6 +25,9 @@ from filelock import FileLock
 
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
+CONSTANTS = "FORKS_CONSTANTS"
+"""A variable of a fork's environment: JSON of the constants that it takes other values for, by their full names. With
+it a test asks for a training that is shorter than anybody would want. A process that is started in full ignores it."""
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
     *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.messages import Saved
-from shared.models import Description, ModelClass, ModelInput
+from shared.models import CONFIG, Description, ModelClass, ModelInput
 from shared.settings import TrainerSettings
 from trainer.champion import Champion
 from trainer.embeddings.backbones import Backbone
@@ -23,8 +23,6 @@ HOW_TO_USE = (
     "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
     "logits are exp(-0.4 * squared distance to each of anchors) @ weights + bias."
 )
-CONFIG = ("backbone", "backbone_weights", "input_size", "model_fn", "embeddings", "query_strategy", "seed")
-"""Settings without which the version would be another one."""
 
 
 class Saver:

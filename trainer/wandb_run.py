@@ -20,11 +20,10 @@ from shared.auth import client_headers, token_for
 from shared.figures import is_measured
 from shared.images import ImageProblem, open_rgb
 from shared.messages import Evaluation, ImageEntry
-from shared.models import ModelVersion
+from shared.models import CONFIG, ModelVersion
 from shared.settings import TrainerSettings
 from trainer.labeler_client import LabelerClient
 from trainer.photos import Photos
-from trainer.saving import CONFIG
 
 LOWEST = 19  # priority
 FINISH_SECONDS = 30.0  # that the last rows have to reach wandb once the trainer has ended

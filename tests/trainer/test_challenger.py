@@ -1,11 +1,13 @@
 """The live fine-tuner in real processes, over a network that cannot tell the classes apart until it is trained."""
 
+import json
 from hashlib import sha256
 
 import psutil
 import pytest
 from starlette.testclient import TestClient
 
+from tests import forks
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from tests.trainer.test_jobs import running
 from tests.trainer.test_service import picture, settings_for, teach, truth, wait_for
@@ -13,6 +15,7 @@ from trainer.api import create_api
 from trainer.service import Trainer
 
 RED, GREY = (200, 60, 120), (80, 60, 120)  # alike in blue
+SHORT = {"trainer.challenging.EPOCHS": [3, 3], "trainer.challenging.SCRATCH_SIZE": 32}
 FITTED = {"model_fn": "tests.trainer.blind:network", "input_size": 16, "challenger": "on"}
 
 
@@ -107,7 +110,8 @@ def test_no_round_is_begun_where_the_head_hardly_errs(tmp_path, folder):
         trainer.close()
 
 
-def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays(tmp_path, folder):
+def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORT))
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:
         wrong = label_rows([(image, 3 - truth(image)) for image in range(9)], after=2)

@@ -42,9 +42,7 @@ def many(taught):  # noqa: F811
     return taught
 
 
-def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # read when it is imported, so that these two workers start in full
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer):  # noqa: F811
     asked = {**SMALL, "weights": "auto", "epochs": 6, "learning_rate": 0.01, "train": {"annotator": "ann"}}
     job = say(many, "/models", json={"name": "small", "train": asked})
     process = running(trainer.jobs)
@@ -68,8 +66,6 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     rows = trainer.registry.get("small").dataset()
     assert {row["split"] for row in rows} == {"train", "test"}
     assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == ANNS
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.delenv("HF_HUB_CACHE")
     said = say(many, "/predict?version=small", files=UPLOAD)
     assert said["predictions"][0]["label"] == "red"
     say(many, "/models/small/promote")

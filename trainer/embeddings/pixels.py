@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from sklearn.utils.extmath import randomized_svd
 
 from shared.backbone import ResolvedBackbone
 from shared.files import write_whole
@@ -61,6 +60,8 @@ class PixelBackbone:
     @classmethod
     def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
         """Fit on at least two prepared images (3, S, S), which must all be of the train split."""
+        from sklearn.utils.extmath import randomized_svd  # here: importing it takes seconds, and few processes fit
+
         X = _rows(np.stack(images))
         mean = X.mean(axis=0)
         _, strength, components = randomized_svd(X - mean, min(COMPONENTS, len(X) - 1), random_state=seed)
