@@ -11,28 +11,15 @@ from typing import Any
 
 import typer
 
-from commands import backup as backups
-from commands import (
-    embed,
-    exports,
-    hub,
-    imports,
-    jobs,
-    merge,
-    models,
-    pipeline,
-    predict,
-    projects,
-    simulate,
-    training,
-    up,
-    versions,
-)
-from commands import status as running
 from commands.client import Flywheel
 from commands.connection import FlywheelError
-from commands.doctor import doctor
-from shared.settings import SettingsError
+from commands.labels import exports, hub, imports, merge, simulate, snapshots
+from commands.models import embed, jobs, pipeline, predict, saved_versions, training
+from commands.running import projects, up
+from commands.running import status as running
+from commands.upkeep import backup as backups
+from commands.upkeep.doctor import doctor
+from shared.settings.services import SettingsError
 
 __all__ = ["Flywheel", "FlywheelError", "app", "main"]
 
@@ -81,7 +68,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     (LABELS, "export", exports.export),
     (LABELS, "fetch", hub.fetch),
     (LABELS, "merge", merge.merge_command),
-    (LABELS, "split", versions.split),
+    (LABELS, "split", snapshots.split),
     (MODELS, "predict", predict.predict),
     (MODELS, "train", training.train),
     (MODELS, "finalize", training.finalize),
@@ -94,8 +81,8 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 """Every command in the order of use, as `--help` shows them."""
 for panel, name, command in COMMANDS:
     app.command(name, rich_help_panel=panel)(command)
-app.add_typer(versions.app, name="snapshot", rich_help_panel=LABELS)
-app.add_typer(models.app, name="models", rich_help_panel=MODELS)
+app.add_typer(snapshots.app, name="snapshot", rich_help_panel=LABELS)
+app.add_typer(saved_versions.app, name="models", rich_help_panel=MODELS)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=MODELS)
 app.command(rich_help_panel=SINGLE, context_settings=PASS_ON)(labeler)
 app.command(rich_help_panel=SINGLE, context_settings=PASS_ON)(trainer)

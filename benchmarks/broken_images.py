@@ -30,7 +30,7 @@ from PIL import Image
 from benchmarks.machine import describe, p50_p95
 from tests.services import HOME, free_port, wait_for, write_photos
 from tests.shared.hostile_images import bombs, broken
-from tests.shared.test_images import FORMS
+from tests.shared.images.test_opening import FORMS
 
 AT_ONCE = 8
 EACH = 25  # files cut off, and as many changed, of each format

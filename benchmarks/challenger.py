@@ -21,8 +21,10 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from benchmarks.machine import describe
-from shared.messages import AnnotationBatch, ImageEntry, Row, TrainerStatus
-from shared.settings import TrainerSettings
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from shared.wire.log import AnnotationBatch, Row
+from shared.wire.trainer import TrainerStatus
 from trainer.service import Trainer
 
 LOG = UUID(int=1)

@@ -22,13 +22,13 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import describe
-from shared.image_files import find_images, read
-from shared.images import ImageLimits, inspect
-from shared.messages import ImageEntry
-from shared.settings import TrainerSettings
-from trainer.embeddings.backbones import Backbone
+from shared.images.finding import find_images, read
+from shared.images.opening import ImageLimits, inspect
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from trainer.embeddings.backbones.backbone import Backbone
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.embeddings.embedder import Embedder
-from trainer.embeddings.networks import TorchBackbone
 
 LIMITS = ImageLimits(max_bytes=100 * 2**20, max_pixels=100_000_000)
 

@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from benchmarks.machine import describe, p50_p95
-from commands.simulate import Annotator
+from commands.labels.simulate import Annotator
 from tests.services import Process, wait_for
 
 SIDE = 32

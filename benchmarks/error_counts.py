@@ -6,8 +6,8 @@
 
 Of labels drawn at random, or with `--chosen` the least sure ten at a time, a share gets a wrong one: drawn `uniform`ly
 from the other classes, or the `similar` one, whose mean is nearest. What stands is an estimate from the labels alone
-(`trainer.label_noise` over `trainer.out_of_fold`), before and after somebody judged the first fifty in doubt. *Holds*
-is how often the 95 % interval contains the number of errors, over seeds.
+(`trainer.review.label_noise` over `trainer.evaluation.cross_validation`), before and after somebody judged the first
+fifty in doubt. *Holds* is how often the 95 % interval contains the number of errors, over seeds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 from benchmarks.label_efficiency import read
 from benchmarks.label_errors import most_similar
 from benchmarks.machine import describe
-from trainer.label_issues import Doubts, find_doubts
-from trainer.learners.head import fit_head
-from trainer.out_of_fold import out_of_fold
-from trainer.projection import fit_projection
+from trainer.embeddings.transform import fit_projection
+from trainer.evaluation.cross_validation import out_of_fold
+from trainer.learners.kernel_head import fit_head
+from trainer.review.label_issues import Doubts, find_doubts
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]

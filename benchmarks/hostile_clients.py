@@ -30,7 +30,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from benchmarks.machine import describe
-from shared.auth import TOKEN_VARIABLE, client_headers
+from shared.web.auth import TOKEN_VARIABLE, client_headers
 from tests.services import COLOURS, Process, wait_for, write_photos
 
 MIB = 2**20

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from commands.simulate import Annotator
+from commands.labels.simulate import Annotator
 from tests.services import Process, wait_for
 
 Ids = NDArray[np.int64]

@@ -21,8 +21,8 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from commands.client import Flywheel
-from commands.imports import send
-from labeler.formats.sources import open_source
+from commands.labels.imports import send
+from labeler.transfer.sources import open_source
 from shared.importing import Outcome
 
 CLASSES = ("red", "green", "blue")

@@ -41,10 +41,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
-from trainer.learners.head import Head, fit_head
-from trainer.projection import fit_projection
-from trainer.rounds import UPCOMING
-from trainer.scoring import WORK, ranked, score
+from trainer.embeddings.transform import fit_projection
+from trainer.learners.kernel_head import Head, fit_head
+from trainer.loop.pool_scores import WORK, ranked, score
+from trainer.loop.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
 
 SHOWN = (20, 50, 100, 200, 400)

@@ -7,7 +7,7 @@ A fifth of the images, with clean labels, is set apart to measure accuracy. Of t
 drawn `uniform`ly from the other classes, or the `similar` one, whose mean is nearest. Three orders compete on the same
 vectors, folds as many and the same seeds:
 
-- Flywheel: `trainer.out_of_fold` and `trainer.label_issues`, as the page Review shows them;
+- Flywheel: `trainer.evaluation.cross_validation` and `trainer.review.label_issues`, as the page Review shows them;
 - cleanlab alone: `get_label_quality_scores` on the out-of-fold probabilities of a logistic regression, as its documents
   have it, with the better of two strengths of regularisation on the labels as given;
 - chance.
@@ -32,10 +32,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.label_efficiency import read
 from benchmarks.machine import describe
-from trainer.label_issues import find_doubts
-from trainer.learners.head import fit_head
-from trainer.out_of_fold import FOLDS, out_of_fold
-from trainer.projection import fit_projection
+from trainer.embeddings.transform import fit_projection
+from trainer.evaluation.cross_validation import FOLDS, out_of_fold
+from trainer.learners.kernel_head import fit_head
+from trainer.review.label_issues import find_doubts
 
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]

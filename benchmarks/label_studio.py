@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.browser import DIGITS, VIEWPORT, latencies
 from benchmarks.machine import describe, p50_p95
-from labeler.demo import write_digits
+from labeler.images.demo import write_digits
 from tests.browser.card import Card, launch
 from tests.services import Services, free_port, running_services, wait_for
 

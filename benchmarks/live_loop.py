@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import describe, p50_p95
-from commands.simulate import Annotator
+from commands.labels.simulate import Annotator
 from tests.services import Process, wait_for
 
 CLASSES, DIM, SIDE = 10, 1_280, 8

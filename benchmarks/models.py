@@ -39,25 +39,26 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from benchmarks.machine import describe
-from labeler.formats.sources import open_source
-from shared.jobs import Job
-from shared.messages import ImportRow, Interval
-from shared.settings import TrainerSettings
-from trainer import training
-from trainer.beginning import SCRATCH, SCRATCH_SIZE
-from trainer.classifiers import BATCH, load_classifier
-from trainer.embeddings.backbones import load_backbone
-from trainer.embeddings.pixels import SIZE, PixelBackbone
-from trainer.embeddings.preparation import Preprocessing
-from trainer.embeddings.zoo import create_known
-from trainer.evaluation import evaluate
-from trainer.exporting import to_onnx
-from trainer.labeler_client import LabelerClient
-from trainer.learners.head import fit_head
-from trainer.photos import Photos
-from trainer.projection import fit_projection
-from trainer.registry import Registry
-from trainer.work import LabeledImage, Work
+from labeler.transfer.sources import open_source
+from shared.settings.services import TrainerSettings
+from shared.wire.evaluation import Interval
+from shared.wire.imports import ImportRow
+from shared.wire.jobs import Job
+from trainer.embeddings.backbones.backbone import load_backbone
+from trainer.embeddings.backbones.pixels import SIZE, PixelBackbone
+from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.backbones.timm_networks import create_known
+from trainer.embeddings.transform import fit_projection
+from trainer.evaluation.metrics import evaluate
+from trainer.jobs import train as training
+from trainer.jobs.job_context import LabeledImage, Work
+from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
+from trainer.learners.kernel_head import fit_head
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
+from trainer.versions.exporting import to_onnx
+from trainer.versions.predictor import BATCH, load_classifier
+from trainer.versions.registry import Registry
 
 MODELS = ("head", "tuned", "scratch", "larger")
 EPOCHS = 20

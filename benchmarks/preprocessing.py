@@ -21,12 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from benchmarks.machine import describe
-from shared.image_files import read
-from shared.images import ImageLimits, open_rgb
-from shared.settings import TrainerSettings
-from trainer.embeddings import pixels
-from trainer.embeddings.backbones import Backbone, load_backbone
-from trainer.embeddings.pixels import PixelBackbone
+from shared.images.finding import read
+from shared.images.opening import ImageLimits, open_rgb
+from shared.settings.services import TrainerSettings
+from trainer.embeddings.backbones import pixels
+from trainer.embeddings.backbones.backbone import Backbone, load_backbone
+from trainer.embeddings.backbones.pixels import PixelBackbone
 
 LIMITS = ImageLimits(max_bytes=100 * 2**20, max_pixels=100_000_000)
 LABELS = (100, 400, 1_000)

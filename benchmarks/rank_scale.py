@@ -4,9 +4,9 @@
     python -m benchmarks.rank_scale --sizes 1000000 --raw 512
     python -m benchmarks.rank_scale --sizes 100000 --labels 1000
 
-It calls what the trainer's loop calls, `trainer.rounds.fit` and `rank`, on a pool laid out as the loop lays it out.
-The product is pool (N, D) @ (D, 256), D values of the raw embedding: what projecting the pool once costs, measured in
-the same run on the same cores, so that the ratios hold on a busy machine. Each step is the median of three, with ten
+It calls what the trainer's loop calls, `trainer.loop.rounds.fit` and `rank`, on a pool laid out as the loop lays it
+out. The product is pool (N, D) @ (D, 256), D values of the raw embedding: what projecting the pool once costs, measured
+in the same run on the same cores, so that the ratios hold on a busy machine. Each step is the median of three, with ten
 labels more each time; the first rank is the one that fills the caches of a new embedding version. Memory is what the
 process grew by.
 """
@@ -23,10 +23,10 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe
-from shared.messages import QueryPush
-from trainer.pool import Geometry, ImagePool, Matrix
-from trainer.projection import fit_projection
-from trainer.rounds import Model, Snapshot, Timings, fit, rank
+from shared.wire.queries import QueryPush
+from trainer.embeddings.space import Geometry, ImagePool, Matrix
+from trainer.embeddings.transform import fit_projection
+from trainer.loop.rounds import Model, Snapshot, Timings, fit, rank
 from trainer.strategies import strategy_named
 
 CLASSES = 10

@@ -17,7 +17,7 @@ import skactiveml.pool as reference
 from numpy.typing import NDArray
 from skactiveml.base import SkactivemlClassifier
 
-from trainer.learners.head import fit_head
+from trainer.learners.kernel_head import fit_head
 from trainer.strategies import Pool, Ranking, strategy_named
 
 BATCH = 10

@@ -19,14 +19,14 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.preprocessing import LIMITS, Matrix, score
-from labeler.demo import truth, write_digits
-from shared.image_files import read
-from shared.messages import ImageEntry
-from shared.settings import TrainerSettings
-from trainer.embeddings import pixels
-from trainer.embeddings.backbones import load_backbone
-from trainer.embeddings.pixels import PixelBackbone
-from trainer.embeddings.simclr import Plan, Step, train
+from labeler.images.demo import truth, write_digits
+from shared.images.finding import read
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from trainer.embeddings.backbones import pixels
+from trainer.embeddings.backbones.backbone import load_backbone
+from trainer.embeddings.backbones.pixels import PixelBackbone
+from trainer.learners.simclr import Plan, Step, train
 
 
 def main() -> None:

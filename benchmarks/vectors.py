@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from labeler.formats.sources import open_source
-from shared.image_files import read
-from shared.images import ImageLimits
-from shared.messages import ImportRow
-from shared.settings import TrainerSettings
-from trainer.embeddings.backbones import load_backbone
+from labeler.transfer.sources import open_source
+from shared.images.finding import read
+from shared.images.opening import ImageLimits
+from shared.settings.services import TrainerSettings
+from shared.wire.imports import ImportRow
+from trainer.embeddings.backbones.backbone import load_backbone
 
 BATCH = 64
 

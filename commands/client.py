@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from commands import merge as merging
 from commands.connection import Connection, FlywheelError
-from commands.exports import FILTERS, Wanted, download
-from commands.grouping import draw
-from commands.imports import send
+from commands.labels import merge as merging
+from commands.labels.exports import FILTERS, Wanted, download
+from commands.labels.grouping import draw
+from commands.labels.imports import send
+from shared.class_names import lacking, meant
 from shared.importing import COUNTED, Outcome
-from shared.messages import MAX_ROWS, Conflicts, ImportIssue, ImportRow
-from shared.names import lacking, meant
-from shared.parts import parts, text_length
-from shared.settings import SettingsError
+from shared.settings.services import SettingsError
+from shared.web.parts import parts, text_length
+from shared.wire.fields import MAX_ROWS
+from shared.wire.imports import Conflicts, ImportIssue, ImportRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labeler.formats.left_out import LeftOut
-    from labeler.formats.records import Chosen
+    from labeler.transfer.rows.imported import Chosen
+    from labeler.transfer.rows.left_out import LeftOut
 
 
 class Flywheel(Connection):
@@ -53,7 +54,7 @@ class Flywheel(Connection):
         `source` is `hf://OWNER/NAME`, with `@REVISION` if need be, or a folder laid out so; `image` and `label` are
         columns. Needs `pip install flywheel-labeling[hub]`. Raises FlywheelError when it cannot be had.
         """
-        from commands import hub
+        from commands.labels import hub
 
         try:
             hub.write(hub.load(source, config, split), Path(folder), image, label)
@@ -87,9 +88,9 @@ class Flywheel(Connection):
         names are not as their files are called; the CSV `report` has every row.
         Raises FlywheelError for what holds no labels.
         """
-        from labeler.formats.left_out import LeftOut
-        from labeler.formats.records import Chosen
-        from labeler.formats.sources import Source, open_sources
+        from labeler.transfer.rows.imported import Chosen
+        from labeler.transfer.rows.left_out import LeftOut
+        from labeler.transfer.sources import Source, open_sources
 
         told: list[Callable[[], list[str]]] = []
 
@@ -378,7 +379,7 @@ def _known(where: dict[str, str]) -> dict[str, str]:
 def _rows(
     table: pd.DataFrame, columns: Chosen | None = None, left: LeftOut | None = None
 ) -> Iterator[ImportRow | ImportIssue]:
-    from labeler.formats.records import has_columns, rows_of
+    from labeler.transfer.rows.imported import has_columns, rows_of
 
     if not has_columns(map(str, table.columns), columns):
         raise FlywheelError(

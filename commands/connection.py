@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
-from commands.imports import wait_for_scan
-from commands.launching import Pair
-from commands.place import find
-from commands.reach import client, reach
-from commands.reach import token as token_here
-from commands.supervisor import Child
-from shared.settings import SettingsError
+from commands.labels.imports import wait_for_scan
+from commands.running.launching import Pair
+from commands.running.place import find
+from commands.running.reach import client, reach
+from commands.running.reach import token as token_here
+from commands.running.supervisor import Child
+from shared.settings.services import SettingsError
 
 T = TypeVar("T")
 TIMEOUT_SECONDS = 60.0  # of one request

@@ -21,15 +21,16 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from labeler.api import create_api
 from labeler.service import Service
-from shared import audit, recent
-from shared.answers import PlainText
-from shared.auth import Guard, token_for
-from shared.disk import refused_start
-from shared.serving import bind, log_to, port_option, serve, url
-from shared.settings import LabelerSettings, SettingsError, Source, parse_command_line
-from shared.start import remember, start
+from labeler.web.api import create_api
+from shared.settings import recent_projects
+from shared.settings.services import LabelerSettings, SettingsError, Source, parse_command_line
+from shared.settings.starting import remember, start
+from shared.storage.disk_errors import refused_start
+from shared.web import audit
+from shared.web.answers import PlainText
+from shared.web.auth import Guard, token_for
+from shared.web.server import bind, log_to, port_option, serve, url
 
 PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
 MEGABYTE = 1_000_000
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logger.info(note)
             app = create_app(settings, begin.sources, port=sock.getsockname()[1])
             remember(settings)
-            recent.note(settings.workspace)
+            recent_projects.note(settings.workspace)
             serve(app, sock, name="Labeler")
     except Exception as error:
         refused = refused_start(error, workspace)

@@ -13,73 +13,60 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from labeler.addresses import Addresses
-from labeler.annotation_log import AnnotationLog
-from labeler.annotations import Annotations
-from labeler.arrivals import Arrivals
-from labeler.catalog import Catalog, Root
-from labeler.classes import Classes, name_of
-from labeler.database import Store
-from labeler.demo import CLASSES as DEMO_CLASSES
-from labeler.demo import write_digits
-from labeler.disagreements import Disagreements
-from labeler.downloads import Downloads
-from labeler.evaluations import Evaluations
-from labeler.events import Events
-from labeler.files import MEDIA_TYPES, UNKNOWN_TYPE, Files
-from labeler.folders import Folders, roots_of
-from labeler.formats import FORMATS, Format
-from labeler.formats.rows import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
-from labeler.gallery import Gallery
-from labeler.guidelines import Guidelines
-from labeler.history import label_history
-from labeler.imports import Imports
-from labeler.label_files import LabelFiles
-from labeler.labeling_queue import LabelingQueue
-from labeler.leases import Leases
-from labeler.marks import Shown, marks
-from labeler.oddities import OddImages
-from labeler.outbox import Outbox
-from labeler.problems import Conflict, Invalid
-from labeler.questions import Questions
-from labeler.reminder import Reminder
-from labeler.review import Review
-from labeler.running_settings import RunningSettings
-from labeler.scanner import Scanner
-from labeler.snapshots import Snapshots
-from labeler.splitting import Splitting
-from labeler.tally import SPLITS, Tally
-from labeler.target import target
-from labeler.test_set import import_test_set, open_test_set
-from labeler.thumbnails import LARGE_PIXELS, Thumbnails
-from labeler.trainer import Trainer
-from labeler.trainer_client import TrainerClient
-from labeler.verdicts import Verdicts
-from labeler.watcher import Watcher
-from labeler.workspace import WorkspaceLock
-from shared.disk import Disk
-from shared.downloads import ExportCount
-from shared.images import ImageLimits
-from shared.messages import (
-    Annotation,
-    AnnotationReceipt,
-    ClassEntry,
-    Evaluation,
-    Person,
-    Progress,
-    Project,
-    QueryPush,
-    QueryReceipt,
-    QueuePage,
-    Row,
-    Stretch,
-    Target,
-    Undo,
-    UndoReceipt,
-)
-from shared.project_file import LABELER_HEADER, LOG_HEADER
-from shared.settings import LabelerSettings, Source
-from shared.start import identity
+from labeler.asking.labeling_queue import LabelingQueue
+from labeler.asking.leases import Leases
+from labeler.change_markers import Shown, marks
+from labeler.errors import Conflict, Invalid
+from labeler.explore.grid import Gallery
+from labeler.explore.similar_labels import Reminder
+from labeler.images.adding import Arrivals
+from labeler.images.catalog import Catalog, Root
+from labeler.images.demo import CLASSES as DEMO_CLASSES
+from labeler.images.demo import write_digits
+from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE, Files
+from labeler.images.roots import Folders, roots_of
+from labeler.images.scanner import Scanner
+from labeler.images.splits import Splitting
+from labeler.images.thumbnails import LARGE_PIXELS, Thumbnails
+from labeler.images.watcher import Watcher
+from labeler.labeling.answers import Annotations
+from labeler.labeling.classes import Classes, name_of
+from labeler.labeling.guidelines import Guidelines
+from labeler.labeling.questions import Questions
+from labeler.labeling.single_image import Addresses
+from labeler.live_settings import RunningSettings
+from labeler.people.disagreements import Disagreements
+from labeler.progress.evaluations import Evaluations
+from labeler.progress.goal import target
+from labeler.progress.labels_over_time import label_history
+from labeler.push import Events
+from labeler.review.doubts import Review
+from labeler.review.odd_images import OddImages
+from labeler.review.verdicts import Verdicts
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import SPLITS, Tally
+from labeler.store.database import Store
+from labeler.store.workspace import WorkspaceLock
+from labeler.trainer_link.client import TrainerClient
+from labeler.trainer_link.controls import Trainer
+from labeler.trainer_link.log_sender import Outbox
+from labeler.transfer.downloads import Downloads
+from labeler.transfer.formats import FORMATS, Format
+from labeler.transfer.importing import Imports
+from labeler.transfer.label_files import LabelFiles
+from labeler.transfer.rows.exported import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
+from labeler.transfer.snapshots import Snapshots
+from labeler.transfer.test_set import import_test_set, open_test_set
+from shared.images.opening import ImageLimits
+from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
+from shared.settings.services import LabelerSettings, Source
+from shared.settings.starting import identity
+from shared.storage.disk_errors import Disk
+from shared.wire.dataset import ExportCount
+from shared.wire.evaluation import Evaluation, Progress, Stretch
+from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, Undo, UndoReceipt
+from shared.wire.project import ClassEntry, Project, Target
+from shared.wire.queries import QueryPush, QueryReceipt, QueuePage
 
 logger = logging.getLogger(__name__)
 _current: list[Service] = []
@@ -278,7 +265,7 @@ class Service:
             }
 
     def marks(self) -> dict[Shown, str]:
-        """By what an open page sees that what it shows is another; see `labeler.marks`."""
+        """By what an open page sees that what it shows is another; see `labeler.change_markers`."""
         with self.store.lock:
             looks = [(each.name, each.colour) for each in self.classes.entries()]
             there = (self.log.last_seq, self.catalog.version, self.scanner.view())

@@ -17,14 +17,14 @@ sys.path.insert(0, str(HOME))
 from fastapi import FastAPI  # noqa: E402 - the checkout must be found first
 from fastapi.routing import APIWebSocketRoute  # noqa: E402
 
-from labeler.api import create_api as labeler_api  # noqa: E402
 from labeler.service import Service  # noqa: E402
-from labeler.telemetry import prometheus_text as labeler_metrics  # noqa: E402
-from shared.answers import EVERY, MEANINGS  # noqa: E402
-from shared.settings import LabelerSettings, TrainerSettings  # noqa: E402
-from trainer.api import create_api as trainer_api  # noqa: E402
+from labeler.web.api import create_api as labeler_api  # noqa: E402
+from labeler.web.metrics import prometheus_text as labeler_metrics  # noqa: E402
+from shared.settings.services import LabelerSettings, TrainerSettings  # noqa: E402
+from shared.web.answers import EVERY, MEANINGS  # noqa: E402
+from trainer.routes.api import create_api as trainer_api  # noqa: E402
+from trainer.routes.metrics import prometheus_text as trainer_metrics  # noqa: E402
 from trainer.service import Trainer  # noqa: E402
-from trainer.telemetry import prometheus_text as trainer_metrics  # noqa: E402
 
 VERBS = ("get", "post", "patch", "put", "delete")
 

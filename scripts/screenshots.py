@@ -19,7 +19,7 @@ import httpx  # noqa: E402 - the checkout first
 import numpy as np  # noqa: E402
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402 - the checkout first
 
-from commands.simulate import Annotator, demo_truth  # noqa: E402
+from commands.labels.simulate import Annotator, demo_truth  # noqa: E402
 from tests.browser.card import Card, launch  # noqa: E402
 from tests.services import Services, running_services, wait_for  # noqa: E402
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
-from shared.comparison import Comparison, Metric, Scores
-from shared.messages import Evaluation, Interval
+from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.jobs import Comparison, Metric, Scores
 
 ENOUGH = 10
 """Test labels before an accuracy is shown. With one, it would be 0 or 100 %."""

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.figures import many
-from shared.image_names import spellings
-from shared.messages import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
-from shared.parts import parts, text_length
+from shared.images.names import spellings
+from shared.web.parts import parts, text_length
+from shared.wire.imports import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 BATCH = 1_000
 ROW_BYTES = 500  # of a row beside its texts
@@ -31,7 +31,7 @@ class Outcome:
     """What became of all rows. `issues` holds the first of each kind: `conflict`, `rejected`, or `cell` left out.
 
     `counted_as` are names that stood for another: other spellings and old names, each with its class. `matched` are
-    rows whose file is called otherwise, by what differs (`shared.image_names`), and `matched_as` the first of each.
+    rows whose file is called otherwise, by what differs (`shared.images.names`), and `matched_as` the first of each.
     """
 
     rows: int = 0

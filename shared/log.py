@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from shared.messages import Row, Split
-from shared.names import key
-from shared.review import REVIEW
+from shared.class_names import key
+from shared.wire.fields import Split
+from shared.wire.log import Row
+from shared.wire.review import REVIEW
 
 Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
 ANSWERS = frozenset({"label", "skip", "flag"})
@@ -129,7 +130,7 @@ class Fold:
     def named(self, name: str) -> int | None:
         """The live class that goes by `name` now, or went by it before; None if none does.
 
-        The exact spelling goes first, then any that names the same class; see `shared.names`.
+        The exact spelling goes first, then any that names the same class; see `shared.class_names`.
         """
         found = self._called(lambda each: each == name)
         if found is not None:

@@ -69,7 +69,7 @@ def every_refusal_is_in_its_schema() -> Iterator[None]:
     heard: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("shared.answers")
+    logger = logging.getLogger("shared.web.answers")
     logger.addHandler(handler)
     yield
     logger.removeHandler(handler)

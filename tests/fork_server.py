@@ -29,14 +29,14 @@ import numpy as np
 
 from tests import forks
 
-WORK = ["torch", "timm", "fastai.vision.all", "trainer.comparing", "trainer.challenging", "trainer.training"]
+WORK = ["torch", "timm", "fastai.vision.all", "trainer.jobs.compare", "trainer.jobs.challenge", "trainer.jobs.train"]
 SERVING = ["uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "httpcore"]
 SERVING += ["uvicorn.protocols.websockets.auto", "anyio._backends._asyncio", "pydantic.v1", "encodings.idna"]
 IMPORTS = {
     "labeler": ["labeler.app", "streamlit.starlette", "pandas", "pyarrow", "altair", *SERVING],
-    "trainer": ["trainer.app", "trainer.api", "trainer.service", "trainer.exporting", *SERVING],
-    "trainer.worker": ["trainer.worker", *WORK],
-    "trainer.exporting": ["trainer.exporting", *WORK],
+    "trainer": ["trainer.app", "trainer.routes.api", "trainer.service", "trainer.versions.exporting", *SERVING],
+    "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
+    "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
 }
 """What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would."""

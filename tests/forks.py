@@ -149,25 +149,25 @@ def flywheel(
 
 def use_for_jobs() -> None:
     """Have this process's trainers fork the workers of their jobs."""
-    from trainer import jobs
+    from trainer.jobs import job_queue
 
-    started = jobs.start_worker
+    started = job_queue.start_worker
 
     def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         if not _forkable(environment):
             return started(folder, environment)
         with (folder / "log.txt").open("ab") as log:
             asked = _ask(
-                "trainer.worker", [str(folder)], environment, Path.cwd(), [log.fileno()] * 2, ends_with_us=True
+                "trainer.jobs.worker", [str(folder)], environment, Path.cwd(), [log.fileno()] * 2, ends_with_us=True
             )
         return Fork(asked)  # type: ignore[return-value]  # it does what jobs ask of a Popen
 
-    jobs.start_worker = start_worker
+    job_queue.start_worker = start_worker
 
 
 def use_for_exports() -> None:
     """Have this process fork what makes its exports."""
-    from trainer import exporting
+    from trainer.versions import exporting
 
     started = exporting.run
 
@@ -175,7 +175,9 @@ def use_for_exports() -> None:
         if not _forkable(environment):
             return started(asked, environment)
         with tempfile.TemporaryFile("w+") as output:
-            connection = _ask("trainer.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=asked)
+            connection = _ask(
+                "trainer.versions.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=asked
+            )
             code = Fork(connection).wait(exporting.EXPORT_SECONDS)
             output.seek(0)
             return subprocess.CompletedProcess([], code, "", output.read())

@@ -18,8 +18,8 @@ from schemathesis.engine import events, from_schema
 from starlette.types import ASGIApp
 
 from labeler.app import create_app as labeler_app
-from shared.serving import bind, server_of
-from shared.settings import LabelerSettings, TrainerSettings
+from shared.settings.services import LabelerSettings, TrainerSettings
+from shared.web.server import bind, server_of
 from tests.services import COLOURS, wait_for, write_photos
 from trainer.app import create_app as trainer_app
 

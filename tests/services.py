@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from shared.auth import TOKEN_VARIABLE, client_headers
+from shared.web.auth import TOKEN_VARIABLE, client_headers
 from tests import forks
 
 HOME = Path(__file__).resolve().parent.parent

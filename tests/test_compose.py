@@ -15,8 +15,8 @@ import pytest
 import yaml
 from jsonschema import Draft201909Validator
 
-from shared.auth import TOKEN_VARIABLE, token_for
-from shared.settings import LabelerSettings, ServiceSettings, TrainerSettings
+from shared.settings.services import LabelerSettings, ServiceSettings, TrainerSettings
+from shared.web.auth import TOKEN_VARIABLE, token_for
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -39,7 +39,7 @@ def test_it_holds_every_file_of_every_package(wheel: set[str]) -> None:
         "labeler/ui/**/*.js",
         "labeler/ui/**/*.css",
         "labeler/ui/.streamlit/*",
-        "labeler/migrations/*",
+        "labeler/store/migrations/*",
         "*/LICENSE",
     ],
 )

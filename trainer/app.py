@@ -19,13 +19,13 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
-from shared.answers import PlainText
-from shared.auth import Guard, client_headers, token_for
-from shared.disk import refused_start
-from shared.project_file import announce_or_warn
-from shared.serving import bind, log_to, port_option, serve, url
-from shared.settings import SettingsError, Source, TrainerSettings, parse_command_line
-from shared.start import remember, start
+from shared.settings.project_file import announce_or_warn
+from shared.settings.services import SettingsError, Source, TrainerSettings, parse_command_line
+from shared.settings.starting import remember, start
+from shared.storage.disk_errors import refused_start
+from shared.web.answers import PlainText
+from shared.web.auth import Guard, client_headers, token_for
+from shared.web.server import bind, log_to, port_option, serve, url
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,11 @@ PUBLIC = frozenset({"/health"})
 def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
     """The trainer's application. Raises SettingsError for anything that cannot be."""
     token = token_for(settings.host, os.environ)
-    from trainer.api import create_api  # torch and timm take seconds: not before the settings are known to be right
+    from trainer.routes.api import (
+        create_api,  # torch and timm take seconds: not before the settings are known to be right
+    )
     from trainer.service import Trainer
-    from trainer.terminal import ProgressBar
+    from trainer.tracking.terminal import ProgressBar
 
     served = port if port is not None else settings.port
     trainer = Trainer(settings, sources, headers=client_headers(token))

@@ -16,48 +16,42 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.disk import Disk
-from shared.gallery import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
-from shared.messages import (
-    Acknowledgement,
-    AnnotationBatch,
-    Evaluation,
-    Predictions,
-    Saved,
-    StrategyEntry,
-    StrategyList,
-    TrainerState,
-    TrainerStatus,
-)
-from shared.review import LabelIssues, NearDuplicates
-from shared.settings import Source, TrainerSettings
-from shared.start import remember_backbone, remembered_backbone
-from trainer import atlas
-from trainer.challenger import KEPT, Challenger
-from trainer.champion import Champion
+from shared.settings.services import Source, TrainerSettings
+from shared.settings.starting import remember_backbone, remembered_backbone
+from shared.storage.disk_errors import Disk
+from shared.wire.evaluation import Evaluation
+from shared.wire.images import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
+from shared.wire.log import Acknowledgement, AnnotationBatch
+from shared.wire.models import Predictions
+from shared.wire.project import StrategyEntry, StrategyList
+from shared.wire.review import LabelIssues, NearDuplicates
+from shared.wire.trainer import Saved, TrainerState, TrainerStatus
 from trainer.embeddings.embedder import Embedder
-from trainer.intake import Intake
-from trainer.jobs import Jobs, NotNow
-from trainer.label_issues import Reviewer
-from trainer.labeler_client import LabelerClient
-from trainer.leader import Leader, Sender
-from trainer.loop import Loop
-from trainer.manifold import Manifold, ManifoldFailed
-from trainer.model_jobs import ModelJobs
-from trainer.near_duplicates import near_duplicates
-from trainer.photos import Photos
-from trainer.pool import Space
-from trainer.publisher import CatalogFollower, Publisher
-from trainer.registry import Registry
-from trainer.remainder import FLUSH_SECONDS
-from trainer.replica import Replica
-from trainer.rounds import Model, Snapshot
-from trainer.running_settings import RunningSettings
-from trainer.saving import Saver
-from trainer.serving import BACKBONES, embedder_of, open_embedder
+from trainer.embeddings.space import Space
+from trainer.explore import pool_layout
+from trainer.explore.umap_layout import Manifold, ManifoldFailed
+from trainer.jobs.job_queue import Jobs, NotNow
+from trainer.jobs.requests import ModelJobs
+from trainer.live_settings import RunningSettings
+from trainer.loop.challenge_schedule import KEPT, Challenger
+from trainer.loop.ingest import Intake
+from trainer.loop.live_model import Champion
+from trainer.loop.loop import Loop
+from trainer.loop.rounds import Model, Snapshot
+from trainer.loop.saving import Saver
+from trainer.review.label_issues import Reviewer
+from trainer.review.near_duplicates import near_duplicates
 from trainer.strategies import STRATEGIES
-from trainer.tracking import Tracker
-from trainer.versions import Versions, as_predictions
+from trainer.sync.backlog import FLUSH_SECONDS
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
+from trainer.sync.leader import Leader, Sender
+from trainer.sync.publisher import CatalogFollower, Publisher
+from trainer.sync.replica import Replica
+from trainer.tracking.wandb_follower import Tracker
+from trainer.versions.active_backbone import BACKBONES, embedder_of, open_embedder
+from trainer.versions.library import Versions, as_predictions
+from trainer.versions.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +90,7 @@ class Trainer:
         )
         self.replica = Replica(self.folder)
         self.leader = Leader(self.replica)
-        self.atlas = atlas.Atlas(settings.seed)
+        self.atlas = pool_layout.Atlas(settings.seed)
         self.manifold = Manifold(self.folder / "manifold", settings.seed)
         self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
@@ -313,7 +307,7 @@ class Trainer:
             with self.replica.lock:
                 given = [matrix.row_of.get(each, len(ids)) for each in self.replica.fold.labels]
             among = np.array([each for each in given if each < len(ids)], np.int64)
-        found, similarity = atlas.neighbours(rows, row, limit, among)
+        found, similarity = pool_layout.neighbours(rows, row, limit, among)
         return Neighbours(
             image_id=image_id,
             similar=[

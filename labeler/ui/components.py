@@ -15,13 +15,14 @@ from typing import Any, Literal
 import streamlit as st
 
 from labeler import service
-from labeler.marks import Shown
-from labeler.ui import words
-from labeler.ui.palette import DARK, FIRST, INK, LIGHT
-from shared.image_files import NO_IMAGES
-from shared.messages import MAX_ROWS, Project
-from shared.project_file import trainer_command
-from shared.settings import LabelerSettings
+from labeler.change_markers import Shown
+from labeler.ui.charts.palette import DARK, FIRST, INK, LIGHT
+from labeler.ui.sections import wording
+from shared.images.finding import NO_IMAGES
+from shared.settings.project_file import trainer_command
+from shared.settings.services import LabelerSettings
+from shared.wire.fields import MAX_ROWS
+from shared.wire.project import Project
 
 FOLDER = Path(__file__).parent
 Press = Literal["pause", "resume", "stop"]
@@ -48,7 +49,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
 
 
 def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -> None:
-    """Mount the grid of images that `view` asks for, see `shared.gallery.View`; it labels by itself."""
+    """Mount the grid of images that `view` asks for, see `shared.wire.images.View`; it labels by itself."""
     data = {
         "log_id": str(project.log_id),
         "view": view,
@@ -115,7 +116,7 @@ def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
     result: Any = _BAR(
         key=BAR,
-        data={"words": words.trainer(service.current().settings.workspace), "asks": asks, "annotator": annotator()},
+        data={"words": wording.trainer(service.current().settings.workspace), "asks": asks, "annotator": annotator()},
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,
         on_pressed_change=lambda: None,

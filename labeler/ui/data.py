@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.missing import missing_images
-from labeler.ui import components, project, states
-from labeler.ui.words import plain
+from labeler.images.missing_images import missing_images
+from labeler.ui import components
+from labeler.ui.sections import project, waiting
+from labeler.ui.sections.wording import plain
 from shared.figures import many
-from shared.messages import Rejection
+from shared.wire.images import Rejection
 
 SOONEST_SECONDS = 2
 SHOWN = 200  # files in a list
@@ -33,7 +34,7 @@ def _state() -> None:
     st.subheader("Photos here", anchor=False)
     copies = f" {there.duplicates:,} more files are copies of these." if there.duplicates else ""
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
-    states.show(there, labeler.trainer.status())
+    waiting.show(there, labeler.trainer.status())
     if there.missing:
         with st.expander(f"The files of {many(there.missing, 'labeled photo')} are not found"):
             st.write("Their labels are kept and exported. Put the files back, and the photos are here again.")

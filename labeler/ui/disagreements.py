@@ -16,13 +16,14 @@ from uuid import UUID, uuid4
 import streamlit as st
 
 from labeler import service
-from labeler.classes import DIGITS
-from labeler.problems import Problem
+from labeler.errors import Problem
+from labeler.labeling.classes import DIGITS
 from labeler.ui import components
-from labeler.ui.words import plain
+from labeler.ui.sections.wording import plain
 from shared.figures import percent, rounded
-from shared.messages import Annotation, ClassEntry, Undo
-from shared.people import Agreement, Disagreement, DisagreementPage, Opinion
+from shared.wire.log import Annotation, Undo
+from shared.wire.project import ClassEntry
+from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
 
 SOONEST_SECONDS = 3
 MOST = 50  # shown of those that are settled

@@ -7,10 +7,13 @@ import shlex
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components, states, taking
-from labeler.ui.words import TRAINER, plain
+from labeler.ui import components
+from labeler.ui.sections import downloads, waiting
+from labeler.ui.sections.wording import TRAINER, plain
 from shared.figures import accuracy_in_words, many, shown
-from shared.messages import Evaluation, Project, Saved, TrainerStatus
+from shared.wire.evaluation import Evaluation
+from shared.wire.project import Project
+from shared.wire.trainer import Saved, TrainerStatus
 
 SOONEST_SECONDS = 2
 
@@ -38,7 +41,7 @@ def _outcome() -> None:
 
 
 def _state(project: Project, status: TrainerStatus | None) -> None:
-    states.show(project, status)
+    waiting.show(project, status)
     name, what = TRAINER[project.trainer.state]
     if project.trainer.state == "stopping":
         st.info(f"**{name}:** {what}.", icon=":material/hourglass_top:")
@@ -63,18 +66,20 @@ def _saved(saved: Saved) -> None:
 
 
 def _figures(evaluations: list[Evaluation]) -> None:
-    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+    from labeler.ui.charts import (
+        progress_charts,  # pandas and altair take a second: not before the first figure is drawn
+    )
 
     latest = evaluations[-1]
     st.subheader("How good it is", anchor=False)
-    st.write(figures.in_words(latest))
+    st.write(progress_charts.in_words(latest))
     curve, table = st.columns([3, 2], gap="large")
     with curve:
-        components.figure(figures.accuracy_curve(evaluations), alt="Accuracy against labels given")
-    table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
+        components.figure(progress_charts.accuracy_curve(evaluations), alt="Accuracy against labels given")
+    table.table(progress_charts.final_figures(latest), border="horizontal", hide_index=True)
     curve.download_button(
         "Download curve (CSV)",
-        figures.curve_csv(evaluations),
+        progress_charts.curve_csv(evaluations),
         "flywheel-curve.csv",
         "text/csv",
         icon=":material/download:",
@@ -87,7 +92,7 @@ def _exports(project: Project) -> None:
     if not project.images.labeled:
         st.write("There is no label to take yet: the first one is a key press away on the page Label.")
         return
-    taking.labels(project)
+    downloads.labels(project)
 
 
 def _next(
@@ -99,9 +104,9 @@ def _next(
     if differ:
         said.append(f"People differ on {many(differ, 'image')}: settle that on the page Disagreements.")
     if evaluations:
-        from labeler.ui import outlook
+        from labeler.ui.charts import forecast
 
-        said += outlook.sentences(evaluations, project.images.labeled)
+        said += forecast.sentences(evaluations, project.images.labeled)
     else:
         latest = labeler.evaluations.last
         words = accuracy_in_words(latest.accuracy if latest is not None else None)

@@ -1,6 +1,7 @@
 """The page on which images are labeled: the card, or as long as there is no class, a form to name some.
 
-Each image has an address of its own: `/?image=123` opens it, to be looked at and corrected (`labeler.addresses`).
+Each image has an address of its own: `/?image=123` opens it, to be looked at and corrected
+(`labeler.labeling.single_image`).
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.problems import Problem
+from labeler.errors import Problem
 from labeler.ui import components
-from labeler.ui.words import plain
-from shared.names import Spellings
+from labeler.ui.sections.wording import plain
+from shared.class_names import Spellings
 
 
 def page() -> None:

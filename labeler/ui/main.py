@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.problems import Problem
+from labeler.errors import Problem
 from labeler.ui import components, data, disagreements, finish, grid, label, map, models, progress, review, settings
-from labeler.ui.words import plain
+from labeler.ui.sections.wording import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),

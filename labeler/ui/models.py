@@ -13,17 +13,18 @@ from typing import get_args
 import streamlit as st
 from pydantic import ValidationError
 
-from labeler import differences, service
-from labeler.problems import Problem
-from labeler.trainer import Trainer
-from labeler.ui import challenger, components, versions, words
-from labeler.ui.words import plain, time_left
-from shared.comparison import Comparison, ComparisonRequest
+from labeler import service
+from labeler.errors import Problem
+from labeler.explore import model_differences
+from labeler.trainer_link.controls import Trainer
+from labeler.ui import components
+from labeler.ui.sections import challenger, version_files
+from labeler.ui.sections import wording as words
+from labeler.ui.sections.wording import plain, time_left
 from shared.figures import is_measured, many, percent
-from shared.image_files import SUFFIXES
-from shared.jobs import ENDED, Job
-from shared.models import ModelList
-from shared.training import TrainRequest, Weights
+from shared.images.finding import SUFFIXES
+from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
+from shared.wire.models import ModelList, TrainRequest, Weights
 
 SOONEST_SECONDS = 2
 MOST_TRIED = 20
@@ -55,7 +56,7 @@ def page() -> None:
         return
     _running()
     _versions(models)
-    versions.show(models, _do)
+    version_files.show(models, _do)
     if len(models.models) > 1:
         st.subheader("Compare two", anchor=False)
         _ask(models)
@@ -68,7 +69,7 @@ def page() -> None:
 
 
 def _versions(models: ModelList) -> None:
-    from labeler.ui import comparison  # pandas and altair take a second
+    from labeler.ui.charts import comparison  # pandas and altair take a second
 
     if models.models:
         st.table(comparison.version_table(models), border="horizontal", hide_index=True)
@@ -188,7 +189,7 @@ def _outcome() -> None:
 
 
 def _show(job: Job, found: Comparison) -> None:
-    from labeler.ui import comparison
+    from labeler.ui.charts import comparison
 
     st.subheader(plain(f"{found.base.version} against {found.candidate.version}"), anchor=False)
     st.write(comparison.in_words(found))
@@ -217,14 +218,14 @@ def _differing(found: Comparison) -> None:
         f"On {len(found.differing):,} of {many(found.looked_at, 'training image')} drawn at random "
         "they name different classes. Images that accuracy is measured on are never shown."
     )
-    shown = differences.shown(found.differing, labeler.gallery, labeler.settings, components.annotator())
+    shown = model_differences.shown(found.differing, labeler.gallery, labeler.settings, components.annotator())
     if shown:
         st.html(f'<div style="display:flex; flex-wrap:wrap; gap:1rem">{"".join(map(_tile, shown))}</div>')
         ids = ",".join(str(each.said.image_id) for each in shown)
         st.link_button("Open them in the grid", f"/grid?images={ids}", icon=":material/grid_view:")
 
 
-def _tile(each: differences.ShownDifference) -> str:
+def _tile(each: model_differences.ShownDifference) -> str:
     said = each.said
     given = f"labeled {escape(said.label)}" if said.label else "no label yet"
     learned = f", learned by {escape(' and '.join(said.learned_by))}" if said.learned_by else ""

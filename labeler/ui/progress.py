@@ -5,11 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components, states
-from labeler.ui.palette import own_colours
-from labeler.ui.words import plain
+from labeler.ui import components
+from labeler.ui.charts.palette import own_colours
+from labeler.ui.sections import waiting
+from labeler.ui.sections.wording import plain
 from shared.figures import percent, rounded, shown
-from shared.messages import Evaluation, Progress, Project
+from shared.wire.evaluation import Evaluation, Progress
+from shared.wire.project import Project
 
 SOONEST_SECONDS = 5
 SAVE = "Hover over a chart to save it as PNG, or to see its numbers as a table and save them as CSV."
@@ -22,23 +24,27 @@ def page() -> None:
 
 @st.fragment
 def _figures() -> None:
-    from labeler.ui import figures  # pandas and altair take a second: not before the first figure is drawn
+    from labeler.ui.charts import (
+        progress_charts,  # pandas and altair take a second: not before the first figure is drawn
+    )
 
     components.redraw("progress", ["labels", "images", "accuracy", "trainer", "classes"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    states.show(project, status)
+    waiting.show(project, status)
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
-    accuracy.metric("Accuracy", measured, help=figures.ACCURACY_HELP)
+    accuracy.metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
     pace.metric("Labels a minute", rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
-        st.info(figures.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:")
+        st.info(
+            progress_charts.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:"
+        )
     else:
         _measured(project, progress, evaluations)
     st.subheader("Labels given", anchor=False)
@@ -46,41 +52,41 @@ def _figures() -> None:
         _labels(labeler, project, progress)
     else:
         st.write("None yet: the first one is a key press away on the page Label.")
-    if (times := figures.round_times(progress.evaluations)) is not None:
+    if (times := progress_charts.round_times(progress.evaluations)) is not None:
         st.subheader("Time per round", anchor=False)
         st.write("From a batch of labels to a new order of questions, by step; and what measuring took.")
         components.figure(times, alt="Milliseconds of each round, by step")
 
 
 def _measured(project: Project, progress: Progress, evaluations: list[Evaluation]) -> None:
-    from labeler.ui import confusion, figures, outlook
+    from labeler.ui.charts import confusion, forecast, progress_charts
 
     latest = confusion.in_order(evaluations[-1], project.classes)
-    st.write(figures.in_words(latest))
-    curve = figures.accuracy_curve(evaluations)
-    components.figure(outlook.with_outlook(curve, evaluations), alt="Accuracy against labels given")
+    st.write(progress_charts.in_words(latest))
+    curve = progress_charts.accuracy_curve(evaluations)
+    components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels given")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download curve (CSV)",
-            figures.curve_csv(evaluations),
+            progress_charts.curve_csv(evaluations),
             "flywheel-curve.csv",
             "text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
         st.caption(SAVE)
-    st.markdown("\n".join(f"- {sentence}" for sentence in outlook.sentences(evaluations, project.images.labeled)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
     st.subheader("Classes on the test sample", anchor=False)
-    st.table(figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
+    st.table(progress_charts.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     _confusion(latest, {each.id: each.colour for each in project.classes if each.colour})
     if latest.calibration:
         st.subheader("Calibration", anchor=False)
-        st.write(figures.calibration_in_words(latest))
-        components.figure(figures.calibration(latest), alt="How often right against how sure")
+        st.write(progress_charts.calibration_in_words(latest))
+        components.figure(progress_charts.calibration(latest), alt="How often right against how sure")
 
 
 def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
-    from labeler.ui import confusion
+    from labeler.ui.charts import confusion
 
     st.subheader("Confusion matrix", anchor=False)
     mistakes = confusion.confusions(latest)
@@ -104,17 +110,19 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
 
 
 def _labels(labeler: service.Service, project: Project, progress: Progress) -> None:
-    from labeler.ui import figures
+    from labeler.ui.charts import progress_charts
 
     own = own_colours(project.classes)
 
     counts, history = st.columns(2, gap="large")
     with counts:
-        components.figure(figures.label_counts(progress.labels_per_class, own), alt="Labels of each class")
+        components.figure(progress_charts.label_counts(progress.labels_per_class, own), alt="Labels of each class")
     stretches = labeler.history()
     if len(stretches) > 1:
         with history:
-            components.figure(figures.label_history(stretches, own), alt="Share of each class in the labels so far")
+            components.figure(
+                progress_charts.label_history(stretches, own), alt="Share of each class in the labels so far"
+            )
     people = labeler.people()
     if len(people) > 1:
         st.table(

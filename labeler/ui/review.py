@@ -8,8 +8,8 @@ import streamlit as st
 
 from labeler import service
 from labeler.ui import components
-from labeler.ui.words import time_left
-from shared.review import Oddities
+from labeler.ui.sections.wording import time_left
+from shared.wire.review import Oddities
 
 REFRESH_SECONDS = 3
 ASKED = "odd images asked for"  # in the session

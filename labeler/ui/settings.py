@@ -13,11 +13,18 @@ from typing import Any, get_args
 import streamlit as st
 
 from labeler import service
-from labeler.problems import Problem
-from labeler.ui import words
-from labeler.ui.words import plain
-from shared.messages import SettingView
-from shared.settings import ChallengerMode, LabelerSettings, LogLevel, ServiceSettings, TrainerSettings, meanings
+from labeler.errors import Problem
+from labeler.ui.sections import wording as words
+from labeler.ui.sections.wording import plain
+from shared.settings.services import (
+    ChallengerMode,
+    LabelerSettings,
+    LogLevel,
+    ServiceSettings,
+    TrainerSettings,
+    meanings,
+)
+from shared.wire.project import SettingView
 
 Views = Mapping[str, SettingView]
 Change = Callable[[dict[str, Any]], object]

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import flywheel
 from shared.figures import accuracy_in_words, interval_in_words, many, percent
-from shared.messages import Interval
-from shared.models import ModelList
+from shared.wire.evaluation import Interval
+from shared.wire.models import ModelList
 from tests.services import Services, wait_for
 
 SIMULATED = 16  # images that the simulated person answers; it knows every other one

@@ -334,7 +334,7 @@ def test_text_has_contrast(taught: Services, page: Page, scheme: Scheme) -> None
     open_map(page, taught)
     expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
     background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
-    assert background in {"rgb(255, 255, 255)", "rgb(23, 22, 20)"}  # as in tests/labeler/ui/test_palette.py
+    assert background in {"rgb(255, 255, 255)", "rgb(23, 22, 20)"}  # as in tests/labeler/ui/charts/test_palette.py
     for locator in (
         page.get_by_test_id("colour-of").first,
         page.get_by_test_id("colour-of").first.locator("span"),

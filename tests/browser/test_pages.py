@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from labeler.ui.components import FOLDER
 from shared import figures
-from shared.messages import Interval
+from shared.wire.evaluation import Interval
 from tests.browser.card import ARTIFACTS, Card
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids
 from tests.services import Services, wait_for

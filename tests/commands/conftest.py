@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from shared.serving import address, bind
+from shared.web.server import address, bind
 from tests import forks
 from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
-from trainer.api import create_api
+from trainer.routes.api import create_api
 
 forks.use_for_jobs()
 forks.use_for_exports()

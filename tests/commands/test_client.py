@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from commands.launching import Pair
+from commands.running.launching import Pair
 from flywheel import Flywheel, FlywheelError
-from shared.settings import LabelerSettings, TrainerSettings, parse_command_line
+from shared.settings.services import LabelerSettings, TrainerSettings, parse_command_line
 from tests.services import HOME, free_port, write_photos
 
 pytestmark = pytest.mark.system

@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import Body, FastAPI
 from fastapi.responses import JSONResponse
 
-from shared.messages import AnnotationBatch, Row
-from shared.serving import bind
+from shared.web.server import bind
+from shared.wire.log import AnnotationBatch, Row
 
 
 class Follower:

@@ -11,8 +11,9 @@ from uuid import uuid4
 from PIL import Image
 
 from labeler.service import Service
-from shared.messages import Annotation, Query, QueryPush
-from shared.settings import LabelerSettings
+from shared.settings.services import LabelerSettings
+from shared.wire.log import Annotation
+from shared.wire.queries import Query, QueryPush
 
 NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
 

@@ -4,7 +4,8 @@ from uuid import uuid4
 import pytest
 
 from labeler.service import current
-from shared.messages import Query, Suggestion, Undo
+from shared.wire.log import Undo
+from shared.wire.queries import Query, Suggestion
 from tests.labeler.projects import answer, asked, labeler, photos, pushed
 
 

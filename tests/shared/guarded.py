@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from shared.auth import Guard
+from shared.web.auth import Guard
 
 TOKEN = "correct-horse-battery-staple"
 PAGE = {"accept": "text/html,*/*"}

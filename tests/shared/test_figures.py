@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from shared import figures
-from shared.comparison import Comparison, Pairs, Scores
-from shared.messages import Evaluation, Interval
+from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.jobs import Comparison, Pairs, Scores
 
 ELEMENTS = Path(__file__).parents[2] / "labeler" / "ui" / "elements.js"
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.log import UNLABELED, Fold, ImageState
-from shared.messages import Row
+from shared.wire.log import Row
 
 CAT, DOG, COW = 1, 2, 3
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from commands.backup import backup, restore
+from commands.upkeep.backup import backup, restore
 from tests.services import free_port, running_services, wait_for
 
 pytestmark = pytest.mark.system

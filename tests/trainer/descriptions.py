@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.models import Description, ModelClass, ModelInput
+from shared.wire.models import Description, ModelClass, ModelInput
 from tests.trainer.logs import LOG
 
 NEEDS = ModelInput(size=8, preparation="squeezed", mean=[0.0] * 3, std=[1.0] * 3)

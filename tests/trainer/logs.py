@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from shared.messages import AnnotationBatch, ImageEntry, Row, Split
+from shared.wire.fields import Split
+from shared.wire.images import ImageEntry
+from shared.wire.log import AnnotationBatch, Row
 
 LOG = UUID("00000000-0000-4000-8000-000000000001")
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)

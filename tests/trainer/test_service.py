@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from shared.messages import Split
-from shared.settings import SettingsError, TrainerSettings
+from shared.settings.services import SettingsError, TrainerSettings
+from shared.wire.fields import Split
 from tests.disks import no_room
 from tests.trainer.logs import batch, class_rows, entry, label_rows
-from trainer.api import create_api
 from trainer.embeddings.embedder import Embedder
+from trainer.routes.api import create_api
 from trainer.service import Trainer
 
 COLOURS = {1: (220, 30, 30), 2: (30, 30, 220)}  # class id → what its images look like

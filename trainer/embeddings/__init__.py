@@ -1,1 +1,1 @@
-"""Images to vectors: a frozen backbone, run once an image, and the store that keeps what came out."""
+"""From images to vectors: computed once an image, kept on disk, shared by everything that learns."""

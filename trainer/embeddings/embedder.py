@@ -23,14 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.backbone import ResolvedBackbone
-from shared.images import ImageLimits, ImageProblem
-from shared.messages import Downloading, EmbeddingProgress, ImageEntry
-from shared.settings import TrainerSettings
-from trainer.embeddings import pixels
-from trainer.embeddings.backbones import Backbone, are_here, is_auto, load_auto, load_backbone
-from trainer.embeddings.choosing import Choice, Chooser, Fetch, recall, remember
-from trainer.embeddings.own_vectors import OwnVectors
-from trainer.embeddings.pixels import PixelBackbone
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from shared.wire.trainer import Downloading, EmbeddingProgress
+from trainer.embeddings.auto_choice import Choice, Chooser, Fetch, recall, remember
+from trainer.embeddings.backbones import pixels
+from trainer.embeddings.backbones.backbone import Backbone, are_here, is_auto, load_auto, load_backbone
+from trainer.embeddings.backbones.pixels import PixelBackbone
+from trainer.embeddings.precomputed import OwnVectors
 from trainer.embeddings.store import LARGEST, EmbeddingStore
 
 log = logging.getLogger(__name__)

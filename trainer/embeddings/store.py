@@ -19,7 +19,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from shared.files import write_whole
+from shared.storage.whole_files import write_whole
 
 ROWS = "vectors.f16"
 HASHES = "sha256.bin"

@@ -9,7 +9,7 @@ import torch
 from fastai.callback.core import Callback
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainer.embeddings.networks import Module
+from trainer.embeddings.backbones.torch_networks import Module
 
 Statistics = Literal["kept", "followed", "renewed"]
 """`kept`, as published weights want: those of small batches of few images undo them within an epoch

@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 
-from shared.files import write_whole
-from trainer.embeddings.networks import Module
+from shared.storage.whole_files import write_whole
+from trainer.embeddings.backbones.torch_networks import Module
 
 
 @dataclass

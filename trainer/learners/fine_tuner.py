@@ -34,7 +34,7 @@ from fastai.torch_core import TensorCategory, TensorImage, set_seed
 from fastai.vision.augment import aug_transforms
 from numpy.typing import NDArray
 
-from trainer.embeddings.networks import Module
+from trainer.embeddings.backbones.torch_networks import Module
 from trainer.learners.batch_norm import Statistics, Still, renew
 from trainer.learners.checkpoint import Run, resume, save, weights
 from trainer.learners.linear_probe import fit_classifier

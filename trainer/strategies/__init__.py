@@ -12,15 +12,14 @@ from pkgutil import resolve_name
 import numpy as np
 
 from trainer.strategies.balance import class_balanced
-from trainer.strategies.chance import random
 from trainer.strategies.committee import bald
 from trainer.strategies.coverage import coreset, probcover
-from trainer.strategies.exploration import with_exploration
 from trainer.strategies.gradients import badge
 from trainer.strategies.groups import cluster_margin, representative, typiclust
 from trainer.strategies.herding import maxherding, uncertainty_herding
 from trainer.strategies.mixture import confidence_bands, mixture
 from trainer.strategies.outliers import model_outlier, outlier
+from trainer.strategies.random_sampling import random, with_exploration
 from trainer.strategies.ranking import Pool, Ranking, Strategy
 from trainer.strategies.uncertainty import entropy, least_confidence, margin, ratio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.strategies.chance import random
+from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, completed, shortlist, take, upcoming_in
 from trainer.strategies.uncertainty import margin_scores
 

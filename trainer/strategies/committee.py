@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.learners.head import fit_head
-from trainer.strategies.chance import random
+from trainer.learners.kernel_head import fit_head
+from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Floats, Pool, Ranking, highest, shortlist
 from trainer.strategies.uncertainty import entropy_scores
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.strategies.chance import random
 from trainer.strategies.geometry import clusters, stand_in_distances, stand_ins
+from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Floats, Pool, Ranking, completed, highest
 from trainer.strategies.uncertainty import margin_scores, torn_between
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trainer.strategies.chance import random
-from trainer.strategies.exploration import interleave
+from trainer.strategies.random_sampling import interleave, random
 from trainer.strategies.ranking import Pool, Ranking, Strategy, highest
 
 BANDS = 5

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.strategies.chance import random
 from trainer.strategies.geometry import NEIGHBOUR, stand_in_distances, stand_ins
+from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, highest
 
 

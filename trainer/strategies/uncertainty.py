@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from trainer.strategies.chance import random
+from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Floats, Pool, Ranking, Rows, highest
 
 Probabilities = NDArray[np.float32] | Floats

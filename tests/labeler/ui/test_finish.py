@@ -12,12 +12,12 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 import flywheel
-from labeler.formats import FORMATS
 from labeler.service import Service
-from labeler.ui.figures import final_figures
+from labeler.transfer.formats import FORMATS
+from labeler.ui.charts.progress_charts import final_figures
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, labeler, photos
-from tests.labeler.ui.test_confusion import measured
+from tests.labeler.ui.charts.test_confusion import measured
 from tests.services import wait_for
 
 

@@ -9,17 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
-from shared.messages import (
-    CalibrationBin,
-    Downloading,
-    EmbeddingProgress,
-    Interval,
-    Tracking,
-    TrainerState,
-    TrainerStatus,
-)
+from shared.wire.evaluation import CalibrationBin, Interval
+from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerState, TrainerStatus
 from tests.labeler.projects import answer, labeler, photos
-from tests.labeler.ui.test_confusion import measured
+from tests.labeler.ui.charts.test_confusion import measured
 
 
 def script() -> None:
@@ -32,10 +25,10 @@ def states_script() -> None:
     import streamlit as st
 
     from labeler import service
-    from labeler.ui import states
-    from shared.messages import TrainerStatus
+    from labeler.ui.sections import waiting
+    from shared.wire.trainer import TrainerStatus
 
-    states.show(service.current().project(), TrainerStatus.model_validate(st.session_state["status"]))
+    waiting.show(service.current().project(), TrainerStatus.model_validate(st.session_state["status"]))
 
 
 @pytest.fixture

@@ -18,13 +18,14 @@ import pytest
 from fastapi.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
-from labeler.api import create_api
 from labeler.service import Service
-from labeler.telemetry import prometheus_text
-from labeler.ui.figures import curve_csv
-from shared.messages import ClassPatch, Evaluation, Interval
+from labeler.ui.charts.progress_charts import curve_csv
+from labeler.web.api import create_api
+from labeler.web.metrics import prometheus_text
+from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.project import ClassPatch
 from tests.labeler.projects import answer, labeler, photos
-from tests.labeler.ui.test_confusion import measured
+from tests.labeler.ui.charts.test_confusion import measured
 
 IMAGES, TESTED = 30, 20
 Known = dict[str, Any]

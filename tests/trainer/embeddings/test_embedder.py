@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from starlette.datastructures import UploadFile
 
-from shared.image_files import read
-from shared.images import ImageLimits, ImageProblem
-from shared.messages import ImageEntry, Split
-from shared.project_file import edit
-from shared.settings import TrainerSettings
-from trainer.api import Parts
-from trainer.embeddings.choosing import recall
+from shared.images.finding import read
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.settings.project_file import edit
+from shared.settings.services import TrainerSettings
+from shared.wire.fields import Split
+from shared.wire.images import ImageEntry
+from trainer.embeddings.auto_choice import recall
 from trainer.embeddings.embedder import Embedder
+from trainer.routes.api import Parts
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
 OWN = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"}

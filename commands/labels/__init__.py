@@ -1,0 +1,1 @@
+"""Commands about labels and images: in, out, split, merged."""

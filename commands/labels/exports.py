@@ -1,0 +1,191 @@
+"""`flywheel export`: labels from a running labeler, or from a workspace that nobody has open, to a file or folder.
+
+It takes its name when it is complete; until then what was there stays.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from commands.labels import folders
+from commands.labels.filters import parse_filter
+from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
+from commands.running.reach import ask, client, reach, token
+from commands.upkeep.backup import DATABASE
+from shared.figures import many
+from shared.settings.project_file import ProjectFile
+from shared.settings.services import LabelerSettings, SettingsError
+from shared.settings.starting import start
+from shared.storage.safe_names import partial_of
+
+FILTERS = ("split", "label", "annotator", "status")
+TIMEOUT_SECONDS = 60.0  # between two pieces
+FOLDER = "imagefolder"
+FOLDERS = ("yolo", FOLDER)
+WITH_PHOTOS = (FOLDER, "yolo", "datasets", "fiftyone")
+console = Console()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be exported, as `GET /api/export` takes it."""
+
+    format: str
+    include: str
+    where: dict[str, str]
+    snapshot: str | None = None
+
+    @classmethod
+    def named(cls, format: str, include: str, where: Iterable[str], snapshot: str | None = None) -> Wanted:
+        """From the command line: `where` are filters such as `split=test label='red shoe'`. Raises SettingsError."""
+        return cls(format, include, parse_filter(where, "--where", FILTERS), snapshot)
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write, or with --files a new folder.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="csv, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio; else by ending."
+        ),
+    ] = "",
+    include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
+        "annotators"
+    ),
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only these images: --where 'split=test label=shirt annotator=ann'")
+    ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(help="A folder per class instead of a file, with each photo as copy, hardlink, symlink."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Its folder of photos, where it lies elsewhere now.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
+    workspace: Workspace = None,
+    labeler_url: LabelerUrl = None,
+    trainer_url: TrainerUrl = None,
+) -> None:
+    """Write the labels to a file or folder, of a running labeler or of a workspace at rest.
+
+    The exit code is 1 when no image fits, so that nothing is written, and when photos are left out.
+    """
+    place = find(workspace, labeler_url, trainer_url)
+    running = place.workspace is None or place.is_running
+    print(place.line("labeler") if running else f"{place} ({shown(place.workspace or Path())}) at rest", flush=True)
+
+    def take(wanted: Wanted, to: Path) -> None:
+        if running:
+            reach(place.labeler, lambda: download(place.labeler, wanted, to, token()))
+        elif place.workspace is not None:
+            read(place.workspace, images, wanted, to)
+
+    given = format or (FOLDER if files else target.suffix.removeprefix("."))
+    wanted = Wanted.named(given, include, where or [], snapshot)
+    if files is not None and given not in FOLDERS:
+        raise SettingsError(
+            f"--files writes a folder per class, which is the format {' or '.join(FOLDERS)}, not {given}."
+        )
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        table = Path(scratch) / "labels.jsonl"
+        if files is not None or wanted.where:
+            only = {"status": "labeled"} if files is not None else {}
+            take(Wanted("jsonl", "", {**only, **wanted.where}, snapshot), table)
+            if not table.stat().st_size:
+                console.print("No image fits, so that nothing was written.")
+                raise typer.Exit(1)
+        if files is None:
+            take(wanted, target)
+            console.print(f"Written: {target}", markup=False)
+            return
+        way = folders.way_named(files)
+        settings = _running(place.labeler) if running else _at_rest(place)
+        roots = folders.roots(settings, images)
+        with table.open(encoding="utf-8") as lines:
+            written = folders.write(map(json.loads, lines), roots, target, way, for_yolo=given != FOLDER)
+    console.print(f"Written: {target}, {many(written.count, 'image')}.", markup=False)
+    if written.left_out:
+        unread = "" if given == FOLDER else ", or of a kind that YOLO does not read"
+        count = len(written.left_out)
+        console.print(f"{count:,} are not there as they were labeled{unread}: see {folders.LEFT_OUT} in it.")
+        raise typer.Exit(1)
+
+
+def _at_rest(place: Place) -> dict[str, Any]:
+    workspace = place.workspace or Path()
+    folders_known = place.file.images(workspace) if place.file is not None else []
+    return {"workspace": str(workspace), "images": str(folders_known[0]) if folders_known else None}
+
+
+def _running(url: str) -> dict[str, Any]:
+    return {name: view["value"] for name, view in ask(f"{url}/api/settings").items()}
+
+
+def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
+    """From a running labeler. Raises httpx.HTTPError."""
+    query = {"format": wanted.format, "include": wanted.include, **wanted.where}
+    query |= {"snapshot": wanted.snapshot} if wanted.snapshot else {}
+    with (
+        client(url, seconds=TIMEOUT_SECONDS, token=token) as http,
+        http.stream("GET", "/api/export", params=query) as answer,
+    ):
+        if answer.is_error:
+            answer.read()
+            answer.raise_for_status()
+        _write(target, answer.iter_bytes())
+
+
+def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> None:
+    """From the files of a workspace. Raises SettingsError when a labeler has it open, or there is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from labeler.errors import Problem
+    from labeler.service import Service
+    from labeler.transfer.rows.exported import Wanted as WantedRows
+    from labeler.transfer.rows.exported import extras_named
+
+    if not (workspace / DATABASE).is_file():
+        raise SettingsError(f"There is no workspace at {workspace}.")
+    try:
+        rows = TypeAdapter(WantedRows).validate_python(wanted.where)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"--where {first['loc'][0]}={first['input']} cannot be: {first['msg']}.") from None
+    if "predictions" in wanted.include:
+        raise SettingsError("Predictions are the running trainer's: start Flywheel first.")
+    given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
+    settings = LabelerSettings.load(command_line=given)[0]
+    if ProjectFile.read(workspace) is not None:  # which an older version did not write
+        settings = start(LabelerSettings, command_line=given, change=True).settings
+    if settings.images and not Path(settings.images).expanduser().is_dir():
+        settings.images = ""  # the labels are here all the same
+    if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
+        raise SettingsError(f"The format {wanted.format} holds the photos: name their folder with --images.")
+    service = Service(settings)
+    try:
+        extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])
+        stream, _ = service.export(wanted.format, wanted=rows, extras=extras, snapshot=wanted.snapshot)
+        _write(target, stream)
+    except Problem as problem:
+        raise SettingsError(str(problem.detail)) from None
+    finally:
+        service.close()
+
+
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
+    partial = partial_of(target)
+    try:
+        with partial.open("wb") as stream:
+            stream.writelines(pieces)
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)

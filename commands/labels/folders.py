@@ -1,0 +1,158 @@
+"""A folder per split and class on this machine, with each photo as a copy, a hard link or a symbolic link.
+
+A photo is looked for where the labeler takes its images from and is the one that was labeled if its content is. The
+folder takes its name when it is complete, and one that is there is never written into.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from shared.images.finding import locate
+from shared.images.opening import HEAD_BYTES, ImageProblem
+from shared.settings.project_file import ProjectFile
+from shared.settings.services import SettingsError
+from shared.storage.safe_names import partial_of
+
+Way = Literal["copy", "hardlink", "symlink"]
+LEFT_OUT = "left_out.txt"
+
+
+@dataclass
+class Written:
+    """How many photos the folder has, and the names of those that are not there as they were labeled."""
+
+    count: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def way_named(name: str) -> Way:
+    """Raises SettingsError when there is no such way."""
+    way: Way | None = next((way for way in get_args(Way) if way == name), None)
+    if way is None:
+        raise SettingsError(f"--files takes {', '.join(get_args(Way))}, not {name!r}.")
+    return way
+
+
+Roots = Mapping[str, Sequence[Path]]
+"""Where photos lie, by what their addresses begin with: "" for all, NAME/ for those of a further image folder."""
+
+
+def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
+    """Where the photos of a labeler with such `settings` lie; `images` goes before its own folder."""
+    workspace, test_set = Path(settings["workspace"]), settings.get("test_set")
+    given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
+    if test_set:
+        given += [test_set, Path(test_set).parent]  # a folder, or a table that lies in it
+    first = {"": [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]}
+    project = ProjectFile.read(workspace)
+    further = project.further(workspace) if project is not None else {}
+    return first | {f"{name}/": [folder] for name, folder in further.items() if folder.is_dir()}
+
+
+def write(
+    records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way, *, for_yolo: bool = False
+) -> Written:
+    """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
+    from labeler.errors import Problem
+    from labeler.transfer.formats import yolo  # brings the database along
+    from labeler.transfer.formats.imagefolder import NAMES, ExportNames
+
+    if os.path.lexists(target):
+        raise SettingsError(f"{target} is there already: name a new folder.")
+    partial, names = partial_of(target), yolo.names() if for_yolo else ExportNames()
+    written = Written()
+    made: set[Path] = set()
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a kill left
+        partial.mkdir()
+        for record in records:
+            source = _found(record["uri"], record["sha256"], roots)
+            if source is None:
+                written.left_out.append(record["uri"])
+                continue
+            try:
+                ending = yolo.ending(record["uri"], _head(source)) if for_yolo else ""
+            except Problem as problem:
+                written.left_out.append(f"{record['uri']}: {problem.detail}")
+                continue
+            place = partial / names.member(record["id"], record["uri"], record["split"], record["label"], ending)
+            if place.parent not in made:
+                _make(place.parent, record["label"])
+                made.add(place.parent)
+            _put(source, place, way)
+            written.count += 1
+        if written.left_out and not written.count:
+            raise SettingsError(
+                f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
+            )
+        for folder in names.empty():
+            (partial / folder).mkdir(parents=True)
+        if piece := next(table := names.table(), b""):
+            with (partial / NAMES).open("wb") as stream:
+                stream.writelines(chain([piece], table))
+        if written.left_out:
+            (partial / LEFT_OUT).write_text("\n".join(written.left_out) + "\n", encoding="utf-8")
+        partial.rename(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        names.close()
+        shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
+    places = [(start, folder) for start, folders in roots.items() if uri.startswith(start) for folder in folders]
+    every = [folder for folders in roots.values() for folder in folders]  # into which a link may lead, as in a scan
+    for start, folder in places:
+        try:
+            path = locate(uri.removeprefix(start), folder, every)
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (ImageProblem, OSError):
+            continue
+        if digest == sha256:
+            return path
+    return None
+
+
+def _head(photo: Path) -> bytes:
+    with photo.open("rb") as stream:
+        return stream.read(HEAD_BYTES)
+
+
+def _make(folder: Path, label: str) -> None:
+    folder.parent.mkdir(exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise SettingsError(
+            f"The class {label!r} and another one would share a folder, as this file system does not tell their names "
+            "apart: rename one of them."
+        ) from None
+
+
+def _put(source: Path, place: Path, way: Way) -> None:
+    if way == "copy":
+        shutil.copyfile(source, place)
+    elif way == "symlink":
+        place.symlink_to(source)
+    else:
+        try:
+            place.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                raise
+            raise SettingsError(
+                f"{source} cannot have a hard link at {place.parent} ({error.strerror}): the folder has to lie on the "
+                "same file system, which has to know hard links. Use --files copy or symlink."
+            ) from None

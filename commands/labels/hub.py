@@ -1,0 +1,143 @@
+"""`flywheel fetch`: a dataset of the Hugging Face Hub, or a folder laid out as one, becomes a folder that import reads.
+
+The library `datasets` finds and reads it, whatever its files are; here each picture is written as it is, beside a
+`metadata.jsonl` with its label in a folder for each split. Nothing that the Hub sends is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image as Picture
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from shared.figures import many
+from shared.settings.services import SettingsError
+from shared.storage.safe_names import partial_of
+
+SCHEME = "hf://"
+LONGEST = 400  # characters of what the library says, which may list all configurations
+console = Console()
+
+
+def fetch(
+    source: Annotated[str, typer.Argument(help="hf://OWNER/NAME, with @REVISION if need be; or a folder laid out so.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder, for `flywheel clean` or `flywheel import`.")],
+    config: Annotated[str | None, typer.Option(help="Configuration, of a dataset that has several.")] = None,
+    split: Annotated[str | None, typer.Option(help="This split alone.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the pictures, where there are several.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the labels, where it is called otherwise.")] = None,
+) -> None:
+    """Fetch a labeled dataset from the Hugging Face Hub into a folder."""
+    with Progress(TextColumn("Writing"), TextColumn("{task.completed} images"), console=console) as bar:
+        task = bar.add_task("", total=None)
+        splits = load(source, config, split)
+        count = write(splits, folder, image, label, lambda done: bar.update(task, completed=done))
+    console.print(
+        f"Written: {folder}, {many(count, 'image')}. Next: {shlex.join(['flywheel', 'clean', str(folder)])}",
+        markup=False,
+    )
+
+
+def load(source: str, config: str | None = None, split: str | None = None) -> dict[str, Any]:
+    """Split → `datasets.Dataset`. Raises SettingsError when there is none, or the Hub cannot be reached."""
+    try:
+        from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
+    except ImportError:
+        raise SettingsError(
+            "Datasets of the Hub need one package more: pip install 'flywheel-labeling[hub]'."
+        ) from None
+    name, _, revision = source.removeprefix(SCHEME).removeprefix("datasets/").partition("@")
+    if not source.startswith(SCHEME):
+        name, revision = source, ""
+        if not Path(source).is_dir():
+            raise SettingsError(f"{source} is no folder; a dataset of the Hub is named hf://OWNER/NAME.")
+    try:
+        found = load_dataset(name, config, revision=revision or None)
+    except (DatasetsError, ValueError, OSError) as error:  # a lost connection is an OSError
+        said = " ".join(str(error).split())[:LONGEST].rstrip(".") or type(error).__name__
+        offline = " HF_HUB_OFFLINE is set: unset it, or name a folder." if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise SettingsError(f"{source} cannot be loaded: {said}.{offline}") from None
+    if split is not None and split not in found:
+        raise SettingsError(f"{source} has no split {split!r}; it has {', '.join(found)}.")
+    return {name: rows for name, rows in found.items() if split in (None, name)}
+
+
+def write(
+    splits: Mapping[str, Any],
+    folder: Path,
+    image: str | None = None,
+    label: str | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Write the pictures of `load`, whole or not at all; returns how many. Raises SettingsError."""
+    if os.path.lexists(folder):
+        raise SettingsError(f"{folder} is there already: name a new folder.")
+    partial = partial_of(folder)
+    count = 0
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a kill left
+        partial.mkdir()
+        for name, rows in splits.items():
+            (partial / name).mkdir()
+            with (partial / name / "metadata.jsonl").open("w", encoding="utf-8") as table:
+                for number, (data, said) in enumerate(_pictures(rows, image, label)):
+                    file = f"{number:07d}{_suffix(data)}"
+                    (partial / name / file).write_bytes(data)
+                    table.write(json.dumps({"file_name": file, "label": said}) + "\n")
+                    count += 1
+                    on_progress(count)
+        partial.rename(folder)
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return count
+
+
+def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple[bytes, str | None]]:
+    """The bytes of each picture, as they are stored, and its label."""
+    from datasets import ClassLabel, Image
+
+    from labeler.transfer.rows.imported import COLUMNS
+
+    features = rows.features
+    image = _column(features, image, [name for name, kind in features.items() if isinstance(kind, Image)], "--image")
+    known = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+    label = _column(features, label, known or [name for name in COLUMNS["label"] if name in features], "--label")
+    named = features[label]
+    for row in rows.select_columns([image, label]).cast_column(image, Image(decode=False)):
+        stored, said = row[image], row[label]
+        if stored is None:
+            continue
+        if isinstance(named, ClassLabel):
+            said = None if said is None or said < 0 else named.int2str(said)  # −1 stands for none on the Hub
+        yield stored["bytes"] or Path(stored["path"]).read_bytes(), None if said is None else str(said)
+
+
+def _column(features: Mapping[str, Any], given: str | None, found: list[str], option: str) -> str:
+    if given is not None and given in features:
+        return given
+    if given is None and len(found) == 1:
+        return found[0]
+    raise SettingsError(f"Name one of the columns with {option}: {', '.join(features)}.")
+
+
+def _suffix(data: bytes) -> str:
+    from labeler.images.file_index import SUFFIX_OF
+
+    try:
+        with Picture.open(BytesIO(data)) as picture:
+            return SUFFIX_OF.get(picture.format or "", ".bin")
+    except (OSError, Picture.DecompressionBombError):
+        return ".png"  # import says what is the matter with it

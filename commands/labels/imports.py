@@ -1,0 +1,249 @@
+"""`flywheel import` and the first half of `flywheel clean`: rows of a file or folder, sent to a labeler."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from commands.running.consent import Yes, consent
+from commands.running.place import Place, talks_to
+from commands.running.reach import client, reach, token
+from shared.cells import harmless
+from shared.figures import many
+from shared.importing import Outcome, take_rows
+from shared.settings.services import SettingsError
+from shared.wire.imports import Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+
+console = Console()
+SHOWN_CLASSES = 20
+TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
+
+
+@talks_to("labeler")
+def import_(
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels; several are one import.",
+            show_default=False,
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
+    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    conflicts: Annotated[
+        str, typer.Option(help="Where an image has another answer: keep it, overwrite it, or review (open it again).")
+    ] = "keep",
+    report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a table: image=NAME,label=NAME, also split, score, time, separator, encoding; numbers "
+            "without a header."
+        ),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(help="What each folder is: class, split/class, class/split, */class. Else it is found out."),
+    ] = "",
+    yes: Yes = False,
+    *,
+    place: Place,
+) -> None:
+    """Import labels into a running labeler; run it again to go on where it was interrupted.
+
+    The exit code is 1 when rows were rejected, and 2 when all of them were.
+    """
+    rule = conflicts_named(conflicts)
+    if rule == "overwrite" and not dry_run:
+        looked = bring(
+            source,
+            place.labeler,
+            dry_run=True,
+            add_classes=add_classes,
+            conflicts=rule,
+            columns=columns,
+            layout=layout,
+        )
+        consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
+    outcome = bring(
+        source,
+        place.labeler,
+        dry_run=dry_run,
+        add_classes=add_classes,
+        conflicts=rule,
+        report=report,
+        columns=columns,
+        layout=layout,
+    )
+    if outcome.rows and outcome.counts["rejected"] == outcome.rows:
+        raise SettingsError(
+            f"Every row was rejected, so that nothing was written: is {place.workspace or place.labeler} the project "
+            "that these labels belong to?"
+        )
+    if outcome.counts["rejected"]:
+        raise typer.Exit(1)
+
+
+def send(
+    url: str,
+    rows: Iterable[ImportRow | ImportIssue],
+    folder: Path,
+    *,
+    dry_run: bool = False,
+    add_classes: bool = False,
+    conflicts: Conflicts = "keep",
+    report: Path | None = None,
+    token: str | None = None,
+    located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
+    on_progress: Callable[[Outcome], None] = lambda _: None,
+) -> Outcome:
+    """Import `rows`, whose names are relative to `folder` or to the labeler's image folder. Raises httpx.HTTPError.
+
+    `report` is a CSV with every row that was rejected or contradicts another, which may be many.
+    """
+    with ExitStack() as stack:
+        http = stack.enter_context(client(url, seconds=TIMEOUT_SECONDS, token=token))
+
+        def take(post: ImportPost) -> ImportReceipt:
+            answer = http.post(
+                "/api/import", content=post.model_dump_json(), headers={"Content-Type": "application/json"}
+            )
+            return ImportReceipt.model_validate_json(answer.raise_for_status().content)
+
+        return take_rows(
+            rows,
+            folder,
+            take,
+            dry_run=dry_run,
+            add_classes=add_classes,
+            conflicts=conflicts,
+            located=located,
+            on_receipt=_open_report(stack, report),
+            on_progress=on_progress,
+        )
+
+
+def conflicts_named(name: str) -> Conflicts:
+    """Raises SettingsError when there is no such way to treat rows that contradict an answer."""
+    rule: Conflicts | None = next((rule for rule in get_args(Conflicts) if rule == name), None)
+    if rule is None:
+        raise SettingsError(f"--conflicts is one of {', '.join(get_args(Conflicts))}, not {name!r}.")
+    return rule
+
+
+def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
+    """Until the labeler has read its image folder: files read twice cost twice."""
+    with client(url, seconds=30, token=token) as http:
+        while True:
+            scanning = http.get("/api/project").raise_for_status().json()["scanning"]
+            on_progress(scanning["done"], scanning["total"])
+            if not scanning["running"]:
+                return
+            time.sleep(0.3)
+
+
+def _open_report(stack: ExitStack, report: Path | None) -> Callable[[ImportReceipt], None]:
+    if report is None:
+        return lambda _: None
+    try:
+        stream = stack.enter_context(report.open("w", newline="", encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise SettingsError(f"The report {report} cannot be written: {error.strerror}.") from None
+    table: Any = csv.writer(stream)
+    table.writerow(("line", "kind", "reason", "uri"))
+
+    def write(receipt: ImportReceipt) -> None:
+        for kind, issues in (("conflict", receipt.conflicts), ("rejected", receipt.rejected), ("cell", receipt.cells)):
+            table.writerows((issue.line, kind, harmless(issue.reason), harmless(issue.uri)) for issue in issues)
+
+    return write
+
+
+def bring(
+    paths: Sequence[Path],
+    url: str,
+    *,
+    dry_run: bool = False,
+    add_classes: bool = False,
+    conflicts: Conflicts = "keep",
+    report: Path | None = None,
+    columns: str | None = None,
+    layout: str = "",
+) -> Outcome:
+    """Import what `paths` hold into the labeler at `url`, and print what came of it. Raises SettingsError."""
+    from labeler.transfer.rows.imported import Chosen
+    from labeler.transfer.sources import open_sources
+
+    source = open_sources(paths, Chosen.of(columns) if columns else None, layout)
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=console) as progress:
+        scan = progress.add_task("Reading the image folder", total=None)
+
+        def scanned(done: int, total: int | None) -> None:
+            progress.update(scan, completed=done, total=total)
+
+        reach(url, lambda: wait_for_scan(url, token=token(), on_progress=scanned))
+        task = progress.add_task("Looking at labels" if dry_run else "Importing labels", total=source.total)
+        outcome: Outcome = reach(
+            url,
+            lambda: send(
+                url,
+                source.rows(),
+                source.folder,
+                dry_run=dry_run,
+                add_classes=add_classes,
+                conflicts=conflicts,
+                report=report,
+                token=token(),
+                located=source.located,
+                on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
+            ),
+        )
+    if not outcome.rows:
+        raise SettingsError(source.without_label(", ".join(path.name for path in paths)))
+    prefix = f"{paths[0].name}: " if len(paths) == 1 else ""
+    for said in [*source.told(), *outcome.names]:
+        console.print(f"{prefix}{said}", markup=False, highlight=False)
+    console.print(_imported(outcome, dry_run=dry_run))
+    for kind, issues in outcome.issues.items():
+        for issue in issues:
+            console.print(f"  {issue} ({kind})", markup=False, highlight=False)
+        if outcome.counts[kind] > len(issues):
+            console.print(f"  … and {outcome.counts[kind] - len(issues):,} more; --report FILE has them all.")
+    return outcome
+
+
+def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
+    counts = outcome.counts
+    table = Table(show_header=False)
+    table.add_row("rows with a label", f"{outcome.rows:,}")
+    table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
+    table.add_row("imported before", f"{counts['known']:,}")
+    table.add_row("images new here", f"{counts['images']:,}")
+    table.add_row("skipped: held-out images", f"{counts['held_out']:,}")
+    table.add_row("contradicting another answer", f"{counts['conflict']:,}")
+    for name, words in (
+        ("kept", "  left out: that answer stays"),
+        ("overwritten", "  counting instead of that answer"),
+        ("reopened", "  open until somebody decides"),
+    ):
+        if counts[name]:
+            table.add_row(words, f"{counts[name]:,}")
+    table.add_row("rejected", f"{counts['rejected']:,}")
+    if counts["cell"]:
+        table.add_row("unreadable optional cells (their rows are imported)", f"{counts['cell']:,}")
+    for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
+        table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
+    for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:
+        table.add_row("counted as another class", Text(f"{name} is {known}"))
+    return table

@@ -1,0 +1,284 @@
+"""`flywheel merge`: two workspaces or manifests become one manifest, which `flywheel import` reads.
+
+Images are the same when their content is (two workspaces know that), or else when their names are. Each annotator's
+answer is kept, once, with its time. Where the sides label an image differently the rule that was asked for decides: the
+first's label, the second's, or neither's, in which case the image is open until somebody settles it. A side where it is
+open, skipped or flagged gives way to one that has a label. Where all answers together would not give the label that
+these rules do, those of the side that counts are kept alone, or with neither one of each side. Of two splits, test goes
+before validation and that before train: what either side measured with is never learned from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+from rich.console import Console
+
+from commands.labels import exports
+from commands.upkeep.backup import DATABASE
+from shared.class_names import Spellings
+from shared.figures import many
+from shared.images.names import same_path
+from shared.log import IMPORT
+from shared.settings.services import SettingsError
+from shared.storage.safe_names import partial_of
+from shared.wire.fields import Split
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow
+
+console = Console()
+Prefer = Literal["first", "second", "neither"]
+Given = Path | Iterable[ImportRow | ImportIssue]
+"""One side of a merge: a workspace, folder or file, or rows at hand."""
+COLUMNS = ("uri", "split", "label", "annotator", "status", "labeled_at", "history")
+STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
+ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
+
+
+def merge_command(
+    first: Annotated[Path, typer.Argument(help="A workspace at rest, or a folder or file that import reads.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    target: Annotated[Path, typer.Argument(help="JSON lines to write, for import.")],
+    prefer: Annotated[str, typer.Option(help="Whose label counts where they differ: first, second, neither.")] = (
+        "neither"
+    ),
+) -> None:
+    """Merge two workspaces or manifests into one manifest."""
+    spellings = Spellings()
+    images = run(first, second, target, prefer, spellings)
+    differ = sum(image.conflict for image in images)
+    console.print(f"Written: {target}. {many(len(images), 'image')}, {differ:,} of them with different labels.")
+    for name, written in spellings.taken.items():
+        console.print(f"{name} is written as {written}: they are one class.", markup=False, highlight=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image as one side gives it; an answer under nobody's name is by `IMPORT`, as it is once it was imported."""
+
+    uri: str
+    answers: Sequence[ImportedAnswer] = ()
+    split: Split | None = None
+    sha256: str | None = None
+
+
+@dataclass(slots=True)
+class Merged:
+    """One image: its answers by each side, without repeats, and the split of whoever answered, or else as drawn."""
+
+    uri: str
+    sha256: str | None = None
+    split: Split | None = None
+    drawn: Split | None = None
+    given: tuple[list[ImportedAnswer], list[ImportedAnswer]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the sides have different labels."""
+        first, second = map(label_of, self.given)
+        return bool(first and second and first != second)
+
+    def kept(self, prefer: Prefer) -> list[ImportedAnswer]:
+        """The answers that are kept."""
+        first, second = self.given if prefer != "second" else self.given[::-1]
+        one, other = label_of(first), label_of(second)
+        together = first + [each for each in second if not _answered(each, first)]
+        if not one and not other:
+            return together
+        alone = first if one else second
+        if prefer == "neither" and self.conflict:
+            alone = [_vote(first, one), _vote(second, other)]
+        return together if label_of(together) == label_of(alone) else alone
+
+
+def label_of(answers: Iterable[ImportedAnswer]) -> str:
+    """What follows from them; empty where it is open, or belongs to no class."""
+    from labeler.transfer.rows.past_answers import decided
+
+    return decided((each.action, each.label) for each in answers)
+
+
+def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
+    """Whether one of `others` is of the same annotator, or where it settles the image settles it too."""
+    settles = answer.action == "settle"
+    return any(
+        (each.action == "settle") == settles and (settles or each.annotator == answer.annotator) for each in others
+    )
+
+
+def _vote(answers: Iterable[ImportedAnswer], label: str) -> ImportedAnswer:
+    said = next(each for each in answers if each.label == label)
+    return said.model_copy(update={"action": "label"})
+
+
+def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None) -> list[Merged]:
+    """One entry for each image, in the order in which they come.
+
+    Spellings that name one class are written as the first of them; `spellings` then says which were.
+
+    Raises SettingsError when a name stands for two images, whose labels a manifest would mix up.
+    """
+    by_content: dict[str, Merged] = {}
+    by_name: dict[str, Merged] = {}
+    alike: dict[str, tuple[int, Merged] | None] = {}  # by a name but for its spelling; None where several have it
+    found: list[Merged] = []
+    spelled = spellings or Spellings()
+    for side, rows in enumerate((first, second)):
+        for row in rows:
+            path = same_path(row.uri)
+            image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
+            if image is None and (like := alike.get(path)) is not None and like[0] != side:
+                same = row.sha256 is None or like[1].sha256 in (None, row.sha256)
+                image = like[1] if same else None  # the other side's, written otherwise
+            if image is None:
+                image = Merged(row.uri, row.sha256)
+                found.append(image)
+                alike[path] = (side, image) if path not in alike else None
+            elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
+                raise SettingsError(f"Both hold {row.uri}, but not the same image: rename one of the files first.")
+            by_name.setdefault(row.uri, image)
+            if row.sha256:
+                by_content.setdefault(row.sha256, image)
+            if row.answers:
+                image.split = max(image.split, row.split, key=ORDER.index)
+            else:
+                image.drawn = max(image.drawn, row.split, key=ORDER.index)
+            given = image.given[side]
+            answers = [_spelled(each, spelled) for each in row.answers]
+            given += [each for each in answers if not any(_same(each, known) for known in given)]
+    return found
+
+
+def _spelled(answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
+    label = answer.label and spellings.of(answer.label)
+    return answer if label == answer.label else answer.model_copy(update={"label": label})
+
+
+def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
+    return (one.action, one.label, one.annotator) == (other.action, other.label, other.annotator)
+
+
+def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]]:
+    """Columns as import reads them: an image a record, its answers in `history` where there are several.
+
+    What one annotator said twice is a record each, which contradict each other.
+    """
+    for image in images:
+        answers = image.kept(prefer)
+        told = dict.fromkeys(COLUMNS) | {"uri": image.uri, "split": image.split if answers else image.drawn}
+        if _plain(answers):
+            yield from (told | _said(each) for each in answers)
+            continue
+        label = label_of(answers)
+        deciding = next((each for each in answers if each.label == (label or None)), None)
+        told |= {"status": "unlabeled"} if deciding is None else _said(deciding)
+        history = [each.model_dump(mode="json", exclude_none=True) | {"counts": True} for each in answers]
+        yield told | {"history": history}
+
+
+def _plain(answers: Sequence[ImportedAnswer]) -> bool:
+    """Whether columns alone say it, or have to, because one annotator said two things."""
+    voters = [each.annotator for each in answers if each.action != "settle"]
+    alone = len(answers) == len(voters) == 1 and not (answers[0].reason or answers[0].note)
+    return alone or len(voters) > len(set(voters))
+
+
+def _said(answer: ImportedAnswer) -> dict[str, Any]:
+    return {
+        "label": answer.label,
+        "annotator": None if answer.annotator == IMPORT else answer.annotator,
+        "status": STATUS["label" if answer.label else answer.action],
+        "labeled_at": answer.at and answer.at.isoformat(),
+    }
+
+
+def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
+    """JSON lines, one a record; returns how many. Raises SettingsError."""
+    partial, count = partial_of(target), 0
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            for record in records(images, prefer):
+                stream.write(json.dumps(record, ensure_ascii=True) + "\n")
+                count += 1
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def run(first: Path, second: Path, target: Path, prefer: str, spellings: Spellings | None = None) -> list[Merged]:
+    """Merge two workspaces, folders or files into `target`; see `merge`. Raises SettingsError."""
+    rule = rule_named(prefer)
+    images = merged(first, second, target.parent, spellings)
+    write(images, rule, target)
+    return images
+
+
+def rule_named(name: str) -> Prefer:
+    """Raises SettingsError when there is no such rule."""
+    rule: Prefer | None = next((rule for rule in get_args(Prefer) if rule == name), None)
+    if rule is None:
+        known = ", ".join(get_args(Prefer))
+        raise SettingsError(f"Whose label counts where they differ is one of {known}, not {name!r}.")
+    return rule
+
+
+def merged(first: Given, second: Given, beside: Path, spellings: Spellings | None = None) -> list[Merged]:
+    """Merge two sides; names of files are as seen from the folder `beside`. Raises SettingsError."""
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        one, other = (_rows(side, Path(scratch), beside) for side in (first, second))
+        return merge(one, other, spellings)
+
+
+def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
+    """What a workspace at rest holds, with what its images are, or what `flywheel import` would read."""
+    from labeler.transfer.formats.json_lines import records as lines
+    from labeler.transfer.rows.imported import rows_of
+    from labeler.transfer.sources import open_source
+
+    name, folder = str(given) if isinstance(given, Path) else "The table", beside
+    if isinstance(given, Path) and (given / DATABASE).is_file():
+        table = scratch / "labels.jsonl"
+        exports.read(given, None, exports.Wanted("jsonl", "annotators,history", {}), table)
+        for record in lines(table):
+            for row in rows_of([record]):
+                known = _readable(row, name)
+                yield Row(known.uri, _answers(known), known.split, _content_of(record))
+        return
+    if isinstance(given, Path):
+        source = open_source(given)
+        folder, given = source.folder, source.rows()
+    for row in given:
+        known = _readable(row, name)
+        yield Row(_relative(known, folder, beside), _answers(known), known.split)
+
+
+def _content_of(record: tuple[int, dict[str, Any]] | ImportIssue) -> str | None:
+    return None if isinstance(record, ImportIssue) else record[1]["sha256"]
+
+
+def _readable(row: ImportRow | ImportIssue, source: str) -> ImportRow:
+    if isinstance(row, ImportIssue):
+        raise SettingsError(f"{source}, {row}. Mend it first: a merge leaves nothing out.")
+    return row
+
+
+def _answers(row: ImportRow) -> list[ImportedAnswer]:
+    if row.answers or row.action == "open":
+        return row.answers
+    by = row.annotator or IMPORT
+    return [ImportedAnswer(action=row.action, label=row.label, annotator=by, at=row.labeled_at)]
+
+
+def _relative(row: ImportRow, folder: Path, to: Path) -> str:
+    """The file's name as the merged manifest, beside which it is looked for, has it; unchanged where it is no file."""
+    file = folder / row.uri
+    return os.path.relpath(file.absolute(), to.absolute()) if file.is_file() else row.uri

@@ -1,0 +1,304 @@
+"""`flywheel simulate`: an annotator that answers from a table, over the same routes as the browser.
+
+It asks for the queue, answers the first image, and asks again, exactly as a person's page does, so that the whole
+loop can be watched, measured and tested without a click. The truth is read here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from commands.running.place import Place, shown, talks_to
+from commands.running.reach import ask, client, reach, token
+from shared.class_names import lacking, meant
+from shared.figures import accuracy_in_words, many
+from shared.images.names import NamesInList
+from shared.settings.services import SettingsError
+from shared.wire.evaluation import Interval
+from shared.wire.imports import ImportRow
+
+console = Console()
+ANSWER_SECONDS = 30.0
+"""How long a request to the labeler may take."""
+FRESH_SECONDS = 60.0
+"""How long to wait for the queue that a batch has changed, before going on with the one in force."""
+
+
+@talks_to("labeler", "--url")
+def simulate(
+    labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Images to answer: a label, or a skip without one.")] = 200,
+    pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
+    annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
+    add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    *,
+    place: Place,
+) -> None:
+    """Label like a person, from a table of right answers; see the curve at the end."""
+    url = place.labeler
+    if labels is None and ask(f"{url}/api/settings")["images"]["value"]:
+        raise SettingsError(
+            "Without --labels the simulated person knows the demo's digits alone, and this project has photos of its "
+            "own: name a CSV with filename,label. Nothing was written."
+        )
+    truth = read_truth(labels) if labels is not None else demo_truth()
+    person = Annotator(url, truth, name=annotator, token=token())
+    try:
+        for line in reach(url, person.coverage).lines(labels):
+            console.print(line, markup=False, highlight=False)
+    except SettingsError:
+        person.close()
+        raise
+    columns = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        "{task.fields[accuracy]}",
+    )
+    progress = Progress(
+        *(TextColumn(column) if isinstance(column, str) else column for column in columns), console=console
+    )
+    with progress:
+        task = progress.add_task("Labeling", total=budget, accuracy="")
+
+        def show(count: int, measured: Measurement | None) -> None:
+            progress.update(task, completed=count)
+            if measured is not None:
+                progress.update(task, accuracy=accuracy_in_words(measured.accuracy))
+
+        try:
+            result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
+        finally:
+            person.close()
+    console.print(_curve(result))
+    console.print(f"{result.in_words()} in {result.seconds:.1f} s; {result.ended}.")
+
+
+@dataclass
+class Measurement:
+    """The state after a batch: labels given, accuracy on the test sample, and how long the new queue took."""
+
+    labels: int
+    train_labels: int
+    seconds_to_queue: float | None
+    accuracy: Interval | None
+
+
+@dataclass
+class Simulation:
+    """What came of it. `answers` are (image id, class name or "" for a skip, purpose) in the order given."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    answers: list[tuple[int, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    ended: str = "the budget is spent"
+
+    @property
+    def labels(self) -> int:
+        """Those of the answers that are labels, as the pages count them."""
+        return sum(bool(label) for _, label, _ in self.answers)
+
+    def in_words(self) -> str:
+        """`116 labels and 4 skips`."""
+        skips = len(self.answers) - self.labels
+        return many(self.labels, "label") + (f" and {many(skips, 'skip')}" if skips else "")
+
+
+def read_truth(path: Path) -> dict[str, str]:
+    """File name → label, from a CSV with columns such as `filename` and `label`. Raises SettingsError."""
+    from labeler.transfer.formats.csv_table import Table as Labels
+
+    try:
+        rows = [row for row in Labels(path).rows() if isinstance(row, ImportRow)]
+    except (OSError, csv.Error) as error:
+        raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+    return {row.uri: row.label for row in rows if row.label}
+
+
+def demo_truth() -> dict[str, str]:
+    """The right answers of the demo, which scikit-learn knows."""
+    from labeler.images.demo import truth
+
+    return truth()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The project's images, and those of them that a truth names."""
+
+    images: int
+    named: int
+
+    def lines(self, table: Path | None) -> list[str]:
+        """What is missing, in words. Raises SettingsError where nothing fits, before anything is written."""
+        name = shown(table) if table is not None else "The demo's truth"
+        if self.images and not self.named:
+            raise SettingsError(f"{name} names none of the project's {self.images:,} images. Nothing was written.")
+        if self.named == self.images:
+            return []
+        return [f"{name} names {self.named:,} of {self.images:,} images; the others are skipped when they are asked."]
+
+
+class Annotator:
+    """Talks to one labeler at `url` as one page of one person."""
+
+    def __init__(
+        self, url: str, truth: Mapping[str, str], *, name: str = "simulated", token: str | None = None
+    ) -> None:
+        self._http = client(url, seconds=ANSWER_SECONDS, token=token)
+        self._truth = dict(truth)
+        self._names, self._labels = NamesInList(list(truth)), list(truth.values())
+        self.name = name
+        self.session = f"{name}-{uuid4()}"
+        self._uris: dict[int, str] = {}
+        self._after = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        """The answer to a GET; raises httpx.HTTPStatusError."""
+        response = self._http.get(path)
+        response.raise_for_status()
+        return response.json()
+
+    def coverage(self) -> Coverage:
+        """How far the truth fits the project, without writing anything."""
+        self._read_catalog()
+        return Coverage(len(self._uris), sum(self._said(uri) is not None for uri in self._uris.values()))
+
+    def name_classes(self, *, add: bool = False) -> None:
+        """Make sure that every class of the truth can be given: add those that are not there.
+
+        Raises SettingsError for a class that a project with classes lacks, unless `add` says that it is meant.
+        """
+        classes = self.get("/api/project")["classes"]
+        unknown = lacking(sorted(set(self._truth.values())), classes)
+        if unknown and classes and not add:
+            like = meant(unknown[0], [entry["name"] for entry in classes])
+            raise SettingsError(f"There is no class {unknown[0]!r}: add it with --add-classes{like or '.'}")
+        for name in unknown:
+            self._http.post("/api/classes", json={"name": name}).raise_for_status()
+
+    def label_of(self, image_id: int) -> str | None:
+        """What the truth says of an image; None when it says nothing."""
+        if image_id not in self._uris:
+            self._read_catalog()
+        return self._said(self._uris.get(image_id, ""))
+
+    def run(
+        self,
+        budget: int,
+        *,
+        pace: float = 0.0,
+        add_classes: bool = False,
+        on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
+    ) -> Simulation:
+        """Give up to `budget` labels, `pace` a second; 0: each batch as fast as it goes, then wait for a new queue."""
+        self.name_classes(add=add_classes)
+        buffer = int(self.get("/api/settings")["buffer_size"]["value"])
+        result, began = Simulation(), time.monotonic()
+        for count, item in enumerate(self._questions(budget, result), start=1):
+            since = self._answer(item, result)
+            measured = None
+            if count % buffer == 0 or count == budget:
+                measured = self._measure(result, since if pace == 0 else None)
+                result.measurements.append(measured)
+            on_progress(count, measured)
+            if pace > 0:
+                time.sleep(max(0.0, began + count / pace - time.monotonic()))
+        result.seconds = time.monotonic() - began
+        return result
+
+    def _questions(self, budget: int, result: Simulation) -> Iterator[dict[str, Any]]:
+        """The image on top of the queue, until the budget or the queue is at its end."""
+        patience = time.monotonic() + FRESH_SECONDS
+        while len(result.answers) < budget:
+            page = self._http.get(
+                "/api/queue", params={"annotator": self.name, "session": self.session, "limit": 1}
+            ).raise_for_status()
+            items = page.json()["items"]
+            if items:
+                patience = time.monotonic() + FRESH_SECONDS
+                yield items[0]
+                continue
+            project = self.get("/api/project")
+            if not project["scanning"]["running"] or time.monotonic() > patience:
+                result.ended = "nothing is left to label"
+                return
+            time.sleep(0.1)
+
+    def _answer(self, item: Mapping[str, Any], result: Simulation) -> tuple[float, int]:
+        """Post one answer; returns when that was and its place in the log."""
+        label = self.label_of(item["image_id"])
+        answer = {
+            "id": str(uuid4()),
+            "image_id": item["image_id"],
+            "action": "label" if label is not None else "skip",
+            "label": label,
+            "annotator": self.name,
+            "session": self.session,
+            "seconds": 0.0,
+            "query_version": item["query_version"],
+        }
+        receipt = self._http.post("/api/annotations", json={"annotations": [answer]}).raise_for_status()
+        result.answers.append((item["image_id"], label or "", item["purpose"]))
+        return time.monotonic(), int(receipt.json()["last_seq"])
+
+    def _measure(self, result: Simulation, since: tuple[float, int] | None) -> Measurement:
+        seconds = self._wait_for_queue(*since) if since is not None else None
+        accuracy = self.get("/api/project")["accuracy"]
+        return Measurement(
+            labels=result.labels,
+            train_labels=sum(purpose == "query" for _, label, purpose in result.answers if label),
+            seconds_to_queue=seconds,
+            accuracy=Interval.model_validate(accuracy) if accuracy is not None else None,
+        )
+
+    def _wait_for_queue(self, since: float, seq: int) -> float | None:
+        """Seconds from the last answer, row `seq`, to a queue whose model had seen it; None when none comes."""
+        while time.monotonic() - since < FRESH_SECONDS:
+            project = self.get("/api/project")
+            if project["query_acked_seq"] >= seq:
+                return time.monotonic() - since
+            if project["trainer"]["state"] in ("stopped", "stopping", "paused", "failed", "absent", "taken"):
+                return None
+            if project["splits"]["train"]["unlabeled"] == 0:
+                return None  # nothing left to rank
+            time.sleep(0.02)
+        return None
+
+    def _said(self, uri: str) -> str | None:
+        _, places = self._names.find(uri)  # one file alone, that may be written otherwise
+        return self._labels[places[0]] if len(places) == 1 else None
+
+    def _read_catalog(self) -> None:
+        while True:
+            page = self.get(f"/api/images?after={self._after}&limit=10000")
+            self._uris.update({entry["id"]: entry["uri"] for entry in page["images"] if not entry["removed"]})
+            if page["next"] == self._after or not page["images"]:
+                return
+            self._after = page["next"]
+
+
+def _curve(result: Simulation) -> Table:
+    """At most a dozen points of the curve, the last one among them."""
+    table = Table("labels", "accuracy on test (95 %)", "batch → new queue")
+    step = max(1, -(-len(result.measurements) // 12))
+    for point in reversed(result.measurements[::-1][::step]):
+        waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"
+        table.add_row(f"{point.labels:,}", accuracy_in_words(point.accuracy), waited)
+    return table

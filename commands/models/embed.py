@@ -1,0 +1,198 @@
+"""`flywheel embed`: a network trained on the photos of a workspace, without labels, to be its backbone.
+
+It decides which photos may be looked at: those of the train split, as the workspace's labeler says while it runs, and
+as its database says when it does not. A photo kept for testing or validation is never opened. How a network is trained
+is the trainer's business, and loaded only where it is needed, because torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from commands.running.place import Workspace
+from commands.running.reach import client, reason, token
+from shared.images.finding import read
+from shared.images.opening import ImageLimits
+from shared.log import Fold
+from shared.settings.network_names import check_network
+from shared.settings.project_file import ProjectFile, default_workspace
+from shared.settings.services import SettingsError, TrainerSettings
+from shared.wire.images import ImageEntry, ImagePage
+from shared.wire.log import Row
+
+console = Console()
+DATABASE = "flywheel.db"
+ANSWER_SECONDS = 30.0
+"""How long a request to the labeler may take."""
+
+
+def embed(
+    simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
+    arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
+    input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Image size in pixels.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
+    workspace: Workspace = None,
+) -> None:
+    """Train a backbone on your own photos; goes on where it was interrupted."""
+    if not simclr:
+        raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
+    check_network(arch)
+    train_simclr(
+        workspace or default_workspace(),
+        images,
+        arch=arch,
+        input_size=input_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        console=console,
+        token=token(),
+    )
+
+
+def train_simclr(
+    workspace: Path,
+    images: Path | None,
+    *,
+    arch: str,
+    input_size: int,
+    epochs: int,
+    batch_size: int,
+    console: Console,
+    token: str | None = None,
+) -> Path:
+    """Train `arch` on the train photos of `workspace`, or go on where a run was killed; returns the file of weights.
+
+    `images` is the photos' folder where the workspace does not know it. Raises SettingsError when there is no workspace
+    yet, no photo to train on, or no such network.
+    """
+    entries, folder = _train_photos(workspace, images, token, console)
+    import torch
+
+    from trainer.embeddings.backbones.backbone import load_backbone
+    from trainer.learners.simclr import Plan, Step, train
+
+    settings = TrainerSettings.load()[0]
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # decoding needs a core, and waiting threads cost most
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, speed_estimate_period=120) as progress:
+        tasks: list[Any] = []
+
+        def show(step: Step) -> None:
+            loss = f", loss {step.loss:.3f}" if step.loss is not None else ""
+            text = f"epoch {step.epoch} of {epochs}{loss}"
+            if not tasks:  # made here, so that the epochs of a run that was killed do not count as speed
+                tasks.append(progress.add_task(text, total=step.total, completed=step.done))
+            progress.update(tasks[0], completed=step.done, description=text)
+
+        weights = train(
+            entries,
+            lambda entry: read(entry.uri, folder, limits),
+            Plan(arch, input_size, epochs, batch_size, settings.seed),
+            workspace.absolute() / "trainer" / "backbones",
+            limits=limits,
+            device=settings.device,
+            on_step=show,
+        )
+    use = {"backbone": arch, "backbone_weights": str(weights), "input_size": str(input_size)}
+    load_backbone(TrainerSettings.load(command_line=use)[0], weights.parent)  # whatever it refuses is said here
+    up = ["flywheel", "up", str(folder), "--workspace", str(workspace)]
+    up += [f"--set=trainer.{name}={value}" for name, value in use.items()]
+    alone = ["flywheel", "trainer", "--workspace", str(workspace)]
+    alone += [word for name, value in use.items() for word in (f"--{name.replace('_', '-')}", value)]
+    console.print(f"Trained. Use it with\n  {shlex.join(up)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"or, a trainer alone, with\n  {shlex.join(alone)}", soft_wrap=True, highlight=False, markup=False)
+    return weights
+
+
+def _train_photos(
+    workspace: Path, images: Path | None, token: str | None, console: Console
+) -> tuple[list[ImageEntry], Path]:
+    """The photos that may be trained on, and their folder; says how many there are."""
+    catalogue, known = _catalogue(workspace, token)
+    folder = images or known
+    if folder is None:
+        raise SettingsError(f"The workspace {workspace} does not say where its photos are: name them with --images.")
+    train = [entry for entry in catalogue if entry.split == "train"]
+    entries = [entry for entry in train if (folder / entry.uri).is_file()]
+    if len(entries) < 2:
+        raise SettingsError(
+            f"Of the {len(train)} photos that {workspace} may train on, {len(entries)} are in {folder}: "
+            "name their folder with --images."
+        )
+    elsewhere = f"; {len(train) - len(entries)} more lie elsewhere" if len(entries) < len(train) else ""
+    console.print(
+        f"Training on {len(entries)} photos{elsewhere}. {len(catalogue) - len(train)} are kept for measuring and stay "
+        "closed.",
+        highlight=False,
+    )
+    return entries, folder
+
+
+def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
+    """Every image with the split that it has now, and the folder of the images where it is known."""
+    if not (workspace / DATABASE).is_file() and ProjectFile.read(workspace) is None:
+        raise SettingsError(
+            f"There is no workspace in {workspace} yet: start `flywheel up` once, so that it is settled which photos "
+            "are kept for measuring."
+        )
+    demo = workspace / "demo" / "images"
+    try:
+        with FileLock(workspace / "labeler.lock", timeout=0):
+            pass  # nobody runs: what stands in the database is the last word
+    except Timeout:
+        entries, said = _from_labeler(workspace, token)
+        return entries, said or demo
+    return _from_database(workspace), demo if demo.is_dir() else None
+
+
+def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
+    entries: dict[int, ImageEntry] = {}
+    project = ProjectFile.read(workspace)
+    address = project.labeler_address if project is not None else None
+    try:
+        with client(address or "", seconds=ANSWER_SECONDS, token=token) as labeler:
+            after, page = 0, None
+            while page is None or page.images:
+                answer = labeler.get("/api/images", params={"after": after, "limit": 10_000}).raise_for_status()
+                page = ImagePage.model_validate_json(answer.content)
+                entries |= {entry.id: entry for entry in page.images}
+                after = page.next
+            folder = labeler.get("/api/settings").raise_for_status().json()["images"]["value"]
+    except (OSError, ValueError, KeyError, httpx.HTTPError) as error:
+        raise SettingsError(
+            f"The labeler of {workspace} does not answer at {address} ({reason(error)}): try again in a moment, or "
+            "stop it first."
+        ) from None
+    return [entry for entry in entries.values() if not entry.removed], Path(folder) if folder else None
+
+
+def _from_database(workspace: Path) -> list[ImageEntry]:
+    """What the labeler would say: splits as drawn, and as the log has changed them since."""
+    fold = Fold()
+    with closing(
+        sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    ) as base:
+        base.row_factory = sqlite3.Row
+        for row in base.execute("SELECT * FROM annotation ORDER BY seq"):
+            fold.apply(Row.model_validate(dict(row)))
+        images = base.execute("SELECT id, uri, sha256, split FROM image").fetchall()
+    return [
+        ImageEntry(id=row["id"], uri=row["uri"], sha256=row["sha256"], split=split, removed=False)
+        for row in images
+        if row["id"] not in fold.removed
+        for split in [fold.splits.get(row["id"], row["split"])]
+    ]

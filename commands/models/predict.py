@@ -1,0 +1,140 @@
+"""`flywheel predict`: every image of a folder through a running trainer's model, as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from commands.running.place import Place, talks_to
+from commands.running.reach import client, reach, token
+from shared.cells import harmless
+from shared.figures import many
+from shared.images.finding import Passed, find_images, read
+from shared.images.opening import ImageLimits, ImageProblem, inspect
+from shared.settings.services import SettingsError, TrainerSettings
+from shared.storage.safe_names import partial_of
+from shared.wire.models import Prediction, Predictions
+
+console = Console()
+BATCH_IMAGES = 32
+BATCH_BYTES = 16 * 2**20
+ANSWER_SECONDS = 300.0
+
+
+@talks_to("trainer")
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
+    version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
+    *,
+    place: Place,
+) -> None:
+    """Predict every image of a folder with a running trainer's model.
+
+    The exit code is 1 when some images cannot be read, and 2 when there is none that can.
+    """
+    with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
+        task = bar.add_task("", total=None)
+        count, problems, answered = reach(
+            place.trainer,
+            lambda: predict_folder(
+                folder,
+                output,
+                place.trainer,
+                version=version,
+                token=token(),
+                on_progress=lambda done: bar.update(task, completed=done),
+            ),
+        )
+    if not count and not problems:
+        raise SettingsError(f"There is no image in {folder}: nothing was predicted, and no file written.")
+    if not count:
+        raise SettingsError(f"None of the {many(len(problems), 'image')} can be read; why not is in {output}.")
+    unread = f"; {len(problems):,} cannot be read" if problems else ""
+    console.print(f"{many(count, 'image')} predicted by {answered}{unread}. Written: {output}", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def predict_folder(
+    folder: Path,
+    target: Path,
+    url: str,
+    *,
+    version: str | None,
+    token: str | None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> tuple[int, dict[str, str], str]:
+    """Write a row an image of `folder` to the CSV `target`; returns their number, problems by file, the version.
+
+    Raises SettingsError for a folder that cannot be read, and httpx.HTTPError. A kill leaves the file of before.
+    """
+    settings = TrainerSettings.load()[0]
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    rows: list[tuple[str, Prediction]] = []
+    problems: dict[str, str] = {}
+    answered = ""
+    with client(url, seconds=ANSWER_SECONDS, token=token) as trainer:
+        for batch in _batches(folder, limits, problems):
+            files = [("images", (name, data)) for name, data in batch]
+            asked: dict[str, Any] = {"params": {"version": version}} if version else {}
+            said = Predictions.model_validate(trainer.post("/predict", files=files, **asked).raise_for_status().json())
+            if answered and said.model_version != answered:
+                raise SettingsError("The model changed meanwhile: name a version with --version, and try again.")
+            answered = said.model_version
+            rows += zip((name for name, _ in batch), said.predictions, strict=True)
+            on_progress(len(rows) + len(problems))
+    if rows or problems:
+        _write(target, rows, problems)
+    return len(rows), problems, answered
+
+
+def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
+    """Images that can be opened, a few at a time; `problems` gets the others."""
+    batch: list[tuple[str, bytes]] = []
+    passed = Passed()
+    try:
+        for name in find_images(folder, passed):
+            try:
+                data = read(name, folder, limits)
+                inspect(data, limits)
+            except ImageProblem as problem:
+                problems[name] = str(problem)
+                continue
+            if batch and (len(batch) == BATCH_IMAGES or sum(len(each) for _, each in batch) + len(data) > BATCH_BYTES):
+                yield batch
+                batch = []
+            batch.append((name, data))
+    except ImageProblem as problem:  # of the folder itself
+        raise SettingsError(f"{folder} {problem}.") from None
+    if batch:
+        yield batch
+    for said in passed.sentences():
+        console.print(said, markup=False, highlight=False)
+
+
+def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:
+    classes = list(rows[0][1].probabilities) if rows else []
+    partial = partial_of(target)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(
+                ["filename", "label", "confidence", *(harmless(f"p:{name}") for name in classes), "problem"]
+            )
+            for name, said in rows:
+                shares = [f"{said.probabilities[each]:.6f}" for each in classes]
+                writer.writerow([harmless(name), harmless(said.label), f"{said.confidence:.6f}", *shares, ""])
+            for name, problem in problems.items():
+                writer.writerow([harmless(name), "", "", *[""] * len(classes), harmless(problem)])
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,264 @@
+"""`flywheel models`: saved versions of a running trainer, at the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from commands.models.jobs import follow
+from commands.running.consent import Yes, consent
+from commands.running.place import Place, talks_to
+from commands.running.reach import ask, download
+from shared.figures import (
+    accuracy_in_words,
+    interval_in_words,
+    is_measured,
+    many,
+    measured,
+    megabytes,
+    metric_in_words,
+    pairs_in_words,
+    percent,
+)
+from shared.settings.services import SettingsError
+from shared.wire.evaluation import Interval
+from shared.wire.jobs import Comparison, Job
+from shared.wire.models import ModelList, ModelVersion, Pruned
+
+app = typer.Typer(no_args_is_help=True, help="Saved model versions: look at them, promote one, roll back, delete.")
+console = Console()
+EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
+METRICS = ("accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes")
+"""Fields of `Scores` that are shown."""
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `flywheel models list` names it.")]
+
+
+@app.command("list")
+@talks_to("trainer")
+def list_(*, place: Place) -> None:
+    """All versions, oldest first."""
+    show_list(ModelList.model_validate(ask(f"{place.trainer}/models")))
+
+
+@app.command()
+@talks_to("trainer")
+def show(version: Name, *, place: Place) -> None:
+    """Everything that a version says of itself."""
+    found = ModelVersion.model_validate(ask(f"{place.trainer}/models/{quote(version)}"))
+    table = Table(show_header=False)
+    rows: dict[str, Any] = {
+        "version": found.version + (" (promoted)" if found.promoted else ""),
+        "saved": f"{found.saved_at:%Y-%m-%d %H:%M} UTC, {found.reason}",
+        "made from": found.parent or "–",
+        "learner": f"{found.learner.replace('_', '-')}, {found.architecture}",
+        "input": f"{found.input.size} pixels a side, {found.input.preparation}" if found.input else "vectors",
+        "labels": f"{found.labels:,}, as of row {found.acked_seq:,} of the log",
+        "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
+        "accuracy": accuracy(found),
+        "macro F1": metric_in_words("macro_f1", found.metrics.macro_f1 if found.metrics else None),
+        "size": _size(found),
+        "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
+        "configuration": ", ".join(
+            f"{key} = {value}" for key, value in found.config.items() if value not in ("", None) and key != "trained"
+        ),
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(str(value)))
+    console.print(table)
+
+
+@app.command()
+@talks_to("trainer")
+def save(name: Name, *, place: Place) -> None:
+    """Save current model under a name."""
+    saved = ask(f"{place.trainer}/models", "POST", json={"name": name})
+    console.print(f"Saved: {saved['model']}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+@talks_to("trainer")
+def promote(version: Name, yes: Yes = False, *, place: Place) -> None:
+    """Let a version answer predictions; `now` is the model that learns on with every batch."""
+    url = f"{place.trainer}/models/{quote(version)}/promote"
+    asked = ModelList.model_validate(ask(url, "POST", params={"confirmed": False}, seconds=60))
+    if asked.warning is not None:
+        consent(asked.warning, yes=yes)
+        asked = ModelList.model_validate(ask(url, "POST", seconds=60))
+    show_list(asked)
+
+
+@app.command()
+@talks_to("trainer")
+def rollback(*, place: Place) -> None:
+    """Go back to what was promoted before."""
+    show_list(ModelList.model_validate(ask(f"{place.trainer}/models/rollback", "POST")))
+
+
+@app.command()
+@talks_to("trainer")
+def delete(
+    version: Annotated[str | None, typer.Argument(help="A version; or else --unneeded.")] = None,
+    unneeded: Annotated[bool, typer.Option("--unneeded", help="All versions that nothing needs.")] = False,
+    yes: Yes = False,
+    *,
+    place: Place,
+) -> None:
+    """Delete a version that nothing needs, or all of those."""
+    if (version is None) != unneeded:
+        raise typer.BadParameter("name one version, or say --unneeded.")
+    known = {each.version: each for each in ModelList.model_validate(ask(f"{place.trainer}/models")).models}
+    if version is not None:
+        if version in known:
+            consent(f"{_gone([known[version]])} This cannot be undone.", yes=yes)
+        show_list(ModelList.model_validate(ask(f"{place.trainer}/models/{quote(version)}", "DELETE")))
+        return
+    going = Pruned.model_validate(ask(f"{place.trainer}/models", "DELETE", params={"dry_run": True})).deleted
+    if going:
+        consent(f"{_gone([known[name] for name in going if name in known])} This cannot be undone.", yes=yes)
+    pruned = Pruned.model_validate(ask(f"{place.trainer}/models", "DELETE"))
+    console.print(f"Deleted: {', '.join(pruned.deleted) or 'none'}", markup=False)
+    for name, why in pruned.kept.items():
+        console.print(f"Kept {name}: {why}", markup=False)
+
+
+def _gone(going: list[ModelVersion]) -> str:
+    names = ", ".join(each.version for each in going)
+    return (
+        f"To be deleted: {many(len(going), 'version')} with files of {megabytes(sum(each.bytes for each in going))} "
+        f"({names}); a network under a head stays."
+    )
+
+
+@app.command()
+@talks_to("trainer")
+def export(
+    version: Name,
+    target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
+    format: Annotated[
+        str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv; else by ending.")
+    ] = "",
+    *,
+    place: Place,
+) -> None:
+    """Write a version in a format that others run; ONNX and torch.export are checked against it."""
+    ending = target.suffix.removeprefix(".")
+    download(
+        place.trainer,
+        f"/models/{quote(version)}/export",
+        {"format": format or {"pt2": "torch", "md": "card"}.get(ending, ending)},
+        target,
+        seconds=EXPORT_SECONDS,
+    )
+    console.print(f"Written: {target}", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+@talks_to("trainer")
+def compare(
+    base: Annotated[str, typer.Argument(help="The version that there is.")],
+    candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
+    min_delta: Annotated[
+        list[str] | None, typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, …; accuracy=0 if none.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="How many checks must pass: all, any, or a share such as 0.5.")] = "all",
+    split: Annotated[str, typer.Option(help="test, or validation, which is there to choose on.")] = "test",
+    significant: Annotated[bool, typer.Option("--significant", help="No update on what may be chance.")] = False,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Compare what both wrote down when saved.")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if the decision is so.")] = False,
+    *,
+    place: Place,
+) -> None:
+    """Compare two versions on the same images; exit code 1 when the decision is to discard the candidate."""
+    asked = {
+        "base": base,
+        "candidate": candidate,
+        "min_delta": dict(assignment(each) for each in min_delta or ["accuracy=0"]),
+        "rule": rule if rule in ("all", "any") else number(rule),
+        "split": split,
+        "significant": significant,
+        "recorded": recorded,
+        "promote": promote,
+    }
+    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=asked)))
+    found = Comparison.model_validate(job.result)
+    show_comparison(found)
+    raise typer.Exit(0 if found.decision == "update_model" else 1)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Both versions side by side, the checks, and the decision."""
+    table = Table("", found.base.version, found.candidate.version, "check")
+    checks = {check.metric: check for check in found.checks}
+    for metric in METRICS:
+        values = [measured(each, metric) for each in (found.base, found.candidate)]
+        shown = [metric_in_words(metric, value) for value in values]
+        verdict = ""
+        if metric in checks:
+            verdict = f"{'passed' if checks[metric].passed else 'failed'} (at least {checks[metric].min_delta:+g})"
+        if verdict or values != [None, None]:
+            table.add_row(metric.replace("_", " "), *shown, verdict)
+    console.print(table)
+    if found.pairs is not None:
+        console.print(pairs_in_words(found), highlight=False)
+    for reason, images in found.left_out.items():
+        console.print(f"Left out: {many(images, 'image')} ({reason}).", highlight=False)
+    words = {"update_model": "Update to", "discard": "Keep"}[found.decision]
+    console.print(f"{words} {found.winner}: {found.reason}", markup=False, highlight=False)
+
+
+def assignment(text: str) -> tuple[str, float]:
+    """`metric=number`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--min-delta takes METRIC=NUMBER, such as accuracy=0.01, not {text!r}.")
+    return name.strip().replace("-", "_"), number(value)
+
+
+def number(text: str) -> float:
+    """A number. Raises SettingsError."""
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no number.") from None
+
+
+def show_list(models: ModelList) -> None:
+    """Versions as a table that fits a terminal of 80 columns."""
+    table = Table(show_lines=True)
+    table.add_column("version", overflow="fold")
+    table.add_column("labels", justify="right", no_wrap=True)
+    table.add_column("accuracy on test (95 %)", no_wrap=True)
+    table.add_column("saved (UTC)", no_wrap=True)
+    for each in models.models:
+        learner = f"{each.learner.replace('_', '-')}, {each.architecture}"
+        table.add_row(
+            Text("\n".join([each.version, learner, *(["promoted"] if each.promoted else [])])),
+            f"{each.labels:,}",
+            _in_two_lines(each.metrics.accuracy if each.metrics is not None else None),
+            f"{each.saved_at:%Y-%m-%d %H:%M}\n{megabytes(each.all_bytes or each.bytes)}",
+        )
+    console.print(table)
+    for refused in models.unreadable:
+        console.print(f"Refused: {refused.reason}", markup=False)
+
+
+def _size(version: ModelVersion) -> str:
+    own, all_ = version.bytes, version.all_bytes or version.bytes
+    return f"{megabytes(all_)}" + (f", of which {megabytes(own)} are its own file" if own != all_ else "")
+
+
+def _in_two_lines(found: Interval | None) -> str:
+    if found is None or not is_measured(found):
+        return accuracy_in_words(found).replace(": ", ":\n")
+    return f"{percent(found.value, 1)} ({interval_in_words(found)})\n{many(found.n, 'test image')}"
+
+
+def accuracy(version: ModelVersion) -> str:
+    """With its interval."""
+    return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)

@@ -1,0 +1,146 @@
+"""`flywheel train` and `flywheel finalize`: a network trained on all labels, by a running trainer, as a job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+
+from commands.labels.filters import parse_filter
+from commands.models.jobs import follow
+from commands.models.saved_versions import accuracy, assignment, show_comparison
+from commands.running.place import Place, talks_to
+from commands.running.reach import ask
+from shared.wire.jobs import Comparison, Job
+from shared.wire.models import ModelVersion, Trained
+
+console = Console()
+CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
+SAVE_SECONDS = 120.0  # a first save writes the backbone too
+Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
+Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
+InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
+Epochs = Annotated[int | None, typer.Option(help="At most so many; if none is given, 20 or more while labels are few.")]
+BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Found if none is given.")]
+Patience = Annotated[int | None, typer.Option(help="Epochs without gain on validation until it ends.")]
+Images = Annotated[
+    list[str] | None, typer.Option(help="Only these of the split: 'label=shirt', 'annotator=ann'; all if none.")
+]
+FILTERS = ("split", "label", "annotator")
+Flip = Annotated[
+    bool | None, typer.Option("--flip/--no-flip", help="Allow horizontal flips; not for letters and digits.")
+]
+
+
+@talks_to("trainer")
+def train(
+    name: Annotated[str, typer.Argument(help="Of the new version.")],
+    base: Annotated[str | None, typer.Option(help="A version to clone: what is not said here is as it was.")] = None,
+    arch: Arch = None,
+    weights: Weights = "auto",
+    input_size: InputSize = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    patience: Patience = None,
+    flip: Flip = None,
+    train: Images = None,
+    validation: Images = None,
+    test: Images = None,
+    *,
+    place: Place,
+) -> None:
+    """Train a network on all labels and keep it as a version; Ctrl-C leaves the job at work."""
+    asked = _asked(base, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
+    asked |= _filters(train, validation, test)
+    _train(place, name, asked)
+
+
+@talks_to("trainer")
+def finalize(
+    arch: Annotated[str, typer.Option(help="Any timm name: convnext_small, vit_base_patch14_dinov2, …")],
+    name: Annotated[str | None, typer.Option(help="Of the new version.")] = None,
+    base: Annotated[str | None, typer.Option(help="The version to beat, instead of the one in use.")] = None,
+    min_delta: Annotated[list[str] | None, typer.Option(help="Checks, as for `flywheel models compare`.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote it if it is better.")] = False,
+    weights: Weights = "auto",
+    input_size: InputSize = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    patience: Patience = None,
+    flip: Flip = None,
+    train: Images = None,
+    validation: Images = None,
+    test: Images = None,
+    *,
+    place: Place,
+) -> None:
+    """Train the larger model on the labels that there are, and compare it with the one that helped to collect them."""
+    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # before anything is saved
+    now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    proxy = base or ask(f"{place.trainer}/models")["promoted"]
+    if proxy is None:
+        proxy = f"proxy-{now}"
+        ask(f"{place.trainer}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
+    version = name or f"{arch.partition('.')[0]}-{now}"
+    asked = _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
+    asked |= _filters(train, validation, test)
+    _train(place, version, asked)
+    request = {
+        "base": proxy,
+        "candidate": version,
+        "min_delta": dict(assignment(each) for each in min_delta or ["accuracy=0"]),
+        "promote": promote,
+    }
+    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=request)))
+    show_comparison(Comparison.model_validate(job.result))
+
+
+def _filters(*given: list[str] | None) -> dict[str, dict[str, str]]:
+    parts = zip(("train", "validation", "test"), given, strict=True)
+    return {part: parse_filter(texts, f"--{part}", FILTERS) for part, texts in parts if texts}
+
+
+def _asked(
+    base: str | None,
+    arch: str | None,
+    weights: str,
+    input_size: int | None,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    patience: int | None,
+    flip: bool | None,
+) -> dict[str, Any]:
+    return {
+        "base": base,
+        "architecture": arch,
+        "weights": weights,
+        "input_size": input_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "patience": patience,
+        "flip": flip,
+    }
+
+
+def _train(place: Place, name: str, asked: dict[str, Any]) -> None:
+    job = Job.model_validate(
+        ask(f"{place.trainer}/models", "POST", seconds=CHECK_SECONDS, json={"name": name, "train": asked})
+    )
+    console.print(f"Job {job.id}: `{place.command('jobs', 'watch', job.id)}` shows it again.", highlight=False)
+    trained = Trained.model_validate(follow(place.trainer, job).result)
+    version = ModelVersion.model_validate(ask(f"{place.trainer}/models/{name}"))
+    console.print(
+        f"Trained {name} in {trained.seconds:,.0f} s: {trained.epochs} epochs, the weights of epoch "
+        f"{trained.best_epoch}. Accuracy on test: {accuracy(version)}.",
+        highlight=False,
+    )
+    for note in trained.notes:
+        console.print(note, highlight=False)

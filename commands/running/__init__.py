@@ -1,0 +1,1 @@
+"""Commands that start, find and steer a project."""

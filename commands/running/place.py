@@ -1,0 +1,249 @@
+"""Which project a command talks to, and where it runs.
+
+Its addresses are those of the options, else of the environment, else those that the services wrote into `project.toml`
+of the workspace, and the ports of the defaults only where there is no workspace. Whoever answers says which log it
+holds, so that no command shows one project's numbers as another's, or writes into one that was not meant.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shlex
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import typer
+
+from commands.running.reach import LABELER, TRAINER, Away, ask
+from shared.settings.project_file import DATABASE, ProjectFile, default_workspace, is_project
+from shared.settings.services import SettingsError
+
+Service = Literal["labeler", "trainer"]
+VARIABLES: dict[Service, str] = {"labeler": "FLYWHEEL_LABELER_URL", "trainer": "FLYWHEEL_TRAINER_URL"}
+USUAL: dict[Service, str] = {"labeler": LABELER, "trainer": TRAINER}
+WHERE: dict[Service, str] = {"labeler": "/api/project", "trainer": "/status"}
+KNOWN_BY: dict[Service, str] = {"labeler": "last_seq", "trainer": "acked_seq"}
+"""What is in the answer of each service and in no other's."""
+PANEL = "Which project"
+WORKSPACE_HELP = "Its folder; FLYWHEEL_WORKSPACE if none is named, else ./workspace, else ./workspace-demo."
+Workspace = Annotated[Path | None, typer.Option(help=WORKSPACE_HELP, rich_help_panel=PANEL)]
+LabelerUrl = Annotated[
+    str | None,
+    typer.Option(help="Its labeler; FLYWHEEL_LABELER_URL if none is named.", rich_help_panel=PANEL),
+]
+TrainerUrl = Annotated[
+    str | None,
+    typer.Option(help="Its trainer; FLYWHEEL_TRAINER_URL if none is named.", rich_help_panel=PANEL),
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project. `workspace` is None where only addresses are known; `given` are those of options and environment."""
+
+    workspace: Path | None
+    file: ProjectFile | None
+    given: dict[Service, str]
+
+    @cached_property
+    def labeler(self) -> str:
+        """Where its labeler answers. Raises SettingsError when it does not, or holds another project."""
+        return self._answering("labeler")
+
+    @cached_property
+    def trainer(self) -> str:
+        """Where its trainer answers. Raises SettingsError when it does not, or follows another project."""
+        return self._answering("trainer")
+
+    @cached_property
+    def both(self) -> tuple[str, str]:
+        """Labeler and trainer, which are of the same project. Raises SettingsError when they are not."""
+        addresses = self.labeler, self.trainer
+        ours, theirs = (self.said(service).get("log_id") for service in VARIABLES)
+        if theirs is not None and ours != theirs:
+            raise SettingsError(
+                f"The labeler at {addresses[0]} and the trainer at {addresses[1]} are of two projects: name one "
+                "--workspace, or both --labeler-url and --trainer-url."
+            )
+        return addresses
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Labeler and trainer, as far as they can be known without asking. Raises SettingsError where they cannot."""
+        labeler = self._address("labeler")
+        return labeler, self.given.get("trainer") or (self.file and self.file.services.get("trainer")) or TRAINER
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its labeler answers. Raises SettingsError when another project does."""
+        try:
+            return bool(self.labeler)
+        except Away:
+            return False
+
+    def said(self, service: Service) -> dict[str, Any]:
+        """What the service said of its project when it was asked first."""
+        answers: dict[Service, dict[str, Any]] = self.__dict__.setdefault("_answers", {})
+        if service not in answers:
+            self._answering(service)
+        return answers[service]
+
+    def line(self, service: Service) -> str:
+        """Which project a command talks to, and where: its first line."""
+        url = getattr(self, service)
+        said = self.said(service)
+        folder = self.workspace or Path(said.get("workspace") or "")
+        name = said.get("name") or (self.file.name if self.file is not None else "") or folder.absolute().name
+        where = f" ({shown(folder)})" if folder != Path() and folder.is_dir() else ""
+        return f"Project {name}{where} at {url}"
+
+    def command(self, *words: str) -> str:
+        """A command to type from here, about this project."""
+        where = ["--workspace", shown(self.workspace)] if self.workspace is not None else []
+        given = [word for service, url in self.given.items() for word in (f"--{service}-url", url)]
+        return shlex.join(["flywheel", *words, *where, *given])
+
+    def __str__(self) -> str:
+        if self.workspace is None:
+            return "The project"
+        name = self.file.name if self.file is not None else ""
+        return f"Project {name or self.workspace.absolute().name}"
+
+    def _answering(self, service: Service) -> str:
+        url = self._address(service)
+        try:
+            said = ask(url + WHERE[service])
+        except Away as away:
+            raise self._away(str(away).partition(": start Flywheel")[0], service) from None
+        if not isinstance(said, dict) or KNOWN_BY[service] not in said or "log_id" not in said:
+            raise SettingsError(f"What answers at {url} is no {service} of Flywheel: check --{service}-url.")
+        ours = None if self.workspace is None else _log_id(self.workspace)
+        if None not in (ours, said["log_id"]) and said["log_id"] != ours:
+            raise SettingsError(
+                f"The {service} at {url} is of another project than {shown(self.workspace or Path())}: name the "
+                f"--workspace that you mean, or the right --{service}-url."
+            )
+        self.__dict__.setdefault("_answers", {})[service] = said
+        return url
+
+    def _address(self, service: Service) -> str:
+        """By option, environment, workspace, or what the other service says."""
+        if service in self.given:
+            return self.given[service]
+        noted = self.file.services.get(service) if self.file is not None else None
+        if noted:
+            return noted
+        other: Service = "trainer" if service == "labeler" else "labeler"
+        if other in self.given or (self.file is not None and self.file.services.get(other)):
+            return self._told_by(other, service)
+        if self.workspace is None:
+            return USUAL[service]
+        raise self._away(f"its {service} has noted no address", service)
+
+    def _told_by(self, other: Service, service: Service) -> str:
+        """The address that the other service uses itself, as when the two run on two machines."""
+        settings = "/api/settings" if other == "labeler" else "/settings"
+        told = ask(self._address(other) + settings).get(f"{service}_url", {})
+        return str(told.get("value") or USUAL[service]).rstrip("/")
+
+    def _away(self, why: str, service: Service) -> Away:
+        why = why[0].lower() + why[1:]
+        if self.workspace is None:
+            return Away(f"No {service} of Flywheel is running: {why}. Start it with `flywheel up`.")
+        start = shlex.join(["flywheel", "up", "--workspace", shown(self.workspace)])
+        return Away(f"{self} is not running: {why}. Start it with `{start}`.")
+
+
+def find(workspace: Path | None = None, labeler: str | None = None, trainer: str | None = None) -> Place:
+    """The project that is meant. Raises SettingsError for an address that is none and a workspace that is not there."""
+    given: dict[Service, str] = {}
+    for service, option in (("labeler", labeler), ("trainer", trainer)):
+        address = option or os.environ.get(VARIABLES[service])  # type: ignore[index]  # a literal
+        if address:
+            given[service] = _checked(address, service)  # type: ignore[index]
+    folder = workspace or default_workspace()
+    if workspace is not None and not is_project(folder):
+        raise SettingsError(f"{shown(folder)} is not a Flywheel workspace: check --workspace.")
+    if not is_project(folder) or (workspace is None and given):
+        return Place(None, None, given)  # addresses go before a workspace that nobody named
+    return Place(folder, ProjectFile.read(folder), given)
+
+
+def talks_to(service: Service, *aliases: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that say which project is meant, in the place of its parameter `place`.
+
+    The command's first line says which one that is. `aliases` are older, hidden names of the option of the address.
+    """
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(
+            *args: Any,
+            workspace: Path | None = None,
+            labeler_url: str | None = None,
+            trainer_url: str | None = None,
+            older: str | None = None,
+            **options: Any,
+        ) -> None:
+            if older:
+                labeler_url, trainer_url = (older, trainer_url) if service == "labeler" else (labeler_url, older)
+            place = find(workspace, labeler_url, trainer_url)
+            print(place.line(service), flush=True)
+            command(*args, place=place, **options)
+
+        _take_options(run, command, aliases)
+        return run
+
+    return wrap
+
+
+def _take_options(run: Callable[..., None], command: Callable[..., None], aliases: tuple[str, ...]) -> None:
+    """Let typer see the options of `command`, with those of the project instead of `place`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.name != "place"]
+    more: dict[str, Any] = {"workspace": Workspace, "labeler_url": LabelerUrl, "trainer_url": TrainerUrl}
+    if aliases:
+        more["older"] = Annotated[str | None, typer.Option(*aliases, hidden=True)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in more.items()]
+    own = [each.replace(kind=keyword) for each in own]
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
+
+
+def shown(folder: Path) -> str:
+    """A folder as it is typed from here."""
+    full, here = folder.expanduser().absolute(), Path.cwd()
+    return f"./{full.relative_to(here)}" if full != here and full.is_relative_to(here) else str(full)
+
+
+def _log_id(workspace: Path) -> str | None:
+    """Which log the workspace holds; None where its labels are in another database."""
+    file = workspace / DATABASE
+    if not file.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as database:
+            row = database.execute("SELECT value FROM meta WHERE key = 'log_id'").fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else str(row[0])
+
+
+def _checked(url: str, service: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for one that is none
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingsError(f"--{service}-url takes an address like {USUAL[service]}, not {url!r}.")  # type: ignore[index]
+    return url.rstrip("/")

@@ -1,0 +1,56 @@
+"""`flywheel projects` and `flywheel add`: the projects of this machine, and a further folder of photos for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.settings.project_file import ProjectFile, add_folder, default_workspace, is_project
+from shared.settings.recent_projects import recent
+from shared.settings.services import SettingsError
+
+console = Console()
+Workspace = Annotated[Path | None, typer.Option(help="Folder of the project; as for `up` if none.")]
+
+
+def projects() -> None:
+    """List the projects that were started on this machine, the latest first."""
+    listed = [(each, project) for each in recent() if (project := each.project()) is not None]
+    if not listed:
+        console.print("No project was started here yet: flywheel up PHOTOS")
+        return
+    table = Table()
+    for name in ("project", "workspace", "photos", "started", "running at"):
+        table.add_column(name, overflow="fold")
+    for each, project in listed:
+        folders = [str(path) for path in project.images(each.workspace)]
+        table.add_row(
+            Text(project.name),
+            Text(str(each.workspace)),
+            Text("\n".join(folders)),
+            f"{each.started.astimezone():%Y-%m-%d %H:%M}",
+            project.labeler_address or "–",
+        )
+    console.print(table)
+    console.print("Continue one of them: flywheel up --workspace WORKSPACE")
+
+
+def add(
+    folder: Annotated[Path, typer.Argument(help="A further folder of photos.")], workspace: Workspace = None
+) -> None:
+    """Add a folder of photos to a project. A running labeler takes it in within seconds."""
+    home = workspace or default_workspace()
+    if not is_project(home):
+        raise SettingsError(f"{home} is not a Flywheel workspace: start one with `flywheel up PHOTOS`.")
+    name = add_folder(home, folder)
+    project = ProjectFile.read(home)
+    title = project.name if project is not None else home.name
+    if name is None:
+        console.print(Text(f"{folder} is a folder of {title} already."))
+    else:
+        console.print(Text(f"Added to {title}: {folder}. Its images go by {name}/FILE."))

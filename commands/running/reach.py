@@ -1,0 +1,125 @@
+"""Asking a running service: one finite request, and a sentence with its address when it cannot be done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from shared.settings.services import SettingsError, is_loopback
+from shared.storage.safe_names import partial_of
+from shared.web.auth import client_headers
+from shared.web.peers import Peer
+
+T = TypeVar("T")
+LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
+ANSWER_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0  # while a service says that it has no room
+
+
+class Away(SettingsError):  # noqa: N818 - a state, not a failure
+    """Nothing answers at the address."""
+
+
+def token() -> str | None:
+    """What the services beyond loopback want to hear."""
+    return os.environ.get("FLYWHEEL_TOKEN") or None
+
+
+def client(url: str, *, seconds: float = ANSWER_SECONDS, token: str | None = None) -> httpx.Client:
+    """For several requests to the service at `url`; a proxy is not asked about this machine's own addresses."""
+    beyond = not is_loopback(urlsplit(url).hostname or "")
+    headers = client_headers(token)
+    return Peer(base_url=url, timeout=seconds, headers=headers, trust_env=beyond, patience=PATIENCE_SECONDS)
+
+
+def reach(url: str, act: Callable[[], T]) -> T:
+    """Do what needs the service at `url`; raises SettingsError with a sentence when it cannot be done."""
+    try:
+        return act()
+    except httpx.HTTPStatusError as error:
+        raise SettingsError(f"{_asked(error) or url} says: {_detail(error.response)}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Away(
+            f"Nothing answers at {_asked(error) or url} ({reason(error)}): start Flywheel with `flywheel up`."
+        ) from None
+
+
+def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **request: Any) -> Any:
+    """The answer's JSON. Raises SettingsError."""
+    parts = urlsplit(url)
+    service = f"{parts.scheme}://{parts.netloc}"
+
+    def act() -> Any:
+        with client(service, seconds=seconds, token=token()) as http:
+            return http.request(method, url, **request).raise_for_status().json()
+
+    try:
+        return reach(service, act)
+    except ValueError as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(f"What answers at {service} is not Flywheel: its answer is no JSON.") from None
+
+
+def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
+    """Write what `url` + `path` answers to `target`, whole or not at all. Raises SettingsError."""
+    partial = partial_of(target)
+
+    def fetch() -> None:
+        with (
+            client(url, seconds=seconds, token=token()) as http,
+            http.stream("GET", path, params=params) as answer,
+            partial.open("wb") as stream,
+        ):
+            if answer.is_error:
+                answer.read()
+                answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                stream.write(chunk)
+
+    try:
+        reach(url, fetch)
+        partial.replace(target)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _asked(error: Exception) -> str | None:
+    """The address of the service that was asked, where the error knows it."""
+    try:
+        url = error.request.url  # type: ignore[attr-defined]  # httpx's own
+    except (AttributeError, RuntimeError):
+        return None
+    return f"{url.scheme}://{url.netloc.decode()}"
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"
+
+
+def reason(error: Exception) -> str:
+    """Why nothing answers, in words of ours where the library's are an error number."""
+    said = str(error)
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return "no connection in time"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return "not an address like http://127.0.0.1:3334"
+    if "refused" in said:
+        return "connection refused"
+    if any(words in said for words in ("not known", "No address", "name resolution", "getaddrinfo")):
+        return "there is no machine of that name"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
+        return "the connection was broken off"
+    return said or type(error).__name__

@@ -1,0 +1,64 @@
+"""`flywheel status`, `pause`, `resume`, `stop`: where a running project stands, and the buttons of its pages."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from commands.running.place import Place, talks_to
+from commands.running.reach import ask
+from shared.figures import accuracy_in_words, many
+from shared.wire.evaluation import Interval
+
+console = Console()
+
+
+@talks_to("labeler")
+def status(*, place: Place) -> None:
+    """Where labeling and training stand."""
+    project = place.said("labeler")
+    images, trainer_view = project["images"], project["trainer"]
+    table = Table(show_header=False)
+    counted = ", ".join(f"{images[each]:,} {each}" for each in ("labeled", "skipped", "flagged", "unlabeled"))
+    table.add_row("images", f"{images['total']:,} ({counted})")
+    if project["missing"]:
+        count = many(project["missing"], "labeled image")
+        table.add_row("files not found", f"{count}, kept without a file: the page Data names them")
+    if project["rejected"]:
+        table.add_row("files not used", f"{many(project['rejected'], 'file')}: the page Data says why")
+    table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
+    table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
+    accuracy = Interval.model_validate(project["accuracy"]) if project["accuracy"] else None  # as the pages say it
+    table.add_row("accuracy (95 %)", accuracy_in_words(accuracy))
+    tracking = trainer_view["detail"].get("tracking") or {}
+    if tracking.get("error") or tracking.get("run"):
+        table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))
+    for each in (project.get("disk"), trainer_view.get("disk")):
+        if each:
+            table.add_row("disk", Text(each["message"]))
+    if trainer_view["last_error"]:
+        table.add_row("last error", Text(trainer_view["last_error"]))
+    console.print(table)
+
+
+@talks_to("trainer")
+def pause(*, place: Place) -> None:
+    """Pause training; labels are still taken."""
+    _command(place.trainer, "pause")
+
+
+@talks_to("trainer")
+def resume(*, place: Place) -> None:
+    """Go on after a pause or a stop."""
+    _command(place.trainer, "resume")
+
+
+@talks_to("trainer")
+def stop(*, place: Place) -> None:
+    """Finish: last labels, last evaluation, model and dataset saved."""
+    _command(place.trainer, "stop")
+
+
+def _command(url: str, verb: str) -> None:
+    console.print(f"The trainer is {ask(f'{url}/{verb}', 'POST')['state']}.")

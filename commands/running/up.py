@@ -1,0 +1,275 @@
+"""`flywheel up` and `flywheel clean`: begin a project or continue it.
+
+Everything is read here before a process starts, so what cannot be is said once. What a project remembers and what a
+start may change is decided in `shared.settings.starting`; the services are kept running by
+`commands.running.supervisor`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commands.labels import imports
+from commands.running.supervisor import show, supervise
+from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, is_project
+from shared.settings.recent_projects import recent
+from shared.settings.services import LabelerSettings, SettingsError, TrainerSettings
+from shared.settings.starting import Start, start
+from shared.web.auth import token_for
+
+REVIEW_PAGE = "/review"
+PATHS = ("images", "workspace", "test_set", "backbone_weights")
+
+Classes = Annotated[str | None, typer.Option(help="Class names to begin with: shirt,shoes,hat")]
+OwnWorkspace = Annotated[
+    Path | None, typer.Option("--workspace", help="Folder of the project; ./workspace, or ./workspace-demo, if none.")
+]
+Test = Annotated[str | None, typer.Option(help="Labeled evaluation set: a folder per class, or a CSV.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback FLYWHEEL_TOKEN is needed.")]
+Port = Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")]
+TrainerPort = Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")]
+Backbone = Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")]
+Weights = Annotated[Path | None, typer.Option(help="Local weights for the named backbone.")]
+Mean = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
+Std = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
+InputSize = Annotated[int | None, typer.Option(help="Image size in pixels for the backbone.")]
+Strategy = Annotated[str | None, typer.Option(help="Query strategy.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: --set labeler.buffer_size=20")]
+LabelerConfig = Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.")]
+TrainerConfig = Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.")]
+MayChange = Annotated[bool, typer.Option("--change", help="Allow this start to change what the project is made of.")]
+
+
+def up(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of photos; if none, those of the project, else the demo.")
+    ] = None,
+    classes: Classes = None,
+    workspace: OwnWorkspace = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Take the demo: 1,797 handwritten digits.")] = False,
+    test: Test = None,
+    host: Host = None,
+    port: Port = None,
+    trainer_port: TrainerPort = None,
+    backbone: Backbone = None,
+    backbone_weights: Weights = None,
+    backbone_mean: Mean = None,
+    backbone_std: Std = None,
+    input_size: InputSize = None,
+    strategy: Strategy = None,
+    set_: Set = None,
+    labeler_config: LabelerConfig = None,
+    trainer_config: TrainerConfig = None,
+    change: MayChange = False,
+) -> None:
+    """Start both services and label in the browser; without arguments, continue the project."""
+    first, more = (photos[0], photos[1:]) if photos else (None, [])
+    if demo:
+        if photos:
+            raise SettingsError("--demo takes no photos: leave one of the two out.")
+        workspace = workspace or DEMO_WORKSPACE
+        project = ProjectFile.read(workspace)
+        if project is not None and not project.demo:
+            raise SettingsError(f"{workspace} holds the project {project.name!r}, not the demo: name another one.")
+    project_start = _Start(
+        labeler={
+            "images": first,
+            "more_images": json.dumps([str(path.absolute()) for path in more]) if more else None,
+            "classes": classes,
+            "test_set": test,
+        },
+        trainer={
+            "backbone": backbone,
+            "backbone_weights": backbone_weights,
+            "backbone_mean": backbone_mean,
+            "backbone_std": backbone_std,
+            "input_size": input_size,
+            "query_strategy": strategy,
+        },
+        both={"workspace": workspace, "host": host},
+        ports=(port, trainer_port),
+        set_=set_ or (),
+        files=(labeler_config, trainer_config),
+        change=change,
+    )
+    raise typer.Exit(project_start.run())
+
+
+def clean(
+    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a file beside them.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, if not where the labels are.")] = None,
+    classes: Classes = None,
+    workspace: OwnWorkspace = None,
+    test: Test = None,
+    host: Host = None,
+    port: Port = None,
+    trainer_port: TrainerPort = None,
+    backbone: Backbone = None,
+    backbone_weights: Weights = None,
+    backbone_mean: Mean = None,
+    backbone_std: Std = None,
+    input_size: InputSize = None,
+    strategy: Strategy = None,
+    set_: Set = None,
+    labeler_config: LabelerConfig = None,
+    trainer_config: TrainerConfig = None,
+    change: MayChange = False,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    columns: Annotated[str | None, typer.Option(help="Columns of a table, as `import` takes them.")] = None,
+    layout: Annotated[str, typer.Option(help="What each folder in a folder is, as `import` takes it.")] = "",
+) -> None:
+    """Find and fix wrong labels: import, start both services, and review the doubtful ones.
+
+    The exit code is 1 when rows were rejected, as that of `flywheel import`.
+    """
+    from labeler.transfer.rows.imported import Chosen
+    from labeler.transfer.sources import open_source
+
+    folder = images or open_source(source, Chosen.of(columns) if columns else None, layout).folder
+
+    rejected = 0
+
+    def begin(address: str) -> None:
+        nonlocal rejected
+        try:
+            outcome = imports.bring([source], address, add_classes=True, columns=columns, layout=layout)
+            rejected = outcome.counts["rejected"]
+        finally:  # what was imported before, or until something was wrong, can be reviewed all the same
+            if open_page:
+                show(address + REVIEW_PAGE)
+
+    project_start = _Start(
+        labeler={"images": folder, "classes": classes, "test_set": test},
+        trainer={
+            "backbone": backbone,
+            "backbone_weights": backbone_weights,
+            "backbone_mean": backbone_mean,
+            "backbone_std": backbone_std,
+            "input_size": input_size,
+            "query_strategy": strategy,
+        },
+        both={"workspace": workspace, "host": host},
+        ports=(port, trainer_port),
+        set_=set_ or (),
+        files=(labeler_config, trainer_config),
+        change=change,
+    )
+    if not is_project(project_start.ours.settings.workspace):
+        project_start.set("test_set_frac", 0.0)  # every label is to be checked; a split that the source names is kept
+    code = project_start.run(page=REVIEW_PAGE, begin=begin)
+    raise typer.Exit(code or int(rejected > 0))
+
+
+class _Start:
+    """What the command line gives each service, checked against settings and project. Raises SettingsError."""
+
+    def __init__(
+        self,
+        labeler: dict[str, Any],
+        trainer: dict[str, Any],
+        both: Mapping[str, Any],
+        ports: tuple[int | None, int | None],
+        set_: Sequence[str],
+        files: tuple[Path | None, Path | None],
+        *,
+        change: bool,
+    ) -> None:
+        self._labeler = {**labeler, **both, "port": ports[0]}
+        self._trainer = {**trainer, **both, "port": ports[1]}
+        for service, name, value in map(_assignment, set_):
+            (self._labeler if service == "labeler" else self._trainer)[name] = value
+        self._files, self._change = files, change
+        self.ours: Start[LabelerSettings] = self._read(LabelerSettings, files[0], self._labeler)
+        workspace = self._labeler["workspace"] = self._trainer["workspace"] = self.ours.settings.workspace
+        # The demo's digits lie in the workspace; either way the trainer reads files itself instead of asking for each.
+        self._trainer.setdefault("images", self.ours.settings.images or workspace / "demo" / "images")
+        self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
+        if self.ours.settings.host != self.theirs.settings.host:
+            raise SettingsError("Under `flywheel up` both services listen on one host; start them singly for two.")
+        token_for(self.ours.settings.host, os.environ)  # else each of the two would say that it needs one
+
+    def set(self, name: str, value: Any) -> None:
+        """Give the labeler another setting."""
+        self._labeler[name] = value
+        self.ours = self._read(LabelerSettings, self._files[0], self._labeler)
+
+    def run(self, *, page: str = "", begin: Callable[[str], None] = lambda _: None) -> int:
+        """Say what is started, and run it; returns the exit code."""
+        for line in self._introduction():
+            print(line, flush=True)
+        return supervise(
+            _flags(self._labeler, self._files[0]),
+            _flags(self._trainer, self._files[1]),
+            port=self.ours.settings.port,
+            trainer_port=self.theirs.settings.port,
+            host=self.ours.settings.host,
+            change=self._change,
+            page=page,
+            begin=begin,
+        )
+
+    def _introduction(self) -> list[str]:
+        workspace = self.ours.settings.workspace
+        project = ProjectFile.read(workspace)
+        if project is None:
+            what = self.ours.settings.images or "the demo, 1,797 handwritten digits"
+            return [f"New project in {workspace}: {what}", *([] if self.ours.settings.images else _others())]
+        lines = [f"Project {project.name} in {workspace}", *self.ours.notes, *self.theirs.notes]
+        lines += [
+            f"The folder {folder} is not there. Its labels are kept. If it has moved: "
+            f"flywheel up NEW-FOLDER --change --workspace {shlex.quote(str(workspace))}"
+            for folder in project.images(workspace)
+            if not folder.is_dir() and not project.demo and not self._change
+        ]
+        return [*lines, *_stopped(workspace)]
+
+    def _read(self, cls: type[Any], file: Path | None, given: Mapping[str, Any]) -> Start[Any]:
+        line = {name: str(value) for name, value in given.items() if value is not None}
+        return start(cls, file=file, command_line=line, change=self._change)
+
+
+def _others() -> list[str]:
+    """Whoever gets the demo without having asked for it may have meant one of these."""
+    others = [each for each in recent() if (project := each.project()) is not None and not project.demo]
+    if not others:
+        return []
+    return [f"To continue your last project instead: flywheel up --workspace {others[0].workspace}"]
+
+
+def _stopped(workspace: Path) -> list[str]:
+    """In words, that the trainer was paused or stopped before, and how it goes on."""
+    from trainer.loop.desired_state import Intent
+
+    intent = Intent.load(workspace / "trainer" / "intent.json")
+    if intent.wish == "run":
+        return []
+    state = "paused" if intent.wish == "pause" else "stopped"
+    reason = f" ({intent.reason})" if intent.reason else ""
+    return [
+        f"Training is {state}{reason}: labels are kept, and the model does not learn from them until you press Resume "
+        f"on the page or run `flywheel resume --workspace {shlex.quote(str(workspace))}`."
+    ]
+
+
+def _flags(given: Mapping[str, Any], file: Path | None) -> dict[str, str]:
+    """What the child is told: paths made absolute, so that it need not run where we do."""
+    told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
+    for name in PATHS:
+        if told.get(name):
+            told[name] = str(Path(told[name]).expanduser().absolute())
+    return {**told, **({"config": str(file.absolute())} if file is not None else {})}
+
+
+def _assignment(text: str) -> tuple[str, str, str]:
+    path, equals, value = text.partition("=")
+    service, dot, name = path.partition(".")
+    if not equals or not dot or service not in ("labeler", "trainer"):
+        raise SettingsError(f"--set takes labeler.NAME=VALUE or trainer.NAME=VALUE, not {text!r}.")
+    return service, name.replace("-", "_"), value

@@ -1,0 +1,100 @@
+"""`flywheel doctor`: whether a workspace is whole, what can be mended, and what to do about the rest.
+
+Looking changes nothing, and may be done while the services run. Mending needs them stopped; it does what looking says
+that it would do, no more, and keeps beside it whatever it changes and cannot be had again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from commands.running.place import Workspace as WorkspaceOption
+from commands.running.place import shown
+from shared.figures import many
+from shared.settings.project_file import default_workspace, is_project
+from shared.settings.services import SettingsError
+
+if TYPE_CHECKING:
+    from commands.upkeep.findings import Finding, Workspace
+
+console = Console()
+
+
+def doctor(
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Do what can safely be done. Needs the services stopped.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Check a workspace, and with `--mend` repair what can safely be. Exit code 0: healthy, 1: not, 2: cannot look."""
+    from commands.upkeep.findings import Workspace, alone
+
+    folder = workspace or default_workspace()
+    if not is_project(folder):
+        raise SettingsError(f"{shown(folder)} is not a Flywheel workspace: check --workspace.")
+    place = Workspace(folder)
+    if mend and place.running:
+        names = " and ".join(place.running)
+        raise SettingsError(f"The {names} of {shown(folder)} is running: stop Flywheel before you mend.")
+    found = examine(place)
+    mended = [each for each in found if mend and each.act is not None]
+    if mended:
+        with alone(folder):
+            _act(mended)
+    left = examine(Workspace(folder)) if mended else found
+    wrong = any(each.wrong for each in left)
+    if as_json:
+        told = {"workspace": str(folder.absolute()), "running": place.running, "healthy": not wrong}
+        said = {"mended": [each.told() for each in mended], "findings": [each.told() for each in left]}
+        print(json.dumps(told | said, indent=1, ensure_ascii=False))
+    else:
+        _tell(place, mended, left)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def examine(place: Workspace) -> list[Finding]:
+    """All that is found. Raises SettingsError when the folder cannot be read."""
+    from commands.upkeep import files_check as files  # brings the database and arrays along
+    from commands.upkeep import log_check
+
+    before = (files.project, files.disk, files.addresses, log_check.look)  # photos and embeddings need the log
+    beside = (files.photos, files.embeddings, files.versions, files.small_files, files.thumbnails, files.leftovers)
+    try:
+        return [finding for check in (*before, *beside) for finding in check(place)]
+    except OSError as error:
+        raise SettingsError(f"{error.filename or place.folder} cannot be read: {error.strerror}.") from None
+
+
+def _act(findings: list[Finding]) -> None:
+    for each in findings:
+        assert each.act is not None  # noqa: S101 - chosen for it
+        try:
+            each.act()
+        except OSError as error:
+            raise SettingsError(f"{each.what} It cannot be mended: {error.strerror}.") from None
+
+
+def _tell(place: Workspace, mended: list[Finding], left: list[Finding]) -> None:
+    if place.running:
+        _print(f"Running: {', '.join(place.running)}. What is being written just now may look unfinished.")
+    for each in mended:
+        _print(f"Mended ({each.check}): {each.what} {each.mend}", "green")
+    for each in left:
+        _print(f"{'Wrong' if each.wrong else 'Note'} ({each.check}): {each.what}", "red" if each.wrong else "yellow")
+        if each.mend:
+            _print(f"    With --mend: {each.mend}")
+        if each.advice:
+            _print(f"    What to do: {each.advice}")
+    wrong = sum(each.wrong for each in left)
+    name = shown(place.folder)
+    _print(f"{name}: {many(wrong, 'thing')} wrong." if wrong else f"{name} is healthy.")
+
+
+def _print(line: str, style: str = "") -> None:
+    console.print(Text(line, style), soft_wrap=True)

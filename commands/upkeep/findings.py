@@ -1,0 +1,117 @@
+"""What `flywheel doctor` finds in a workspace, and what it needs to look: the folder, its settings, who uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy.engine import make_url
+
+from shared.log import Fold
+from shared.settings.project_file import DATABASE, ProjectFile
+from shared.settings.services import SettingsError
+
+LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
+"""Service → the file that it holds while it works."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be, or, if it is not `wrong`, worth knowing."""
+
+    check: str
+    what: str  # a sentence
+    advice: str = ""  # what a person can do, a sentence
+    wrong: bool = True
+    mend: str = ""  # what mending does, as an order: "Delete …"; empty where nothing can safely be done
+    act: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+    def told(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"check": self.check, "what": self.what, "wrong": self.wrong, "mend": self.mend, "advice": self.advice}
+
+
+class Workspace:
+    """A workspace as it lies on disk. Reading it changes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trainer = folder / "trainer"
+        self.replica = self.trainer / "replica.db"
+        self.fold: Fold | None = None  # of the log, once it was read to its end
+        self.unreadable: str | None = None  # what is wrong with project.toml
+        try:
+            self.project = ProjectFile.read(folder)
+        except SettingsError as error:
+            self.project, self.unreadable = None, str(error)
+
+    @cached_property
+    def running(self) -> list[str]:
+        """The services that work here now."""
+        return [service for service, lock in LOCKS.items() if _is_held(self.folder / lock)]
+
+    @property
+    def database(self) -> Path | None:
+        """The labeler's database file; None where its labels are in a database server."""
+        given = str(self.project.labeler.get("database_url") or "") if self.project is not None else ""
+        if not given:
+            return self.folder / DATABASE
+        url = make_url(given)
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+    def roots(self) -> dict[str, Path]:
+        """Root → folder, of the images that the labeler reads; see `labeler.images.file_index`."""
+        found = {"uploads": self.folder / "uploads"}
+        if self.project is None:
+            return found
+        own = self.project.images(self.folder)[: -len(self.project.folders) or None]
+        if own:
+            found["images"] = own[0]
+        test = Path(str(self.project.labeler.get("test_set") or ""))
+        if test.is_dir() and test != Path():
+            found["test"] = test
+        return found | {f"images/{name}": path for name, path in self.project.further(self.folder).items()}
+
+    def kept(self, path: Path) -> Path:
+        """Where a file goes before it is changed: a new name beside it."""
+        number = 1
+        while (aside := path.with_name(f"{path.name}.before-doctor-{number}")).exists():
+            number += 1
+        return aside
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep both services from working in the folder within the block. Raises SettingsError when one does already."""
+    with ExitStack() as held:
+        for service, lock in LOCKS.items():
+            if (folder / lock).parent.is_dir():
+                try:
+                    held.enter_context(FileLock(folder / lock, timeout=0))
+                except Timeout:
+                    raise SettingsError(f"The {service} of {folder} is running: stop Flywheel first.") from None
+        yield
+
+
+def read(path: Path) -> sqlite3.Connection:
+    """A SQLite file, opened so that nothing is written, not even beside it while nobody uses it."""
+    alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, timeout=10, check_same_thread=False)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as stream:  # as `filelock` does it, but for touching the file
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # not there, or on a disk on which nobody can hold it
+        pass
+    return False

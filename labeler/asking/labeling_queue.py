@@ -1,0 +1,312 @@
+"""The queue: in what order images are asked, and which page gets which.
+
+The order is: images that a pushed list named, the newest list first and in its order, and behind them the images that
+no list named yet, by salted hash, which is a random order that stays the same. Only open images of the train split
+take part; test and validation images are drawn by hash alone and come in between by `schedule`. Where several people
+answer each image (`overlap`), what others have begun comes before all of these. A push replaces nothing but places:
+what it does not name keeps its order behind it, and what a page holds (`leases`) stays with that page.
+
+The order lies in the tables `query` and `push` and, to answer in under a millisecond, in memory as plain lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, delete, select
+
+from labeler.asking.held_out_schedule import due_test_images, due_validation_images
+from labeler.asking.leases import Leases
+from labeler.asking.random_order import HashOrder
+from labeler.errors import Conflict
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.store.tables import PUSH, RANKED
+from shared.settings.services import LabelerSettings
+from shared.wire.fields import Split
+from shared.wire.queries import Purpose, Query, QueryPush, QueryReceipt, Suggestion
+
+PURPOSES: dict[Split, Purpose] = {"train": "query", "validation": "validation", "test": "test"}
+_CHUNK = 500  # ids in one SQL statement
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the newest list naming an image put it, and what it said."""
+
+    version: int
+    position: int
+    score: float
+    reason: str | None
+    suggestions: tuple[Suggestion, ...]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Places sort by it: newest list first, then its order."""
+        return (-self.version, self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """An image to ask about. `place` is None for what the model has no part in."""
+
+    image_id: int
+    split: Split
+    place: Place | None
+
+
+class LabelingQueue:
+    """The order and the leases of one workspace. Hold the store's lock around every call."""
+
+    def __init__(
+        self, store: Store, log: AnnotationLog, tally: Tally, leases: Leases, settings: LabelerSettings
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._leases = leases
+        self._settings = settings
+        self._orders: dict[Split, HashOrder] = {split: HashOrder() for split in PURPOSES}
+        self._places: dict[int, Place] = {}
+        self._ranked: list[int] = []  # by place; may hold finished images, which are passed over
+        self._begun: dict[int, None] = {}  # open images that some of `overlap` annotators have answered, oldest first
+        self.version = 0
+        self.acked_seq = 0
+        self.model_version: str | None = None
+        self.strategy: str | None = None
+        self._load()
+
+    @property
+    def remaining(self) -> int:
+        """Images that nobody has finished yet."""
+        return sum(len(order) for order in self._orders.values())
+
+    def put(self, image_id: int, split: Split, place: float) -> None:
+        """Take an image in, or move it to another split. `place` in [0, 1) is its salted hash."""
+        for other, order in self._orders.items():
+            if other != split:
+                order.close(image_id)
+        self._orders[split].add(image_id, place)
+        self.refresh(image_id)
+
+    def refresh(self, image_id: int) -> None:
+        """Look again whether the image is open, after something was written about it."""
+        split = self._tally.splits.get(image_id)
+        state = self._log.fold.state(image_id)
+        finished = state.finished(self._settings.overlap)
+        if split is None or finished or not state.answered:
+            self._begun.pop(image_id, None)
+        else:
+            self._begun.setdefault(image_id)
+        for each, order in self._orders.items():
+            if each == split and not finished:
+                order.open(image_id)
+            else:
+                order.close(image_id)
+
+    def refresh_all(self) -> None:
+        """Look again at every image, after `overlap` changed."""
+        for image_id in self._tally.splits:
+            self.refresh(image_id)
+
+    def ranked(self) -> Iterator[int]:
+        """Open train images in the order in which they are asked."""
+        train = self._orders["train"]
+        for image_id in self._ranked:
+            if image_id in train:
+                yield image_id
+        for image_id in train:
+            if image_id not in self._places:
+                yield image_id
+
+    def held_out(self, split: Split) -> Iterator[int]:
+        """Open images of the split, by hash."""
+        return iter(self._orders[split])
+
+    def push(self, push: QueryPush) -> QueryReceipt:
+        """Merge a ranked list into the order.
+
+        Raises Conflict for another workspace's list, and for one made by a model that had seen less than the list in
+        force, or more than there is.
+        """
+        known = self._pushed(push.id)
+        if known is not None:
+            return QueryReceipt(query_version=known)
+        self._check(push)
+        version = self.version + 1
+        train = self._orders["train"]
+        named = [query for query in _first_of_each(push.queries) if query.image_id in train]
+        places = {
+            query.image_id: Place(version, position, query.score, query.reason, tuple(query.suggestions))
+            for position, query in enumerate(named)
+        }
+        self._write(push, version, places)
+        self._places |= places
+        self._ranked = list(places) + [image_id for image_id in self._ranked if image_id not in places]
+        self.version, self.acked_seq = version, push.acked_seq
+        self.model_version, self.strategy = push.model_version, push.strategy
+        return QueryReceipt(query_version=version)
+
+    def serve(self, annotator: str, session: str, limit: int, keep: Sequence[int] = ()) -> list[Pick]:
+        """Lease up to `limit` images to the session: first those of `keep` that it may hold, then the next in order.
+
+        The session's other leases end. Nothing that the annotator has answered, and nothing that others hold, is given.
+        """
+        kept = [image_id for image_id in dict.fromkeys(keep) if self.may_hold(image_id, annotator, session)][:limit]
+        self._leases.free(session, keep=kept)
+        for image_id in kept:
+            self.lease(image_id, annotator, session)
+        picks = [self.pick(image_id) for image_id in kept]
+        picks += self._next(annotator, session, limit - len(kept), set(kept))
+        return picks
+
+    def lease(self, image_id: int, annotator: str, session: str) -> None:
+        """Give the session this image."""
+        self._leases.take(image_id, session, annotator, self._settings.lease_seconds)
+
+    def pick(self, image_id: int) -> Pick:
+        """What is said about the image when it is asked: nothing of the model's about held-out ones."""
+        split = self._tally.splits.get(image_id, "train")
+        return Pick(image_id, split, self._places.get(image_id) if split == "train" else None)
+
+    def leased(self) -> list[int]:
+        """Train images that some page holds."""
+        return [image_id for image_id in self._leases.leased() if self._tally.splits.get(image_id) == "train"]
+
+    def _next(self, annotator: str, session: str, count: int, chosen: set[int]) -> list[Pick]:
+        def free(image_ids: Iterator[int]) -> Iterator[int]:
+            return (each for each in image_ids if each not in chosen and self.may_hold(each, annotator, session))
+
+        # Before anything new, what others have begun: a newer list does not name it, and would push it out of sight.
+        begun = free(iter(list(self._begun)))
+        sources = {
+            "train": free(self.ranked()),
+            "validation": free(self.held_out("validation")),
+            "test": free(self.held_out("test")),
+        }
+        asked = self._asked()
+        share = self._validation_share()
+        picks: list[Pick] = []
+        while len(picks) < count:
+            total = sum(asked.values()) + 1
+            order = ["train", "validation", "test"]
+            if asked["validation"] < due_validation_images(total, share, self._settings):
+                order.insert(0, "validation")
+            if asked["test"] < due_test_images(total, self._settings):
+                order.insert(0, "test")
+            in_turn = (begun, *(sources[name] for name in order))
+            image_id = next((found for source in in_turn for found in source), None)
+            if image_id is None:
+                break
+            chosen.add(image_id)
+            self.lease(image_id, annotator, session)
+            picks.append(self.pick(image_id))
+            asked[picks[-1].split] += 1
+        return picks
+
+    def _asked(self) -> dict[Split, int]:
+        """Images asked so far, those on somebody's screen included."""
+        asked = {split: self._tally.asked[split] for split in PURPOSES}
+        for image_id in self._leases.leased():
+            split = self._tally.splits.get(image_id)
+            if split is not None and not self._log.fold.state(image_id).answered:
+                asked[split] += 1
+        return asked
+
+    def _validation_share(self) -> float:
+        total = self._tally.counts().total
+        return self._tally.counts("validation").total / total if total else 0.0
+
+    def may_hold(self, image_id: int, annotator: str, session: str) -> bool:
+        """Whether the image is open, not answered by the annotator, and not on so many other screens as it needs."""
+        split = self._tally.splits.get(image_id)
+        if split is None or image_id not in self._orders[split]:
+            return False
+        answered = self._log.fold.state(image_id).answered
+        if annotator in answered:
+            return False
+        others = [lease for lease in self._leases.on(image_id) if lease.session != session]
+        if any(lease.annotator == annotator for lease in others):
+            return False
+        return len(others) < self._settings.overlap - len(answered)
+
+    def _check(self, push: QueryPush) -> None:
+        if push.log_id != self._log.log_id:
+            raise Conflict(
+                f"The list is for log {push.log_id}, this workspace's log is {self._log.log_id}. Start from its log.",
+                log_id=str(self._log.log_id),
+            )
+        for limit, wrong, what in (
+            (self.acked_seq, push.acked_seq < self.acked_seq, "the list in force had seen"),
+            (self._log.last_seq, push.acked_seq > self._log.last_seq, "the log ends at"),
+        ):
+            if wrong:
+                raise Conflict(
+                    f"The list had seen the log to {push.acked_seq}, {what} {limit}. Rank again and send that.",
+                    acked_seq=limit,
+                    query_version=self.version,
+                )
+
+    def _pushed(self, push_id: UUID) -> int | None:
+        with self._store.read() as connection:
+            found = connection.execute(select(PUSH.c.query_version).where(PUSH.c.id == push_id)).scalar()
+        return None if found is None else int(found)
+
+    def _write(self, push: QueryPush, version: int, places: dict[int, Place]) -> None:
+        ids = list(places)
+        with self._store.write() as connection:
+            connection.execute(
+                PUSH.insert().values(
+                    query_version=version,
+                    created_at=datetime.now(UTC),
+                    **push.model_dump(include={"id", "log_id", "acked_seq", "model_version", "strategy"}),
+                )
+            )
+            for start in range(0, len(ids), _CHUNK):
+                connection.execute(delete(RANKED).where(RANKED.c.image_id.in_(ids[start : start + _CHUNK])))
+            if places:
+                connection.execute(
+                    RANKED.insert(), [_stored(image_id, place, push) for image_id, place in places.items()]
+                )
+
+    def _load(self) -> None:
+        with self._store.read() as connection:
+            newest = connection.execute(select(PUSH).order_by(PUSH.c.query_version.desc()).limit(1)).mappings().first()
+            stored = select(RANKED).order_by(RANKED.c.query_version.desc(), RANKED.c.position)
+            for row in connection.execute(stored).mappings():
+                self._places[row["image_id"]] = _place(row)
+                self._ranked.append(row["image_id"])
+        if newest is not None:
+            self.version = newest["query_version"]
+            # A restored older log may end before what the last list had seen.
+            self.acked_seq = newest["acked_seq"] if newest["log_id"] == self._log.log_id else 0
+            self.model_version, self.strategy = newest["model_version"], newest["strategy"]
+
+
+def _first_of_each(queries: Sequence[Query]) -> list[Query]:
+    first: dict[int, Query] = {}
+    for query in queries:
+        first.setdefault(query.image_id, query)
+    return list(first.values())
+
+
+def _stored(image_id: int, place: Place, push: QueryPush) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "query_version": place.version,
+        "position": place.position,
+        "score": place.score,
+        "reason": place.reason,
+        "suggestions": [suggestion.model_dump() for suggestion in place.suggestions],
+        "model_version": push.model_version,
+    }
+
+
+def _place(row: RowMapping) -> Place:
+    suggestions = tuple(Suggestion.model_construct(**each) for each in row["suggestions"])
+    return Place(row["query_version"], row["position"], row["score"], row["reason"], suggestions)

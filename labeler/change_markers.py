@@ -1,0 +1,48 @@
+"""By what an open page sees that what it shows is another: one short mark for each thing, told with all other news.
+
+A mark says nothing but whether it is the one of before. It leaves out what changes without news in it, such as timings,
+so that a page need not be drawn again for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Literal
+
+from shared.wire.evaluation import Evaluation
+from shared.wire.images import ScanView
+from shared.wire.trainer import TrainerStatus
+
+Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
+UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
+"""What no page shows of the trainer's status, or shows by another mark."""
+
+
+def marks(
+    last_seq: int,
+    catalog_version: int,
+    scanning: ScanView,
+    latest: Evaluation | None,
+    status: TrainerStatus | None,
+    classes: Sequence[tuple[str, str | None]] = (),
+    guidelines: str = "",
+) -> dict[Shown, str]:
+    """What is shown → its mark."""
+    challenger = status.challenger if status is not None else None
+    told = status.marks if status is not None else {}
+    return {
+        "labels": str(last_seq),
+        "images": _digest(f"{catalog_version} {scanning.running} {scanning.error}"),
+        "accuracy": str(latest.id) if latest is not None else "",
+        "trainer": _digest(status.model_dump_json(exclude=UNSAID)) if status is not None else "",
+        "challenger": _digest(challenger.model_dump_json()) if challenger is not None else "",
+        "versions": told.get("versions", ""),
+        "jobs": told.get("jobs", ""),
+        "classes": _digest(repr(classes)),
+        "guidelines": guidelines,
+    }
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

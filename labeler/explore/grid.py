@@ -1,0 +1,229 @@
+"""The pages that show many images at once: which images a view of the grid holds, their tiles, groups, and the map.
+
+Only images of the train split are ever in an answer, wherever their ids came from (the trainer, a search, an address
+that someone typed): everything passes `_shown`, and nothing that is held out for measuring does. A listing names its
+images once and in order, and the browser asks for the tiles that it shows, so that nothing moves under the hand of
+someone who chooses. It holds the store's lock only to copy what it looks through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from labeler.asking.labeling_queue import LabelingQueue
+from labeler.asking.leases import Leases
+from labeler.errors import Conflict, Missing, Problem
+from labeler.images.catalog import Catalog
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.trainer_link.controls import Trainer
+from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
+from shared.settings.services import LabelerSettings
+from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
+
+NEXT = 100
+"""Of the images that the queue asks next, those that the map marks."""
+TYPICAL = 4
+"""Images that stand for a group."""
+
+
+class Gallery:
+    """The views of one workspace."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        leases: Leases,
+        queue: LabelingQueue,
+        catalog: Catalog,
+        trainer: Trainer,
+        settings: LabelerSettings,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._leases = leases
+        self._queue = queue
+        self._catalog = catalog
+        self._trainer = trainer
+        self._settings = settings
+        self._predictions = Predictions(trainer, log.log_id, settings.workspace)
+
+    def listing(self, view: View) -> Listing:
+        """The images of a view, in its order.
+
+        Raises Missing for an image or a group that there is not, Unreachable and Conflict for what needs a trainer
+        that is away, or a model that there is not yet.
+        """
+        predicted = self._predicted(needed=view.needs_predictions)
+        ordered = self._candidates(view)
+        with self._store.lock:
+            states = {image_id: self._log.fold.state(image_id) for image_id in ordered}
+            resolve = self._log.fold.resolve
+            live = {each.label: resolve(each.label) for each in predicted.images.values()}
+        status = view.shown_status
+        found = [
+            image_id
+            for image_id in ordered
+            if status in ("any", states[image_id].status)
+            and (view.label is None or states[image_id].label == view.label)
+            and _fits(view, predicted.images.get(image_id), live)
+        ]
+        if view.order is not None:
+            sign = -1 if view.order == "confidence" else 1
+            unknown = Prediction(0, 2.0 * sign)  # behind all others
+            found.sort(key=lambda image_id: sign * predicted.images.get(image_id, unknown).confidence)
+        return Listing(
+            total=len(found),
+            image_ids=found[:MAX_LISTED],
+            status=status,
+            model_version=predicted.model_version,
+        )
+
+    def tiles(self, image_ids: Sequence[int], annotator: str) -> Tiles:
+        """These images as they are now, for the annotator; those that cannot be shown are left out."""
+        entries = self._catalog.some(image_ids)
+        predicted = NOTHING if self._settings.blind_mode else self._predictions.last()
+        with self._store.lock:
+            shown = [image_id for image_id in self._shown(image_ids) if image_id in entries]
+            tiles = [
+                self._tile(image_id, entries[image_id].uri, entries[image_id].sha256, predicted, annotator)
+                for image_id in shown
+            ]
+            return Tiles(last_seq=self._log.last_seq, images=tiles)
+
+    def groups(self, count: int) -> GroupViews:
+        """The pool in at most `count` groups. Raises Unreachable, and Conflict while they are worked out."""
+        groups = []
+        for each in self._clusters(count):
+            with self._store.lock:
+                shown = self._shown(each.image_ids)
+                states = [self._log.fold.state(image_id).status for image_id in shown]
+            if shown:
+                unlabeled = sum(status == "unlabeled" for status in states)
+                groups.append(
+                    GroupView(cluster=each.cluster, size=len(shown), image_ids=shown[:TYPICAL], open=unlabeled)
+                )
+        return GroupViews(clusters=groups)
+
+    def map(self, layout: Drawn = "pca") -> Map:
+        """The pool as it lies. Raises Unreachable, and Conflict while there is nothing to show."""
+        self._predictions.check()
+        flat = self._trainer.map(MAX_LISTED, layout)
+        predicted = self._predicted(needed=False)
+        with self._store.lock:
+            shown = set(self._shown(flat.image_ids))
+            labels = {image_id: self._log.fold.state(image_id).label or 0 for image_id in shown}
+            ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
+            resolve = self._log.fold.resolve
+            live = {each.label: resolve(each.label) or 0 for each in predicted.images.values()}
+        nothing = Prediction(0, 0.0)
+        points = [
+            (image_id, x, y, predicted.images.get(image_id, nothing))
+            for image_id, x, y in zip(flat.image_ids, flat.x, flat.y, strict=True)
+            if image_id in shown
+        ]
+        return Map(
+            total=flat.total,
+            image_ids=[image_id for image_id, *_ in points],
+            x=[x for _, x, _, _ in points],
+            y=[y for _, _, y, _ in points],
+            labels=[labels[image_id] for image_id, *_ in points],
+            predicted=[live.get(said.label, 0) for *_, said in points],
+            confidences=[said.confidence for *_, said in points],
+            next=ahead,
+            model_version=predicted.model_version,
+            layout=flat.layout,
+            computing=flat.computing,
+            progress=flat.progress,
+            seconds_left=flat.seconds_left,
+            problem=flat.problem,
+            layouts=flat.layouts,
+        )
+
+    def _shown(self, image_ids: Iterable[int]) -> list[int]:
+        """Those that are there and are not held out, each once. The only way into an answer of this module."""
+        splits = self._tally.splits
+        return [image_id for image_id in dict.fromkeys(image_ids) if splits.get(image_id) == "train"]
+
+    def _candidates(self, view: View) -> list[int]:
+        """What the view chooses from: the first that it names gives the order, the others narrow it down."""
+        sources: list[Sequence[int]] = []
+        if view.similar_to is not None:
+            sources.append(self._similar(view.similar_to))
+        if view.cluster is not None:
+            sources.append(self._members(view.cluster, view.clusters))
+        if view.images is not None:
+            sources.append(view.images)
+        if view.search is not None:
+            sources.append(self._catalog.search(view.search))
+        if not sources:
+            with self._store.lock:  # what the queue asks, in its order, then what was answered, the latest first
+                sources.append([*self._queue.ranked(), *reversed(self._log.fold.images)])
+        first, *others = sources
+        narrowed = [set(each) for each in others]
+        with self._store.lock:
+            return [image_id for image_id in self._shown(first) if all(image_id in each for each in narrowed)]
+
+    def _similar(self, image_id: int) -> list[int]:
+        with self._store.lock:
+            if not self._shown([image_id]):
+                raise Missing(f"There is no image {image_id} that the grid can show.")
+        self._predictions.check()
+        return [image_id, *(each.image_id for each in self._trainer.similar(image_id, MAX_LISTED).similar)]
+
+    def _members(self, cluster: int, count: int) -> list[int]:
+        for each in self._clusters(count):
+            if each.cluster == cluster:
+                return each.image_ids
+        raise Missing(f"There is no group {cluster} when the images are put into {count} groups.")
+
+    def _clusters(self, count: int) -> Sequence[Group]:
+        self._predictions.check()
+        return self._trainer.clusters(count, MAX_LISTED).clusters
+
+    def predictions(self) -> dict[int, Prediction]:
+        """What the model says of each image, by image id. Raises Unreachable; Conflict if blind or without a model."""
+        return self._predicted(needed=True).images
+
+    def _predicted(self, *, needed: bool) -> Predicted:
+        """What the model says, unless nobody may see it; nothing, if that will do."""
+        if self._settings.blind_mode:
+            if needed:
+                raise Conflict("Blind mode is on: the page shows nothing of the model. Settings turns it off.")
+            return NOTHING
+        try:
+            return self._predictions.get()
+        except Problem:
+            if needed:
+                raise
+            return NOTHING
+
+    def _tile(self, image_id: int, uri: str, sha256: str, predicted: Predicted, annotator: str) -> Tile:
+        state = self._log.fold.state(image_id)
+        said = predicted.images.get(image_id)
+        others = state.answered - {annotator}
+        return Tile(
+            image_id=image_id,
+            url=f"/api/images/{image_id}/thumbnail?v={sha256[:12]}",
+            name=uri,
+            status=state.status,
+            label=state.label,
+            predicted=self._log.fold.resolve(said.label) if said else None,
+            confidence=said.confidence if said else None,
+            held=any(lease.annotator != annotator for lease in self._leases.on(image_id)),
+            settles=state.settled or (state.finished(self._settings.overlap) and bool(others)),
+        )
+
+
+def _fits(view: View, said: Prediction | None, live: dict[int, int | None]) -> bool:
+    if not view.filters_predictions:
+        return True
+    if said is None:
+        return False
+    as_asked = view.predicted is None or live[said.label] == view.predicted
+    return as_asked and view.min_confidence <= said.confidence <= view.max_confidence

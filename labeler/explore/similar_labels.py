@@ -1,0 +1,64 @@
+"""How images like the one on screen were labeled, as a reminder for whoever hesitates.
+
+The trainer knows which are alike, the log what they are labeled. Only train images take part, on both sides: a held-out
+one is asked without anything that could sway the answer, as every image is in blind mode.
+"""
+
+from __future__ import annotations
+
+from labeler.images.catalog import Catalog
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.trainer_link.client import TrainerClient, TrainerProblem
+from shared.settings.services import LabelerSettings
+from shared.wire.images import SimilarImage
+
+SHOWN = 4
+ASKED = 12  # of the trainer, whose copy of the log may be some answers behind
+THUMBNAIL = 160  # pixels of the longest side
+
+
+class Reminder:
+    """Labeled images that are like another one."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        catalog: Catalog,
+        client: TrainerClient,
+        settings: LabelerSettings,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._catalog = catalog
+        self._client = client
+        self._settings = settings
+
+    def of(self, image_id: int) -> list[SimilarImage]:
+        """The most similar first; [] for a held-out image, in blind mode, and while the trainer cannot say."""
+        if self._settings.blind_mode or self._tally.splits.get(image_id) != "train":
+            return []
+        try:
+            found = self._client.similar(image_id, ASKED, labeled=True).similar
+        except TrainerProblem:
+            return []
+        with self._store.lock:
+            labels = self._log.fold.labels
+            shown = [
+                each for each in found if each.image_id in labels and self._tally.splits.get(each.image_id) == "train"
+            ][:SHOWN]
+            hashes = self._catalog.hashes([each.image_id for each in shown])
+            return [
+                SimilarImage(
+                    image_id=each.image_id,
+                    url=f"/api/images/{each.image_id}/thumbnail?size={THUMBNAIL}&v={hashes[each.image_id][:12]}",
+                    label=labels[each.image_id],
+                    name=self._log.fold.classes[labels[each.image_id]].name,
+                    similarity=each.similarity,
+                )
+                for each in shown
+            ]

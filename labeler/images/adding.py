@@ -1,0 +1,71 @@
+"""Images that are handed over one by one, by path or as an upload, rather than found by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from labeler.images.catalog import Catalog, Root
+from labeler.images.file_index import Files
+from shared.images.names import spellings
+from shared.images.opening import ImageProblem
+from shared.wire.images import ImageReceipt, Rejection
+
+
+class Arrivals:
+    """Takes images into `catalog`; `changed` is called after each of its methods."""
+
+    def __init__(self, files: Files, catalog: Catalog, changed: Callable[[], None]) -> None:
+        self._files = files
+        self._catalog = catalog
+        self._changed = changed
+
+    def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
+        """Take files under the roots into the catalogue; a file that changed is looked at again."""
+        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
+        for given in uris:
+            try:
+                root, uri = self._files.uri_of(given)
+            except ImageProblem as problem:
+                receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
+                continue
+            found = self._files.look_at(root, self._called(root, uri))
+            if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to remember
+                receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
+            else:
+                self._record(root, found, given, receipt)
+        return self._taken(receipt)
+
+    def _called(self, root: Root, uri: str) -> str:
+        """The file that a URI means, which may be written otherwise."""
+        if self._files.stamp(root, uri) != (0, 0):
+            return uri
+        return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
+
+    def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
+        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue.
+
+        A content that is here already is kept once more only if its name is new: a file of labels may name it so.
+        """
+        receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
+        for name, data in uploads:
+            try:
+                self._record("uploads", self._files.store_upload(data, name), name, receipt)
+            except ImageProblem as problem:
+                receipt.rejected.append(Rejection(uri=name, reason=str(problem)))
+        return self._taken(receipt)
+
+    def _record(self, root: Root, found: Any, given: str, receipt: ImageReceipt) -> None:
+        outcome = self._catalog.record(root, [found], "test" if root == "test" else None)[0]
+        if outcome == "added":
+            receipt.added += 1
+        elif outcome == "duplicate":
+            receipt.duplicates += 1
+            receipt.duplicate_uris.append(given)
+        else:
+            receipt.rejected.append(Rejection(uri=given, reason=found.reason or "is one image too many"))
+
+    def _taken(self, receipt: ImageReceipt) -> ImageReceipt:
+        self._catalog.bring_back()
+        self._changed()
+        return receipt

@@ -1,0 +1,433 @@
+"""The catalogue: which images there are, under which content hash, in which split.
+
+An image is its content: files with the same bytes are one image, asked once, and a file that was renamed or came back
+keeps its id and its labels. The split is drawn when a content is first seen, by its salted hash, and kept, so that
+images which join later join fairly. What happens to an image later (gone, back, moved to the test split) is a row of
+the annotation log, which decides; the tables here only say where the bytes lie.
+
+It reads no pixels itself: `files` looks at files, `scanner` says when.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, func, or_, select, update
+
+from labeler.asking.labeling_queue import LabelingQueue
+from labeler.errors import Missing
+from labeler.images.split_draw import Drawing
+from labeler.store.annotation_log import AnnotationLog, Draft
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.store.tables import FILE, IMAGE
+from shared.images.opening import Inspected
+from shared.settings.services import LabelerSettings, Source
+from shared.wire.fields import Split
+from shared.wire.images import ImageEntry, ImagePage, Rejection
+
+Root = str
+"""A folder that images are taken from: `images`, `images/NAME` for a further one, `test` or `uploads`."""
+Outcome = Literal["added", "duplicate", "rejected"]
+_CHUNK = 500  # values in one SQL statement
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that was looked at: what it holds, or what is wrong with it."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+    inspected: Inspected | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An image's content hash, format, size, and the files in which it was seen, the one it goes by first."""
+
+    sha256: str
+    format: str
+    files: list[tuple[Root, str]]
+    pixels: int
+
+
+class Catalog:
+    """The images of one workspace. Raises SettingsError when the splits were drawn with other shares."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        queue: LabelingQueue,
+        settings: LabelerSettings,
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._queue = queue
+        self._max_images = settings.max_images
+        self.missing: set[int] = set()  # answered, and no file holds them; known once a scan came to its end
+        self.drawing = Drawing(store, settings, sources)
+        self._load()
+
+    @property
+    def duplicates(self) -> int:
+        """Files whose content another file has too."""
+        return max(0, self._readable_files + len(self.missing) - len(self._tally.splits))
+
+    def record(
+        self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
+    ) -> list[Outcome]:
+        """Take note of files just looked at, in one transaction; new contents become images that can be asked.
+
+        They go into `split`, which may differ by URI; None draws it.
+        """
+        with self._store.lock:
+            outcomes: list[Outcome] = []
+            for start in range(0, len(found), _CHUNK):
+                with self._store.write() as connection:
+                    written, added = self._record(connection, root, found[start : start + _CHUNK], split)
+                outcomes += written
+                for image in added:
+                    self._tally.put(image["id"], image["split"])
+                    self._queue.put(image["id"], image["split"], image["place"])
+            return outcomes
+
+    def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Size and time of change under which these files were looked at before."""
+        statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
+        known: dict[str, tuple[int, int]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(uris), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
+                known |= {uri: (size, mtime_ns) for uri, size, mtime_ns in connection.execute(chunk)}
+        return known
+
+    def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
+        """The images that these files hold."""
+        statement = select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.image_id.is_not(None))
+        images: dict[str, int] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(uris), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
+                images |= {row.uri: row.image_id for row in connection.execute(chunk)}
+        return images
+
+    def with_content(self, hashes: Collection[str]) -> dict[str, tuple[int, Split]]:
+        """The images of these contents, removed ones too, each with the split that it has or would be back in."""
+        wanted, found = list(hashes), dict[str, tuple[int, Split]]()
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(IMAGE.c.sha256, IMAGE.c.id, IMAGE.c.split)
+                for sha256, image_id, drawn in connection.execute(
+                    statement.where(IMAGE.c.sha256.in_(wanted[start : start + _CHUNK]))
+                ):
+                    found[sha256] = (image_id, self._split_now(image_id, drawn))
+        return found
+
+    @property
+    def room(self) -> int:
+        """How many images more may be taken in."""
+        return self._max_images - len(self._tally.splits)
+
+    @property
+    def full(self) -> str:
+        """Why no image more may be."""
+        return f"is one more than {self._max_images:,} images, which max_images sets"
+
+    def forget_files(self, root: Root, present: Collection[str]) -> None:
+        """Forget the files of `root` that are not `present` any more; `settle_images` then sees to their images."""
+        with self._store.write() as connection:
+            stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
+            vanished = [file_id for file_id, uri in stored if uri not in present]
+            for start in range(0, len(vanished), _CHUNK):
+                connection.execute(FILE.delete().where(FILE.c.id.in_(vanished[start : start + _CHUNK])))
+            self._count(connection)
+
+    def unlisted(self, root: Root, present: Collection[str]) -> list[str]:
+        """Files of `root` that are not `present` in a walk, and whose image somebody answered."""
+        with self._store.read() as connection:
+            stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
+            return [uri for uri, image_id in stored if uri not in present and self._is_answered(image_id)]
+
+    def settle_images(self) -> None:
+        """Let each image go by a file that is there, and write to the log which images have none left or are back.
+
+        An image with an answer stays without a file: it is `missing`.
+        """
+        with self._store.lock:
+            with self._store.write() as connection:
+                lost = [image_id for image_id in self._homeless(connection) if not self._rehome(connection, image_id)]
+                gone = [image_id for image_id in lost if not self._is_answered(image_id)]
+                for image_id in gone:
+                    self._change(connection, image_id)
+            kept = set(filter(self._is_answered, self._log.fold.removed))  # by an earlier version
+            self.missing = {*lost, *kept} - {*gone}
+            self._log.append([Draft(action="image_removed", image_id=image_id) for image_id in gone])
+            self.move(kept)
+            self.bring_back()
+
+    def bring_back(self) -> None:
+        """Write to the log which removed images a file holds again; one that was missing is here then, too."""
+        with self._store.lock:
+            away = self._log.fold.removed | self.missing
+            with self._store.write() as connection:
+                back = [image_id for image_id in self._held(connection, away) if self._rehome(connection, image_id)]
+            self.missing -= set(back)
+            self.move(back)
+
+    def move(
+        self,
+        image_ids: Collection[int],
+        split: Split | None = None,
+        *,
+        annotator: str = "",
+        reason: str | None = None,
+    ) -> None:
+        """Write to the log that these images are in `split` (their own, if None); removed ones are then back."""
+        with self._store.lock:
+            drawn = self._drawn(image_ids)
+            splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
+            moved = [image_id for image_id in drawn if self._tally.splits.get(image_id) != splits[image_id]]
+            with self._store.write() as connection:
+                for image_id in moved:
+                    self._change(connection, image_id)
+            self._log.append(
+                [
+                    Draft(
+                        action="split_changed",
+                        image_id=image_id,
+                        split=splits[image_id],
+                        annotator=annotator,
+                        reason=reason,
+                    )
+                    for image_id in moved
+                ]
+            )
+            for image_id in moved:
+                self._tally.put(image_id, splits[image_id])
+                self._queue.put(image_id, splits[image_id], drawn[image_id][1])
+
+    def drawn(self, image_ids: Collection[int]) -> dict[int, Split]:
+        """The split that each image was drawn into when it came, whatever the log moved since."""
+        return {image_id: split for image_id, (split, _) in self._drawn(image_ids).items()}
+
+    def page(self, after: int, limit: int) -> ImagePage:
+        """Images in order of change; `next` is what to ask after next."""
+        statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(limit)
+        with self._store.lock, self._store.read() as connection:
+            rows = connection.execute(statement).mappings().all()
+            entries = [self._entry(row) for row in rows]
+            return ImagePage(
+                images=entries,
+                next=rows[-1]["changed"] if rows else after,
+                catalog_version=self.version,
+                log_id=self._log.log_id,
+            )
+
+    def entries(self, after_id: int, limit: int) -> list[ImageEntry]:
+        """Images in order of id."""
+        statement = select(IMAGE).where(IMAGE.c.id > after_id).order_by(IMAGE.c.id).limit(limit)
+        with self._store.lock, self._store.read() as connection:
+            return [self._entry(row) for row in connection.execute(statement).mappings()]
+
+    def some(self, image_ids: Sequence[int]) -> dict[int, ImageEntry]:
+        """Those of at most a page of images that there are."""
+        with self._store.lock, self._store.read() as connection:
+            rows = connection.execute(select(IMAGE).where(IMAGE.c.id.in_(image_ids))).mappings()
+            return {row["id"]: self._entry(row) for row in rows}
+
+    def shapes(self, image_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Width and height in pixels of at most a page of images."""
+        statement = select(IMAGE.c.id, IMAGE.c.width, IMAGE.c.height).where(IMAGE.c.id.in_(image_ids))
+        with self._store.read() as connection:
+            return {image_id: (width, height) for image_id, width, height in connection.execute(statement)}
+
+    def search(self, text: str) -> list[int]:
+        """Images of which some file has `text` in its name or folder, whatever the case, in order of name."""
+        written = {text, *(unicodedata.normalize(form, text.replace("\\", "/")) for form in ("NFC", "NFD"))}
+        holds = or_(*(FILE.c.uri.icontains(each, autoescape=True) for each in written))
+        named = holds & FILE.c.image_id.is_not(None)
+        with self._store.read() as connection:
+            return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
+
+    def locate(self, image_id: int) -> Located:
+        """Where the image's bytes lie. Raises Missing."""
+        with self._store.read() as connection:
+            image = connection.execute(select(IMAGE).where(IMAGE.c.id == image_id)).mappings().first()
+            if image is None:
+                raise Missing(f"There is no image {image_id}.")
+            files = connection.execute(
+                select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(20)
+            )
+            places = dict.fromkeys([(image["root"], image["uri"]), *(tuple(each) for each in files)])
+        return Located(image["sha256"], image["format"], list(places), image["width"] * image["height"])
+
+    def hashes(self, image_ids: Sequence[int]) -> dict[int, str]:
+        """Content hashes of a page of images."""
+        with self._store.read() as connection:
+            found = connection.execute(select(IMAGE.c.id, IMAGE.c.sha256).where(IMAGE.c.id.in_(image_ids)))
+            return {row.id: row.sha256 for row in found}
+
+    def rejections(self, limit: int = 1_000) -> list[Rejection]:
+        """Files that could not be taken, and why."""
+        statement = (
+            select(FILE.c.uri, FILE.c.reason).where(FILE.c.reason.is_not(None)).order_by(FILE.c.uri).limit(limit)
+        )
+        with self._store.read() as connection:
+            return [Rejection(uri=uri, reason=reason) for uri, reason in connection.execute(statement)]
+
+    def files_by_root(self) -> dict[Root, int]:
+        """How many files of each root are known."""
+        with self._store.read() as connection:
+            counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
+            return {row.root: row.files for row in connection.execute(counted)}
+
+    def has_files(self, root: Root) -> bool:
+        """Whether any file of this root is known."""
+        with self._store.read() as connection:
+            return connection.execute(select(FILE.c.id).where(FILE.c.root == root).limit(1)).first() is not None
+
+    def _load(self) -> None:
+        with self._store.lock, self._store.read() as connection:
+            self.version: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.changed), 0))).scalar_one()
+            self._last_id: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.id), 0))).scalar_one()
+            self._count(connection)
+            images = connection.execution_options(yield_per=5_000).execute(
+                select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
+            )
+            for image_id, drawn, place in images:
+                if image_id not in self._log.fold.removed:
+                    split = self._split_now(image_id, drawn)
+                    self._tally.put(image_id, split)
+                    self._queue.put(image_id, split, place)
+
+    def _record(
+        self,
+        connection: Connection,
+        root: Root,
+        found: Sequence[Found],
+        split: Split | Mapping[str, Split | None] | None,
+    ) -> tuple[list[Outcome], list[dict[str, Any]]]:
+        """What became of each file, and the images added; one statement for all, as each costs as much as a read."""
+        hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
+        images = connection.execute(select(IMAGE.c.sha256, IMAGE.c.id).where(IMAGE.c.sha256.in_(hashes)))
+        image_of = {row.sha256: row.id for row in images}
+        uris = [each.uri for each in found]
+        files = connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri.in_(uris)))
+        before = {row.uri: row for row in files}
+        outcomes: list[Outcome] = []
+        added: list[dict[str, Any]] = []
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for each in found:
+            outcome: Outcome = "rejected"
+            image_id, reason = None, each.reason
+            if each.inspected is not None:
+                image_id = image_of.get(each.inspected.sha256)
+                outcome = "duplicate"
+                if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
+                    outcome, reason = "rejected", self.full
+                elif image_id is None:
+                    chosen = split.get(each.uri) if isinstance(split, Mapping) else split
+                    added.append(self._new(root, each.uri, each.inspected, chosen))
+                    image_id = image_of[each.inspected.sha256] = added[-1]["id"]
+                    outcome = "added"
+            outcomes.append(outcome)
+            values = {"size": each.size, "mtime_ns": each.mtime_ns, "image_id": image_id, "reason": reason}
+            file = before.get(each.uri)
+            if file is None:
+                new.append({"root": root, "uri": each.uri, **values})
+            else:
+                changed.append({"file_id": file.id, **values})
+            self._readable_files += (image_id is not None) - (file is not None and file.image_id is not None)
+            self.rejected += (reason is not None) - (file is not None and file.reason is not None)
+        if added:
+            connection.execute(IMAGE.insert(), added)
+        if new:
+            connection.execute(FILE.insert(), new)
+        if changed:
+            connection.execute(update(FILE).where(FILE.c.id == bindparam("file_id")), changed)
+        return outcomes, added
+
+    def _new(self, root: Root, uri: str, inspected: Inspected, split: Split | None) -> dict[str, Any]:
+        place = self.drawing.place(inspected.sha256)
+        self._last_id += 1
+        self.version += 1
+        return {
+            "id": self._last_id,
+            "root": root,
+            "uri": uri,
+            "sha256": inspected.sha256,
+            "width": inspected.width,
+            "height": inspected.height,
+            "format": inspected.format,
+            "split": split or self.drawing.split(place),
+            "place": place,
+            "changed": self.version,
+        }
+
+    def _change(self, connection: Connection, image_id: int, **values: Any) -> None:
+        self.version += 1
+        connection.execute(update(IMAGE).where(IMAGE.c.id == image_id).values(changed=self.version, **values))
+
+    def _homeless(self, connection: Connection) -> list[int]:
+        """Images that the file they go by does not hold any more."""
+        home = (FILE.c.image_id == IMAGE.c.id) & (FILE.c.root == IMAGE.c.root) & (FILE.c.uri == IMAGE.c.uri)
+        statement = select(IMAGE.c.id).outerjoin(FILE, home).where(FILE.c.id.is_(None)).order_by(IMAGE.c.id)
+        removed = self._log.fold.removed
+        return [image_id for image_id in connection.execute(statement).scalars() if image_id not in removed]
+
+    def _rehome(self, connection: Connection, image_id: int) -> bool:
+        """Let the image go by the first file that holds it, if there is one."""
+        statement = select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(1)
+        home = connection.execute(statement).first()
+        if home is not None:
+            self._change(connection, image_id, root=home.root, uri=home.uri)
+        return home is not None
+
+    def _held(self, connection: Connection, image_ids: Collection[int]) -> list[int]:
+        """Those of these images that a file holds."""
+        wanted, held = sorted(image_ids), list[int]()
+        for start in range(0, len(wanted), _CHUNK):
+            statement = select(FILE.c.image_id).distinct().where(FILE.c.image_id.in_(wanted[start : start + _CHUNK]))
+            held += connection.execute(statement).scalars()
+        return held
+
+    def _is_answered(self, image_id: int | None) -> bool:
+        state = self._log.fold.state(image_id or 0)
+        return bool(state.answered) or state.settled
+
+    def _drawn(self, image_ids: Collection[int]) -> dict[int, tuple[Split, float]]:
+        wanted = list(image_ids)
+        drawn: dict[int, tuple[Split, float]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
+                chunk = statement.where(IMAGE.c.id.in_(wanted[start : start + _CHUNK]))
+                drawn |= {image_id: (split, place) for image_id, split, place in connection.execute(chunk)}
+        return drawn
+
+    def _split_now(self, image_id: int, drawn: Split) -> Split:
+        return self._log.fold.splits.get(image_id, drawn)
+
+    def _entry(self, row: Any) -> ImageEntry:
+        image_id: int = row["id"]
+        return ImageEntry(
+            id=image_id,
+            uri=row["uri"],
+            sha256=row["sha256"],
+            split=self._split_now(image_id, row["split"]),
+            removed=image_id in self._log.fold.removed,
+        )
+
+    def _count(self, connection: Connection) -> None:
+        counted = select(func.count(FILE.c.image_id), func.count(FILE.c.reason))
+        self._readable_files, self.rejected = connection.execute(counted).one()

@@ -1,0 +1,218 @@
+"""Looking at the files of the roots: where they lie, what they hold, and their bytes for a page.
+
+A root is a folder that images are taken from: `images`, the given `test` set, `uploads` in the workspace, and further
+folders, `images/NAME`, whose images go by NAME/file so that two folders may hold files of one name. Nothing is read
+from anywhere else, whatever a request or a link says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Final
+
+from labeler.errors import Gone, Missing
+from labeler.images.catalog import Found, Located, Root
+from shared.images import finding, opening
+from shared.images.finding import Passed
+from shared.images.opening import ImageLimits, ImageProblem, ImageWaits
+from shared.storage.disk_errors import kind_of
+from shared.storage.safe_names import MOST_BYTES, cut
+from shared.storage.whole_files import write_whole
+
+MEDIA_TYPES: Final[dict[str, str]] = {
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-anymap",
+    "QOI": "image/qoi",
+}
+FURTHER: Final = "images/"
+"""What the root of a further folder begins with."""
+IN_MEMORY: Final = 8_000_000
+"""Bytes of the largest file that is sent from memory."""
+UNKNOWN_TYPE: Final = "application/octet-stream"
+SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()} | {
+    "PPM": ".pnm"
+}
+
+
+class Files:
+    """The roots of one workspace, by name. What the labeler itself writes in `workspace` is no image to label."""
+
+    def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits, workspace: Path | None = None) -> None:
+        self.roots: dict[Root, Path] = dict(roots)
+        self.limits = limits
+        self._workspace = workspace
+        self._storing = Lock()
+
+    @property
+    def image_roots(self) -> dict[Root, Path]:
+        """The image folders, without uploads and test set."""
+        return {root: path for root, path in self.roots.items() if root.startswith("images")}
+
+    def listed(self, root: Root, passed: Passed | None = None) -> list[str]:
+        """URIs of all images of a root; what is left out goes into `passed`.
+
+        Raises ImageProblem when the folder cannot be read.
+        """
+        folder = self.roots[root]
+        found = finding.find_images(folder, passed, self._others(root))
+        if self._workspace is None or not self._workspace.resolve().is_relative_to(folder.resolve()):
+            return [prefix(root) + uri for uri in found]
+        own = self._workspace.resolve().relative_to(folder.resolve()).as_posix() + "/"
+        return [prefix(root) + uri for uri in found if not uri.startswith(own)]
+
+    def look_at(self, root: Root, uri: str) -> Found:
+        """Read, hash and check one file; what is wrong with it stands in `reason`."""
+        size, mtime_ns = self.stamp(root, uri)
+        try:
+            inspected = opening.inspect(self._read(root, uri), self.limits)
+        except ImageWaits as problem:
+            return Found(uri, 0, 0, None, str(problem))  # so that the next scan looks at it again
+        except ImageProblem as problem:
+            return Found(uri, size, mtime_ns, None, str(problem))
+        return Found(uri, size, mtime_ns, inspected)
+
+    def stamp(self, root: Root, uri: str) -> tuple[int, int]:
+        """Size (bytes) and time of change (ns) of a file, not read again while both stay; zeros without one."""
+        try:
+            status = (self.roots[root] / uri.removeprefix(prefix(root))).stat()
+        except (OSError, ValueError):
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
+    def content(self, located: Located) -> bytes:
+        """The image's bytes. Raises Missing when no file of it can be read, Gone when its files hold something else."""
+        reason, changed = "its file is not known any more", False
+        for root, uri in located.files:
+            if root not in self.roots:
+                continue
+            try:
+                data = self._read(root, uri)
+            except ImageProblem as problem:
+                reason = f"{uri} {problem}"
+                continue
+            if hashlib.sha256(data).hexdigest() == located.sha256:
+                return data
+            changed = True
+        if changed:
+            raise Gone(f"The file {located.files[0][1]} was replaced since it was catalogued: restart to take it in.")
+        raise Missing(f"The image cannot be read: {reason}.")
+
+    def original(self, located: Located) -> bytes | BufferedReader:
+        """The image's bytes, or of more than IN_MEMORY its open file. Raises as `content`."""
+        for root, uri in located.files:
+            if root not in self.roots or self.stamp(root, uri)[0] <= IN_MEMORY:
+                continue
+            try:
+                stream = finding.opened(uri.removeprefix(prefix(root)), self.roots[root], self._others(root))
+            except ImageProblem:
+                continue
+            if hashlib.file_digest(stream, "sha256").hexdigest() == located.sha256:
+                stream.seek(0)
+                return stream
+            stream.close()
+        return self.content(located)
+
+    def uri_of(self, given: str) -> tuple[Root, str]:
+        """Root and URI of a path relative to the image folder, or absolute and inside a root.
+
+        Raises ImageProblem for what lies outside all of them, and for addresses of another kind.
+        """
+        text = given.removeprefix("file://")
+        if not Path(text).is_absolute():
+            if "images" not in self.roots:
+                raise ImageProblem("cannot be found: no image folder is set")
+            return self.root_of(text), text
+        path = Path(os.path.normpath(text))
+        for root, folder in self.roots.items():
+            for base in (folder.absolute(), folder.resolve()):
+                if path.is_relative_to(base):
+                    return root, prefix(root) + path.relative_to(base).as_posix()
+        raise ImageProblem("lies outside the folders that images are taken from")
+
+    def root_of(self, uri: str) -> Root:
+        """The root of a relative URI: the further folder that it begins with, else the first one."""
+        further = FURTHER + uri.partition("/")[0]
+        return further if further in self.roots else "images"
+
+    def _read(self, root: Root, uri: str) -> bytes:
+        if not uri.startswith(prefix(root)):
+            raise ImageProblem("is not there any more")
+        return finding.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits, self._others(root))
+
+    def _others(self, root: Root) -> list[Path]:
+        """The other roots, into which a link may lead."""
+        return [folder for name, folder in self.roots.items() if name != root and folder.is_dir()]
+
+    def store_upload(self, data: bytes, name: str = "") -> Found:
+        """Check an uploaded image and keep it in the workspace. Raises ImageProblem.
+
+        It keeps its `name`, folders included, so that a file of labels can name it. Another image that has the name
+        already stays: this one's hash is then added. Without a name, or with one that cannot be, it goes by its hash.
+        Raises OSError when the disk refuses.
+        """
+        if not data:
+            raise ImageProblem("is empty")
+        if len(data) > self.limits.max_bytes:
+            raise ImageProblem(f"has more than {self.limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
+        inspected = opening.inspect(data, self.limits)
+        suffix = SUFFIX_OF.get(inspected.format, ".bin")
+        hashed = f"{inspected.sha256[:2]}/{inspected.sha256}{suffix}"
+        given = _upload_name(name, suffix)
+        with self._storing:  # else two of one name could take it at once
+            for uri in [given, _with_hash(given, inspected.sha256), hashed] if given else [hashed]:
+                if self._keep(uri, data):
+                    return Found(uri, *self.stamp("uploads", uri), inspected)
+        raise ImageProblem("cannot be written to the workspace under any name")
+
+    def _keep(self, uri: str, data: bytes) -> bool:
+        """Whether the upload is there under this name now; not if the name belongs to another image, or cannot be."""
+        path = self.roots["uploads"] / uri
+        try:
+            if path.is_file():
+                return path.stat().st_size == len(data) and _sha256(path) == hashlib.sha256(data).digest()
+            write_whole(path, data)
+        except (OSError, ValueError) as error:  # too long a name, or a file where a folder should be
+            if kind_of(error) is not None:
+                raise
+            return False
+        return True
+
+
+def prefix(root: Root) -> str:
+    """What the URIs of a root begin with; empty but for further folders."""
+    return root.removeprefix(FURTHER) + "/" if root.startswith(FURTHER) else ""
+
+
+def _upload_name(name: str, suffix: str) -> str:
+    """`name` as a path below the uploads; "" when nothing of it can be one."""
+    printable = "".join(each if each.isprintable() else "_" for each in name)
+    parts = [part.strip().lstrip(".") for part in printable.replace("\\", "/").split("/")]
+    path = PurePosixPath(*filter(None, parts))
+    if not path.name:
+        return ""
+    return str(path) if path.suffix.lower() in finding.SUFFIXES else f"{path}{suffix}"
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _with_hash(name: str, sha256: str) -> str:
+    path, mark = PurePosixPath(name), f"-{sha256[:12]}"
+    ending = mark + path.suffix
+    return str(path.with_name(cut(path.stem, MOST_BYTES - len(ending.encode())) + ending))

@@ -1,0 +1,120 @@
+"""The image that a name means: the one called so, or else the one that it can only mean (`shared.images.names`).
+
+Every way into a project that names images asks here. The index of names is made when the first name is not there as it
+stands, kept, and extended by files that came since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from threading import Lock
+
+from sqlalchemy import func, select
+
+from labeler.images.catalog import Root
+from labeler.store.database import Store
+from labeler.store.tables import FILE
+from shared.images.names import NameIndex
+from shared.wire.images import NamedImages
+
+_CHUNK = 500  # values in one SQL statement
+SHOWN = 3  # candidates that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a name means: a file, which differs from it in `difference`; or several, of which `candidates` are some."""
+
+    difference: str
+    root: Root = "images"
+    uri: str = ""
+    image_id: int | None = None
+    candidates: tuple[str, ...] = ()
+    count: int = 1
+
+    @property
+    def unclear(self) -> str:
+        """Why it cannot be taken, to end a sentence about it; empty where it can."""
+        if not self.candidates:
+            return ""
+        more = f" and {self.count - len(self.candidates):,} more" if self.count > len(self.candidates) else ""
+        return f"may mean {', '.join(self.candidates)}{more}: name it as its file is called, with its folder"
+
+
+class ImageNames:
+    """Those of one workspace."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._index = NameIndex()
+        self._lock = Lock()
+
+    def find(self, names: Collection[str]) -> NamedImages:
+        """The image of each name; what several differ in is counted, what means none or several is said."""
+        found = NamedImages()
+        asked, exact = list(dict.fromkeys(names)), dict[str, int]()
+        statement = select(FILE.c.root, FILE.c.uri, FILE.c.image_id).where(FILE.c.image_id.is_not(None))
+        with self._store.read() as connection:
+            for start in range(0, len(asked), _CHUNK):
+                chunk = statement.where(FILE.c.uri.in_(asked[start : start + _CHUNK]))
+                for root, uri, image_id in connection.execute(chunk):
+                    if root.startswith("images") or uri not in exact:
+                        exact[uri] = image_id
+        others = self.meant([name for name in asked if name not in exact])
+        for name in asked:
+            other = others.get(name)
+            if name in exact:
+                found.images[name] = exact[name]
+            elif other is None or (other.image_id is None and not other.unclear):
+                found.unclear[name] = "names no image here"
+            elif other.unclear:
+                found.unclear[name] = other.unclear
+            elif other.image_id is not None:
+                found.images[name] = other.image_id
+                found.matched[other.difference] = found.matched.get(other.difference, 0) + 1
+                found.matched_as.setdefault(other.difference, (name, other.uri))
+        return found
+
+    def meant(self, names: Collection[str]) -> dict[str, Meant]:
+        """What each of these names means, none of which is a file's as it stands; one that means none is left out."""
+        asked = list(names)
+        if not asked:
+            return {}
+        with self._lock:
+            self._follow()
+            near = self._index.near(asked)
+        files = self._files({file for some in near for file in some})
+        found: dict[str, Meant] = {}
+        for name, some in zip(asked, near, strict=True):
+            there = {file: files[file] for file in some if file in files}
+            images = {file: each for file, each in there.items() if each[2] is not None} or there
+            match = self._index.match(name, {file: uri for file, (_, uri, _) in images.items()})
+            if match is None:
+                continue
+            root, uri, image_id = images[match.files[0]]
+            several = {images[file][2] if images[file][2] is not None else -file for file in match.files}
+            shown = tuple(images[file][1] for file in match.files[:SHOWN]) if len(several) > 1 else ()
+            found[name] = Meant(match.difference, root, uri, image_id, shown, len(match.files))
+        return found
+
+    def _follow(self) -> None:
+        """Take in files that came since; begin anew where the last ones went."""
+        with self._store.read() as connection:
+            newest = connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one()
+            if newest < self._index.last:
+                self._index = NameIndex()
+            if newest > self._index.last:
+                statement = select(FILE.c.id, FILE.c.uri).where(FILE.c.id > self._index.last).order_by(FILE.c.id)
+                rows = connection.execution_options(yield_per=5_000).execute(statement)
+                self._index.extend((file, uri) for file, uri in rows)
+
+    def _files(self, ids: Collection[int]) -> dict[int, tuple[Root, str, int | None]]:
+        wanted = list(ids)
+        found: dict[int, tuple[Root, str, int | None]] = {}
+        statement = select(FILE.c.id, FILE.c.root, FILE.c.uri, FILE.c.image_id)
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                chunk = statement.where(FILE.c.id.in_(wanted[start : start + _CHUNK]))
+                found |= {file: (root, uri, image) for file, root, uri, image in connection.execute(chunk)}
+        return found

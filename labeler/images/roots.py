@@ -1,0 +1,97 @@
+"""The image folders of a project: the first one, and further ones that join while the labeler runs.
+
+Which folders there are stands in `project.toml`. Someone adds one on a page, or by `flywheel add` on this machine,
+which only writes that file; `refresh` takes in what it names. No request adds a folder: whoever may only talk to the
+labeler must not make it read another place of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeler.errors import Invalid
+from labeler.images.catalog import Catalog, Root
+from labeler.images.file_index import FURTHER, Files
+from labeler.images.scanner import Scanner
+from shared.settings.project_file import ProjectFile, add_folder
+from shared.settings.services import LabelerSettings, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class FolderView:
+    """One image folder. `files` are the image files seen in it so far."""
+
+    root: Root
+    path: Path
+    files: int
+    missing: bool
+
+
+class Folders:
+    """The image folders of one workspace; a new one is scanned at once."""
+
+    def __init__(
+        self, settings: LabelerSettings, files: Files, catalog: Catalog, scanner: Scanner, changed: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._files = files
+        self._catalog = catalog
+        self._scanner = scanner
+        self._changed = changed
+
+    @property
+    def watched(self) -> dict[Root, Path]:
+        """The folders in which new files may appear, by root."""
+        return self._files.image_roots
+
+    def add(self, folder: str) -> None:
+        """Add a folder of this machine. Raises Invalid with a sentence."""
+        if not folder.strip():
+            raise Invalid("Name a folder.")
+        try:
+            name = add_folder(self._settings.workspace, Path(folder.strip()))
+        except SettingsError as error:
+            raise Invalid(str(error)) from None
+        if name is None:
+            raise Invalid(f"{folder} is a folder of this project already.")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in the folders that `project.toml` names and that are not here yet. Raises SettingsError."""
+        project = ProjectFile.read(self._settings.workspace)
+        for name, path in (project.further(self._settings.workspace) if project is not None else {}).items():
+            root = FURTHER + name
+            if root not in self._files.roots:
+                self._files.roots = {**self._files.roots, root: path}
+                self.scan(root)
+                self._changed()
+
+    def scan(self, root: Root, uris: list[str] | None = None) -> None:
+        """Look for new files of a folder, or at `uris` alone, after what is being scanned now."""
+        self._scanner.ask(lambda: self._scanner.scan(root, uris))
+
+    def view(self) -> list[FolderView]:
+        """Every folder, with how many image files were seen in it."""
+        counts = self._catalog.files_by_root()
+        return [FolderView(root, path, counts.get(root, 0), not path.is_dir()) for root, path in self.watched.items()]
+
+
+def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog) -> dict[Root, Path]:
+    """Every root at a start; makes the folder of uploads. Raises SettingsError for a new folder that is not there."""
+    uploads = settings.workspace / "uploads"
+    uploads.mkdir(exist_ok=True)
+    folder = Path(settings.images).expanduser() if settings.images else settings.workspace / "demo" / "images"
+    if settings.images and not folder.is_dir() and not catalog.has_files("images"):
+        raise SettingsError(f"The labeler setting 'images' cannot be {settings.images!r}: there is no such folder.")
+    test = {"test": test_set} if test_set is not None else {}
+    return {"uploads": uploads, "images": folder, **_further_roots(settings), **test}
+
+
+def _further_roots(settings: LabelerSettings) -> dict[Root, Path]:
+    """The further folders at a start: those that the project has, then those that the settings add."""
+    project = ProjectFile.read(settings.workspace) or ProjectFile(labeler={"images": settings.images})
+    for folder in settings.more_images:
+        project.join(Path(folder), settings.workspace)
+    return {FURTHER + name: path for name, path in project.further(settings.workspace).items()}

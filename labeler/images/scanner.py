@@ -1,0 +1,191 @@
+"""Scanning the roots in the background, so that labeling begins while a large folder is still being read.
+
+Two workers read, hash and check files ahead; what they found is written in batches. A file that has kept its size and
+time of change is not read again. Only a scan that came to its end takes vanished files out, and never when the folder
+is missing or suddenly empty: an unplugged disk must not remove everyone's images.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from labeler.images.catalog import Catalog, Found, Root
+from labeler.images.file_index import Files
+from shared.images.finding import Passed
+from shared.images.opening import ImageProblem
+from shared.wire.fields import Split
+from shared.wire.images import ScanView
+
+WORKERS = 2
+BATCH = 500
+BATCH_SECONDS = 0.5
+CLOSING_SECONDS = 2
+_AHEAD = 32  # files being read beyond the one that is waited for
+
+log = logging.getLogger(__name__)
+
+
+class Scanner:
+    """One thread that runs steps one after the other, and says how far it is."""
+
+    def __init__(
+        self, files: Files, catalog: Catalog, steps: Sequence[Callable[[], None]], changed: Callable[[], None]
+    ) -> None:
+        """`steps` are what `start` does: they scan by `scan`. `changed` hears of progress."""
+        self._files = files
+        self._catalog = catalog
+        self._steps = steps
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()  # of what waits, and of whether the thread goes on
+        self._changed = changed
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._running = False
+        self._done, self._total, self._began = 0, 0, time.monotonic()
+        self._error: str | None = None
+        self._failed = False  # a step did, in a way that another try may mend
+        self._left_out: dict[Root, list[str]] = {}  # in words
+
+    def start(self) -> None:
+        """Scan everything."""
+        self.ask(*self._steps)
+
+    def ask(self, *steps: Callable[[], None]) -> None:
+        """Do these steps after those that wait already."""
+        with self._lock:
+            self._waiting.extend(steps)
+            if not self._running and self._waiting:
+                self._running, self._error = True, None
+                self._thread = threading.Thread(target=self._run, name="scanner", daemon=True)
+                self._thread.start()
+
+    def again(self) -> None:
+        """Scan everything again if a scan failed, as on a disk that was full."""
+        if self._failed:
+            self._failed = False
+            self.start()
+
+    def close(self) -> None:
+        """Stop after the file being read; what was written so far is kept."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(CLOSING_SECONDS)
+
+    def wait(self, timeout: float) -> None:
+        """Until the scan is done. Raises TimeoutError."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise TimeoutError("The image folder is still being scanned.")
+
+    def view(self) -> ScanView:
+        """How far the scan is."""
+        running, left = self._running, None
+        if running and self._done:
+            left = (self._total - self._done) * (time.monotonic() - self._began) / self._done
+        told = [f"{self._files.roots[root]}: {each}" for root, some in self._left_out.items() for each in some]
+        return ScanView(
+            running=running,
+            done=self._done,
+            total=self._total,
+            seconds_left=left,
+            error=self._error,
+            left_out=told,
+        )
+
+    def scan(self, root: Root, uris: Iterable[str] | None = None, split: Split | None = None) -> None:
+        """Bring the catalogue up to date with a root: with all its images, or with `uris` alone.
+
+        New images go into `split`; None draws it.
+        """
+        folder = self._files.roots[root]
+        passed = Passed()
+        try:
+            listed = self._files.listed(root, passed) if uris is None else list(uris)
+        except ImageProblem as problem:
+            self._fail(f"The folder {folder} {problem}; its images are kept as they were.")
+            return
+        if uris is None:
+            self._tell(root, passed.sentences())
+            listed += [
+                uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)
+            ]
+        if not listed and self._catalog.has_files(root):
+            self._fail(f"The folder {folder} is empty now; its images are kept as they were.")
+            return
+        self._done, self._total, self._began = 0, len(listed), time.monotonic()
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="scanner") as pool:
+            pending: list[Found] = []
+            written = time.monotonic()
+            for found in self._look_at(pool, root, listed):
+                pending.append(found)
+                if len(pending) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
+                    self._write(root, pending, split)
+                    pending, written = [], time.monotonic()
+            self._write(root, pending, split)
+        if not self._closing.is_set():
+            self._done = self._total
+            if uris is None:
+                self._catalog.forget_files(root, set(listed))
+            self._catalog.settle_images()
+            self._changed()
+
+    def _run(self) -> None:
+        while (step := self._next()) is not None:
+            try:
+                step()
+            except Exception as error:  # said on the page; labeling what is there goes on
+                if not self._closing.is_set():
+                    log.exception("The scan of the image folder failed.")
+                    self._error, self._failed = f"The scan failed: {str(error).rstrip('.')}.", True
+        self._changed()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            if self._waiting and not self._closing.is_set():
+                return self._waiting.popleft()
+            self._running = False
+            return None
+
+    def _look_at(self, pool: ThreadPoolExecutor, root: Root, listed: list[str]) -> Iterator[Found]:
+        ahead: deque[Future[Found]] = deque()
+        changed = self._unknown(root, listed)
+        while not self._closing.is_set():
+            ahead.extend(pool.submit(self._files.look_at, root, uri) for uri in islice(changed, _AHEAD - len(ahead)))
+            if not ahead:
+                return
+            yield ahead.popleft().result()
+
+    def _unknown(self, root: Root, listed: list[str]) -> Iterator[str]:
+        """Those not seen before with the size and time of change that they have now."""
+        for start in range(0, len(listed), BATCH):
+            chunk = listed[start : start + BATCH]
+            known = self._catalog.known(root, chunk)
+            for uri in chunk:
+                if known.get(uri) == self._files.stamp(root, uri):
+                    self._done += 1
+                else:
+                    yield uri
+
+    def _write(self, root: Root, found: list[Found], split: Split | None) -> None:
+        if found and not self._closing.is_set():
+            self._catalog.record(root, found, split)
+            self._done += len(found)
+            self._changed()
+
+    def _tell(self, root: Root, left_out: list[str]) -> None:
+        """Say what was left out of a folder, unless it was said before."""
+        if left_out != self._left_out.get(root, []):
+            for each in left_out:
+                log.info("%s: %s", self._files.roots[root], each)
+            self._left_out = {**self._left_out, root: left_out}
+
+    def _fail(self, message: str) -> None:
+        log.error(message)
+        self._error = message

@@ -1,0 +1,53 @@
+"""Which split a new image is drawn into: by its salted content, so that the same picture falls the same way each time.
+
+The shares are settled when the workspace is made, and the salt is its own, so that nobody can choose what measures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+
+from labeler.store.database import Store
+from shared.settings.services import LabelerSettings, SettingsError, Source
+from shared.wire.fields import Split
+
+
+class Drawing:
+    """That of one workspace. Raises SettingsError when its splits were drawn with other shares."""
+
+    def __init__(self, store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> None:
+        self._salt = store.settled("salt", secrets.token_hex(16))
+        self._test, self._validation = _settled_shares(store, settings, sources)
+
+    def place(self, sha256: str) -> float:
+        """Where an image of this content falls between 0 and 1."""
+        digest = hashlib.sha256((self._salt + sha256).encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64
+
+    def split(self, place: float) -> Split:
+        """The split that lies there."""
+        return "test" if place < self._test else "validation" if place < self._test + self._validation else "train"
+
+    def split_of(self, sha256: str) -> Split:
+        """The split that a new image of this content is drawn into."""
+        return self.split(self.place(sha256))
+
+
+def _settled_shares(store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> tuple[float, float]:
+    """Shares of test and validation images, as the workspace was made with."""
+    wanted = {
+        "test_set_frac": 0.0 if settings.test_set else settings.test_set_frac,
+        "validation_set_frac": settings.validation_set_frac,
+    }
+    settled: dict[str, float] = json.loads(store.settled("shares", json.dumps(wanted)))
+    for name, value in wanted.items():
+        asked_for = sources.get(name, "default") != "default" and not (name == "test_set_frac" and settings.test_set)
+        if asked_for and value != settled[name]:
+            raise SettingsError(
+                f"The labeler setting {name!r} cannot be {value:g}: the workspace {settings.workspace} was made with "
+                f"{settled[name]:g}, and its images are drawn. Leave it, or begin a new workspace."
+            )
+    return settled["test_set_frac"], settled["validation_set_frac"]

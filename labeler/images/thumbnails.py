@@ -1,0 +1,69 @@
+"""Smaller copies of images, made once and kept in the workspace by content hash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from labeler.errors import Busy, Gone, Invalid
+from shared.images.opening import ImageLimits, ImageProblem, ImageWaits, thumbnail
+from shared.storage.disk_errors import Disk
+from shared.storage.whole_files import write_whole
+
+logger = logging.getLogger(__name__)
+
+SIZES = (160, 320, 640)
+LARGE_PIXELS = 12_000_000
+"""Making a copy of a larger image takes so long that it keeps no thread from other requests."""
+_SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
+
+
+class Thumbnails:
+    """The copies of one workspace: the sizes of `SIZES`, and that of the card."""
+
+    def __init__(self, folder: Path, display_pixels: int, limits: ImageLimits, disk: Disk | None = None) -> None:
+        self.sizes = tuple(sorted({*SIZES, display_pixels}))
+        self._folder = folder
+        self._limits = limits
+        self._disk = disk or Disk(folder)
+        self._warned = False
+
+    def get(self, sha256: str, size: int, load: Callable[[], bytes]) -> tuple[bytes, str]:
+        """Bytes and media type; `load` gives the original when there is no copy yet.
+
+        Raises Invalid for another size, Gone when the image cannot be decoded any more, Busy while
+        others take all the room for decoding.
+        """
+        kept = self.kept(sha256, size)
+        if kept is not None:
+            return kept
+        try:
+            data, media_type = thumbnail(load(), size, self._limits)
+        except ImageWaits as problem:
+            raise Busy(f"The image {problem}.") from None
+        except ImageProblem as problem:
+            raise Gone(f"The image {problem}.") from None
+        suffix = next(suffix for suffix, known in _SUFFIXES.items() if known == media_type)
+        if self._disk.trouble is None:
+            try:
+                write_whole(self._path(sha256, size, suffix), data)
+            except OSError as error:  # the copy is only kept to be quicker next time
+                if self._disk.notice(error) is None and not self._warned:
+                    self._warned = True
+                    logger.warning("Small copies of images cannot be kept: %s.", error)
+        return data, media_type
+
+    def kept(self, sha256: str, size: int) -> tuple[bytes, str] | None:
+        """The copy, if it was made before. Raises Invalid for a size that is not made."""
+        if size not in self.sizes:
+            raise Invalid(f"There are no thumbnails of {size} pixels, only of {', '.join(map(str, self.sizes))}.")
+        for suffix, media_type in _SUFFIXES.items():
+            try:
+                return self._path(sha256, size, suffix).read_bytes(), media_type
+            except OSError:  # not there, or no file can be opened now: made anew, it is shown in any case
+                continue
+        return None
+
+    def _path(self, sha256: str, size: int, suffix: str) -> Path:
+        return self._folder / sha256[:2] / f"{sha256}-{size}{suffix}"

@@ -1,0 +1,233 @@
+"""Answers of people and programs: what may be written about an image, and taking it back.
+
+A post is written whole or not at all. An id makes an answer repeatable: sent again with the same content it changes
+nothing, with other content it is refused. An answer is taken whoever holds the image; only one that comes without a
+lease, after someone else has finished the image, is marked `late`, and then never overrides (see `shared.log`). Whoever
+answers many images at once says as of which moment: what others did since is left out and told, never overridden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+from labeler.asking.labeling_queue import LabelingQueue
+from labeler.asking.leases import Leases
+from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
+from labeler.labeling.classes import unknown
+from labeler.store.annotation_log import GRID, AnnotationLog, Draft, Step
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from shared.class_names import key
+from shared.log import LATE
+from shared.settings.services import LabelerSettings
+from shared.wire.log import Annotation, AnnotationReceipt, Row, Undo
+from shared.wire.review import ACCEPTED, REVIEW, Verdict
+
+_NEEDS_LABEL = frozenset({"label", "settle"})
+_VERDICTS: dict[Verdict, str] = {"keep": "settle", "fix": "settle", "remove": "settle", "unsure": "skip"}
+_REVIEWS = frozenset({REVIEW, ACCEPTED})
+
+
+class _NotTakenError(ValueError):
+    """Why one annotation cannot be written."""
+
+
+class Annotations:
+    """The rules of one workspace's answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        leases: Leases,
+        queue: LabelingQueue,
+        settings: LabelerSettings,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._leases = leases
+        self._queue = queue
+        self._settings = settings
+
+    def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
+        """Write the answers; they are on disk when this returns. Those that others came before are left out.
+
+        Raises AnnotationRefused, naming every annotation that cannot be taken and why, when there is one.
+        """
+        with self._store.lock:
+            known = self._log.find({annotation.id for annotation in annotations})
+            drafts: dict[UUID, Draft] = {}
+            answered, held = self._taken(annotations)
+            left_out = 0
+            invalid: list[dict[str, str]] = []
+            for annotation in annotations:
+                same_id = known.get(annotation.id) or drafts.get(annotation.id)
+                try:
+                    if same_id is None and (annotation.id in answered or annotation.id in held):
+                        left_out += 1
+                    elif same_id is None:
+                        drafts[annotation.id] = self._draft(annotation)
+                    else:
+                        self._check_same(same_id, annotation)
+                except _NotTakenError as problem:
+                    invalid.append({"id": str(annotation.id), "reason": str(problem)})
+            if invalid:
+                raise AnnotationRefused(invalid)
+            self._log.append(list(drafts.values()))
+            for annotation in annotations:
+                self._leases.release(annotation.image_id, annotation.session or annotation.annotator)
+            return AnnotationReceipt(
+                last_seq=self._log.last_seq,
+                accepted=len(drafts),
+                duplicates=len(annotations) - len(drafts) - left_out,
+                answered=[image_id for row_id, image_id in answered.items() if row_id not in known],
+                held=[image_id for row_id, image_id in held.items() if row_id not in known],
+            )
+
+    def undo(self, undo: Undo) -> list[int]:
+        """Take a step back and lease the first of its images to the session; returns the ids of all of them.
+
+        Raises Missing when there is nothing to take back, Forbidden for somebody else's answer, Conflict for an id that
+        the log holds for something else.
+        """
+        with self._store.lock:
+            before = self._log.find([undo.id]).get(undo.id)
+            if before is None:
+                image_ids = self._take_back(undo)
+            elif before.action == "undo" and before.annotator == undo.annotator:
+                image_ids = [row.image_id for row in self._log.written_with(before) if row.image_id is not None]
+            else:
+                raise Conflict("Another row of the log has this id. Undo again under a new id.")
+            if not self._log.fold.state(image_ids[0]).finished(self._settings.overlap):
+                self._queue.lease(image_ids[0], undo.annotator, undo.session or undo.annotator)
+            return image_ids
+
+    def _take_back(self, undo: Undo) -> list[int]:
+        step = self._step(undo)
+        self._log.append(
+            [
+                Draft(action="undo", id=row_id, image_id=image_id, annotator=undo.annotator, target=target)
+                for row_id, (target, image_id) in zip([undo.id, *(uuid4() for _ in step[1:])], step, strict=True)
+            ]
+        )
+        return [image_id for _, image_id in step]
+
+    def _step(self, undo: Undo) -> Step:
+        if undo.target is not None:
+            image_id = self._target(undo.target, undo.annotator)
+            return self._log.step_of(undo.annotator, undo.target) or [(undo.target, image_id)]
+        step, page = self._log.last_step(undo.annotator, undo.page)
+        if not step:
+            where = f" of the page {undo.page.capitalize()}" if undo.page else ""
+            raise Missing(f"There is no answer of {undo.annotator!r}{where} left to take back.")
+        if undo.ask and (len(step) > 1 or page != (undo.page or "label")):
+            many = f"{len(step):,} answers given at once" if len(step) > 1 else "an answer given"
+            raise Conflict(
+                f"This takes back {many} on the page {page.capitalize()}.",
+                undone=len(step),
+                page=page,
+                target=str(step[0][0]),
+            )
+        return step
+
+    def _target(self, target: UUID, annotator: str) -> int:
+        row = self._log.find([target]).get(target)
+        if row is None or row.image_id is None or target not in self._log.fold.standing(row.image_id):
+            raise Missing(f"There is no standing answer {target} to take back.")
+        if row.annotator != annotator:
+            raise Forbidden(f"The answer is {row.annotator!r}'s, who alone can take it back; settle the image instead.")
+        return row.image_id
+
+    def _draft(self, annotation: Annotation) -> Draft:
+        image_id = annotation.image_id
+        if image_id not in self._tally.splits:
+            raise _NotTakenError(
+                f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
+            )
+        if annotation.source in {GRID, *_REVIEWS} and self._tally.splits[image_id] != "train":
+            raise _NotTakenError(f"image {image_id} is held out for measuring: it is answered when the queue asks it")
+        if annotation.source in _REVIEWS and (annotation.reason, annotation.action) not in _VERDICTS.items():
+            told = ", ".join(f"{reason} ({action})" for reason, action in _VERDICTS.items())
+            raise _NotTakenError(f"a review's reason and action are one of {told}")
+        if annotation.action == "undo":
+            self._check_undo(annotation)
+        label = self._label(annotation)
+        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source", "as_of"})
+        source = LATE if self._is_late(annotation) else annotation.source
+        return Draft(**content, label=label, source=source)
+
+    def _check_undo(self, annotation: Annotation) -> None:
+        if annotation.target is None:
+            raise _NotTakenError("an undo needs the target that it takes back")
+        try:
+            image_id = self._target(annotation.target, annotation.annotator)
+        except (Missing, Forbidden) as problem:
+            raise _NotTakenError(problem.detail) from None
+        if image_id != annotation.image_id:
+            raise _NotTakenError(f"its target is about image {image_id}")
+
+    def _label(self, annotation: Annotation) -> int | None:
+        given = annotation.label
+        removes = annotation.source in _REVIEWS and annotation.reason == "remove"
+        if annotation.action not in _NEEDS_LABEL or removes:
+            if given is not None:
+                raise _NotTakenError(f"a {annotation.action} takes no label")
+            return None
+        if given is None:
+            raise _NotTakenError(f"a {annotation.action} needs a label")
+        fold = self._log.fold
+        label = fold.named(given) if isinstance(given, str) else fold.resolve(given)
+        if label is None:
+            raise _NotTakenError(unknown(fold, given))
+        return label
+
+    def _is_late(self, annotation: Annotation) -> bool:
+        if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:
+            return False  # over the others' answers on purpose, or about one's own
+        state = self._log.fold.state(annotation.image_id)
+        by_others = state.answered - {annotation.annotator}
+        finished = state.settled or len(by_others) >= self._settings.overlap
+        holds = self._leases.holds(annotation.image_id, annotation.session or annotation.annotator)
+        return finished and bool(by_others) and not holds
+
+    def _taken(self, annotations: Sequence[Annotation]) -> tuple[dict[UUID, int], dict[UUID, int]]:
+        """Annotation id → image, of those that others have answered since `as_of`, and of those on others' screens."""
+        asked = [each for each in annotations if each.as_of is not None and each.action != "undo"]
+        answered: dict[UUID, int] = {}
+        held: dict[UUID, int] = {}
+        if not asked:
+            return answered, held
+        oldest = min(each.as_of for each in asked if each.as_of is not None)
+        news = self._log.answered_since(oldest, {each.image_id for each in asked})
+        overlap = self._settings.overlap
+        for each in asked:
+            state = self._log.fold.state(each.image_id)
+            since = {who for who, seq in news.get(each.image_id, {}).items() if seq > (each.as_of or 0)}
+            others = {lease.annotator for lease in self._leases.on(each.image_id)} - {each.annotator}
+            if since - {each.annotator} and state.finished(overlap):
+                answered[each.id] = each.image_id
+            elif others and not state.finished(overlap) and len(state.answered | others) >= overlap:
+                held[each.id] = each.image_id
+        return answered, held
+
+    def _check_same(self, known: Row | Draft, given: Annotation) -> None:
+        same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)
+        if not (same and self._same_label(known.label, given.label)):
+            raise _NotTakenError("another annotation has this id: send it again under a new id")
+
+    def _same_label(self, known: int | None, given: int | str | None) -> bool:
+        """Whether `given` meant the class `known` when it was written, by an id or name that may have changed since."""
+        if known is None or given is None:
+            return known is None and given is None
+        fold = self._log.fold
+        meant = fold.named(given) if isinstance(given, str) else fold.resolve(given)
+        if meant is not None and meant == fold.resolve(known):
+            return True
+        state = fold.classes[known]
+        if isinstance(given, int):
+            return given == known
+        return key(given) in {key(name) for name in (state.name, *state.aliases)}

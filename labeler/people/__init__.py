@@ -1,0 +1,1 @@
+"""Several annotators: where they differ, and how far they agree."""

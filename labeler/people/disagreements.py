@@ -1,0 +1,96 @@
+"""Images for which annotators gave different classes, and who said what.
+
+An image is listed once nobody else will be asked about it (`overlap` people have answered); before that the next answer
+may still decide. Test images are listed as well: settling one is annotation, and decides what accuracy is measured
+against. So that this stays an opinion of people, nothing here says what the model thinks of any image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from labeler.images.catalog import Catalog
+from labeler.people.agreement import measure_agreement
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from shared.settings.services import LabelerSettings
+from shared.wire.log import Row
+from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
+
+Kind = Literal["open", "settled"]
+SIZE = 640  # pixels of the picture's longest side
+
+
+class Disagreements:
+    """Those of one workspace."""
+
+    def __init__(
+        self, store: Store, log: AnnotationLog, tally: Tally, catalog: Catalog, settings: LabelerSettings
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._catalog = catalog
+        self._settings = settings
+
+    def page(self, kind: Kind = "open", limit: int = 50) -> DisagreementPage:
+        """The first `limit` that wait to be settled, or of the last settles those that stand, the newest first."""
+        with self._store.lock:
+            waiting, settled = self._open(), self._settled()
+            chosen = waiting[:limit]
+            if kind == "settled":
+                latest = dict.fromkeys(row.image_id for row in self._log.latest("settle", limit))
+                chosen = [image_id for image_id in latest if image_id in settled]
+            rows, hashes = self._log.answers_about(chosen), self._catalog.hashes(chosen)
+            return DisagreementPage(
+                items=[self._entry(image_id, rows[image_id], hashes[image_id]) for image_id in chosen],
+                open=len(waiting),
+                settled=len(settled),
+            )
+
+    def agreement(self) -> Agreement:
+        """How far annotators agree on the images that several of them answered; see `measure_agreement`."""
+        with self._store.lock:
+            fold = self._log.fold
+            votes = [fold.votes(image_id) for image_id in sorted(self._tally.shared)]
+            names = {known.id: known.name for known in fold.live_classes()}
+        return measure_agreement(votes, names)
+
+    def _contested(self) -> list[int]:
+        fold = self._log.fold
+        return [image_id for image_id in sorted(self._tally.shared) if len(set(fold.votes(image_id).values())) > 1]
+
+    def _open(self) -> list[int]:
+        state, overlap = self._log.fold.state, self._settings.overlap
+        waiting = [
+            image_id
+            for image_id in self._contested()
+            if not state(image_id).settled and state(image_id).finished(overlap)
+        ]
+        return sorted(waiting, key=lambda image_id: (not state(image_id).disputed, image_id))
+
+    def _settled(self) -> set[int]:
+        return {image_id for image_id in self._contested() if self._log.fold.state(image_id).settled}
+
+    def _entry(self, image_id: int, rows: Sequence[Row], sha256: str) -> Disagreement:
+        label = self._log.fold.state(image_id).label
+        settles = [row for row in rows if row.action == "settle"]
+        return Disagreement(
+            image_id=image_id,
+            url=f"/api/images/{image_id}/thumbnail?size={SIZE}&v={sha256[:12]}",
+            split=self._tally.splits[image_id],
+            label=label,
+            name=self._name(label),
+            opinions=[self._opinion(row) for row in rows if row.action != "settle"],
+            settled=self._opinion(settles[-1]) if settles else None,
+        )
+
+    def _opinion(self, row: Row) -> Opinion:
+        content = row.model_dump(include={"id", "annotator", "action", "reason", "note"})
+        label = self._log.fold.resolve(row.label)
+        return Opinion(**content, label=label, name=self._name(label), at=row.created_at)
+
+    def _name(self, label: int | None) -> str | None:
+        return None if label is None else self._log.fold.classes[label].name

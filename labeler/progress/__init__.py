@@ -1,0 +1,1 @@
+"""How far the project is: evaluations, labels over time, and the goal."""

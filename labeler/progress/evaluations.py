@@ -1,0 +1,54 @@
+"""The trainer's evaluations, kept here so that the curve survives the trainer."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from labeler.errors import Conflict
+from labeler.store.database import Store
+from labeler.store.tables import EVALUATED
+from shared.wire.evaluation import Evaluation
+
+
+class Evaluations:
+    """Those of one workspace, in order of arrival."""
+
+    def __init__(self, store: Store, log_id: UUID) -> None:
+        self._store = store
+        self._log_id = log_id
+        self._all: list[Evaluation] = []
+        with store.read() as connection:
+            for body in connection.execute(select(EVALUATED.c.body).order_by(EVALUATED.c.position)).scalars():
+                self._append(Evaluation.model_validate(body))
+
+    @property
+    def last(self) -> Evaluation | None:
+        """The newest."""
+        return self._all[-1] if self._all else None
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Keep it; a repeat of the same id changes nothing. Raises Conflict for another workspace's."""
+        if evaluation.log_id != self._log_id:
+            raise Conflict(
+                f"The evaluation is of log {evaluation.log_id}, this workspace's log is {self._log_id}.",
+                log_id=str(self._log_id),
+            )
+        with self._store.lock:
+            with self._store.write() as connection:
+                same = select(EVALUATED.c.position).where(EVALUATED.c.id == evaluation.id)
+                if connection.execute(same).first() is not None:
+                    return
+                connection.execute(EVALUATED.insert().values(id=evaluation.id, body=evaluation.model_dump(mode="json")))
+            self._append(evaluation)
+
+    def all(self) -> list[Evaluation]:
+        """Every evaluation so far; only the newest with its confusion matrix, whose size is the classes squared."""
+        with self._store.lock:
+            return list(self._all)
+
+    def _append(self, evaluation: Evaluation) -> None:
+        if self._all:
+            self._all[-1] = self._all[-1].model_copy(update={"confusion": []})
+        self._all.append(evaluation)

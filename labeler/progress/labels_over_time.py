@@ -1,0 +1,67 @@
+"""Which classes were given when: the log's labels in stretches of equal length, counted by the database.
+
+An image counts once, as its last answer says: a correction moves it, and the sum is the number of labels. What was
+taken back since, and what was brought along instead of given here, is left out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from operator import itemgetter
+
+from sqlalchemy import and_, func, not_, or_, select
+
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.database import Store
+from labeler.store.tables import LOG
+from shared.log import ANSWERS, IMPORT
+from shared.wire.evaluation import Stretch
+from shared.wire.review import REVIEW
+
+MOST = 40  # stretches
+
+
+def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
+    """At most `MOST` stretches of the log that hold labels, oldest first; classes go by their names of now."""
+    with store.lock:
+        last_seq = log.last_seq
+        resolve, classes = log.fold.resolve, log.fold.classes
+    width = max(1, -(-last_seq // MOST))
+    stretch = ((LOG.c.seq - 1) // width).label("stretch")
+    undone = select(LOG.c.target).where(LOG.c.action == "undo", LOG.c.target.is_not(None))
+    unsure = and_(LOG.c.action == "skip", LOG.c.source == REVIEW)  # which leaves the label as it was
+    latest = (
+        select(LOG.c.image_id, func.max(LOG.c.seq).label("seq"), func.count(LOG.c.annotator.distinct()).label("people"))
+        .where(LOG.c.action.in_([*ANSWERS, "settle"]), LOG.c.seq <= last_seq, LOG.c.id.not_in(undone))
+        .where(or_(LOG.c.source.is_(None), and_(LOG.c.source != IMPORT, not_(unsure))))
+        .group_by(LOG.c.image_id)
+        .subquery()
+    )
+    last = LOG.c.seq == latest.c.seq
+    by_one = (
+        select(stretch, LOG.c.label, func.count(), func.max(LOG.c.created_at))
+        .join_from(latest, LOG, last)
+        .where(latest.c.people == 1, LOG.c.label.is_not(None))
+        .group_by(stretch, LOG.c.label)
+    )
+    by_several = (
+        select(stretch, LOG.c.image_id, LOG.c.created_at).join_from(latest, LOG, last).where(latest.c.people > 1)
+    )
+    with store.read() as connection:
+        rows = [tuple(row) for row in connection.execute(by_one)]
+        shared = connection.execute(by_several).all()
+    with store.lock:  # what several people said of an image is weighed in one place
+        rows += [(number, log.fold.labels.get(image_id), 1, at) for number, image_id, at in shared]
+    counts: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    until: dict[int, datetime] = {}
+    for number, label, count, at in sorted(rows, key=itemgetter(0)):
+        live = resolve(label)
+        if live is not None:
+            counts[number][classes[live].name] += count
+            until[number] = max(until.get(number, at), at)
+    given, stretches = 0, []
+    for number, per_class in counts.items():
+        given += sum(per_class.values())
+        stretches.append(Stretch(labels=given, until=until[number], classes=dict(per_class)))
+    return stretches

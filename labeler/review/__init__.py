@@ -1,0 +1,1 @@
+"""Labels and images that deserve a second look."""

@@ -1,0 +1,167 @@
+"""Reviewing labels: the trainer's doubts that nobody has judged yet, and taking many proposals at once.
+
+The trainer says which labels are doubtful; what of it is shown is decided here, where the newest label and every
+verdict are known at once: train images only, with the label that they still have, and none that was judged already.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from labeler.errors import Conflict
+from labeler.images.catalog import Catalog
+from labeler.labeling.answers import Annotations
+from labeler.review.verdicts import Verdicts
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.trainer_link.controls import Trainer
+from shared.settings.services import LabelerSettings
+from shared.wire.log import Annotation, AnnotationReceipt
+from shared.wire.review import ACCEPTED, AcceptPost, LabelIssue, LabelIssues, Picture, ReviewItem, ReviewPage
+
+AHEAD = 1_000  # doubts that the trainer is asked for beyond those judged
+MOST = 10_000  # that it names at most
+CONFIDENCES = (0.99, 0.95, 0.9, 0.8)  # from which on many proposals may be taken at once
+EVIDENCE_SIZE = 160  # pixels of a neighbour's longest side
+
+
+class Review:
+    """The review of one workspace."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        catalog: Catalog,
+        annotations: Annotations,
+        verdicts: Verdicts,
+        trainer: Trainer,
+        settings: LabelerSettings,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._catalog = catalog
+        self._annotations = annotations
+        self._verdicts = verdicts
+        self._trainer = trainer
+        self._settings = settings
+
+    def page(self, limit: int) -> ReviewPage:
+        """The worst doubts that wait. Raises Unreachable, and Conflict while there is nothing to judge by."""
+        with self._store.lock:
+            as_of = self._log.last_seq  # before looking: what comes meanwhile is news to whoever answers
+        found, waiting = self._waiting(AHEAD)
+        with self._store.lock:
+            judged, errors = self._verdicts.counts()
+            recent, recent_errors = self._verdicts.recent()
+        return ReviewPage(
+            items=self._items(waiting[:limit]),
+            as_of=as_of,
+            open=len(waiting),
+            acceptable={
+                f"{least:g}": sum(each.confident and each.confidence >= least for each in waiting)
+                for least in CONFIDENCES
+            },
+            judged=judged,
+            errors=errors,
+            expected=errors + found.expected,
+            expected_low=errors + found.expected_low,
+            expected_high=errors + found.expected_high,
+            enough=found.enough,
+            recent=recent,
+            recent_errors=recent_errors,
+            renewing=found.renewing,
+            progress=found.progress,
+            missing=found.missing,
+            labels=found.judged,
+        )
+
+    def accept(self, post: AcceptPost) -> AnnotationReceipt:
+        """Take the proposals of all confident doubts that are sure enough; one step of undo, at most MAX_ROWS."""
+        _, waiting = self._waiting(MOST)
+        taken = [each for each in waiting if each.confident and each.confidence >= post.confidence][: post.most]
+        return self._annotations.annotate(
+            [
+                Annotation(
+                    id=uuid4(),
+                    image_id=each.image_id,
+                    action="settle",
+                    label=each.proposed,
+                    annotator=post.annotator,
+                    session=post.session,
+                    reason="fix",
+                    source=ACCEPTED,
+                    proposed=each.proposed,
+                )
+                for each in taken
+            ]
+        )
+
+    def _waiting(self, ahead: int) -> tuple[LabelIssues, list[LabelIssue]]:
+        if self._settings.blind_mode:
+            raise Conflict("In blind mode nobody sees what the model thinks: turn blind_mode off to review labels.")
+        with self._store.lock:
+            judged, _ = self._verdicts.counts()
+        found = self._trainer.label_issues(min(judged + ahead, MOST))
+        with self._store.lock:
+            return found, [each for each in found.issues if self._is_open(each)]
+
+    def _is_open(self, issue: LabelIssue) -> bool:
+        fold = self._log.fold
+        same = fold.state(issue.image_id).label == fold.resolve(issue.label)
+        train = self._tally.splits.get(issue.image_id) == "train"
+        proposed = fold.resolve(issue.proposed)
+        return (
+            train
+            and same
+            and proposed not in (None, fold.resolve(issue.label))
+            and self._verdicts.is_open(issue.image_id, issue.proposed)
+        )
+
+    def _items(self, issues: list[LabelIssue]) -> list[ReviewItem]:
+        with self._store.lock:
+            train = self._tally.splits
+            shown = {
+                each.image_id: [near for near in each.evidence if train.get(near.image_id) == "train"]
+                for each in issues
+            }
+            wanted = {near.image_id for evidence in shown.values() for near in evidence} | shown.keys()
+            fold = self._log.fold
+            classes = {
+                known: (live, fold.classes[live].name)
+                for issue in issues
+                for known in (issue.label, issue.proposed)
+                if (live := fold.resolve(known)) is not None
+            }
+        hashes = self._catalog.hashes(sorted(wanted))
+        large = self._settings.display_pixels
+        return [
+            ReviewItem(
+                image_id=each.image_id,
+                url=_url(each.image_id, large, hashes),
+                label=classes[each.label][0],
+                label_name=classes[each.label][1],
+                proposed=classes[each.proposed][0],
+                proposed_name=classes[each.proposed][1],
+                confidence=each.confidence,
+                confident=each.confident,
+                agreeing=each.agreeing,
+                neighbours=each.neighbours,
+                evidence=[
+                    Picture(
+                        image_id=near.image_id,
+                        url=_url(near.image_id, EVIDENCE_SIZE, hashes),
+                        similarity=near.similarity,
+                    )
+                    for near in shown[each.image_id]
+                ],
+            )
+            for each in issues
+        ]
+
+
+def _url(image_id: int, size: int, hashes: dict[int, str]) -> str:
+    return f"/api/images/{image_id}/thumbnail?size={size}&v={hashes[image_id][:12]}"

@@ -1,0 +1,128 @@
+"""Images to look at for another reason than their label: copies labeled differently, copies across splits, and what is
+dark, blurred, tiny or of an extreme shape.
+
+Darkness and sharpness need the pixels of every image, so they are measured on thumbnails by a thread of its own, once
+somebody asks. What is odd is what differs much from the rest of the project: digits of 8 × 8 pixels are not tiny among
+themselves. Train images alone are listed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image, ImageFilter, ImageStat
+
+from labeler.errors import Problem
+from labeler.images.catalog import Catalog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.trainer_link.controls import Trainer
+from shared.wire.review import NearDuplicates, Oddities
+
+DARK = 25.0  # mean of 0 … 255
+BLURRED = 0.1  # of the median variance of the Laplacian
+TINY = 0.25  # of the median short side
+EXTREME = 3.0  # times as long as wide, and twice as much so as the median
+FEWEST = 20  # images, below which nothing is compared with the rest
+SIZE = 160  # of the thumbnails that are measured
+LISTED = 200
+_BATCH = 500
+_EDGES = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, -4, 1, 0, 1, 0], scale=1, offset=128)
+
+
+class OddImages:
+    """Those of one workspace. `thumbnail` gives a small copy of an image as bytes."""
+
+    def __init__(
+        self, store: Store, tally: Tally, catalog: Catalog, trainer: Trainer, thumbnail: Callable[[int, int], bytes]
+    ) -> None:
+        self._store = store
+        self._tally = tally
+        self._catalog = catalog
+        self._trainer = trainer
+        self._thumbnail = thumbnail
+        self._measured: dict[int, tuple[float, float] | None] = {}  # brightness and sharpness; None: cannot be read
+        self._starting = threading.Lock()
+        self._closing = threading.Event()
+        self._worker: threading.Thread | None = None
+
+    def lists(self) -> Oddities:
+        """What is odd as far as it is known; measuring goes on meanwhile."""
+        with self._store.lock:
+            train = sorted(image_id for image_id, split in self._tally.splits.items() if split == "train")
+        self._measure(train)
+        shapes = self._shapes(train)
+        measured = {image_id: self._measured[image_id] for image_id in train if image_id in self._measured}
+        light = {image_id: each[0] for image_id, each in measured.items() if each is not None}
+        sharp = {image_id: each[1] for image_id, each in measured.items() if each is not None}
+        short = {image_id: float(min(shape)) for image_id, shape in shapes.items()}
+        long = {image_id: max(shape) / min(shape) for image_id, shape in shapes.items()}
+        copies = self._copies()
+        there = set(train)
+        return Oddities(
+            differing=[pair for pair in copies.differing if there.issuperset(pair)],
+            across=[image_id for image_id in copies.across if image_id in there],
+            dark=_below(light, DARK),
+            blurred=_below(sharp, BLURRED * _median(sharp)),
+            tiny=_below(short, TINY * _median(short)),
+            extreme=_below({each: -ratio for each, ratio in long.items()}, -max(EXTREME, 2 * _median(long))),
+            measured=len(measured),
+            total=len(train),
+        )
+
+    def close(self) -> None:
+        """End the measuring."""
+        self._closing.set()
+        if self._worker is not None:
+            self._worker.join(10)
+
+    def _copies(self) -> NearDuplicates:
+        try:
+            return self._trainer.near_duplicates(LISTED)
+        except Problem:  # nothing is embedded, or nobody answers: the other lists do not need it
+            return NearDuplicates(differing=[], across={})
+
+    def _shapes(self, image_ids: list[int]) -> dict[int, tuple[int, int]]:
+        shapes: dict[int, tuple[int, int]] = {}
+        for start in range(0, len(image_ids), _BATCH):
+            shapes |= self._catalog.shapes(image_ids[start : start + _BATCH])
+        return shapes
+
+    def _measure(self, image_ids: list[int]) -> None:
+        with self._starting:
+            busy = self._worker is not None and self._worker.is_alive()
+            left = [image_id for image_id in image_ids if image_id not in self._measured]
+            if left and not busy and not self._closing.is_set():
+                self._worker = threading.Thread(target=self._run, args=(left,), name="oddities", daemon=True)
+                self._worker.start()
+
+    def _run(self, image_ids: list[int]) -> None:
+        for image_id in image_ids:
+            if self._closing.is_set():
+                return
+            try:
+                self._measured[image_id] = measure(self._thumbnail(image_id, SIZE))
+            except (Problem, OSError):
+                self._measured[image_id] = None
+
+
+def measure(data: bytes) -> tuple[float, float]:
+    """Mean brightness 0 … 255 and sharpness, the variance of the Laplacian, of an encoded image."""
+    with Image.open(BytesIO(data)) as image:
+        grey = image.convert("L")
+    width, height = grey.size
+    inner = (1, 1, width - 1, height - 1)  # what the filter leaves as it was is no edge
+    sharpness = ImageStat.Stat(grey.filter(_EDGES).crop(inner)).var[0] if min(grey.size) > 2 else 0.0
+    return ImageStat.Stat(grey).mean[0], sharpness
+
+
+def _median(values: dict[int, float]) -> float:
+    return statistics.median(values.values()) if len(values) >= FEWEST else 0.0
+
+
+def _below(values: dict[int, float], threshold: float) -> list[int]:
+    found = sorted((value, image_id) for image_id, value in values.items() if value < threshold)
+    return [image_id for _, image_id in found[:LISTED]]

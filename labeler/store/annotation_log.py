@@ -1,0 +1,237 @@
+"""The annotation log: rows that are never changed, and the fold over them in memory.
+
+`append` gives each row the next `seq` under the writer lock, commits, and only then folds it in and tells the
+listeners, so that nothing is answered or sent that is not on disk. It takes any rows; which ones make sense is
+decided in `annotations` and `classes`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, RowMapping, select
+
+from labeler.store.database import Store
+from labeler.store.tables import LOG
+from shared.log import ANSWERS, IMPORT, Fold
+from shared.wire.fields import MAX_ROWS, Split
+from shared.wire.log import Action, AnnotationPage, AnsweringPage, Row
+from shared.wire.review import ACCEPTED, REVIEW
+
+UNDO_DEPTH = 1_000
+"""Steps of one annotator that may be taken back one after the other."""
+GRID = "grid"
+"""The source of answers about many images at once: those of one post are one step."""
+_TOGETHER = frozenset({GRID, ACCEPTED})
+_PAGES: dict[str, AnsweringPage] = {GRID: "grid", REVIEW: "review", ACCEPTED: "review"}
+_CHUNK = 500  # ids in one SQL statement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A row before it has its `seq`; see `shared.wire.Row` for the fields."""
+
+    action: Action
+    id: UUID = field(default_factory=uuid4)
+    image_id: int | None = None
+    label: int | None = None
+    name: str | None = None
+    into: int | None = None
+    split: Split | None = None
+    annotator: str = ""
+    seconds: float | None = None
+    query_version: int | None = None
+    target: UUID | None = None
+    reason: str | None = None
+    note: str | None = None
+    source: str | None = None
+    confidence: float | None = None
+    proposed: int | None = None
+    created_at: datetime | None = None  # import: when it was given; None is now
+
+
+Step = list[tuple[UUID, int]]
+"""Answers that are taken back together: each one's row id and its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    answers: Step
+    page: AnsweringPage
+
+
+_FIELDS = tuple(each.name for each in fields(Draft))
+Listener = Callable[[Sequence[Row], set[int]], None]
+
+
+class AnnotationLog:
+    """The log of one workspace. `fold` is its state; read and change both under the store's lock."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: list[Listener] = []
+        self._steps: dict[str, deque[_Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
+        self._together_at: dict[str, datetime] = {}  # annotator → when the last answers to many images were written
+        self.log_id = UUID(store.settled("log_id", str(uuid4())))
+        self.fold = Fold()
+
+    @property
+    def last_seq(self) -> int:
+        """The log's end; 0 while it is empty."""
+        return self.fold.last_seq
+
+    def load(self, observe: Callable[[Row], None]) -> None:
+        """Read the log from disk, once, before anything else; `observe` sees each row before it is folded in."""
+        with self._store.lock, self._store.read() as connection:
+            for row in _rows(connection):
+                observe(row)
+                self.fold.apply(row)
+                self._remember(row)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener(rows, changed image ids)` after each append, under the lock."""
+        self._listeners.append(listener)
+
+    def append(self, drafts: Sequence[Draft]) -> list[Row]:
+        """Write all rows or none; returns them as written."""
+        if not drafts:
+            return []
+        with self._store.lock:
+            now = datetime.now(UTC)
+            rows = [
+                Row(seq=seq, **{"created_at": now} | _content(draft))
+                for seq, draft in enumerate(drafts, start=self.last_seq + 1)
+            ]
+            with self._store.write() as connection:
+                connection.execute(LOG.insert(), [row.model_dump() for row in rows])
+            changed: set[int] = set()
+            for row in rows:
+                changed |= self.fold.apply(row)
+                self._remember(row)
+            for listener in self._listeners:
+                listener(rows, changed)
+            return rows
+
+    def page(self, after: int, limit: int) -> AnnotationPage:
+        """At most `limit` rows after `after`, in order."""
+        with self._store.read() as connection:
+            rows = list(_rows(connection, after=after, limit=limit))
+        return AnnotationPage(log_id=self.log_id, annotations=rows, last_seq=max(self.last_seq, after + len(rows)))
+
+    def find(self, ids: Collection[UUID]) -> dict[UUID, Row]:
+        """Those of `ids` that the log holds."""
+        wanted = list(ids)
+        found: dict[UUID, Row] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(LOG).where(LOG.c.id.in_(wanted[start : start + _CHUNK]))
+                found |= {row["id"]: _row(row) for row in connection.execute(statement).mappings()}
+        return found
+
+    def known(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Those of `ids` that the log holds, without their rows."""
+        known: set[UUID] = set()
+        with self._store.read() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                statement = select(LOG.c.id).where(LOG.c.id.in_(ids[start : start + _CHUNK]))
+                known.update(connection.execute(statement).scalars())
+        return known
+
+    def answers_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
+        """The answers about each image that stand, oldest first."""
+        found = self.rows_about(image_ids)
+        with self._store.lock:
+            standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
+        return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
+
+    def rows_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
+        """Every row about each image, oldest first, undone ones included."""
+        wanted = list(image_ids)
+        found: dict[int, list[Row]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(LOG).where(LOG.c.image_id.in_(wanted[start : start + _CHUNK])).order_by(LOG.c.seq)
+                for row in map(_row, connection.execute(statement).mappings()):
+                    if row.image_id is not None:
+                        found.setdefault(row.image_id, []).append(row)
+        return found
+
+    def latest(self, action: Action, limit: int) -> list[Row]:
+        """The newest rows of this kind, newest first, undone ones included."""
+        statement = select(LOG).where(LOG.c.action == action).order_by(LOG.c.seq.desc()).limit(limit)
+        with self._store.read() as connection:
+            return [_row(row) for row in connection.execute(statement).mappings()]
+
+    def answered_since(self, seq: int, image_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """Image → annotator → `seq` of the newest row about it beyond `seq`, undone ones included."""
+        wanted = list(image_ids)
+        found: dict[int, dict[str, int]] = {}
+        with self._store.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                statement = select(LOG.c.image_id, LOG.c.annotator, LOG.c.seq).where(
+                    LOG.c.image_id.in_(wanted[start : start + _CHUNK]), LOG.c.seq > seq
+                )
+                for image_id, annotator, at in connection.execute(statement.order_by(LOG.c.seq)):
+                    found.setdefault(image_id, {})[annotator] = at
+        return found
+
+    def last_step(self, annotator: str, page: AnsweringPage | None = None) -> tuple[Step, AnsweringPage]:
+        """The annotator's newest step, or that of one page: those of its answers that stand, and where it was made.
+
+        Empty when there is none left.
+        """
+        steps = self._steps[annotator]
+        while steps and not self._standing(steps[-1].answers):
+            steps.pop()
+        for step in reversed(steps):
+            if page in (None, step.page) and (standing := self._standing(step.answers)):
+                return standing, step.page
+        return [], page or "label"
+
+    def step_of(self, annotator: str, row_id: UUID) -> Step:
+        """The step that the answer belongs to: those of its answers that stand."""
+        steps = (step.answers for step in self._steps[annotator] if any(row_id == each for each, _ in step.answers))
+        return self._standing(next(steps, []))
+
+    def written_with(self, row: Row) -> list[Row]:
+        """The rows that were appended together with `row`, from it on."""
+        return [each for each in self.page(row.seq - 1, MAX_ROWS).annotations if each.created_at == row.created_at]
+
+    def _standing(self, step: Step) -> Step:
+        fold = self.fold
+        return [
+            (row_id, image_id)
+            for row_id, image_id in step
+            if image_id not in fold.removed and row_id in fold.standing(image_id)
+        ]
+
+    def _remember(self, row: Row) -> None:
+        if row.image_id is None or row.source == IMPORT or not (row.action in ANSWERS or row.action == "settle"):
+            return
+        steps = self._steps[row.annotator]
+        together = row.source in _TOGETHER and self._together_at.get(row.annotator) == row.created_at
+        if together and steps:
+            steps[-1].answers.append((row.id, row.image_id))
+        else:
+            steps.append(_Step([(row.id, row.image_id)], _PAGES.get(row.source or "", "label")))
+        if row.source in _TOGETHER:
+            self._together_at[row.annotator] = row.created_at
+
+
+def _content(draft: Draft) -> dict[str, Any]:
+    return {name: value for name in _FIELDS if (value := getattr(draft, name)) is not None}
+
+
+def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
+    statement = select(LOG).where(LOG.c.seq > after).order_by(LOG.c.seq).limit(limit)
+    found: Iterable[RowMapping] = connection.execute(statement.execution_options(yield_per=5_000)).mappings()
+    return map(_row, found)
+
+
+def _row(stored: RowMapping) -> Row:
+    return Row.model_validate(dict(stored))

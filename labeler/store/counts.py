@@ -1,0 +1,101 @@
+"""Counts of images by split and status, kept up to date row by row, so that showing them never walks the catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from labeler.store.pace import Pace
+from shared.log import ANSWERS, IMPORT, Fold, Status
+from shared.wire.fields import Split
+from shared.wire.log import Row
+from shared.wire.project import ImageCounts
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class Tally:
+    """The images that are there, and counts of them. Not locked: whoever calls holds the store's lock."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self.splits: dict[int, Split] = {}  # every image that is there, and nothing else
+        self.asked: Counter[Split] = Counter()  # images that somebody answered here
+        self._totals: Counter[Split] = Counter()
+        self._counted: dict[int, tuple[Split, Status]] = {}  # images that have an answer
+        self._counts: Counter[tuple[Split, Status]] = Counter()
+        self._labels: dict[int, int] = {}  # image id → class id, of the images that are there
+        self._per_class: Counter[int] = Counter()
+        self.labeled_here = 0  # images labeled now that somebody answered here, not only in an import
+        self._imported: set[int] = set()
+        self._here: set[int] = set()
+        self.pace = Pace()
+        self.shared: set[int] = set()  # images that more than one annotator answered
+
+    def put(self, image_id: int, split: Split | None) -> None:
+        """The image is there, in this split; None: it is not there any more."""
+        before = self.splits.pop(image_id, None)
+        if before is not None:
+            self._totals[before] -= 1
+        if split is not None:
+            self.splits[image_id] = split
+            self._totals[split] += 1
+        self.refresh(image_id)
+
+    def refresh(self, image_id: int) -> None:
+        """Count the image as what it is now."""
+        self._uncount(image_id)
+        self._relabel(image_id)
+        split, state = self.splits.get(image_id), self._fold.state(image_id)
+        status = state.status
+        if split is not None and len(state.answered) > 1:
+            self.shared.add(image_id)
+        else:
+            self.shared.discard(image_id)
+        if split is not None and status != "unlabeled":
+            self._counted[image_id] = (split, status)
+            self._add(image_id, (split, status), 1)
+
+    def observe(self, row: Row) -> None:
+        """Take note of a row, before its image is refreshed."""
+        if row.image_id is None or row.action not in ANSWERS:
+            return
+        self._uncount(row.image_id)
+        if row.source == IMPORT:
+            self._imported.add(row.image_id)
+        else:
+            self._here.add(row.image_id)
+            self.pace.observe(row)
+
+    def counts(self, split: Split | None = None) -> ImageCounts:
+        """Images of one split, or of all, by status."""
+        splits = SPLITS if split is None else (split,)
+        labeled, skipped, flagged = (
+            sum(self._counts[each, status] for each in splits) for status in ("labeled", "skipped", "flagged")
+        )
+        total = sum(self._totals[each] for each in splits)
+        unlabeled = total - labeled - skipped - flagged
+        return ImageCounts(total=total, labeled=labeled, skipped=skipped, flagged=flagged, unlabeled=unlabeled)
+
+    def labels_of(self, class_id: int) -> int:
+        """Images labeled as the class."""
+        return self._per_class[class_id]
+
+    def _uncount(self, image_id: int) -> None:
+        before = self._counted.pop(image_id, None)
+        if before is not None:
+            self._add(image_id, before, -1)
+
+    def _relabel(self, image_id: int) -> None:
+        before = self._labels.pop(image_id, None)
+        if before is not None:
+            self._per_class[before] -= 1
+        label = self._fold.state(image_id).label if image_id in self.splits else None
+        if label is not None:
+            self._labels[image_id] = label
+            self._per_class[label] += 1
+
+    def _add(self, image_id: int, key: tuple[Split, Status], by: int) -> None:
+        self._counts[key] += by
+        self.labeled_here += by * (key[1] == "labeled" and image_id in self._here)
+        if image_id not in self._imported:
+            self.asked[key[0]] += by

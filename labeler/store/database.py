@@ -1,0 +1,102 @@
+"""The labeler's store: one engine, one writer lock, and what is settled once for the workspace.
+
+Everything that changes state holds `Store.lock` (re-entrant), so that a row's `seq` is dense and what is in memory
+never disagrees with what is on disk. The schema is brought up to date by alembic when the store is opened.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from labeler.errors import NotSaved
+from labeler.store.tables import META
+from shared.settings.services import LabelerSettings, SettingsError
+from shared.storage.database import open_engine, read, write
+from shared.storage.disk_errors import Disk
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Store:
+    """The labeler's database. Raises SettingsError when it cannot be opened; later NotSaved when the disk refuses."""
+
+    def __init__(self, settings: LabelerSettings, disk: Disk | None = None) -> None:
+        self.lock = threading.RLock()
+        self.disk = disk or Disk(settings.workspace)
+        url = database_url(settings)
+        try:
+            self.engine = open_engine(url)
+            with write(self.engine) as connection:
+                _migrate(connection)
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            shown = make_url(url).render_as_string(hide_password=True) if "://" in url else url
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise SettingsError(f"The database {shown} cannot be opened: {reason}.") from None
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction under the writer lock."""
+        with self.lock, self._told(), write(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one snapshot."""
+        with self._told(), read(self.engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses, as the labeler tells its problems."""
+        try:
+            yield
+        except DBAPIError as error:
+            trouble = self.disk.notice(error)
+            if trouble is None:
+                raise
+            raise NotSaved(trouble) from error
+
+    def settled(self, key: str, value: str) -> str:
+        """What the workspace settled on for `key`: `value`, if nothing was before."""
+        with self.write() as connection:
+            found = connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
+            if found is None:
+                connection.execute(META.insert().values(key=key, value=value))
+            return value if found is None else str(found)
+
+    def kept(self, key: str) -> str | None:
+        """What is kept for `key`."""
+        with self.read() as connection:
+            return connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
+
+    def keep(self, key: str, value: str | None) -> None:
+        """Keep this for `key`; None forgets it."""
+        with self.write() as connection:
+            connection.execute(META.delete().where(META.c.key == key))
+            if value is not None:
+                connection.execute(META.insert().values(key=key, value=value))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def database_url(settings: LabelerSettings) -> str:
+    """The address that is set, else SQLite in the workspace."""
+    return settings.database_url or f"sqlite:///{(settings.workspace / 'flywheel.db').absolute()}"
+
+
+def _migrate(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,1 @@
+"""The labeler's side of the connection to the trainer."""

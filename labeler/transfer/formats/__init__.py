@@ -1,0 +1,47 @@
+"""Formats in which labels leave, one module each.
+
+Each module has a `write(rows, extras) -> Iterator[bytes]` that streams, so that a million rows never lie in memory. A
+format is added by a module and a line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from labeler.transfer.formats import (
+    coco,
+    csv_table,
+    cvat,
+    datasets,
+    fiftyone,
+    imagefolder,
+    json_lines,
+    label_studio,
+    parquet,
+    yolo,
+)
+from labeler.transfer.rows.exported import ExportRow, Extras
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a format is written and what its file is called."""
+
+    write: Callable[[Iterator[ExportRow], Extras], Iterator[bytes]]
+    media_type: str
+    suffix: str
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(csv_table.write, "text/csv; charset=utf-8", "csv"),
+    "jsonl": Format(json_lines.write, "application/x-ndjson", "jsonl"),
+    "parquet": Format(parquet.write, "application/vnd.apache.parquet", "parquet"),
+    "imagefolder": Format(imagefolder.write, "application/zip", "zip"),
+    "yolo": Format(yolo.write, "application/zip", "zip"),
+    "datasets": Format(datasets.write, "application/zip", "zip"),
+    "coco": Format(coco.write, "application/json", "json"),
+    "fiftyone": Format(fiftyone.write, "application/zip", "zip"),
+    "cvat": Format(cvat.write, "application/xml", "xml"),
+    "label_studio": Format(label_studio.write, "application/json", "json"),
+}

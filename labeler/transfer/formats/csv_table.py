@@ -1,0 +1,126 @@
+"""CSV, one image a row: written as RFC 4180 has it, read in any dialect that `dialects` finds.
+
+A cell that a spreadsheet would run as a formula gets an apostrophe before it: file names and class names are other
+people's text. Reading takes that apostrophe away again.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from labeler.transfer.rows.dialects import dialect_of
+from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import Chosen, Read, row_of
+from labeler.transfer.rows.left_out import LeftOut
+from shared.cells import harmless, meant
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow
+
+_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that Python keeps as they are
+_REPLACED = re.compile("\ufffd")
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """UTF-8, with `\\r\\n` at line ends as RFC 4180 has it; history is JSON in a cell."""
+    yield _line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
+    for row in rows:
+        yield _line(harmless(_cell(value)) for value in row.record(extras).values())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ";".join(value) if all(isinstance(each, str) for each in value) else json.dumps(value)
+    return "" if value is None else str(value)
+
+
+def _line(cells: Iterable[str]) -> bytes:
+    line = StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode("utf-8", "backslashreplace")
+
+
+def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
+    """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
+    return Table(path, columns, left).rows()
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
+    """(line, column → cell) of each row, or what is the matter with it. Raises SettingsError without a header."""
+    table = Table(path)
+    for given in table.cells():
+        if isinstance(given, ImportIssue):
+            yield given
+        else:
+            line, cells = given
+            yield line, dict(zip(table.dialect.names, map(meant, cells), strict=False))
+
+
+class Table:
+    """A table of labels, read row by row. Raises SettingsError where its columns cannot be told."""
+
+    def __init__(self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> None:
+        self.path = path
+        self.dialect = dialect_of(path, chosen)
+        self._left = LeftOut() if left is None else left
+
+    def told(self) -> list[str]:
+        """How it is read, and once it is, how many rows have no label."""
+        return [f"read with {self.dialect}", *self._left.told()]
+
+    def rows(self) -> Iterator[Read]:
+        """Its rows; an optional cell that cannot be read comes as a CellIssue before its row."""
+        dialect, columns = self.dialect, tuple(self.dialect.columns.items())
+        for given in self.cells():
+            if isinstance(given, ImportIssue):
+                yield given
+                continue
+            line, cells = given
+            parts = {part: meant(cells[at]) for part, at in columns}
+            if dialect.habits.gapped:
+                parts["label"] = dialect.habits.name(parts["label"])
+            lost: list[CellIssue] = []
+            row = row_of(line, parts, lost, dialect.habits)
+            if row is not None:
+                yield from lost if isinstance(row, ImportRow) else ()
+                yield row
+            elif "status" not in parts:  # else it says itself that it has none
+                self._left.add("row", "without a label", line)
+
+    def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
+        """(line, cells) of each row, or what is the matter with it."""
+        dialect = self.dialect
+        width = len(dialect.names)
+        wide = dialect.encoding.startswith(("utf-16", "utf-32"))
+        errors = "replace" if wide else "surrogateescape"
+        damaged = None if dialect.clean else _REPLACED if wide else _ESCAPED
+        with self.path.open(newline="", encoding=dialect.encoding, errors=errors) as stream:
+            skipped = dialect.skipped
+            for _ in range(skipped):
+                stream.readline()
+            lines = csv.reader(stream, delimiter=dialect.separator, skipinitialspace=dialect.spaced)
+            if dialect.has_header:
+                next(lines, None)
+            while True:
+                try:
+                    cells = next(lines)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield ImportIssue(line=lines.line_num + skipped, uri="", reason=f"cannot be read: {error}")
+                    continue
+                if not cells:
+                    continue
+                line = lines.line_num + skipped
+                if damaged is not None and damaged.search("".join(cells)):
+                    name = "UTF-8" if dialect.encoding.startswith("utf-8") else dialect.encoding
+                    yield ImportIssue(line=line, uri="", reason=f"is not {name}")
+                elif len(cells) == width or (len(cells) > width and not any(cells[width:])):
+                    yield line, cells
+                elif any(cells):
+                    than = "where the header has" if dialect.has_header else "where the first row has"
+                    yield ImportIssue(line=line, uri="", reason=f"has {len(cells)} cells {than} {width}")

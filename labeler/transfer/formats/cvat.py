@@ -1,0 +1,110 @@
+"""CVAT's `CVAT for images 1.1`: XML with a tag an image. Its ImageNet export is a folder per class.
+
+Images that were skipped, flagged or not asked yet have no tag. What XML cannot hold, such as most control characters,
+is written as in a URL, and read back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
+
+from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import SPLITS, Read, told
+from labeler.transfer.rows.left_out import LeftOut
+from shared.storage.safe_names import quoted, unquoted
+from shared.wire.imports import ImportIssue
+
+SUBSETS = {"train": "Train", "validation": "Validation", "test": "Test"}
+"""Our split → as CVAT offers it for a task."""
+_IN_MEMORY = 1 << 20  # bytes of images, beyond which they wait on disk for the list of labels that comes first
+_PULSE = 1_000  # images after which a line feed is sent, so that nobody takes the download for dead
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """One XML document; `id` counts images from 0, as the frames of a task."""
+    labels: dict[str, None] = {}
+    size = 0
+    with SpooledTemporaryFile(_IN_MEMORY) as images:
+        yield b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    <task>\n'
+        yield b"      <name>Flywheel</name>\n"
+        for size, row in enumerate(rows, start=1):
+            images.write(_image(size - 1, row).encode())
+            if row.label is not None:
+                labels[row.label] = None
+            if size % _PULSE == 0:
+                yield b"\n"
+        yield f"      <size>{size}</size>\n      <mode>annotation</mode>\n      <labels>\n".encode()
+        for label in labels:
+            name = escape(written(label), {"\r": "&#13;"})
+            yield f"        <label><name>{name}</name><type>tag</type><attributes></attributes></label>\n".encode()
+        yield b"      </labels>\n    </task>\n  </meta>\n"
+        images.seek(0)
+        while piece := images.read(_IN_MEMORY):
+            yield piece
+        yield b"</annotations>\n"
+
+
+def _image(number: int, row: ExportRow) -> str:
+    tag = "" if row.label is None else f'    <tag label={quoteattr(written(row.label))} source="manual"></tag>\n'
+    return (
+        f'  <image id="{number}" name={quoteattr(written(row.uri))} subset="{SUBSETS[row.split]}" '
+        f'width="{row.width}" height="{row.height}">\n{tag}  </image>\n'
+    )
+
+
+def written(name: str) -> str:
+    """`name` as XML can hold it: as in a URL if it has a sign that XML cannot, or could be taken for such a name."""
+    plain = name
+    while (shorter := unquoted(plain)) != plain:
+        plain = shorter
+    if not _NO_XML.search(plain):
+        return name
+    return re.sub(f"%|{_NO_XML.pattern}", lambda found: quoted(found[0]), name)
+
+
+def meant(text: str) -> str:
+    """The name that `written` made `text` of; `text` itself where it is not one of these."""
+    name = unquoted(text)
+    return name if name != text and written(name) == text else text
+
+
+def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
+    """Rows of the file; `line` counts images from 1.
+
+    Entities that would grow without end are refused by the expat that Python brings (2.4.1 and later).
+    """
+    number, counted = 0, LeftOut() if left is None else left
+    try:
+        events = ET.iterparse(path, events=("start", "end"))  # noqa: S314 - see above
+        root: ET.Element | None = None
+        for event, element in events:
+            root = element if root is None else root
+            if event == "start":
+                continue
+            if element.tag == "track":
+                counted.add("track", "of a video", number)
+                root.clear()  # what was read, so that memory does not grow with the file
+            if element.tag != "image":
+                continue
+            number += 1
+            tags = [meant(tag.get("label", "")) for tag in element if tag.tag == "tag"]
+            for shape in element:
+                if shape.tag != "tag":
+                    counted.add("shape", f"of the kind {shape.tag}, which gives the image no class", number)
+            name, subset = meant(element.get("name", "")), element.get("subset", "")
+            split = subset if subset.lower() in SPLITS else None  # CVAT's own name for none is "default"
+            silent = True
+            for row in told(number, {"uri": name, "label": tags, "split": split}):
+                silent = False
+                yield row
+            if silent:
+                counted.add("image", "without a tag", number)
+            root.clear()
+    except ET.ParseError as error:
+        yield ImportIssue(line=error.position[0], uri="", reason=f"is not XML to its end: {error}")

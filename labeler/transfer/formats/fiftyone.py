@@ -1,0 +1,148 @@
+"""FiftyOne's dataset folders: FiftyOneDataset (`samples.json`), FiftyOneImageClassificationDataset (`labels.json`).
+
+Written is the first, as a zip: it has a place for splits (tags) and for what else is known of an image (fields). Its
+`metadata.json` names no version of FiftyOne's database, so that every FiftyOne reads it, as one of before 0.8.
+
+Of a sample it is the field of one classification that counts, `ground_truth` where there are several; a tag that is a
+split's name says the split. What else a sample has (detections, predictions beside the truth) is counted by field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from labeler.transfer.formats.imagefolder import Pipe, write_answered, write_table
+from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import SPLITS, Read, told
+from labeler.transfer.rows.left_out import LeftOut
+from shared.settings.services import SettingsError
+from shared.wire.imports import ImportIssue
+
+TRUTH = "ground_truth"
+PREDICTED = frozenset({"prediction", "predictions"})
+_IN_MEMORY = 1 << 20  # bytes of samples, beyond which they wait on disk
+_BEGINS = re.compile(rb'\{\s*"(samples|classes|labels)"')
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """Images that were answered as they come, the files of labels at the end."""
+    pipe = Pipe()
+    classes: dict[str, None] = {}
+    with SpooledTemporaryFile(_IN_MEMORY) as samples:
+        samples.write(b'{"samples": [')
+        comma = b"\n"
+        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+            for row, name in write_answered(rows, extras, archive, lambda _: "data"):
+                samples.write(comma + json.dumps(_sample(row, name, extras)).encode())
+                comma = b",\n"
+                if row.label is not None:
+                    classes[row.label] = None
+                yield pipe.drain()
+            samples.write(b"\n]}\n")
+            yield from write_table(archive, pipe, "samples.json", samples)
+            about = {"media_type": "image", "info": {"classes": {TRUTH: list(classes)}}}
+            archive.writestr(zipfile.ZipInfo("metadata.json"), json.dumps(about) + "\n")
+        yield pipe.drain()
+
+
+def _sample(row: ExportRow, name: str, extras: Extras) -> dict[str, Any]:
+    """The image, with its split as a tag. What has a name or kind of its own in FiftyOne is no field beside it."""
+    own = ("id", "split", "label", "prediction", "prediction_confidence")
+    known = {column: value for column, value in row.record(extras).items() if column not in own}
+    sample = {"filepath": f"data/{name}", "tags": [row.split], "metadata": None, TRUTH: _class(row.label), **known}
+    if "predictions" in extras:
+        sample["prediction"] = _class(*row.predicted or (None,))
+    return sample
+
+
+def _class(label: str | None, confidence: float | None = None) -> dict[str, Any] | None:
+    given = {"_cls": "Classification", "label": label}
+    return None if label is None else given | ({} if confidence is None else {"confidence": confidence})
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a JSON file begins as one of FiftyOne's."""
+    with path.open("rb") as stream:
+        return bool(_BEGINS.match(stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")))
+
+
+def table_in(folder: Path) -> Path | None:
+    """The file that holds the labels of a dataset folder; None where it is no folder of FiftyOne."""
+    files = [folder / "samples.json", folder / "labels.json"]
+    return next((path for path in files if (folder / "data").is_dir() and path.is_file() and is_ours(path)), None)
+
+
+def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
+    """Rows of the file; `line` counts samples from 1. Raises SettingsError when it is no such file."""
+    counted = LeftOut() if left is None else left
+    try:
+        content = json.loads(path.read_bytes())
+        rows = _samples(content["samples"], counted) if "samples" in content else _labels(content, path.parent / "data")
+        for number, parts in enumerate(rows, start=1):
+            if isinstance(parts, str):
+                yield ImportIssue(line=number, uri="", reason=parts)
+                continue
+            silent = True
+            for row in told(number, parts):
+                silent = False
+                yield row
+            if silent:
+                counted.add("sample", "without a classification", number)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SettingsError(f"{path} is not FiftyOne's JSON: {type(error).__name__} {error}.") from None
+
+
+def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mapping[str, Any] | str]:
+    for number, sample in enumerate(samples, start=1):
+        fields = {name: value for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
+        classes = {name: value for name, value in fields.items() if value["_cls"].startswith("Classification")}
+        beside = classes.keys() - {TRUTH}
+        if TRUTH not in classes:  # beside one that is null, what a model says is no label either
+            beside &= PREDICTED if TRUTH in sample else set()
+        for name in sorted(beside):
+            left.add("classification", f"of the field {name} beside {TRUTH}", number)
+            del classes[name]
+        for name, value in fields.items():
+            if not value["_cls"].startswith("Classification"):
+                left.add("field", f"{name} of the kind {value['_cls']}, which gives the image no class", number)
+        if len(classes) > 1:
+            yield f"has a class in several fields ({', '.join(classes)}), and an image has one: leave one"
+            continue
+        given = next(iter(classes.values()), {})
+        many = given.get("classifications")
+        tags = [tag.lower() for tag in sample.get("tags") or []]
+        yield {
+            "uri": sample.get("filepath"),
+            "label": [each.get("label") for each in many] if isinstance(many, list) else given.get("label"),
+            "split": next((tag for tag in tags if tag in SPLITS), None),
+            "confidence": given.get("confidence"),
+            "annotator": sample.get("annotators"),
+            **{name: sample.get(name) for name in ("status", "labeled_at", "history")},
+        }
+
+
+def _labels(content: Mapping[str, Any], data: Path) -> Iterator[Mapping[str, Any] | str]:
+    """The names of images have no endings there; what is in the folder `data` says them."""
+    names: list[str] | None = content.get("classes")
+    files = {path.relative_to(data).with_suffix("").as_posix(): path for path in data.rglob("*") if path.is_file()}
+    for key, target in content["labels"].items():
+        label = target.get("label") if isinstance(target, dict) else target
+        try:
+            label = _named(label, names)
+        except IndexError:
+            yield "has a label that is none of the classes that the file names"
+            continue
+        uri = files[key].relative_to(data).as_posix() if key in files else key
+        yield {"uri": f"data/{uri}", "label": label}
+
+
+def _named(label: Any, names: list[str] | None) -> Any:
+    if isinstance(label, list):
+        return [_named(each, names) for each in label]
+    return names[label] if names and isinstance(label, int) else label

@@ -1,0 +1,206 @@
+"""A zip with a folder per split and class, as torchvision's ImageFolder, timm and fastai read it.
+
+Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart, and what no folder can be
+called is written as in a URL: `a/b` is `a%2Fb` (`shared.storage.safe_names`). A name that does not tell what it stands
+for, as it was too long or another one differs by capital letters alone, stands in `names.csv`. Written member by member
+while it is sent. An image that cannot be read any more is left out and named in `left_out.txt`.
+`commands.labels.folders` writes the same as a folder on this machine, `yolo` other names of the same, and
+`folder_layout` reads it back.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from io import RawIOBase, StringIO
+from itertools import chain
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
+from typing import IO, Any, Self
+
+from labeler.errors import Problem
+from labeler.transfer.rows.exported import ExportRow, Extras
+from shared.cells import harmless, meant
+from shared.images.finding import LEFT_BEHIND
+from shared.storage.safe_names import SafeNames, plain
+from shared.storage.safe_names import meant as meant_by
+
+NAMES = "names.csv"
+LEFT_OUT = "left_out.txt"
+_AS_NAMED: Mapping[str, str] = MappingProxyType({})
+_IN_MEMORY = 1 << 20  # bytes of that table, beyond which it waits on disk
+NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
+"""Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
+RESERVED = NO_CLASS | LEFT_BEHIND
+"""Folders that reading passes over: a class of such a name is written otherwise."""
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """Images are stored as they are: they are compressed already."""
+    return write_folders(rows, ExportNames(), lambda uri, data: "")
+
+
+def write_folders(
+    rows: Iterator[ExportRow], names: ExportNames, ending: Callable[[str, bytes], str]
+) -> Iterator[bytes]:
+    """The zip, by these names. `ending` gives what is added to an image's name, and raises Problem to leave it out."""
+    pipe = Pipe()
+    left_out: list[str] = []
+    with names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        for row in rows:
+            if row.label is None:
+                continue
+            try:
+                data = row.read()
+                added = ending(row.uri, data)
+            except Problem as problem:
+                left_out.append(f"{row.uri}: {problem.detail}")
+                continue
+            archive.writestr(zipfile.ZipInfo(names.member(row.id, row.uri, row.split, row.label, added)), data)
+            yield pipe.drain()
+        for folder in names.empty():
+            archive.mkdir(folder)
+        if left_out:
+            archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
+        if piece := next(table := names.table(), b""):
+            with archive.open(zipfile.ZipInfo(NAMES), "w") as member:
+                for each in chain([piece], table):
+                    member.write(each)
+                    yield pipe.drain()
+    yield pipe.drain()
+
+
+def write_answered(
+    rows: Iterator[ExportRow], extras: Extras, archive: zipfile.ZipFile, folder: Callable[[ExportRow], str]
+) -> Iterator[tuple[ExportRow, str]]:
+    """Write each answered image into its folder; yields it with its file name. Names those that cannot be read.
+
+    Where answers are told one by one, those that are at odds count as well.
+    """
+    left_out: list[str] = []
+    for row in rows:
+        if row.status == "unlabeled" and not ("history" in extras and row.answers):
+            continue
+        try:
+            data = row.read()
+        except Problem as problem:
+            left_out.append(f"{row.uri}: {problem.detail}")
+            continue
+        name = file_name(row.id, row.uri)
+        archive.writestr(zipfile.ZipInfo(f"{folder(row)}/{name}"), data)
+        yield row, name
+    if left_out:
+        archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
+
+
+def write_table(archive: zipfile.ZipFile, pipe: Pipe, name: str, table: IO[bytes]) -> Iterator[bytes]:
+    """Write all of `table` as a file of the archive, piece by piece."""
+    table.seek(0)
+    with archive.open(zipfile.ZipInfo(name), "w") as member:
+        while piece := table.read(_IN_MEMORY):
+            member.write(piece)
+            yield pipe.drain()
+
+
+class ExportNames:
+    """Where images lie in an export, by class, and a table of the names that do not tell what they stand for.
+
+    `splits` are the names of their folders. With `every_class` each split has a folder for each class, though empty.
+    """
+
+    def __init__(self, splits: Mapping[str, str] = _AS_NAMED, *, every_class: bool = False) -> None:
+        self._splits, self._every_class = splits, every_class
+        self._folders = SafeNames(RESERVED)
+        self._used: dict[str, set[str]] = {}  # split → its folders of classes
+        self._told: set[str] = set()  # folders in the table
+        self._table = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the export
+        self._note("path", "label", "uri")
+        self._empty = self._table.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the table."""
+        self._table.close()
+
+    def member(self, image_id: int, uri: str, split: str, label: str, ending: str = "") -> str:
+        """Where an image lies in the folder; `ending` is added to its name."""
+        named = self._splits.get(split, split)
+        self._used.setdefault(named, set()).add(self._folders.of(label))
+        folder = f"{named}/{self._folders.of(label)}"
+        if folder not in self._told and not self._folders.tells(label):
+            self._told.add(folder)
+            self._note(folder, label, "")
+        file = file_name(image_id, uri + ending)
+        if file != f"{image_id}-{uri.rsplit('/', 1)[-1]}":
+            self._note(f"{folder}/{file}", "", uri)
+        return f"{folder}/{file}"
+
+    def empty(self) -> Iterator[str]:
+        """Folders of classes without an image, of which the train split has each too."""
+        if self._every_class and self._used:
+            train = self._splits.get("train", "train")
+            every = set().union(*self._used.values())
+            for split in sorted({train, *self._used}):
+                yield from (f"{split}/{name}" for name in sorted(every - self._used.get(split, set())))
+
+    def table(self) -> Iterator[bytes]:
+        """The table as a CSV with path, class of a folder, address of an image; nothing where all names tell it."""
+        if self._table.tell() > self._empty:
+            self._table.seek(0)
+            yield from iter(lambda: self._table.read(_IN_MEMORY), b"")
+
+    def _note(self, *cells: str) -> None:
+        line = StringIO(newline="")
+        csv.writer(line).writerow(map(harmless, cells))
+        self._table.write(line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def classes_in(folder: Path) -> dict[str, str]:
+    """Names of folders → the class of each, of an export whose names do not tell it."""
+    tables = [each for each in (folder / NAMES, *sorted(folder.glob(f"*/{NAMES}"))) if each.is_file()]
+    if not tables:
+        return {}
+    try:
+        with tables[0].open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.reader(stream) if len(row) == 3 and row[1] and row[0] != "path"]
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {path.rpartition("/")[2]: meant(label) for path, label, _ in rows}
+
+
+def label_of(folder: str) -> str:
+    """The class whose folder this is."""
+    return meant_by(folder, RESERVED)
+
+
+def file_name(image_id: int, uri: str) -> str:
+    """The image's file name in an archive; the id keeps files of one name apart."""
+    return plain(f"{image_id}-{uri.rsplit('/', 1)[-1]}")
+
+
+class Pipe(RawIOBase):
+    """What the archive writes and the answer takes; it cannot be rewound, so the archive writes sizes after data."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        """An archive can be written."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keep until drained."""
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def drain(self) -> bytes:
+        """Take what was written since."""
+        parts, self._parts = b"".join(self._parts), []
+        return parts

@@ -1,0 +1,274 @@
+"""The rows of one import as answers: which are written, and what becomes of those that contradict another answer.
+
+What somebody answered before, here or in an import, and an imported row may differ. Then whoever imports has said what
+counts (`shared.wire.Conflicts`), and each such row is named in the receipt with what became of it. Rows of one and
+the same import that contradict each other leave the image open: nobody knows which of them was meant.
+
+A row is judged after those before it (`import_plan`), so that it does not matter where a post ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal
+from uuid import UUID
+
+from labeler.store.annotation_log import AnnotationLog, Draft
+from labeler.transfer.import_plan import Answers, ImportPlan
+from labeler.transfer.rows.imported import UNLABELED
+from labeler.transfer.rows.past_answers import decided
+from shared.log import IMPORT, Entry, ImageState
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow
+from shared.wire.log import Action
+
+Outcome = Literal["write", "keep", "overwrite", "reopen"]
+
+
+@dataclass(slots=True)
+class Given:
+    """A row whose image and classes are known. `classes` has each name that it uses."""
+
+    row: ImportRow
+    image_id: int
+    classes: dict[str, int]
+
+    def label(self, name: str | None) -> int | None:
+        """The class that a name stands for."""
+        return None if name is None else self.classes[name]
+
+
+class ImportAnswers:
+    """Those of one post: `drafts` are to be written. Whoever calls holds the store's lock."""
+
+    def __init__(self, log: AnnotationLog, plan: ImportPlan, receipt: ImportReceipt, known: Collection[UUID]) -> None:
+        self._log = log
+        self._plan = plan
+        self._receipt = receipt
+        self._known = known
+        self.drafts: list[Draft] = []
+
+    def take(self, each: Given, ids: Sequence[UUID]) -> None:
+        """Take a row, whose answers have these ids."""
+        if each.row.answers:
+            self._votes(each, ids)
+        elif each.row.action != "open":  # which tells its split alone
+            self._answer(each, ids[0])
+
+    # ------------------------------------------------------------ one answer
+
+    def _answer(self, each: Given, row_id: UUID) -> None:
+        row, image_id = each.row, each.image_id
+        annotator, label = row.annotator or IMPORT, each.label(row.label)
+        if self._is_known(image_id, Entry(row_id.bytes, row.action, label, annotator)):
+            self._receipt.known += 1
+            return
+        if row.action != "label" and self._is_answered(each):
+            return
+        outcome: Outcome = "write"
+        settles = False
+        if row.action == "label":
+            outcome, reason = self._rule(each, annotator, label)
+            self._tell(each, outcome, reason)
+            if outcome == "keep":
+                return
+        if outcome == "overwrite":
+            state = self._plan.state(image_id)
+            settles = state.settled or bool(state.answered - {annotator})
+        elif outcome == "reopen":
+            annotator = self._free(image_id, annotator)
+        self._receipt.labels += 1
+        action: Action = "settle" if settles else "label" if row.action == "open" else row.action
+        self._plan.said.add(image_id, Entry(row_id.bytes, action, label, annotator), overwrites=outcome == "overwrite")
+        if not self._plan.dry_run:
+            self.drafts.append(
+                Draft(
+                    action=action,
+                    id=row_id,
+                    image_id=image_id,
+                    label=label,
+                    annotator=annotator,
+                    source=IMPORT,
+                    confidence=row.confidence,
+                    created_at=row.labeled_at,
+                )
+            )
+
+    def _is_known(self, image_id: int, entry: Entry) -> bool:
+        """Whether a row said this before: of an earlier import, then it is said by this one too, or of this one."""
+        if self._plan.said.has(image_id, entry.id):
+            return True
+        if self._known and UUID(bytes=entry.id) in self._known:
+            self._plan.said.add(image_id, entry, known=True)
+            return True
+        return False
+
+    def _free(self, image_id: int, annotator: str) -> str:
+        """A name for one more vote of an annotator whose answer stands."""
+        taken = self._plan.state(image_id).answered | {entry.annotator for entry, _ in self._plan.said.about(image_id)}
+        names = (f"{annotator} ({n})" if n > 1 else annotator for n in count(1))
+        return next(name for name in names if name not in taken)
+
+    def _rule(self, each: Given, annotator: str, label: int | None) -> tuple[Outcome, str]:
+        """What becomes of a label, and why where something contradicts it."""
+        here = self._log.fold.state(each.image_id)
+        if (
+            label is not None
+            and (here.label == label or not (here.answered or here.settled))
+            and self._plan.said.agrees(each.image_id, label)
+        ):
+            return "write", ""
+        state, name = self._plan.state(each.image_id), repr(each.row.label)
+        if state.status == "labeled" and state.label == label:
+            return "write", ""
+        said = self._plan.said.about(each.image_id)
+        other = next((entry.label for entry, _ in said if entry.label not in (None, label)), None)
+        if other is not None:
+            if state.settled or any(overwrites for _, overwrites in said) or self._overwrote(each.image_id, said):
+                return "keep", f"is labeled otherwise in a row before it: {name} is left out"
+            return "reopen", self._opens(each, annotator, label, repr(self._plan.name(other)))
+        if state.status == "unlabeled" and not state.disputed:
+            return "write", ""
+        by_hand = state.settled or each.image_id in self._log.fold.answered_here
+        if not by_hand and state.disputed and annotator not in state.answered:
+            return "write", ""  # one more vote
+        if not by_hand and state.label is None and state.answered <= {entry.annotator for entry, _ in said}:
+            return "write", ""  # a row before skipped or flagged it
+        has = self._has(state)
+        if not by_hand and state.status in ("labeled", "unlabeled"):
+            vote = each.row.annotator is not None and annotator not in state.answered
+            if vote or self._is_of_this_import(each.image_id):
+                return "reopen", self._opens(each, annotator, label, has)
+        if self._plan.policy == "overwrite":
+            return "overwrite", f"was {has} here: {name} counts now"
+        if self._plan.policy == "review" and self._would_tie(each.image_id, state, label, by_hand=by_hand):
+            return "reopen", self._opens(each, annotator, label, has)
+        return "keep", f"is {has} here: that stays, {name} is left out"
+
+    def _overwrote(self, image_id: int, said: Sequence[tuple[Entry, bool]]) -> bool:
+        """Whether one of these rows took another label's place when this file was imported before: so it does again."""
+        if not self._plan.said.knew(image_id):
+            return False  # a first import asks nothing of the database here
+        rows = self._log.rows_about([image_id]).get(image_id, [])
+        said_before = {UUID(bytes=entry.id) for entry, _ in said}
+        return any(
+            (before.action, before.annotator) == ("label", row.annotator) and before.label != row.label
+            for at, row in enumerate(rows)
+            if row.id in said_before
+            for before in rows[:at]
+        )
+
+    def _opens(self, each: Given, annotator: str, label: int | None, has: str) -> str:
+        """What a vote that contradicts another comes to."""
+        vote = Entry(b"", "label", label, self._free(each.image_id, annotator))
+        after = self._plan.now(each.image_id, [vote])[0]
+        ends = "open until somebody decides" if after.label is None else f"most say {self._plan.name(after.label)!r}"
+        return f"is labeled {each.row.label!r} here and {has} already: {ends}"
+
+    def _would_tie(self, image_id: int, state: ImageState, label: int | None, *, by_hand: bool) -> bool:
+        """Whether one more vote opens the image again: not where it was settled, nor where most agree."""
+        if state.settled:
+            return False
+        if state.label is None:
+            return state.disputed and not by_hand
+        votes = Counter(said for action, said in self._plan.now(image_id)[1].values() if action == "label")
+        return votes[state.label] == votes[label] + 1
+
+    def _is_of_this_import(self, image_id: int) -> bool:
+        """Whether all that is said of the image was imported since this import began, of which this is a later part."""
+        if self._plan.began is None:
+            return False
+        rows = self._log.answers_about([image_id]).get(image_id, [])
+        return bool(rows) and all(row.source == IMPORT and row.seq > self._plan.began for row in rows)
+
+    def _is_answered(self, each: Given) -> bool:
+        """Whether a skip or flag comes too late; told unless it says what the image is already."""
+        state = self._plan.state(each.image_id)
+        if not state.answered and not state.settled:
+            return False
+        if UNLABELED.get(state.status) == each.row.action:
+            self._receipt.known += 1
+        else:
+            self._tell(each, "keep", f"has a {each.row.action} here and was answered already: that answer stays")
+        return True
+
+    # ------------------------------------------------------------ answers of several people
+
+    def _votes(self, each: Given, ids: Sequence[UUID]) -> None:
+        """What one of them says otherwise here, or what was settled here, stays, unless it is to be overwritten."""
+        plan, image_id = self._plan, each.image_id
+        state, here = plan.now(image_id)
+        settled = ("settle", state.label) if state.settled else None
+        given_here = image_id in self._log.fold.answered_here and bool(state.answered or state.settled)
+        stays: list[str] = []
+        written: list[tuple[UUID, ImportedAnswer]] = []
+        for answer, row_id in zip(each.row.answers, ids, strict=True):
+            label = each.label(answer.label)
+            now = settled if answer.action == "settle" else here.get(answer.annotator)
+            against = given_here and answer.action in ("label", "settle") and label != state.label
+            entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
+            if self._is_known(image_id, entry) or now == (answer.action, label):
+                self._receipt.known += 1
+            elif plan.policy != "overwrite" and (now is not None or (against and plan.policy == "keep")):
+                stays.append(answer.annotator)
+            else:
+                written.append((row_id, answer))
+        self._receipt.labels += len(written)
+        for row_id, answer in written:
+            self._write(each, row_id, answer)
+        if stays:
+            self._tell(each, "keep", f"has another answer of {', '.join(stays)} here already: that stays")
+        elif written and given_here:
+            self._tell_changed(each, state, here, written)
+
+    def _tell_changed(
+        self, each: Given, state: ImageState, here: Answers, written: Sequence[tuple[UUID, ImportedAnswer]]
+    ) -> None:
+        """Name a row that changes what was answered here, and see to it that an overwritten answer gives way."""
+        wanted = each.label(each.row.label)
+        after = here | {answer.annotator: (answer.action, each.label(answer.label)) for _, answer in written}
+        now = decided((action, None if label is None else str(label)) for action, label in after.values())
+        if self._plan.policy == "overwrite" and wanted != state.label:
+            if wanted is not None and (state.settled or now != str(wanted)):
+                row_id, last = written[-1]
+                said = ImportedAnswer(action="settle", label=each.row.label, annotator=IMPORT, at=last.at)
+                self._write(each, UUID(int=row_id.int ^ 1), said, overwrites=True)
+            self._tell(each, "overwrite", f"was {self._has(state)} here: {each.row.label!r} counts now")
+        elif not state.settled and now != ("" if state.label is None else str(state.label)):
+            self._tell(
+                each, "reopen", f"was {self._has(state)} here, and people differ now: open until somebody decides"
+            )
+
+    def _write(self, each: Given, row_id: UUID, answer: ImportedAnswer, *, overwrites: bool = False) -> None:
+        label = each.label(answer.label)
+        entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
+        self._plan.said.add(each.image_id, entry, overwrites=overwrites)
+        if not self._plan.dry_run:
+            self.drafts.append(
+                Draft(
+                    **answer.model_dump(exclude={"label", "at"}),
+                    id=row_id,
+                    image_id=each.image_id,
+                    label=label,
+                    source=IMPORT,
+                    created_at=answer.at,
+                )
+            )
+
+    # ------------------------------------------------------------ words
+
+    def _has(self, state: ImageState) -> str:
+        if state.label is not None:
+            return f"{'settled as' if state.settled else 'labeled'} {self._plan.name(state.label)!r}"
+        return "labeled as several things" if state.disputed else state.status
+
+    def _tell(self, each: Given, outcome: Outcome, reason: str) -> None:
+        if not reason:
+            return
+        receipt = self._receipt
+        receipt.conflicts.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        receipt.kept += outcome == "keep"
+        receipt.overwritten += outcome == "overwrite"
+        receipt.reopened += outcome == "reopen"

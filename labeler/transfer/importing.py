@@ -1,0 +1,374 @@
+"""Labels brought along: rows of a file become rows of the log with `source: import`.
+
+A file comes in one post or in many, and is one import all the same: what each row comes to depends on the rows before
+it, whichever post brought them (`import_plan`). A dry run comes to the same end and writes nothing.
+
+An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
+nothing. What becomes of a row that contradicts another answer is decided in `import_answers`. What the project drew to
+measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
+given without looking at any other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from time import monotonic
+from uuid import UUID, uuid4, uuid5
+
+from labeler.errors import Missing
+from labeler.images.catalog import Catalog, Root
+from labeler.images.file_index import Files, prefix
+from labeler.images.image_names import ImageNames
+from labeler.labeling.classes import Classes
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.transfer.import_answers import Given, ImportAnswers
+from labeler.transfer.import_plan import ORDER, ImportPlan
+from labeler.transfer.uploads import Uploads
+from shared.class_names import meant, near
+from shared.log import IMPORT
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
+
+IN_THE_FILE = (
+    "is a picture inside the file that is not in the project, by content or by name: `flywheel fetch FOLDER NEW` "
+    "writes the pictures of such files with their labels"
+)
+OUTSIDE: Root = ""
+"""The root of a row whose file lies in none of them, by its text."""
+WORKERS = 2  # threads that look at files new to the catalogue
+MOST_IMPORTS = 8
+"""Imports under way that are remembered."""
+IDLE_SECONDS = 3_600.0
+"""After which one of which no further part came is forgotten, when the next one begins."""
+_BEGAN_WITHOUT_CLASSES = "import began without classes"
+
+
+@dataclass(slots=True)
+class _Given:
+    """A row and what was found out about it."""
+
+    row: ImportRow
+    root: Root = "images"
+    uri: str = ""
+    image_id: int | None = None
+    classes: dict[str, int] = field(default_factory=dict)  # of the names in its answers, or of its label
+
+    @property
+    def said(self) -> Sequence[ImportRow | ImportedAnswer]:
+        """The answers that it gives: of several people, or its own."""
+        return self.row.answers or [self.row]
+
+    @property
+    def names(self) -> list[str]:
+        """The classes that it names, each once."""
+        return list(dict.fromkeys(each.label for each in self.said if each.label is not None))
+
+
+class Imports:
+    """Takes rows into one workspace. What one import said so far is kept in its `ImportPlan`."""
+
+    def __init__(
+        self, store: Store, log: AnnotationLog, tally: Tally, classes: Classes, catalog: Catalog, files: Files
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._classes = classes
+        self._catalog = catalog
+        self._files = files
+        self._uploads = Uploads(store)
+        self.image_names = ImageNames(store)
+        self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
+        self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
+
+    def like(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Those of the names that may be misspelled classes: name → the classes that it may mean."""
+        with self._store.lock:
+            classes = [known.name for known in self._log.fold.live_classes()]
+        return {name: found for name in names if (found := near(name, classes))}
+
+    def take(self, post: ImportPost) -> ImportReceipt:
+        """Write the rows that can be taken, or in a dry run only look; what was written is on disk.
+
+        Raises Missing when this is a further part of an import that is not known any more.
+        """
+        plan = self._plan(post)
+        try:
+            with plan.turn:
+                return self._take(post, plan)
+        except Exception:
+            self._plans.pop(plan.id, None)  # what it said is not all in the log
+            raise
+
+    def _take(self, post: ImportPost, plan: ImportPlan) -> ImportReceipt:
+        receipt = ImportReceipt(import_id=plan.id if post.more else None)
+        given = self._resolved(post.rows, receipt)
+        self._catalogue(given, receipt, plan)
+        with self._store.lock:
+            self._name_classes(given, receipt, plan)
+            self._write(given, receipt, plan)
+            if not post.more:
+                self._end(plan)
+        return receipt
+
+    def _plan(self, post: ImportPost) -> ImportPlan:
+        """The import that the post is a part of, or begins."""
+        with self._store.lock:
+            if post.import_id is None:
+                idle = [each for each in self._plans.values() if monotonic() - each.used > IDLE_SECONDS]
+                for old in [*idle, *[*self._plans.values()][: max(0, len(self._plans) - MOST_IMPORTS + 1)]]:
+                    self._plans.pop(old.id, None)
+                plan = ImportPlan(post, self._log, self._tally, self._catalog, adding=self._adds_classes(post))
+            else:
+                found = self._plans.pop(post.import_id, None)
+                if found is None:
+                    raise Missing(
+                        "This import is not known here any more: start it again. What was written stays, and is "
+                        "passed over then."
+                    )
+                plan = found
+            plan.used = monotonic()
+            if post.more:
+                self._plans[plan.id] = plan
+            return plan
+
+    def _adds_classes(self, post: ImportPost) -> bool:
+        """Whether unknown classes are added: where that is wanted, or where there was no class when the import began.
+
+        One that was cut off stays so until an import comes to its end, so that it can be begun again.
+        """
+        if post.add_classes:
+            return True
+        if self._log.fold.live_classes() and not self._store.kept(_BEGAN_WITHOUT_CLASSES):
+            return False
+        if not post.dry_run:
+            self._store.keep(_BEGAN_WITHOUT_CLASSES, "yes")
+        return True
+
+    def _end(self, plan: ImportPlan) -> None:
+        if not plan.dry_run and self._store.kept(_BEGAN_WITHOUT_CLASSES):
+            self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
+
+    def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[_Given]:
+        """Rows with the file that each names, by text alone: asking the disk about a million files takes minutes."""
+        bases = [
+            (base.rstrip("/") + "/", root)
+            for root, folder in self._files.roots.items()
+            for base in {str(folder.absolute()), str(folder.resolve())}
+        ]
+        given = []
+        held = self._catalog.with_content({row.sha256 for row in rows if row.sha256 is not None})
+        for row in rows:
+            if row.sha256 in held:
+                given.append(_Given(row, uri=row.uri, image_id=held[row.sha256][0]))
+                continue
+            root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
+            if root_uri is None and "://" in row.uri.removeprefix("file://"):
+                reason = f"is an address, not a file in {self._folder}"
+                receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
+            else:
+                given.append(_Given(row, *(root_uri or (OUTSIDE, row.uri))))
+        return given
+
+    @property
+    def _folder(self) -> str:
+        return f"the image folder {self._files.roots.get('images', '')}".rstrip()
+
+    def _catalogue(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked at."""
+        self._find(given)
+        self._find_uploaded(given, receipt)
+        self._find_by_name(given, receipt)
+        new: dict[tuple[Root, str], ImportRow] = {}
+        for each in given:
+            if each.image_id is None:
+                new.setdefault((each.root, each.uri), each.row)
+        reasons = self._take_in(new, receipt, plan)
+        if new:
+            self._find(given)
+        for each in given:
+            if each.image_id is None:
+                looked = plan.looked(each.root, each.uri)
+                each.image_id = looked if isinstance(looked, int) else None
+            if each.image_id is None:
+                reason = reasons.get((each.root, each.uri)) or "cannot be taken"
+                if each.row.sha256 is not None and reason == "is not there":
+                    reason = IN_THE_FILE
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        given[:] = [each for each in given if each.image_id is not None]
+
+    def _find(self, given: list[_Given]) -> None:
+        for root in self._files.roots:
+            missing = [each for each in given if each.root == root and each.image_id is None]
+            image_of = self._catalog.images_of(root, list({each.uri for each in missing}))
+            for each in missing:
+                each.image_id = image_of.get(each.uri)
+
+    def _find_uploaded(self, given: list[_Given], receipt: ImportReceipt) -> None:
+        """A row whose file is not in the image folder means the uploaded image of that name."""
+        if not self._catalog.has_files("uploads"):
+            return
+        missing = [
+            each
+            for each in given
+            if each.image_id is None and each.root == "images" and self._files.stamp("images", each.uri) == (0, 0)
+        ]
+        unclear: set[int] = set()
+        meant = self._uploads.meant({each.uri for each in missing})
+        for each in missing:
+            fits = meant.get(each.uri, [])
+            if len(fits) == 1:
+                each.root, each.uri = "uploads", fits[0]
+            elif fits:
+                reason = f"is the name of {len(fits)} uploaded images: name its folder too"
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                unclear.add(id(each))
+        given[:] = [each for each in given if id(each) not in unclear]
+        self._find(given)
+
+    def _find_by_name(self, given: list[_Given], receipt: ImportReceipt) -> None:
+        """A row whose file is not there may write its name in another way; told, and rejected where it is unclear."""
+        missing = [
+            each
+            for each in given
+            if each.image_id is None and (each.root == OUTSIDE or self._files.stamp(each.root, each.uri) == (0, 0))
+        ]
+        meant = self.image_names.meant({each.uri for each in missing if not _is_another(each)})
+        rejected: set[int] = set()
+        for each in missing:
+            found = meant.get(each.uri)
+            reason = f"lies outside {self._folder}" if found is None and each.root == OUTSIDE else ""
+            if reason and each.row.sha256 is not None:
+                reason = IN_THE_FILE
+            if found is not None and not found.unclear:
+                each.root, each.uri, each.image_id = found.root, found.uri, found.image_id
+                receipt.matched[found.difference] = receipt.matched.get(found.difference, 0) + 1
+                receipt.matched_as.setdefault(found.difference, (each.row.uri, found.uri))
+            elif found is not None:
+                reason = found.unclear
+            if reason:
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                rejected.add(id(each))
+        given[:] = [each for each in given if id(each) not in rejected]
+
+    def _take_in(
+        self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt, plan: ImportPlan
+    ) -> dict[tuple[Root, str], str]:
+        """Look at the files and record them, each in its row's split; returns why some cannot be taken."""
+        reasons: dict[tuple[Root, str], str] = {}
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
+            for root, some in groupby(new, key=lambda each: each[0]):  # in the order of the rows
+                uris = [uri for _, uri in some if plan.looked(root, uri) is None]
+                found = list(pool.map(partial(self._files.look_at, root), uris))
+                there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
+                reasons |= dict.fromkeys(((root, uri) for uri in uris), "is not there")
+                wanted = {uri: new[root, uri].split for uri in uris}
+                if plan.dry_run:
+                    receipt.images += plan.take_in(root, there, wanted)
+                    continue
+                outcomes = self._catalog.record(root, there, wanted)
+                receipt.images += outcomes.count("added")
+                for each, outcome in zip(there, outcomes, strict=True):
+                    reasons[root, each.uri] = "" if outcome != "rejected" else each.reason or self._catalog.full
+        if new and not plan.dry_run:
+            self._catalog.bring_back()
+        looked = {key: told for key in new if isinstance(told := plan.looked(*key), str)}
+        return {key: reason for key, reason in reasons.items() if reason} | looked
+
+    def _name_classes(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """The class of each row; an unknown one is added where that is wanted, or where there was no class yet."""
+        fold = self._log.fold
+        ids: dict[str, int | None] = {}
+        for name, rows in Counter(name for each in given for name in each.names).items():
+            known = plan.class_of(name)
+            first = plan.spellings.of(name)
+            if known is None and plan.adding:
+                known = plan.would_add(first) if plan.dry_run else self._classes.add(first, IMPORT).id
+                plan.added[known] = first
+            if known is None or known in plan.added:
+                new = first if known is None else plan.added[known]
+                receipt.new_classes[new] = receipt.new_classes.get(new, 0) + rows
+            if known is not None and plan.name(known) != name:
+                receipt.counted_as[name] = plan.name(known)
+            ids[name] = known
+        for each in given:
+            each.classes = {name: known for name in each.names if (known := ids[name]) is not None}
+            lacking = next((name for name in each.names if ids[name] is None), None)
+            if lacking is not None:
+                like = meant(lacking, [known.name for known in fold.live_classes()])
+                reason = f"is labeled {lacking!r}, which is no class here: add it first{like}"
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+        if not plan.adding:
+            given[:] = [each for each in given if None not in map(ids.get, each.names)]
+
+    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+        """Judge one row after the other, then write what came of them: first where images are, then what they are."""
+        ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
+        known = self._log.known([row_id for some in ids for row_id in some])
+        answers = ImportAnswers(self._log, plan, receipt, known)
+        for each, some in zip(given, ids, strict=True):
+            if each.image_id is not None and self._is_placed(each.row, each.image_id, receipt, plan):
+                answers.take(Given(each.row, each.image_id, each.classes), some)
+        if plan.dry_run:
+            return
+        for split, image_ids in plan.moves().items():
+            self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
+        self._log.append(answers.drafts)
+        plan.said.written()
+
+    def _is_placed(self, row: ImportRow, image_id: int, receipt: ImportReceipt, plan: ImportPlan) -> bool:
+        """Whether the row's label counts: not for an image held out to measure with, unless the import says so."""
+        now, wanted, before = plan.split(image_id), row.split, plan.said.split(image_id)
+        if now not in (None, "train") and wanted is None and before != now:
+            receipt.held_out += 1
+            return False
+        reason = None
+        if now is None:
+            reason = "was removed from the project"
+        elif wanted is not None and before is not None and ORDER.index(wanted) < ORDER.index(before):
+            reason = f"is in {wanted} here and in {before} in a row before it: it stays a {before} image"
+        elif now == "test" and wanted == "train" and plan.state(image_id).answered:
+            reason = "is a test image that was labeled already: it stays one"
+        elif now == "train" and wanted in ("test", "validation") and image_id in self._log.fold.answered_here:
+            reason = f"was answered here with the model's opinion in sight: it cannot become a {wanted} image"
+        if reason is not None:
+            receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
+            return False
+        if wanted is not None:
+            if before is not None and before != wanted:
+                told = f"was in {before} in a row before it: it is a {wanted} image now"
+                receipt.conflicts.append(ImportIssue(line=row.line, uri=row.uri, reason=told))
+                receipt.overwritten += 1
+            plan.move(image_id, wanted)
+        return True
+
+
+def _is_another(given: _Given) -> bool:
+    """Whether the row names a file of this machine that lies outside: another one than those of the same name here."""
+    return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
+
+
+def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
+    """What an answer says, of which its id is made."""
+    said = answer.label or ""
+    if answer.action != "label":
+        said = f"\0{answer.action}{said}"  # no class is called so
+    return f"{given.image_id}\0{answer.annotator}\0{said}"
+
+
+def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:
+    """Root and URI of a path relative to the image folder, or absolute and inside a root; by its text alone."""
+    if "://" in uri:
+        return None
+    if not uri.startswith("/"):
+        path = os.path.normpath(uri)
+        return None if path.startswith("..") else (root_of(path), path)
+    path = os.path.normpath(uri)
+    return next(((root, prefix(root) + path[len(base) :]) for base, root in bases if path.startswith(base)), None)

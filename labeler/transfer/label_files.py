@@ -1,0 +1,242 @@
+"""Label files given on a page: kept in the workspace, looked at without writing, then imported when somebody says so.
+
+One thread works on one file after another, so that a million rows stop no request. What was imported is in the log, and
+an import that was cut off is begun again by giving the same file: nothing is written twice. So the files themselves are
+dropped when the labeler starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+from uuid import uuid4
+
+from labeler.errors import Conflict, Invalid, Missing
+from labeler.images.scanner import Scanner
+from labeler.transfer.importing import Imports
+from labeler.transfer.rows.imported import Chosen
+from labeler.transfer.sources import Source, open_source
+from shared.importing import Outcome, take_rows
+from shared.settings.services import SettingsError
+from shared.storage import safe_names
+from shared.wire.imports import BUSY, Conflicts, ImportPost, ImportReceipt, LabelFile, LabelFileState
+
+MOST = 20
+"""Files that are remembered."""
+SCAN_SECONDS = 0.3
+
+logger = logging.getLogger(__name__)
+
+
+_UNSAID = LabelFile(id="", name="", state="waiting").model_dump(exclude={"id", "name", "state", "folder"})
+"""What is said of a file before it is looked at."""
+
+
+class _Cut(Exception):  # noqa: N818 - nothing failed
+    """The file was dropped, or the labeler ends."""
+
+
+class _Given:
+    """One file: where it is, and how far."""
+
+    def __init__(self, name: str, path: Path, folder: Path, columns: Chosen | None = None) -> None:
+        self.path, self.folder, self.columns = path, folder, columns
+        self.layout = ""  # of a folder: what its folders are, "" to find out
+        self.cut = threading.Event()
+        self.view = LabelFile(id=uuid4().hex, name=name, state="waiting", folder=path.is_dir())
+
+
+class LabelFiles:
+    """Those of one workspace: kept in `folder`, their names of images relative to the `uploads`."""
+
+    def __init__(self, folder: Path, uploads: Path, imports: Imports, scanner: Scanner) -> None:
+        self._folder, self._uploads = folder, uploads
+        self._imports, self._scanner = imports, scanner
+        self._lock = threading.Lock()
+        self._files: dict[str, _Given] = {}
+        self._closing = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="label-files")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def add(self, name: str, stream: IO[bytes], columns: str = "") -> LabelFile:
+        """Keep a file and begin to look at it. `name` may begin with the folder that it was uploaded in.
+
+        `columns` are a table's, as `image=…,label=…`. Raises Invalid where they cannot be.
+        """
+        chosen = _chosen(columns)
+        place = PurePosixPath(
+            *(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("..", "/"))
+        )
+        kept = self._folder / uuid4().hex / (safe_names.plain(place.name.lstrip(".")) or "labels")
+        try:
+            kept.parent.mkdir(parents=True)
+            with kept.open("wb") as target:
+                shutil.copyfileobj(stream, target)
+        except OSError:  # half of it would only take room
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            raise
+        return self._begin(_Given(name, kept, self._uploads / place.parent, chosen))
+
+    def add_folder(self, folder: str) -> LabelFile:
+        """Begin to look at photos that were uploaded in a folder for each class. Raises Invalid for what is none."""
+        path = Path(os.path.realpath(self._uploads / folder))
+        if not path.is_relative_to(self._uploads.resolve()) or not os.path.isdir(path):  # noqa: PTH112 - also too long
+            raise Invalid(f"No photo was uploaded in a folder {folder!r}.")
+        return self._begin(_Given(folder or "uploaded folders", path, path))
+
+    def list(self) -> list[LabelFile]:
+        """Newest first."""
+        with self._lock:
+            return [each.view for each in reversed(self._files.values())]
+
+    def get(self, file_id: str) -> LabelFile:
+        """Raises Missing."""
+        return self._one(file_id).view
+
+    def take(self, file_id: str, *, add_classes: bool, conflicts: Conflicts = "keep") -> LabelFile:
+        """Begin to import a file that was looked at. Raises Missing, Conflict."""
+        given = self._one(file_id)
+        with self._lock:
+            if given.view.state != "looked":
+                raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it was looked at.")
+            given.view = given.view.model_copy(update=_UNSAID | {"state": "importing", "total": given.view.total})
+        self._pool.submit(self._work, given, "importing", "imported", add_classes, conflicts)
+        return given.view
+
+    def look_again(self, file_id: str, columns: str) -> LabelFile:
+        """Look at a table again with these of its columns, or at a folder with this layout.
+
+        Raises Missing, Conflict while it is at work, Invalid.
+        """
+        given = self._one(file_id)
+        chosen = None if given.view.folder else _chosen(columns)
+        with self._lock:
+            if given.view.state not in ("looked", "failed"):
+                raise Conflict(
+                    f"{given.view.name} is {given.view.state}: its columns can be named before it is imported."
+                )
+            given.columns = chosen
+            given.layout = columns.strip() if given.view.folder else ""
+            given.view = given.view.model_copy(update=_UNSAID | {"state": "waiting"})
+        self._pool.submit(self._work, given, "looking", "looked", True, "keep")
+        return given.view
+
+    def drop(self, file_id: str) -> None:
+        """Forget a file; one that is being imported ends after the rows under way, which stay. Raises Missing."""
+        given = self._one(file_id)
+        given.cut.set()
+        with self._lock:
+            self._files.pop(file_id, None)
+        if given.view.state not in BUSY:
+            self._delete(given)
+
+    def close(self) -> None:
+        """End the work after the rows under way."""
+        self._closing.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _one(self, file_id: str) -> _Given:
+        with self._lock:
+            given = self._files.get(file_id)
+        if given is None:
+            raise Missing("This label file is not here any more: give it again.")
+        return given
+
+    def _begin(self, given: _Given) -> LabelFile:
+        with self._lock:
+            self._files[given.view.id] = given
+            ended = [each for each in self._files.values() if each.view.state not in BUSY]
+            surplus = ended[: max(0, len(self._files) - MOST)]
+        for each in surplus:
+            self.drop(each.view.id)
+        self._pool.submit(self._work, given, "looking", "looked", True, "keep")
+        return given.view
+
+    def _work(
+        self, given: _Given, doing: LabelFileState, done: LabelFileState, add_classes: bool, conflicts: Conflicts
+    ) -> None:
+        """Look at all rows, or write them; what goes wrong is told, never raised."""
+        try:
+            given.view = given.view.model_copy(update={"state": doing})
+            source = open_source(given.path, given.columns, given.layout)
+            self._wait_for_scan(given)
+            take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
+            outcome = self._bring(given, source, take)
+            meant = self._imports.like(outcome.new_classes) if doing == "looking" else given.view.misspelled
+            given.view = _told(given.view, outcome, None).model_copy(update={"state": done, "misspelled": meant})
+            given.view.told = [*source.told(), *outcome.names]
+        except _Cut:
+            self._delete(given)
+        except SettingsError as error:
+            said = str(error).replace(str(given.path), given.view.name)
+            given.view = given.view.model_copy(update={"state": "failed", "error": said})
+        except Exception as error:  # a file that its reader stumbles over must be told, too
+            logger.exception("The label file %s cannot be read", given.view.name)
+            said = f"{given.view.name} cannot be read ({type(error).__name__}: {error})."
+            given.view = given.view.model_copy(update={"state": "failed", "error": said})
+
+    def _bring(self, given: _Given, source: Source, take_rows: Callable[..., Outcome]) -> Outcome:
+        began = time.monotonic()
+
+        def take(post: ImportPost) -> ImportReceipt:
+            self._check(given)
+            return self._imports.take(post)
+
+        def progress(outcome: Outcome) -> None:
+            total, seconds = source.total, time.monotonic() - began
+            left = seconds / outcome.rows * max(0, total - outcome.rows) if total and outcome.rows else None
+            given.view = _told(given.view, outcome, left).model_copy(update={"total": total})
+
+        outcome = take_rows(source.rows(), given.folder, take, on_progress=progress)
+        if not outcome.rows:
+            raise SettingsError(source.without_label(given.view.name))
+        return outcome
+
+    def _wait_for_scan(self, given: _Given) -> None:
+        """Files that are read twice cost twice."""
+        while self._scanner.view().running:
+            self._check(given)
+            time.sleep(SCAN_SECONDS)
+
+    def _check(self, given: _Given) -> None:
+        if self._closing.is_set() or given.cut.is_set():
+            raise _Cut
+
+    def _delete(self, given: _Given) -> None:
+        if given.path.is_relative_to(self._folder):
+            shutil.rmtree(given.path.parent, ignore_errors=True)
+
+
+def _chosen(columns: str) -> Chosen | None:
+    try:
+        return Chosen.of(columns) if columns.strip() else None
+    except SettingsError as error:
+        raise Invalid(str(error)) from None
+
+
+def _told(view: LabelFile, outcome: Outcome, seconds_left: float | None) -> LabelFile:
+    counts = outcome.counts
+    return view.model_copy(
+        update={
+            "rows": outcome.rows,
+            "seconds_left": seconds_left,
+            "labels": counts["labels"],
+            "known": counts["known"],
+            "images": counts["images"],
+            "held_out": counts["held_out"],
+            "conflicts": counts["conflict"],
+            **{name: counts[name] for name in ("kept", "overwritten", "reopened")},
+            "rejected": counts["rejected"],
+            "cells": counts["cell"],
+            "new_classes": dict(outcome.new_classes.most_common()),
+            "issues": [issue for kind in ("rejected", "conflict", "cell") for issue in outcome.issues[kind]],
+        }
+    )

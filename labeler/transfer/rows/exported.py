@@ -1,0 +1,205 @@
+"""What is exported of an image, and reading it from a workspace in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal, get_args
+
+from labeler.errors import Invalid
+from labeler.images.catalog import Catalog
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.database import Store
+from labeler.trainer_link.predictions import Prediction
+from shared.log import Fold, Status
+from shared.wire.fields import Split
+from shared.wire.images import ImageEntry
+from shared.wire.log import Row
+
+_BATCH = 500
+Extra = Literal["annotators", "predictions", "history"]
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
+EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
+"""Of some of them, separated by commas."""
+Extras = frozenset[Extra]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A row of the log about the image, with its class by the name of now."""
+
+    action: str
+    label: str | None
+    annotator: str
+    at: datetime
+    source: str | None
+    reason: str | None
+    note: str | None
+    counts: bool  # whether the image's label follows from it, with others: not undone, late or replaced by a later one
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One image. `answers` are those that stand, `history` all that was ever said; `read` gives the original bytes."""
+
+    id: int
+    uri: str
+    sha256: str
+    split: Split
+    label: str | None
+    status: Status
+    width: int = 0
+    height: int = 0
+    answers: list[Answer] = field(default_factory=list)
+    history: list[Answer] = field(default_factory=list)
+    predicted: tuple[str, float] | None = None  # class and probability
+    read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
+
+    @property
+    def annotators(self) -> list[str]:
+        """Those whose answer stands, who agree with the label first."""
+        agreeing = [each.annotator for each in self.answers if each.label == self.label]
+        return list(dict.fromkeys([*agreeing, *(each.annotator for each in self.answers)]))
+
+    @property
+    def labeled_at(self) -> datetime | None:
+        """When the last answer that counts was given."""
+        return next((each.at for each in reversed(self.answers) if each.counts), None)
+
+    def record(self, extras: Extras) -> dict[str, Any]:
+        """Column → value, as tables have them; the same columns for every image."""
+        record: dict[str, Any] = {
+            "id": self.id,
+            "uri": self.uri,
+            "sha256": self.sha256,
+            "split": self.split,
+            "label": self.label,
+        }
+        if "annotators" in extras:
+            record["annotators"] = self.annotators
+        record |= {"labeled_at": self.labeled_at.isoformat() if self.labeled_at else None, "status": self.status}
+        if "predictions" in extras:
+            name, probability = self.predicted or (None, None)
+            record |= {"prediction": name, "prediction_confidence": probability}
+        if "history" in extras:
+            record["history"] = [_told(each, extras) for each in self.history]
+        return record
+
+
+def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
+    told: dict[str, Any] = {"action": answer.action, "label": answer.label, "at": answer.at.isoformat()}
+    told["counts"] = answer.counts
+    if "annotators" in extras:
+        told["annotator"] = answer.annotator
+    more = {"source": answer.source, "reason": answer.reason, "note": answer.note}
+    return told | {name: value for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which images are exported; what is None does not matter. `annotator`: whose answer stands."""
+
+    split: Split | None = None
+    label: str | None = None
+    annotator: str | None = None
+    status: Status | None = None
+
+    def holds(self, row: ExportRow) -> bool:
+        """Whether the image is one of them."""
+        return (
+            self.split in (None, row.split)
+            and self.label in (None, row.label)
+            and self.status in (None, row.status)
+            and (self.annotator is None or self.annotator in row.annotators)
+        )
+
+
+def count_rows(log: AnnotationLog, splits: Mapping[int, Split], wanted: Wanted) -> tuple[int, int]:
+    """Images that `export_rows` would give of those in `splits`, and how many of them have a label; from memory."""
+    fold, images, labeled = log.fold, 0, 0
+    for image_id, split in splits.items():
+        state = fold.state(image_id)
+        live = fold.resolve(state.label)
+        label = None if live is None else fold.classes[live].name
+        if (
+            wanted.split in (None, split)
+            and wanted.label in (None, label)
+            and wanted.status in (None, state.status)
+            and (wanted.annotator is None or wanted.annotator in fold.annotators(image_id))
+        ):
+            images, labeled = images + 1, labeled + (label is not None)
+    return images, labeled
+
+
+EVERYTHING = Wanted()
+USUAL: Extras = frozenset({"annotators"})
+
+
+def extras_named(names: Collection[str]) -> Extras:
+    """Raises Invalid for what cannot be added."""
+    unknown = set(names) - set(EXTRAS)
+    if unknown:
+        raise Invalid(f"An export can include {', '.join(EXTRAS)}, not {min(unknown)!r}.")
+    return frozenset(name for name in EXTRAS if name in names)
+
+
+def export_rows(
+    store: Store,
+    log: AnnotationLog,
+    catalog: Catalog,
+    read: Callable[[int], bytes],
+    wanted: Wanted,
+    predictions: Mapping[int, Prediction],
+    fold: Fold | None = None,
+) -> Iterator[ExportRow]:
+    """Every image that is there and wanted, in order of id; by an earlier `fold` of the log, as it was then."""
+    after = 0
+    while entries := catalog.entries(after, _BATCH):
+        after = entries[-1].id
+        present = [entry for entry in entries if not entry.removed]
+        ids = [entry.id for entry in present]
+        said, shapes = log.rows_about(ids), catalog.shapes(ids)
+        with store.lock:
+            drawn = catalog.drawn(ids) if fold is not None else {}
+            rows = [
+                _row(fold or log.fold, _as_of(entry, fold, drawn), said.get(entry.id, []), predictions.get(entry.id))
+                for entry in present
+            ]
+        for row in filter(wanted.holds, rows):
+            width, height = shapes[row.id]
+            yield replace(row, width=width, height=height, read=partial(read, row.id))
+
+
+def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> ImageEntry:
+    if fold is None:
+        return entry
+    return entry.model_copy(update={"split": fold.splits.get(entry.id, drawn[entry.id])})
+
+
+def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction | None) -> ExportRow:
+    said = [row for row in said if row.seq <= fold.last_seq]
+    state, standing, deciding = fold.state(entry.id), set(fold.standing(entry.id)), fold.deciding(entry.id)
+
+    def name(label: int | None) -> str | None:
+        live = fold.resolve(label)
+        return None if live is None else fold.classes[live].name
+
+    def told(row: Row) -> Answer:
+        given = (row.action, name(row.label), row.annotator, row.created_at, row.source, row.reason, row.note)
+        return Answer(*given, counts=row.id in deciding)
+
+    history = [(row.id, told(row)) for row in said]
+    probable = None if prediction is None else name(prediction.label)
+    return ExportRow(
+        id=entry.id,
+        uri=entry.uri,
+        sha256=entry.sha256,
+        split=entry.split,
+        label=name(state.label),
+        status=state.status,
+        answers=[answer for row_id, answer in history if row_id in standing],
+        history=[answer for _, answer in history],
+        predicted=None if prediction is None or probable is None else (probable, prediction.confidence),
+    )

@@ -1,0 +1,256 @@
+"""A label as other tools name its parts: from a mapping of column to value to one row of an import.
+
+Column names are those of our own exports and of what is common elsewhere; others are said by `Chosen`. What cannot be
+is an `ImportIssue` with its line, so that one bad row stops nothing else, and a `CellIssue` where the row counts
+without the cell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.past_answers import answers_of
+from labeler.transfer.rows.texts import class_name, image_name, joined
+from labeler.transfer.rows.values import Habits, moment, share
+from shared.settings.services import SettingsError
+from shared.wire.fields import Split
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "uri": (
+        *("uri", "path", "filename", "file_name", "file", "image", "image_path", "url", "filepath", "file_path"),
+        *("image_name", "image_file", "image_filename", "img", "img_path", "img_name", "photo", "picture", "image_id"),
+    ),
+    "label": (
+        *("label", "class", "category", "class_name", "labels", "classes", "category_name", "class_label", "target"),
+        *("label_name", "targets"),
+    ),
+    "split": ("split", "set", "subset"),
+    "annotator": ("annotator", "annotators", "annotated_by"),
+    "confidence": ("confidence", "score", "probability"),
+    "status": ("status",),
+    "labeled_at": ("labeled_at",),
+    "history": ("history",),
+}
+"""Part of a row → names of its column, the first that is there is taken; without regard to case, space, - and _."""
+ID = "id"  # names an image where no other column of a table does
+CHOSEN: dict[str, str] = {
+    **{"image": "uri", "score": "confidence", "time": "labeled_at"},
+    **{part: part for part in COLUMNS},
+}
+"""What a part is called when somebody says which column it is."""
+
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+UNLABELED: dict[str, Literal["skip", "flag"]] = {"skipped": "skip", "flagged": "flag"}
+"""Status of an image without a label → what was answered; other words are other tools' own."""
+
+Read = ImportRow | ImportIssue
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What somebody said of a table: part → its column, and how it is written where that is not to be found out."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    separator: str | None = None
+    encoding: str | None = None
+
+    @classmethod
+    def of(cls, said: str | Mapping[str, str] | None) -> Chosen:
+        """From `image=…,label=…`, or a mapping of that. Raises SettingsError for a part that there is not."""
+        pairs = said if isinstance(said, Mapping) else dict(_pairs(said or ""))
+        given = {name.strip().lower(): value.strip() if name != "separator" else value for name, value in pairs.items()}
+        separator, encoding = given.pop("separator", None), given.pop("encoding", None)
+        unknown = next((name for name in given if name not in CHOSEN), None)
+        if unknown is not None:
+            known = ", ".join([*CHOSEN, "separator", "encoding"])
+            raise SettingsError(f"Columns are named as image=NAME,label=NAME: {unknown!r} is none of {known}.")
+        words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
+        separator = words.get(separator, separator) if separator else None
+        if separator is not None and len(separator) != 1:
+            raise SettingsError(f"A separator is one character or the word tab, not {separator!r}.")
+        return cls({CHOSEN[name]: column for name, column in given.items()}, separator, encoding or None)
+
+
+def _pairs(said: str) -> Iterator[tuple[str, str]]:
+    """Parts with their columns, whose names may have commas in them."""
+    known = "|".join([*CHOSEN, "separator", "encoding"])
+    for part in re.split(rf",(?=\s*(?:{known})\s*=)", said.strip(), flags=re.IGNORECASE) if said.strip() else []:
+        name, equals, column = part.partition("=")
+        if not equals:
+            raise SettingsError(f"Columns are named as image=NAME,label=NAME, not as {part!r}.")
+        yield name, column
+
+
+def rows_of(
+    records: Iterable[tuple[int, Mapping[str, Any]] | ImportIssue],
+    chosen: Chosen | None = None,
+    left: LeftOut | None = None,
+) -> Iterator[Read]:
+    """(line, columns) → rows; what has no label and was not skipped or flagged is left out. Issues pass on."""
+    wanted = tuple((chosen or _AS_USUAL).columns.items())
+    for given in records:
+        if isinstance(given, ImportIssue):
+            yield given
+            continue
+        line, record = given
+        parts = {part: record[name] for part, name in _columns(tuple(record), wanted).items()}
+        silent = True
+        for each in told(line, parts):
+            silent = False
+            yield each
+        if silent and left is not None and "status" not in parts:  # else it says itself that it has none
+            left.add("row", "without a label", line)
+
+
+def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> Iterator[Read]:
+    """What a row says, from the parts that `COLUMNS` names: itself, and each optional cell that cannot be read."""
+    lost: list[CellIssue] = []
+    row = row_of(line, parts, lost, habits)
+    if isinstance(row, ImportRow):
+        yield from lost
+    if row is not None:
+        yield row
+
+
+def row_of(
+    line: int, parts: Mapping[str, Any], lost: list[CellIssue] | None = None, habits: Habits | None = None
+) -> Read | None:
+    """One row from the parts that `COLUMNS` names; None without an answer.
+
+    Optional cells that cannot be read are appended to `lost`; the row is as if they were empty.
+    """
+    try:
+        name_given = parts.get("uri")
+        uri, sha256 = (name_given, None) if isinstance(name_given, str) else image_name(name_given)
+    except ValueError as error:
+        return ImportIssue(line=line, uri="", reason=str(error))
+    if not uri.strip():
+        return ImportIssue(line=line, uri="", reason="names no image")
+    try:
+        label = class_name(parts.get("label"))
+    except ValueError as error:
+        return ImportIssue(line=line, uri=uri[:4_096], reason=str(error))
+    lost = [] if lost is None else lost
+
+    def lose(why: str) -> None:
+        lost.append(CellIssue(line=line, uri=uri[:4_096], reason=f"{why}: the row is imported without it"))
+
+    given: dict[str, str] = {}
+    for name, value in parts.items():
+        if name not in ("uri", "label", "history"):
+            try:
+                given[name] = value.strip() if isinstance(value, str) else joined(value)  # a million times
+            except ValueError as error:
+                lose(f"has a {name} {error}")
+    answers = answers_of(parts.get("history"), label)
+    split = given.get("split", "").lower()
+    if split and split not in SPLITS:
+        lose(f"has the split {split!r}, which is not train, validation or test")
+        split = ""
+    measures = parts.get("history") is not None and SPLITS.get(split, "train") != "train"
+    action = "label" if label else UNLABELED.get(given.get("status", "").lower())
+    if action is None and not answers and not measures:
+        return None
+    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports name all, who agree with the label first
+    values: dict[str, Any] = {
+        "line": line,
+        "uri": uri,
+        "sha256": sha256,
+        "action": action or "open",
+        "label": label or None,
+        "split": SPLITS.get(split),
+        "annotator": annotator or None,
+        "confidence": None,
+        "labeled_at": None,
+        "answers": answers,
+    }
+    for name, read in (("confidence", share), ("labeled_at", moment)):
+        text = given.get(name)
+        if text:
+            try:
+                values[name] = read(text, habits or _UNKNOWN)
+            except (ValueError, OverflowError) as error:
+                lose(f"has a {name} that cannot be read: {error}")
+    return _valid(values, lose)
+
+
+def unfit(error: ValidationError) -> tuple[str, str]:
+    """Which part of a row cannot be, if it is one part, and why in words for a person."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    return name, f"has a {name} that cannot be: {message}" if name else message
+
+
+def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:
+    """The row of these values, without the optional ones that cannot be."""
+    while True:
+        try:
+            return ImportRow.model_validate(values)
+        except ValidationError as error:
+            name, reason = unfit(error)
+            if name not in OPTIONAL or not values[name]:
+                return ImportIssue(line=values["line"], uri=values["uri"][:4_096], reason=reason)
+            lose(reason)
+            values[name] = OPTIONAL[name]
+
+
+def has_columns(names: Iterable[str], chosen: Chosen | None = None) -> bool:
+    """Whether rows can be read from columns of these names."""
+    return {"uri", "label"} <= columns_of(names, chosen).keys()
+
+
+def is_column(name: str, chosen: Chosen | None = None) -> bool:
+    """Whether a column of this name may be a part of a row."""
+    return _plain(name) in _KNOWN or name.strip() in (chosen or _AS_USUAL).columns.values()
+
+
+def columns_of(names: Iterable[str], chosen: Chosen | None = None, *, by_id: bool = False) -> dict[str, str]:
+    """Part → its column among `names`; with `by_id` a column `id` names the images where no other one does."""
+    given = tuple(names)
+    found = _columns(given, tuple((chosen or _AS_USUAL).columns.items()))
+    if by_id and "uri" not in found and "uri" not in (chosen or _AS_USUAL).columns:
+        found |= dict([("uri", name) for name in given if _plain(name) == ID][:1])
+    return found
+
+
+@lru_cache(maxsize=100)
+def _columns(names: tuple[str, ...], wanted: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:
+    plain = {_plain(name): name for name in names[::-1]}
+    exact = {name.strip(): name for name in names[::-1]}
+    found = {part: plain[known] for part, all_known in _PLAIN.items() for known in all_known if known in plain}
+    for part, column in wanted:
+        found.pop(part, None)
+        name = exact.get(column, plain.get(_plain(column)))
+        if name is not None:
+            found = {other: taken for other, taken in found.items() if taken != name} | {part: name}
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+OPTIONAL: dict[str, Any] = {"annotator": None, "confidence": None, "labeled_at": None, "answers": []}
+_AS_USUAL = Chosen()
+_UNKNOWN = Habits()
+_PLAIN = {part: tuple(_plain(name) for name in names[::-1]) for part, names in COLUMNS.items()}  # the first comes last
+_KNOWN = {name for names in _PLAIN.values() for name in names}

@@ -1,0 +1,172 @@
+"""Named versions of labels and splits.
+
+The log is never rewritten, so a snapshot is a name for a position in it: what held there follows from the rows up to
+there. To restore one, rows are appended that take back what came since and repeat what was taken back; classes stay as
+they are now, and images that came later lose their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+from labeler.errors import Conflict, Missing
+from labeler.images.catalog import Catalog
+from labeler.store.annotation_log import AnnotationLog, Draft
+from labeler.store.database import Store
+from labeler.store.tables import META
+from shared.log import ANSWERS, Fold
+from shared.web import audit
+from shared.wire.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
+from shared.wire.fields import MAX_ROWS, Split
+from shared.wire.log import Row
+
+RESTORE = "restore"
+"""The source of rows that bring a snapshot back."""
+_KEY = "snapshot/"
+_NOBODY = UUID(int=0)
+
+
+class Snapshots:
+    """Those of one workspace."""
+
+    def __init__(self, store: Store, log: AnnotationLog, catalog: Catalog) -> None:
+        self._store = store
+        self._log = log
+        self._catalog = catalog
+
+    def entries(self) -> list[SnapshotEntry]:
+        """Oldest first."""
+        with self._store.read() as connection:
+            found = connection.execute(select(META.c.value).where(META.c.key.startswith(_KEY, autoescape=True)))
+            entries = [SnapshotEntry.model_validate_json(value) for value in found.scalars()]
+        return sorted(entries, key=lambda entry: (entry.seq, entry.at))
+
+    def save(self, post: SnapshotPost) -> SnapshotEntry:
+        """Name what is there now. Raises Conflict when the name is taken."""
+        with self._store.lock:
+            entry = SnapshotEntry(
+                name=post.name, seq=self._log.last_seq, annotator=post.annotator, at=datetime.now(UTC)
+            )
+            kept = self._store.settled(_KEY + post.name, entry.model_dump_json())
+        if SnapshotEntry.model_validate_json(kept) != entry:
+            raise Conflict(f"There is a snapshot {post.name!r} already: nothing is overwritten, take another name.")
+        return entry
+
+    def get(self, name: str) -> SnapshotEntry:
+        """Raises Missing."""
+        found = next((entry for entry in self.entries() if entry.name == name), None)
+        if found is None:
+            raise Missing(f"There is no snapshot {name!r}.")
+        return found
+
+    def fold(self, name: str) -> Fold:
+        """The log's state at the snapshot. Raises Missing."""
+        return Fold(self._rows(self.get(name).seq))
+
+    def diff(self, name: str, other: str | None, limit: int) -> SnapshotDiff:
+        """What differs between the snapshot and another, or now. Raises Missing."""
+        before = self.fold(name)
+        after = self._log.fold if other is None else self.fold(other)
+        labels = splits = 0
+        differences: list[Difference] = []
+        with self._store.lock:
+            ids = sorted(before.labels.keys() | after.labels.keys() | before.splits.keys() | after.splits.keys())
+            drawn = self._catalog.drawn(ids)
+            for image_id in ids:
+                label = (_name(before, image_id), _name(after, image_id))
+                own = drawn.get(image_id)
+                split = (before.splits.get(image_id, own), after.splits.get(image_id, own))
+                labels += label[0] != label[1]
+                splits += split[0] != split[1]
+                if (label[0] != label[1] or split[0] != split[1]) and len(differences) < limit:
+                    differences.append(Difference(image_id=image_id, label=label, split=split))
+        return SnapshotDiff(differences=differences, labels=labels, splits=splits)
+
+    def restore(self, name: str, annotator: str, *, dry_run: bool = False) -> Restored:
+        """Let labels and splits be those of the snapshot again, or with `dry_run` only count. Raises Missing."""
+        seq = self.get(name).seq
+        with self._store.lock:
+            then = Fold()
+            stood: dict[int, list[Row]] = {}
+            for row in self._rows(seq):
+                then.apply(row)
+                if row.image_id is not None and (row.action in ANSWERS or row.action == "settle"):
+                    stood.setdefault(row.image_id, []).append(row)
+            drafts: list[Draft] = []
+            for image_id in sorted(self._log.fold.images.keys() | stood.keys()):
+                standing = set(then.standing(image_id))
+                if standing == set(self._log.fold.standing(image_id)):
+                    continue
+                answers = [row for row in stood.get(image_id, []) if row.id in standing]
+                drafts += self._brought_back(image_id, answers, annotator, name)
+            moves = self._moves(then)
+            if not dry_run:
+                self._log.append(drafts)
+                for split, image_ids in moves.items():
+                    self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
+                audit.note("snapshot restored", by=annotator, snapshot=name)
+            moved = sum(map(len, moves.values()))
+            now = self._log.fold
+            lost = sum(now.resolve(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)
+        undone = sum(draft.action == "undo" for draft in drafts)
+        return Restored(undone=undone, repeated=len(drafts) - undone, moved=moved, lost=lost)
+
+    def _brought_back(self, image_id: int, then: list[Row], annotator: str, name: str) -> Iterator[Draft]:
+        """Rows after which the image's answers are `then` again, in that order; none where they are."""
+        now = self._log.answers_about([image_id]).get(image_id, [])
+        if [_content(row) for row in now] == [_content(row) for row in then]:
+            return
+        kept = {row.id for row in then}
+        kept = kept if kept <= {row.id for row in now} else set()  # what was taken back must be said again, in order
+        for row in now:
+            if row.id not in kept:
+                yield Draft(
+                    action="undo", image_id=image_id, target=row.id, annotator=annotator, source=RESTORE, reason=name
+                )
+        for row in then if not kept else []:
+            yield replace(_content(row), id=uuid4())
+
+    def _moves(self, then: Fold) -> dict[Split, list[int]]:
+        moves: dict[Split, list[int]] = {}
+        now = self._log.fold
+        changed = sorted((then.splits.keys() | now.splits.keys()) - now.removed)
+        drawn = self._catalog.drawn(changed)
+        for image_id in changed:
+            split = then.splits.get(image_id, drawn.get(image_id))
+            if split is not None and split != now.splits.get(image_id, drawn.get(image_id)):
+                moves.setdefault(split, []).append(image_id)
+        return moves
+
+    def _rows(self, seq: int) -> Iterator[Row]:
+        after = 0
+        while after < seq:
+            page = self._log.page(after, min(MAX_ROWS, seq - after)).annotations
+            yield from page
+            after = page[-1].seq
+
+
+def _content(row: Row) -> Draft:
+    """What a row says, without its place in the log: two that say the same are equal."""
+    return Draft(
+        action=row.action,
+        id=_NOBODY,
+        image_id=row.image_id,
+        label=row.label,
+        annotator=row.annotator,
+        seconds=row.seconds,
+        reason=row.reason,
+        note=row.note,
+        source=row.source,
+        confidence=row.confidence,
+        proposed=row.proposed,
+    )
+
+
+def _name(fold: Fold, image_id: int) -> str | None:
+    label = None if image_id in fold.removed else fold.labels.get(image_id)
+    return None if label is None else fold.classes[label].name

@@ -1,0 +1,194 @@
+"""What labels are brought along in: a file or folder is looked at, and read by the module of its format.
+
+A source knows the folder that its image names are relative to. Rows come one at a time, so that memory does not grow
+with the file.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
+from labeler.transfer.formats.folder_layout import FolderLabels
+from labeler.transfer.rows.imported import SPLITS, Chosen, Read
+from labeler.transfer.rows.left_out import LeftOut
+from shared.settings.services import SettingsError
+from shared.wire.imports import ImportIssue, ImportRow
+
+READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]] = {
+    ".csv": csv_table.read,
+    ".tsv": csv_table.read,
+    ".jsonl": json_lines.read,
+    ".ndjson": json_lines.read,
+    ".parquet": parquet.read,
+    ".json": lambda path, _, left: _json(path)(path, left),
+    ".xml": lambda path, _, left: cvat.read(path, left),
+}
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+"""Those whose columns may be named."""
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown.
+
+    `told` is how it is read, in words; once the rows are read also what was left out of them. `located` says where an
+    issue about one of its rows stands.
+    """
+
+    folder: Path
+    rows: Callable[[], Iterator[Read]]
+    total: int | None
+    told: Callable[[], list[str]] = list
+    located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
+
+    def without_label(self, name: str) -> str:
+        """Says that no row came of it, and what was left out."""
+        return "; ".join([f"{name} has no label that can be imported", *self.told()]) + "."
+
+
+def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
+    """Labels in a file or folder; `columns` are those of a table, `layout` says what the folders in a folder are.
+
+    Raises SettingsError for what cannot be read.
+    """
+    if columns is not None and path.suffix.lower() not in TABLES:
+        raise SettingsError(f"{path} is no table, so that no columns of it can be named ({', '.join(sorted(TABLES))}).")
+    if layout and not path.is_dir():
+        raise SettingsError(f"{path} is no folder, so that it has no layout.")
+    if path.is_dir():
+        tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
+        tables = [table for table in tables if table.is_file()]
+        if tables and not layout:
+            return _counted(path, partial(_imagefolder, path, tables), sum(_count(table) or 0 for table in tables))
+        labels_of_fiftyone = fiftyone.table_in(path)
+        if labels_of_fiftyone is not None and not layout:
+            return _counted(path, partial(fiftyone.read, labels_of_fiftyone), None)
+        shards = parquet.shards(path) if not layout else []
+        named = [shard for shard in shards if parquet.SHARD.match(shard.name)]
+        labels = FolderLabels(path, layout)
+        if named or (shards and next(labels.rows(), None) is None):
+            shards = named or shards
+            return _counted(path, partial(_shards, shards), sum(map(parquet.count, shards)))
+        if next(labels.rows(), None) is None:
+            raise SettingsError(
+                " ".join([f"{path} has no image in a class folder, and no metadata.jsonl.", *labels.told()])
+            )
+        return Source(path, labels.rows, None, labels.told)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        kinds = ", ".join(sorted(READERS))
+        raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
+    if reader is csv_table.read:
+        left = LeftOut()
+        table = csv_table.Table(path, columns, left)
+        return replace(_counted(path.parent, lambda **_: table.rows(), table.dialect.lines, left), told=table.told)
+    return _counted(path.parent, partial(reader, path, columns), _count(path))
+
+
+def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: str = "") -> Source:
+    """Labels in several files and folders, as one source. Raises SettingsError for what cannot be read."""
+    if not paths:
+        raise SettingsError("No file or folder of labels is named.")
+    if len(paths) == 1:
+        return open_source(paths[0], columns, layout)
+    named = [(str(path), open_source(path, columns, layout)) for path in paths]
+    totals = [source.total for _, source in named]
+    together = _Together(named)
+    return Source(
+        named[0][1].folder,
+        together.rows,
+        None if None in totals else sum(filter(None, totals)),
+        lambda: [f"{name}: {said}" for name, source in named for said in source.told()],
+        together.located,
+    )
+
+
+class _Together:
+    """Several sources, one after the other. Their lines are counted on, so that an issue can be found again."""
+
+    def __init__(self, named: Sequence[tuple[str, Source]]) -> None:
+        self._named = named
+        self._starts: list[int] = []  # before the first line of each
+
+    def rows(self) -> Iterator[Read]:
+        self._starts, start = [], 0
+        for _, source in self._named:
+            self._starts.append(start)
+            last = 0
+            for row in source.rows():
+                last = max(last, row.line)
+                changed: dict[str, Any] = {"line": start + row.line}
+                path = os.path.join(source.folder, row.uri)  # noqa: PTH118 - a million times
+                if isinstance(row, ImportRow) and os.path.isfile(path):  # noqa: PTH113
+                    changed["uri"] = os.path.abspath(path)  # noqa: PTH100
+                yield row.model_copy(update=changed)
+            start += last + 1  # an issue of a whole file has line 0
+
+    def located(self, issue: ImportIssue) -> ImportIssue:
+        """The issue by the line of its own file, which it names."""
+        at = bisect_right(self._starts, issue.line) - 1
+        name, line = self._named[at][0], issue.line - self._starts[at]
+        return issue.model_copy(update={"line": line, "reason": f"{issue.reason} (in {name})"})
+
+
+def _counted(
+    folder: Path, read: Callable[..., Iterator[Read]], total: int | None, left: LeftOut | None = None
+) -> Source:
+    """A source whose reader counts what it leaves out."""
+    left = LeftOut() if left is None else left
+
+    def rows() -> Iterator[Read]:
+        left.clear()
+        return read(left=left)
+
+    return Source(folder, rows, total, left.told)
+
+
+def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
+    """Label Studio's JSON is a list, COCO's an object, FiftyOne's one that begins with its samples or classes."""
+    if fiftyone.is_ours(path):
+        return fiftyone.read
+    with path.open("rb") as stream:
+        return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read
+
+
+def _shards(paths: list[Path], left: LeftOut) -> Iterator[Read]:
+    """Rows of several files of one data set; an issue names its file, as each counts its lines from 1."""
+    for path in paths:
+        for row in parquet.read(path, left=left):
+            yield row.model_copy(update={"reason": f"{row.reason} (in {path.name})"}) if _is_issue(row) else row
+
+
+def _is_issue(row: Read) -> TypeGuard[ImportIssue]:
+    return isinstance(row, ImportIssue)
+
+
+def _imagefolder(folder: Path, tables: list[Path], left: LeftOut) -> Iterator[Read]:
+    """Rows of `datasets` folders: names are relative to the table's own folder, whose name may be a split."""
+    for table in tables:
+        prefix = table.parent.relative_to(folder).as_posix()
+        split = SPLITS.get(prefix.lower())
+        for row in READERS[table.suffix.lower()](table, None, left):
+            if isinstance(row, ImportRow):
+                uri = row.uri if prefix == "." else f"{prefix}/{row.uri}"
+                yield row.model_copy(update={"uri": uri, "split": row.split or split})
+            else:
+                yield row
+
+
+def _count(path: Path) -> int | None:
+    """Rows, as far as that is quick to know."""
+    if path.suffix.lower() == ".parquet":
+        return parquet.count(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        with path.open("rb") as stream:
+            return sum(piece.count(b"\n") for piece in iter(lambda: stream.read(1 << 20), b""))
+    return None

@@ -1,0 +1,159 @@
+"""A labeled evaluation set that somebody brings along: a folder per class, or a CSV with columns filename,label.
+
+Its images join as test images with their labels, so that no test image has to be asked. They are scanned before the
+image folder: a photo that is in both is a test image and is never learned from.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labeler.images.catalog import Catalog, Root
+from labeler.images.scanner import Scanner
+from labeler.labeling.classes import Classes
+from labeler.store.annotation_log import AnnotationLog, Draft
+from labeler.store.database import Store
+from labeler.transfer.formats.csv_table import Table
+from labeler.transfer.formats.folder_layout import FolderLabels
+from shared.figures import many
+from shared.images.finding import find_images, locate
+from shared.images.names import NamesInList
+from shared.images.opening import ImageProblem
+from shared.log import IMPORT
+from shared.settings.services import SettingsError
+from shared.wire.imports import ImportIssue, ImportRow
+
+log = logging.getLogger(__name__)
+_CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """`folder` becomes the root `test`; `table` is the CSV that was given, if one was."""
+
+    __test__ = False  # not a test class
+
+    folder: Path
+    table: Path | None
+
+    def labels(self, images: Path | None) -> dict[tuple[Root, str], str]:
+        """Class name of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
+
+        Raises SettingsError when the set cannot be read.
+        """
+        if self.table is None:
+            return {("test", row.uri): row.label for row in _in_folders(self.folder) if row.label is not None}
+        folders = _Folders(images, self.folder)
+        labels = {folders.find(filename): label for filename, label in _rows(self.table)}
+        for difference, pairs in folders.matched.items():
+            log.warning(
+                "Test set: %s matched by ignoring %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0]
+            )
+        return labels
+
+
+def open_test_set(given: str) -> TestSet:
+    """Raises SettingsError when there is no such folder or CSV."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        if next(_in_folders(path), None) is None:
+            raise SettingsError(
+                f"The labeler setting 'test_set' cannot be {given!r}: it has no image in a class folder."
+            )
+        return TestSet(path, None)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: it is no folder and no CSV file.")
+    if next(_rows(path), None) is None:
+        raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: the file has no row.")
+    return TestSet(path.parent, path)
+
+
+def import_test_set(
+    test_set: TestSet,
+    images: Path | None,
+    store: Store,
+    log: AnnotationLog,
+    classes: Classes,
+    catalog: Catalog,
+    scanner: Scanner,
+) -> None:
+    """Scan the set and write its labels to the log; what is there already stays as it is."""
+    labels = test_set.labels(images)
+    classes.begin_with(dict.fromkeys(labels.values()))
+    for root in ("images", "test"):
+        uris = [uri for each, uri in labels if each == root]
+        if uris:
+            scanner.scan(root, uris, split="test")
+        for start in range(0, len(uris), _CHUNK):
+            image_of = catalog.images_of(root, uris[start : start + _CHUNK])
+            catalog.move(image_of.values(), "test")
+            with store.lock:
+                named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}
+                ids = {name: log.fold.named(name) for name in set(named.values())}
+                log.append(
+                    [
+                        Draft(action="label", image_id=image_id, label=ids[name], annotator=IMPORT, source=IMPORT)
+                        for image_id, name in named.items()
+                        if ids[name] is not None and log.fold.state(image_id).status == "unlabeled"
+                    ]
+                )
+
+
+def _in_folders(folder: Path) -> Iterator[ImportRow]:
+    """The images of a folder in class folders; of one with splits, those of the test split."""
+    rows = (row for row in FolderLabels(folder).rows() if isinstance(row, ImportRow))
+    return (row for row in rows if row.split in (None, "test"))
+
+
+def _rows(table: Path) -> Iterator[tuple[str, str]]:
+    """File and class of each labeled row. Raises SettingsError when it cannot be read."""
+    try:
+        rows = Table(table).rows()
+        for row in rows:
+            if isinstance(row, ImportRow) and row.label is not None:
+                yield row.uri, row.label
+            elif isinstance(row, ImportIssue):
+                log.warning("The test set %s, %s.", table, row)
+    except (OSError, csv.Error) as error:
+        raise SettingsError(f"The test set {table} cannot be read: {error}.") from None
+
+
+class _Folders:
+    """Where the files of a table lie: in the image folder, or beside it; also those that it names otherwise."""
+
+    def __init__(self, images: Path | None, beside: Path) -> None:
+        self._folders: dict[Root, Path] = {"images": images} if images is not None else {}
+        self._folders["test"] = beside
+        self._listed: dict[Root, list[str]] = {}
+        self._names: dict[Root, NamesInList] = {}
+        self.matched: dict[str, list[tuple[str, str]]] = {}  # by what differs: the name, and the file
+
+    def find(self, name: str) -> tuple[Root, str]:
+        """Root and file that a name means."""
+        for root, folder in self._folders.items():
+            if _is_in(folder, name):
+                return root, name
+        for root, folder in self._folders.items():
+            if root not in self._names:
+                self._listed[root] = list(find_images(folder))
+                self._names[root] = NamesInList(self._listed[root])
+            difference, places = self._names[root].find(name)
+            files = [self._listed[root][place] for place in places]
+            if len(files) == 1:
+                self.matched.setdefault(difference or "", []).append((name, files[0]))
+                return root, files[0]
+            if files:
+                log.warning("In the test set %s may mean %s: name it with its folder.", name, ", ".join(files[:3]))
+        return "test", name
+
+
+def _is_in(folder: Path, uri: str) -> bool:
+    try:
+        locate(uri, folder)
+    except ImageProblem:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Charts and tables, as pure functions from wire types."""

@@ -1,0 +1,139 @@
+"""Two model versions side by side, as pure functions from wire types to charts, tables and sentences."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from labeler.ui.charts.palette import BOTH
+from labeler.ui.sections.wording import plain
+from shared.figures import accuracy_in_words, many, measured, megabytes, metric_in_words, pairs_in_words, rounded
+from shared.wire.jobs import Comparison
+from shared.wire.models import ModelList, ModelVersion
+
+COLOURS = alt.Scale(range=BOTH)
+MEAN = "mean over classes"
+METRICS = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "auc_pr": "Area under precision and recall",
+    "log_loss": "Log loss (less is better)",
+    "calibration_error": "Calibration error (less is better)",
+    "latency_ms": "Time for one image",
+    "images_per_second": "Images per second, in batches",
+    "bytes": "Size, with the network under a head",
+}
+"""Field of `Scores` → what it is called."""
+
+
+def version_table(models: ModelList) -> list[dict[str, str]]:
+    """A row a version, the newest first."""
+    return [
+        {
+            "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
+            "Accuracy (95% interval)": accuracy(each),
+            "Learned from": many(each.labels, "label"),
+            "Size": megabytes(each.all_bytes or each.bytes),
+            "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
+            "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
+            "Made from": plain(each.parent or "–"),
+        }
+        for each in reversed(models.models)
+    ]
+
+
+def accuracy(version: ModelVersion) -> str:
+    """With its interval, as measured when the version was saved."""
+    return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
+
+
+def score_table(found: Comparison) -> list[dict[str, str]]:
+    """A row a metric: both versions, and the check if there is one."""
+    checks = {check.metric: check for check in found.checks}
+    rows = []
+    for metric, name in METRICS.items():
+        values = [measured(each, metric) for each in (found.base, found.candidate)]
+        if values == [None, None]:
+            continue
+        row = {"Metric": name}
+        for scores, value in zip((found.base, found.candidate), values, strict=True):
+            row[plain(scores.version)] = metric_in_words(metric, value)
+        check = next((check for known, check in checks.items() if known == metric), None)
+        row["Check"] = "" if check is None else ("passed" if check.passed else "failed")
+        rows.append(row)
+    return rows
+
+
+def in_words(found: Comparison) -> str:
+    """Which is better, how sure that is, and why it was decided so."""
+    winner = plain(found.winner)
+    verdict = f"Update to **{winner}**" if found.decision == "update_model" else f"Keep **{winner}**"
+    text = f"{verdict}: {plain(found.reason)}"
+    if found.recorded:
+        return f"{text} Each as it was measured when it was saved, which may have been on different images."
+    return f"{text} {pairs_in_words(found)}".rstrip()
+
+
+def class_names(found: Comparison) -> list[str]:
+    """What a curve can be shown of: the mean, then each class that occurs, the one with the largest change first."""
+    both = zip(found.base.curves[1:], found.candidate.curves[1:], strict=True)
+    named = {one.name or "": abs((other.auc or 0.0) - (one.auc or 0.0)) for one, other in both if one.recall}
+    return [MEAN, *sorted(named, key=lambda name: (-named[name], name))]
+
+
+def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
+    """Precision against recall of one class, or the mean, of both versions."""
+    wanted = None if name == MEAN else name
+    rows = [
+        (f"{number} {scores.version} (area {rounded(curve.auc, 3)})", recall, precision)
+        for number, scores in zip("AB", (found.base, found.candidate), strict=True)
+        for curve in scores.curves
+        if curve.name == wanted and curve.auc is not None
+        for recall, precision in zip(curve.recall, curve.precision, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["version", "recall", "precision"])
+    percent, scale = alt.Axis(format="%", tickCount=6), alt.Scale(domain=[0, 1])
+    base = alt.Chart(frame).encode(
+        x=alt.X("recall:Q", scale=scale, axis=percent, title="Recall"),
+        y=alt.Y("precision:Q", scale=scale, axis=percent, title="Precision"),
+        color=alt.Color("version:N", title=None, scale=COLOURS, legend=_legend("stroke")),
+        strokeDash=alt.StrokeDash("version:N", legend=None),
+    )
+    tooltip = ["version:N", *(alt.Tooltip(f"{field}:Q", format=".1%") for field in ("recall", "precision"))]
+    return alt.layer(base.mark_line(), base.mark_circle(opacity=0).encode(tooltip=tooltip)).properties(height=340)
+
+
+def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
+    """How often each version is right against how sure it is."""
+    rows = [
+        (f"{number} {scores.version}", each.confidence, each.accuracy.value, each.accuracy.n)
+        for number, scores in zip("AB", (found.base, found.candidate), strict=True)
+        for each in scores.calibration
+    ]
+    frame = pd.DataFrame(rows, columns=["version", "confidence", "right", "images"])
+    percent, scale = alt.Axis(format="%", tickCount=6), alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", scale=scale, axis=percent, title="How sure the model is")
+    y = alt.Y("right:Q", scale=scale, axis=percent, title="How often it is right")
+    ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
+    diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y=y)
+    points = (
+        alt.Chart(frame)
+        .mark_point(filled=True, size=70)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("version:N", title=None, scale=COLOURS, legend=_legend("circle")),
+            shape=alt.Shape("version:N", legend=None),
+            tooltip=[
+                "version:N",
+                alt.Tooltip("confidence:Q", format=".0%"),
+                alt.Tooltip("right:Q", format=".0%"),
+                "images",
+            ],
+        )
+    )
+    return alt.layer(diagonal, points).properties(height=340)
+
+
+def _legend(symbol: str) -> alt.Legend:
+    return alt.Legend(orient="bottom", labelLimit=400, columns=1, symbolType=symbol)

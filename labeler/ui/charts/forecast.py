@@ -1,0 +1,110 @@
+"""Where the curve leads and what random labels would have given, as sentences and as lines in the curve.
+
+Pure functions over the trainer's evaluations: what there is no ground for is not in them, and is not said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from labeler.ui.charts.palette import BOTH
+from shared.figures import interval_in_words, percent, rounded
+from shared.wire.evaluation import Advice, Evaluation, Needed, RandomEstimate
+
+Curve = alt.LayerChart | alt.FacetChart
+FORECAST = "forecast, 95% band"
+RANDOM = "random labels (estimate)"
+
+
+def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
+    """What the latest evaluation advises now that `labeled` images are, and what the labels saved; [] while nothing can
+    be said."""
+    latest = evaluations[-1]
+    since = max(0, labeled - latest.spent)
+    advice = _advice(latest.advice, since) if latest.advice is not None else []
+    return [*advice, *_saved(latest.random_baseline)]
+
+
+def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
+    """`chart`, of accuracy against labels spent, with the forecast and the random baseline where there are any."""
+    frame = _lines(evaluations)
+    if frame.empty:
+        return chart
+    styles = {FORECAST: ([6, 4], BOTH[0]), RANDOM: ([1, 0], BOTH[1])}
+    names = [each for each in styles if (frame["line"] == each).any()]
+    dashes, colours = zip(*(styles[each] for each in names), strict=True)
+    legend = alt.Legend(orient="bottom-right", title=None, symbolType="stroke", symbolStrokeWidth=2)
+    base = alt.Chart(frame).encode(x="labels:Q")
+    line = base.mark_line(clip=True).encode(
+        y="accuracy:Q",
+        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=dashes), legend=legend),
+        tooltip=[
+            "line:N",
+            "labels:Q",
+            *(alt.Tooltip(f"{each}:Q", format=".1%") for each in ("accuracy", "low", "high")),
+        ],
+    )
+    if FORECAST in names:
+        ahead = base.transform_filter(alt.datum.line == FORECAST)
+        chart += ahead.mark_area(opacity=0.15, clip=True, color=BOTH[0]).encode(y="low:Q", y2="high:Q")
+    drawn: Curve = chart + line
+    return drawn
+
+
+def _advice(advice: Advice, since: int) -> list[str]:
+    said = []
+    if advice.stable and advice.agreement is not None:
+        kappa = rounded(advice.agreement, 3)
+        said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
+    if advice.slope is not None:
+        gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of accuracy"
+        said.append(f"The curve has gone flat: {gained}." if advice.flat else f"As the curve goes now, {gained}.")
+    if advice.needed is not None:
+        said.append(_needed(advice.needed, since))
+    return said
+
+
+def _needed(needed: Needed, since: int) -> str:
+    """The labels given `since` the forecast are taken off, as `labeler.progress.goal` does for the card."""
+    goal = f"to reach **{percent(needed.goal, 1)}**"
+    if needed.labels is None:
+        return f"More than {max(0, needed.low - since):,} more labels {goal}, if the curve ever gets there."
+    labels, low = max(0, needed.labels - since), max(0, needed.low - since)
+    if not labels:
+        return f"The labels that the forecast asked for {goal} are given: the next evaluation shows whether they do."
+    if needed.high is not None:
+        between = f"{low:,}–{max(labels, needed.high - since):,}"
+    else:
+        between = f"at least {low:,}" if low else "the test sample is too small for bounds"
+    return f"About **{labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
+
+
+def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
+    """Random labels beside as many chosen ones, where there is such a pair."""
+    return [
+        f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}** (an "
+        f"estimate made inside the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
+        f"given here give **{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
+        for each in baseline
+        if each.chosen is not None
+    ]
+
+
+def _lines(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """Both lines, by labels spent: those ahead as if none went to the test sample, those behind as they did."""
+    latest = evaluations[-1]
+    ahead = latest.advice.forecast if latest.advice is not None else []
+    course = np.array(sorted({(0, 0), *((each.labels, each.spent) for each in evaluations)}))
+    rows = [
+        (FORECAST, latest.spent + each.labels - latest.labels, each.accuracy, each.low, each.high) for each in ahead
+    ]
+    for each in latest.random_baseline:
+        if each.labels <= latest.labels:
+            spent = float(np.interp(each.labels, course[:, 0], course[:, 1]))
+            rows.append((RANDOM, round(spent), each.accuracy.value, each.accuracy.low, each.accuracy.high))
+    return pd.DataFrame(rows, columns=["line", "labels", "accuracy", "low", "high"])

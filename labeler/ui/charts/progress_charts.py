@@ -1,0 +1,274 @@
+"""The figures of the progress page, as pure functions from wire types to charts, tables and sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+
+from labeler.ui.charts.palette import BOTH, INK, NO_OWN, colours_of
+from labeler.ui.sections.wording import plain
+from shared.figures import ENOUGH, many, metric_in_words, not_measured, percent
+from shared.settings.services import LabelerSettings
+from shared.wire.evaluation import Evaluation, Stretch
+
+NAMED = 9  # classes with a colour of their own; the rest share one
+OTHERS = "all others"
+CALIBRATED = 0.03  # confidence and accuracy closer than this need no word
+COLOURS = alt.Scale(range=BOTH)
+AXIS = 80  # pixels under a plot; a figure's height holds them, and its legend's
+LEGEND, LEGEND_ROW = 55, 22
+BAR, THIN_BAR, MANY_BARS = 28, 20, 12
+NAME = 150  # pixels of a class's name
+ROUNDS = 200  # shown of the last ones
+TICKS = 7  # asked for; rounding to even steps makes it ten at most
+ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
+
+
+def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation]) -> str:
+    """What to say while no accuracy can be shown."""
+    now = not_measured(evaluations[-1].accuracy.n if evaluations else 0)
+    if settings.test_set or settings.test_set_frac == 0:
+        first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."
+    else:
+        first = (
+            f"Accuracy is measured on test images, which come in between after the first {settings.test_free_labels} "
+            f"labels, and appears once {ENOUGH} of them are labeled."
+        )
+    return f"**{now.capitalize()}.** {first} Keep labeling."
+
+
+def in_words(latest: Evaluation) -> str:
+    """How good the model is, how sure that is, and what makes it surer."""
+    accuracy = latest.accuracy
+    margin = (accuracy.high - accuracy.low) / 2
+    sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
+    low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
+    return (
+        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of "
+        f"{accuracy.n:,} test images; with 95% confidence between {low} and {high}. {sure}"
+    )
+
+
+def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
+    """Accuracy against labels spent, as a line in its 95 % band; from the tenth below the lowest bound up to 1."""
+    frame = pd.DataFrame(
+        {
+            "labels": [each.spent for each in evaluations],
+            "accuracy": [each.accuracy.value for each in evaluations],
+            "low": [each.accuracy.low for each in evaluations],
+            "high": [each.accuracy.high for each in evaluations],
+            "test images": [each.accuracy.n for each in evaluations],
+        }
+    )
+    scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1])
+    axis = alt.Axis(tickMinStep=1, tickCount=TICKS)
+    labels = alt.X("labels:Q", title="Labels given", axis=axis, scale=alt.Scale(zero=True))
+    tooltip = [
+        alt.Tooltip("labels:Q"),
+        *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
+        alt.Tooltip("test images:Q"),
+    ]
+    base = alt.Chart(frame).encode(x=labels)
+    band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
+        y=alt.Y("low:Q", scale=scale, title="Accuracy on the test sample, 95% interval", axis=alt.Axis(format="%")),
+        y2="high:Q",
+    )
+    line = base.mark_line(interpolate="step-after").encode(y=alt.Y("accuracy:Q", scale=scale))
+    points = base.mark_circle(size=36).encode(y=alt.Y("accuracy:Q", scale=scale), tooltip=tooltip)
+    return alt.layer(band, line, points).properties(height=320)
+
+
+def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
+    """The curve as a table, a row an evaluation."""
+    rows = [
+        {
+            "labels_given": each.spent,
+            "labels_trained_on": each.labels,
+            "test_images": each.accuracy.n,
+            "accuracy": each.accuracy.value,
+            "accuracy_low_95": each.accuracy.low,
+            "accuracy_high_95": each.accuracy.high,
+            "macro_f1": each.macro_f1,
+            "log_loss": each.log_loss,
+            "calibration_error": each.calibration_error,
+            "round": each.round,
+            "model_version": each.model_version,
+            "measured_at": each.created_at.isoformat(),
+        }
+        for each in evaluations
+    ]
+    return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:
+    """Labels, number of test images, precision, recall and F1, a row a class."""
+    rows = [
+        {
+            "Class": plain(each.name),
+            "Labels": labels_per_class.get(each.name, 0),
+            "Test images": each.support,
+            "Precision": _percent(each.precision),
+            "Recall": _percent(each.recall),
+            "F1": _percent(each.f1),
+        }
+        for each in latest.classes
+    ]
+    return pd.DataFrame(rows, columns=["Class", "Labels", "Test images", "Precision", "Recall", "F1"])
+
+
+def final_figures(latest: Evaluation) -> list[dict[str, str]]:
+    """The figures of an evaluation with their 95 % intervals, a row each."""
+
+    def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
+        interval = "–"
+        if low is not None and high is not None and low < high:  # resampling nothing but hits says nothing
+            interval = f"{percent(low, 1)} – {percent(high, 1)}"
+        return {"Figure": name, "Value": value, "95% interval": interval}
+
+    accuracy = latest.accuracy
+    rows = [row("Accuracy", percent(accuracy.value, 1), accuracy.low, accuracy.high)]
+    if latest.macro_f1 is not None:
+        rows.append(
+            row("Macro F1", metric_in_words("macro_f1", latest.macro_f1), latest.macro_f1_low, latest.macro_f1_high)
+        )
+    if latest.log_loss is not None:
+        rows.append(row("Log loss", metric_in_words("log_loss", latest.log_loss)))
+    if latest.calibration_error is not None:
+        rows.append(row("Calibration error", metric_in_words("calibration_error", latest.calibration_error)))
+    counts = {
+        "Test images": accuracy.n,
+        "Labels that the model learned from": latest.labels,
+        "Labels given, test ones included": latest.spent,
+    }
+    return rows + [row(name, f"{count:,}") for name, count in counts.items()]
+
+
+def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None = None) -> alt.Chart:
+    """Labels given, a bar a class, in the order of the classes; `own` are the colours that classes have chosen."""
+    frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})
+    chart: alt.Chart = (
+        alt.Chart(frame)
+        .mark_bar()
+        .encode(
+            x=alt.X("labels:Q", title="Labels", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("class:N", sort=None, title=None, axis=alt.Axis(labelLimit=NAME, labelOverlap=False)),
+            tooltip=["class:N", "labels:Q"],
+        )
+        .properties(height=AXIS + len(frame) * (BAR if len(frame) <= MANY_BARS else THIN_BAR))
+    )
+    if own:
+        scale = alt.Scale(domain=list(labels_per_class), range=[own.get(name, NO_OWN) for name in labels_per_class])
+        chart = chart.encode(color=alt.Color("class:N", scale=scale, legend=None))
+    return chart
+
+
+def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = None) -> alt.Chart:
+    """How the labels given so far divide among the classes, against how many there were; the commonest by name."""
+    total = pd.Series(dtype=float)
+    for each in stretches:
+        total = total.add(pd.Series(each.classes, dtype=float), fill_value=0)
+    named = list(total.sort_values(ascending=False).index[:NAMED])
+    so_far = dict.fromkeys(named, 0)
+    others = 0
+    rows = []
+    for each in stretches:
+        for name, count in each.classes.items():
+            if name in so_far:
+                so_far[name] += count
+            else:
+                others += count
+        rows += [(each.labels, name, count, each.until) for name, count in so_far.items()]
+        if len(total) > NAMED:
+            rows.append((each.labels, OTHERS, others, each.until))
+    frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
+    order = [*named, OTHERS] if len(total) > NAMED else named
+    scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as a phone has room for
+    chart: alt.Chart = (
+        alt.Chart(frame)
+        .mark_area()
+        .encode(
+            x=alt.X("labels given:Q", title="Labels given", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("labels:Q", stack="normalize", title="Share of the labels", axis=alt.Axis(format="%")),
+            color=alt.Color("class:N", sort=order, title=None, scale=scale, legend=legend),
+            tooltip=["class:N", "labels:Q", "labels given:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
+        )
+        .properties(height=240 + AXIS + LEGEND + LEGEND_ROW * math.ceil(len(order) / legend.columns))
+    )
+    return chart
+
+
+def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
+    """The reliability diagram: how often the model is right against how sure it is, with images and 95 % intervals."""
+    frame = pd.DataFrame(
+        {
+            "confidence": [each.confidence for each in latest.calibration],
+            "right": [each.accuracy.value for each in latest.calibration],
+            "low": [each.accuracy.low for each in latest.calibration],
+            "high": [each.accuracy.high for each in latest.calibration],
+            "test images": [each.accuracy.n for each in latest.calibration],
+        }
+    )
+    percent, scale = alt.Axis(format="%", tickCount=TICKS), alt.Scale(domain=[0, 1])
+    x = alt.X("confidence:Q", scale=scale, title="How sure the model is", axis=percent)
+    ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
+    diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y="right:Q")
+    base = alt.Chart(frame).encode(x=x)
+    intervals = base.mark_rule(color="gray").encode(
+        y=alt.Y("low:Q", scale=scale, title="How often it is right"), y2="high:Q"
+    )
+    tooltip = [*(alt.Tooltip(f"{name}:Q", format=".0%") for name in frame.columns[:4]), "test images:Q"]
+    y = alt.Y("right:Q", scale=scale, axis=percent)
+    points = base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tooltip)
+    counts = base.mark_text(dx=12, align="left", color=alt.ExprRef(INK)).encode(y=y, text="test images:Q")
+    return alt.layer(diagonal, intervals, points, counts).properties(height=320)
+
+
+def calibration_in_words(latest: Evaluation) -> str:
+    """What the diagram says, in a sentence or two."""
+    images = sum(each.accuracy.n for each in latest.calibration)
+    sure = sum(each.confidence * each.accuracy.n for each in latest.calibration) / images
+    off = sure - latest.accuracy.value
+    leaning = "about as sure as it should be"
+    if abs(off) > CALIBRATED:
+        leaning = "surer than it should be" if off > 0 else "less sure than it could be"
+    error = (
+        "" if latest.calibration_error is None else f"; the calibration error is {percent(latest.calibration_error, 1)}"
+    )
+    return (
+        f"On average the model is {percent(sure)} sure and {percent(latest.accuracy.value)} right: {leaning}{error}. "
+        "Points on the dashed line would be perfect; the numbers count the test images, and few of them make a point "
+        "rough."
+    )
+
+
+def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
+    """Milliseconds of each round, by step; None while no evaluation brought any."""
+    steps = ("fit", "score", "rank", "evaluate")
+    rows = [
+        (each.round, step, each.timings[step])
+        for each in evaluations[-ROUNDS:]
+        for step in steps
+        if step in each.timings
+    ]
+    if not rows:
+        return None
+    chart: alt.Chart = (
+        alt.Chart(pd.DataFrame(rows, columns=["round", "step", "ms"]))
+        .mark_bar()
+        .encode(
+            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("ms:Q", stack="zero", title="Milliseconds"),
+            color=alt.Color("step:N", sort=list(steps), title=None, scale=COLOURS, legend=alt.Legend(orient="bottom")),
+            tooltip=["round:Q", "step:N", alt.Tooltip("ms:Q", format=".0f")],
+        )
+        .properties(height=200 + AXIS + LEGEND)
+    )
+    return chart
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else percent(value)

@@ -1,0 +1,71 @@
+"""What can be taken away: labels in each format, all or filtered, on Finish; files of a saved version on Models."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlencode
+
+import streamlit as st
+
+from labeler import service
+from labeler.transfer.formats import FORMATS
+from labeler.transfer.rows.exported import Wanted
+from labeler.ui import components
+from labeler.ui.sections.wording import EXPORTS
+from shared.figures import many
+from shared.wire.models import ModelVersion
+from shared.wire.project import Project
+
+ALL = "all"
+SPLITS = {ALL: "all", "train": "training", "validation": "validation", "test": "test"}
+STATUSES = {ALL: "all", "labeled": "labeled", "unlabeled": "no label", "skipped": "skipped", "flagged": "flagged"}
+MODELS: dict[str, tuple[str, str]] = {
+    "zip": ("Everything (zip)", "weights as safetensors, configuration, the labels that it learned from, and its card"),
+    "safetensors": ("Weights (safetensors)", "the weights file alone"),
+    "onnx": ("ONNX", "for ONNX Runtime and most other tools; making it takes seconds to minutes"),
+    "torch": ("torch.export", "for PyTorch without Flywheel; making it takes seconds to minutes"),
+    "fastai": ("fastai", "a Learner with its export; only for whole networks that were trained here"),
+    "card": ("Model card", "what it is, what it learned from, how good it is"),
+    "csv": ("Its labels (CSV)", "the labels that it learned from"),
+}
+"""Export format of a version → its name, and what it is."""
+
+
+def labels(project: Project) -> None:
+    """Filters, how many images they leave, and a link for each format."""
+    wanted = _filters(project)
+    counted = service.current().export_count(Wanted(**wanted))  # type: ignore[arg-type]
+    st.write(
+        f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables hold "
+        f"{many(counted.images, 'image')}, formats with photos leave out those without an answer."
+    )
+    for name in FORMATS:
+        title, use = EXPORTS.get(name, (name, ""))
+        button, words = st.columns([1, 3], vertical_alignment="center")
+        address = f"/api/export?{urlencode({'format': name, **wanted})}"
+        button.link_button(title, address, icon=":material/download:", width="stretch", disabled=not counted.images)
+        words.write(use)
+    components.downloads("labels")
+
+
+def version(chosen: ModelVersion) -> None:
+    """A link for each file of a version."""
+    for name, (title, use) in MODELS.items():
+        button, words = st.columns([1, 3], vertical_alignment="center")
+        address = f"/api/models/{quote(chosen.version, safe='')}/export?format={name}"
+        button.link_button(title, address, icon=":material/download:", width="stretch")
+        words.write(use)
+    components.downloads("models")
+
+
+def _filters(project: Project) -> dict[str, str]:
+    """What was chosen, as `GET /api/export` takes it."""
+    people = [each.name for each in service.current().people()]
+    names = [each.name for each in project.classes]
+    columns = st.columns(4)
+    given = {
+        "label": columns[0].selectbox("Class", [ALL, *names]),
+        "annotator": columns[1].selectbox("Labeled by", [ALL, *people]),
+        "split": columns[2].selectbox("Split", list(SPLITS), format_func=SPLITS.__getitem__),
+        "status": columns[3].selectbox("Status", list(STATUSES), format_func=STATUSES.__getitem__),
+    }
+    return {name: value for name, value in given.items() if value not in (None, ALL)}

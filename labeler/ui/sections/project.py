@@ -1,0 +1,79 @@
+"""The section of the page Data that says what the project is made of, where it lies, and adds a folder of photos."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler import service
+from labeler.errors import Problem
+from labeler.ui.sections.wording import plain
+from shared.settings.recent_projects import recent
+
+PROBLEM = "folder problem"  # in the session: why the last folder could not be added
+
+
+def section() -> None:
+    """Draw the section."""
+    labeler = service.current()
+    project = labeler.identity
+    st.subheader(f"Project {project.name}", anchor=False)
+    st.write(f"Everything of this project is in the folder `{project.workspace}`.")
+    _folders()
+    _others()
+
+
+def _folders() -> None:
+    labeler = service.current()
+    folders = labeler.folders.view()
+    rows = [
+        {"Image folder": plain(str(each.path)), "Files": f"{each.files:,}", "": "not there" if each.missing else ""}
+        for each in folders
+    ]
+    st.table(rows, border="horizontal", hide_index=True)
+    if any(each.missing for each in folders):
+        st.warning(
+            "The labels of a missing folder are kept. Put the folder back, or name its new place at the next start: "
+            f"`flywheel up NEW-FOLDER --change --workspace {labeler.identity.workspace}`",
+            icon=":material/folder_off:",
+        )
+    if labeler.identity.demo:
+        st.caption("The demo takes no photos of yours. Start a project with them: `flywheel up PHOTOS`")
+        return
+    watched = "New photos in these folders join by themselves within seconds."
+    st.caption(watched if labeler.settings.watch else "New photos in these folders join at the next start.")
+    if not labeler.settings.is_loopback:
+        st.caption(
+            "To add a folder, run this on the machine of the labeler: "
+            f"`flywheel add FOLDER --workspace {labeler.identity.workspace}`"
+        )
+        return
+    with st.form("folder", clear_on_submit=True, border=False):
+        st.text_input("Add a folder of photos on this machine", placeholder="/home/ann/photos", key="folder")
+        st.form_submit_button("Add folder", on_click=_add)
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.error(plain(problem))
+
+
+def _add() -> None:
+    try:
+        service.current().folders.add(st.session_state["folder"])
+    except Problem as problem:
+        st.session_state[PROBLEM] = problem.detail
+
+
+def _others() -> None:
+    here = service.current().identity.workspace
+    others = [each for each in recent() if str(each.workspace) != here]
+    if not others:
+        return
+    with st.expander("Other projects on this machine"):
+        rows = [
+            {
+                "Project": plain(project.name),
+                "Continue it": f"`flywheel up --workspace {each.workspace}`",
+                "Started": f"{each.started.astimezone():%Y-%m-%d %H:%M}",
+            }
+            for each in others
+            if (project := each.project()) is not None
+        ]
+        st.table(rows, border="horizontal", hide_index=True)

@@ -1,0 +1,57 @@
+"""The section of the page Models on which one saved version is downloaded or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from labeler.trainer_link.controls import Trainer
+from labeler.ui.sections import downloads
+from labeler.ui.sections.wording import plain
+from shared.figures import many, megabytes
+from shared.wire.models import ModelList, ModelVersion
+
+Do = Callable[[Callable[[Trainer], object]], None]
+"""Carries out what a button asks of the trainer, and tells on the page why it could not."""
+SURE = "models to delete"  # in the session: the version that somebody is asked about
+
+
+def show(models: ModelList, do: Do) -> None:
+    """Draw the section; nothing while no version is saved."""
+    if not models.models:
+        return
+    st.subheader("Download or delete", anchor=False)
+    versions = {each.version: each for each in reversed(models.models)}
+    chosen = versions[st.selectbox("Version", list(versions)) or next(iter(versions))]
+    with st.expander(f"Download {plain(chosen.version)}"):
+        downloads.version(chosen)
+    if st.session_state.get(SURE) != chosen.version:
+        st.button("Delete …", icon=":material/delete:", on_click=_ask, args=(chosen.version,))
+        return
+    st.warning(in_words(chosen, models), icon=":material/delete:")
+    with st.container(horizontal=True):
+        st.button(f"Delete {plain(chosen.version)}", type="primary", on_click=_delete, args=(chosen.version, do))
+        st.button("Keep it", on_click=_ask, args=(None,))
+
+
+def in_words(version: ModelVersion, models: ModelList) -> str:
+    """What would be deleted, and what would not."""
+    others = len(models.models) - 1
+    network = (version.all_bytes or version.bytes) - version.bytes
+    below = f" The network under it ({megabytes(network)}) stays." if network else ""
+    return (
+        f"This deletes version **{plain(version.version)}**: its own file of {megabytes(version.bytes)}, which learned "
+        f"from {many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone.{below} "
+        f"No label and no photo is deleted, and {many(others, 'other version')} "
+        f"{'stays' if others == 1 else 'stay'}."
+    )
+
+
+def _ask(version: str | None) -> None:
+    st.session_state[SURE] = version
+
+
+def _delete(version: str, do: Do) -> None:
+    st.session_state[SURE] = None
+    do(lambda trainer: trainer.delete_model(version))

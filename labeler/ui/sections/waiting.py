@@ -1,0 +1,62 @@
+"""What keeps figures from coming, in words: shown on every page that waits for the trainer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from labeler.ui.sections import wording
+from labeler.ui.sections.wording import plain, time_left
+from shared.figures import megabytes
+from shared.wire.project import Project
+from shared.wire.trainer import TrainerStatus
+
+ERROR = ":material/error:"
+
+
+def show(project: Project, status: TrainerStatus | None) -> None:
+    """Draw why nothing new comes, with what to do; nothing while the trainer learns."""
+    scanning = project.scanning
+    if scanning.error:
+        st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
+    elif scanning.running and scanning.total:
+        far = f"{scanning.done:,} of {scanning.total:,} files{time_left(scanning.seconds_left)}"
+        st.progress(min(scanning.done / scanning.total, 1.0), f"Reading the image folder: {far}.")
+    elif not project.images.total and not scanning.running:
+        st.info(
+            "**No images yet.** Put photos into the project’s image folder: they join by themselves. "
+            "Or add some on the page Data.",
+            icon=":material/image:",
+        )
+    if status is None:
+        name, what = wording.away(project.workspace, project.trainer.state)
+        st.warning(f"**{name}.** What is shown is what it sent last; {plain(what)}.", icon=":material/cloud_off:")
+        return
+    if status.state == "failed" and status.disk is None:  # of the disk tells the bar
+        error = plain(status.last_error or "see its log.")
+        st.error(
+            f"**The trainer failed:** {error} Labels are kept; press Resume to try again.", icon=":material/error:"
+        )
+    elif status.state == "paused":
+        st.info("**Paused.** Labels are kept; press Resume to learn them.", icon=":material/pause:")
+    if status.tracking.error:
+        st.info(
+            f"{plain(status.tracking.error)} It is tried again; what is shown here is complete.",
+            icon=":material/monitoring:",
+        )
+    embedding = status.embedding
+    if (download := embedding.download) is not None:
+        size = f"{megabytes(download.done_bytes)} of {megabytes(download.total_bytes)}"
+        st.progress(
+            min(download.done_bytes / max(download.total_bytes, 1), 1.0),
+            f"The trainer is fetching the network {plain(download.name)} from the model hub: {size}. Labeling goes on "
+            "meanwhile. To do without it, start again with `--set trainer.auto_download=false`.",
+        )
+    elif embedding.lacks:
+        st.info(plain(embedding.lacks), icon=":material/image:")
+    elif embedding.done < embedding.total:
+        st.progress(
+            embedding.done / embedding.total,
+            f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}"
+            f"{time_left(embedding.seconds_left)}. Labeling goes on "
+            "meanwhile; what it has not seen yet, it neither asks for nor learns.",
+        )

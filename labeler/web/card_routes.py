@@ -1,0 +1,47 @@
+"""The labeler's routes for the page Label: an image by its own address or name, and the guidelines beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from labeler.images.image_names import ImageNames
+from labeler.labeling.guidelines import Guidelines
+from labeler.labeling.single_image import Addresses
+from shared.web.answers import StrictRoute, refusals
+from shared.wire.fields import Id
+from shared.wire.images import NamedImages, NamesPost
+from shared.wire.project import GuidelinesPatch, GuidelinesView
+from shared.wire.queries import OpenedImage
+
+
+def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames) -> APIRouter:
+    """The routes of the card."""
+    routes = APIRouter(route_class=StrictRoute)
+
+    @routes.post("/images/named")
+    def named(post: NamesPost) -> NamedImages:
+        """The images of these names, by the rule that imports follow: as they stand, or the one that each can mean."""
+        return names.find(post.names)
+
+    @routes.get("/images/{image_id}/question", responses=refusals(404, 409))
+    def question(
+        image_id: Id,
+        annotator: Annotated[str, Query(min_length=1, max_length=200)],
+        session: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    ) -> OpenedImage:
+        """An image to look at or correct; 409 for one that is held out and not answered by the annotator."""
+        return addresses.open(image_id, annotator, session or annotator)
+
+    @routes.get("/project/guidelines")
+    def read_guidelines() -> GuidelinesView:
+        """What annotators should know, in Markdown and rendered."""
+        return guidelines.view
+
+    @routes.patch("/project/guidelines", responses=refusals(409))
+    def change_guidelines(patch: GuidelinesPatch) -> GuidelinesView:
+        """Change them; 409 when somebody did since `as_of`."""
+        return guidelines.change(patch)
+
+    return routes

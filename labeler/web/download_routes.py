@@ -1,0 +1,69 @@
+"""The labeler's routes about what can be taken away: how much an export holds, how far it is, and the trainer's models.
+
+A browser may not reach the trainer, so its model files pass through here, piece by piece.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+
+from labeler.service import Service
+from labeler.transfer.rows.exported import Wanted
+from shared.log import Status
+from shared.web.answers import StrictRoute, refusals
+from shared.web.answers import content as holds
+from shared.wire.dataset import DownloadList, ExportCount, ModelFormat, Prepared
+from shared.wire.fields import Split
+
+Named = Annotated[str | None, Query(min_length=1)]
+"""A class or an annotator."""
+
+
+def download_routes(service: Service) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(route_class=StrictRoute)
+
+    @routes.get("/export/count")
+    def export_count(
+        split: Split | None = None, label: Named = None, annotator: Named = None, status: Status | None = None
+    ) -> ExportCount:
+        """How many images an export with these filters holds."""
+        return service.export_count(Wanted(split=split, label=label, annotator=annotator, status=status))
+
+    @routes.get("/downloads")
+    def downloads() -> DownloadList:
+        """Files that are being written, and those of the last minute."""
+        return DownloadList(downloads=service.downloads.list())
+
+    @routes.get("/models/{version}/export", responses=holds("application/octet-stream") | refusals(404, 409, 503))
+    def model(version: str, format: ModelFormat = "safetensors") -> StreamingResponse:
+        """A saved version as the trainer's `GET /models/{version}/export` gives it, passed through."""
+        file = service.trainer.model_file(version, format)
+        running = service.downloads.begin(file.name, "byte", file.bytes)
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        if file.bytes is not None:
+            headers["Content-Length"] = str(file.bytes)
+        stream = service.downloads.counted(file.pieces, running)
+        # Somebody may go away before the first piece was read, too.
+        closing = BackgroundTask(file.close)
+        return StreamingResponse(stream, media_type="application/octet-stream", headers=headers, background=closing)
+
+    @routes.post("/models/{version}/export", responses=refusals(404, 409, 503))
+    def prepare(version: str, format: ModelFormat = "safetensors") -> Prepared:
+        """Have the trainer make the file, which takes a large network minutes; a download then begins at once."""
+        running = service.downloads.begin(f"{version}, {format}", "byte")
+        running.state = "making"
+        try:
+            file = service.trainer.model_file(version, format)
+            file.close()
+        except Exception as problem:
+            running.end(str(problem))
+            raise
+        running.end()
+        return Prepared(name=file.name, bytes=file.bytes or 0)
+
+    return routes

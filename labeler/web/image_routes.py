@@ -1,0 +1,96 @@
+"""The bytes of images over HTTP, in and out, so that no number of large ones takes the memory or the threads of others.
+
+A large original is sent piece by piece from its open file, and large images are decoded and taken in by threads of
+their own: requests that wait for those leave the threads of all other routes alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+
+from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE
+from labeler.service import Service
+from shared.web.answers import StrictRoute, refusals
+from shared.web.answers import content as holds
+from shared.wire.fields import Id
+from shared.wire.images import ImageReceipt
+
+UPLOADS = 3
+"""Uploads that are looked at together; further ones wait on the disk."""
+PIECE = 1_000_000
+
+
+class Uploading:
+    """Takes uploads in, one file of a request after another, so that only one of it is in memory."""
+
+    def __init__(self) -> None:
+        self._threads = CapacityLimiter(UPLOADS)
+
+    async def __call__(self, service: Service, uploads: Sequence[UploadFile]) -> ImageReceipt:
+        """Waits for its turn without a thread."""
+        most = service.files.limits.max_bytes + 1  # one more, by which it is known to be too large
+        files = ((each.filename or "upload", each.file.read(most)) for each in uploads)
+        return await to_thread.run_sync(service.arrivals.add_uploads, files, limiter=self._threads)
+
+
+def image_routes(service: Service) -> APIRouter:
+    """The routes of one labeler."""
+    api = APIRouter(route_class=StrictRoute)
+    sizes = list(service.thumbnails.sizes)
+    for_large = CapacityLimiter(max(os.cpu_count() or 1, 2))
+
+    @api.get(
+        "/images/{image_id}/content",
+        responses=holds("image/*", UNKNOWN_TYPE) | refusals(304, 404, 410),
+        response_class=Response,
+    )
+    def content(image_id: Id, request: Request) -> Response:
+        """The original bytes."""
+        located = service.catalog.locate(image_id)
+        headers, known = _caching(request, located.sha256, "private, max-age=3600")
+        if known:
+            return Response(status_code=304, headers=headers)
+        media_type = MEDIA_TYPES.get(located.format, UNKNOWN_TYPE)
+        original = service.files.original(located)
+        if isinstance(original, bytes):
+            return Response(original, media_type=media_type, headers=headers)
+        headers["Content-Length"] = str(os.fstat(original.fileno()).st_size)
+        return StreamingResponse(_pieces(original), media_type=media_type, headers=headers)
+
+    @api.get(
+        "/images/{image_id}/thumbnail", responses=holds("image/*") | refusals(304, 404, 410), response_class=Response
+    )
+    async def thumbnail(
+        image_id: Id, request: Request, size: int = Query(320, json_schema_extra={"enum": sizes})
+    ) -> Response:
+        """A smaller copy. With `v`, part of the hash, the address never means another image."""
+        made = await run_in_threadpool(service.quick_thumbnail, image_id, size)
+        if made is None:
+            made = await to_thread.run_sync(service.thumbnail, image_id, size, limiter=for_large)
+        data, media_type, sha256 = made
+        headers, known = _caching(request, f"{sha256}-{size}", "private, max-age=31536000, immutable")
+        if known:
+            return Response(status_code=304, headers=headers)
+        return Response(data, media_type=media_type, headers=headers)
+
+    return api
+
+
+def _caching(request: Request, tag: str, caching: str) -> tuple[dict[str, str], bool]:
+    """Headers of an answer, and whether the page has it already."""
+    headers = {"ETag": f'"{tag}"', "Cache-Control": caching, "X-Content-Type-Options": "nosniff"}
+    return headers, f'"{tag}"' in request.headers.get("if-none-match", "")
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while piece := stream.read(PIECE):
+            yield piece

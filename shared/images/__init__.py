@@ -1,0 +1,1 @@
+"""Finding, checking and decoding image files within bounded memory."""

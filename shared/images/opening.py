@@ -1,0 +1,383 @@
+"""Check and open images. Knows pixels; knows nothing of folders, catalogue, labels or models.
+
+Everything that an image file may hold passes through here, damaged and hostile content too. Whatever is wrong with it
+is told as an `ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Choices
+behind that:
+
+- What a file is follows from its first bytes, never from its name. Each format has one decoder of Pillow's (HEIC has
+  one of libheif's), and not `Image.open`, whose guard against decompression bombs is a process-wide number that warns
+  or raises. Ours is an argument, checked on the header before a pixel is decoded, and safe in any number of threads.
+- What a decoder will take is told from the header too, and a file that would take more than BYTES_A_PIXEL for each
+  pixel of the limit is refused. All decoding of a process shares one room, see `shared.images.decoding_limit`. What is
+  made of a decoded image is made a block at a time, so that no second and third copy of it is needed.
+- A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough. The file is still read to its
+  end, so that a truncated one is found.
+- Text, colour profiles and other notes in a file say nothing about its pixels, so that they are no reason to refuse it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    QoiImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from shared.images import decoder_memory, decoding_limit, sixteen_bits
+from shared.images.decoder_memory import pixel_bytes
+from shared.images.metadata import jpeg_without_segments, png_without_notes
+
+LOSSLESS_BELOW = 128
+"""Pixels. A thumbnail this small is enlarged on screen, where JPEG's blocks would show."""
+HEAD_BYTES = 64
+"""By which a file is told to be an image."""
+BYTES_A_PIXEL = 10
+"""Of the limit on pixels: what decoding one image may take."""
+
+# Pillow warns on stderr about odd metadata, which says nothing about the pixels and reaches nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class ImageProblem(ValueError):  # noqa: N818 – it says what is wrong with a file, not with the program
+    """What is wrong with a file. The text ends a sentence about it: "is not an image …"."""
+
+
+class ImageWaits(ImageProblem):
+    """Nothing is wrong with the file: other images took all the memory that decoding may take. Worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """The largest file and the largest image that are read."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a file is. `width` and `height` are pixels as displayed (after EXIF rotation), `size` is bytes."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+    size: int
+
+
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins with these HEAD_BYTES is an image, one that cannot be read included."""
+    return any(magic.match(head) for magic, _ in (*_DECODERS, *_UNREAD))
+
+
+def check_bytes(size: int, limits: ImageLimits) -> None:
+    """Raises ImageProblem for a file without bytes, or with too many."""
+    if size == 0:
+        raise ImageProblem("is empty")
+    if size > limits.max_bytes:
+        raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
+
+
+def inspect(data: bytes, limits: ImageLimits) -> Inspected:
+    """Check that `data` is an image that decodes to its end, and say what it is. Raises ImageProblem."""
+    with _told_as_problem():
+        form, width, height = _decoded(data, limits)
+        return Inspected(hashlib.sha256(data).hexdigest(), width, height, form, len(data))
+
+
+def _decoded(data: bytes, limits: ImageLimits) -> tuple[str, int, int]:
+    """Format, and width and height as displayed. Raises whatever decoding raises."""
+    image = _header(data, limits)
+    width, height = image.size
+    _draft(image, at_least=1)
+    with _room(decoder_memory.of(image, data).peak, len(data), limits):
+        sixteen_bits.high_bytes(image)
+        sideways = _orientation(image) in _SIDEWAYS
+    return image.format or "", height if sideways else width, width if sideways else height
+
+
+def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """Width and height in pixels as stored, from the header alone. Raises ImageProblem."""
+    with _told_as_problem():
+        return _header(data, limits).size
+
+
+@contextmanager
+def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
+    """The image as `open_rgb` gives it, for as long as it is in use: others wait for the memory that it takes."""
+    with _held(data, limits, at_least) as image:
+        try:
+            yield image
+        finally:
+            image.close()  # whoever still has it: the next one begins at once
+
+
+@contextmanager
+def _held(data: bytes, limits: ImageLimits, at_least: int | None) -> Iterator[Image.Image]:
+    with _told_as_problem():
+        images = [_header(data, limits)]
+        if at_least is not None:
+            _draft(images[0], at_least)
+        room = _room(_peak(images[0], data), len(data), limits)
+        room.__enter__()
+    shown = None
+    try:
+        with _told_as_problem():
+            shown = _shown(images.pop(), data)
+        yield shown
+    finally:
+        del shown  # also where somebody still looks at what went wrong
+        room.__exit__(None, None, None)
+
+
+def _shown(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    stored = sixteen_bits.loaded(image, lambda: _opened(data))
+    return _upright(_to_rgb(stored), _orientation(image))
+
+
+def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Image.Image:
+    """Decode to RGB as displayed: EXIF rotation applied, transparency on white, 8 bits a channel, first frame.
+
+    With `at_least`, a JPEG may come back at a half, a quarter or an eighth of its size, its short side not below
+    `at_least` pixels (nor the image enlarged). Raises ImageProblem.
+    """
+    with _held(data, limits, at_least) as image:
+        return image
+
+
+def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, str]:
+    """Encode a copy whose longer side is at most `longest` pixels, never enlarged; returns bytes and media type.
+
+    JPEG, which encodes ten times faster than WebP; lossless WebP for tiny images. Raises ImageProblem.
+    """
+    width, height = dimensions(data, limits)
+    at_least = -(-longest * min(width, height) // max(width, height))
+    with hold_rgb(data, limits, at_least=max(at_least, 1)) as image, _told_as_problem():
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        encoded = BytesIO()
+        if max(image.size) <= LOSSLESS_BELOW:
+            image.save(encoded, "WEBP", lossless=True)
+            return encoded.getvalue(), "image/webp"
+        image.save(encoded, "JPEG", quality=85)
+        return encoded.getvalue(), "image/jpeg"
+
+
+# ---------------------------------------------------------------- pixels
+
+
+def _heif(stream: BytesIO) -> ImageFile.ImageFile:
+    from pi_heif.as_plugin import HeifImageFile  # few projects hold such files, and its library takes time to load
+
+    image: ImageFile.ImageFile = HeifImageFile(stream)
+    return image
+
+
+class _WebP(WebPImagePlugin.WebPImageFile):
+    """Lets go of the decoder, which holds two canvases, before there is an image: only a first frame is read."""
+
+    def load_prepare(self) -> None:
+        self._decoder = None
+        super().load_prepare()
+
+
+class _Avif(AvifImagePlugin.AvifImageFile):
+    """Lets go of the decoder, and the planes that it holds, as _WebP does."""
+
+    def load_prepare(self) -> None:
+        self._decoder = None
+        super().load_prepare()
+
+
+def _png(stream: BytesIO) -> ImageFile.ImageFile:
+    return PngImagePlugin.PngImageFile(BytesIO(png_without_notes(stream.getvalue())))
+
+
+def _jpeg(stream: BytesIO) -> ImageFile.ImageFile:
+    try:
+        return JpegImagePlugin.JpegImageFile(stream)
+    except Exception:  # of many kinds; its notes may be what is broken
+        return JpegImagePlugin.JpegImageFile(BytesIO(jpeg_without_segments(stream.getvalue())))
+
+
+_DECODERS: tuple[tuple[re.Pattern[bytes], Callable[[BytesIO], ImageFile.ImageFile]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _WebP),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    (re.compile(rb"....ftyp(avi[fs]|(mi|ms)(f1|af).{4,44}?avi[fs])", re.DOTALL), _Avif),
+    (re.compile(rb"....ftyp(he[iv][cxms]|m[is]f1)", re.DOTALL), _heif),
+    (re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"), Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (re.compile(rb"P[1-6]\s|Pf\s"), PpmImagePlugin.PpmImageFile),
+    (re.compile(rb"qoif"), QoiImagePlugin.QoiImageFile),
+)
+_UNREAD: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"), "a JPEG XL file"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb"\0\0[\1\2]\0[^\0]\0"), "an icon"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(svg|!DOCTYPE svg)"), "a vector drawing"),
+    (re.compile(rb"FUJIFILMCCD-RAW|IIU\0|IIR[OS]|....ftypcrx ", re.DOTALL), "a camera's raw file"),
+    (re.compile(rb"v/1\x01"), "an OpenEXR file"),
+    (re.compile(rb"DDS "), "a texture"),
+    (re.compile(rb"SIMPLE  ="), "a FITS file"),
+)
+"""What people call an image, too, and what it is."""
+READ = "JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI"
+
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+
+
+@contextmanager
+def _told_as_problem() -> Iterator[None]:
+    """Pillow raises OSError, SyntaxError, ValueError, struct.error, EOFError, KeyError and more on damaged files."""
+    try:
+        yield
+    except ImageProblem:
+        raise
+    except Exception as error:
+        _let_go(error)
+        raise _problem(error) from None
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through, which hold the image for as long as somebody holds the error."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _problem(error: Exception) -> ImageProblem:
+    if isinstance(error, decoding_limit.NoRoom):
+        return ImageWaits("waited too long for other large images to be decoded: try it again")
+    if isinstance(
+        error, MemoryError | Image.DecompressionBombError
+    ):  # the latter: Pillow's own guard, in some decoders
+        return ImageProblem("is too large to be decoded")
+    if _UNSUPPORTED.search(str(error)):
+        return ImageProblem("cannot be decoded: it is of a rare kind, or damaged. Save it as a JPEG or a PNG of 8 bits")
+    return ImageProblem("cannot be decoded: it is damaged or cut off")
+
+
+def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """The image with its header read and its size checked, nothing decoded yet."""
+    check_bytes(len(data), limits)
+    image = _opened(data)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageProblem(
+            f"has {width:,} × {height:,} pixels, more than the {limits.max_pixels:,} that max_image_pixels allows"
+        )
+    pixels = decoder_memory.of(image, data).pixels
+    if pixels > limits.max_pixels:
+        raise ImageProblem(
+            f"has {width:,} × {height:,} pixels, but is stored in pieces of {pixels:,}, more than the "
+            f"{limits.max_pixels:,} that max_image_pixels allows: save it again as JPEG or PNG"
+        )
+    return image
+
+
+def _draft(image: ImageFile.ImageFile, at_least: int) -> None:
+    """Let a JPEG be decoded at a part of its size."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (at_least, at_least))
+
+
+def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Bytes that it takes to decode an image and to show it upright in RGB."""
+    own = pixel_bytes(image.mode) * image.width * image.height
+    deep = sixteen_bits.is_deep(image)
+    decoding = decoder_memory.of(image, data).peak + (own if deep else 0)
+    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps; asking a PNG would decode it
+    if image.mode == "RGB" and not turned and not image.has_transparency_data:
+        return decoding
+    return max(decoding, own * (2 if deep and image.has_transparency_data else 1) + 4 * image.width * image.height)
+
+
+@contextmanager
+def _room(peak: int, read: int, limits: ImageLimits) -> Iterator[None]:
+    """Hold room for `peak` bytes and the `read` ones of the file. Raises ImageProblem for too much, and NoRoom."""
+    most = BYTES_A_PIXEL * limits.max_pixels
+    if peak > most:
+        raise ImageProblem(
+            f"takes {peak / 1e6:,.0f} MB to decode, more than the {most / 1e6:,.0f} MB that max_image_pixels allows: "
+            "save it as a JPEG, or a PNG of 8 bits"
+        )
+    with decoding_limit.room(peak + read, limits.max_pixels):
+        yield
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    decoder = next((decoder for magic, decoder in _DECODERS if magic.match(data)), None)
+    if decoder is None:
+        kind = next((kind for magic, kind in _UNREAD if magic.match(data)), None)
+        if kind is not None:
+            raise ImageProblem(f"is {kind}, which is not read: save it as JPEG or PNG")
+        raise ImageProblem(f"is not an image ({READ})")
+    image = decoder(BytesIO(data))
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, data):
+        raise ImageProblem("is a camera's raw file, which is not read: save it as JPEG or PNG")
+    return image
+
+
+def _is_raw(image: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
+    """A raw file is a TIFF whose first image is often a small preview; labeling that one helps nobody."""
+    tags = image.tag_v2
+    preview = tags.get(_SUBFILE_TYPE) == _REDUCED and _SUB_IMAGES in tags
+    return preview or _DNG_VERSION in tags or data[8:10] == b"CR"
+
+
+_DNG_VERSION, _SUB_IMAGES, _SUBFILE_TYPE, _REDUCED = 50_706, 330, 254, 1
+_UNSUPPORTED = re.compile("unknown|unsupported|not supported|cannot handle", re.IGNORECASE)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation of a decoded image, 1 to 8; 1 where the tag is broken, and for a TIFF, which Pillow turned."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # of many kinds; broken metadata is no reason to refuse the pixels
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return sixteen_bits.grey(image)
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    shown = Image.new("RGB", image.size)
+    for box in sixteen_bits.blocks(image.size):
+        block = image.crop(box).convert("RGBA")
+        shown.paste(Image.alpha_composite(Image.new("RGBA", block.size, "white"), block).convert("RGB"), box)
+    return shown

@@ -1,0 +1,1 @@
+"""Settings: their values, sources, and what a project remembers."""

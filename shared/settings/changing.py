@@ -1,0 +1,40 @@
+"""Settings that change while a service runs: which values can be, and how an OpenAPI schema says so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from shared.settings.services import ServiceSettings, SettingsError, first_sentence
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def changed(settings: S, changes: Mapping[str, Any], changeable: Collection[str]) -> S:
+    """A copy with the changes. Raises SettingsError, naming the setting that cannot be so."""
+    service, fields = settings.service(), type(settings).model_fields
+    for name, value in changes.items():
+        if name not in fields:
+            raise SettingsError(f"There is no {service} setting {name!r}.")
+        if name not in changeable:
+            raise SettingsError(f"The {service} setting {name!r} cannot change while running: set it and start again.")
+        if isinstance(value, bool) != (fields[name].annotation is bool):
+            kind = "not a number or text" if not isinstance(value, bool) else "not true or false"
+            raise SettingsError(f"The {service} setting {name!r} is {kind}.")
+    try:
+        return type(settings).model_validate({**settings.model_dump(), **changes})
+    except ValidationError as error:
+        raise SettingsError(first_sentence(error, service)) from None
+
+
+def body_of_changes(settings: type[ServiceSettings], changeable: Collection[str]) -> dict[str, Any]:
+    """`openapi_extra=` of the route that changes them."""
+    properties = settings.model_json_schema()["properties"]
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: properties[name] for name in sorted(changeable)},
+    }
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}

@@ -1,0 +1,74 @@
+"""The projects that were started on this machine lately, so that a forgotten workspace can be found again.
+
+One small file in the user's state folder. It is a help and no record: when it cannot be read or written, the list is
+shorter, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_state_path
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.settings.project_file import ProjectFile
+from shared.settings.services import SettingsError
+from shared.storage.whole_files import write_whole
+
+ENVIRONMENT = "FLYWHEEL_STATE"
+"""Environment variable with another folder than the user's state folder."""
+MOST = 30
+LOCK_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Recent(BaseModel):
+    """A project that was started on this machine."""
+
+    workspace: Path
+    started: datetime
+
+    def project(self) -> ProjectFile | None:
+        """What its workspace says now; None if it is gone or cannot be read."""
+        try:
+            return ProjectFile.read(self.workspace)
+        except SettingsError:
+            return None
+
+
+def note(workspace: Path) -> None:
+    """Put a project that starts now at the top of the list."""
+    path = _file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+            others = [each for each in _read(path) if each.workspace != workspace.absolute()]
+            now = Recent(workspace=workspace.absolute(), started=datetime.now(UTC).replace(microsecond=0))
+            write_whole(path, _LIST.dump_json([now, *others][:MOST], indent=1))
+    except (OSError, Timeout) as error:
+        log.info("The list of recent projects could not be written: %s.", error)
+
+
+def recent() -> list[Recent]:
+    """Projects whose workspace is still there, the latest first."""
+    return [each for each in _read(_file()) if each.project() is not None]
+
+
+def _file() -> Path:
+    named = os.environ.get(ENVIRONMENT)
+    return (Path(named) if named else user_state_path("flywheel")) / "recent.json"
+
+
+def _read(path: Path) -> list[Recent]:
+    try:
+        return _LIST.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return []
+
+
+_LIST = TypeAdapter(list[Recent])

@@ -1,0 +1,400 @@
+"""Settings of both services: file < environment < command line, each value with its source.
+
+The defaults stand in one place, `config/labeler.toml` and `config/trainer.toml`, beside their units and reasons; the
+classes here hold types and limits only. An unknown or impossible value raises `SettingsError` with one sentence that
+names it, which stops the start.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+import config
+from shared.class_names import Spellings
+from shared.settings.schedule import read_steps
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+ChallengerMode = Literal["auto", "on", "off"]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
+Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
+
+METRICS = frozenset({"accuracy", "macro_f1"})
+
+
+class SettingsError(ValueError):
+    """A setting that is unknown or impossible. The message is one sentence for a person."""
+
+
+class ServiceSettings(BaseSettings):
+    """What both services have, and how a value is found."""
+
+    model_config = SettingsConfigDict(extra="forbid", protected_namespaces=(), validate_assignment=True)
+
+    workspace: Path
+    host: str
+    port: Port
+    log_level: LogLevel
+    max_json_bytes: Annotated[int, Field(ge=1)]
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service, so that it needs no token."""
+        return is_loopback(self.host)
+
+    @classmethod
+    def service(cls) -> str:
+        """The name in file and environment: `labeler` or `trainer`."""
+        return cls.__name__.removesuffix("Settings").lower()
+
+    @classmethod
+    def load(
+        cls, *, file: Path | None = None, command_line: Mapping[str, Any] | None = None
+    ) -> tuple[Self, dict[str, Source]]:
+        """Read all sources; returns the settings and where each value came from.
+
+        Raises SettingsError for an unreadable file and an unknown or impossible value.
+        """
+        service = cls.service()
+        layers: list[tuple[Source, str, Mapping[str, Any]]] = [
+            ("default", f"config/{service}.toml", _read_toml(_defaults(cls)))
+        ]
+        if file is not None:
+            layers.append(("file", str(file), _read_toml(file)))
+        environment = EnvSettingsSource(cls, env_prefix=cls.environment_prefix())
+        layers.append(("environment", "the environment", _with_unknown(environment, cls)))
+        given = {key: value for key, value in (command_line or {}).items() if value is not None}
+        layers.append(("command line", "the command line", given))
+        values: dict[str, Any] = {}
+        sources: dict[str, Source] = {}
+        places: dict[str, str] = {}
+        for source, place, layer in layers:
+            for key, value in layer.items():
+                if key not in cls.model_fields:
+                    raise SettingsError(f"There is no {service} setting {key!r} (from {place}).{_nearest(key, cls)}")
+                values[key], sources[key], places[key] = value, source, place
+        try:
+            return cls.model_validate(values), sources
+        except ValidationError as error:
+            raise SettingsError(first_sentence(error, service, places)) from None
+
+    @classmethod
+    def environment_prefix(cls) -> str:
+        """What the names of environment variables begin with."""
+        return f"FLYWHEEL_{cls.service().upper()}__"
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`load` walks the sources itself, to know where each value came from."""
+        return (init_settings,)
+
+
+class LabelerSettings(ServiceSettings):
+    """See config/labeler.toml for what each means."""
+
+    images: str
+    more_images: list[Annotated[str, Field(min_length=1)]]
+    watch: bool
+    classes: list[Annotated[str, Field(min_length=1, max_length=100)]]
+    test_set: str
+    trainer_url: str
+    buffer_size: Annotated[int, Field(ge=1, le=5_000)]
+    buffer_seconds: Seconds
+    trainer_poll_seconds: Seconds
+    trainer_timeout_seconds: Seconds
+    test_set_frac: Annotated[float, Field(ge=0, le=0.9)]
+    validation_set_frac: Annotated[float, Field(ge=0, le=0.9)]
+    test_free_labels: Annotated[int, Field(ge=0)]
+    test_first_share: Annotated[float, Field(ge=0, lt=1)]
+    test_first_count: Annotated[int, Field(ge=0)]
+    test_later_share: Annotated[float, Field(ge=0, lt=1)]
+    test_enough: Annotated[int, Field(ge=0)]
+    lease_seconds: Seconds
+    overlap: Annotated[int, Field(ge=1, le=100)]
+    read_ahead: Annotated[int, Field(ge=1, le=50)]
+    max_unconfirmed: Annotated[int, Field(ge=1, le=100)]
+    blind_mode: bool
+    max_image_bytes: Positive
+    max_image_pixels: Positive
+    max_request_bytes: Positive
+    max_images: Positive
+    display_pixels: Annotated[int, Field(ge=64, le=8_192)]
+    database_url: str
+
+    @field_validator("trainer_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _http_url(url)
+
+    @field_validator("classes", "more_images", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _comma_list(value)
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[str]) -> list[str]:
+        names = [name.strip() for name in classes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {twice[0]!r} twice")
+        spellings = Spellings()
+        for name in names:
+            if (first := spellings.of(name)) != name:
+                raise ValueError(f"names {first!r} and {name!r}, which are one class")
+        if any(not name for name in names):
+            raise ValueError("has an empty name")
+        return names
+
+    @model_validator(mode="after")
+    def _room_to_train(self) -> Self:
+        if self.test_set_frac + self.validation_set_frac >= 1:
+            raise ValueError(
+                "test_set_frac and validation_set_frac leave nothing to train on: their sum must be below 1"
+            )
+        return self
+
+
+class TrainerSettings(ServiceSettings):
+    """See config/trainer.toml for what each means."""
+
+    images: str
+    labeler_url: str
+    labeler_timeout_seconds: Seconds
+    backbone: Annotated[str, Field(min_length=1)]
+    auto_backbone: Annotated[str, Field(min_length=1)]
+    auto_download: bool
+    backbone_weights: str
+    weights_folder: str
+    backbone_mean: list[float]
+    backbone_std: list[Annotated[float, Field(gt=0)]]
+    input_size: Annotated[int, Field(ge=0, le=4_096)]
+    model_fn: str
+    reload_model: str
+    embeddings: str
+    batch_size: Annotated[int, Field(ge=1, le=4_096)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+    max_image_bytes: Positive
+    max_image_pixels: Positive
+    query_strategy: Annotated[str, Field(min_length=1)]
+    exploration: Fraction | str
+    query_length: Annotated[int, Field(ge=1, le=10_000)]
+    eval_and_query_every: Positive
+    early_stopping_metrics_thresholds: dict[str, Fraction]
+    label_budget: Annotated[int, Field(ge=0, lt=2**63)]
+    challenger: ChallengerMode
+    challenger_flip: bool
+    tracking: Literal["offline", "online", "off"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    @field_validator("labeler_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        return _http_url(url)
+
+    @field_validator("backbone_mean", "backbone_std", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _comma_list(value)
+
+    @field_validator("backbone_mean", "backbone_std")
+    @classmethod
+    def _three(cls, value: list[float]) -> list[float]:
+        if len(value) not in (0, 3):
+            raise ValueError("must have three numbers, one a colour channel, or none")
+        return value
+
+    @field_validator("exploration", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """A number as a number, whichever way it was written; a schedule as it was written."""
+        if isinstance(value, str) and ":" in value:
+            read_steps(value)
+            return value
+        try:
+            share = float(str(value))
+        except ValueError:
+            share = math.nan
+        if not 0.0 <= share <= 1.0:
+            raise ValueError("must be a share between 0 and 1, or pairs labels:share such as 0:0, 100:0.1")
+        return share
+
+    @field_validator("early_stopping_metrics_thresholds", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.strip().strip("{}").split(",") if part.strip()]
+        return {name.strip(): number.strip() for name, _, number in pairs}
+
+    @field_validator("early_stopping_metrics_thresholds")
+    @classmethod
+    def _known_metrics(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - METRICS)
+        if unknown:
+            raise ValueError(f"names {unknown[0]!r}, which is not measured; it can be {', '.join(sorted(METRICS))}")
+        return value
+
+
+class CommandLine(NamedTuple):
+    """A service's command line: the settings file, the values given, and whether they may change the project."""
+
+    file: Path | None
+    given: dict[str, str]
+    change: bool
+
+
+def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> CommandLine:
+    """Read `--config FILE`, `--change` and every setting as `--its-name VALUE`.
+
+    `--help` lists the settings with the comments of the file that holds the defaults. Raises SettingsError.
+    """
+    service = cls.service()
+    parser = _Parser(
+        prog=f"{service}/app.py",
+        description=f"The {service}. Settings: file < environment ({cls.environment_prefix()}NAME) < command line.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
+    parser.add_argument("--change", action="store_true", help="allow a start that changes what the project is made of")
+    for name, (meaning, default) in _comments(cls).items():
+        text = f"{meaning} (default: {default})".replace("%", "%%")
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
+    known, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        name = unknown[0].partition("=")[0].removeprefix("--").replace("-", "_")
+        raise SettingsError(
+            f"There is no {service} setting {name!r} (from the command line).{_nearest(name, cls)} See --help."
+        )
+    given = vars(known)
+    file, change = given.pop("config"), given.pop("change")
+    return CommandLine(file, {name: value for name, value in given.items() if value is not None}, change)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a service that listens on `host` can be reached from this machine alone. A name is not looked up."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def meanings(cls: type[ServiceSettings]) -> dict[str, str]:
+    """What each setting means: the comment beside its default, which stands there and nowhere else."""
+    return {name: meaning for name, (meaning, _) in _comments(cls).items()}
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it as all other settings' problems are said."""
+        raise SettingsError(f"The command line cannot be read: {message}. See --help.")
+
+
+def _comments(cls: type[ServiceSettings]) -> dict[str, tuple[str, str]]:
+    """The comment and the default of each setting in the file of defaults; a comment may go on in the next lines."""
+    comments: dict[str, tuple[str, str]] = {}
+    name = ""
+    for line in _defaults(cls).read_text(encoding="utf-8").splitlines():
+        code, _, comment = line.partition("# ")
+        key, equals, value = code.partition("=")
+        if equals:
+            name = key.strip()
+            comments[name] = (comment.strip(), value.strip())
+        elif name and comment and line.startswith(" "):
+            meaning, default = comments[name]
+            comments[name] = (f"{meaning} {comment.strip()}", default)
+        else:
+            name = ""
+    return comments
+
+
+def _defaults(cls: type[ServiceSettings]) -> Path:
+    return Path(config.__file__).parent / f"{cls.service()}.toml"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        raise SettingsError(f"There is no settings file {path}.") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
+
+
+def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict[str, Any]:
+    """What the environment sets; a misspelt name with our prefix is kept, so that it is refused and not ignored."""
+    prefix = cls.environment_prefix().lower()
+    unknown = {
+        name.removeprefix(prefix): value
+        for name, value in source.env_vars.items()
+        if name.startswith(prefix) and value is not None and name.removeprefix(prefix) not in cls.model_fields
+    }
+    known: dict[str, Any] = {}
+    for key, field_info in cls.model_fields.items():
+        raw = source.env_vars.get(prefix + key)
+        if raw is None:
+            continue
+        known[key] = raw
+        if source.field_is_complex(field_info) and raw[:1] in ("[", "{"):
+            try:
+                known[key] = source.decode_complex_value(key, field_info, raw)
+            except (ValueError, RecursionError) as error:
+                place = f"The {cls.service()} setting {key!r} (from the environment)"
+                raise SettingsError(f"{place} cannot be {raw!r}: it is not JSON ({error}).") from None
+    return {**known, **unknown}
+
+
+def _nearest(key: str, cls: type[ServiceSettings]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, list(cls.model_fields), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def first_sentence(error: ValidationError, service: str, places: Mapping[str, str] | None = None) -> str:
+    """What is wrong with the first impossible value, naming it and, where known, the place it came from."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"The {service} settings cannot be: {message}."
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return f"The {service} setting {name!r} is missing."
+    place = f" (from {places[name]})" if places and name in places else ""
+    return f"The {service} setting {name!r}{place} cannot be {first['input']!r}: {message}."
+
+
+def _http_url(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an address like http://127.0.0.1:3333")
+    return url.rstrip("/")
+
+
+def _comma_list(value: object) -> object:
+    """Let the environment and the command line give a list as `a,b,c`, or as JSON where a value has a comma."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"is not a JSON list ({error})") from None
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value

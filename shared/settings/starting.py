@@ -1,0 +1,256 @@
+"""How a service starts on a workspace: what the project remembers, and what this start asks for.
+
+A setting that makes the project what it is (its photos, its backbone) is taken from the project unless the start names
+another one; that is refused unless the start says `--change`. A setting changed on a page keeps that value, unless the
+start gives another one than it did then. Nothing is written here: `remember` does that once the service is open.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from shared.backbone import ResolvedBackbone
+from shared.settings.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
+from shared.settings.services import (
+    LabelerSettings,
+    ServiceSettings,
+    SettingsError,
+    Source,
+    TrainerSettings,
+    first_sentence,
+)
+from shared.wire.project import ProjectIdentity
+
+log = logging.getLogger(__name__)
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+PATHS = frozenset({"images", "test_set", "backbone_weights", "weights_folder", "embeddings"})
+MADE_WITH: Mapping[type[ServiceSettings], tuple[str, ...]] = {
+    LabelerSettings: ("images", "test_set", "classes", "database_url"),
+    TrainerSettings: (
+        "backbone",
+        "auto_backbone",
+        "backbone_weights",
+        "backbone_mean",
+        "backbone_std",
+        "input_size",
+        "model_fn",
+        "embeddings",
+        "reload_model",
+    ),
+}
+"""The settings that make a project what it is, by service."""
+
+
+@dataclass(frozen=True)
+class Start(Generic[Settings]):
+    """Settings with where each came from, and sentences about what this start does differently."""
+
+    settings: Settings
+    sources: dict[str, Source]
+    notes: Sequence[str] = ()
+
+
+def start(
+    cls: type[Settings],
+    *,
+    file: Path | None = None,
+    command_line: Mapping[str, Any] | None = None,
+    change: bool = False,
+) -> Start[Settings]:
+    """Read the settings of a start on a workspace. `change` allows one that alters what the project is made of.
+
+    Raises SettingsError: for what `ServiceSettings.load` refuses, a change without `change`, and photos for the demo.
+    """
+    settings, sources = cls.load(file=file, command_line=command_line)
+    given = {name for name, source in sources.items() if source != "default" and getattr(settings, name)}
+    if sources["workspace"] == "default":
+        settings.workspace = default_workspace(photos="images" in given)
+    workspace = settings.workspace
+    project = ProjectFile.read(workspace)
+    if project is None:
+        _adopt(settings, given)
+        return Start(settings, sources)
+    if project.demo and isinstance(settings, LabelerSettings) and "images" in given:
+        raise SettingsError(
+            f"{workspace} holds the demo, and stays the demo. Give your photos a workspace of their own: "
+            "--workspace my-project."
+        )
+    if project.demo and isinstance(settings, LabelerSettings) and settings.more_images:
+        raise SettingsError(f"{workspace} holds the demo, and stays the demo: no folder can be added.")
+    differences = _take_over(settings, sources, project, given)
+    if differences and not change:
+        raise SettingsError(
+            f"This start would change the project {project.name!r} in {workspace}: {'; '.join(differences)}. "
+            f"Add --change to do that, or leave it out to continue as before.{_hint(differences)}"
+        )
+    notes = _take_changes(settings, sources, project)
+    return Start(settings, sources, [*(f"Changed: {difference}." for difference in differences), *notes])
+
+
+def identity(settings: LabelerSettings) -> ProjectIdentity:
+    """Which project a labeler with these settings serves."""
+    project = ProjectFile.read(settings.workspace)
+    if project is None or not project.labeler:
+        project = ProjectFile(name=_name(settings), demo=_is_demo(settings))
+    folder = str(settings.workspace.absolute())
+    return ProjectIdentity(name=project.name, task=project.task, workspace=folder, demo=project.demo)
+
+
+def remember(settings: ServiceSettings) -> None:
+    """Write what the project is made of. Called once the service could be opened with these settings."""
+    kept = {name: _stored(settings, name) for name in MADE_WITH[type(settings)]}
+    with edit(settings.workspace) as project:
+        if isinstance(settings, LabelerSettings):
+            if not project.labeler:
+                project.demo = _is_demo(settings)
+            project.name = project.name or _name(settings)
+            project.labeler = kept
+            for folder in settings.more_images:
+                project.join(Path(folder), settings.workspace)
+        else:
+            project.trainer = kept
+
+
+def remember_changes(settings: ServiceSettings, before: Mapping[str, Any]) -> None:
+    """Keep the settings that a page changed to those in `settings`; `before` has the values that they replace.
+
+    Raises SettingsError when that cannot be written.
+    """
+    if not before:
+        return
+    service, values = settings.service(), settings.model_dump(mode="json")
+    with edit(settings.workspace) as project:
+        changed = project.changed.setdefault(service, {})
+        for name, replaced in before.items():
+            instead_of = changed[name].instead_of if name in changed else replaced
+            changed[name] = Change(value=values[name], instead_of=instead_of)
+            if values[name] == instead_of:
+                del changed[name]
+        if not changed:
+            del project.changed[service]
+
+
+def remember_backbone(settings: TrainerSettings, resolved: ResolvedBackbone) -> None:
+    """Write which network makes the embeddings, and where its weights came from."""
+    try:
+        with edit(settings.workspace) as project:
+            project.backbone = resolved.as_dict()
+    except SettingsError as error:  # the embeddings are there all the same
+        log.warning("%s", error)
+
+
+def remembered_backbone(settings: TrainerSettings) -> ResolvedBackbone | None:
+    """What `auto` was at an earlier start; None if that is not known, or was no network, so that one is looked for."""
+    project = ProjectFile.read(settings.workspace)
+    if project is None or settings.backbone != "auto" or project.trainer.get("backbone", "auto") != "auto":
+        return None
+    try:
+        resolved = ResolvedBackbone.read(project.backbone)
+    except ValueError:
+        return None
+    return resolved if resolved.weights in ("hub", "installed") else None
+
+
+def _adopt(settings: ServiceSettings, given: set[str]) -> None:
+    """A workspace without a memory: new, or of an older version. Raises SettingsError if its photos are not known."""
+    workspace = settings.workspace
+    if not isinstance(settings, LabelerSettings) or "images" in given or not (workspace / DATABASE).is_file():
+        return
+    if not (workspace / "demo" / "images").is_dir():
+        raise SettingsError(
+            f"The workspace {workspace} was made by an older version, which did not note where its photos are. "
+            f"Name the folder once: flywheel up PHOTOS --workspace {workspace}"
+        )
+
+
+def _take_over(
+    settings: ServiceSettings, sources: dict[str, Source], project: ProjectFile, given: set[str]
+) -> list[str]:
+    """Set what the project remembers; returns in words what the start gives differently."""
+    remembered = project.labeler if isinstance(settings, LabelerSettings) else project.trainer
+    differences = []
+    for name in MADE_WITH[type(settings)]:
+        if name not in remembered:
+            continue
+        kept = remembered[name]
+        if name in PATHS and kept:
+            kept = str(absolute(kept, settings.workspace))
+        now = _stored(settings, name)
+        if name not in given:
+            if name == "database_url":
+                if kept:
+                    differences.append(f"its labels are in {kept}, and this start names no database_url")
+                continue
+            _assign(settings, name, kept)
+            sources[name] = "project"
+        elif not _same(name, remembered[name], now):
+            differences.append(f"{name} {_text(kept)} → {_text(getattr(settings, name))}")
+    return differences
+
+
+def _take_changes(settings: ServiceSettings, sources: dict[str, Source], project: ProjectFile) -> list[str]:
+    """Set what was changed on a page; returns in words where the start now says something else than it did then."""
+    notes = []
+    for name, change in project.changed.get(settings.service(), {}).items():
+        if name not in type(settings).model_fields:
+            continue
+        started = settings.model_dump(mode="json")[name]
+        source = sources.get(name, "default")
+        if source != "default" and started != change.instead_of:
+            notes.append(f"{name} is {_text(started)} (from the {source}), not {_text(change.value)} as set on a page.")
+            continue
+        _assign(settings, name, change.value)
+        sources[name] = "changed while running"
+    return notes
+
+
+def _hint(differences: Sequence[str]) -> str:
+    photos = any(difference.startswith("images ") for difference in differences)
+    return " To add photos to those that are there, use `flywheel add FOLDER`." if photos else ""
+
+
+def _stored(settings: ServiceSettings, name: str) -> Any:
+    value = settings.model_dump(mode="json")[name]
+    if name in PATHS and value:
+        return portable(value, settings.workspace)
+    if name != "database_url" or not value:
+        return value
+    from shared.storage.database import masked  # SQLAlchemy takes long to import, and most projects name no database
+
+    return masked(value)
+
+
+def _same(name: str, kept: Any, now: Any) -> bool:
+    return set(now) <= set(kept) if name == "classes" else bool(kept == now)
+
+
+def _assign(settings: ServiceSettings, name: str, value: Any) -> None:
+    try:
+        setattr(settings, name, value)
+    except ValidationError as error:
+        raise SettingsError(f"{settings.workspace}/project.toml: {first_sentence(error, settings.service())}") from None
+
+
+def _name(settings: LabelerSettings) -> str:
+    if _is_demo(settings):
+        return "Demo: handwritten digits"
+    return Path(settings.images).expanduser().absolute().name or settings.workspace.absolute().name
+
+
+def _is_demo(settings: ServiceSettings) -> bool:
+    return isinstance(settings, LabelerSettings) and not settings.images
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value) if value != "" else "none"

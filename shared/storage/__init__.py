@@ -1,0 +1,1 @@
+"""Databases and files that survive a kill, and what to say when the disk refuses."""

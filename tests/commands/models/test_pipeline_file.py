@@ -1,0 +1,69 @@
+"""The TOML of a pipeline: what it means, and how what cannot be is said."""
+
+from pathlib import Path
+
+import pytest
+
+from commands.models.pipeline_file import STEPS, read_pipeline
+from shared.settings.services import SettingsError
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "files" / "pipeline.toml"
+
+
+def test_the_example_names_every_step():
+    assert read_pipeline(EXAMPLE, []).steps == list(STEPS)
+
+
+def test_a_step_is_left_out_with_its_table_or_by_name(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text('name = "p"\nskip = ["clone"]\n[clone]\n[evaluate]\n[compare]\n')
+    assert read_pipeline(path, ["compare"]).steps == ["train", "evaluate"]
+
+
+def test_another_configuration_has_another_fingerprint_and_skipping_changes_none(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text('name = "p"\n[train]\nepochs = 2\n')
+    first = read_pipeline(path, []).fingerprint
+    assert read_pipeline(path, ["promote"]).fingerprint == first
+    path.write_text('name = "p"\n[train]\nepochs = 3\n')
+    assert read_pipeline(path, []).fingerprint != first
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[train]\n", "lacks the key 'name'"),
+        ('name = "a/b"\n', "'name' as 'a/b'"),
+        ('name = "p"\nhour = 2\n', "unknown key 'hour'. Did you mean 'hours'?"),
+        ('name = "p"\n[trian]\n', "unknown key 'trian'. Did you mean 'train'?"),
+        ('name = "p"\n[train]\nepoch = 2\n', "in [train] an unknown key 'epoch'. Did you mean 'epochs'?"),
+        ('name = "p"\n[train]\nbase = "v"\n', "in [train] an unknown key 'base'"),  # that is what [clone] says
+        (
+            'name = "p"\n[train.test]\nanotator = "a"\n',
+            "in [train.test] an unknown key 'anotator'. Did you mean 'annotator'?",
+        ),
+        ('name = "p"\n[train.train]\nsplit = "test"\n', "can only choose among train images"),
+        ('name = "p"\n[train]\nepochs = 0\n', "in [train] 'epochs' as 0"),
+        ('name = "p"\n[compare]\nmin_delta = {acuracy = 0}\n', "in [compare] 'min_delta' as 'acuracy'"),
+        ('name = "p"\n[compare]\nrule = "most"\n', "in [compare] 'rule' as 'most'"),
+        ('name = "p"\n[compare]\nrecorded = true\nsignificant = true\n', "no test can pair them"),
+        ('name = "p"\n[evaluate]\nat_least = {accuracy = 2}\n', "in [evaluate] 'at_least' as 2"),
+        ('name = "p"\n[split]\ntest = 0.6\nvalidation = 0.5\n', "leave nothing to learn from"),
+        ('name = "p"\n[split]\n', "lacks in [split] the key 'test'"),
+        ('name = "p"\nskip = ["train"]\n', "'version' must say which version"),
+        ('name = "p"\nskip = ["trian"]\n', "'skip' as 'trian'"),
+        ("name = ", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_that_names_it(tmp_path, text, said):
+    path = tmp_path / "p.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        read_pipeline(path, [])
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(SettingsError, match="There is no pipeline file"):
+        read_pipeline(tmp_path / "p.toml", [])

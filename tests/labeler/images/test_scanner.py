@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from labeler.images.catalog import Found, Root
+from labeler.images.file_index import Files
+from labeler.service import Service
+from tests.labeler.projects import labeler, photos, settings
+
+
+def test_progress_of_a_scan(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 20)
+    with labeler(tmp_path) as service:
+        view = service.scanner.view()
+        assert (view.running, view.done, view.total, view.error) == (False, 20, 20, None)
+
+
+def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = photos(tmp_path / "photos", 5)
+    with labeler(tmp_path):
+        pass
+    (folder / "0003.png").touch()
+    read: list[str] = []
+    look_at = Files.look_at
+
+    def watched(self: Files, root: Root, uri: str) -> Found:
+        read.append(uri)
+        return look_at(self, root, uri)
+
+    monkeypatch.setattr(Files, "look_at", watched)
+    with labeler(tmp_path) as service:
+        assert read == ["0003.png"]
+        assert service.project().images.total == 5
+
+
+def test_a_scan_that_is_broken_off_removes_nothing_and_goes_on_later(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 300)
+    service = Service(settings(tmp_path))
+    service.start()
+    service.close()
+    with labeler(tmp_path) as service:
+        assert service.project().images.total == 300
+        assert service.log.fold.removed == set()
+
+
+def test_a_missing_folder_stops_the_first_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no such folder"):
+        Service(settings(tmp_path))
+
+
+def test_a_failing_step_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+
+        def fail() -> None:
+            raise RuntimeError("no room")
+
+        service.scanner._steps = [fail]
+        service.scanner.start()
+        service.scanner.wait(10)
+        assert service.scanner.view().error == "The scan failed: no room."
+    assert "no room" in caplog.text

@@ -1,0 +1,58 @@
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from labeler.store.pace import PACE_MINUTES, Pace
+from shared.wire.log import Row
+
+
+def answer(annotator: str, seconds_ago: float) -> Row:
+    at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return Row(seq=1, id=uuid4(), action="label", image_id=1, label=1, annotator=annotator, created_at=at)
+
+
+def test_each_has_a_pace_and_all_have_one_together() -> None:
+    pace = Pace()
+    for seconds_ago in (60, 40, 20):
+        pace.observe(answer("ann", seconds_ago))
+    for seconds_ago in (30, 15):
+        pace.observe(answer("bob", seconds_ago))
+    assert pace.per_minute("ann") == pytest.approx(3, rel=0.1)
+    assert pace.per_minute("bob") == pytest.approx(4, rel=0.1)
+    assert pace.per_minute() == pytest.approx(3 + 4, rel=0.1)
+    assert pace.per_minute("eve") == 0
+
+
+def test_a_skip_takes_time_and_is_no_label() -> None:
+    pace = Pace()
+    for number, seconds_ago in enumerate((60, 45, 30, 15)):
+        pace.observe(answer("ann", seconds_ago).model_copy(update={"action": "skip" if number % 2 else "label"}))
+    assert pace.per_minute("ann") == pace.per_minute() == pytest.approx(2, rel=0.1)
+    assert [(person.name, person.answers) for person in pace.active()] == [("ann", 4)]
+
+
+def test_nobody_is_faster_than_all_together() -> None:
+    pace = Pace()
+    for seconds_ago in (290, 200, 100):
+        pace.observe(answer("ann", seconds_ago))
+    for number in range(20):
+        pace.observe(answer("bob", 4 - number / 10))
+    slow, fast = pace.per_minute("ann"), pace.per_minute("bob")
+    assert fast > 200
+    assert pace.per_minute() >= slow + fast - 0.2
+    assert {person.name: person.per_minute for person in pace.people()} == pytest.approx(
+        {"bob": fast, "ann": slow}, rel=0.1
+    )
+
+
+def test_who_has_not_answered_lately_counts_but_is_not_active() -> None:
+    pace = Pace()
+    for _ in range(3):
+        pace.observe(answer("ann", 60 * PACE_MINUTES + 5))
+    pace.observe(answer("bob", 1))
+    assert [(person.name, person.answers, person.per_minute) for person in pace.people()] == [
+        ("ann", 3, 0),
+        ("bob", 1, 1),
+    ]
+    assert [person.name for person in pace.active()] == ["bob"]

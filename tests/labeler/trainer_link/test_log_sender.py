@@ -1,0 +1,187 @@
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labeler.service import Service
+from shared.wire.fields import MAX_ROWS
+from tests.labeler.followers import Follower, following
+from tests.labeler.projects import answer, labeler, photos
+from tests.network import FAULTS, Proxy
+
+QUICK = {"trainer_poll_seconds": 0.05, "buffer_seconds": 0.1}
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait as long as a busy machine may need, and fail when it never comes."""
+    for _ in range(1_000):
+        if true():
+            return
+        time.sleep(0.02)
+    pytest.fail(what)
+
+
+def has_it_all(service: Service, follower: Follower) -> Callable[[], bool]:
+    def check() -> bool:
+        log = service.log.page(0, MAX_ROWS).annotations
+        return [row.id for row in follower.rows] == [row.id for row in log] and service.outbox.view().pending == 0
+
+    return check
+
+
+def test_every_row_arrives_once_and_in_order(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        for image_id in range(1, 7):
+            service.annotate([answer(image_id)])
+        until(has_it_all(service, follower), "the rows never arrived")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+        until(lambda: follower.batches[-1].catalog_version == service.catalog.version, "the catalogue was never told")
+
+
+def test_a_full_buffer_goes_at_once_and_a_part_of_one_waits(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    slow = {"trainer_poll_seconds": 0.05, "buffer_seconds": 3_600.0, "buffer_size": 3}
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **slow) as service:
+        until(lambda: not service.project().scanning.running, "the photos were never read")
+        service.outbox.flush(10)  # a change of the catalogue, too, takes along what waits
+        until(lambda: follower.batches[-1].catalog_version == service.catalog.version, "the catalogue was never told")
+        service.annotate([answer(1), answer(2)])
+        assert service.outbox.view().pending == 2
+        service.annotate([answer(3)])
+        until(has_it_all(service, follower), "the full buffer never went")
+        service.annotate([answer(4)])
+        assert service.outbox.flush(10)
+        assert has_it_all(service, follower)()
+
+
+def test_a_bad_network_loses_and_doubles_no_row(tmp_path: Path) -> None:
+    """Requests are delayed, swallowed, cut in the middle and reset; each row arrives once and in order all the same."""
+    photos(tmp_path / "photos", 2 * len(FAULTS))
+    proxy = Proxy()
+    settings = {**QUICK, "trainer_url": proxy.url, "trainer_timeout_seconds": 0.5}
+    with following() as (follower, url), labeler(tmp_path, **settings) as service:
+        proxy.target = int(url.rpartition(":")[2])
+        until(lambda: service.trainer.status() is not None, "the trainer never answered")
+        for number, fault in enumerate(FAULTS):
+            proxy.become(fault)
+            service.annotate([answer(2 * number + 1)])
+            if fault != "delay":  # which is only late
+                until(lambda: service.outbox.view().failures > 0, f"nobody noticed: {fault}")
+            service.annotate([answer(2 * number + 2)])
+            proxy.become(None)
+            until(has_it_all(service, follower), f"the rows never arrived: {fault}")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+    proxy.close()
+
+
+def test_leased_images_are_told(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 4)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        held = [item.image_id for item in service.serve("ann", "tab", 2).items]
+        service.annotate([answer(image_id) for image_id in range(1, 5) if image_id not in held])
+        assert service.outbox.flush(10)
+        assert sorted(follower.batches[-1].leased) == sorted(held)
+
+
+def test_labeling_goes_on_without_a_trainer(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, **QUICK) as service:
+        service.annotate([answer(1), answer(2)])
+        until(lambda: service.outbox.view().failures > 0, "the failure was never seen")
+        view = service.trainer.view()
+        assert (view.state, service.outbox.view().pending) == ("absent", 4)
+        assert "cannot be reached" in (view.last_error or "")
+        assert service.outbox.flush(0.1) is False
+
+
+def test_a_failing_trainer_gets_everything_once_it_recovers(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with following() as (follower, url):
+        follower.failing = True
+        with labeler(tmp_path, trainer_url=url, **QUICK) as service:
+            service.annotate([answer(1)])
+            until(lambda: service.outbox.view().last_error == "The trainer answered 500: out of order", "not said")
+            follower.failing = False
+            until(has_it_all(service, follower), "it never recovered")
+            assert service.outbox.view().last_error is None
+
+
+def test_a_slow_trainer_holds_nobody_up(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        until(has_it_all(service, follower), "the classes never arrived")
+        follower.answering.clear()
+        for image_id in range(1, 6):
+            service.annotate([answer(image_id)])
+        kept = [row.image_id for row in service.log.page(0, 100).annotations if row.action == "label"]
+        assert kept == [1, 2, 3, 4, 5]
+        assert service.outbox.view().pending == 5
+        assert service.outbox.view().failures == 0  # nobody waited for an answer: none has failed to come
+        follower.answering.set()
+        until(has_it_all(service, follower), "it never caught up")
+
+
+def test_a_trainer_that_takes_too_long_is_told_again(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with following() as (follower, url):
+        follower.answering.clear()
+        with labeler(tmp_path, trainer_url=url, trainer_timeout_seconds=0.2, **QUICK) as service:
+            service.annotate([answer(1)])
+            until(lambda: "takes too long" in (service.outbox.view().last_error or ""), "never said")
+            follower.answering.set()
+            until(has_it_all(service, follower), "it never caught up")
+
+
+def test_a_trainer_that_forgets_is_told_again_while_nobody_clicks(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        service.annotate([answer(1), answer(2)])
+        until(has_it_all(service, follower), "the rows never arrived")
+        follower.forget()
+        until(has_it_all(service, follower), "it was never told again")
+
+
+def test_a_trainer_that_lost_its_last_rows(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        service.annotate([answer(1), answer(2)])
+        until(has_it_all(service, follower), "the rows never arrived")
+        del follower.rows[1:]
+        until(has_it_all(service, follower), "it was never told again")
+
+
+def test_another_workspace_and_a_restored_older_log(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with following() as (follower, url):
+        with labeler(tmp_path, trainer_url=url, **QUICK) as service:
+            service.annotate([answer(1), answer(2), answer(3)])
+            until(has_it_all(service, follower), "the rows never arrived")
+            ahead = list(follower.rows)
+        (tmp_path / "workspace").rename(tmp_path / "first")
+        with labeler(tmp_path, trainer_url=url, **QUICK) as service:
+            until(has_it_all(service, follower), "it kept following the other workspace")
+            follower.rows = [*service.log.page(0, 10).annotations, *ahead[2:]]  # it has seen more than there is
+            until(has_it_all(service, follower), "it never noticed the older log")
+
+
+def test_more_rows_than_fit_in_one_message(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 60)
+    with labeler(tmp_path) as service:
+        for who in range(100):
+            service.annotate([answer(image_id, annotator=str(who)) for image_id in range(1, 61)])
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        until(lambda: len(follower.rows) == service.log.last_seq == 6_002, "the rows never arrived")
+        assert max(len(batch.annotations) for batch in follower.batches) == MAX_ROWS
+
+
+def test_long_notes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    note = "\N{GRINNING FACE}" * 5_000
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        service.annotate([answer(1, note=note) for _ in range(450)])
+        until(has_it_all(service, follower), "the rows never arrived")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+        assert max(len(batch.model_dump_json().encode()) for batch in follower.batches) < 8_388_608
+        assert any(batch.annotations and batch.annotations[-1].seq < batch.last_seq for batch in follower.batches)

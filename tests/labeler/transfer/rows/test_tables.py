@@ -1,0 +1,210 @@
+"""Tables as people have them: their dialect is found, told, or asked for in words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from labeler.transfer.formats.csv_table import Table
+from labeler.transfer.rows.imported import Chosen
+from labeler.transfer.sources import open_source
+from shared.settings.services import SettingsError
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow
+
+Pairs = list[tuple[str, str | None]]
+CATS: Pairs = [("a.png", "cat"), ("b.png", "dog")]
+
+
+def table(tmp_path: Path, text: str | bytes, name: str = "labels.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def taken(path: Path, columns: str | None = None) -> list[ImportRow]:
+    source = open_source(path, Chosen.of(columns) if columns else None)
+    return [row for row in source.rows() if isinstance(row, ImportRow)]
+
+
+def pairs(path: Path, columns: str | None = None) -> Pairs:
+    return [(row.uri, row.label) for row in taken(path, columns)]
+
+
+def lost(path: Path) -> list[tuple[int, str]]:
+    return [(each.line, each.reason) for each in open_source(path).rows() if isinstance(each, CellIssue)]
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("filename;label\na.png;cat\nb.png;dog\n", "semicolon"),
+        ("sep=;\r\nfilename;label\r\na.png;cat\r\nb.png;dog\r\n", "semicolon"),
+        ("sep=\t\nfilename\tlabel\na.png\tcat\nb.png\tdog\n", "tab"),
+        ("filename\tlabel\na.png\tcat\nb.png\tdog\n", "tab"),
+        ("filename|label\na.png|cat\nb.png|dog\n", "bar"),
+        ("filename,label,\na.png,cat,\nb.png,dog,\n", "comma"),
+        ("filename,label\na.png,cat,\nb.png,dog,,\n", "comma"),
+        ('filename, label\na.png, "cat"\nb.png, dog\n', "comma"),
+        ("a.png;cat\nb.png;dog\n", "semicolon"),
+        ("a.png\tcat\t\nb.png\tdog\t\n", "tab"),
+    ],
+)
+def test_what_is_between_the_cells_is_found_and_told(tmp_path: Path, text: str, separator: str) -> None:
+    path = table(tmp_path, text)
+    assert pairs(path) == CATS
+    (said,) = open_source(path).told()
+    assert f"separator {separator}" in said
+
+
+def test_the_line_of_a_row_is_that_of_the_file(tmp_path: Path) -> None:
+    path = table(tmp_path, "sep=;\nfilename;label\na.png;cat\n;dog\n")
+    issues = [(each.line, each.reason) for each in open_source(path).rows() if isinstance(each, ImportIssue)]
+    assert issues == [(4, "names no image")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("utf-8-sig", ["café.png", "Größe.png"]),
+        ("utf-16", ["café.png", "写真.png"]),
+        ("utf-16-le", ["cafe.png", "große.png"]),  # without a byte order mark
+        ("utf-32", ["café.png", "b.png"]),
+        ("latin-1", ["café.png", "Größe.png"]),
+        ("cp1252", ["niño – 1.png", "b.png"]),
+        ("cp1251", ["кошка.png", "собака.png"]),
+        ("cp932", ["写真1.png", "公園の虎.png"]),
+        ("gb18030", ["照片1.png", "公园里的老虎.png"]),
+    ],
+)
+def test_encodings_of_spreadsheets(tmp_path: Path, encoding: str, names: list[str]) -> None:
+    text = "filename;label\n" + "".join(f"{name};x\n" for name in names)
+    path = table(tmp_path, text.encode(encoding))
+    assert [uri for uri, _ in pairs(path)] == names
+    told = {"latin-1": "cp1252", "utf-16-le": "utf-16-le"}.get(encoding, encoding)
+    assert f"encoding {told}" in open_source(path).told()[0]
+
+
+def test_an_odd_letter_far_down_tells_the_encoding(tmp_path: Path) -> None:
+    rows = [f"{number:07d}.png,cat" for number in range(20_000)]
+    path = table(tmp_path, "\n".join(["filename,label", *rows, "é.png,dog"]).encode("cp1252"))
+    assert pairs(path)[-1] == ("é.png", "dog")
+    damaged = table(
+        tmp_path, "\n".join(["filename,label", *rows, "é.png,dog", "ü.png,cat"]).encode() + b"\n\xff.png,cat"
+    )
+    found = list(open_source(damaged).rows())
+    assert isinstance(found[-1], ImportIssue)
+    assert (found[-1].line, found[-1].reason, len(found)) == (20_004, "is not UTF-8", 20_003)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "image_id,labels",
+        "Image ID,Class",
+        "filepath,category",
+        "file-name,target",
+        "path,class_name",
+        "id,breed",
+        "ImagePath,y",
+    ],
+)
+def test_headers_of_other_tools(tmp_path: Path, header: str) -> None:
+    path = table(tmp_path, f"{header}\na.png,cat\nb.png,dog\n")
+    assert pairs(path) == CATS
+    first, second = header.split(",")
+    assert f"image from '{first}', label from '{second}'" in open_source(path).told()[0]
+
+
+def test_columns_are_said_where_nothing_tells_them(tmp_path: Path) -> None:
+    path = table(tmp_path, "foto;art;wer\na.png;cat;ann\nb.png;dog;bob\n")
+    with pytest.raises(SettingsError, match=r"--columns image=…,label=… .* 'foto', 'art', 'wer'"):
+        open_source(path)
+    assert pairs(path, "image=foto,label=art") == CATS
+    assert [row.annotator for row in taken(path, "image=foto, label=art, annotator=wer")] == ["ann", "bob"]
+    bare = table(tmp_path, "x,a.png,cat\ny,b.png,dog\n", "bare.csv")
+    assert pairs(bare, "image=2,label=3") == CATS
+    odd = table(tmp_path, 'uri,label,"a,b"\n1.png,x,cat\n2.png,y,dog\n', "odd.csv")
+    assert pairs(odd, "image=uri,label=a,b") == [("1.png", "cat"), ("2.png", "dog")]
+    hashed = table(tmp_path, "uri#label\na.png#cat\nb.png#dog\n", "hashed.csv")
+    assert pairs(hashed, "separator=#") == CATS
+    mac = table(tmp_path, "uri,label\né.png,cat\n".encode("mac_roman"), "mac.csv")
+    assert pairs(mac, "encoding=mac_roman") == [("é.png", "cat")]
+    for wrong in (
+        "image=foto,label=nope",
+        "picture=foto",
+        "image",
+        "encoding=none,image=foto,label=art",
+        "separator=ab",
+    ):
+        with pytest.raises(SettingsError):
+            open_source(path, Chosen.of(wrong))
+    with pytest.raises(SettingsError, match="no table"):
+        open_source(tmp_path, Chosen.of("image=a"))
+
+
+def test_columns_are_said_of_json_lines_and_parquet_too(tmp_path: Path) -> None:
+    lines = table(tmp_path, '{"foto": "a.png", "art": "cat"}\n{"foto": "b.png", "art": "dog"}\n', "labels.jsonl")
+    assert pairs(lines, "image=foto,label=art") == CATS
+    pq.write_table(pa.table({"foto": ["a.png", "b.png"], "art": ["cat", "dog"]}), tmp_path / "labels.parquet")
+    assert pairs(tmp_path / "labels.parquet", "image=foto,label=art") == CATS
+
+
+def test_scores_as_they_are_written(tmp_path: Path) -> None:
+    comma = table(tmp_path, "filename;label;score\na.png;cat;0,9\nb.png;dog;1\n")
+    assert [row.confidence for row in taken(comma)] == [0.9, 1.0]
+    percent = table(tmp_path, "filename,label,score\na.png,cat,90\nb.png,dog,1\nc.png,dog,12.5 %\n", "percent.csv")
+    assert [row.confidence for row in taken(percent)] == [0.9, 0.01, 0.125]
+    assert "scores in per cent" in open_source(percent).told()[0]
+    shares = table(
+        tmp_path, "filename,label,score\na.png,cat,0.9\nb.png,dog,90\nc.png,dog,high\nd.png,cat,0.1\n", "s.csv"
+    )
+    assert [row.confidence for row in taken(shares)] == [0.9, None, None, 0.1]
+    assert [line for line, _ in lost(shares)] == [3, 4]
+
+
+def test_times_of_spreadsheets(tmp_path: Path) -> None:
+    head = "filename;label;labeled_at\n"
+    noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    days = table(tmp_path, head + "a.png;cat;45292,5\nb.png;cat;45292.5\nc.png;cat;01.01.2024 12:00\n")
+    assert [row.labeled_at for row in taken(days)] == [noon] * 3
+    british = table(tmp_path, head + "a.png;cat;31/01/2024\nb.png;cat;01/02/2024 12:00:30\n", "british.csv")
+    assert [row.labeled_at for row in taken(british)][1] == datetime(2024, 2, 1, 12, 0, 30, tzinfo=UTC)
+    american = table(tmp_path, head + "a.png;cat;1/31/2024 1:05 PM\nb.png;cat;01/02/2024\n", "american.csv")
+    assert [row.labeled_at for row in taken(american)] == [
+        datetime(2024, 1, 31, 13, 5, tzinfo=UTC),
+        datetime(2024, 1, 2, tzinfo=UTC),
+    ]
+    either = table(tmp_path, head + "a.png;cat;01/02/2024\nb.png;cat;30.02.2024\n", "either.csv")
+    assert [row.labeled_at for row in taken(table(tmp_path, head + "a.png;cat;01/02/2024\n", "one.csv"))] == [None]
+    assert [line for line, _ in lost(either)] == [3]  # the point tells that the day is first; there is no 30 February
+
+
+def test_a_cell_that_is_optional_costs_no_row(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "filename,label,split,annotator,score,labeled_at\n"
+        f"a.png,cat,0,{'x' * 3_000},nan,soon\n"
+        "b.png,dog,unknown,ann,0.5,2024-01-01\n",
+    )
+    assert pairs(path) == CATS
+    assert [(row.split, row.annotator, row.confidence) for row in taken(path)] == [
+        (None, None, None),
+        (None, "ann", 0.5),
+    ]
+    assert [line for line, _ in lost(path)] == [2, 2, 2, 2, 3]
+    assert "the split '0', which is not train, validation or test: the row is imported without it" in lost(path)[0][1]
+
+
+def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path: Path) -> None:
+    path = table(tmp_path, "filename,label\na.png,cat\nc.png,\n,dog\nd.png, \nb.png,dog\n")
+    source = open_source(path)
+    found = list(source.rows())
+    assert [(each.uri, each.label) for each in found if isinstance(each, ImportRow)] == CATS
+    assert [(each.line, each.reason) for each in found if isinstance(each, ImportIssue)] == [(4, "names no image")]
+    assert source.told()[1] == "left out: 2 rows without a label, first line 3"
+    ours = Table(table(tmp_path, "uri,label,status\na.png,,unlabeled\n", "ours.csv"))
+    assert (list(ours.rows()), len(ours.told())) == ([], 1)  # it says so itself

@@ -1,0 +1,156 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.backbone import ResolvedBackbone
+from shared.settings.project_file import ProjectFile
+from shared.settings.services import LabelerSettings, SettingsError, TrainerSettings
+from shared.settings.starting import Start, remember, remember_backbone, remember_changes, remembered_backbone, start
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FLYWHEEL_WORKSPACE", raising=False)
+
+
+def labeler(*, change: bool = False, **given: Any) -> Start[LabelerSettings]:
+    return start(LabelerSettings, command_line={name: str(value) for name, value in given.items()}, change=change)
+
+
+def trainer(*, change: bool = False, **given: Any) -> Start[TrainerSettings]:
+    return start(TrainerSettings, command_line={name: str(value) for name, value in given.items()}, change=change)
+
+
+def made(tmp_path: Path, **given: Any) -> None:
+    remember(labeler(workspace="w", images=tmp_path / "photos", classes="cat,dog", **given).settings)
+
+
+def test_a_start_without_arguments_continues_the_project(tmp_path: Path) -> None:
+    made(tmp_path)
+    begun = labeler(workspace="w")
+    assert begun.settings.images == str(tmp_path / "photos")
+    assert begun.settings.classes == ["cat", "dog"]
+    assert begun.sources["images"] == "project"
+    assert begun.notes == []
+
+
+def test_photos_in_the_workspace_move_with_it(tmp_path: Path) -> None:
+    remember(labeler(workspace="w", images=tmp_path / "w" / "photos").settings)
+    (tmp_path / "w").rename(tmp_path / "elsewhere")
+    assert labeler(workspace="elsewhere").settings.images == str(tmp_path / "elsewhere" / "photos")
+
+
+def test_other_photos_need_a_flag(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(SettingsError, match=r"would change the project 'photos'.*images .*photos → .*others.*--change"):
+        labeler(workspace="w", images="others")
+    assert labeler(workspace="w", images="photos").notes == []  # the same folder, from here
+    begun = labeler(workspace="w", images="others", change=True)
+    assert begun.settings.images == "others"
+    assert "images" in begun.notes[0]
+    remember(begun.settings)
+    assert labeler(workspace="w").settings.images == str(tmp_path / "others")
+
+
+def test_known_classes_are_no_change_and_new_ones_are(tmp_path: Path) -> None:
+    made(tmp_path)
+    assert labeler(workspace="w", classes="dog").notes == []
+    with pytest.raises(SettingsError, match="classes cat, dog → dog, cow"):
+        labeler(workspace="w", classes="dog,cow")
+
+
+def test_another_backbone_needs_a_flag() -> None:
+    remember(trainer(workspace="w", backbone="resnet18", input_size=96, backbone_mean="0.5,0.5,0.5").settings)
+    begun = trainer(workspace="w")
+    assert (begun.settings.backbone, begun.settings.input_size) == ("resnet18", 96)
+    assert begun.settings.backbone_mean == [0.5, 0.5, 0.5]
+    with pytest.raises(SettingsError, match="backbone resnet18 → pixels"):
+        trainer(workspace="w", backbone="pixels")
+    assert trainer(workspace="w", backbone="pixels", change=True).settings.backbone == "pixels"
+
+
+def test_the_network_that_auto_took_is_remembered(tmp_path: Path) -> None:
+    settings = trainer(workspace="w").settings
+    remember(settings)
+    assert remembered_backbone(settings) is None
+    half = (0.5, 0.5, 0.5)
+    for weights, name in (("none", "pixels"), ("installed", "tf_efficientnet_lite0")):
+        resolved = ResolvedBackbone(name, weights, 224, half, half)
+        remember_backbone(settings, resolved)
+        assert remembered_backbone(settings) == (resolved if weights == "installed" else None)
+    assert remembered_backbone(trainer(workspace="w", backbone="resnet18", change=True).settings) is None
+    text = (tmp_path / "w" / "project.toml").read_text()
+    assert 'name = "tf_efficientnet_lite0"' in text
+    assert "input_size = 224" in text
+
+
+def test_the_demo_stays_the_demo(tmp_path: Path) -> None:
+    begun = labeler()
+    assert begun.settings.workspace == Path("workspace-demo")
+    remember(begun.settings)
+    project = ProjectFile.read(Path("workspace-demo"))
+    assert project is not None
+    assert project.demo
+    for change in (False, True):
+        with pytest.raises(SettingsError, match="stays the demo"):
+            labeler(workspace="workspace-demo", images=tmp_path / "photos", change=change)
+    made(tmp_path)
+    assert labeler(workspace="w").settings.images  # and no project becomes the demo
+
+
+def test_a_workspace_of_before_is_never_taken_for_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "flywheel.db").touch()
+    with pytest.raises(SettingsError, match="flywheel up PHOTOS --workspace w"):
+        labeler(workspace="w")
+    assert labeler(workspace="w", images="photos").settings.images == "photos"
+    (tmp_path / "w" / "demo" / "images").mkdir(parents=True)
+    assert labeler(workspace="w").settings.images == ""
+
+
+def test_a_setting_changed_on_a_page_is_kept(tmp_path: Path) -> None:
+    made(tmp_path, buffer_size=20)
+    settings = labeler(workspace="w", buffer_size=20).settings
+    settings.buffer_size = 50
+    remember_changes(settings, {"buffer_size": 20})
+    for given in ({}, {"buffer_size": 20}):  # the same command again is no new wish
+        begun = labeler(workspace="w", **given)
+        assert begun.settings.buffer_size == 50
+        assert begun.sources["buffer_size"] == "changed while running"
+    begun = labeler(workspace="w", buffer_size=30)
+    assert begun.settings.buffer_size == 30
+    assert "buffer_size is 30 (from the command line), not 50" in begun.notes[0]
+
+
+def test_a_setting_changed_back_is_as_the_start_says(tmp_path: Path) -> None:
+    made(tmp_path)
+    settings = labeler(workspace="w").settings
+    for before, after in ((10, 50), (50, 70), (70, 10)):
+        settings.buffer_size = after
+        remember_changes(settings, {"buffer_size": before})
+    project = ProjectFile.read(tmp_path / "w")
+    assert project is not None
+    assert project.changed == {}
+    assert labeler(workspace="w").sources["buffer_size"] == "default"
+
+
+def test_labels_in_a_server_are_not_looked_for_in_a_file(tmp_path: Path) -> None:
+    made(tmp_path, database_url="postgresql+psycopg://ann:secret@db/labels")
+    assert "secret" not in (tmp_path / "w" / "project.toml").read_text()
+    with pytest.raises(SettingsError, match=r"its labels are in postgresql\+psycopg://ann:\*\*\*@db/labels"):
+        labeler(workspace="w")
+    again = labeler(workspace="w", database_url="postgresql+psycopg://ann:other@db/labels")
+    assert again.settings.database_url.endswith("ann:other@db/labels")
+
+
+def test_further_folders_get_names(tmp_path: Path) -> None:
+    for folder in ("a/photos", "b/photos", "c/photos"):
+        (tmp_path / folder).mkdir(parents=True)
+    remember(labeler(workspace="w", images="a/photos", more_images="b/photos,c/photos").settings)
+    remember(labeler(workspace="w", more_images="b/photos").settings)
+    project = ProjectFile.read(tmp_path / "w")
+    assert project is not None
+    assert list(project.folders) == ["photos", "photos-2"]
+    assert project.images(tmp_path / "w") == [tmp_path / each for each in ("a/photos", "b/photos", "c/photos")]

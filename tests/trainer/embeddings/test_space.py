@@ -1,0 +1,133 @@
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from tests.trainer.logs import entry
+from trainer.embeddings.space import ImagePool
+
+DIM = 6
+
+
+@pytest.fixture
+def vectors():
+    """Raw vectors by content hash, as the embedding store would read them."""
+    rng = np.random.default_rng(0)
+    return {entry(i).sha256: rng.normal(3.0, 1.0, DIM).astype(np.float32) for i in range(200)}
+
+
+@pytest.fixture
+def pool(vectors):
+    return ImagePool(DIM, lambda hashes: np.stack([vectors[sha256] for sha256 in hashes]))
+
+
+def test_rows_are_centred_on_the_train_images_and_of_unit_length(pool, vectors):
+    train, held = [entry(i) for i in range(50)], [entry(i, split="test") for i in range(50, 60)]
+    pool.add([*train, *held], complete=True)
+    raw = np.stack([vectors[e.sha256] for e in train])
+    np.testing.assert_allclose(pool.projection.mean, raw.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(pool.train.rows, axis=1), 1, rtol=1e-5)
+    assert pool.train.ids.tolist() == list(range(50))
+    assert pool.held.ids.tolist() == list(range(50, 60))
+
+
+def test_the_mean_follows_while_images_come_and_is_exact_at_the_end(pool, vectors):
+    for start in range(0, 200, 16):
+        pool.add([entry(i) for i in range(start, min(start + 16, 200))], complete=start + 16 >= 200)
+    raw = np.stack([vectors[entry(i).sha256] for i in range(200)])
+    np.testing.assert_allclose(pool.projection.mean, raw.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(pool.train.rows, pool.projection.transform(raw)[pool.train.ids], atol=1e-5)
+
+
+def test_a_few_late_images_do_not_lay_everything_out_anew(pool):
+    pool.add([entry(i) for i in range(100)], complete=True)
+    version, memory = pool.version, pool.memory
+    pool.add([entry(i) for i in range(100, 105)], complete=True)
+    assert pool.version == version
+    assert pool.memory is memory
+    assert len(pool.train.ids) == 105
+
+
+def test_an_image_that_changes_its_split_changes_sides(pool):
+    pool.add([entry(i) for i in range(10)], complete=True)
+    moved = entry(3, split="test")
+    assert pool.outdated([moved if i == 3 else entry(i) for i in range(10)]) == [moved]
+    pool.move([moved])
+    assert 3 not in pool.train.row_of
+    assert pool.split_of(3) == "test"
+    assert pool.held.ids.tolist() == [3]
+
+
+def test_images_that_are_gone_are_dropped(pool):
+    pool.add([entry(i) for i in range(10)], complete=True)
+    assert pool.outdated([entry(i) for i in range(8)]) == []
+    assert 9 not in pool
+    assert sorted(pool.train.ids) == list(range(8))
+
+
+def test_adding_twice_changes_nothing(pool):
+    pool.add([entry(i) for i in range(10)], complete=False)
+    pool.add([entry(i) for i in range(10)], complete=False)
+    assert sorted(pool.train.ids) == list(range(10))
+
+
+@pytest.mark.parametrize("broken", range(4))
+def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
+    """The read numbered `broken` fails, in the middle of taking images in or of a change of split."""
+    reads = 0
+
+    def read(hashes):
+        nonlocal reads
+        reads += 1
+        if reads == broken + 1:
+            raise OSError("input/output error")
+        return np.stack([vectors[sha256] for sha256 in hashes])
+
+    images = [entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)]
+    pool = ImagePool(DIM, read)
+    with suppress(OSError):
+        pool.add(images, complete=True)
+        pool.move([entry(1, split="test")])
+    assert pool.whole == (reads > broken + 1)
+    pool.add([], complete=True)
+    pool.move([entry(1, split="test")])
+    assert pool.whole
+    assert sorted(pool.held.ids) == sorted([1, *range(0, 40, 5)])
+    assert sorted([*pool.held.ids, *pool.train.ids]) == list(range(40))
+
+
+def test_a_reader_on_another_thread_sees_the_old_geometry_whole_until_the_new_one_is(vectors):
+    """Read at each of the reads by which a change of split lays everything out anew."""
+    seen = []
+
+    def read(hashes):
+        if watching:
+            seen.append(pool.space())
+        return np.stack([vectors[sha256] for sha256 in hashes])
+
+    watching = False
+    pool = ImagePool(DIM, read)
+    pool.add([entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)], complete=True)
+    before, watching = pool.space(), True
+    pool.move([entry(1, split="test")])
+    after = pool.space()
+    assert len(seen) >= 3
+    assert all(space is before for space in seen)
+    assert 1 in before.train.row_of
+    assert (1 in after.train.row_of, after.split_of(1)) == (False, "test")
+    assert after.version != before.version
+    np.testing.assert_array_equal(after.train.rows, pool.train.rows)
+    assert not np.array_equal(before.projection.mean, after.projection.mean)
+
+
+def test_a_space_stays_as_it_was_while_images_join(pool):
+    pool.add([entry(i) for i in range(100)], complete=False)
+    before = pool.space()
+    rows = before.train.rows.copy()
+    for image_id in before.train.row_of:  # a reader at work while the loop takes in one after the other
+        pool.add([entry(100 + image_id)], complete=False)
+        if pool.version != before.version:
+            break
+    assert len(before.train.ids) == len(before.train.row_of) == 100
+    np.testing.assert_array_equal(before.train.rows, rows)
+    assert pool.space() is pool.space()

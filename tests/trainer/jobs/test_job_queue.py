@@ -1,0 +1,225 @@
+"""Jobs in real processes: comparing versions, cancelling, killing, going on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from shared.settings.services import TrainerSettings
+from shared.storage.disk_errors import Disk
+from shared.wire.jobs import ENDED
+from tests.disks import no_room
+from tests.services import HOME
+from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.versions.test_library import say, taught  # noqa: F401
+from trainer.jobs.job_queue import TRAINER, Jobs, UnknownJob
+from trainer.service import Trainer
+
+
+def finished(client, job):  # noqa: F811
+    return wait_for(lambda: (j := client.get(f"/jobs/{job['id']}").json())["state"] in ENDED and j, 120)
+
+
+def ask(client, path, body):  # noqa: F811
+    answer = client.post(path, json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+def two(taught):  # noqa: F811
+    """Versions of 2 and of 12 labels."""
+    say(taught, "/models", json={"name": "first"})
+    teach(taught, range(12, 30), after=34)
+    wait_for(lambda: taught.get("/status").json()["labels"] == 30)
+    say(taught, "/models", json={"name": "second"})
+    return taught
+
+
+def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F811
+    job = finished(two, ask(two, "/models/compare", {"base": "first", "candidate": "second", "promote": True}))
+    assert job["state"] == "done", job
+    found = job["result"]
+    assert found["images"] == 20
+    assert found["base"]["accuracy"]["value"] == found["candidate"]["accuracy"]["value"] == 1.0
+    assert found["pairs"]["both_right"] == 20
+    assert found["base"]["latency_ms"] > 0
+    assert found["looked_at"] == 40  # train images alone
+    assert found["decision"] == "update_model"  # it gains nought, and nought was asked
+    assert two.get("/models").json()["promoted"] == "second"
+    assert two.get("/jobs").json()["jobs"][0]["id"] == job["id"]
+
+
+def test_a_job_waits_while_the_disk_is_full(tmp_path):
+    settings, _ = TrainerSettings.load(command_line={"workspace": tmp_path, "backbone": "pixels"})
+    disk = Disk(tmp_path, look_seconds=0.05)
+    jobs = Jobs(tmp_path / "jobs", settings, disk=disk)
+    job = jobs.submit("compare", {"no": "request"}, [])
+    with no_room():
+        jobs.start()
+        wait_for(lambda: disk.trouble)
+        assert jobs.get(job.id).state == "queued"
+    wait_for(lambda: jobs.get(job.id).attempts == 1)  # it is begun by itself
+    jobs.cancel(job.id)
+    jobs.close()
+    disk.close()
+
+
+def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa: F811
+    """Image 0 becomes a test image after both versions have learned from it."""
+    from tests.trainer.logs import batch, class_rows
+
+    moved = class_rows("x")[0].model_copy(
+        update={"seq": 53, "action": "split_changed", "image_id": 0, "split": "test", "label": None, "name": None}
+    )
+    two.post("/annotations", json=batch([moved], catalog=60).model_dump(mode="json"))
+    job = finished(two, ask(two, "/models/compare", {"base": "first", "candidate": "second"}))
+    assert job["result"]["images"] == 20
+    assert job["result"]["left_out"] == {"learned from by a version": 1}
+    assert 0 not in {each["image_id"] for each in job["result"]["differing"]}
+
+
+def test_what_cannot_be_compared_is_said(two, trainer):  # noqa: F811
+    asked = {"base": "first", "candidate": "second"}
+    assert two.post("/models/compare", json={**asked, "base": "gone"}).status_code == 404
+    answer = two.post("/models/compare", json={**asked, "split": "validation"})
+    assert (answer.status_code, "No validation image" in answer.json()["detail"]) == (422, True)
+    recorded = two.post("/models/compare", json={**asked, "recorded": True}).json()
+    assert recorded["state"] == "done"
+    assert recorded["result"]["base"]["accuracy"]["n"] == 20
+    next((trainer.folder / "backbones").iterdir()).unlink()
+    job = finished(two, ask(two, "/models/compare", asked))
+    assert job["state"] == "failed"
+    assert "is not there" in job["error"]
+    assert two.get("/jobs/none").status_code == 404
+
+
+def running(jobs):
+    return wait_for(lambda: jobs._process and jobs._process.poll() is None and jobs._process.pid)
+
+
+def test_a_cancelled_job_ends_at_once_and_can_be_resumed(two, trainer):  # noqa: F811
+    job = ask(two, "/models/compare", {"base": "first", "candidate": "second"})
+    process = running(trainer.jobs)
+    assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"
+    assert not psutil.pid_exists(process)
+    assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"  # again changes nothing
+    assert two.post(f"/jobs/{job['id']}/resume").status_code == 200
+    assert finished(two, job)["state"] == "done"
+    assert two.post(f"/jobs/{job['id']}/resume").status_code == 422
+
+
+@pytest.mark.parametrize("end", [lambda jobs, job: jobs.cancel(job), lambda jobs, job: jobs.park(True)])
+def test_nobody_waits_for_a_process_that_takes_long_to_end(tmp_path, photos, end):  # noqa: F811
+    """Pausing and posted labels take the lock of the jobs."""
+
+    class Stuck(subprocess.Popen[bytes]):
+        """A process that the system does not end at once: it waits for a disk, perhaps."""
+
+        def wait(self, timeout=None):
+            ending.set()
+            assert told.wait(60)
+            return super().wait(timeout)
+
+    ending, told = threading.Event(), threading.Event()
+    jobs = Jobs(tmp_path / "jobs", settings_for(tmp_path, photos[0])[0])
+    try:
+        job = jobs.submit("compare", {}, [])
+        jobs._process, jobs._running = Stuck(["sleep", "60"]), job.id
+        ender = threading.Thread(target=end, args=(jobs, job.id))
+        ender.start()
+        assert ending.wait(60)
+        asked = threading.Thread(target=jobs.rest, args=(True,))
+        asked.start()
+        asked.join(60)
+        assert not asked.is_alive()
+        assert jobs.get(job.id).state in ("cancelled", "queued")
+    finally:
+        told.set()
+        ender.join(60)
+
+
+def test_a_job_whose_process_is_killed_is_begun_again(two, trainer):  # noqa: F811
+    job = ask(two, "/models/compare", {"base": "first", "candidate": "second"})
+    os.kill(running(trainer.jobs), signal.SIGKILL)
+    ended = finished(two, job)
+    assert (ended["state"], ended["attempts"]) == ("done", 2)
+
+
+def test_a_job_goes_on_when_the_trainer_is_started_again(two, trainer, tmp_path, photos):  # noqa: F811
+    job = ask(two, "/models/compare", {"base": "first", "candidate": "second"})
+    process = running(trainer.jobs)
+    trainer.close()
+    assert not psutil.pid_exists(process)
+    again = Trainer(*settings_for(tmp_path, photos[0]))
+    again.start()
+    try:
+        ended = wait_for(lambda: (j := again.jobs.get(job["id"])).state in ENDED and j, 120)
+        assert (ended.state, ended.attempts) == ("done", 2)
+    finally:
+        again.close()
+
+
+def test_a_pause_halts_the_process_at_once(two, trainer):  # noqa: F811
+    job = ask(two, "/models/compare", {"base": "first", "candidate": "second"})
+    process = psutil.Process(running(trainer.jobs))
+    two.post("/pause")
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, 1)
+    time.sleep(0.2)
+    assert two.get(f"/jobs/{job['id']}").json()["state"] == "running"
+    with trainer.jobs.held():
+        pass  # a round in between does not let it go on
+    assert process.status() == psutil.STATUS_STOPPED
+    two.post("/resume")
+    assert finished(two, job)["state"] == "done"
+
+
+def test_no_orphan_goes_on_after_the_trainer(tmp_path):
+    """A worker whose parent is gone ends by itself."""
+    script = (
+        "import subprocess, sys\n"
+        "code = 'from trainer.jobs.worker import _end_with_trainer as end; import time; end(); '\n"
+        "code += 'print(1, flush=True); '\n"
+        "code += 'time.sleep(60)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', code])\n"
+        "print(child.pid, flush=True)\n"
+        "import time; time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=HOME, stdout=subprocess.PIPE, text=True)
+    with parent:
+        child = int(parent.stdout.readline())
+        assert parent.stdout.readline()  # it has begun to watch
+        parent.kill()
+    wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_an_orphan_from_its_start_ends_at_once():
+    """Its parent was gone before it could look who that is."""
+    code = "from trainer.jobs.worker import _end_with_trainer; import time; _end_with_trainer(); time.sleep(60)"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    orphan = subprocess.run(
+        [sys.executable, "-c", code], cwd=HOME, env={**os.environ, TRAINER: str(ended.pid)}, timeout=50
+    )
+    assert orphan.returncode == 1
+
+
+def test_a_process_that_ends_three_times_without_a_word_has_failed(tmp_path, photos):  # noqa: F811
+    settings, _ = settings_for(tmp_path, photos[0])
+    jobs = Jobs(tmp_path / "jobs", settings)
+    job = jobs.submit("compare", {"nonsense": True}, [])  # a KeyError in the worker, which is no sentence
+    jobs.start()
+    try:
+        ended = wait_for(lambda: (j := jobs.get(job.id)).state in ENDED and j, 120)
+        assert (ended.state, ended.attempts) == ("failed", 3)
+        assert "log.txt" in ended.error
+        assert "KeyError" in (tmp_path / "jobs" / job.id / "log.txt").read_text()
+        with pytest.raises(UnknownJob):
+            jobs.get("other")
+    finally:
+        jobs.close()

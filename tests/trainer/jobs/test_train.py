@@ -1,0 +1,185 @@
+"""Training a version as a job, on small images of two colours, from scratch."""
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from starlette.testclient import TestClient
+
+from shared.wire.models import TrainRequest
+from tests.services import HOME
+from tests.trainer.jobs.test_job_queue import finished, running
+from tests.trainer.logs import batch, label_rows
+from tests.trainer.test_service import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
+from tests.trainer.versions.test_library import say, taught  # noqa: F401
+from trainer.jobs.job_context import LabeledImage
+from trainer.jobs.train import hold_out
+from trainer.learners.fine_tuner import RATE
+from trainer.routes.api import create_api
+
+SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
+UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
+
+
+ANNS = set(range(34))
+"""The train images that ann labeled; bob labeled the others."""
+
+
+@pytest.fixture
+def many(taught):  # noqa: F811
+    """40 labels to learn from, and 20 to measure on."""
+    acked = teach(taught, range(12, 34), after=34)
+    rows = [
+        row.model_copy(update={"annotator": "bob"})
+        for row in label_rows([(i, truth(i)) for i in range(34, 40)], after=acked)
+    ]
+    taught.post("/annotations", json=batch(rows, catalog=60).model_dump(mode="json"))
+    wait_for(lambda: taught.get("/status").json()["labels"] == 40)
+    return taught
+
+
+def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer):  # noqa: F811
+    asked = {**SMALL, "weights": "auto", "epochs": 6, "learning_rate": 0.01, "train": {"annotator": "ann"}}
+    job = say(many, "/models", json={"name": "small", "train": asked})
+    process = running(trainer.jobs)
+    checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
+    wait_for(checkpoint.is_file, 200)
+    os.kill(process, signal.SIGKILL)
+    ended = finished(many, job)
+    assert (ended["state"], ended["attempts"]) == ("done", 2), ended
+    assert not checkpoint.exists()
+    version = many.get("/models/small").json()
+    assert version["learner"] == "fine_tuner"
+    assert version["architecture"] == "resnet10t"
+    assert version["labels"] == 34  # so few that none can be spared to choose the epoch
+    assert (version["config"]["validation_images"], version["config"]["validation_accuracy"]) == (0, None)
+    chosen, without = ended["result"]["notes"]
+    assert "All train labels were learned" in chosen
+    assert "No published weights of 'resnet10t' could be had" in without
+    assert ended["result"]["best_epoch"] == 6
+    assert version["metrics"]["accuracy"]["n"] == 20
+    assert version["metrics"]["accuracy"]["value"] > 0.8
+    rows = trainer.registry.get("small").dataset()
+    assert {row["split"] for row in rows} == {"train", "test"}
+    assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == ANNS
+    said = say(many, "/predict?version=small", files=UPLOAD)
+    assert said["predictions"][0]["label"] == "red"
+    say(many, "/models/small/promote")
+    assert many.post("/models", json={"name": "small", "train": SMALL}).status_code == 409
+    # A clone with another configuration, from weights shrunk and perturbed, measured on one class alone.
+    clone = {"base": "small", "weights": "base", "epochs": 1, "learning_rate": 0.001}
+    clone["test"] = {"split": "test", "label": "red"}
+    ended = finished(many, say(many, "/models", json={"name": "clone", "train": clone}))
+    assert ended["state"] == "done", ended
+    cloned = many.get("/models/clone").json()
+    assert (cloned["parent"], cloned["architecture"], cloned["input"]["size"]) == ("small", "resnet10t", 32)
+    assert cloned["config"]["patience"] == version["config"]["patience"]
+    assert many.delete("/models/small").status_code == 409
+    # It keeps the filter that it is not told otherwise.
+    rows = trainer.registry.get("clone").dataset()
+    assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == ANNS
+    assert {row["label"] for row in rows if row["split"] == "test"} == {"red"}
+    assert cloned["metrics"]["accuracy"]["n"] == 10
+    assert "annotator ann" in many.get("/models/clone/export?format=card").text
+
+
+def test_what_is_held_out_leaves_every_class_something_to_learn():
+    counts = {1: 400, 2: 40, 3: 2, 4: 1}
+    given = [label for label, count in counts.items() for _ in range(count)]
+    images = [LabeledImage(i, "", f"{i * 2_654_435_761 % 2**32:08x}", "train", k) for i, k in enumerate(given)]
+    learned, held = hold_out(images)
+    assert Counter(each.class_id for each in held) == {1: 60, 2: 6, 3: 1}
+    assert sorted([*learned, *held], key=lambda each: each.image_id) == images
+    assert hold_out(images[::-1])[1] == held[::-1]  # by their content, whatever their order
+
+
+def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
+    for train, said in [
+        ({"train": {"split": "test"}}, "only choose among train images"),
+        ({"train": {"label": "green"}}, "no class 'green'"),
+        ({"train": {"label": "red"}}, "that 'train' chooses"),
+        ({"train": {"annotater": "ann"}}, "annotater"),
+    ]:
+        answer = many.post("/models", json={"name": "new", "train": {**SMALL, **train}})
+        assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), weights)
+    given = {"backbone": "resnet10t", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
+    given["weights_folder"] = tmp_path / "larger"
+    given["weights_folder"].mkdir()
+    save_file(timm.create_model("test_resnet").state_dict(), given["weights_folder"] / "test_resnet.safetensors")
+    with learning(tmp_path, photos, **given) as trainer:  # noqa: F811
+        client = TestClient(create_api(trainer))
+        teach(client, range(30))
+        ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
+        assert ended["state"] == "done", ended
+        assert ended["result"]["epochs"] == 1  # as asked, that of the classifier alone left out
+        tuned = client.get("/models/tuned").json()
+        assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
+        assert tuned["metrics"] is None  # no test image is labeled
+        assert tuned["config"]["learning_rate"] == RATE  # what begins with weights needs no search
+        larger = {"architecture": "test_resnet", "epochs": 1, "input_size": 32}
+        ended = finished(client, say(client, "/models", json={"name": "larger", "train": larger}))
+        assert client.get("/models/larger").json()["config"]["weights"] == "file", ended
+        other = {"architecture": "resnet18", "weights": "file", "epochs": 1}
+        ended = finished(client, say(client, "/models", json={"name": "other", "train": other}))
+        assert (ended["state"], "has a file for 'resnet18'" in ended["error"]) == ("failed", True)
+
+
+def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
+    for train, status, named in [
+        ({"base": "gone"}, 404, "gone"),
+        ({"epochs": 0}, 422, "epochs"),
+        ({"weights": "magic"}, 422, "weights"),
+        ({"speed": 11}, 422, "speed"),
+        ({"architecture": "resnet_18"}, 422, "Did you mean resnet18"),
+    ]:
+        answer = taught.post("/models", json={"name": "new", "train": train})
+        assert (answer.status_code, named in answer.json()["detail"]) == (status, True)
+    assert taught.post("/models", json={"name": "a/b", "train": {}}).status_code == 422
+    assert taught.get("/networks/resnet18").json() == {"name": "resnet18"}
+    refused = taught.get("/networks/resnet_18")
+    assert (refused.status_code, "Did you mean resnet18" in refused.json()["detail"]) == (422, True)
+    assert taught.get("/jobs").json()["jobs"] == []
+    bad = {"architecture": "resnet18", "input_size": 16, "epochs": 1, "weights": "file"}
+    ended = finished(taught, say(taught, "/models", json={"name": "new", "train": bad}))
+    assert (ended["state"], "has a file for 'resnet18'" in ended["error"]) == ("failed", True)
+
+
+def test_without_labels_nothing_is_trained(client):  # noqa: F811
+    answer = client.post("/models", json={"name": "new", "train": TrainRequest().model_dump()})
+    assert answer.status_code == 422
+
+
+def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
+    """The one of the documentation."""
+    docs = str(HOME / "docs" / "files")
+    monkeypatch.syspath_prepend(docs)
+    monkeypatch.setenv("PYTHONPATH", docs)
+    with learning(tmp_path, photos, model_fn="own_network:network", input_size=32) as trainer:  # noqa: F811
+        client = TestClient(create_api(trainer))
+        teach(client, [*range(30), *range(40, 60)])
+        asked = {"epochs": 5, "learning_rate": 0.01, "batch_size": 8}
+        job = finished(client, say(client, "/models", json={"name": "mine", "train": asked}))
+        assert job["state"] == "done", job
+        version = client.get("/models/mine").json()
+        assert (version["architecture"], version["config"]["weights"]) == ("own_network:network", "model_fn")
+        assert version["metrics"]["accuracy"]["value"] > 0.8
+        assert [row["epoch"] for row in version["config"]["trained"]["history"]] == [1, 2, 3, 4, 5]
+        assert say(client, "/predict?version=mine", files=UPLOAD)["predictions"][0]["label"] == "red"
+        onnx = client.get("/models/mine/export?format=onnx")
+        assert onnx.status_code == 200, onnx.text
+        for train, named in [
+            ({"architecture": "os:getcwd"}, "not by a request"),
+            ({"architecture": "own_network:network", "weights": "pretrained"}, "loads what it needs"),
+        ]:
+            answer = client.post("/models", json={"name": "other", "train": train})
+            assert (answer.status_code, named in answer.json()["detail"]) == (422, True), answer.text

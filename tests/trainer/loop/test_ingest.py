@@ -1,0 +1,113 @@
+"""From the catalogue to the pool: what comes first, what changes sides, what is forgotten."""
+
+from contextlib import contextmanager
+from hashlib import sha256
+from io import BytesIO
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shared.settings.services import TrainerSettings
+from shared.wire.log import Row
+from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
+from trainer.embeddings.embedder import Embedder
+from trainer.loop.ingest import Intake
+from trainer.sync.labeler_client import LabelerClient
+from trainer.sync.publisher import CatalogFollower
+from trainer.sync.replica import Replica
+
+BATCH = 4
+
+
+def mean_colour():
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+
+
+def png(number):
+    stream = BytesIO()
+    Image.fromarray(np.full((8, 8, 3), (10 * number, 255 - 10 * number, 0), np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+CATALOG = [entry(number, sha256=sha256(png(number)).hexdigest()) for number in range(12)]
+
+
+@pytest.fixture
+def replica(tmp_path):
+    replica = Replica(tmp_path)
+    replica.accept(batch([*class_rows("light", "dark"), *label_rows([(3, 1), (7, 2)], after=2)]))
+    replica.update_catalog(CATALOG, after=12)
+    yield replica
+    replica.close()
+
+
+@contextmanager
+def opened_intake(folder, replica):
+    """An intake of `CATALOG` that embeds with `mean_colour`."""
+    given = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "batch_size": BATCH, "device": "cpu"}
+    settings = TrainerSettings.load(
+        command_line={**given, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"},
+    )[0]
+    client = LabelerClient("http://127.0.0.1:9", timeout_seconds=0.5)
+    catalog = CatalogFollower(client, replica, lambda: None)
+    catalog.complete.set()
+    embedder = Embedder(settings, folder / "embeddings", lambda wanted: png(wanted.id))
+    yield Intake(replica, embedder, catalog, BATCH)
+    embedder.close()
+    client.close()
+
+
+@pytest.fixture
+def intake(tmp_path, replica):
+    with opened_intake(tmp_path, replica) as intake:
+        yield intake
+
+
+def finish(intake):
+    intake.refresh()
+    while intake.pending:
+        assert intake.embed()
+    return intake.pool
+
+
+def test_labeled_images_are_embedded_first(intake):
+    intake.refresh()
+    assert list(intake.pending) == [each.id for each in sorted(CATALOG, key=lambda each: each.sha256)]
+    assert intake.embed()
+    assert {3, 7} <= set(intake.pool.train.ids.tolist())
+    assert not intake.complete()
+
+
+def test_in_the_end_all_that_is_catalogued_is_in_the_pool(intake):
+    pool = finish(intake)
+    assert intake.complete()
+    assert sorted(pool.train.ids.tolist()) == list(range(12))
+
+
+def test_what_is_embedded_already_is_not_embedded_again(intake, replica):
+    finish(intake)
+    intake.start_over()
+    intake.refresh()
+    assert not intake.pending
+    assert len(intake.pool) == 12
+
+
+def test_an_image_that_the_log_moves_leaves_what_is_learned_from(intake, replica):
+    pool = finish(intake)
+    moved = Row(seq=5, id=uuid4(), action="split_changed", image_id=3, split="test", created_at=WHEN)
+    replica.accept(batch([moved]))
+    intake.look_again()
+    intake.refresh()
+    assert 3 not in pool.train.row_of
+    assert pool.split_of(3) == "test"
+
+
+def test_an_image_that_is_gone_leaves_the_pool(intake, replica):
+    pool = finish(intake)
+    gone = CATALOG[5].model_copy(update={"removed": True})
+    replica.update_catalog([gone], after=13)
+    intake.refresh()
+    assert 5 not in pool

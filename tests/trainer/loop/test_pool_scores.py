@@ -1,0 +1,121 @@
+"""Probabilities of a pool that is too large for the head to score whole, and what is listed of it."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from trainer.embeddings.transform import fit_projection
+from trainer.learners.kernel_head import fit_head
+from trainer.loop.pool_scores import ranked, score
+from trainer.strategies import STRATEGIES, Pool, Ranking, geometry, strategy_named, with_exploration
+from trainer.strategies.uncertainty import margin_scores, torn_between
+
+LABELS = 100
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.float32)
+    Z = fit_projection(X.mean(axis=0), X).transform(X)
+    return Z, fit_head(Z[:LABELS], y[:LABELS].astype(np.int64)), y.astype(np.int64)
+
+
+@pytest.fixture
+def few_stand_ins(monkeypatch):
+    monkeypatch.setattr(geometry, "STAND_INS", 300)
+
+
+def pool_of(digits, *, upcoming=()):
+    Z, _, y = digits
+    labels = np.where(np.arange(len(Z)) < LABELS, y, -1)
+    leased = np.zeros(len(Z), dtype=bool)
+    leased[-3:] = True
+    candidates = np.flatnonzero((labels < 0) & ~leased)
+    return Pool(Z, None, labels, leased, candidates, upcoming=np.array(upcoming, dtype=np.int64))
+
+
+def listed(digits, strategy, *, images, count=50):
+    """The pool as the strategy saw it last, and its list, where the head scores about so many `images`."""
+    view, scored = score(pool_of(digits), digits[1], count, work=images * LABELS)
+    return view, ranked(view, strategy, count, digits[1], scored)
+
+
+def test_a_small_pool_is_scored_whole(digits):
+    Z, head, _ = digits
+    view, scored = score(pool_of(digits), head, 50)
+    np.testing.assert_array_equal(view.probabilities, head.predict_proba(Z))
+    np.testing.assert_array_equal(view.classes, head.classes)
+    assert scored.all()
+
+
+def test_what_counts_as_scored_is_what_the_head_says(digits, few_stand_ins):
+    Z, head, _ = digits
+    view, scored = score(pool_of(digits), head, 50, work=600 * LABELS)
+    assert 300 <= scored.sum() <= 650
+    np.testing.assert_allclose(np.asarray(view.probabilities)[scored], head.predict_proba(Z[scored]), atol=1e-5)
+    np.testing.assert_allclose(view.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_most_uncertain_are_scored(digits, few_stand_ins):
+    Z, head, _ = digits
+    pool = pool_of(digits)
+    _, scored = score(pool, head, 50, work=900 * LABELS)
+    unsure = margin_scores(head.predict_proba(Z))[pool.candidates]
+    assert scored[pool.candidates[np.argsort(-unsure)[:50]]].mean() > 0.9
+
+
+def test_the_estimate_names_the_class_that_the_head_names(digits, few_stand_ins):
+    Z, head, _ = digits
+    view, scored = score(pool_of(digits), head, 50, work=400 * LABELS)
+    agreed = view.probabilities.argmax(axis=1) == head.predict_proba(Z).argmax(axis=1)
+    assert agreed[~scored].mean() > 0.9
+
+
+def test_what_comes_next_is_always_scored(digits, few_stand_ins):
+    Z, head, _ = digits
+    surest = np.argsort(margin_scores(head.predict_proba(Z))[LABELS:-3])[:10] + LABELS
+    _, scored = score(pool_of(digits, upcoming=surest), head, 50, work=350 * LABELS)
+    assert scored[surest].all()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(images=st.integers(301, 900), count=st.integers(1, 200))
+def test_all_that_a_strategy_lists_the_head_has_scored(digits, few_stand_ins, name, images, count):
+    Z, head, _ = digits
+    view, ranking = listed(digits, strategy_named(name), images=images, count=count)
+    assert len(np.unique(ranking.rows)) == len(ranking.rows) == count
+    assert np.isin(ranking.rows, view.candidates).all()
+    np.testing.assert_allclose(view.probabilities[ranking.rows], head.predict_proba(Z[ranking.rows]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["random", "outlier", "coreset", "maxherding"])
+def test_a_strategy_that_asks_no_model_lists_the_same_as_of_a_pool_scored_whole(digits, few_stand_ins, name):
+    few, whole = (listed(digits, strategy_named(name), images=images)[1] for images in (350, 10_000))
+    np.testing.assert_array_equal(few.rows, whole.rows)
+
+
+def test_the_random_share_of_a_list_is_that_of_a_pool_scored_whole(digits, few_stand_ins):
+    mixed = with_exploration(strategy_named("margin"), 0.2)
+    few, whole = (listed(digits, mixed, images=images)[1] for images in (350, 10_000))
+    drawn = [[r for r, why in zip(x.rows, x.reasons, strict=True) if why == "drawn at random"] for x in (few, whole)]
+    assert len(drawn[0]) >= 8
+    assert drawn[0] == drawn[1]
+
+
+def test_a_strategy_that_wants_what_is_only_estimated_gets_what_is_scored_in_the_end(digits, few_stand_ins):
+    Z, head, _ = digits
+    guess: list[np.ndarray] = []
+
+    def contrary(pool, count):
+        """Lists what it has not listed before."""
+        rows = np.setdiff1d(pool.candidates, np.concatenate(guess) if guess else [])[-count:]
+        guess.append(rows)
+        return Ranking(rows, np.zeros(len(rows)), torn_between(pool, rows))
+
+    view, ranking = listed(digits, contrary, images=350, count=10)
+    assert len(guess) == 4
+    np.testing.assert_allclose(view.probabilities[ranking.rows], head.predict_proba(Z[ranking.rows]), atol=1e-5)

@@ -1,0 +1,169 @@
+"""One round on arrays: what a measurement touches, and what it leaves alone."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from tests.trainer.logs import LOG, entry
+from trainer.embeddings.space import ImagePool
+from trainer.evaluation.learning_curve import Stability
+from trainer.loop import rounds
+from trainer.loop.rounds import Snapshot, Timings, fit, rank
+from trainer.strategies import strategy_named
+
+TRAIN, TEST = range(300), range(300, 420)
+
+
+@pytest.fixture(scope="module")
+def project():
+    """A pool of digits and a snapshot in which the first 60 train images and all test images are labeled."""
+    X, y = load_digits(return_X_y=True)
+    vectors = {f"{image:064x}": X[image].astype(np.float32) for image in (*TRAIN, *TEST)}
+    pool = ImagePool(64, lambda sha256s: np.stack([vectors[each] for each in sha256s]))
+    pool.add([entry(image, split="test" if image in TEST else "train") for image in (*TRAIN, *TEST)], complete=True)
+    labels = {image: int(y[image]) for image in (*range(60), *TEST)}
+    return pool, Snapshot(LOG, 180, labels, frozenset(labels), {k: str(k) for k in range(10)}, here=tuple(labels))
+
+
+def measure(pool, snapshot, model, **more):
+    measured = rounds.measure(pool, snapshot, model, round_number=1, **more)
+    assert measured is not None
+    return measured[0]
+
+
+def state(pool, model):
+    arrays = [
+        pool.train.rows,
+        pool.train.ids,
+        pool.held.rows,
+        model.rows,
+        model.classes,
+        *model.head.to_tensors().values(),
+    ]
+    return [array.tobytes() for array in arrays], sorted(pool.memory), pool.version, model.version
+
+
+def test_a_measurement_leaves_pool_and_model_as_they_were(project):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = state(pool, model)
+    evaluation = measure(pool, snapshot, model, stability=Stability())
+    assert [each.labels for each in evaluation.random_baseline] == [12, 24, 48, 96]
+    assert [each.chosen is not None for each in evaluation.random_baseline] == [False, False, True, False]
+    assert state(pool, model) == before
+    assert fit(pool, snapshot, model, seed=0) is model
+
+
+def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(project):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+
+    def measured(test_labels, *earlier):
+        left_out = list(TEST)[test_labels:]
+        labels = {image: label for image, label in snapshot.labels.items() if image not in left_out}
+        some = Snapshot(LOG, 180, labels, frozenset(labels), snapshot.names, here=tuple(labels))
+        return measure(pool, some, model, earlier=earlier)
+
+    first = measured(80)
+    kept = measured(86, first).random_baseline
+    assert [each.accuracy for each in kept] == [each.accuracy for each in first.random_baseline]
+    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # the model's side is always of now
+    assert {each.accuracy.n for each in measured(90, first).random_baseline} == {90}
+    assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # labels were taken back
+    assert measured(50, first).random_baseline == []
+
+
+def test_advice_comes_with_enough_evaluations(project):
+    pool, snapshot = project
+    evaluations = []
+    for count in (20, 30, 40, 50, 60):
+        labels = {image: label for image, label in snapshot.labels.items() if image < count or image in TEST}
+        some = Snapshot(LOG, count, labels, frozenset(labels), snapshot.names, here=tuple(labels))
+        model = fit(pool, some, None, seed=0)
+        evaluations.append(measure(pool, some, model, earlier=evaluations, goal=0.999))
+    assert [each.advice is None for each in evaluations] == [True] * 4 + [False]
+    assert evaluations[-1].advice.needed.goal == 0.999
+
+
+def ask(pool, snapshot, model, *, before=None, leased=(), strategy="uncertainty_herding"):
+    return rank(
+        pool,
+        snapshot,
+        model,
+        strategy_named(strategy),
+        strategy_name=strategy,
+        leased=frozenset(leased),
+        length=30,
+        seed=0,
+        timings=Timings(),
+        before=before,
+    )
+
+
+def listed(push):
+    return [query.image_id for query in push.queries]
+
+
+def answering(snapshot, images, truth):
+    labels = {**snapshot.labels, **{image: int(truth[image]) for image in images}}
+    return Snapshot(LOG, len(labels), labels, frozenset(labels), snapshot.names, here=tuple(labels))
+
+
+def test_a_batch_of_answers_changes_fewer_places_than_ranking_anew_does(project):
+    pool, snapshot = project
+    truth, kept, anew = load_digits(return_X_y=True)[1], [], []
+    before = ask(pool, snapshot, fit(pool, snapshot, None, seed=0))
+    for _ in range(6):
+        snapshot = answering(snapshot, listed(before)[:10], truth)
+        model = fit(pool, snapshot, None, seed=0)
+        fresh, steady = ask(pool, snapshot, model), ask(pool, snapshot, model, before=before)
+        rest = listed(before)[10:]
+        anew.append(np.mean([a != b for a, b in zip(rest[:10], listed(fresh), strict=False)]))
+        kept.append(np.mean([a != b for a, b in zip(rest[:10], listed(steady), strict=False)]))
+        before = steady
+    assert np.mean(kept) < np.mean(anew)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    answered=st.sets(st.integers(60, 299), max_size=40),
+    leased=st.sets(st.integers(60, 299), max_size=5),
+    strategy=st.sampled_from(["uncertainty_herding", "margin", "random", "badge"]),
+)
+def test_what_was_answered_or_is_on_screen_is_never_listed_again(project, answered, leased, strategy):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = ask(pool, snapshot, model, strategy=strategy)
+    after = listed(
+        ask(
+            pool,
+            answering(snapshot, answered, load_digits(return_X_y=True)[1]),
+            model,
+            before=before,
+            leased=leased,
+            strategy=strategy,
+        )
+    )
+    assert len(set(after)) == len(after) == 30
+    assert set(after) <= set(TRAIN) - set(range(60)) - answered - leased
+
+
+@pytest.mark.parametrize("why", ["another strategy", "no model then", "another log"])
+def test_what_list_has_no_say(project, why):
+    pool, snapshot = project
+    model = fit(pool, snapshot, None, seed=0)
+    before = ask(pool, snapshot, model)
+    turned = before.model_copy(update={"queries": before.queries[:10][::-1] + before.queries[10:]})
+    other = {
+        "another strategy": {"strategy": "margin"},
+        "no model then": {"model_version": ask(pool, snapshot, None).model_version},
+        "another log": {"log_id": uuid4()},
+    }[why]
+    assert listed(ask(pool, snapshot, model, before=turned)) != listed(before)
+    assert listed(ask(pool, snapshot, model, before=turned.model_copy(update=other))) == listed(before)

@@ -1,0 +1,114 @@
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.log import Fold
+from shared.wire.log import AnnotationBatch, AnnotationPage
+from tests.trainer.logs import LOG, batch, class_rows, entry, label_rows
+from trainer.sync.replica import Gap, Replica
+
+ROWS = [*class_rows("cat", "dog"), *label_rows([(10, 1), (11, 2), (12, 1), (10, 2)], after=2)]
+
+
+@pytest.fixture
+def replica(tmp_path):
+    replica = Replica(tmp_path)
+    yield replica
+    replica.close()
+
+
+def test_rows_are_there_after_a_restart(replica, tmp_path):
+    replica.accept(batch(ROWS))
+    replica.update_catalog([entry(10), entry(11, removed=True)], after=2)
+    replica.close()
+
+    again = Replica(tmp_path)
+    assert again.acked_seq == len(ROWS)
+    assert again.log_id == LOG
+    assert again.fold.labels == {10: 2, 11: 2, 12: 1}
+    assert again.catalog == {10: entry(10), 11: entry(11, removed=True)}
+    assert again.removed == {11}
+    assert again.catalog_after == 2
+    again.close()
+
+
+def test_a_batch_sent_twice_changes_nothing(replica):
+    assert len(replica.accept(batch(ROWS))) == len(ROWS)
+    assert replica.accept(batch(ROWS)) == []
+    assert replica.acked_seq == len(ROWS)
+
+
+def test_a_gap_is_refused_and_says_where_to_go_on(replica):
+    replica.accept(batch(ROWS[:2]))
+    with pytest.raises(Gap) as gap:
+        replica.accept(batch(ROWS[4:]))
+    assert gap.value.acked_seq == 2
+    assert replica.acked_seq == 2
+
+
+def test_rows_that_are_not_dense_are_refused(replica):
+    holey = batch(ROWS)
+    del holey.annotations[2]
+    with pytest.raises(ValueError, match="dense"):
+        replica.accept(holey)
+    assert replica.acked_seq == 0
+
+
+def test_another_log_sets_the_replica_aside(replica, tmp_path):
+    replica.accept(batch(ROWS))
+    replica.update_catalog([entry(10)], after=1)
+    other = uuid4()
+    with pytest.raises(Gap) as gap:
+        replica.accept(batch(ROWS[3:], log_id=other))
+    assert gap.value.acked_seq == 0
+    assert replica.log_id == other
+    assert replica.catalog == {}
+    replica.accept(batch(ROWS[:3], log_id=other))
+    assert replica.acked_seq == 3
+    assert len(list(tmp_path.glob("replica-*.db"))) == 1
+
+
+def test_a_log_that_became_shorter_is_followed_from_its_start(replica):
+    replica.accept(batch(ROWS))
+    with pytest.raises(Gap) as gap:
+        replica.accept(batch(ROWS[2:3], last_seq=3))
+    assert gap.value.acked_seq == 0
+    replica.accept(batch(ROWS[:3]))
+    assert replica.fold.labels == {10: 1}
+
+
+def test_a_page_that_was_asked_for_counts_like_a_batch(replica):
+    replica.accept(batch(ROWS[:3]))
+    rest = AnnotationPage(log_id=LOG, annotations=ROWS[3:], last_seq=len(ROWS))
+    assert len(replica.follow_page(rest)) == len(ROWS) - 3
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, len(ROWS)), st.integers(0, len(ROWS))), max_size=12))
+def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factory, slices):
+    """Pieces lost, repeated and out of order: refused or harmless, and the rest completes the log."""
+    replica = Replica(tmp_path_factory.mktemp("replica"))
+    for start, end in [*slices, (0, 0)]:
+        message = AnnotationBatch(
+            log_id=LOG, after_seq=start, last_seq=len(ROWS), annotations=ROWS[start:end], catalog_version=0
+        )
+        if start > replica.acked_seq:
+            with pytest.raises(Gap):
+                replica.accept(message)
+        else:
+            replica.accept(message)
+        expected = Fold(ROWS[: replica.acked_seq])
+        assert replica.fold.labels == expected.labels
+    replica.accept(
+        AnnotationBatch(
+            log_id=LOG,
+            after_seq=replica.acked_seq,
+            last_seq=len(ROWS),
+            annotations=ROWS[replica.acked_seq :],
+            catalog_version=0,
+        )
+    )
+    assert replica.fold.labels == Fold(ROWS).labels
+    replica.close()

@@ -1,0 +1,184 @@
+"""Exports say what the version says, and run without Flywheel."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+
+from shared.settings.services import TrainerSettings
+from shared.wire.evaluation import ClassMetrics, Evaluation, Interval
+from shared.wire.models import ModelClass
+from tests.services import HOME
+from tests.trainer.logs import LOG, WHEN
+from tests.trainer.versions.test_predictor import pictures, pixel_backbone, saved_head, saved_network, torch_backbone
+from trainer.versions.exporting import export, to_onnx
+from trainer.versions.model_card import model_card
+from trainer.versions.predictor import load_classifier
+from trainer.versions.registry import RefusedVersion, Registry
+
+
+def exported(tmp_path, version, format):
+    settings = TrainerSettings.load(command_line={"workspace": str(tmp_path)})[0]
+    return export(Registry(tmp_path / "models"), version.name, format, settings, tmp_path / "exports")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six pictures as files, whose sides are no square."""
+    paths = []
+    for number, picture in enumerate(pictures(6, seed=1)[0]):
+        paths.append(tmp_path / f"{number}.png")
+        picture.save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("make", [pixel_backbone, torch_backbone])
+def test_an_onnx_export_runs_without_flywheel_and_says_the_same(tmp_path, photos, make):
+    version, _, expected = saved_head(tmp_path, make())
+    path = exported(tmp_path, version, "onnx")
+    script = tmp_path / "elsewhere" / "run_export.py"
+    script.parent.mkdir()
+    script.write_text((HOME / "docs" / "files" / "run_export.py").read_text(encoding="utf-8"), encoding="utf-8")
+    # -I: neither the checkout nor anything installed from it by path can be imported.
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['torch', 'trainer', 'shared', 'labeler', 'flywheel']))"
+    code = f"{blocked}; import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code, str(script), str(path), *map(str, photos)],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    names = [each.name for each in version.description.classes]
+    assert [line[1] for line in lines] == [names[row.argmax()] for row in expected]
+    np.testing.assert_allclose([float(line[2]) for line in lines], expected.max(axis=1), atol=2e-3)
+    assert exported(tmp_path, version, "onnx") == path  # made once
+
+
+def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
+    version, _ = saved_network(tmp_path)
+    program = torch.export.load(exported(tmp_path, version, "torch")).module()
+    classifier = load_classifier(version, tmp_path / "backbones")
+    inputs = [classifier.preprocessing.cut(image) for image in pictures(5)[0]]
+    for count in (1, 5):
+        said = program(torch.from_numpy(np.stack(inputs[:count])).float()).detach().numpy()
+        np.testing.assert_allclose(said, classifier.predict_proba(inputs[:count]), atol=1e-4)
+
+
+def test_the_archive_holds_everything(tmp_path, monkeypatch):
+    monkeypatch.setenv("STARTED", "in full")  # as for a user, not as a fork
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    with zipfile.ZipFile(exported(tmp_path, version, "zip")) as archive:
+        assert sorted(archive.namelist()) == ["README.md", "dataset.csv", "model.json", "model.safetensors"]
+        assert json.loads(archive.read("model.json"))["learner"] == "head"
+        tensors = load(archive.read("model.safetensors"))
+        assert {"anchors", "weights", "backbone.network.components"} <= set(tensors)
+
+
+def test_an_export_that_says_something_else_is_refused(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    classifier = load_classifier(version, tmp_path / "backbones")
+
+    class Moody(torch.nn.Module):
+        """Answers differently while it is traced."""
+
+        def forward(self, images):
+            shift = 1.0 if torch.compiler.is_compiling() else 0.0
+            return torch.softmax(images.flatten(1)[:, :2] / 255 + torch.tensor([shift, 0.0]), 1)
+
+    from dataclasses import replace
+
+    with pytest.raises(RefusedVersion, match="says something else"):
+        to_onnx(replace(classifier, network=Moody().eval()))
+
+
+def test_what_cannot_be_exported_is_a_sentence(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    with pytest.raises(ValueError, match="no export format 'exe'"):
+        exported(tmp_path, version, "exe")
+    next((tmp_path / "backbones").iterdir()).unlink()
+    with pytest.raises(RefusedVersion, match="is not there"):
+        exported(tmp_path, version, "onnx")
+
+
+def test_a_card_tells_data_figures_and_limits(tmp_path):
+    classes = [ModelClass(id=1, name="red|ish"), ModelClass(id=2, name="blue")]
+    said = [
+        ClassMetrics(label=1, name="red|ish", precision=0.9, recall=0.8, f1=0.85, support=30),
+        ClassMetrics(label=2, name="blue", precision=None, recall=1.0, f1=1.0, support=5),
+    ]
+    metrics = Evaluation(
+        id=LOG,
+        log_id=LOG,
+        acked_seq=10,
+        model_version="head",
+        round=1,
+        labels=8,
+        spent=43,
+        created_at=WHEN,
+        accuracy=Interval(value=0.9, low=0.8, high=0.95, n=35),
+        macro_f1=0.88,
+        log_loss=0.3,
+        classes=said,
+    )
+    counts = {"red|ish": 5, "blue": 3}
+    version, *_ = saved_head(tmp_path, pixel_backbone(), classes=classes, metrics=metrics, labels_by_class=counts)
+    card = model_card(version.description)
+    for part in (
+        "# head\n",
+        r"| red\|ish | 5 |",
+        "90.0% (80.0% – 95.0%, Wilson 95 %)",
+        "On 35 test images",
+        "| blue | – | 100% | 100% | 5 |",
+        "Fewer than 20 test images, so that figures say little: blue.",
+        "8 × 8 pixels",
+    ):
+        assert part in card
+    unmeasured = version.description.model_copy(update={"metrics": None})
+    assert "Not measured" in model_card(unmeasured)
+
+
+def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
+    """In a process of its own, which knows neither Flywheel nor this test."""
+    rows = []
+    for number, picture in enumerate(pictures(12)[0]):
+        picture.save(tmp_path / f"{number}.png")
+        split = "test" if number < 4 else "train"
+        rows.append({"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]})
+    version, _ = saved_network(tmp_path, rows)
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(exported(tmp_path, version, "fastai")) as archive:
+        archive.extractall(folder)
+    code = f"""
+import sys
+sys.path.append({str(folder)!r})
+from load_learner import load_learner
+learner = load_learner({str(folder)!r}, {str(tmp_path)!r})
+with learner.no_bar(), learner.no_logging():
+    label, _, probabilities = learner.predict({str(tmp_path / "0.png")!r})
+    seen = sorted(int(row) for row in learner.dls.train_ds.items["uri"].str.removesuffix(".png"))
+    seen += sorted(int(row) for row in learner.dls.valid_ds.items["uri"].str.removesuffix(".png"))
+    learner.fit(1)
+print(label, *probabilities.tolist())
+print(*sorted(seen))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (label, *said), seen = (line.split() for line in done.stdout.splitlines()[-2:])
+    classifier = load_classifier(version, tmp_path / "backbones")
+    (expected,) = classifier.predict_proba([classifier.preprocessing.cut(pictures(1)[0][0])])
+    np.testing.assert_allclose([float(each) for each in said], expected, atol=1e-3)
+    assert label == [each.name for each in version.description.classes][expected.argmax()]
+    assert [int(each) for each in seen] == list(range(4, 12))  # no test image
+
+
+def test_a_head_is_no_fastai_learner(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone())
+    with pytest.raises(RefusedVersion, match="no fastai Learner"):
+        exported(tmp_path, version, "fastai")

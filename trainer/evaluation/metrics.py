@@ -1,0 +1,146 @@
+"""How good a head is on images that nothing learns from, with how sure that is.
+
+Arrays in, the measured parts of `shared.wire.Evaluation` out. A class that the head does not know yet is a class
+that it gets wrong: it counts as a miss everywhere, never as an image left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.evaluation import CalibrationBin, ClassMetrics, Interval
+
+Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+LEAST = 1e-6  # a probability below this counts as this, so that one certain miss does not make the loss infinite
+RESAMPLES = 1_000
+BINS = 10  # of equal width, as in Guo et al. (2017)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`confusion` counts truth (rows) against prediction (columns), both in the order of `classes`.
+
+    `macro_f1` is the mean over classes that occur as truth or as prediction, with a 95 % interval. `lower_bounds` are
+    where the intervals of accuracy and macro-F1 begin, which is what may stop training.
+    """
+
+    accuracy: Interval
+    macro_f1: float | None
+    macro_f1_interval: tuple[float, float]
+    log_loss: float | None
+    classes: list[ClassMetrics]
+    confusion: list[list[int]]
+    lower_bounds: dict[str, float]
+    calibration: list[CalibrationBin]
+    calibration_error: float | None
+
+
+def evaluate(
+    y_true: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    names: Mapping[int, str],
+) -> Measured:
+    """Measure `probabilities` (n, K), columns `classes` (K,), against class ids `y_true` (n,).
+
+    `names` lists the classes to report; ids that it does not know are reported by their number. No image is no error:
+    the interval is then 0 to 1 and the rest None.
+    """
+    known = np.asarray(classes, dtype=np.int64)
+    ids = np.array(sorted({*names, *known.tolist(), *y_true.tolist()}), dtype=np.int64)
+    size, n = len(ids), len(y_true)
+    predicted = known[np.argmax(probabilities, axis=1)] if n else np.empty(0, dtype=np.int64)
+    confusion = np.zeros((size, size), dtype=np.int64)
+    np.add.at(confusion, (np.searchsorted(ids, y_true), np.searchsorted(ids, predicted)), 1)
+    scores = _f1(confusion)
+    occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    accuracy, interval = wilson(int(np.trace(confusion)), n), _macro_f1_interval(confusion)
+    bins, error = calibrate(predicted == y_true, probabilities.max(axis=1) if n else np.empty(0, np.float32))
+    return Measured(
+        accuracy=accuracy,
+        macro_f1=float(scores[occurs].mean()) if n else None,
+        macro_f1_interval=interval,
+        log_loss=_log_loss(y_true, probabilities, known) if n else None,
+        classes=[_class_metrics(i, int(ids[i]), names, confusion, scores) for i in range(size)],
+        confusion=confusion.tolist(),
+        lower_bounds={"accuracy": accuracy.low, "macro_f1": interval[0]},
+        calibration=bins,
+        calibration_error=error,
+    )
+
+
+def calibrate(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> tuple[list[CalibrationBin], float | None]:
+    """The reliability diagram of predictions that were `right` (n,) at `confidence` (n,), and its error in one number.
+
+    That is the expected calibration error (Naeini et al. 2015; Guo et al. 2017), the distance of accuracy and mean
+    confidence in each bin, weighed by its images; None for no image.
+    """
+    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins = [
+        CalibrationBin(
+            low=k / BINS,
+            high=(k + 1) / BINS,
+            confidence=float(confidence[place == k].mean(dtype=np.float64)),
+            accuracy=wilson(int(right[place == k].sum()), int((place == k).sum())),
+        )
+        for k in np.unique(place).tolist()
+    ]
+    if not bins:
+        return [], None
+    return bins, sum(each.accuracy.n * abs(each.accuracy.value - each.confidence) for each in bins) / len(right)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """The share successes / n with its 95 % interval (Wilson 1927), which stays within 0 and 1; 0 to 1 for n = 0."""
+    if n == 0:
+        return Interval(value=0.0, low=0.0, high=1.0, n=0)
+    share, square = successes / n, Z95 * Z95
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = Z95 * sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
+    return Interval(value=share, low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)), n=n)
+
+
+def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 a class of a confusion matrix (K, K); 0 where a class neither occurs nor is predicted."""
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return np.asarray(2 * np.diagonal(confusion) / np.maximum(total, 1), dtype=np.float64)
+
+
+def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
+    """Macro-F1's 95 % interval: test images drawn again, with replacement (bootstrap, Efron 1979); 0 to 1 for none."""
+    n = int(confusion.sum())
+    if n == 0:
+        return 0.0, 1.0
+    truth, predicted = np.nonzero(confusion)  # only cells that have an image can be drawn: with 1,000 classes, few have
+    draws = np.random.default_rng(0).multinomial(n, confusion[truth, predicted] / n, size=RESAMPLES)  # (R, cells)
+    is_truth, is_predicted = (np.eye(len(confusion))[each] for each in (truth, predicted))  # (cells, K)
+    total = draws @ (is_truth + is_predicted)
+    f1 = 2 * (draws @ (is_truth * is_predicted)) / np.maximum(total, 1)
+    means = f1.sum(axis=-1) / (total > 0).sum(axis=-1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _log_loss(y_true: NDArray[np.int64], probabilities: NDArray[np.float32], known: NDArray[np.int64]) -> float:
+    columns = np.searchsorted(known, y_true).clip(max=len(known) - 1)
+    given = np.where(known[columns] == y_true, probabilities[np.arange(len(y_true)), columns], 0.0)
+    return float(-np.log(np.clip(given, LEAST, 1.0)).mean())
+
+
+def _class_metrics(
+    i: int, class_id: int, names: Mapping[int, str], confusion: NDArray[np.int64], f1: NDArray[np.float64]
+) -> ClassMetrics:
+    support, predicted, hits = int(confusion[i].sum()), int(confusion[:, i].sum()), int(confusion[i, i])
+    return ClassMetrics(
+        label=class_id,
+        name=names.get(class_id, str(class_id)),
+        precision=hits / predicted if predicted else None,
+        recall=hits / support if support else None,
+        f1=float(f1[i]) if support or predicted else None,
+        support=support,
+    )

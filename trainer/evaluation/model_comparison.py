@@ -1,0 +1,230 @@
+"""Two versions on the same images: which is better, in what, and whether that is more than chance.
+
+Arrays in, `shared.wire.jobs` out; it runs no network. Both are measured on exactly the same images, so that the
+comparison is paired: McNemar's exact test (McNemar 1947) on the images that only one of them gets right, and a
+bootstrap interval of the gain in accuracy (Efron 1979). AUC-PR is scikit-learn's average precision, which does not
+interpolate between points and so is not too hopeful (Davis & Goadrich 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+from shared.figures import p_in_words
+from shared.wire.evaluation import Interval
+from shared.wire.jobs import (
+    LESS_IS_BETTER,
+    Check,
+    Comparison,
+    ComparisonRequest,
+    Curve,
+    Difference,
+    Pairs,
+    Scores,
+)
+from shared.wire.models import ModelVersion
+from trainer.evaluation.metrics import RESAMPLES, evaluate
+
+POINTS = 51
+"""Points of a curve, at even recalls."""
+SURE = 0.01
+"""The p below which a challenger takes over. Rounds ask again and again, and folds share what they learn from
+(Dietterich 1998), so that 0.05 would call noise better too often."""
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one version said: probabilities (n, L) of the live classes `classes` (L,), how fast, and its size."""
+
+    version: str
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    bytes: int
+    latency_ms: float | None = None
+    images_per_second: float | None = None
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The class id of each image (n,)."""
+        return np.asarray(self.classes[self.probabilities.argmax(axis=1)], np.int64)
+
+
+def compare(
+    truth: NDArray[np.int64], base: Answers, candidate: Answers, names: Mapping[int, str], request: ComparisonRequest
+) -> Comparison:
+    """Compare answers to the same images of class ids `truth` (n,), n > 0; `names` are the live classes."""
+    one, other = score(truth, base, names), score(truth, candidate, names)
+    return decide(one, other, request, pairs=pair(truth, base.predicted, candidate.predicted), images=len(truth))
+
+
+def compare_recorded(base: ModelVersion, candidate: ModelVersion, request: ComparisonRequest) -> Comparison:
+    """Compare what both wrote down when they were saved, each on the test images labeled by then."""
+    images = [each.metrics.accuracy.n for each in (base, candidate) if each.metrics is not None]
+    return decide(_recorded(base), _recorded(candidate), request, pairs=None, images=min(images, default=0))
+
+
+def score(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> Scores:
+    """All metrics of one version."""
+    measured = evaluate(truth, answers.probabilities, answers.classes, names)
+    curves = precision_recall(truth, answers, names)
+    return Scores(
+        version=answers.version,
+        accuracy=measured.accuracy,
+        macro_f1=measured.macro_f1,
+        auc_pr=curves[0].auc,
+        log_loss=measured.log_loss,
+        calibration_error=measured.calibration_error,
+        latency_ms=answers.latency_ms,
+        images_per_second=answers.images_per_second,
+        bytes=answers.bytes,
+        classes=measured.classes,
+        curves=curves,
+        calibration=measured.calibration,
+    )
+
+
+def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> list[Curve]:
+    """The curve of each class, after the mean over those that occur; one that the version cannot name scores nought."""
+    grid = np.linspace(0, 1, POINTS)
+    curves, heights, areas = [], [], []
+    for class_id in sorted({*names, *truth.tolist()}):
+        is_it = truth == class_id
+        said = np.zeros(len(truth), np.float32)
+        if class_id in answers.classes:
+            said = answers.probabilities[:, np.searchsorted(answers.classes, class_id)]
+        curve = Curve(
+            label=class_id, name=names.get(class_id, str(class_id)), auc=None, support=np.count_nonzero(is_it)
+        )
+        if curve.support:
+            precision, recall, _ = precision_recall_curve(is_it, said)
+            # At each recall the precision that can be had there or beyond, as read off a curve.
+            best = np.maximum.accumulate(precision)[::-1]
+            height = best[np.searchsorted(recall[::-1], grid, side="left").clip(max=len(best) - 1)]
+            heights.append(height)
+            areas.append(float(average_precision_score(is_it, said)))
+            curve = curve.model_copy(update={"auc": areas[-1], "recall": _rounded(grid), "precision": _rounded(height)})
+        curves.append(curve)
+    mean = Curve(auc=float(np.mean(areas)) if areas else None, support=len(truth))
+    if heights:
+        mean = mean.model_copy(update={"recall": _rounded(grid), "precision": _rounded(np.mean(heights, axis=0))})
+    return [mean, *curves]
+
+
+def pair(truth: NDArray[np.int64], base: NDArray[np.int64], candidate: NDArray[np.int64]) -> Pairs:
+    """Predicted class ids (n,) of both against `truth` (n,)."""
+    first, second = base == truth, candidate == truth
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    only_base, only_candidate = int((first & ~second).sum()), int((~first & second).sum())
+    n, differing = len(truth), only_base + only_candidate
+    cells = np.array([both + neither, only_base, only_candidate]) / n
+    draws = np.random.default_rng(0).multinomial(n, cells, size=10 * RESAMPLES)
+    low, high = np.quantile((draws[:, 2] - draws[:, 1]) / n, [0.025, 0.975])
+    gain = (only_candidate - only_base) / n
+    return Pairs(
+        both_right=both,
+        only_base=only_base,
+        only_candidate=only_candidate,
+        both_wrong=neither,
+        p=float(binomtest(only_candidate, differing).pvalue) if differing else 1.0,
+        gain=Interval(value=gain, low=min(gain, float(low)), high=max(gain, float(high)), n=n),
+    )
+
+
+def decide(
+    base: Scores, candidate: Scores, request: ComparisonRequest, *, pairs: Pairs | None, images: int
+) -> Comparison:
+    """Check each metric and apply the rule."""
+    checks = [_check(base, candidate, metric, delta) for metric, delta in request.min_delta.items()]
+    passed = sum(check.passed for check in checks)
+    needed = {"all": len(checks), "any": 1}.get(str(request.rule)) or _at_least(request.rule, len(checks))
+    update = passed >= needed
+    reason = f"{passed} of {len(checks)} checks passed, {needed} needed"
+    if request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
+        update, p = False, pairs.p if pairs is not None else 1.0
+        reason += f"; but the gain in accuracy may be chance (McNemar's {p_in_words(p)})"
+    return Comparison(
+        base=base,
+        candidate=candidate,
+        split=request.split,
+        images=images,
+        pairs=pairs,
+        checks=checks,
+        rule=request.rule,
+        decision="update_model" if update else "discard",
+        winner=candidate.version if update else base.version,
+        reason=f"{reason}.",
+        recorded=request.recorded,
+        created_at=datetime.now(UTC),
+    )
+
+
+def differences(
+    images: Sequence[Mapping[str, object]], base: Answers, candidate: Answers, names: Mapping[int, str]
+) -> list[Difference]:
+    """The `images` (n rows with image_id and class_id) that the two take for different classes, the surest first."""
+    found = []
+    for row in np.flatnonzero(base.predicted != candidate.predicted).tolist():
+        given = images[row]["class_id"]
+        said = [(names[int(each.predicted[row])], float(each.probabilities[row].max())) for each in (base, candidate)]
+        found.append(
+            Difference(
+                image_id=int(str(images[row]["image_id"])),
+                label=names.get(int(str(given))) if given is not None else None,
+                base=said[0][0],
+                base_confidence=min(said[0][1], 1.0),
+                candidate=said[1][0],
+                candidate_confidence=min(said[1][1], 1.0),
+            )
+        )
+    return sorted(found, key=lambda each: -(each.base_confidence + each.candidate_confidence))
+
+
+def _check(base: Scores, candidate: Scores, metric: str, min_delta: float) -> Check:
+    values = [getattr(each, metric) for each in (base, candidate)]
+    one, other = (each.value if isinstance(each, Interval) else each for each in values)
+    gain = None
+    if one is not None and other is not None:
+        gain = one - other if metric in LESS_IS_BETTER else other - one
+    return Check.model_validate(
+        {
+            "metric": metric,
+            "base": one,
+            "candidate": other,
+            "gain": gain,
+            "min_delta": min_delta,
+            # A nought that came out of a subtraction is a nought.
+            "passed": gain is not None and gain >= min_delta - 1e-12,
+        }
+    )
+
+
+def _at_least(share: object, count: int) -> int:
+    return max(1, int(np.ceil(float(str(share)) * count - 1e-9)))
+
+
+def _recorded(version: ModelVersion) -> Scores:
+    said = version.metrics
+    if said is None:
+        return Scores(version=version.version, bytes=version.all_bytes or version.bytes)
+    return Scores(
+        version=version.version,
+        accuracy=said.accuracy,
+        macro_f1=said.macro_f1,
+        log_loss=said.log_loss,
+        calibration_error=said.calibration_error,
+        bytes=version.all_bytes or version.bytes,
+        classes=said.classes,
+        calibration=said.calibration,
+    )
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 4) for value in values]

@@ -1,0 +1,1 @@
+"""How the pool lies in embedding space, for the pages."""

@@ -1,0 +1,189 @@
+"""The pool as UMAP lays it out (McInnes, Healy and Melville 2018): `python -m trainer.explore.umap_layout FOLDER SEED`.
+
+It is a process of its own, on one core at the lowest priority: umap-learn compiles itself and then computes, half a
+minute together, and in the trainer's process labeling would wait for both. What it is fitted on is bounded, and any
+other image lies amid those of the sample that it is most like: UMAP's own way of placing one took longer than the fit.
+umap-learn is an extra, because the compiler that comes with it is larger than all the rest but torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Hashable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.processes import child_environment
+
+logger = logging.getLogger(__name__)
+
+Matrix = NDArray[np.float32]
+
+FIT_SAMPLE = 10_000
+LEAST = 10  # images: fewer have no shape that neighbours could tell
+FAR = "{percentage:.0f}% done, {remaining_s:.0f} s left"
+"""What umap-learn writes of its progress, as tqdm formats it."""
+NEAREST = 3
+BLOCK = 2_048
+DEADLINE_SECONDS = 1_800.0
+LOWEST = 19  # priority
+ONE_CORE = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class ManifoldFailed(Exception):  # noqa: N818
+    """The pool could not be laid out; the message says why in a sentence."""
+
+
+class Manifold:
+    """The newest layout, asked for in `folder`; one process at a time."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        self._log = folder / "log.txt"
+        self._lock = threading.Lock()
+        self._state: Hashable = None
+        self._found: Matrix | str | None = None  # the layout, or why there is none; None while it is worked out
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    @property
+    def available(self) -> bool:
+        """Whether umap-learn is installed."""
+        return find_spec("umap") is not None
+
+    def positions(self, state: Hashable, rows: Matrix) -> Matrix | None:
+        """(N, 2) positions in −1 … 1 of rows (N, D) of unit length; None while they are worked out.
+
+        `state` names the rows: another one is laid out anew, once what is being worked out is done. Raises
+        ManifoldFailed, and does not try again for the same state.
+        """
+        with self._lock:
+            waiting = self._state is not None and self._found is None
+            if self._state != state and not waiting and not self._closed:
+                self._state, self._found = state, None
+                threading.Thread(target=self._work_out, args=(rows,), name="manifold", daemon=True).start()
+            found = self._found if self._state == state else None
+        if isinstance(found, str):
+            raise ManifoldFailed(found)
+        return found
+
+    def progress(self) -> tuple[float | None, float | None]:
+        """How far what is worked out is, 0 … 1, and the seconds left; None as long as that is not known."""
+        with self._lock:
+            if self._process is None or self._found is not None:
+                return None, None
+        try:
+            return far(self._log.read_text(encoding="utf-8", errors="replace")[-1_000:])
+        except OSError:
+            return None, None
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _work_out(self, rows: Matrix) -> None:
+        found: Matrix | str
+        try:
+            found = self._ask(rows)
+        except (ManifoldFailed, OSError, ValueError, subprocess.TimeoutExpired) as error:
+            found = f"UMAP failed: {error}"
+            if not self._closed:
+                logger.warning(found)
+        with self._lock:
+            self._found = found
+
+    def _ask(self, rows: Matrix) -> Matrix:
+        if len({row.tobytes() for row in rows}) < LEAST:
+            raise ManifoldFailed(f"it needs {LEAST} images at least that are not copies of each other.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
+        np.save(given, rows, allow_pickle=False)
+        with log.open("wb") as stream, self._lock:
+            if self._closed:
+                raise ManifoldFailed("the trainer ends.")
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", "trainer.explore.umap_layout", str(self._folder), str(self._seed)],
+                env=child_environment() | ONE_CORE,
+                stdin=subprocess.PIPE,  # closed when the trainer is gone
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        with self._process as process:
+            try:
+                code = process.wait(DEADLINE_SECONDS)
+            finally:
+                process.kill()
+                given.unlink(missing_ok=True)
+        if code:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ManifoldFailed(f"{said[-1] if said else f'its process ended with {code}'} (all of it is in {log}).")
+        found: Matrix = np.load(done, allow_pickle=False)
+        if found.shape != (len(rows), 2) or not np.isfinite(found).all():
+            raise ManifoldFailed("its positions are none.")
+        return found
+
+
+def layout(rows: Matrix, *, seed: int) -> Matrix:
+    """(N, 2) positions in −1 … 1 of rows (N, D) of unit length, by umap-learn."""
+    from umap import UMAP  # the extra `umap`
+
+    fitted = np.arange(len(rows))
+    if len(rows) > FIT_SAMPLE:
+        fitted = np.sort(np.random.default_rng(seed).choice(len(rows), FIT_SAMPLE, replace=False))
+    sample = np.ascontiguousarray(rows[fitted])
+    around = min(15, len(sample) - 1)
+    told = {"verbose": True, "tqdm_kwds": {"bar_format": FAR}}
+    umap = UMAP(n_neighbors=around, random_state=seed, n_jobs=1, **told)
+    flat = np.asarray(umap.fit_transform(sample), np.float32)
+    found = flat
+    if len(sample) < len(rows):
+        found = np.concatenate(
+            [amid(flat, sample, rows[start : start + BLOCK]) for start in range(0, len(rows), BLOCK)]
+        )
+        found[fitted] = flat
+    low, high = found.min(axis=0), found.max(axis=0)
+    scaled: Matrix = (2 * found - low - high) / max(float((high - low).max()), 1e-12)
+    return scaled
+
+
+def far(log: str) -> tuple[float | None, float | None]:
+    """Share and seconds left that were last written to the log in the form `FAR`; None when nothing was."""
+    told = re.findall(r"(\d+)% done, (\d+) s left", log)
+    return (int(told[-1][0]) / 100, float(told[-1][1])) if told else (None, None)
+
+
+def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
+    """Where rows (n, D) lie: amid the `NEAREST` rows of the sample (M, D), which lies at `flat` (M, 2)."""
+    nearest = np.argpartition(-(rows @ sample.T), NEAREST - 1, axis=1)[:, :NEAREST]  # (n, NEAREST)
+    middle: Matrix = flat[nearest].mean(axis=1)
+    return middle
+
+
+def main(argv: Sequence[str]) -> int:
+    """Lay out what the folder holds; returns the exit code."""
+    os.nice(LOWEST)
+    threading.Thread(target=_end_with_trainer, name="trainer", daemon=True).start()
+    folder, seed = Path(argv[0]), int(argv[1])
+    np.save(folder / "positions.npy", layout(np.load(folder / "rows.npy", allow_pickle=False), seed=seed))
+    return 0
+
+
+def _end_with_trainer() -> None:
+    os.read(0, 1)  # sys.stdin has a lock, which a thread must not hold when the interpreter ends
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Long-running work, one process a job."""

@@ -1,0 +1,275 @@
+"""A round of the challenger, as a job: train the whole network, let it answer beside the head, embed again if better.
+
+The network is the one that embeds the images (or a small one from scratch where they are compared by their pixels)
+with a linear classifier on its vectors, and begins anew from its published weights in each round: one that goes on
+from over-fitted weights learns badly what is new (Ash & Adams 2020). What is compared is what would serve: a head
+over the vectors of the network that was trained. It answers validation images, or each fold of the train labels after
+learning from the others; no epoch is chosen on what it is judged by. A challenger that is behind after a fold is given
+up. Everything that took minutes is on disk, so that a kill costs an epoch or a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from shared.storage.whole_files import write_whole
+from shared.wire.trainer import ChallengerRound
+from trainer.embeddings.auto_choice import recall
+from trainer.embeddings.backbones.backbone import load_backbone
+from trainer.embeddings.backbones.feature_blocks import with_layout
+from trainer.embeddings.backbones.saved_backbone import freeze
+from trainer.embeddings.backbones.timm_networks import config_of, create
+from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, device_named
+from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.transform import fit_projection
+from trainer.evaluation.metrics import wilson
+from trainer.evaluation.model_comparison import SURE, pair
+from trainer.jobs.job_context import LabeledImage, Work
+from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
+from trainer.jobs.train import Photographs, photographs
+from trainer.learners.fine_tuner import Plan, Step, fine_tune
+from trainer.learners.kernel_head import fit_head
+from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
+
+SCALE = 20.0
+"""Length of the vectors that the classifier reads; at 1 its gradients are too small to move it."""
+PASSES = 8_000
+"""Images that a round's training looks at, each time that it does; more labels get fewer epochs."""
+EPOCHS = (3, 20)
+FROM_SCRATCH = 3
+"""Times the epochs where there are no weights to begin with."""
+RATE = 4e-3
+BATCH = 32
+CHECKPOINT = "turn-{}.safetensors"
+
+
+class WithClassifier(Module):
+    """`body`, images → vectors (B, D), with a linear classifier on them: images → logits (B, K)."""
+
+    def __init__(self, body: Module, dim: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.classifier = torch.nn.Linear(dim, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) → (B, K)."""
+        return cast(torch.Tensor, self.classifier(SCALE * functional.normalize(self.body(images).float())))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the photographs, as the fine-tuner reads them."""
+
+    photos: Photographs
+    rows: NDArray[np.int64]
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(n,)."""
+        return self.photos.targets[self.rows]
+
+    def pixels(self, number: int) -> NDArray[np.uint8]:
+        """(3, S, S)."""
+        return self.photos.pixels(int(self.rows[number]))
+
+
+def run(work: Work) -> dict[str, Any]:
+    """A round as the job's request says; returns a ChallengerRound as JSON."""
+    decided = work.folder / "decided.json"
+    if decided.is_file():  # before a kill
+        found = ChallengerRound.model_validate_json(decided.read_bytes())
+    else:
+        found = _Match(work).play()
+        write_whole(decided, found.model_dump_json().encode())
+    for checkpoint in work.folder.glob(CHECKPOINT.format("*")):
+        checkpoint.unlink()
+    if found.embeddings is not None:
+        _embed_again(work, found.embeddings)
+    return found.model_dump(mode="json")
+
+
+class _Match:
+    """The challenger against the head."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.began = time.monotonic()
+        self.asked = work.job.request["challenge"]
+        self.device = device_named(work.settings.device)
+        self.notes: list[str] = []
+        self.start, self.has_weights = _start(work, self.device)
+        labeled = [image for image in work.images if image.class_id is not None]
+        self.known = sorted({int(str(each.class_id)) for each in labeled if each.split == "train"})
+        self.photos = photographs(work, labeled, self.known, self.start.input_size, self.notes)
+        images = self.photos.images
+        self.train = np.array([each.split == "train" for each in images])
+        self.fold = np.array([-1 if each.fold is None else each.fold for each in images], np.int64)
+        self.head = np.array([-1 if each.head is None else each.head for each in images], np.int64)
+        self.truth = np.array([each.class_id for each in images], np.int64)
+        on_validation = self.asked["ground"] == "validation"
+        self.folds = [] if on_validation else sorted({int(k) for k in self.fold[self.train] if k >= 0})
+        self.turns = len(self.folds) + 1  # trainings
+
+    def play(self) -> ChallengerRound:
+        """Train, compare, and freeze the backbone of a challenger that is better."""
+        said = np.full(len(self.truth), -1, np.int64)
+        judged = np.zeros(len(self.truth), bool)
+        for turn, k in enumerate(self.folds):
+            asked = self.train & (self.fold == k)
+            said[asked] = self._answers(turn, f"fold {turn + 1} of {len(self.folds)}", self.train & ~asked, asked)
+            judged |= asked
+            if self._behind(judged, said):
+                break
+        backbone = None
+        if not self.folds:
+            judged = ~self.train & (self.head >= 0)
+            backbone = self._trained(0, "", self.train)
+            said[judged] = self._head_over(backbone, self.train, judged)
+        found = self._found(judged, said)
+        if found.better:
+            backbone = backbone or self._trained(len(self.folds), "on all labels", self.train)
+            freeze(backbone, self.work.backbones)
+            found.embeddings = backbone.key
+        found.seconds = time.monotonic() - self.began
+        return found
+
+    def _behind(self, judged: NDArray[np.bool_], said: NDArray[np.int64]) -> bool:
+        right = self.truth[judged]
+        return bool((said[judged] == right).sum() <= (self.head[judged] == right).sum())
+
+    def _found(self, judged: NDArray[np.bool_], said: NDArray[np.int64]) -> ChallengerRound:
+        truth, n = self.truth[judged], int(judged.sum())
+        pairs = pair(truth, self.head[judged], said[judged])
+        return ChallengerRound(
+            round=self.asked["round"],
+            labels=self.asked["labels"],
+            ground=self.asked["ground"],
+            accuracy=wilson(pairs.both_right + pairs.only_candidate, n),
+            head=wilson(pairs.both_right + pairs.only_base, n),
+            gain=pairs.gain,
+            p=pairs.p,
+            better=pairs.p < SURE and pairs.gain.value > 0,
+            notes=self.notes,
+        )
+
+    def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The class ids that a head over the network trained on `learn` names for `asked`."""
+        kept = self.work.folder / f"fold-{turn}.json"
+        ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
+        if kept.is_file():
+            known = {int(each): said for each, said in json.loads(kept.read_text(encoding="utf-8")).items()}
+            return np.array([known.get(each, -1) for each in ids], np.int64)
+        said = self._head_over(self._trained(turn, named, learn), learn, asked)
+        write_whole(kept, json.dumps(dict(zip(ids, said.tolist(), strict=True))).encode())
+        return said
+
+    def _trained(self, turn: int, named: str, learn: NDArray[np.bool_]) -> TorchBackbone:
+        """A network trained on the rows `learn`, as a backbone."""
+        start = self.start
+        torch.manual_seed(self.work.settings.seed)
+        network = WithClassifier(deepcopy(start.network).requires_grad_(True), start.dim, len(self.known))
+        rows = np.flatnonzero(learn)
+        epochs = int(np.clip(PASSES // len(rows), *EPOCHS))
+        epochs = 1 + epochs if self.has_weights else FROM_SCRATCH * epochs  # the first for the classifier alone
+        plan = Plan(
+            epochs=epochs,
+            batch_size=BATCH,
+            learning_rate=RATE,
+            patience=1,
+            flip=self.work.settings.challenger_flip,
+            seed=self.work.settings.seed,
+            frozen=1 if self.has_weights else 0,
+            statistics="kept" if self.has_weights and start.published else "followed",
+            classifier="classifier",
+            mean=start.mean,
+            std=start.std,
+        )
+
+        def tell(step: Step) -> None:
+            where = f"{named}, " if named else ""
+            share = step.done / max(step.total, 1)
+            self.work.tell(int(1000 * (turn + share)), 1000 * self.turns, f"{where}epoch {step.epoch} of {epochs}")
+
+        checkpoint = self.work.folder / CHECKPOINT.format(turn)
+        done = fine_tune(
+            network, Part(self.photos, rows), None, plan, checkpoint=checkpoint, device=self.device, on_step=tell
+        )
+        self.notes += [note for note in done.notes if note not in self.notes]
+        return TorchBackbone(
+            start.name,
+            network.body,
+            input_size=start.input_size,
+            mean=tuple(start.mean),
+            std=tuple(start.std),
+            device=self.device,
+            published=start.published,
+        )
+
+    def _head_over(
+        self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """The class ids (n,) that a head over the vectors of `backbone`, fitted on `learn`, names for `asked`."""
+        vectors = {}
+        for name, mask in (("learn", learn), ("asked", asked)):
+            rows = np.flatnonzero(mask)
+            parts = [
+                backbone.embed(np.stack([self.photos.pixels(int(row)) for row in rows[start : start + BATCH]]))
+                for start in range(0, len(rows), BATCH)
+            ]
+            vectors[name] = np.concatenate(parts)
+        pool = vectors["learn"] if not self.folds else np.concatenate(list(vectors.values()))
+        projection = fit_projection(pool.mean(axis=0), pool)
+        seed = self.work.settings.seed
+        head = fit_head(projection.transform(vectors["learn"]), self.truth[learn], seed=seed)
+        said = head.predict_proba(projection.transform(vectors["asked"])).argmax(axis=1)
+        return np.asarray(head.classes[said], np.int64)
+
+
+def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:
+    """The network that a round begins with, and whether it has weights that are worth anything."""
+    folder = work.folder.parent.parent / EMBEDDINGS
+    remembered, small_images = recall(folder) or (None, True)  # as the trainer has it: nothing is fetched here
+    found = load_backbone(work.settings, folder, remembered=remembered, small_images=small_images)
+    if isinstance(found, TorchBackbone):
+        return found, True
+    config = config_of("backbone", SCRATCH)
+    torch.manual_seed(work.settings.seed)
+    network = with_layout(create(SCRATCH, config, SCRATCH_SIZE))
+    mean, std = tuple(config.mean), tuple(config.std)
+    return TorchBackbone(SCRATCH, network, input_size=SCRATCH_SIZE, mean=mean, std=std, device=device), False
+
+
+def _embed_again(work: Work, key: str) -> None:
+    """The vectors of all images under the embeddings `key`, while the old ones serve."""
+    trainer = work.folder.parent.parent
+    serving = Serving.read(trainer, work.settings)
+    if serving is not None and serving.key == key:  # a kill came after the take-over: they are the trainer's now
+        return
+    embedder = embedder_of(key, work.settings, trainer, work.photos.fetch)
+    try:
+        _embed_all(embedder, work.images, 4 * work.settings.batch_size, work.tell)
+    finally:
+        embedder.close()
+
+
+def _embed_all(
+    embedder: Embedder, images: Sequence[LabeledImage], look: int, tell: Callable[[int, int, str], None]
+) -> None:
+    pending = {image.image_id: image.entry for image in images if not embedder.has(image.sha256)}
+    while pending:
+        tell(len(images) - len(pending), len(images), AGAIN)
+        first = [pending[each] for each in list(pending)[:look]]
+        for entry in embedder.step(first, more_coming=False):
+            pending.pop(entry.id)
+        for image_id in embedder.problems:  # the trainer will find them too, and say so
+            pending.pop(image_id, None)

@@ -1,0 +1,156 @@
+"""The job that compares two versions: both answer the same images from their pixels, then `model_comparison` judges.
+
+An image that either version learned from is left out, whatever split it is in now. Which train images the two take for
+different classes is looked at on a sample; of images that are measured on, only counts are told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.images.opening import ImageProblem
+from shared.wire.jobs import ComparisonRequest
+from trainer.embeddings.backbones.torch_networks import device_named
+from trainer.evaluation.model_comparison import Answers, compare, differences
+from trainer.jobs.job_context import LabeledImage, Work
+from trainer.versions.predictor import BATCH, Classifier, in_todays_classes, load_classifier
+from trainer.versions.registry import Version
+
+TIMED = 20
+"""Single images that latency is the median of, after a few to warm up."""
+WARM_UP = 3
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Compare as the job's request says; returns a Comparison as JSON."""
+    request = ComparisonRequest.model_validate(work.job.request["comparison"])
+    names = {int(each): name for each, name in work.job.request["classes"]["names"].items()}
+    now = {int(each): live for each, live in work.job.request["classes"]["standing"].items()}
+    versions = [work.registry.get(name) for name in (request.base, request.candidate)]
+    measured = [image for image in work.images if image.split == request.split]
+    train = [image for image in work.images if image.split == "train"]
+    learned = [_learned_from(version) for version in versions]
+    fresh = [image for image in measured if not any(image.sha256 in each for each in learned)]
+    device = device_named(work.settings.device)
+    classifiers = [
+        load_classifier(version, work.backbones, model_fn=work.settings.model_fn, device=device) for version in versions
+    ]
+    probabilities, rates, unreadable = answer(work, classifiers, fresh + train)
+    kept = [image for image in fresh + train if image.image_id not in unreadable]
+    count = sum(image.split == request.split for image in kept)
+    if count == 0:
+        raise ValueError(
+            f"There is no labeled {request.split} image that neither version has learned from and that can be read."
+        )
+    latency = _latency(classifiers)
+    answers = [
+        _as_answers(version, classifier, said, now, rate, milliseconds, version.all_bytes(work.backbones))
+        for version, classifier, said, rate, milliseconds in zip(
+            versions, classifiers, probabilities, rates, latency, strict=True
+        )
+    ]
+    truth = np.array([image.class_id for image in kept[:count]], np.int64)
+    parts = [(_rows(each, slice(0, count)), _rows(each, slice(count, None))) for each in answers]
+    found = compare(truth, parts[0][0], parts[1][0], names, request)
+    looked = [{"image_id": image.image_id, "class_id": image.class_id} for image in kept[count:]]
+    hashes = {image.image_id: image.sha256 for image in kept[count:]}
+    differing = [
+        each.model_copy(
+            update={
+                "learned_by": [
+                    version.name
+                    for version, seen in zip(versions, learned, strict=True)
+                    if hashes[each.image_id] in seen
+                ]
+            }
+        )
+        for each in differences(looked, parts[0][1], parts[1][1], names)
+    ]
+    left_out = {
+        "learned from by a version": len(measured) - len(fresh),
+        "cannot be read": sum(image.image_id in unreadable for image in fresh),
+    }
+    return found.model_copy(
+        update={
+            "differing": differing,
+            "looked_at": len(looked),
+            "left_out": {reason: images for reason, images in left_out.items() if images},
+        }
+    ).model_dump(mode="json")
+
+
+def _learned_from(version: Version) -> set[str]:
+    """Content hashes of the images that the version was trained on."""
+    return {row["sha256"] for row in version.dataset() if row["split"] == "train"}
+
+
+def answer(
+    work: Work, classifiers: Sequence[Classifier], images: Sequence[LabeledImage]
+) -> tuple[list[NDArray[np.float32]], list[float], set[int]]:
+    """Probabilities (n, K) of each version for the images that can be read, its images a second, and the others."""
+    said: list[list[NDArray[np.float32]]] = [[] for _ in classifiers]
+    seconds, unreadable = [0.0 for _ in classifiers], set()
+
+    def prepared(image: LabeledImage) -> list[NDArray[np.uint8]] | None:
+        try:
+            data = work.fetch(image)
+            return [classifier.preprocessing.read(data, work.photos.limits) for classifier in classifiers]
+        except ImageProblem:
+            return None
+
+    with ThreadPoolExecutor(2) as threads:
+        for start in range(0, len(images), BATCH):
+            some = images[start : start + BATCH]
+            inputs = list(threads.map(prepared, some))
+            unreadable |= {image.image_id for image, each in zip(some, inputs, strict=True) if each is None}
+            opened = [each for each in inputs if each is not None]
+            for number, classifier in enumerate(classifiers):
+                began = time.perf_counter()
+                said[number].append(classifier.predict_proba([each[number] for each in opened]))
+                seconds[number] += time.perf_counter() - began
+            work.tell(start + len(some), len(images), "Both versions answer the same images")
+    readable = len(images) - len(unreadable)
+    return [np.concatenate(each) for each in said], [readable / max(each, 1e-9) for each in seconds], unreadable
+
+
+def _latency(classifiers: Sequence[Classifier]) -> list[float]:
+    """Median milliseconds for one image, the versions in turn, so that a busy machine is busy for both."""
+    inputs = [np.zeros((3, each.needs.size, each.needs.size), np.uint8) for each in classifiers]
+    taken: list[list[float]] = [[] for _ in classifiers]
+    for turn in range(WARM_UP + TIMED):
+        for number, classifier in enumerate(classifiers):
+            began = time.perf_counter()
+            classifier.predict_proba([inputs[number]])
+            if turn >= WARM_UP:
+                taken[number].append((time.perf_counter() - began) * 1e3)
+    return [float(np.median(each)) for each in taken]
+
+
+def _as_answers(
+    version: Version,
+    classifier: Classifier,
+    said: NDArray[np.float32],
+    now: Mapping[int, int | None],
+    rate: float,
+    latency: float,
+    size: int,
+) -> Answers:
+    ids, probabilities = in_todays_classes(said, [now.get(each.id) for each in classifier.classes])
+    return Answers(version.name, ids, probabilities, size, latency_ms=latency, images_per_second=rate)
+
+
+def _rows(answers: Answers, rows: slice) -> Answers:
+    return Answers(
+        answers.version,
+        answers.classes,
+        answers.probabilities[rows],
+        answers.bytes,
+        answers.latency_ms,
+        answers.images_per_second,
+    )

@@ -1,0 +1,75 @@
+"""What a job has to work with: its request, the images that it may look at, and a place to say how far it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from shared.wire.jobs import Job, JobProgress
+from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.sync.image_source import Photos
+from trainer.versions.registry import Registry
+
+TELL_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """A row of images.jsonl: an image and its class of now, None while it has none.
+
+    Where a challenger is judged by it: the `fold` that does, None for all at once, and the class that the `head` names.
+    """
+
+    image_id: int
+    uri: str
+    sha256: str
+    split: str
+    class_id: int | None
+    fold: int | None = None
+    head: int | None = None
+
+    @property
+    def entry(self) -> ImageEntry:
+        """As the catalogue has it."""
+        return ImageEntry.model_validate(
+            {"id": self.image_id, "uri": self.uri, "sha256": self.sha256, "split": self.split, "removed": False}
+        )
+
+
+@dataclass
+class Work:
+    """What a job has to work with."""
+
+    folder: Path
+    job: Job
+    settings: TrainerSettings
+    images: list[LabeledImage]
+    photos: Photos
+    registry: Registry
+    backbones: Path
+    _told: float = field(default=0.0)
+
+    def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
+        """Write how far it is, a few times a second at most."""
+        now = time.monotonic()
+        if done < total and now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        progress = JobProgress(done=done, total=total, message=message, seconds_left=seconds_left, metrics=metrics)
+        partial = self.folder / "progress.part"  # not synced: it is written often, and may be lost
+        partial.write_text(progress.model_dump_json(), encoding="utf-8")
+        partial.replace(self.folder / "progress.json")
+
+    def fetch(self, image: LabeledImage) -> bytes:
+        """The image's content. Raises ImageProblem."""
+        return self.photos.fetch(image.entry)
+
+    def read(self, image: LabeledImage, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+        """The image as a network's input (3, S, S). Raises ImageProblem."""
+        return preprocessing.read(self.fetch(image), self.photos.limits)

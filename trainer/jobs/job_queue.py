@@ -1,0 +1,354 @@
+"""Long work beside the loop: one job at a time, each in a process of its own, so that labeling does not notice.
+
+A job is a folder: what was asked, the images that it may look at, how far it is, what came of it. Its process runs at
+the lowest priority, is halted while the loop learns or is paused (SIGSTOP takes effect at once, in the middle of a
+batch), and ends when the trainer ends. After a kill of either, the job is begun again and takes up its own checkpoint;
+one that ends three times without a word has failed. It knows nothing of what jobs do: that is `trainer.jobs.worker`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from shared.processes import child_environment
+from shared.settings.services import TrainerSettings
+from shared.storage.disk_errors import Disk, kind_of
+from shared.storage.whole_files import write_whole
+from shared.wire.jobs import ENDED, Job, JobKind, JobProgress
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+MOST = 200  # jobs remembered; the oldest that have ended go
+LOOK_SECONDS = 0.3
+END_SECONDS = 5.0  # that a process has to end before it is killed
+REFUSED = 3  # exit code of a worker that says why in error.json
+NO_ROOM = 4  # exit code of one that the disk kept from going on
+TRAINER = "JOB_OF_TRAINER"  # the process that a worker ends with, in its environment
+CANCELLED = frozenset({"cancelled"})
+
+
+class UnknownJob(KeyError):  # noqa: N818 - an answer
+    """There is no job of that id."""
+
+    def __str__(self) -> str:
+        return f"There is no job {self.args[0]!r}."
+
+
+class NotNow(Exception):  # noqa: N818 - an answer
+    """What follows from a job cannot be done, because the trainer ends: it is begun again at the next start."""
+
+
+class Jobs:
+    """The jobs under `folder`, of which the last `keep` are remembered.
+
+    `on_done` is called with each that came to its end, before it counts as done. It may raise NotNow.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: TrainerSettings,
+        on_done: Callable[[Job], None] = lambda _: None,
+        *,
+        keep: int = MOST,
+        disk: Disk | None = None,
+    ) -> None:
+        self.folder = folder
+        self._keep = keep
+        self._disk = disk or Disk(folder)
+        self._disk.on_recovery(self._wake)
+        self._settings = settings
+        self._on_done = on_done
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)
+        self._closing = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._running: str | None = None
+        self._halting: set[str] = set()  # reasons to halt the process at work
+        self._parked = False
+        folder.mkdir(parents=True, exist_ok=True)
+        for torn in folder.glob(".*"):
+            shutil.rmtree(torn, ignore_errors=True)
+        self._jobs = {job.id: job for job in sorted(self._read(), key=lambda job: job.created_at)}
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what was not at its end when the trainer was."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the process at work; its job goes on at the next start."""
+        with self._news:
+            self._closing = True
+            self._news.notify_all()
+        _end(self._process)
+        if self._thread.is_alive():
+            self._thread.join(2 * END_SECONDS)
+
+    def submit(self, kind: JobKind, request: Mapping[str, Any], images: Iterable[Mapping[str, Any]]) -> Job:
+        """Put a job at the end of the queue; it is on disk when this returns. `images` are what its worker reads."""
+        return self._add(_new(kind, request), images)
+
+    def remember(self, kind: JobKind, request: Mapping[str, Any], result: Mapping[str, Any]) -> Job:
+        """A job that needed no process, kept for whoever looks for its result among the others."""
+        job = _new(kind, request).model_copy(update={"result": dict(result), "attempts": 1})
+        self._on_done(job)
+        return self._add(job.model_copy(update={"state": "done", "ended_at": datetime.now(UTC)}), [])
+
+    def list(self) -> list[Job]:
+        """All jobs, newest first."""
+        with self._lock:
+            return [self._seen(job) for job in reversed(self._jobs.values())]
+
+    def get(self, job_id: str) -> Job:
+        """One job, with how far it is. Raises UnknownJob."""
+        with self._lock:
+            if job_id not in self._jobs:
+                raise UnknownJob(job_id)
+            return self._seen(self._jobs[job_id])
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is at work or waits."""
+        with self._lock:
+            return any(job.state not in ENDED for job in self._jobs.values())
+
+    @property
+    def mark(self) -> str:
+        """Another one once a job is another, or further."""
+        with self._lock:
+            jobs = [self._seen(job) if job.state not in ENDED else job for job in self._jobs.values()]
+        told = "".join(f"{job.id}{job.state}{job.progress.model_dump_json()}" for job in jobs)
+        return blake2b(told.encode(), digest_size=8).hexdigest()
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job where it is; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""
+        process = None
+        with self._news:
+            if self.get(job_id).state not in ENDED:
+                self._set(job_id, state="cancelled", ended_at=datetime.now(UTC))
+                process = self._process if self._running == job_id else None
+        _end(process)  # without the lock: whoever wants to pause, or to send labels, must not wait for it
+        return self.get(job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with a job that failed or was cancelled. Raises UnknownJob, ValueError for one that is done."""
+        with self._news:
+            job = self.get(job_id)
+            if job.state == "done":
+                raise ValueError(f"Job {job_id} is done.")
+            if job.state in ENDED:
+                self._set(job_id, state="queued", ended_at=None, error=None, attempts=0)
+                self._news.notify_all()
+            return self.get(job_id)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Halt the process at work within the block; it loses nothing."""
+        self._halt("round", True)
+        try:
+            yield
+        finally:
+            self._halt("round", False)
+
+    def rest(self, wanted: bool) -> None:
+        """Halt the process at work until `rest(False)`."""
+        self._halt("rest", wanted)
+
+    def park(self, wanted: bool) -> None:
+        """End the process at work, which frees its memory, and begin none until `park(False)`.
+
+        Its job goes on from its checkpoint then.
+        """
+        process = None
+        with self._news:
+            if self._parked != wanted:
+                self._parked = wanted
+                process = self._process if wanted else None
+                self._news.notify_all()
+        _end(process)
+
+    def _halt(self, why: str, wanted: bool) -> None:
+        with self._lock:
+            before = bool(self._halting)
+            (self._halting.add if wanted else self._halting.discard)(why)
+            if bool(self._halting) != before:
+                self._signal(signal.SIGSTOP if wanted else signal.SIGCONT)
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closing or self._next() is not None)
+                if self._closing:
+                    return
+                job = self._next()
+                assert job is not None  # noqa: S101 - that is what was waited for
+                try:
+                    self._begin(job)
+                except OSError as error:
+                    if self._disk.notice(error) is None:
+                        raise
+                    continue
+            process = self._process
+            assert process is not None  # noqa: S101 - just begun
+            while process.poll() is None:
+                with self._news:
+                    self._news.wait_for(lambda: self._closing, LOOK_SECONDS)
+            with self._lock:
+                self._process, self._running = None, None
+            while not self._closing:
+                try:
+                    self._conclude(job.id, process.returncode)
+                    break
+                except Exception as error:  # what came of it waits until it can be kept
+                    if self._disk.notice(error) is None:
+                        raise
+                    with self._news:
+                        self._news.wait_for(lambda: self._closing or self._disk.trouble is None)
+
+    def _wake(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _next(self) -> Job | None:
+        if self._parked or self._disk.trouble is not None:
+            return None
+        return next((job for job in self._jobs.values() if job.state in ("queued", "running")), None)
+
+    def _begin(self, job: Job) -> None:
+        self._set(job.id, state="running", attempts=job.attempts + 1)
+        self._process = start_worker(self.folder / job.id, child_environment())
+        self._running = job.id
+        if self._halting:
+            self._signal(signal.SIGSTOP)
+
+    def _conclude(self, job_id: str, code: int) -> None:
+        job, now = self._jobs.get(job_id), datetime.now(UTC)
+        if job is None or job.state != "running":  # cancelled meanwhile
+            return
+        folder = self.folder / job_id
+        try:
+            if code == 0:
+                result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+                done = job.model_copy(update={"result": result})
+                self._on_done(done)
+                self._set(job_id, unless=CANCELLED, state="done", ended_at=now, result=done.result)
+                (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+                return
+            if code == REFUSED:
+                error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
+            elif self._parked or code == NO_ROOM:
+                if code == NO_ROOM:
+                    logger.warning("Job %s waits until the disk takes files again", job_id)
+                self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)
+                return
+            elif job.attempts < ATTEMPTS:
+                logger.warning("Job %s ended (exit code %s); it is begun again", job_id, code)
+                self._set(job_id, unless=CANCELLED, state="queued")
+                return
+            else:
+                error = (
+                    f"Its process ended {job.attempts} times without saying why (exit code {code}): killed, perhaps, "
+                    f"because memory ran out. See {folder / 'log.txt'}."
+                )
+        except NotNow:
+            return
+        except Exception as problem:  # whatever was to follow: it must not end this thread
+            if kind_of(problem) is not None:
+                raise
+            logger.exception("Job %s", job_id)
+            error = str(problem)
+        self._set(job_id, unless=CANCELLED, state="failed", ended_at=now, error=error)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    # ------------------------------------------------------------ files
+
+    def _add(self, job: Job, images: Iterable[Mapping[str, Any]]) -> Job:
+        partial = self.folder / f".{job.id}"
+        partial.mkdir()
+        write_whole(partial / "job.json", job.model_dump_json(indent=2).encode())
+        write_whole(partial / "images.jsonl", "".join(f"{json.dumps(dict(each))}\n" for each in images).encode())
+        write_whole(partial / "settings.json", self._settings.model_dump_json().encode())
+        partial.rename(self.folder / job.id)
+        with self._news:
+            self._jobs[job.id] = job
+            self._forget()
+            self._news.notify_all()
+        return job
+
+    def _set(self, job_id: str, *, unless: frozenset[str] = frozenset(), **changes: Any) -> None:
+        with self._lock:
+            job = self._jobs[job_id].model_copy(update=changes)
+            if self._jobs[job_id].state not in unless:
+                write_whole(self.folder / job_id / "job.json", job.model_dump_json(indent=2).encode())
+                self._jobs[job_id] = job
+
+    def _seen(self, job: Job) -> Job:
+        """With its progress as of now, which its process writes."""
+        try:
+            content = (self.folder / job.id / "progress.json").read_bytes()
+            return job.model_copy(update={"progress": JobProgress.model_validate_json(content)})
+        except (OSError, ValidationError):
+            return job
+
+    def _read(self) -> Iterator[Job]:
+        for path in self.folder.glob("*/job.json"):
+            try:
+                yield Job.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError) as error:
+                logger.warning("The job in %s cannot be read and is left alone: %s", path.parent, error)
+
+    def _forget(self) -> None:
+        ended = [job.id for job in self._jobs.values() if job.state in ENDED]
+        for job_id in ended[: max(len(self._jobs) - self._keep, 0)]:
+            del self._jobs[job_id]
+            shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and wait until it has."""
+    if process is None or process.poll() is not None:
+        return
+    process.kill()  # checkpoints are whole at any instant
+    process.wait(END_SECONDS)
+
+
+def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process of the job in `folder`; what it says is kept in log.txt there."""
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", "trainer.jobs.worker", str(folder)],
+            env={**environment, TRAINER: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _new(kind: JobKind, request: Mapping[str, Any]) -> Job:
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
+    return Job(id=name, kind=kind, state="queued", created_at=now, request=dict(request))

@@ -1,0 +1,168 @@
+"""Long work on versions, put together: what a job is given when it is asked for, and what follows when it is done."""
+
+from __future__ import annotations
+
+import random
+from importlib.util import find_spec
+from typing import Any, get_args
+
+from shared.class_names import meant
+from shared.log import Fold
+from shared.settings.network_names import check_network
+from shared.settings.services import TrainerSettings
+from shared.wire.fields import Split
+from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
+from shared.wire.models import ImageFilter, TrainRequest, Weights
+from trainer.evaluation.model_comparison import compare_recorded
+from trainer.jobs.job_queue import Jobs
+from trainer.loop.rounds import Snapshot
+from trainer.sync.replica import Replica
+from trainer.versions.library import Versions
+
+TRAIN_SAMPLE = 300
+"""Train images on which two versions are looked at for differences."""
+
+
+class ModelJobs:
+    """Asks `jobs` for long work on `versions` of the project in `replica`."""
+
+    def __init__(self, jobs: Jobs, versions: Versions, replica: Replica, settings: TrainerSettings) -> None:
+        self._jobs = jobs
+        self._versions = versions
+        self._replica = replica
+        self._settings = settings
+
+    def compare(self, request: ComparisonRequest) -> Job:
+        """Compare two versions, as a job; at once where both only say what they recorded.
+
+        Raises UnknownVersion, and RefusedVersion for one that cannot answer for this project.
+        """
+        base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
+        said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
+        if request.recorded:
+            found = compare_recorded(self._versions.show(base.name), self._versions.show(candidate.name), request)
+            return self._jobs.remember("compare", said, found.model_dump(mode="json"))
+        with self._replica.lock:
+            said["classes"] = classes_of(self._replica.fold)
+            images = image_rows(self._replica)
+        measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
+        if not measured:
+            raise ValueError(f"No {request.split} image is labeled yet, so that nothing can be compared on them.")
+        train = sorted((row for row in images if row["split"] == "train"), key=lambda row: str(row["sha256"]))
+        sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
+        return self._jobs.submit("compare", said, measured + sample)
+
+    def train(self, name: str, request: TrainRequest) -> Job:
+        """Train a network on all labels of now and keep it as version `name`, as a job.
+
+        Raises FileExistsError and ValueError for the name or the network, UnknownVersion and RefusedVersion.
+        """
+        if find_spec("fastai") is None:
+            raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
+        self._versions.registry.check_name(name)
+        self.check_network(request.architecture or "", request.weights)
+        request = self._with_filters(request)
+        with self._replica.lock:
+            if self._replica.log_id is None:
+                raise ValueError("There are no labels yet.")
+            images = [row for row in image_rows(self._replica) if row["class_id"] is not None]
+            images = chosen(images, request, self._replica.fold)
+            said = {
+                "name": name,
+                "train": request.model_dump(mode="json"),
+                "classes": classes_of(self._replica.fold),
+                "log_id": str(self._replica.log_id),
+                "acked_seq": self._replica.acked_seq,
+            }
+        if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
+            chose = " that 'train' chooses" if request.train else ""
+            raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
+        return self._jobs.submit("train", said, images)
+
+    def check_network(self, name: str, weights: Weights = "auto") -> None:
+        """Raises ValueError for a network that cannot be trained; where none is named, the settings' is.
+
+        A network of one's own is code, and which code runs is for the settings to say.
+        """
+        if ":" not in name:
+            if name:
+                check_network(name)
+            return
+        if name != self._settings.model_fn:
+            raise ValueError(
+                f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}."
+            )
+        if weights in ("pretrained", "file"):
+            raise ValueError(f"'weights' cannot be {weights!r} for {name!r}, which loads what it needs itself.")
+
+    def _with_filters(self, request: TrainRequest) -> TrainRequest:
+        """With those of the version that is cloned, where none are given."""
+        if request.base is None:
+            return request
+        config = self._versions.checked(request.base).description.config
+        kept = {part: config[part] for part in get_args(Split) if getattr(request, part) is None and config.get(part)}
+        return TrainRequest.model_validate({**request.model_dump(), **kept})
+
+    def conclude(self, job: Job) -> None:
+        """What follows from a job that has come to its end; again changes nothing. Raises what makes it fail."""
+        if job.kind == "compare":
+            request = ComparisonRequest.model_validate(job.request["comparison"])
+            found = Comparison.model_validate(job.result)
+            if request.promote and found.decision == "update_model":
+                self._versions.promote(request.candidate)
+
+    def needed(self) -> dict[str, str]:
+        """Version → which job needs it."""
+        needed = {}
+        for job in self._jobs.list():
+            if job.state not in ENDED:
+                asked = job.request["comparison"] if job.kind == "compare" else job.request["train"]
+                for name in filter(None, (asked["base"], asked.get("candidate"))):
+                    needed[str(name)] = f"Job {job.id} works with version {name!r}."
+        return needed
+
+
+def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> list[dict[str, Any]]:
+    """Those of the labeled `images` that the filters of their splits take. Raises ValueError for an unknown class."""
+    filters: dict[str, ImageFilter] = {part: getattr(request, part) or ImageFilter() for part in get_args(Split)}
+    classes: dict[str, int | None] = {}
+    for each in filters.values():
+        if each.label is not None:
+            classes[each.label] = fold.named(each.label)
+            if classes[each.label] is None:
+                like = meant(each.label, [known.name for known in fold.live_classes()])
+                raise ValueError(f"There is no class {each.label!r}{like or '.'}")
+
+    def taken(row: dict[str, Any]) -> bool:
+        wanted = filters[row["split"]]
+        return (wanted.label is None or row["class_id"] == classes[wanted.label]) and (
+            wanted.annotator is None or wanted.annotator in fold.state(row["image_id"]).answered
+        )
+
+    return [row for row in images if taken(row)]
+
+
+def image_rows(replica: Replica) -> list[dict[str, Any]]:
+    """Every image in the split that it is in now, with its class of now, None while it has none."""
+    with replica.lock:
+        snapshot, fold = Snapshot.of(replica), replica.fold
+        labels = snapshot.labels if snapshot is not None else {}
+        return [
+            {
+                "image_id": entry.id,
+                "uri": entry.uri,
+                "sha256": entry.sha256,
+                "split": fold.splits.get(entry.id, entry.split),
+                "class_id": labels.get(entry.id),
+            }
+            for entry in replica.catalog.values()
+            if not entry.removed and entry.id not in fold.removed
+        ]
+
+
+def classes_of(fold: Fold) -> dict[str, Any]:
+    """What a job must know of the classes: each id that ever was → the live one, and the live names."""
+    return {
+        "standing": {str(each): fold.resolve(each) for each in fold.classes},
+        "names": {str(each.id): each.name for each in fold.live_classes()},
+    }

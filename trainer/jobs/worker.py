@@ -1,0 +1,97 @@
+"""The process of one job: `python -m trainer.jobs.worker FOLDER`.
+
+It reads what was asked from the job's folder, writes how far it is and what came of it there, and ends by itself when
+the trainer is gone. What is wrong with a request is a sentence in error.json; anything else is a traceback in log.txt.
+Files are replaced whole, so that it may be killed at any instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.images.opening import ImageProblem
+from shared.processes import when_orphaned
+from shared.settings.services import SettingsError, TrainerSettings
+from shared.storage.disk_errors import kind_of
+from shared.storage.whole_files import write_whole
+from shared.web.auth import client_headers, token_for
+from shared.wire.jobs import Job
+from trainer.jobs.job_context import LabeledImage, Work
+from trainer.jobs.job_queue import NO_ROOM, REFUSED, TRAINER
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
+from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
+
+LOWEST = 19  # priority
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do the job in the folder that `argv` names; returns the exit code."""
+    _end_with_trainer()
+    os.nice(LOWEST)
+    try:
+        return _do(Path(argv[0]))
+    except Exception as error:  # a disk that refuses is no failure of the job: it goes on once there is room
+        if kind_of(error) is None:
+            raise
+        print(error, file=sys.stderr)
+        return NO_ROOM
+
+
+def _do(folder: Path) -> int:
+    job = Job.model_validate_json((folder / "job.json").read_bytes())
+    settings = TrainerSettings.model_validate_json((folder / "settings.json").read_bytes())
+    trainer = Path(settings.workspace).absolute() / "trainer"
+    client = LabelerClient(
+        settings.labeler_url,
+        timeout_seconds=settings.labeler_timeout_seconds,
+        headers=client_headers(token_for(settings.host, os.environ)),
+    )
+    with (folder / "images.jsonl").open(encoding="utf-8") as lines:
+        images = [LabeledImage(**json.loads(line)) for line in lines]
+    work = Work(
+        folder, job, settings, images, Photos(settings, client), Registry(trainer / "models"), trainer / "backbones"
+    )
+    try:
+        result = _handler(job)(work)
+    except (SettingsError, RefusedVersion, UnknownVersion, ImageProblem, FileExistsError, ValueError) as error:
+        write_whole(folder / "error.json", json.dumps({"error": str(error)}).encode())
+        return REFUSED
+    finally:
+        client.close()
+    write_whole(folder / "result.json", json.dumps(result).encode())
+    return 0
+
+
+def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
+    from trainer.embeddings.backbones.torch_networks import (
+        limit_threads,  # here: a request that cannot be read is refused at once
+    )
+
+    limit_threads()
+    if job.kind == "compare":
+        from trainer.jobs import compare
+
+        return compare.run
+    if job.kind == "challenge":
+        from trainer.jobs import challenge
+
+        return challenge.run
+    from trainer.jobs import train
+
+    return train.run
+
+
+def _end_with_trainer() -> None:
+    """An orphan would go on using the machine, beside the process that takes its place."""
+    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # it may be gone before this process looks
+    when_orphaned(trainer, lambda: os._exit(1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

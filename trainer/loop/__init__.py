@@ -1,0 +1,1 @@
+"""The learning loop: fit, rank, evaluate, stop."""

@@ -1,0 +1,72 @@
+"""The evaluator: measures the champion on the test images, round by round, and keeps what it found.
+
+It looks again only where something is new: the model, the sample, or what the classes are called.
+"""
+
+from __future__ import annotations
+
+from shared.settings.services import TrainerSettings
+from shared.wire.evaluation import Evaluation
+from trainer.embeddings.space import ImagePool
+from trainer.evaluation.learning_curve import Stability
+from trainer.loop.live_model import Champion
+from trainer.loop.rounds import Model, Snapshot, Timings, measure
+from trainer.sync.replica import Replica
+
+
+class Evaluator:
+    """Its memory is of one log. On the loop's thread alone."""
+
+    def __init__(self, settings: TrainerSettings, replica: Replica) -> None:
+        self._settings = settings
+        self._replica = replica
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Ids mean other images now."""
+        self._stability = Stability()
+        self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
+
+    def evaluate(
+        self, champion: Champion, snapshot: Snapshot, timings: Timings, *, round_number: int, final: bool = False
+    ) -> dict[str, float] | None:
+        """Bring `champion.latest` up to date; returns where each metric's 95 % interval begins.
+
+        None where nothing is new, unless it is the `final` one, and while no test image is labeled.
+        """
+        model, pool = champion.model, champion.pool
+        if model is None or pool is None:
+            return None
+        tested = {image: label for image, label in snapshot.labels.items() if image in pool.held.row_of}
+        if not final and tested == self._tested and self._stands(champion.latest, model, snapshot):
+            return None
+        self._tested = tested
+        with timings.step("evaluate"):
+            measured = self._measured(pool, snapshot, model, round_number, final)
+        if measured is None:
+            return None
+        evaluation, lower_bounds = measured
+        champion.latest = evaluation.model_copy(update={"timings": timings.rounded()})
+        self._replica.add_evaluation(champion.latest)
+        return lower_bounds
+
+    def _stands(self, latest: Evaluation | None, model: Model, snapshot: Snapshot) -> bool:
+        """Whether `latest` is of this very model, by the names that classes have now."""
+        if latest is None or latest.model_version != model.version:
+            return False
+        return all(snapshot.names.get(each.label, each.name) == each.name for each in latest.classes)
+
+    def _measured(
+        self, pool: ImagePool, snapshot: Snapshot, model: Model, round_number: int, final: bool
+    ) -> tuple[Evaluation, dict[str, float]] | None:
+        return measure(
+            pool,
+            snapshot,
+            model,
+            round_number=round_number,
+            earlier=self._replica.evaluations,
+            stability=self._stability,
+            goal=self._settings.early_stopping_metrics_thresholds.get("accuracy"),
+            seed=self._settings.seed,
+            final=final,
+        )

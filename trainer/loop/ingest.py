@@ -1,0 +1,100 @@
+"""Takes images in: from the catalogue to vectors on disk to rows of the pool.
+
+What is catalogued and not embedded yet is pending, and is embedded a short batch at a time, so that a fit never waits
+long. It belongs to the loop's thread; other threads may read `pool`.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import chain, islice
+
+from shared.wire.images import ImageEntry
+from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.space import ImagePool
+from trainer.sync.publisher import CatalogFollower
+from trainer.sync.replica import Replica
+
+RETRY_SECONDS = 30.0  # until images that could not be read are tried again
+
+
+class Intake:
+    """The pool of what is embedded and the list of what is not, as the catalogue in `replica` has it."""
+
+    def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower, batch_size: int) -> None:
+        self._replica = replica
+        self.embedder = embedder
+        self._catalog = catalog
+        self._batch_size = batch_size
+        self._seen = -1  # version of the catalogue
+        self._last_retry = time.monotonic()
+        self.pool: ImagePool | None = None  # none before there is a backbone
+        self.pending: dict[int, ImageEntry] = {}  # to be embedded, in this order
+
+    def look_again(self) -> None:
+        """Something changed that the catalogue's version does not tell, for instance a split. From any thread."""
+        self._seen = -1
+
+    def start_over(self) -> None:
+        """Ids mean other images now. Vectors stay, they are keyed by content."""
+        self.pool = None
+        self._seen = -1
+        self._catalog.restart()
+
+    def refresh(self) -> None:
+        """Bring the pool and the list of images to embed up to date with the catalogue."""
+        if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
+            self._last_retry = time.monotonic()
+            self.embedder.retry()
+            self._seen = -1
+        if self._seen == self._replica.catalog_after and (self.pool is None or self.pool.whole):
+            return
+        entries = self._catalogued()
+        self._open_pool()
+        if self.pool is not None:
+            self.pool.move(self.pool.outdated(entries))
+            entries = [entry for entry in entries if entry.id not in self.pool]
+        # By content hash: a prefix of a random order covers the pool, one of the folder's order a few sub-folders.
+        entries.sort(key=lambda entry: entry.sha256)
+        self.pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
+        if self.pool is not None:  # after a restart nearly all are embedded already
+            self._take_in([entry for entry in entries if self.embedder.has(entry.sha256)])
+
+    def embed(self) -> bool:
+        """Embed one batch, labeled images first; whether there was anything that could be embedded now."""
+        pending = self.pending
+        labeled = [pending[image_id] for image_id in list(self._replica.fold.labels) if image_id in pending]
+        # While `pixels` chooses what to fit itself on, it must see everything that there is.
+        look = 4 * self._batch_size if self.embedder.backbone is not None else None
+        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
+        done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
+        self._open_pool()
+        for image_id in self.embedder.problems:
+            pending.pop(image_id, None)
+        self._take_in(done)
+        return bool(done)
+
+    def complete(self) -> bool:
+        """Whether the catalogue was read to its end and everything in it that can be read is embedded."""
+        return not self.pending and self._catalog.complete.is_set()
+
+    def _catalogued(self) -> list[ImageEntry]:
+        """What is in the catalogue, under the split that the log gives it."""
+        with self._replica.lock:
+            self._seen = self._replica.catalog_after
+            splits = self._replica.fold.splits
+            return [
+                entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
+                for entry in self._replica.catalog.values()
+                if not entry.removed
+            ]
+
+    def _open_pool(self) -> None:
+        if self.pool is None and self.embedder.backbone is not None:
+            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
+
+    def _take_in(self, entries: list[ImageEntry]) -> None:
+        for entry in entries:
+            self.pending.pop(entry.id, None)
+        if self.pool is not None:
+            self.pool.add(entries, complete=self.complete())

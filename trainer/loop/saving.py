@@ -1,0 +1,126 @@
+"""What a saved version holds: the model's arrays, how it came about, and every label that it stands on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shared.settings.services import TrainerSettings
+from shared.wire.models import CONFIG, Description, ModelClass, ModelInput
+from shared.wire.trainer import Saved
+from trainer.embeddings.backbones.backbone import Backbone
+from trainer.embeddings.precomputed import OwnVectors
+from trainer.loop.live_model import Champion
+from trainer.loop.rounds import Model
+from trainer.sync.replica import Replica
+from trainer.versions.active_backbone import TRAINED_ON
+from trainer.versions.registry import Registry
+
+HOW_TO_USE = (
+    "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
+    "logits are exp(-0.4 * squared distance to each of anchors) @ weights + bias."
+)
+
+
+class Saver:
+    """Saves champions as versions of `registry`, with labels of `replica` and their backbones under `backbones`."""
+
+    def __init__(self, registry: Registry, replica: Replica, backbones: Path, settings: TrainerSettings) -> None:
+        self._registry = registry
+        self._replica = replica
+        self._backbones = backbones
+        self._settings = settings
+
+    def save(
+        self,
+        champion: Champion,
+        name: str,
+        *,
+        reason: str,
+        seconds: float | None = None,
+        parent: str | None = None,
+        trained_on: str | None = None,
+    ) -> Saved:
+        """Write the champion's model and the labels that it was fitted on as version `name`.
+
+        Labels that came since are not the version's. Its `parent` is the version that brought its embeddings, if one
+        did; `trained_on` is the version with whose labels those were trained, if they were. `seconds` are those of the
+        fit if none are given.
+
+        Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
+        """
+        model, serving, latest = champion.model, champion.serving, champion.latest
+        if model is None or model.snapshot.log_id != self._replica.log_id:
+            raise ValueError("There is no model yet: label images of at least two classes first.")
+        if serving is not None:
+            parent, trained_on = parent or serving.version, trained_on or serving.trained
+        architecture, needs = self._describe(champion.embedder.backbone)
+        snapshot, chosen = model.snapshot, self._settings.model_dump(mode="json", include=set(CONFIG))
+        description = Description(
+            parent=parent,
+            learner="head",
+            architecture=architecture,
+            config={**chosen, TRAINED_ON: trained_on},
+            classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
+            input=needs,
+            embeddings=champion.embedder.key,
+            log_id=str(snapshot.log_id),
+            acked_seq=snapshot.acked_seq,
+            labels=len(model.rows),
+            labels_by_class=count_classes(model.classes.tolist(), snapshot.names),
+            metrics=latest if latest is not None and latest.model_version == model.version else None,
+            seconds=seconds or model.seconds,
+            reason=reason,
+            how_to_use=HOW_TO_USE,
+        )
+        tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
+        saved = self._registry.save(name, tensors, description, dataset(model, self._replica))
+        return Saved(
+            model=str(saved.model_file),
+            dataset=str(saved.folder / "dataset.csv"),
+            model_version=name,
+            reason=reason,
+            at=datetime.now(UTC),
+        )
+
+    def _describe(self, backbone: Backbone | OwnVectors | None) -> tuple[str, ModelInput | None]:
+        """Its name and what it takes; it is on disk then. Vectors from a file have neither network nor input."""
+        if backbone is None or isinstance(backbone, OwnVectors):
+            return "vectors", None
+        from trainer.embeddings.backbones import (
+            saved_backbone,  # torch takes seconds, which vectors from a file need not pay
+        )
+
+        saved_backbone.freeze(backbone, self._backbones)
+        return saved_backbone.describe(backbone)
+
+
+def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
+    """Labels of each class, by name."""
+    return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}
+
+
+def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
+    """Every label that there was when `model` was fitted, as the rows of a version's dataset.csv.
+
+    What it has learned from is in the train split, whatever split the catalogue has given it since.
+    """
+    snapshot = model.snapshot
+    splits = {**snapshot.splits, **dict.fromkeys(model.images.tolist(), "train")}
+    with replica.lock:
+        catalog = replica.catalog
+        return [
+            {
+                "image_id": image_id,
+                "uri": catalog[image_id].uri,
+                "sha256": catalog[image_id].sha256,
+                "split": splits.get(image_id, catalog[image_id].split),
+                "label": snapshot.names.get(label, str(label)),
+                "class_id": label,
+            }
+            for image_id, label in sorted(snapshot.labels.items())
+            if image_id in catalog
+        ]

@@ -1,0 +1,1 @@
+"""Which labels and images deserve a second look."""

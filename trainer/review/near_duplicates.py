@@ -1,0 +1,62 @@
+"""Images that are near copies of each other and should not be: labeled differently, or learned from while the other one
+is kept to measure with.
+
+Of a pair across splits only the train image is named, because nobody should look at what is held out; taking it out of
+the train split is what mends it. Copies are near in the pool's space (`out_of_fold.NEAR_DUPLICATE`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.review import NearDuplicates
+from trainer.embeddings.space import Rows as Matrix
+from trainer.embeddings.space import Space
+from trainer.evaluation.cross_validation import NEAR_DUPLICATE, REFERENCE
+
+_BLOCK = 1_024
+
+Ids = NDArray[np.int64]
+Rows = NDArray[np.float32]
+
+
+def near_duplicates(space: Space, labels: Mapping[int, int], limit: int, *, seed: int) -> NearDuplicates:
+    """The `limit` nearest pairs of either kind, among at most `REFERENCE` train images and as many held out."""
+    train, rows = _some(space.train, seed)
+    held, held_rows = _some(space.held, seed)
+    given = np.array([labels.get(int(image), -1) for image in train], np.int64)
+    known = np.flatnonzero(given >= 0)
+    differing = [
+        (cosine, int(train[known[a]]), int(train[known[b]]))
+        for a, b, cosine in _near(rows[known], rows[known])
+        if a < b and given[known[a]] != given[known[b]]
+    ]
+    across: dict[int, tuple[float, int]] = {}
+    for a, b, cosine in _near(held_rows, rows):
+        across[int(train[b])] = max((cosine, int(held[a])), across.get(int(train[b]), (0.0, 0)))
+    nearest = sorted(across.items(), key=lambda each: -each[1][0])[:limit]
+    return NearDuplicates(
+        differing=[(one, other) for _, one, other in sorted(differing, reverse=True)[:limit]],
+        across={image: space.split_of(copy) for image, (_, copy) in nearest},
+    )
+
+
+def _some(matrix: Matrix, seed: int) -> tuple[Ids, Rows]:
+    ids, rows = matrix.view()
+    if len(ids) <= REFERENCE:
+        return ids, rows
+    chosen = np.sort(np.random.default_rng(seed).choice(len(ids), REFERENCE, replace=False))
+    return ids[chosen], rows[chosen]
+
+
+def _near(rows: Rows, others: Rows) -> Iterator[tuple[int, int, float]]:
+    """Row of one, row of the other, cosine, of what is a near copy."""
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
+        cosine = some @ others.T
+        cosine[np.ix_(~some.any(axis=1), ~others.any(axis=1))] = 1  # both at the pool's mean: the same
+        for a, b in zip(*np.nonzero(cosine > NEAR_DUPLICATE), strict=True):
+            yield start + int(a), int(b), float(cosine[a, b])

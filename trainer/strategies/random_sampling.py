@@ -1,0 +1,63 @@
+"""Random sampling: the baseline for every other strategy, and the only one whose labels are a fair sample of the pool.
+
+Any strategy can give a share of its list to random sampling (`with_exploration`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.strategies.ranking import Pool, Ranking, Strategy, highest
+
+
+def random(pool: Pool, count: int) -> Ranking:
+    """Candidates in random order. Under one seed an image keeps its place from list to list."""
+    rows, scores = highest(pool, pool.lots()[pool.candidates], count)
+    return Ranking(rows, scores, ["drawn at random"] * len(rows))
+
+
+def with_exploration(strategy: Strategy, share: float) -> Strategy:
+    """`strategy` with `share` (0 to 1) of its list drawn at random, spread evenly: any n first rows hold about
+    n·share.
+
+    Which places are random is fixed, and so is the draw under `pool.seed`. Before there is a head nothing is
+    replaced: nothing is known yet that a random image could contradict. Raises ValueError when `share` is no share.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"exploration is a share between 0 and 1, not {share}")
+    if share == 0.0:
+        return strategy
+
+    def mixed(pool: Pool, count: int) -> Ranking:
+        main = strategy(pool, count)
+        if pool.probabilities is None:
+            return main
+        return interleave([main, random(pool, count)], [1.0 - share, share], count)
+
+    return mixed
+
+
+def interleave(rankings: list[Ranking], shares: list[float], count: int) -> Ranking:
+    """One list of `count` from several, each row once; at every prefix each list has had its share as nearly as can
+    be.
+
+    A list that has run dry leaves its places to the others. Scores are those of the lists; they need not fall.
+    """
+    lists = [list(zip(r.rows.tolist(), r.scores.tolist(), r.reasons, strict=True))[::-1] for r in rankings]
+    taken: set[int] = set()
+    given = np.zeros(len(lists))
+    rows: list[int] = []
+    scores: list[float] = []
+    reasons: list[str] = []
+    while len(rows) < count and any(lists):
+        owed = np.where([bool(x) for x in lists], np.asarray(shares) * (len(rows) + 1) - given, -np.inf)
+        source = int(np.argmax(owed))
+        row, score, reason = lists[source].pop()
+        if row in taken:
+            continue
+        taken.add(row)
+        given[source] += 1
+        rows.append(row)
+        scores.append(score)
+        reasons.append(reason)
+    return Ranking(np.array(rows, dtype=np.int64), np.array(scores), reasons)

@@ -1,0 +1,1 @@
+"""Progress shown elsewhere: Weights & Biases, and the terminal."""

@@ -1,0 +1,70 @@
+"""The embedding's progress in the terminal that the trainer was started from: a bar with the time left.
+
+Drawn only where somebody can see it; a log file gets one line at the beginning and one at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from shared.figures import duration
+from shared.wire.trainer import EmbeddingProgress
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+MEGABYTE = 10**6
+
+
+class ProgressBar:
+    """Watches `progress` on a thread of its own, from `start` to `close`."""
+
+    def __init__(self, progress: Callable[[], EmbeddingProgress], console: Console | None = None) -> None:
+        self._progress = progress
+        self._console = console or Console(file=sys.stderr)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="terminal", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the terminal as it is."""
+        self._ended.set()
+        self._thread.join(2 * LOOK_SECONDS)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            if _unfinished(self._progress()):
+                self._show()
+
+    def _show(self) -> None:
+        """One bar, from the first image that has no vector to the last."""
+        logger.info("Embedding %d images.", self._progress().total)
+        description = TextColumn("{task.description}")
+        columns = (description, BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task("Embedding", total=None, left="")
+            while not self._ended.wait(LOOK_SECONDS):
+                now = self._progress()
+                if now.download is not None:
+                    done, total = (size // MEGABYTE for size in (now.download.done_bytes, now.download.total_bytes))
+                    doing = f"Fetching {now.download.name}, MB"
+                    bar.update(task, description=doing, completed=done, total=total or None, left="")
+                    continue
+                left = f"about {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
+                bar.update(task, description="Embedding", completed=now.done, total=now.total, left=left)
+                if not _unfinished(now):
+                    logger.info("%d images embedded, %d could not be read.", now.done, now.problems)
+                    return
+
+
+def _unfinished(progress: EmbeddingProgress) -> bool:
+    return progress.done + progress.problems < progress.total

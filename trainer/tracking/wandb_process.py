@@ -1,0 +1,185 @@
+"""The process that talks to wandb: `python -m trainer.tracking.wandb_process FOLDER GROUP`, a message a line on stdin.
+
+First the trainer's settings, then evaluations and versions as they come; the end of stdin is the end of the run. It
+says once on stdout where the run is, or why there is none. Metrics lie along the labels spent, epochs of a trained
+version along its own epochs. wandb's own folders are kept in the workspace, and it looks at nothing of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.figures import is_measured
+from shared.images.opening import ImageProblem, open_rgb
+from shared.settings.services import TrainerSettings
+from shared.web.auth import client_headers, token_for
+from shared.wire.evaluation import Evaluation
+from shared.wire.images import ImageEntry
+from shared.wire.models import CONFIG, ModelVersion
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
+
+LOWEST = 19  # priority
+FINISH_SECONDS = 30.0  # that the last rows have to reach wandb once the trainer has ended
+MEDIA_SECONDS = 30.0  # between two looks at confusion and images, which are files of their own
+MOST_CLASSES = 50
+"""With more, neither a curve for each class nor a confusion matrix can be read."""
+PIXELS = 160
+"""The longer side of an image that is kept."""
+
+
+class WandbRun:
+    """One wandb run of a project. Raises what wandb raises."""
+
+    def __init__(self, settings: TrainerSettings, folder: Path, group: str, photos: Photos) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._photos = photos
+        self._online = settings.tracking == "online"
+        self._media_at = -MEDIA_SECONDS
+        named = settings.model_dump(mode="json")
+        self.run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "flywheel"),
+            group=group,
+            dir=str(folder.parent),  # wandb makes its folder `wandb` in it
+            mode=settings.tracking if settings.tracking != "off" else "disabled",
+            config={key: named[key] for key in (*CONFIG, "exploration", "query_length", "batch_size")},
+            settings=wandb.Settings(
+                console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True
+            ),
+        )
+        self.run.define_metric("labels")
+        self.run.define_metric("*", step_metric="labels")
+
+    @property
+    def place(self) -> str:
+        """Its address, or its folder where nothing is sent."""
+        return str(self.run.url if self._online else Path(self.run.dir).parent)
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Keep an evaluation or a version."""
+        if "version" in message:
+            self._version(Path(message["version"]))
+        else:
+            self._evaluation(Evaluation.model_validate(message["evaluation"]), message)
+
+    def _evaluation(self, said: Evaluation, message: dict[str, Any]) -> None:
+        row: dict[str, Any] = {
+            "labels": said.spent,
+            "train_labels": said.labels,
+            "test_labels": said.accuracy.n,
+            **{f"milliseconds/{step}": taken for step, taken in said.timings.items()},
+        }
+        enough = is_measured(said.accuracy)
+        if enough:
+            row |= {
+                "accuracy": said.accuracy.value,
+                "accuracy_low": said.accuracy.low,
+                "accuracy_high": said.accuracy.high,
+                "macro_f1": said.macro_f1,
+                "log_loss": said.log_loss,
+                "calibration_error": said.calibration_error,
+            }
+        few = enough and len(said.classes) <= MOST_CLASSES
+        if few:
+            row |= {f"f1/{each.name}": each.f1 for each in said.classes}
+        # The last evaluation of a stop has nothing after it that could bring its confusion.
+        if message.get("newest") and (said.final or time.monotonic() - self._media_at >= MEDIA_SECONDS):
+            self._media_at = time.monotonic()
+            row["asked_next"] = self._images(message["images"])
+            if few and said.confusion:
+                row["confusion"] = self._confusion(said)
+        self.run.log({key: value for key, value in row.items() if value is not None})
+
+    def _confusion(self, said: Evaluation) -> Any:
+        names = [each.name for each in said.classes]
+        rows: list[Iterable[object]] = [
+            [truth, predicted, said.confusion[i][j]]
+            for i, truth in enumerate(names)
+            for j, predicted in enumerate(names)
+        ]
+        return self._wandb.plot_table(
+            "wandb/confusion_matrix/v1",
+            self._wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows),
+            {name: name for name in ("Actual", "Predicted", "nPredictions")},
+            {"title": f"Test images at {said.spent} labels"},
+        )
+
+    def _images(self, images: Sequence[dict[str, Any]]) -> list[Any]:
+        """Train images, as everything that is asked with a reason; one that cannot be read is left out."""
+        shown = []
+        for each in images:
+            try:
+                data = self._photos.fetch(ImageEntry.model_validate(each["entry"]))
+                image = open_rgb(data, self._photos.limits, at_least=PIXELS)
+            except ImageProblem:
+                continue
+            image.thumbnail((PIXELS, PIXELS))
+            shown.append(self._wandb.Image(image, caption=each["reason"]))
+        return shown
+
+    def _version(self, folder: Path) -> None:
+        """A saved version as an artifact, and the curves of its training. Versions never change: nothing is copied."""
+        described = ModelVersion.model_validate_json((folder / "model.json").read_bytes())
+        said = described.model_dump(mode="json", exclude={"metrics", "classes"})
+        artifact = self._wandb.Artifact("model", type="model", metadata=said)
+        artifact.add_dir(str(folder), policy="immutable", skip_cache=True)
+        self.run.log_artifact(artifact, aliases=[described.version])
+        history = described.config.get("trained", {}).get("history", [])
+        for row in history:
+            self.run.define_metric(f"{described.version}/*", step_metric=f"{described.version}/epoch")
+            self.run.log({f"{described.version}/{key}": value for key, value in row.items()})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Keep what stdin brings; returns the exit code."""
+    folder, group = Path(argv[0]), argv[1]
+    os.nice(LOWEST)
+    for name, value in {
+        "WANDB_DATA_DIR": str(folder / "data"),
+        "WANDB_CACHE_DIR": str(folder / "cache"),
+        "WANDB_ARTIFACT_DIR": str(folder / "artifacts"),
+        "WANDB_ERROR_REPORTING": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    settings = TrainerSettings.model_validate_json(sys.stdin.readline())
+    client = LabelerClient(
+        settings.labeler_url,
+        timeout_seconds=settings.labeler_timeout_seconds,
+        headers=client_headers(token_for(settings.host, os.environ)),
+    )
+    try:
+        _check_writable(folder)
+        run = WandbRun(settings, folder, group, Photos(settings, client))
+        _say({"run": run.place})
+        for line in sys.stdin:
+            run.take(json.loads(line))
+        threading.Timer(FINISH_SECONDS, os._exit, [1]).start()
+        run.run.finish()
+    except Exception as error:  # whatever it is, it is one sentence in the trainer's status
+        _say({"error": f"wandb keeps nothing: {' '.join(str(error).split()) or type(error).__name__}"})
+        return 3
+    return 0
+
+
+def _check_writable(folder: Path) -> None:
+    """wandb would take a temporary folder instead, where nobody looks for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to.")
+
+
+def _say(message: dict[str, str]) -> None:
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv[1:]))  # neither the timer nor what wandb would do at exit is waited for

@@ -1,0 +1,1 @@
+"""Saved model versions: on disk, as predictors, and in the formats of others."""

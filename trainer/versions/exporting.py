@@ -1,0 +1,225 @@
+"""A saved version in the formats that others run: ONNX, torch.export, safetensors with its configuration, a model card.
+
+An export takes an image's values from 0 to 255 and gives class probabilities: normalising, backbone and head are
+inside it, so that whoever runs it cuts the image to size and needs nothing else. It is run before it is handed out, and
+refused when it does not say what the version says. It is made in a process of its own (`python -m`),
+because tracing a network takes seconds that labeling should not wait for, and kept, because a version never changes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from shared.processes import child_environment
+from shared.settings.services import TrainerSettings
+from shared.storage.whole_files import write_whole
+from trainer.embeddings.backbones.preparation import in_words
+from trainer.embeddings.backbones.torch_networks import limit_threads
+from trainer.versions.model_card import model_card
+from trainer.versions.predictor import Classifier, load_classifier
+from trainer.versions.registry import RefusedVersion, Registry, Version
+
+TOLERANCE = 1e-4
+"""How far a probability of an export may be from torch's."""
+EXPORT_SECONDS = 600.0
+CHECKED = 4
+"""Images of noise that an export is tried on."""
+FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip", "card": "md"}
+"""Format → ending. `zip` holds weights, configuration, labels and card; `fastai` also what makes a Learner of them."""
+
+
+def to_onnx(classifier: Classifier) -> bytes:
+    """An ONNX model: `images` (B, 3, S, S) float32 from 0 to 255 → `probabilities` (B, K), for any B.
+
+    Raises RefusedVersion when onnxruntime does not say what torch says.
+    """
+    if find_spec("onnx") is None or find_spec("onnxscript") is None or find_spec("onnxruntime") is None:
+        raise RefusedVersion("Exporting to ONNX needs more packages: pip install 'flywheel-labeling[onnx]'.")
+    import onnx
+    import onnxruntime
+
+    program = torch.onnx.export(
+        classifier.network,
+        (_noise(classifier, 2),),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["probabilities"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 - with dynamo it is one
+    model = program.model_proto
+    for key, value in _metadata(classifier).items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    data = model.SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    _check(classifier, lambda images: session.run(None, {"images": images.numpy()})[0], "ONNX")
+    return bytes(data)
+
+
+def to_torch(classifier: Classifier) -> bytes:
+    """A torch.export program: values from 0 to 255 (B, 3, S, S) → probabilities (B, K), for any B.
+
+    Raises RefusedVersion when it does not say what the version says.
+    """
+    program = torch.export.export(
+        classifier.network, (_noise(classifier, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    stream = io.BytesIO()
+    torch.export.save(program, stream, extra_files=_metadata(classifier))
+    loaded = torch.export.load(io.BytesIO(stream.getvalue())).module()
+    _check(classifier, lambda images: loaded(images).detach().numpy(), "torch.export")
+    return stream.getvalue()
+
+
+def to_zip(version: Version, classifier: Classifier) -> bytes:
+    """Everything that a version is: weights of network and head, configuration, labels, card."""
+    stream = io.BytesIO()
+    tensors = {name: tensor.contiguous() for name, tensor in classifier.network.state_dict().items()}
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("model.safetensors", save(tensors, _metadata(classifier)))
+        archive.write(version.folder / "model.json", "model.json")
+        archive.write(version.folder / "dataset.csv", "dataset.csv")
+        archive.writestr("README.md", model_card(version.description))
+    return stream.getvalue()
+
+
+def to_fastai(version: Version) -> bytes:
+    """The version as it lies on disk, with the function that makes a fastai Learner of it. No pickle is in it, which
+    fastai's own export is: whoever opens one runs whatever it holds.
+
+    Raises RefusedVersion for what is not one of timm's networks, trained as a whole.
+    """
+    said = version.description
+    if said.learner != "fine_tuner" or ":" in said.architecture:
+        raise RefusedVersion(
+            f"Version {version.name!r} is no fastai Learner: only a network of timm's that was trained as a whole "
+            "(`flywheel train`) becomes one."
+        )
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in ("model.safetensors", "model.json", "dataset.csv"):
+            archive.write(version.folder / name, name)
+        archive.write(Path(__file__).with_name("load_learner.py"), "load_learner.py")
+        archive.writestr("README.md", model_card(said))
+    return stream.getvalue()
+
+
+def export(registry: Registry, name: str, format: str, settings: TrainerSettings, exports: Path) -> Path:
+    """The file of a version in a format of `FORMATS`, made unless it is there; a process of its own runs the network.
+
+    Raises UnknownVersion, RefusedVersion, and ValueError for a format that there is not.
+    """
+    version = registry.get(name)
+    if format not in FORMATS:
+        raise ValueError(f"There is no export format {format!r}; it can be {', '.join(FORMATS)}.")
+    # The hash tells a version from one that had its name before.
+    target = exports / f"{name}-{version.description.sha256[:8]}.{FORMATS[format]}"
+    if target.is_file():
+        return target
+    if format == "card":
+        write_whole(target, model_card(version.description).encode())
+        return target
+    if format == "fastai":
+        write_whole(target, to_fastai(version))
+        return target
+    asked = {
+        "models": str(registry.folder.absolute()),
+        "version": name,
+        "format": format,
+        "target": str(target.absolute()),
+        "model_fn": settings.model_fn,
+    }
+    try:
+        done = run(json.dumps(asked), child_environment())
+    except subprocess.TimeoutExpired:
+        raise RefusedVersion(f"Exporting version {name!r} took more than {EXPORT_SECONDS:.0f} seconds.") from None
+    if not target.is_file():
+        said = done.stderr.strip().splitlines()
+        raise RefusedVersion(f"Version {name!r} cannot be exported: {said[-1] if said else done.returncode}")
+    return target
+
+
+def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `main` in a process of its own. Raises subprocess.TimeoutExpired."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "trainer.versions.exporting"],
+        input=asked,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=EXPORT_SECONDS,
+    )
+
+
+def main() -> int:
+    """Make the export that stdin asks for; what is wrong is the last line of stderr."""
+    asked: dict[str, Any] = json.load(sys.stdin)
+    os.nice(10)
+    limit_threads()
+    models = Path(asked["models"])
+    try:
+        version = Registry(models).get(asked["version"])
+        classifier = load_classifier(version, models.parent / "backbones", model_fn=asked["model_fn"])
+        makers: dict[str, Callable[[], bytes]] = {
+            "onnx": lambda: to_onnx(classifier),
+            "torch": lambda: to_torch(classifier),
+            "zip": lambda: to_zip(version, classifier),
+        }
+        data = makers[asked["format"]]()
+    except RefusedVersion as error:
+        print(error, file=sys.stderr)
+        return 3
+    write_whole(Path(asked["target"]), data)
+    return 0
+
+
+def _metadata(classifier: Classifier) -> dict[str, str]:
+    """What whoever runs an export must know, inside the file."""
+    licence = {"weights_licence": classifier.licence} if classifier.licence else {}
+    return {
+        **licence,
+        "version": classifier.version,
+        "classes": json.dumps([each.name for each in classifier.classes], ensure_ascii=False),
+        "size": str(classifier.needs.size),
+        "preparation": classifier.needs.preparation,
+        "decoded_at_least": str(classifier.preprocessing.decoded_at_least),
+        "how_to_prepare": in_words(classifier.preprocessing),
+    }
+
+
+def _noise(classifier: Classifier, count: int) -> torch.Tensor:
+    size = classifier.needs.size
+    draws = np.random.default_rng(0).integers(0, 256, (count, 3, size, size))
+    return torch.from_numpy(draws.astype(np.float32))
+
+
+def _check(classifier: Classifier, answer: Callable[[torch.Tensor], NDArray[np.float32]], name: str) -> None:
+    images = _noise(classifier, CHECKED)
+    with torch.inference_mode():
+        expected = classifier.network(images).numpy()
+    sizes: Sequence[slice] = (slice(0, 1), slice(0, CHECKED))  # one image alone, and several
+    apart = max(float(np.abs(answer(images[part]) - expected[part]).max()) for part in sizes)
+    if not apart <= TOLERANCE:
+        raise RefusedVersion(
+            f"As {name} the version says something else than it says itself: up to {apart:.2g} apart in probability."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
