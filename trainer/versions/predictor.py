@@ -33,7 +33,7 @@ BATCH = 32
 
 
 class HeadNetwork(Module):
-    """Images → probabilities: a backbone, the pool's projection, and the kernel head (`trainer.learners.kernel_head`)."""
+    """Images → probabilities: a backbone, the pool's transform, and the kernel head."""
 
     mean: torch.Tensor
     axes: torch.Tensor

@@ -10,9 +10,12 @@ from tests.services import HOME
 
 
 def test_every_network_of_timm_is_known_without_importing_it():
-    assert set(timm.list_models()) <= names() light = "import sys; from shared.settings import network_names as n;
-    n.check_network('resnet18'); print(*sys.modules)" done = subprocess.run([sys.executable, "-c", light], cwd=HOME,
-    capture_output=True, text=True, check=True) assert {"timm", "torch"}.isdisjoint(done.stdout.split())
+    assert set(timm.list_models()) <= names()
+    light = (
+        "import sys; from shared.settings import network_names as n; n.check_network('resnet18'); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", light], cwd=HOME, capture_output=True, text=True, check=True)
+    assert {"timm", "torch"}.isdisjoint(done.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet50.a1_in1k", "vit_small_patch14_dinov2.lvd142m"])
