@@ -11,11 +11,12 @@ from typing import Any
 
 import typer
 
+from commands import up
 from commands.client import Flywheel
 from commands.connection import FlywheelError
 from commands.labels import exports, hub, imports, merge, simulate, snapshots
 from commands.models import embed, jobs, pipeline, predict, saved_versions, training
-from commands.running import projects, up
+from commands.running import projects
 from commands.running import status as running
 from commands.upkeep import backup as backups
 from commands.upkeep.doctor import doctor

@@ -26,8 +26,9 @@ from benchmarks.machine import describe
 from shared.wire.queries import QueryPush
 from trainer.embeddings.space import Geometry, ImagePool, Matrix
 from trainer.embeddings.transform import fit_projection
-from trainer.loop.rounds import Model, Snapshot, Timings, fit, rank
+from trainer.loop.rounds import Model, Timings, fit, rank
 from trainer.strategies import strategy_named
+from trainer.sync.snapshot import Snapshot
 
 CLASSES = 10
 BLOCK = 10_000

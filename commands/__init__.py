@@ -1,1 +1,1 @@
-"""What `flywheel` does, one module a command. They start services and talk HTTP; they import neither service."""
+"""What `flywheel` does, one module a command. They start services, talk HTTP to them, and read a workspace that nobody has open."""

@@ -24,13 +24,14 @@ from starlette.types import ASGIApp
 from labeler.service import Service
 from labeler.web.api import create_api
 from shared.settings import recent_projects
-from shared.settings.services import LabelerSettings, SettingsError, Source, parse_command_line
+from shared.settings.services import LabelerSettings, SettingsError, parse_command_line
 from shared.settings.starting import remember, start
 from shared.storage.disk_errors import refused_start
 from shared.web import audit
 from shared.web.answers import PlainText
 from shared.web.auth import Guard, token_for
 from shared.web.server import bind, log_to, port_option, serve, url
+from shared.wire.fields import Source
 
 PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
 MEGABYTE = 1_000_000

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.storage.disk_errors import status_of
+from shared.wire.fields import DiskTrouble
 from shared.wire.images import Rejection
-from shared.wire.project import DiskTrouble
 
 
 class Problem(Exception):  # noqa: N818 - what is refused is no error of the program

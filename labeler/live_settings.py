@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from labeler.errors import Invalid, NotSaved
 from shared.settings.changing import changed
-from shared.settings.services import LabelerSettings, SettingsError, Source, is_loopback
+from shared.settings.services import LabelerSettings, SettingsError, is_loopback
 from shared.settings.starting import remember_changes
 from shared.storage.database import masked
 from shared.storage.disk_errors import Disk
 from shared.web import audit
+from shared.wire.fields import Source
 from shared.wire.project import SettingView
 
 CHANGEABLE = frozenset(

@@ -59,11 +59,12 @@ from labeler.transfer.snapshots import Snapshots
 from labeler.transfer.test_set import import_test_set, open_test_set
 from shared.images.opening import ImageLimits
 from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
-from shared.settings.services import LabelerSettings, Source
+from shared.settings.services import LabelerSettings
 from shared.settings.starting import identity
 from shared.storage.disk_errors import Disk
 from shared.wire.dataset import ExportCount
 from shared.wire.evaluation import Evaluation, Progress, Stretch
+from shared.wire.fields import Source
 from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, Undo, UndoReceipt
 from shared.wire.project import ClassEntry, Project, Target
 from shared.wire.queries import QueryPush, QueryReceipt, QueuePage

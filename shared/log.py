@@ -23,15 +23,14 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.class_names import key
-from shared.wire.fields import Split
+from shared.wire.fields import Split, Status
 from shared.wire.log import Row
 from shared.wire.review import REVIEW
 
-Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
 ANSWERS = frozenset({"label", "skip", "flag"})
 LATE = "late"
 IMPORT = "import"

@@ -20,12 +20,13 @@ from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
 from shared.settings.project_file import announce_or_warn
-from shared.settings.services import SettingsError, Source, TrainerSettings, parse_command_line
+from shared.settings.services import SettingsError, TrainerSettings, parse_command_line
 from shared.settings.starting import remember, start
 from shared.storage.disk_errors import refused_start
 from shared.web.answers import PlainText
 from shared.web.auth import Guard, client_headers, token_for
 from shared.web.server import bind, log_to, port_option, serve, url
+from shared.wire.fields import Source
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.settings.changing import changed
-from shared.settings.services import SettingsError, Source, TrainerSettings
+from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.starting import remember_changes
 from shared.web import audit
+from shared.wire.fields import Source
 from shared.wire.project import SettingView
 from trainer.strategies import strategy_named
 

@@ -16,16 +16,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.settings.services import Source, TrainerSettings
+from shared.settings.services import TrainerSettings
 from shared.settings.starting import remember_backbone, remembered_backbone
 from shared.storage.disk_errors import Disk
 from shared.wire.evaluation import Evaluation
+from shared.wire.fields import Source, TrainerState
 from shared.wire.images import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap, PoolPredictions
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.models import Predictions
 from shared.wire.project import StrategyEntry, StrategyList
 from shared.wire.review import LabelIssues, NearDuplicates
-from shared.wire.trainer import Saved, TrainerState, TrainerStatus
+from shared.wire.trainer import Saved, TrainerStatus
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import Space
 from trainer.explore import pool_layout
@@ -37,7 +38,7 @@ from trainer.loop.challenge_schedule import KEPT, Challenger
 from trainer.loop.ingest import Intake
 from trainer.loop.live_model import Champion
 from trainer.loop.loop import Loop
-from trainer.loop.rounds import Model, Snapshot
+from trainer.loop.rounds import Model
 from trainer.loop.saving import Saver
 from trainer.review.label_issues import Reviewer
 from trainer.review.near_duplicates import near_duplicates
@@ -48,6 +49,7 @@ from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.leader import Leader, Sender
 from trainer.sync.publisher import CatalogFollower, Publisher
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 from trainer.tracking.wandb_follower import Tracker
 from trainer.versions.active_backbone import BACKBONES, embedder_of, open_embedder
 from trainer.versions.library import Versions, as_predictions

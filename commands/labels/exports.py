@@ -19,9 +19,8 @@ from commands.labels import folders
 from commands.labels.filters import parse_filter
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.running.reach import ask, client, reach, token
-from commands.upkeep.backup import DATABASE
 from shared.figures import many
-from shared.settings.project_file import ProjectFile
+from shared.settings.project_file import DATABASE, ProjectFile
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import start
 from shared.storage.safe_names import partial_of

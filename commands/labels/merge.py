@@ -22,11 +22,11 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
-from commands.upkeep.backup import DATABASE
 from shared.class_names import Spellings
 from shared.figures import many
 from shared.images.names import same_path
 from shared.log import IMPORT
+from shared.settings.project_file import DATABASE
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 from shared.wire.fields import Split

@@ -26,13 +26,12 @@ from shared.images.finding import read
 from shared.images.opening import ImageLimits
 from shared.log import Fold
 from shared.settings.network_names import check_network
-from shared.settings.project_file import ProjectFile, default_workspace
+from shared.settings.project_file import DATABASE, ProjectFile, default_workspace
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.log import Row
 
 console = Console()
-DATABASE = "flywheel.db"
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 

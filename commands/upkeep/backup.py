@@ -21,13 +21,12 @@ from rich.console import Console
 from commands.running.consent import Yes, consent
 from commands.running.place import Workspace, shown
 from shared.figures import many
-from shared.settings.project_file import FILE, ProjectFile, default_workspace
+from shared.settings.project_file import DATABASE, FILE, ProjectFile, default_workspace
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 from shared.storage.whole_files import write_whole
 
 console = Console()
-DATABASE = "flywheel.db"
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
 """What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
 

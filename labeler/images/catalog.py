@@ -25,8 +25,8 @@ from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.store.tables import FILE, IMAGE
 from shared.images.opening import Inspected
-from shared.settings.services import LabelerSettings, Source
-from shared.wire.fields import Split
+from shared.settings.services import LabelerSettings
+from shared.wire.fields import Source, Split
 from shared.wire.images import ImageEntry, ImagePage, Rejection
 
 Root = str

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Mapping
 
 from labeler.store.database import Store
-from shared.settings.services import LabelerSettings, SettingsError, Source
-from shared.wire.fields import Split
+from shared.settings.services import LabelerSettings, SettingsError
+from shared.wire.fields import Source, Split
 
 
 class Drawing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from labeler.store.pace import Pace
-from shared.log import ANSWERS, IMPORT, Fold, Status
-from shared.wire.fields import Split
+from shared.log import ANSWERS, IMPORT, Fold
+from shared.wire.fields import Split, Status
 from shared.wire.log import Row
 from shared.wire.project import ImageCounts
 

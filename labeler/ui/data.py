@@ -6,9 +6,9 @@ import streamlit as st
 
 from labeler import service
 from labeler.images.missing_images import missing_images
-from labeler.ui import components
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 from labeler.ui.sections import project, waiting
-from labeler.ui.sections.wording import plain
 from shared.figures import many
 from shared.wire.images import Rejection
 

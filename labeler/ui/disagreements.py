@@ -18,8 +18,8 @@ import streamlit as st
 from labeler import service
 from labeler.errors import Problem
 from labeler.labeling.classes import DIGITS
-from labeler.ui import components
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 from shared.figures import percent, rounded
 from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassEntry

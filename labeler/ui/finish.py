@@ -7,9 +7,9 @@ import shlex
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
-from labeler.ui.sections.wording import TRAINER, plain
 from shared.figures import accuracy_in_words, many, shown
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project

@@ -10,7 +10,7 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components
+from labeler.ui.parts import components
 
 
 def page() -> None:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
-from labeler.ui import components
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 from shared.class_names import Spellings
 
 

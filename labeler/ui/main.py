@@ -6,8 +6,9 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
-from labeler.ui import components, data, disagreements, finish, grid, label, map, models, progress, review, settings
-from labeler.ui.sections.wording import plain
+from labeler.ui import data, disagreements, finish, grid, label, map, models, progress, review, settings
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components, grid
+from labeler.ui import grid
+from labeler.ui.parts import components
 
 
 def page() -> None:

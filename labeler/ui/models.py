@@ -17,10 +17,10 @@ from labeler import service
 from labeler.errors import Problem
 from labeler.explore import model_differences
 from labeler.trainer_link.controls import Trainer
-from labeler.ui import components
+from labeler.ui.parts import components
+from labeler.ui.parts import wording as words
+from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
-from labeler.ui.sections import wording as words
-from labeler.ui.sections.wording import plain, time_left
 from shared.figures import is_measured, many, percent
 from shared.images.finding import SUFFIXES
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components
-from labeler.ui.charts.palette import own_colours
+from labeler.ui.parts import components
+from labeler.ui.parts.palette import own_colours
+from labeler.ui.parts.wording import plain
 from labeler.ui.sections import waiting
-from labeler.ui.sections.wording import plain
 from shared.figures import percent, rounded, shown
 from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project

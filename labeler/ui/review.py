@@ -7,8 +7,8 @@ from time import monotonic
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components
-from labeler.ui.sections.wording import time_left
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import time_left
 from shared.wire.review import Oddities
 
 REFRESH_SECONDS = 3

@@ -14,8 +14,8 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
-from labeler.ui.sections import wording as words
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts import wording as words
+from labeler.ui.parts.wording import plain
 from shared.settings.services import (
     ChallengerMode,
     LabelerSettings,

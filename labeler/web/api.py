@@ -27,7 +27,6 @@ from labeler.web.download_routes import Named, download_routes
 from labeler.web.image_routes import Uploading, image_routes
 from labeler.web.label_file_routes import label_file_routes
 from labeler.web.metrics import prometheus_text
-from shared.log import Status
 from shared.settings.changing import body_of_changes
 from shared.settings.project_file import whose
 from shared.settings.services import LabelerSettings
@@ -46,7 +45,7 @@ from shared.wire.dataset import (
     SplitReceipt,
 )
 from shared.wire.evaluation import Evaluation, Progress, Stretch
-from shared.wire.fields import Id, Split
+from shared.wire.fields import Id, Split, Status
 from shared.wire.images import (
     MAX_GROUPS,
     MAX_TILES,

@@ -13,11 +13,10 @@ from starlette.background import BackgroundTask
 
 from labeler.service import Service
 from labeler.transfer.rows.exported import Wanted
-from shared.log import Status
 from shared.web.answers import StrictRoute, refusals
 from shared.web.answers import content as holds
 from shared.wire.dataset import DownloadList, ExportCount, ModelFormat, Prepared
-from shared.wire.fields import Split
+from shared.wire.fields import Split, Status
 
 Named = Annotated[str | None, Query(min_length=1)]
 """A class or an annotator."""

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 import config
 from shared.class_names import Spellings
 from shared.settings.schedule import read_steps
+from shared.wire.fields import Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 ChallengerMode = Literal["auto", "on", "off"]
@@ -29,7 +30,6 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
-Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
 
 METRICS = frozenset({"accuracy", "macro_f1"})
 

@@ -17,14 +17,8 @@ from pydantic import ValidationError
 
 from shared.backbone import ResolvedBackbone
 from shared.settings.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
-from shared.settings.services import (
-    LabelerSettings,
-    ServiceSettings,
-    SettingsError,
-    Source,
-    TrainerSettings,
-    first_sentence,
-)
+from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
+from shared.wire.fields import Source
 from shared.wire.project import ProjectIdentity
 
 log = logging.getLogger(__name__)

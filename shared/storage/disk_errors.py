@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from shared.figures import megabytes
-from shared.wire.project import DiskKind, DiskTrouble
+from shared.wire.fields import DiskKind, DiskTrouble
 
 logger = logging.getLogger(__name__)
 

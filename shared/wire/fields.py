@@ -9,6 +9,10 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Split = Literal["train", "validation", "test"]
+Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
+Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
+TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "failed"]
+DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
 
 MAX_ROWS = 5_000
 """Rows in one message from the labeler to the trainer, and annotations in one post to the labeler."""
@@ -53,3 +57,12 @@ class Reply(BaseModel):
     """An answer. The reader ignores fields that it does not know, so that a newer peer can add some."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class DiskTrouble(Reply):
+    """What keeps a service from writing. `message` says it to a person, with what to do."""
+
+    kind: DiskKind
+    folder: str
+    free_bytes: int
+    message: str

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from shared.log import Status
-from shared.wire.fields import MAX_ROWS, Id, Message, Reply, Split
+from shared.wire.fields import MAX_ROWS, Id, Message, Reply, Split, Status
 
 
 class ImageEntry(Reply):

@@ -8,12 +8,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.settings.services import Source
 from shared.wire.evaluation import Interval
-from shared.wire.fields import ClassName, Id, Message, Name, Reply
+from shared.wire.fields import ClassName, DiskTrouble, Id, Message, Name, Reply, Source, TrainerState
 from shared.wire.images import ScanView
 from shared.wire.log import Person
-from shared.wire.trainer import TrainerState
 
 
 class ClassEntry(Reply):
@@ -62,18 +60,6 @@ class ImageCounts(Reply):
     skipped: int
     flagged: int
     unlabeled: int
-
-
-DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
-
-
-class DiskTrouble(Reply):
-    """What keeps a service from writing. `message` says it to a person, with what to do."""
-
-    kind: DiskKind
-    folder: str
-    free_bytes: int
-    message: str
 
 
 class TrainerView(Reply):

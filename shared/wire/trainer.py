@@ -10,10 +10,7 @@ from pydantic import Field
 
 from shared.backbone import ResolvedBackbone
 from shared.wire.evaluation import Advice, Interval
-from shared.wire.fields import Reply
-from shared.wire.project import DiskTrouble
-
-TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "failed"]
+from shared.wire.fields import DiskTrouble, Reply, TrainerState
 
 
 class Downloading(Reply):

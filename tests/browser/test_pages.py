@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from labeler.ui.components import FOLDER
+from labeler.ui.parts.components import FOLDER
 from shared import figures
 from shared.wire.evaluation import Interval
 from tests.browser.card import ARTIFACTS, Card

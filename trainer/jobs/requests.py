@@ -15,8 +15,8 @@ from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
 from shared.wire.models import ImageFilter, TrainRequest, Weights
 from trainer.evaluation.model_comparison import compare_recorded
 from trainer.jobs.job_queue import Jobs
-from trainer.loop.rounds import Snapshot
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 from trainer.versions.library import Versions
 
 TRAIN_SAMPLE = 300

@@ -29,8 +29,8 @@ from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
-from trainer.loop.saving import count_classes
 from trainer.versions.predictor import Classifier, FineTunedNetwork
+from trainer.versions.registry import count_classes
 
 ENOUGH_VALIDATION = 50
 """Labels that choosing an epoch needs. With fewer of the validation split a part of train is held out, and where that

@@ -28,9 +28,10 @@ from trainer.jobs.job_queue import Jobs
 from trainer.jobs.requests import classes_of, image_rows
 from trainer.loop.ingest import Intake
 from trainer.loop.loop import Loop
-from trainer.loop.rounds import Snapshot, fit, train_labels
+from trainer.loop.rounds import fit, train_labels
 from trainer.loop.swap import Successor
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 from trainer.versions.active_backbone import AGAIN
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 

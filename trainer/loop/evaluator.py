@@ -10,8 +10,9 @@ from shared.wire.evaluation import Evaluation
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
 from trainer.loop.live_model import Champion
-from trainer.loop.rounds import Model, Snapshot, Timings, measure
+from trainer.loop.rounds import Model, Timings, measure
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 
 class Evaluator:

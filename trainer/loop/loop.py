@@ -21,17 +21,18 @@ from shared.log import IMPORT
 from shared.settings.schedule import share_at
 from shared.settings.services import TrainerSettings
 from shared.storage.disk_errors import Disk
+from shared.wire.fields import TrainerState
 from shared.wire.log import Row
 from shared.wire.queries import QueryPush
 from shared.wire.review import REVIEW
-from shared.wire.trainer import EmbeddingProgress, Saved, TrainerState
+from shared.wire.trainer import EmbeddingProgress, Saved
 from trainer.embeddings.space import ImagePool
 from trainer.jobs.job_queue import Jobs
 from trainer.loop.desired_state import Intent
 from trainer.loop.evaluator import Evaluator
 from trainer.loop.inbox import Errands
 from trainer.loop.live_model import Champion
-from trainer.loop.rounds import Snapshot, Timings, fit, rank
+from trainer.loop.rounds import Timings, fit, rank
 from trainer.loop.saving import Saver
 from trainer.loop.stopping import Rule, StoppingRules
 from trainer.loop.swap import Succession, Successor
@@ -40,6 +41,7 @@ from trainer.sync.backlog import Remainder
 from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import Publisher
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from trainer.loop.live_model import Champion
 from trainer.loop.rounds import Model
 from trainer.sync.replica import Replica
 from trainer.versions.active_backbone import TRAINED_ON
-from trainer.versions.registry import Registry
+from trainer.versions.registry import Registry, count_classes
 
 HOW_TO_USE = (
     "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
@@ -96,11 +94,6 @@ class Saver:
 
         saved_backbone.freeze(backbone, self._backbones)
         return saved_backbone.describe(backbone)
-
-
-def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
-    """Labels of each class, by name."""
-    return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}
 
 
 def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ from shared.settings.services import TrainerSettings
 from trainer.embeddings.embedder import Embedder
 from trainer.loop.ingest import Intake
 from trainer.loop.live_model import Champion
-from trainer.loop.rounds import Snapshot, fit
+from trainer.loop.rounds import fit
 from trainer.loop.saving import Saver
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 from trainer.versions.active_backbone import Serving, binding
 
 logger = logging.getLogger(__name__)

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from shared.wire.review import Evidence, LabelIssue, LabelIssues
 from trainer.embeddings.space import Space
 from trainer.evaluation.cross_validation import OutOfFold, lacking, out_of_fold
-from trainer.loop.rounds import Snapshot, train_labels
+from trainer.loop.rounds import train_labels
 from trainer.review.label_noise import Errors, count_errors
-from trainer.sync.publisher import Worker
+from trainer.sync.background import Worker
+from trainer.sync.snapshot import Snapshot
 
 NEIGHBOURS_SHARE = 1 / 3  # of what an image is judged by
 NEARNESS = 0.2  # cosine by which a neighbour's say falls to 1/e

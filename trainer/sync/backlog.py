@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from trainer.loop.rounds import Snapshot
 from trainer.sync.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

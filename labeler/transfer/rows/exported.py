@@ -13,8 +13,8 @@ from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
-from shared.log import Fold, Status
-from shared.wire.fields import Split
+from shared.log import Fold
+from shared.wire.fields import Split, Status
 from shared.wire.images import ImageEntry
 from shared.wire.log import Row
 

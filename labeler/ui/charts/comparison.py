@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from labeler.ui.charts.palette import BOTH
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts.palette import BOTH
+from labeler.ui.parts.wording import plain
 from shared.figures import accuracy_in_words, many, measured, megabytes, metric_in_words, pairs_in_words, rounded
 from shared.wire.jobs import Comparison
 from shared.wire.models import ModelList, ModelVersion

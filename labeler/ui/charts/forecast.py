@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from labeler.ui.charts.palette import BOTH
+from labeler.ui.parts.palette import BOTH
 from shared.figures import interval_in_words, percent, rounded
 from shared.wire.evaluation import Advice, Evaluation, Needed, RandomEstimate
 

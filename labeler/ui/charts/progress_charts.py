@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from labeler.ui.charts.palette import BOTH, INK, NO_OWN, colours_of
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts.palette import BOTH, INK, NO_OWN, colours_of
+from labeler.ui.parts.wording import plain
 from shared.figures import ENOUGH, many, metric_in_words, not_measured, percent
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Stretch

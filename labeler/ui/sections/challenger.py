@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.ui import components
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 from shared.figures import interval_in_words, p_in_words, percent
 from shared.wire.trainer import ChallengerRound
 

@@ -9,8 +9,8 @@ import streamlit as st
 from labeler import service
 from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import Wanted
-from labeler.ui import components
-from labeler.ui.sections.wording import EXPORTS
+from labeler.ui.parts import components
+from labeler.ui.parts.wording import EXPORTS
 from shared.figures import many
 from shared.wire.models import ModelVersion
 from shared.wire.project import Project

@@ -6,7 +6,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts.wording import plain
 from shared.settings.recent_projects import recent
 
 PROBLEM = "folder problem"  # in the session: why the last folder could not be added

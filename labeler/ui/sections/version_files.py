@@ -7,8 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from labeler.trainer_link.controls import Trainer
+from labeler.ui.parts.wording import plain
 from labeler.ui.sections import downloads
-from labeler.ui.sections.wording import plain
 from shared.figures import many, megabytes
 from shared.wire.models import ModelList, ModelVersion
 

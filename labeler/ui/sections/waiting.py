@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from labeler.ui.sections import wording
-from labeler.ui.sections.wording import plain, time_left
+from labeler.ui.parts import wording
+from labeler.ui.parts.wording import plain, time_left
 from shared.figures import megabytes
 from shared.wire.project import Project
 from shared.wire.trainer import TrainerStatus

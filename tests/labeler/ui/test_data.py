@@ -4,7 +4,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from labeler.ui.sections.wording import plain
+from labeler.ui.parts.wording import plain
 from tests.labeler.projects import answer, labeler, photos
 
 

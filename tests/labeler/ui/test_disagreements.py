@@ -9,12 +9,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
-from labeler.ui import components, disagreements
+from labeler.ui import disagreements
+from labeler.ui.parts import components
 from tests.labeler.projects import answer, labeler, photos
 
 
 def script() -> None:
-    from labeler.ui import components, disagreements
+    from labeler.ui import disagreements
+    from labeler.ui.parts import components
 
     components.bar(asks=True)
     disagreements.page()

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
 from shared.wire.evaluation import CalibrationBin, Interval
-from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerState, TrainerStatus
+from shared.wire.fields import TrainerState
+from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerStatus
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.charts.test_confusion import measured
 

@@ -18,7 +18,7 @@ from shared.settings.project_file import edit
 from shared.settings.services import SettingsError
 from shared.storage.database import open_engine, write
 from shared.storage.disk_errors import Disk, kind_of, status_of
-from shared.wire.project import DiskKind
+from shared.wire.fields import DiskKind
 from tests.disks import no_more_files, no_room
 from tests.services import wait_for
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from shared.wire.log import Row
 from tests.trainer.logs import WHEN, batch, class_rows
 from tests.trainer.loop.test_ingest import CATALOG, opened_intake
-from trainer.loop.rounds import Snapshot, Timings, fit, measure, rank
+from trainer.loop.rounds import Timings, fit, measure, rank
 from trainer.strategies import strategy_named
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 IMAGES = [each.id for each in CATALOG]
 image, label = st.sampled_from(IMAGES), st.sampled_from([1, 2])

@@ -14,8 +14,9 @@ from tests.trainer.logs import LOG, entry
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
 from trainer.loop import rounds
-from trainer.loop.rounds import Snapshot, Timings, fit, rank
+from trainer.loop.rounds import Timings, fit, rank
 from trainer.strategies import strategy_named
+from trainer.sync.snapshot import Snapshot
 
 TRAIN, TEST = range(300), range(300, 420)
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.trainer.logs import batch, class_rows, label_rows
 from tests.trainer.loop.test_held_out import STEPS, Log
 from tests.trainer.loop.test_ingest import CATALOG, opened_intake
-from trainer.loop.rounds import Snapshot, fit
+from trainer.loop.rounds import fit
 from trainer.loop.saving import dataset
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 FIRST = [(image, 1 + image % 2) for image in range(4)]
 

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from labeler.ui.charts import progress_charts
-from labeler.ui.charts.palette import NO_OWN
-from labeler.ui.sections.wording import TRAINER, plain
+from labeler.ui.parts.palette import NO_OWN
+from labeler.ui.parts.wording import TRAINER, plain
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import CalibrationBin, ClassMetrics, Evaluation, Interval, Stretch
 from shared.wire.project import TrainerView

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labeler.ui.charts.palette import BOTH, DARK, FIRST, LIGHT, Palette
+from labeler.ui.parts.palette import BOTH, DARK, FIRST, LIGHT, Palette
 
 BACKGROUNDS = [(LIGHT, "#ffffff"), (DARK, "#171614")]
 # Machado, Oliveira and Fernandes 2009, severity 1: how people see who lack one kind of cone; on linear RGB.

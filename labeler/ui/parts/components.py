@@ -16,15 +16,15 @@ import streamlit as st
 
 from labeler import service
 from labeler.change_markers import Shown
-from labeler.ui.charts.palette import DARK, FIRST, INK, LIGHT
-from labeler.ui.sections import wording
+from labeler.ui.parts import wording
+from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
 from shared.images.finding import NO_IMAGES
 from shared.settings.project_file import trainer_command
 from shared.settings.services import LabelerSettings
 from shared.wire.fields import MAX_ROWS
 from shared.wire.project import Project
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1]
 Press = Literal["pause", "resume", "stop"]
 NOBODY = "me"  # who gave no name
 BAR = "bar"  # in the session, as Streamlit keeps what the bar says

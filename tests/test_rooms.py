@@ -1,0 +1,99 @@
+"""The layout of the code: which room may import which, and how large a room and a module may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).resolve().parent.parent
+PACKAGES = ("shared", "labeler", "trainer", "commands")
+MODULES = {
+    ".".join(path.relative_to(HOME).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((HOME / package).rglob("*.py"))
+}
+MOST_MODULES, MOST_LINES = 12, 400
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of ours that the file at `path` imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+IMPORTS = {name: {*imported(path)} & MODULES.keys() - {name} for name, path in MODULES.items()}
+
+
+def room_of(module: str) -> str:
+    """The folder that a module stands in. What stands at the root of a package is a room of its own."""
+    room = ".".join(MODULES[module].relative_to(HOME).parent.parts)
+    return module if room in PACKAGES else room
+
+
+def assert_no_circle(graph: Mapping[str, set[str]]) -> None:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"These import each other in a circle: {' ← '.join(error.args[1])}")
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    assert len(IMPORTS) > 200
+    assert_no_circle(IMPORTS)
+
+
+def test_no_room_imports_itself_by_way_of_others():
+    rooms: dict[str, set[str]] = {}
+    for module, others in IMPORTS.items():
+        rooms.setdefault(room_of(module), set()).update(room_of(other) for other in others)
+    assert_no_circle({room: others - {room} for room, others in rooms.items()})
+
+
+@pytest.mark.parametrize(
+    ("package", "may"),
+    [
+        ("shared", {"shared"}),
+        ("labeler", {"labeler", "shared"}),
+        ("trainer", {"trainer", "shared"}),
+    ],
+)
+def test_services_share_only_what_stands_in_shared(package, may):
+    foreign = {
+        (module, other)
+        for module, others in IMPORTS.items()
+        for other in others
+        if module.split(".")[0] == package and other.split(".")[0] not in may
+    }
+    assert not foreign
+
+
+def test_a_room_has_a_dozen_modules_at_most():
+    rooms = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {str(room.relative_to(HOME)): count for room, count in rooms.items() if count > MOST_MODULES} == {}
+
+
+def test_a_module_has_400_lines_at_most():
+    paths = [*MODULES.values(), *(HOME / "tests").rglob("*.py"), *(HOME / "benchmarks").rglob("*.py")]
+    lines = {str(path.relative_to(HOME)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_no_module_is_named_like_one_of_pythons_own():
+    names = {module for module in MODULES if module.split(".")[-1] in sys.stdlib_module_names}
+    assert names == set()
+
+
+def test_each_room_says_what_it_is_for():
+    silent = [name for name, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    assert silent == []
