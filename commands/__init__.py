@@ -1,1 +1,4 @@
-"""What `flywheel` does, one module a command. They start services, talk HTTP to them, and read a workspace that nobody has open."""
+"""The commands of `flywheel`, one module each.
+
+They start services, talk HTTP to them, and read a workspace that nobody has open.
+"""
