@@ -5,7 +5,7 @@
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
     python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:typiclust
     python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # ranks anew at every batch
-    python -m benchmarks.label_efficiency --stand-ins 300 --work 60000   # sampled as a pool of a million is
+    python -m benchmarks.label_efficiency --subsample 300 --work 60000   # sampled as a pool of a million is
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
@@ -68,11 +68,11 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--upcoming", type=int, default=UPCOMING, help="images that keep their places if they can")
     parser.add_argument("--work", type=int, default=WORK, help="pairs of image and label scored exactly in a round")
-    parser.add_argument("--stand-ins", type=int, default=geometry.STAND_INS, help="images that speak for the pool")
+    parser.add_argument("--subsample", type=int, default=geometry.SUBSAMPLE, help="images that speak for the pool")
     parser.add_argument("--http", action="store_true", help="through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
-    geometry.STAND_INS, herding.CANDIDATES = given.stand_ins, given.stand_ins // 2
+    geometry.SUBSAMPLE, herding.CANDIDATES = given.subsample, given.subsample // 2
     name, X, y = read(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
     curves = _both_ways(X, y, given) if given.http else _in_process(X, y, given)

@@ -245,13 +245,13 @@ def _others() -> list[str]:
 
 def _stopped(workspace: Path) -> list[str]:
     """In words, that the trainer was paused or stopped before, and how it goes on."""
-    from trainer.loop.desired_state import Intent
+    from trainer.loop.desired_state import DesiredState
 
-    intent = Intent.load(workspace / "trainer" / "intent.json")
-    if intent.wish == "run":
+    desired = DesiredState.load(workspace / "trainer" / "intent.json")
+    if desired.wish == "run":
         return []
-    state = "paused" if intent.wish == "pause" else "stopped"
-    reason = f" ({intent.reason})" if intent.reason else ""
+    state = "paused" if desired.wish == "pause" else "stopped"
+    reason = f" ({desired.reason})" if desired.reason else ""
     return [
         f"Training is {state}{reason}: labels are kept, and the model does not learn from them until you press Resume "
         f"on the page or run `flywheel resume --workspace {shlex.quote(str(workspace))}`."

@@ -30,13 +30,13 @@ from shared.wire.trainer import Saved, TrainerStatus
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import Space
 from trainer.explore import pool_layout
-from trainer.explore.umap_layout import Manifold, ManifoldFailed
+from trainer.explore.umap_layout import UmapFailed, UmapLayout
 from trainer.jobs.job_queue import Jobs, NotNow
 from trainer.jobs.requests import ModelJobs
 from trainer.live_settings import RunningSettings
 from trainer.loop.challenge_schedule import KEPT, Challenger
-from trainer.loop.ingest import Intake
-from trainer.loop.live_model import Champion
+from trainer.loop.ingest import Ingest
+from trainer.loop.live_model import LiveModel
 from trainer.loop.loop import Loop
 from trainer.loop.rounds import Model
 from trainer.loop.saving import Saver
@@ -92,8 +92,8 @@ class Trainer:
         )
         self.replica = Replica(self.folder)
         self.leader = Leader(self.replica)
-        self.atlas = pool_layout.Atlas(settings.seed)
-        self.manifold = Manifold(self.folder / "manifold", settings.seed)
+        self.layouts = pool_layout.LayoutCache(settings.seed)
+        self.umap = UmapLayout(self.folder / "manifold", settings.seed)
         self.reviewer = Reviewer(settings.seed)
         self._predicted: tuple[Hashable, PoolPredictions] | None = None
         self.tracker = Tracker(settings, self.replica, self.registry)
@@ -115,7 +115,7 @@ class Trainer:
             settings,
             folder=self.folder,
             replica=self.replica,
-            champion=Champion(self._intake_by(embedder), serving, latest=latest),
+            live=LiveModel(self._ingest_by(embedder), serving, latest=latest),
             saver=Saver(self.registry, self.replica, self.folder / BACKBONES, settings),
             client=self._quick,
             publisher=self.publisher,
@@ -138,7 +138,7 @@ class Trainer:
             settings,
             self.folder / BACKBONES,
             also_needed=self._needed_versions,
-            measured=lambda: self.loop.champion.accuracy,
+            measured=lambda: self.loop.live.accuracy,
         )
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
 
@@ -169,7 +169,7 @@ class Trainer:
         self.jobs.close()
         self.catalog.worker.close()
         self.reviewer.worker.close()
-        self.manifold.close()
+        self.umap.close()
         self.publisher.worker.close()
         self.tracker.close()
         self.replica.close()
@@ -196,8 +196,8 @@ class Trainer:
 
     def status(self) -> TrainerStatus:
         """`GET /status`."""
-        loop, champion = self.loop, self.loop.champion  # looked at once: another may take over meanwhile
-        model, latest = champion.model, champion.latest
+        loop, live = self.loop, self.loop.live  # looked at once: another may take over meanwhile
+        model, latest = live.model, live.latest
         metrics: dict[str, Any] = {}
         if latest is not None:
             metrics = {
@@ -214,7 +214,7 @@ class Trainer:
             state=loop.state,
             log_id=self.replica.log_id,
             acked_seq=self.replica.acked_seq,
-            round=loop.intent.round,
+            round=loop.desired.round,
             labels=len(model.rows) if model is not None else 0,
             model_version=model.version if model is not None else None,
             strategy=self.settings.query_strategy,
@@ -222,8 +222,8 @@ class Trainer:
             last_error=trouble.message if trouble else loop.last_error or worker_error,
             embedding=loop.progress(),
             timings=loop.timings.rounded(),
-            stop_reason=loop.intent.reason if loop.intent.wish == "stop" else None,
-            saved=loop.intent.saved,
+            stop_reason=loop.desired.reason if loop.desired.wish == "stop" else None,
+            saved=loop.desired.saved,
             advice=latest.advice if latest is not None else None,
             label_budget=loop.rules.budget,
             challenger=self.challenger.view(),
@@ -320,7 +320,7 @@ class Trainer:
     def clusters(self, count: int, limit: int) -> Groups:
         """Groups of train images, the largest first, each with its most typical images. Raises atlas.Unfinished."""
         state, ids, rows = self._laid_out()
-        group, closeness = self.atlas.groups(state, rows, count)
+        group, closeness = self.layouts.groups(state, rows, count)
         found = []
         for k in np.unique(group):
             members = np.flatnonzero(group == k)
@@ -335,23 +335,23 @@ class Trainer:
         """
         state, ids, rows = self._laid_out()
         positions, problem = None, None
-        if layout == "umap" and self.manifold.available:
+        if layout == "umap" and self.umap.available:
             embedding = self.loop.progress()
             try:
-                positions = self.manifold.positions(state, rows) if embedding.done == embedding.total else None
-            except ManifoldFailed as error:
+                positions = self.umap.positions(state, rows) if embedding.done == embedding.total else None
+            except UmapFailed as error:
                 problem = str(error)
         elif layout == "umap":
             problem = "UMAP needs umap-learn, which is not installed beside the trainer."
         shown_layout: Drawn = "pca" if positions is None else "umap"
         if positions is None:
-            positions = self.atlas.positions(state, rows)
+            positions = self.layouts.positions(state, rows)
         shown = np.arange(len(ids))
         if len(ids) > limit:
             shown = np.sort(np.random.default_rng(self.settings.seed).choice(len(ids), limit, replace=False))
         x, y = np.round(positions[shown].astype(np.float64), 4).T.tolist()
         computing = shown_layout != layout and problem is None
-        progress, seconds_left = self.manifold.progress() if computing else (None, None)
+        progress, seconds_left = self.umap.progress() if computing else (None, None)
         return PoolMap(
             total=len(ids),
             image_ids=ids[shown].tolist(),
@@ -362,7 +362,7 @@ class Trainer:
             progress=progress,
             seconds_left=seconds_left,
             problem=problem,
-            layouts=("pca", "umap") if self.manifold.available else ("pca",),
+            layouts=("pca", "umap") if self.umap.available else ("pca",),
         )
 
     def label_issues(self, limit: int) -> LabelIssues:
@@ -382,9 +382,9 @@ class Trainer:
 
     def _needed_versions(self) -> dict[str, str]:
         """What is needed outside the registry: by jobs, and by the page Finish."""
-        saved = self.loop.intent.saved
+        saved = self.loop.desired.saved
         finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
-        serving = self.loop.champion.serving
+        serving = self.loop.live.serving
         embeddings = {serving.version: f"The embeddings of version {serving.version!r} serve."} if serving else {}
         return {**self.model_jobs.needed(), **finish, **embeddings}
 
@@ -402,27 +402,27 @@ class Trainer:
         return (self.replica.log_id, space.version, len(ids)), ids, rows
 
     def _space(self) -> Space:
-        pool = self.loop.champion.pool
+        pool = self.loop.live.pool
         if pool is None:
             lacks = self.loop.progress().lacks
             raise NotReady(lacks or "No image is embedded yet; wait for the progress bar to begin.")
         return pool.space()
 
-    def _laid_out_by(self, key: str) -> Intake:
+    def _laid_out_by(self, key: str) -> Ingest:
         """The pool by the embeddings `key`, beside the one that serves. Raises ModelFileError, SettingsError."""
-        intake = self._intake_by(embedder_of(key, self.settings, self.folder, self.photos.fetch))
-        intake.refresh()
-        return intake
+        ingest = self._ingest_by(embedder_of(key, self.settings, self.folder, self.photos.fetch))
+        ingest.refresh()
+        return ingest
 
-    def _intake_by(self, embedder: Embedder) -> Intake:
-        return Intake(self.replica, embedder, self.catalog, self.settings.batch_size)
+    def _ingest_by(self, embedder: Embedder) -> Ingest:
+        return Ingest(self.replica, embedder, self.catalog, self.settings.batch_size)
 
     def _ready(self) -> tuple[Model, Embedder]:
-        champion = self.loop.champion
-        model = champion.model
+        live = self.loop.live
+        model = live.model
         if model is None:
             raise NotReady("There is no model yet: label images of at least two classes first.")
-        return model, champion.embedder
+        return model, live.embedder
 
     def _predictions(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
         with self.replica.lock:

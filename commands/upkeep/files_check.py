@@ -23,7 +23,7 @@ from shared.storage.whole_files import write_whole
 from shared.wire.jobs import Job
 from trainer.embeddings.backbones.safe_weights import ModelFileError, shapes_in
 from trainer.embeddings.store import HASH_BYTES, HASHES, ROWS, SHAPE
-from trainer.loop.desired_state import Intent
+from trainer.loop.desired_state import DesiredState
 from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS
 from trainer.versions.registry import RefusedVersion, Registry, is_alive
 
@@ -191,7 +191,7 @@ def small_files(place: Workspace) -> Iterator[Finding]:
     wish = place.trainer / "intent.json"
     if wish.is_file():
         try:
-            Intent.model_validate_json(wish.read_bytes())
+            DesiredState.model_validate_json(wish.read_bytes())
         except (OSError, ValidationError):
             aside = place.kept(wish)
             order = f"Rename it to {aside.name}; the trainer then runs, as after its first start."

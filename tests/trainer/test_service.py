@@ -256,7 +256,7 @@ def test_the_evaluation_calls_a_class_what_it_is_called_now(client, trainer):
     wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
     renamed = class_rows("scarlet")[0].model_copy(update={"seq": 35, "action": "class_renamed", "label": 1})
     client.post("/annotations", json=batch([renamed], catalog=60).model_dump(mode="json")).raise_for_status()
-    wait_for(lambda: [each.name for each in trainer.loop.champion.latest.classes] == ["scarlet", "blue"])
+    wait_for(lambda: [each.name for each in trainer.loop.live.latest.classes] == ["scarlet", "blue"])
 
 
 def test_strategies_are_offered_with_when_to_use_them(client):

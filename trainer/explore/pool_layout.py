@@ -1,7 +1,7 @@
 """How the pool lies in embedding space, for the pages: neighbours of an image, groups, and a flat map.
 
-Functions over (N, D) rows of unit length, and `Atlas`, which works out what takes seconds once for each state of the
-pool. Only train-split images are ever given to them, so that no test image can be seen here.
+Functions over (N, D) rows of unit length, and `LayoutCache`, which computes what takes seconds once for each state
+of the pool. Only train-split images are ever given to them, so that no test image can be seen here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Grouping(NamedTuple):
     closeness: Matrix
 
 
-class Atlas:
+class LayoutCache:
     """Groups and maps of the pool in its newest state, each worked out once, on a thread of its own."""
 
     def __init__(self, seed: int) -> None:
@@ -66,7 +66,7 @@ class Atlas:
             if future is None or (future.done() and future.exception()):
                 future = self._work[what] = Future()
                 # A daemon, so that a service that ends does not wait for it.
-                threading.Thread(target=_work_out, args=(future, make), name="atlas", daemon=True).start()
+                threading.Thread(target=_work_out, args=(future, make), name="pool-layout", daemon=True).start()
         try:
             return future.result(PATIENCE_SECONDS)
         except TimeoutError:

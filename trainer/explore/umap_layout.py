@@ -38,11 +38,11 @@ LOWEST = 19  # priority
 ONE_CORE = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-class ManifoldFailed(Exception):  # noqa: N818
+class UmapFailed(Exception):  # noqa: N818
     """The pool could not be laid out; the message says why in a sentence."""
 
 
-class Manifold:
+class UmapLayout:
     """The newest layout, asked for in `folder`; one process at a time."""
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -63,16 +63,16 @@ class Manifold:
         """(N, 2) positions in −1 … 1 of rows (N, D) of unit length; None while they are worked out.
 
         `state` names the rows: another one is laid out anew, once what is being worked out is done. Raises
-        ManifoldFailed, and does not try again for the same state.
+        UmapFailed, and does not try again for the same state.
         """
         with self._lock:
             waiting = self._state is not None and self._found is None
             if self._state != state and not waiting and not self._closed:
                 self._state, self._found = state, None
-                threading.Thread(target=self._work_out, args=(rows,), name="manifold", daemon=True).start()
+                threading.Thread(target=self._work_out, args=(rows,), name="umap-layout", daemon=True).start()
             found = self._found if self._state == state else None
         if isinstance(found, str):
-            raise ManifoldFailed(found)
+            raise UmapFailed(found)
         return found
 
     def progress(self) -> tuple[float | None, float | None]:
@@ -96,7 +96,7 @@ class Manifold:
         found: Matrix | str
         try:
             found = self._ask(rows)
-        except (ManifoldFailed, OSError, ValueError, subprocess.TimeoutExpired) as error:
+        except (UmapFailed, OSError, ValueError, subprocess.TimeoutExpired) as error:
             found = f"UMAP failed: {error}"
             if not self._closed:
                 logger.warning(found)
@@ -105,13 +105,13 @@ class Manifold:
 
     def _ask(self, rows: Matrix) -> Matrix:
         if len({row.tobytes() for row in rows}) < LEAST:
-            raise ManifoldFailed(f"it needs {LEAST} images at least that are not copies of each other.")
+            raise UmapFailed(f"it needs {LEAST} images at least that are not copies of each other.")
         self._folder.mkdir(parents=True, exist_ok=True)
         given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
         np.save(given, rows, allow_pickle=False)
         with log.open("wb") as stream, self._lock:
             if self._closed:
-                raise ManifoldFailed("the trainer ends.")
+                raise UmapFailed("the trainer ends.")
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "trainer.explore.umap_layout", str(self._folder), str(self._seed)],
                 env=child_environment() | ONE_CORE,
@@ -128,10 +128,10 @@ class Manifold:
                 given.unlink(missing_ok=True)
         if code:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise ManifoldFailed(f"{said[-1] if said else f'its process ended with {code}'} (all of it is in {log}).")
+            raise UmapFailed(f"{said[-1] if said else f'its process ended with {code}'} (all of it is in {log}).")
         found: Matrix = np.load(done, allow_pickle=False)
         if found.shape != (len(rows), 2) or not np.isfinite(found).all():
-            raise ManifoldFailed("its positions are none.")
+            raise UmapFailed("its positions are none.")
         return found
 
 

@@ -2,11 +2,11 @@
 
 It knows nothing of images, files or services: unit-length rows and class ids in, class probabilities out. The problem
 is convex, so that a refit has no memory of the order in which labels came. The kernel is exp(-γ·d²) between rows and
-*anchors*, which are the labeled rows themselves while there are few and a sample of them later. It is nearly linear at
-this width, with a bend that pays as labels come: on the same labels +1.5 points at 400 on photos and +2 on digits
+*landmarks*, which are the labeled rows themselves while there are few and a sample of them later. It is nearly linear
+at this width, with a bend that pays as labels come: on the same labels +1.5 points at 400 on photos and +2 on digits
 against a linear head, and better calibrated throughout (docs/measurements/experiments.md).
 
-Everything happens in the coordinates that the anchors span, so that a hundred labels are a problem of a hundred
+Everything happens in the coordinates that the landmarks span, so that a hundred labels are a problem of a hundred
 dimensions whatever the embedding has. Small problems are solved on one thread: two that wait for each other took 16
 times as long on two busy cores.
 """
@@ -25,9 +25,9 @@ from threadpoolctl import ThreadpoolController
 
 GAMMA = 0.4  # of the kernel exp(-γ·d²); unit rows are at most d² = 4 apart
 SCALE = 20.0  # features have length 20 under a penalty of ½·|W|²: on unit length that penalty flattens everything
-EXACT = 1_000  # labels that are all anchors
-ANCHORS = (500, 1_000)  # drawn from more labels than that, fewer the more there are
-LABELS_ANCHORS = 5_000_000  # labels × anchors, so that a fit stays about a second
+EXACT = 1_000  # labels that are all landmarks
+LANDMARKS = (500, 1_000)  # drawn from more labels than that, fewer the more there are
+LABELS_LANDMARKS = 5_000_000  # labels × landmarks, so that a fit stays about a second
 ITERATIONS = (100, 20)  # of L-BFGS, exact and beyond; a fit that is cut short is a little more regularised, no worse
 TOLERANCE = 1e-5  # relative gain in loss that is worth another iteration
 JITTER = 1e-6  # added to the kernel's diagonal, so that equal images do no harm
@@ -39,14 +39,14 @@ T = TypeVar("T", np.float32, np.float64)
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted head: logits are exp(-γ·d²(row, anchors)) @ `weights` + `bias`.
+    """A fitted head: logits are exp(-γ·d²(row, landmarks)) @ `weights` + `bias`.
 
-    `classes` (K,) int64 ascending class ids, `anchors` (m, D) unit rows, `weights` (m, K) and `bias` (K,), all
+    `classes` (K,) int64 ascending class ids, `landmarks` (m, D) unit rows, `weights` (m, K) and `bias` (K,), all
     float32.
     """
 
     classes: NDArray[np.int64]
-    anchors: Matrix
+    landmarks: Matrix
     weights: Matrix
     bias: Matrix
 
@@ -54,19 +54,21 @@ class Head:
         """Probabilities (n, K) of unit-length rows `Z` (n, D); rows sum to 1, columns are in the order of `classes`."""
         probabilities = np.empty((len(Z), len(self.classes)), dtype=np.float32)
         for start in range(0, len(Z), BLOCK):
-            logits = kernel(Z[start : start + BLOCK], self.anchors) @ self.weights + self.bias
+            logits = kernel(Z[start : start + BLOCK], self.landmarks) @ self.weights + self.bias
             probabilities[start : start + BLOCK] = _softmax(logits)[0]
         return probabilities
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """The arrays that are all of it."""
-        return {"classes": self.classes, "anchors": self.anchors, "weights": self.weights, "bias": self.bias}
+        return {"classes": self.classes, "anchors": self.landmarks, "weights": self.weights, "bias": self.bias}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[np.generic]]) -> Self:
         """The head that `to_tensors` was called on."""
-        anchors, weights, bias = (np.asarray(tensors[key], dtype=np.float32) for key in ("anchors", "weights", "bias"))
-        return cls(np.asarray(tensors["classes"], dtype=np.int64), anchors, weights, bias)
+        landmarks, weights, bias = (
+            np.asarray(tensors[key], dtype=np.float32) for key in ("anchors", "weights", "bias")
+        )
+        return cls(np.asarray(tensors["classes"], dtype=np.int64), landmarks, weights, bias)
 
 
 def fit_head(
@@ -79,7 +81,7 @@ def fit_head(
 ) -> Head:
     """Fit a head on unit-length rows `Z` (n, D) with class ids `y` (n,), each counting `weights` (n,) times (once).
 
-    `previous` only saves time: the search starts from what it says of these rows. `seed` draws the anchors where
+    `previous` only saves time: the search starts from what it says of these rows. `seed` draws the landmarks where
     there are more than 1,000 labels. Raises ValueError when `y` names fewer than two classes.
     """
     classes, targets = np.unique(y, return_inverse=True)
@@ -87,17 +89,17 @@ def fit_head(
         raise ValueError("a head needs labels of at least two classes")
     counts = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     with _threads().limit(limits=1, user_api="blas"):
-        anchors = Z[_anchor_rows(targets, seed)]
-        triangle = _triangle(anchors)
-        exact = len(anchors) == len(Z)
-        coordinates = triangle if exact else kernel(Z, anchors) @ _inverse(triangle).T  # (n, m)
+        landmarks = Z[_landmark_rows(targets, seed)]
+        triangle = _triangle(landmarks)
+        exact = len(landmarks) == len(Z)
+        coordinates = triangle if exact else kernel(Z, landmarks) @ _inverse(triangle).T  # (n, m)
         features = np.ascontiguousarray(SCALE * coordinates, dtype=np.float32)
-        start = np.zeros((len(anchors) + 1, len(classes)))
+        start = np.zeros((len(landmarks) + 1, len(classes)))
         if previous is not None and np.array_equal(previous.classes, classes):
-            start = _start(previous, anchors, triangle)
+            start = _start(previous, landmarks, triangle)
         found = _minimise(features, np.eye(len(classes))[targets], counts, start, ITERATIONS[0 if exact else 1])
         coefficients = SCALE * solve_triangular(triangle, found[:-1], lower=True, trans="T")
-    return Head(classes.astype(np.int64), anchors, coefficients.astype(np.float32), found[-1].astype(np.float32))
+    return Head(classes.astype(np.int64), landmarks, coefficients.astype(np.float32), found[-1].astype(np.float32))
 
 
 def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
@@ -108,22 +110,22 @@ def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
     return products
 
 
-def _anchor_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+def _landmark_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """All rows, or a sample of many, drawn at random with every class among them."""
     if len(targets) <= EXACT:
         return np.arange(len(targets))
     order = np.random.default_rng(seed).permutation(len(targets))
     firsts = np.unique(targets[order], return_index=True)[1]  # one of each class
-    count = int(np.clip(LABELS_ANCHORS // len(targets), *ANCHORS))
+    count = int(np.clip(LABELS_LANDMARKS // len(targets), *LANDMARKS))
     return np.sort(np.concatenate([order[firsts], np.delete(order, firsts)])[:count])
 
 
-def _triangle(anchors: Matrix) -> NDArray[np.float64]:
-    """L (m, m) with L·Lᵀ = the kernel among the anchors: k(row, anchors)·L⁻ᵀ are coordinates in what they span.
+def _triangle(landmarks: Matrix) -> NDArray[np.float64]:
+    """L (m, m) with L·Lᵀ = the kernel among the landmarks: k(row, landmarks)·L⁻ᵀ are coordinates in what they span.
 
     In 64 bits, because near copies leave eigenvalues that are smaller than the rounding of 32.
     """
-    gram = kernel(anchors.astype(np.float64), anchors.astype(np.float64))
+    gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
     gram[np.diag_indices_from(gram)] = 1.0 + JITTER
     return np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
 
@@ -133,9 +135,9 @@ def _inverse(triangle: NDArray[np.float64]) -> Matrix:
     return np.asarray(solve_triangular(triangle, identity, lower=True), dtype=np.float32)
 
 
-def _start(previous: Head, anchors: Matrix, triangle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The parameters (m+1, K) of the function nearest to `previous` in what the anchors span."""
-    logits = (kernel(anchors, previous.anchors) @ previous.weights).astype(np.float64)
+def _start(previous: Head, landmarks: Matrix, triangle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The parameters (m+1, K) of the function nearest to `previous` in what the landmarks span."""
+    logits = (kernel(landmarks, previous.landmarks) @ previous.weights).astype(np.float64)
     return np.vstack([solve_triangular(triangle, logits, lower=True) / SCALE, previous.bias])
 
 

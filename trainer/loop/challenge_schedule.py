@@ -26,10 +26,10 @@ from trainer.evaluation.cross_validation import folds_of, head_says
 from trainer.evaluation.model_comparison import SURE, pair
 from trainer.jobs.job_queue import Jobs
 from trainer.jobs.requests import classes_of, image_rows
-from trainer.loop.ingest import Intake
+from trainer.loop.ingest import Ingest
 from trainer.loop.loop import Loop
 from trainer.loop.rounds import fit, train_labels
-from trainer.loop.swap import Successor
+from trainer.loop.swap import Replacement
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.versions.active_backbone import AGAIN
@@ -62,7 +62,7 @@ class Challenger:
         loop: Loop,
         replica: Replica,
         registry: Registry,
-        prepare: Callable[[str], Intake],
+        prepare: Callable[[str], Ingest],
         problem: str | None = None,
     ) -> None:
         self._settings = settings
@@ -92,8 +92,8 @@ class Challenger:
     def view(self) -> ChallengerView:
         """What it does now."""
         latest, last = self._latest(), self._last()
-        champion = self._loop.champion
-        serving = champion.serving.version if champion.serving is not None else None
+        live = self._loop.live
+        serving = live.serving.version if live.serving is not None else None
         problem = self._problem
         known: dict[str, Any] = {"last": last, "serving": serving}
         known["round"] = int(latest.request["challenge"]["round"]) if latest is not None else 0
@@ -124,7 +124,7 @@ class Challenger:
             f"the challenger took over: {percent(found.accuracy.value, 1)} against {percent(found.head.value, 1)} on "
             f"{found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
         )
-        self._loop.succeed(Successor(self._prepare(found.embeddings), name, reason, found.seconds))
+        self._loop.swap(Replacement(self._prepare(found.embeddings), name, reason, found.seconds))
 
     # ------------------------------------------------------------ when
 
@@ -145,7 +145,7 @@ class Challenger:
             self._jobs.cancel(latest.id)
         if off or self._gone() or (latest is not None and latest.state not in ENDED):
             return
-        model, needed, number = self._loop.champion.model, LEAST, 1
+        model, needed, number = self._loop.live.model, LEAST, 1
         if latest is not None:
             number = int(latest.request["challenge"]["round"]) + 1
             if latest.request["log_id"] == str(self._replica.log_id):
@@ -154,10 +154,10 @@ class Challenger:
         if model is None or len(model.rows) < needed:
             self._why = f"the next round begins at {needed:,} labels of train images"
             return
-        if not self._loop.champion.intake.complete():
+        if not self._loop.live.ingest.complete():
             self._why = "waits until all images are embedded"
             return
-        pool, snapshot = self._loop.champion.pool, Snapshot.of(self._replica)
+        pool, snapshot = self._loop.live.pool, Snapshot.of(self._replica)
         if model.version != self._tried and pool is not None and snapshot is not None:
             self._tried = model.version
             self._begin(number, pool.space(), snapshot)
@@ -166,25 +166,25 @@ class Challenger:
         """Why there are no rounds, in a sentence."""
         if self._settings.challenger == "off":
             return "off (setting 'challenger')"
-        if isinstance(self._loop.champion.embedder.backbone, OwnVectors):
+        if isinstance(self._loop.live.embedder.backbone, OwnVectors):
             return "off: vectors come from a file, so that there is no network to train"
         if find_spec("fastai") is None:
             return "off: training needs fastai: pip install 'flywheel-labeling[fine-tune]'"
-        device = getattr(self._loop.champion.embedder.backbone, "device", None)  # of a network; images may have none
+        device = getattr(self._loop.live.embedder.backbone, "device", None)  # of a network; images may have none
         if self._settings.challenger == "auto" and (device is None or device.type == "cpu"):
             return "off: no network runs on a GPU here (setting 'challenger', auto)"
         return None
 
     def _gone(self) -> str | None:
         """Why a round must leave the machine to something else."""
-        if self._loop.intent.wish == "stop":
+        if self._loop.desired.wish == "stop":
             return "the trainer is stopped"
         if self._others.busy:
             return "a job that was asked for goes first"
         return None
 
     def _resting(self) -> str | None:
-        return "the trainer is paused" if self._loop.intent.wish == "pause" else self._gone()
+        return "the trainer is paused" if self._loop.desired.wish == "pause" else self._gone()
 
     # ------------------------------------------------------------ what
 
@@ -248,7 +248,7 @@ class Challenger:
 
     def _learned(self) -> set[int]:
         """Images whose labels the embeddings that serve were trained on, so that a head over them cannot be judged."""
-        serving = self._loop.champion.serving
+        serving = self._loop.live.serving
         if serving is None or serving.trained is None:
             return set()
         try:
@@ -258,7 +258,7 @@ class Challenger:
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}
 
     def _serves(self, key: str) -> bool:
-        serving = self._loop.champion.serving
+        serving = self._loop.live.serving
         return serving is not None and serving.key == key
 
     def _latest(self) -> Job | None:

@@ -15,7 +15,7 @@ from shared.storage.whole_files import write_whole
 from shared.wire.trainer import Saved
 
 
-class Intent(BaseModel):
+class DesiredState(BaseModel):
     """The wish in force. `finished` says that a wished stop is complete: model and dataset are saved."""
 
     wish: Literal["run", "pause", "stop"] = "run"
@@ -26,7 +26,7 @@ class Intent(BaseModel):
     stopping: dict[str, Any] = Field(default_factory=dict)  # the state of the stopping rules
 
     @classmethod
-    def load(cls, path: Path) -> Intent:
+    def load(cls, path: Path) -> DesiredState:
         """The wish of before; to run when there is none that can be read."""
         try:
             return cls.model_validate_json(path.read_bytes())

@@ -1,6 +1,6 @@
-"""The evaluator: measures the champion on the test images, round by round, and keeps what it found.
+"""The evaluator: measures the live model on the test images and keeps each evaluation.
 
-It looks again only where something is new: the model, the sample, or what the classes are called.
+It measures again only when something is new: the model, the test sample, or a class name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from shared.settings.services import TrainerSettings
 from shared.wire.evaluation import Evaluation
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
-from trainer.loop.live_model import Champion
+from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Model, Timings, measure
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
@@ -29,17 +29,17 @@ class Evaluator:
         self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
 
     def evaluate(
-        self, champion: Champion, snapshot: Snapshot, timings: Timings, *, round_number: int, final: bool = False
+        self, live: LiveModel, snapshot: Snapshot, timings: Timings, *, round_number: int, final: bool = False
     ) -> dict[str, float] | None:
-        """Bring `champion.latest` up to date; returns where each metric's 95 % interval begins.
+        """Bring `live.latest` up to date; returns where each metric's 95 % interval begins.
 
         None where nothing is new, unless it is the `final` one, and while no test image is labeled.
         """
-        model, pool = champion.model, champion.pool
+        model, pool = live.model, live.pool
         if model is None or pool is None:
             return None
         tested = {image: label for image, label in snapshot.labels.items() if image in pool.held.row_of}
-        if not final and tested == self._tested and self._stands(champion.latest, model, snapshot):
+        if not final and tested == self._tested and self._stands(live.latest, model, snapshot):
             return None
         self._tested = tested
         with timings.step("evaluate"):
@@ -47,8 +47,8 @@ class Evaluator:
         if measured is None:
             return None
         evaluation, lower_bounds = measured
-        champion.latest = evaluation.model_copy(update={"timings": timings.rounded()})
-        self._replica.add_evaluation(champion.latest)
+        live.latest = evaluation.model_copy(update={"timings": timings.rounded()})
+        self._replica.add_evaluation(live.latest)
         return lower_bounds
 
     def _stands(self, latest: Evaluation | None, model: Model, snapshot: Snapshot) -> bool:

@@ -1,4 +1,4 @@
-"""Errands: what other threads have the loop's thread do between two rounds, where what they need holds still."""
+"""The inbox: requests from other threads that the loop's thread handles between two rounds, while nothing changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Errand:
+class Request:
     """`only_running`: not before a pause or a stop is over."""
 
     action: Callable[[], Any]
@@ -22,48 +22,48 @@ class Errand:
     done: Future[Any] = field(default_factory=Future)
 
 
-class Errands:
+class Inbox:
     """`ask` from any thread, `run` on the loop's; `news` wakes that one."""
 
     def __init__(self, news: Callable[[], None]) -> None:
         self._news = news
         self._lock = threading.Lock()
-        self._waiting: list[Errand] = []
+        self._waiting: list[Request] = []
         self._closed = False
 
     def ask(self, action: Callable[[], T], *, only_running: bool = False) -> T:
         """What `action` returns or raises, once it was its turn. Raises NotNow when the loop ends before."""
-        errand = Errand(action, only_running)
+        request = Request(action, only_running)
         with self._lock:
             if self._closed:
                 raise NotNow
-            self._waiting.append(errand)
+            self._waiting.append(request)
         self._news()
         try:
-            done: T = errand.done.result()
+            done: T = request.done.result()
         except CancelledError:
             raise NotNow from None
         return done
 
-    def due(self, running: bool) -> Errand | None:
+    def due(self, running: bool) -> Request | None:
         """The first one whose turn it is."""
         with self._lock:
             return next((each for each in self._waiting if running or not each.only_running), None)
 
     def run(self, running: Callable[[], bool]) -> None:
         """Do all whose turn it is; what goes wrong is for whoever asked."""
-        while (errand := self.due(running())) is not None:
+        while (request := self.due(running())) is not None:
             with self._lock:
-                self._waiting.remove(errand)
+                self._waiting.remove(request)
             try:
-                errand.done.set_result(errand.action())
+                request.done.set_result(request.action())
             except Exception as error:
-                errand.done.set_exception(error)
+                request.done.set_exception(error)
 
     def close(self) -> None:
         """Nothing more is done; after the loop's last step."""
         with self._lock:
             self._closed = True
-            for errand in self._waiting:
-                errand.done.cancel()
+            for request in self._waiting:
+                request.done.cancel()
             self._waiting.clear()

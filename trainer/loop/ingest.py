@@ -18,7 +18,7 @@ from trainer.sync.replica import Replica
 RETRY_SECONDS = 30.0  # until images that could not be read are tried again
 
 
-class Intake:
+class Ingest:
     """The pool of what is embedded and the list of what is not, as the catalogue in `replica` has it."""
 
     def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower, batch_size: int) -> None:

@@ -1,6 +1,7 @@
-"""The champion: the embeddings, the head over them and how good it is, with which the trainer learns, asks and answers.
+"""The live model: the embeddings, the head fitted on them, and its last evaluation.
 
-A challenger that is better replaces it whole, so that whoever holds one holds what belongs together.
+The trainer ranks and predicts with it. A better challenger replaces it as a whole, so a reader that holds one
+`LiveModel` holds parts that belong together.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from dataclasses import dataclass
 from shared.wire.evaluation import Evaluation, Interval
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool
-from trainer.loop.ingest import Intake
+from trainer.loop.ingest import Ingest
 from trainer.loop.rounds import Model
 from trainer.versions.active_backbone import Serving
 
 
 @dataclass
-class Champion:
+class LiveModel:
     """`serving` says which version its embeddings came with; None: they are those of the settings.
 
     Only the loop's thread changes it; `latest` is the last evaluation, which may be of an earlier model.
     """
 
-    intake: Intake
+    ingest: Ingest
     serving: Serving | None = None
     model: Model | None = None
     latest: Evaluation | None = None
@@ -35,9 +36,9 @@ class Champion:
     @property
     def embedder(self) -> Embedder:
         """What makes the embeddings."""
-        return self.intake.embedder
+        return self.ingest.embedder
 
     @property
     def pool(self) -> ImagePool | None:
         """What is embedded; None before there is a backbone."""
-        return self.intake.pool
+        return self.ingest.pool

@@ -28,16 +28,16 @@ from shared.wire.review import REVIEW
 from shared.wire.trainer import EmbeddingProgress, Saved
 from trainer.embeddings.space import ImagePool
 from trainer.jobs.job_queue import Jobs
-from trainer.loop.desired_state import Intent
+from trainer.loop.desired_state import DesiredState
 from trainer.loop.evaluator import Evaluator
-from trainer.loop.inbox import Errands
-from trainer.loop.live_model import Champion
+from trainer.loop.inbox import Inbox
+from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Timings, fit, rank
 from trainer.loop.saving import Saver
 from trainer.loop.stopping import Rule, StoppingRules
-from trainer.loop.swap import Succession, Successor
+from trainer.loop.swap import Replacement, Swap
 from trainer.strategies import strategy_named, with_exploration
-from trainer.sync.backlog import Remainder
+from trainer.sync.backlog import Backlog
 from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import Publisher
 from trainer.sync.replica import Replica
@@ -61,27 +61,27 @@ class Loop:
         *,
         folder: Path,
         replica: Replica,
-        champion: Champion,
+        live: LiveModel,
         saver: Saver,
         client: LabelerClient,
         publisher: Publisher,
         jobs: Sequence[Jobs],
         disk: Disk | None = None,
     ) -> None:
-        """Begins with `champion`; `jobs` are halted while this learns."""
+        """Begins with `live`; `jobs` are halted while this learns."""
         self._disk = disk or Disk(folder)
         self.settings = settings
         self.replica = replica
-        self.champion = champion
+        self.live = live
         self._saver = saver
-        self._succession = Succession(folder, replica, saver, settings)
+        self._swap = Swap(folder, replica, saver, settings)
         self._evaluator = Evaluator(settings, replica)
         self._jobs = jobs
-        self._remainder = Remainder(client, replica)
+        self._backlog = Backlog(client, replica)
         self._publisher = publisher
-        self._intent_path = folder / "intent.json"
-        self.intent = Intent.load(self._intent_path)
-        self.rules = StoppingRules(settings, self.intent.stopping)
+        self._desired_path = folder / "intent.json"
+        self.desired = DesiredState.load(self._desired_path)
+        self.rules = StoppingRules(settings, self.desired.stopping)
 
         self.timings = Timings()
         self.last_error: str | None = None
@@ -91,7 +91,7 @@ class Loop:
 
         self._changed = threading.Condition()
         self._closing = False
-        self._errands = Errands(self.wake)
+        self._inbox = Inbox(self.wake)
         self._news = False  # since `_next` last looked
         self._batches = 0  # that brought answers, since the last round
         self._refresh = True  # rank again whatever the batches say
@@ -105,7 +105,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin."""
-        self._rest_jobs(self.intent.wish == "pause")
+        self._rest_jobs(self.desired.wish == "pause")
         self._thread.start()
 
     def wake(self, *, refresh: bool = False) -> None:
@@ -131,7 +131,7 @@ class Loop:
             if any(row.action not in ANSWERS for row in rows):
                 self._refresh = True
             if any(row.action == "split_changed" for row in rows):
-                self.champion.intake.look_again()
+                self.live.ingest.look_again()
             self._notify()
 
     def wish(
@@ -143,15 +143,15 @@ class Loop:
         """
         with self._changed:
             with self._kept():
-                if wish == "run" and self.intent.wish == "stop":
+                if wish == "run" and self.desired.wish == "stop":
                     self.rules.resumed()
-                if wish != self.intent.wish and not (wish == "pause" and self.intent.wish == "stop"):
-                    self.intent.wish, self.intent.reason, self.intent.finished = wish, reason, False
+                if wish != self.desired.wish and not (wish == "pause" and self.desired.wish == "stop"):
+                    self.desired.wish, self.desired.reason, self.desired.finished = wish, reason, False
                     self.rules.stopped(rule)
                     if wish == "run":
-                        self.intent.saved = None
-                    self._save_intent()
-            self._rest_jobs(self.intent.wish == "pause")
+                        self.desired.saved = None
+                    self._save_desired()
+            self._rest_jobs(self.desired.wish == "pause")
             self._refresh = self._refresh or wish == "run"
             self._notify()
         return self.state
@@ -165,12 +165,12 @@ class Loop:
             self._refresh = True
             self._notify()
 
-    def succeed(self, successor: Successor) -> None:
+    def swap(self, replacement: Replacement) -> None:
         """Change to other embeddings between two rounds; returns when it is done.
 
         Raises NotNow when this ends before, and what went wrong, in which case all is as it was.
         """
-        self._errands.ask(lambda: self._change_to(successor), only_running=True)
+        self._inbox.ask(lambda: self._change_to(replacement), only_running=True)
 
     def save_version(self, name: str) -> Saved:
         """Save current model under `name`, with how good it is; returns when it is done.
@@ -178,26 +178,26 @@ class Loop:
         Unless it is paused, it learns first what came since the last round. Raises NotNow when this ends before,
         ValueError without a model or for a bad name, FileExistsError for a name that is taken.
         """
-        return self._errands.ask(lambda: self._save_now(name))
+        return self._inbox.ask(lambda: self._save_now(name))
 
     @property
     def state(self) -> TrainerState:
         """In the words of the contract."""
-        match self.intent.wish:
+        match self.desired.wish:
             case "stop":
-                return "stopped" if self.intent.finished else "stopping"
+                return "stopped" if self.desired.finished else "stopping"
             case "pause":
                 return "paused"
         if self.failed:
             return "failed"
-        return "training" if self.champion.model is not None else "waiting"
+        return "training" if self.live.model is not None else "waiting"
 
     def progress(self) -> EmbeddingProgress:
         """How far the embeddings are."""
         total = len(self.replica.catalog) - len(self.replica.removed)
-        champion = self.champion  # looked at once: another may take over meanwhile
-        done = len(champion.pool) if champion.pool is not None else 0
-        return champion.embedder.progress(total).model_copy(update={"done": done})
+        live = self.live  # looked at once: another may take over meanwhile
+        done = len(live.pool) if live.pool is not None else 0
+        return live.embedder.progress(total).model_copy(update={"done": done})
 
     def close(self, timeout: float = 10.0) -> None:
         """End after the step at hand; the files are in order at any instant."""
@@ -206,13 +206,13 @@ class Loop:
             self._notify()
         if self._thread.is_alive():
             self._thread.join(timeout)
-        self._errands.close()
-        self.champion.embedder.close()
-        self._succession.close()
+        self._inbox.close()
+        self.live.embedder.close()
+        self._swap.close()
 
     @property
     def _running(self) -> bool:
-        return self.intent.wish == "run"
+        return self.desired.wish == "run"
 
     # ------------------------------------------------------------ the thread
 
@@ -226,11 +226,11 @@ class Loop:
         }
         while not self._closing:
             try:
-                if self.intent.wish != "pause":
+                if self.desired.wish != "pause":
                     self._follow_log()
-                self._errands.run(lambda: self._running)
-                if self.intent.wish != "pause":
-                    self.champion.intake.refresh()
+                self._inbox.run(lambda: self._running)
+                if self.desired.wish != "pause":
+                    self.live.ingest.refresh()
                 steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
@@ -245,18 +245,18 @@ class Loop:
     def _next(self) -> Step:
         with self._changed:
             self._news = False
-            if self.intent.wish == "stop" and not self.intent.finished:
+            if self.desired.wish == "stop" and not self.desired.finished:
                 return "finish"
-            if self.intent.wish == "pause":
+            if self.desired.wish == "pause":
                 return "rest"
             if self._running and self._due():
                 return "learn"
-            if self.champion.intake.pending:  # also after a stop: what is looked at can be looked for
+            if self.live.ingest.pending:  # also after a stop: what is looked at can be looked for
                 return "embed"
             return "wait" if self._running else "rest"
 
     def _due(self) -> bool:
-        pool = self.champion.pool
+        pool = self.live.pool
         if pool is None or not len(pool.train.ids):
             return False
         catching_up = self.replica.acked_seq < self.replica.leader_seq
@@ -272,21 +272,21 @@ class Loop:
         """Forget what was learned from another log: ids mean other images in this one."""
         log_id = self.replica.log_id
         if self._log_id is not None and self._log_id != log_id:
-            self.champion.intake.start_over()
+            self.live.ingest.start_over()
             self._evaluator.start_over()
-            self.champion.model = self.champion.latest = None
+            self.live.model = self.live.latest = None
             self._ranked_geometry, self._asked = -1, None
             with self._changed:
-                self.intent.stopping.clear()
-                self.rules = StoppingRules(self.settings, self.intent.stopping)
+                self.desired.stopping.clear()
+                self.rules = StoppingRules(self.settings, self.desired.stopping)
         self._log_id = log_id
 
     def _embed(self) -> None:
-        if not self.champion.intake.embed():
+        if not self.live.ingest.embed():
             self._sleep(0.2)  # `pixels` waits for images to fit itself on
 
     def _rest(self) -> None:
-        if self.intent.wish == "stop" and self.champion.model is None:  # started again: a stopped trainer answers
+        if self.desired.wish == "stop" and self.live.model is None:  # started again: a stopped trainer answers
             self._learn_rest(final=True)
         self._sleep(30.0)
 
@@ -294,7 +294,7 @@ class Loop:
         """Rest until there is news, which may have come before."""
 
         def news() -> bool:
-            return self._news or self._closing or self._errands.due(self._running) is not None
+            return self._news or self._closing or self._inbox.due(self._running) is not None
 
         with self._changed:
             self._changed.wait_for(news, seconds)
@@ -315,8 +315,8 @@ class Loop:
         for jobs in self._jobs:
             jobs.rest(wanted)
 
-    def _change_to(self, successor: Successor) -> None:
-        self.champion = self._succession.take_over(self.champion, successor, self._evaluate)
+    def _change_to(self, replacement: Replacement) -> None:
+        self.live = self._swap.take_over(self.live, replacement, self._evaluate)
         with self._changed:
             self._refresh = True
 
@@ -325,7 +325,7 @@ class Loop:
             self._batches, self._refresh = 0, False
         self._last_round = time.monotonic()
         snapshot = Snapshot.of(self.replica)
-        pool = self.champion.pool
+        pool = self.live.pool
         if snapshot is None or pool is None:
             return
         timings = Timings()
@@ -333,26 +333,26 @@ class Loop:
             self._fit(pool, snapshot, timings)
             self._ranked_geometry = pool.version
             self._ask(pool, snapshot, timings)
-            self._evaluate(self.champion, snapshot, timings)
+            self._evaluate(self.live, snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
         self.failed, self.last_error = False, None
         with self._changed:
-            self.intent.round += 1
-            self._save_intent()
+            self.desired.round += 1
+            self._save_desired()
         self._check_stops(snapshot)
 
     def _fit(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         with timings.step("fit"):
-            self.champion.model = fit(pool, snapshot, self.champion.model, seed=self.settings.seed)
+            self.live.model = fit(pool, snapshot, self.live.model, seed=self.settings.seed)
 
     def _ask(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         settings = self.settings
         push = rank(
             pool,
             snapshot,
-            self.champion.model,
+            self.live.model,
             with_exploration(
                 strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.here))
             ),
@@ -368,17 +368,17 @@ class Loop:
             self._publisher.offer(push)
 
     def _evaluate(
-        self, champion: Champion, snapshot: Snapshot, timings: Timings | None = None, *, final: bool = False
+        self, live: LiveModel, snapshot: Snapshot, timings: Timings | None = None, *, final: bool = False
     ) -> None:
         """Tell how good it is, if that is news, and stop where it is good enough."""
         lower_bounds = self._evaluator.evaluate(
-            champion, snapshot, timings or self.timings, round_number=self.intent.round, final=final
+            live, snapshot, timings or self.timings, round_number=self.desired.round, final=final
         )
-        if lower_bounds is None or champion.latest is None:
+        if lower_bounds is None or live.latest is None:
             return
         self._publisher.worker.wake()
         with self._changed:
-            reason = self.rules.measured(lower_bounds, champion.latest.accuracy.n, champion.latest.labels)
+            reason = self.rules.measured(lower_bounds, live.latest.accuracy.n, live.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 
@@ -391,13 +391,13 @@ class Loop:
 
     def _learn_rest(self, *, final: bool = False) -> None:
         """What came since the last round, without asking anew."""
-        snapshot, pool = Snapshot.of(self.replica), self.champion.pool
+        snapshot, pool = Snapshot.of(self.replica), self.live.pool
         if snapshot is not None and pool is not None and pool.whole:
             self._fit(pool, snapshot, self.timings)
-            self._evaluate(self.champion, snapshot, final=final)
+            self._evaluate(self.live, snapshot, final=final)
 
     def _save(self, name: str) -> Saved:
-        return self._saver.save(self.champion, name, reason=self.intent.reason or "asked to save")
+        return self._saver.save(self.live, name, reason=self.desired.reason or "asked to save")
 
     # ------------------------------------------------------------ stopping
 
@@ -406,8 +406,8 @@ class Loop:
             reason = self.rules.given(len(snapshot.here))
         if reason:
             self.wish("stop", reason, "budget")
-        elif self.champion.intake.complete():
-            images = self._remainder.to_answer(snapshot)  # a request, and so without the lock
+        elif self.live.ingest.complete():
+            images = self._backlog.to_answer(snapshot)  # a request, and so without the lock
             with self._changed:
                 reason = self.rules.left(images)
             if reason:
@@ -415,31 +415,31 @@ class Loop:
 
     def _finish(self) -> None:
         """The last flush, fit and evaluation; then everything is saved."""
-        self._remainder.pull()
+        self._backlog.pull()
         self._learn_rest(final=True)
         saved = None
-        if self.champion.model is not None:
+        if self.live.model is not None:
             saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         with self._changed:
-            self.intent.saved = saved or self.intent.saved
-            if self.intent.wish == "stop":  # nobody resumed meanwhile
-                self.intent.finished = True
-                self._save_intent()
-        logger.info("Trainer safely shut down (%s)", self.intent.reason or "asked to stop")
+            self.desired.saved = saved or self.desired.saved
+            if self.desired.wish == "stop":  # nobody resumed meanwhile
+                self.desired.finished = True
+                self._save_desired()
+        logger.info("Trainer safely shut down (%s)", self.desired.reason or "asked to stop")
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
         """Within the block, the wish changes; it is what it was if that cannot be saved."""
-        before = self.intent.model_copy(deep=True)
+        before = self.desired.model_copy(deep=True)
         try:
             yield
         except OSError:
-            stopping = self.intent.stopping  # the rules hold it, too
-            self.intent = before.model_copy(update={"stopping": stopping})
+            stopping = self.desired.stopping  # the rules hold it, too
+            self.desired = before.model_copy(update={"stopping": stopping})
             stopping.clear()
             stopping.update(before.stopping)
             raise
 
-    def _save_intent(self) -> None:
+    def _save_desired(self) -> None:
         with self._changed:
-            self.intent.save(self._intent_path)
+            self.desired.save(self._desired_path)

@@ -1,10 +1,10 @@
 """Class probabilities of the whole pool, in a time that does not grow with the model.
 
-Scoring is the pool times the head's anchors. Up to `WORK` such pairs every image is scored by the head: a pool of
+Scoring is the pool times the head's landmarks. Up to `WORK` such pairs every image is scored by the head: a pool of
 25,000 images always, one of 100,000 until there are 250 labels. Beyond that a linear map, fitted to what the head says
-of the stand-ins, estimates all of them at a hundredth of the cost (the head's kernel is nearly linear), and the head
+of the subsample, estimates all of them at a hundredth of the cost (the head's kernel is nearly linear), and the head
 looks at those that may well be asked: the most uncertain by the estimate, what comes next in the list in force, the
-stand-ins, and what a random list would hold. An estimate only decides where to look: what is listed is always scored
+subsample, and what a random list would hold. An estimate only decides where to look: what is listed is always scored
 by the head. What that costs in accuracy is in docs/measurements/experiments.md.
 """
 
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from trainer.learners.kernel_head import Head
-from trainer.strategies.geometry import stand_ins
+from trainer.strategies.geometry import subsample
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
 from trainer.strategies.uncertainty import margin_scores
 
-WORK = 25_000_000  # pairs of image and anchor scored in a round: 0.2 s of one core
+WORK = 25_000_000  # pairs of image and landmark scored in a round: 0.2 s of one core
 PASSES = 3  # lists made until all that is listed is scored by the head; one is the rule
 LEAST = 1e-6  # a probability counts as at least that much, so that its logarithm is finite
 RIDGE = 1e-4  # of the linear map, relative to a row's length
@@ -51,11 +51,11 @@ def ranked(pool: Pool, strategy: Strategy, length: int, head: Head | None, score
 
 def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Pool, NDArray[np.bool_]]:
     """`pool` with probabilities (N, K), and which rows (N,) `head` itself scored; the others are estimates."""
-    size, most = len(pool.labels), work // len(head.anchors)
+    size, most = len(pool.labels), work // len(head.landmarks)
     if size <= most:
         probabilities = head.predict_proba(pool.embeddings)
         return replace(pool, probabilities=probabilities, classes=head.classes), np.ones(size, dtype=bool)
-    sample = stand_ins(pool)
+    sample = subsample(pool)
     known = head.predict_proba(pool.embeddings[sample])
     probabilities = _estimated(pool.embeddings, sample, known)
     near = shortlist(pool, margin_scores(probabilities), max(most - len(sample), 2 * len(pool.upcoming)))

@@ -11,7 +11,7 @@ from shared.wire.models import CONFIG, Description, ModelClass, ModelInput
 from shared.wire.trainer import Saved
 from trainer.embeddings.backbones.backbone import Backbone
 from trainer.embeddings.precomputed import OwnVectors
-from trainer.loop.live_model import Champion
+from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Model
 from trainer.sync.replica import Replica
 from trainer.versions.active_backbone import TRAINED_ON
@@ -24,7 +24,7 @@ HOW_TO_USE = (
 
 
 class Saver:
-    """Saves champions as versions of `registry`, with labels of `replica` and their backbones under `backbones`."""
+    """Saves the live model as a version of `registry`, with the labels of `replica`. Backbones go to `backbones`."""
 
     def __init__(self, registry: Registry, replica: Replica, backbones: Path, settings: TrainerSettings) -> None:
         self._registry = registry
@@ -34,7 +34,7 @@ class Saver:
 
     def save(
         self,
-        champion: Champion,
+        live: LiveModel,
         name: str,
         *,
         reason: str,
@@ -42,7 +42,7 @@ class Saver:
         parent: str | None = None,
         trained_on: str | None = None,
     ) -> Saved:
-        """Write the champion's model and the labels that it was fitted on as version `name`.
+        """Write the live model and the labels that it was fitted on as version `name`.
 
         Labels that came since are not the version's. Its `parent` is the version that brought its embeddings, if one
         did; `trained_on` is the version with whose labels those were trained, if they were. `seconds` are those of the
@@ -50,12 +50,12 @@ class Saver:
 
         Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
         """
-        model, serving, latest = champion.model, champion.serving, champion.latest
+        model, serving, latest = live.model, live.serving, live.latest
         if model is None or model.snapshot.log_id != self._replica.log_id:
             raise ValueError("There is no model yet: label images of at least two classes first.")
         if serving is not None:
             parent, trained_on = parent or serving.version, trained_on or serving.trained
-        architecture, needs = self._describe(champion.embedder.backbone)
+        architecture, needs = self._describe(live.embedder.backbone)
         snapshot, chosen = model.snapshot, self._settings.model_dump(mode="json", include=set(CONFIG))
         description = Description(
             parent=parent,
@@ -64,7 +64,7 @@ class Saver:
             config={**chosen, TRAINED_ON: trained_on},
             classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
             input=needs,
-            embeddings=champion.embedder.key,
+            embeddings=live.embedder.key,
             log_id=str(snapshot.log_id),
             acked_seq=snapshot.acked_seq,
             labels=len(model.rows),

@@ -10,8 +10,8 @@ from typing import Any
 
 from shared.settings.services import TrainerSettings
 from trainer.embeddings.embedder import Embedder
-from trainer.loop.ingest import Intake
-from trainer.loop.live_model import Champion
+from trainer.loop.ingest import Ingest
+from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import fit
 from trainer.loop.saving import Saver
 from trainer.sync.replica import Replica
@@ -22,17 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Successor:
+class Replacement:
     """The pool as laid out by embeddings that shall serve, and the version that says why. `seconds` they took."""
 
-    intake: Intake
+    ingest: Ingest
     name: str
     reason: str
     seconds: float
 
 
-class Succession:
-    """Puts successors in the champion's place, as `folder`/serving.json says after a restart."""
+class Swap:
+    """Puts a replacement in the live model's place. `folder`/serving.json keeps the choice over restarts."""
 
     def __init__(self, folder: Path, replica: Replica, saver: Saver, settings: TrainerSettings) -> None:
         self._folder = folder
@@ -42,22 +42,22 @@ class Succession:
         self._retired: Embedder | None = None  # whoever asked it a moment ago may still wait for the answer
 
     def take_over(
-        self, champion: Champion, successor: Successor, evaluate: Callable[[Champion, Snapshot], None]
-    ) -> Champion:
-        """The successor, fitted on the new embeddings and evaluated; what went before is saved as `NAME-base`, its
+        self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
+    ) -> LiveModel:
+        """Fit and evaluate the replacement, and save what it replaces as `NAME-base`, its
         parent.
 
         A kill before `serving.json` is written leaves the old one in force, and so does an error. Done again, nothing
         is saved twice.
         """
         try:
-            new = self._install(champion, successor, evaluate)
+            new = self._install(live, replacement, evaluate)
         except Exception:
-            successor.intake.embedder.close()
+            replacement.ingest.embedder.close()
             raise
         self.close()
-        self._retired = champion.embedder
-        logger.info("%s: %s", successor.name, successor.reason)
+        self._retired = live.embedder
+        logger.info("%s: %s", replacement.name, replacement.reason)
         return new
 
     def close(self) -> None:
@@ -66,28 +66,28 @@ class Succession:
             self._retired.close()
 
     def _install(
-        self, champion: Champion, successor: Successor, evaluate: Callable[[Champion, Snapshot], None]
-    ) -> Champion:
+        self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
+    ) -> LiveModel:
         snapshot = Snapshot.of(self._replica)
-        successor.intake.refresh()
-        pool = successor.intake.pool
+        replacement.ingest.refresh()
+        pool = replacement.ingest.pool
         if snapshot is None or pool is None:
             raise ValueError("The images that the challenger has learned are gone.")
         model = fit(pool, snapshot, None, seed=self._settings.seed)
         if model is None:
             raise ValueError("The labels that the challenger has learned are gone.")
-        name, base = successor.name, f"{successor.name}-base"
-        self._keep(champion, base, reason=f"what {name} was better than")
-        key = successor.intake.embedder.key
+        name, base = replacement.name, f"{replacement.name}-base"
+        self._keep(live, base, reason=f"what {name} was better than")
+        key = replacement.ingest.embedder.key
         serving = Serving(key=key, version=name, settings=binding(self._settings), trained=name)
-        new = Champion(successor.intake, serving, model)
+        new = LiveModel(replacement.ingest, serving, model)
         evaluate(new, snapshot)
-        self._keep(new, name, reason=successor.reason, parent=base, trained_on=name, seconds=successor.seconds)
+        self._keep(new, name, reason=replacement.reason, parent=base, trained_on=name, seconds=replacement.seconds)
         serving.write(self._folder)
         return new
 
-    def _keep(self, champion: Champion, name: str, **more: Any) -> None:
+    def _keep(self, live: LiveModel, name: str, **more: Any) -> None:
         try:
-            self._saver.save(champion, name, **more)
+            self._saver.save(live, name, **more)
         except FileExistsError:
             logger.info("%s was saved before a kill", name)

@@ -24,12 +24,12 @@ def class_balanced(pool: Pool, count: int) -> Ranking:
     p = pool.probabilities[rows].astype(np.float64)
     unsure = margin_scores(p) + 1e-3
     have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
-    lots, left = pool.lots()[rows], np.ones(len(rows), dtype=bool)
+    tie_breakers, left = pool.tie_breakers()[rows], np.ones(len(rows), dtype=bool)
     picks, scores, waiting = [], [], upcoming_in(pool, rows)
     for _ in range(min(count, len(rows))):
         worth = np.where(left, unsure * (p @ (1.0 / (1.0 + have))), -np.inf)
         ties = np.flatnonzero(worth >= worth.max() - 1e-12)
-        pick = take(worth, int(ties[np.argmin(lots[ties])]), waiting)
+        pick = take(worth, int(ties[np.argmin(tie_breakers[ties])]), waiting)
         picks.append(pick)
         scores.append(float(worth[pick]))
         left[pick] = False

@@ -36,7 +36,7 @@ def bald(pool: Pool, count: int) -> Ranking:
         head = fit_head(pool.embeddings[labeled], pool.labels[labeled], weights=weights / weights.mean())
         opinions.append(head.predict_proba(pool.embeddings[rows]))
     odds = np.maximum(mutual_information(np.stack(opinions)), 1e-9)
-    luck = -1.0 / np.log(pool.lots()[rows].clip(1e-12))  # its logarithm is Gumbel's; a row keeps its own
+    luck = -1.0 / np.log(pool.tie_breakers()[rows].clip(1e-12))  # its logarithm is Gumbel's; a row keeps its own
     picked, scores = highest(pool, odds * luck, count, rows)
     return Ranking(picked, scores, ["models of the same labels disagree"] * len(picked))
 

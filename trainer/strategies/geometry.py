@@ -2,7 +2,7 @@
 
 Everything here follows from the embeddings, the seed and the set of covered rows alone, whatever rounds came before:
 a label that is taken back leaves no trace, and rows that join the pool are taken in (property tests compare a
-strategy that remembers with one that does not). Beyond a few thousand images a random sample, the stand-ins, speaks
+strategy that remembers with one that does not). Beyond a few thousand images a random sample, the subsample, speaks
 for the pool. Distances are between unit vectors, so squared ones lie in [0, 4].
 """
 
@@ -20,7 +20,7 @@ from trainer.strategies.ranking import Pool, Rows
 Matrix = NDArray[np.float32]
 T = TypeVar("T")
 
-STAND_INS = 4_000  # 4,000² distances are 64 MB
+SUBSAMPLE = 4_000  # 4,000² distances are 64 MB
 NEIGHBOUR = 10  # the neighbour whose mean distance is the scale of the pool
 FARTHEST = 4.0
 
@@ -34,25 +34,25 @@ def squared_distances(A: Matrix, B: Matrix) -> Matrix:
     return products
 
 
-def stand_ins(pool: Pool) -> Rows:
-    """Up to `STAND_INS` rows that speak for the pool, ascending, drawn by lot; most stay when the pool grows a
+def subsample(pool: Pool) -> Rows:
+    """Up to `SUBSAMPLE` rows that speak for the pool, ascending, drawn by lot; most stay when the pool grows a
     little.
     """
 
     def drawn() -> Rows:
         n = len(pool.labels)
-        if n <= STAND_INS:
+        if n <= SUBSAMPLE:
             return np.arange(n)
-        return np.sort(np.argpartition(pool.lots(), STAND_INS)[:STAND_INS])
+        return np.sort(np.argpartition(pool.tie_breakers(), SUBSAMPLE)[:SUBSAMPLE])
 
-    return remembered(pool, "stand_ins", drawn)
+    return remembered(pool, "subsample", drawn)
 
 
-def stand_in_distances(pool: Pool) -> Matrix:
-    """Squared distances (T, T) among the stand-ins."""
+def subsample_distances(pool: Pool) -> Matrix:
+    """Squared distances (T, T) among the subsample."""
 
     def measured() -> Matrix:
-        sample = pool.embeddings[stand_ins(pool)]
+        sample = pool.embeddings[subsample(pool)]
         return squared_distances(sample, sample)
 
     return remembered(pool, "distances", measured)
@@ -62,7 +62,7 @@ def spacing(pool: Pool) -> float:
     """Mean distance of a stand-in to its 10th neighbour among them: the scale of the pool, 1 where there is none."""
 
     def measured() -> float:
-        squared = stand_in_distances(pool)[:1_000]  # 1,000 of them give the mean to a percent
+        squared = subsample_distances(pool)[:1_000]  # 1,000 of them give the mean to a percent
         k = min(NEIGHBOUR, squared.shape[1] - 1)
         return float(np.sqrt(np.partition(squared, k, axis=1)[:, k]).mean()) if k > 0 else 1.0
 
@@ -73,7 +73,7 @@ def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
     """The cluster (T,) of each stand-in, by k-means into at most `count` clusters."""
 
     def fitted() -> NDArray[np.int64]:
-        sample = pool.embeddings[stand_ins(pool)]
+        sample = pool.embeddings[subsample(pool)]
         distinct = len({row.tobytes() for row in sample})
         k = max(1, min(count, distinct))
         means = KMeans(k, n_init=1, max_iter=15, random_state=pool.seed % 2**32)
@@ -116,7 +116,7 @@ class Nearest:
 
 def nearest_covered(pool: Pool) -> Matrix:
     """The squared distance (T,) of each stand-in to the nearest labeled or leased row."""
-    nearest = remembered(pool, "nearest", lambda: Nearest(stand_ins(pool)))
+    nearest = remembered(pool, "nearest", lambda: Nearest(subsample(pool)))
     nearest.update(pool.embeddings, pool.covered)
     return nearest.distance
 

@@ -23,11 +23,11 @@ def badge(pool: Pool, count: int) -> Ranking:
     a, h = pool.probabilities[rows].astype(np.float64), pool.embeddings[rows]
     a[np.arange(len(rows)), a.argmax(axis=1)] -= 1.0
     length = np.einsum("nk,nk->n", a, a) * np.einsum("nd,nd->n", h, h)  # |g|²
-    draw, lots = np.random.default_rng(pool.seed), pool.lots()[rows]
+    draw, tie_breakers = np.random.default_rng(pool.seed), pool.tie_breakers()[rows]
     left = np.ones(len(rows), dtype=bool)
     distance = np.full(len(rows), np.inf)
     waiting = upcoming_in(pool, rows)
-    pick = take(length, int(np.lexsort((lots, -length))[0]), waiting)
+    pick = take(length, int(np.lexsort((tie_breakers, -length))[0]), waiting)
     picks, scores = [pick], [float(length[pick])]
     while len(picks) < min(count, len(rows)):
         left[pick] = False
@@ -36,7 +36,7 @@ def badge(pool: Pool, count: int) -> Ranking:
         chance = np.cumsum(np.where(left, distance, 0.0))
         pick = min(int(np.searchsorted(chance, draw.random() * chance[-1], side="right")), len(rows) - 1)
         if not left[pick]:  # nothing is left but copies of what was picked
-            pick = int(np.flatnonzero(left)[np.argmin(lots[left])])
+            pick = int(np.flatnonzero(left)[np.argmin(tie_breakers[left])])
         pick = take(distance, pick, waiting)
         picks.append(pick)
         scores.append(float(distance[pick]))

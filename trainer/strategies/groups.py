@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.strategies.geometry import clusters, stand_in_distances, stand_ins
+from trainer.strategies.geometry import clusters, subsample, subsample_distances
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Floats, Pool, Ranking, completed, highest
 from trainer.strategies.uncertainty import margin_scores, torn_between
@@ -22,7 +22,7 @@ def typiclust(pool: Pool, count: int) -> Ranking:
     """The most typical image of each group without labels, the largest group first (Hacohen et al. 2022, TypiClust)."""
     if not len(pool.candidates):
         return NOTHING
-    squared = stand_in_distances(pool)
+    squared = subsample_distances(pool)
     k = min(NEIGHBOURS + 1, len(squared))
     near = np.sqrt(np.partition(squared, k - 1, axis=1)[:, :k]).sum(axis=1) / max(k - 1, 1)
     return _in_turn(pool, count, 1.0 / (near + 1e-6), "typical of a group without labels")
@@ -32,7 +32,7 @@ def representative(pool: Pool, count: int) -> Ranking:
     """The image nearest to the centre of each group, groups with few labels first (Xu et al. 2003)."""
     if not len(pool.candidates):
         return NOTHING
-    sample, groups = pool.embeddings[stand_ins(pool)], _groups(pool)
+    sample, groups = pool.embeddings[subsample(pool)], _groups(pool)
     centres = np.zeros((groups.max() + 1, sample.shape[1]))
     np.add.at(centres, groups, sample)
     centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
@@ -47,7 +47,7 @@ def cluster_margin(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None:
         return random(pool, count)
-    targets = stand_ins(pool)
+    targets = subsample(pool)
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
     groups = clusters(pool, min(MOST, max(2, len(targets) // 10)))
     sizes = np.bincount(groups, minlength=1)
@@ -78,7 +78,7 @@ def _in_turn(pool: Pool, count: int, merit: Floats, reason: str) -> Ranking:
     """From the groups with fewest labels, the largest first, the candidate of highest `merit` (T,); then a next
     round.
     """
-    targets, groups = stand_ins(pool), _groups(pool)
+    targets, groups = subsample(pool), _groups(pool)
     sizes = np.bincount(groups, minlength=1)
     covered = np.bincount(groups[np.isin(targets, pool.covered)], minlength=len(sizes))
     inside = np.flatnonzero(np.isin(targets, pool.candidates))

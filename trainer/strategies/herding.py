@@ -19,8 +19,8 @@ from trainer.strategies.geometry import (
     nearest_covered,
     spacing,
     squared_distances,
-    stand_in_distances,
-    stand_ins,
+    subsample,
+    subsample_distances,
 )
 from trainer.strategies.ranking import (
     NOTHING,
@@ -35,7 +35,7 @@ from trainer.strategies.ranking import (
 )
 from trainer.strategies.uncertainty import margin_scores, torn_between
 
-CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own stand-ins
+CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own subsample
 
 
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
@@ -55,13 +55,13 @@ def maxherding(pool: Pool, count: int) -> Ranking:
 
 
 def greedy_cover(
-    similarity: Matrix, weight: Matrix, cover: Matrix, count: int, lots: Floats, upcoming: Sequence[int] = ()
+    similarity: Matrix, weight: Matrix, cover: Matrix, count: int, tie_breakers: Floats, upcoming: Sequence[int] = ()
 ) -> tuple[Rows, Floats]:
     """Pick rows of `similarity` (M, T) one by one, each adding most to Σ weight·max(cover, similarity of the picked).
 
     `weight` and `cover` are (T,). Exact: a gain only falls as more is picked (submodularity), so an old gain is an
-    upper bound and most rows need no second look (Minoux 1978). Ties go by `lots` (M,), and `upcoming` indices keep
-    their places while they gain 0.8 of the most. Returns indices (≤ count,) and gains.
+    upper bound and most rows need no second look (Minoux 1978). `tie_breakers` (M,) decide ties, and `upcoming`
+    indices keep their places while they gain 0.8 of the most. Returns indices (≤ count,) and gains.
     """
     total = len(similarity)
     bound = np.empty(total)
@@ -86,7 +86,7 @@ def greedy_cover(
             fresh[tops] = True
             best = max(best, float(bound[tops].max()))
         ties = np.flatnonzero(fresh & (bound >= best))
-        pick = take(bound, int(ties[np.argmin(lots[ties])]), waiting)
+        pick = take(bound, int(ties[np.argmin(tie_breakers[ties])]), waiting)
         picks[step], gains[step] = pick, bound[pick]
         np.maximum(cover, similarity[pick], out=cover)
         bound[pick] = -np.inf
@@ -96,7 +96,7 @@ def greedy_cover(
 def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
     if not len(pool.candidates) or count <= 0:
         return NOTHING
-    targets, width = stand_ins(pool), max(spacing(pool), 1e-3)
+    targets, width = subsample(pool), max(spacing(pool), 1e-3)
     whole = len(targets) == len(pool.labels)
     rows = np.sort(pool.candidates) if whole else shortlist(pool, weights, max(CANDIDATES, count))
     similarity = _squared(pool, rows)  # (M, T)
@@ -104,16 +104,16 @@ def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
     nearest = nearest_covered(pool)
     cover = np.where(nearest < FARTHEST, np.exp(-nearest / width**2), 0.0).astype(np.float32)
     weight = np.where(pool.labels[targets] >= 0, 0.0, weights[targets]).astype(np.float32)
-    order, gains = greedy_cover(similarity, weight, cover, count, pool.lots()[rows], upcoming_in(pool, rows))
+    order, gains = greedy_cover(similarity, weight, cover, count, pool.tie_breakers()[rows], upcoming_in(pool, rows))
     picked = rows[order]
     return completed(pool, Ranking(picked, gains, _reasons(pool, picked, width)), count, "drawn at random")
 
 
 def _squared(pool: Pool, rows: Rows) -> Matrix:
-    """Squared distances (M, T) of `rows` to the stand-ins, from memory where these are the whole pool."""
-    targets = stand_ins(pool)
+    """Squared distances (M, T) of `rows` to the subsample, from memory where these are the whole pool."""
+    targets = subsample(pool)
     if len(targets) == len(pool.labels):
-        return stand_in_distances(pool)[rows]
+        return subsample_distances(pool)[rows]
     return squared_distances(pool.embeddings[rows], pool.embeddings[targets])
 
 

@@ -35,11 +35,11 @@ def confidence_bands(pool: Pool, count: int) -> Ranking:
     if pool.probabilities is None or not len(pool.candidates):
         return random(pool, count)
     confidence = pool.probabilities[pool.candidates].max(axis=1).astype(np.float64)
-    lots = pool.lots()[pool.candidates]
-    ordered = pool.candidates[np.lexsort((lots, confidence))]
+    tie_breakers = pool.tie_breakers()[pool.candidates]
+    ordered = pool.candidates[np.lexsort((tie_breakers, confidence))]
     bands = np.array_split(ordered, BANDS)  # the least certain first
     rankings = []
     for number, band in enumerate(bands):
-        rows, scores = highest(pool, pool.lots()[band], count, band)
+        rows, scores = highest(pool, pool.tie_breakers()[band], count, band)
         rankings.append(Ranking(rows, scores, [f"from confidence band {number + 1} of {BANDS}"] * len(rows)))
     return interleave(rankings, [1 / BANDS] * BANDS, count)

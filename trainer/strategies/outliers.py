@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.strategies.geometry import NEIGHBOUR, stand_in_distances, stand_ins
+from trainer.strategies.geometry import NEIGHBOUR, subsample, subsample_distances
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, highest
 
@@ -13,9 +13,9 @@ def outlier(pool: Pool, count: int) -> Ranking:
     """Farthest from its tenth nearest image first (Ramaswamy et al. 2000); needs no model."""
     if not len(pool.candidates):
         return NOTHING
-    targets = stand_ins(pool)
+    targets = subsample(pool)
     k = min(NEIGHBOUR, len(targets) - 1)
-    distances = np.sqrt(np.partition(stand_in_distances(pool), k, axis=1)[:, k])
+    distances = np.sqrt(np.partition(subsample_distances(pool), k, axis=1)[:, k])
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
     rows, scores = highest(pool, distances[inside], count, targets[inside])
     ranking = Ranking(rows, scores, ["unlike all other images"] * len(rows))

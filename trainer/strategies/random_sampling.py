@@ -12,7 +12,7 @@ from trainer.strategies.ranking import Pool, Ranking, Strategy, highest
 
 def random(pool: Pool, count: int) -> Ranking:
     """Candidates in random order. Under one seed an image keeps its place from list to list."""
-    rows, scores = highest(pool, pool.lots()[pool.candidates], count)
+    rows, scores = highest(pool, pool.tie_breakers()[pool.candidates], count)
     return Ranking(rows, scores, ["drawn at random"] * len(rows))
 
 

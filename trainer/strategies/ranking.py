@@ -55,7 +55,7 @@ class Pool:
         """Rows that are labeled, or about to be."""
         return np.flatnonzero((self.labels >= 0) | self.leased)
 
-    def lots(self) -> Floats:
+    def tie_breakers(self) -> Floats:
         """One number in [0, 1) a row, drawn under `seed`: breaks ties. A row keeps its number while the pool grows."""
         return np.random.default_rng(self.seed).random(len(self.labels))
 
@@ -84,7 +84,7 @@ def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
     if missing <= 0:
         return picked
     rest = np.setdiff1d(pool.candidates, picked.rows)
-    rest = rest[np.argsort(pool.lots()[rest], kind="stable")][:missing]
+    rest = rest[np.argsort(pool.tie_breakers()[rest], kind="stable")][:missing]
     return Ranking(
         np.concatenate([picked.rows, rest]),
         np.concatenate([picked.scores, np.full(len(rest), picked.scores.min(initial=0.0))]),
@@ -99,13 +99,13 @@ def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
     rows = np.sort(pool.candidates)
     if len(rows) <= limit:
         return rows
-    lots = pool.lots()[rows]
-    worth = utilities[rows] + 1e-9 * lots  # ties go by lot
+    tie_breakers = pool.tie_breakers()[rows]
+    worth = utilities[rows] + 1e-9 * tie_breakers  # ties go by lot
     worth[upcoming_in(pool, rows)] = np.inf
     chosen = np.zeros(len(rows), dtype=bool)
     chosen[np.argpartition(-worth, limit // 2)[: limit // 2]] = True
-    lots[chosen] = np.inf
-    chosen[np.argpartition(lots, limit - limit // 2)[: limit - limit // 2]] = True
+    tie_breakers[chosen] = np.inf
+    chosen[np.argpartition(tie_breakers, limit - limit // 2)[: limit - limit // 2]] = True
     return rows[chosen]
 
 
@@ -114,7 +114,7 @@ def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None)
     to `rows` (default: candidates).
     """
     rows = pool.candidates if rows is None else rows
-    order = np.lexsort((pool.lots()[rows], -utilities))
+    order = np.lexsort((pool.tie_breakers()[rows], -utilities))
     waiting, head = upcoming_in(pool, rows), dict[int, None]()  # a dict as a set that keeps its order
     for best in order[: count + len(waiting)].tolist() if waiting else []:
         while waiting and best not in head and len(head) < count:

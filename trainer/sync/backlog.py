@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
 
 
-class Remainder:
+class Backlog:
     """Asks `client`, which is not waited for long, what `replica` does not know."""
 
     def __init__(self, client: LabelerClient, replica: Replica) -> None:

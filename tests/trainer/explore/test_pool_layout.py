@@ -18,7 +18,7 @@ def rows():
 
 
 def test_groups_are_what_lies_together(rows):
-    group, closeness = pool_layout.Atlas(seed=0).groups("now", rows, 3)
+    group, closeness = pool_layout.LayoutCache(seed=0).groups("now", rows, 3)
     assert [len(set(group[k::3])) for k in range(3)] == [1, 1, 1]
     assert len(set(group)) == 3
     assert closeness.min() > 0.8
@@ -27,7 +27,7 @@ def test_groups_are_what_lies_together(rows):
 def test_the_same_state_is_worked_out_once_and_another_one_anew(rows, monkeypatch):
     made = []
     monkeypatch.setattr(pool_layout, "groups", lambda rows, count, seed: made.append(count))
-    seen = pool_layout.Atlas(seed=0)
+    seen = pool_layout.LayoutCache(seed=0)
     for state, count in [("now", 3), ("now", 3), ("now", 4), ("later", 3), ("later", 3)]:
         seen.groups(state, rows, count)
     assert made == [3, 4, 3]
@@ -37,7 +37,7 @@ def test_a_request_that_waits_too_long_is_told_and_later_finds_it_done(rows, mon
     ready = threading.Event()
     monkeypatch.setattr(pool_layout, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(pool_layout, "positions", lambda rows, seed: ready.wait(30) and rows[:, :2])
-    seen = pool_layout.Atlas(seed=0)
+    seen = pool_layout.LayoutCache(seed=0)
     for _ in range(2):
         with pytest.raises(pool_layout.Unfinished, match="comes by itself"):
             seen.positions("now", rows)
@@ -47,7 +47,7 @@ def test_a_request_that_waits_too_long_is_told_and_later_finds_it_done(rows, mon
 
 
 def test_what_failed_is_tried_again(rows, monkeypatch):
-    seen = pool_layout.Atlas(seed=0)
+    seen = pool_layout.LayoutCache(seed=0)
     monkeypatch.setattr(pool_layout, "positions", lambda rows, seed: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         seen.positions("now", rows)

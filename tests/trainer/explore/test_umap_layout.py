@@ -11,7 +11,7 @@ import pytest
 
 from tests.services import wait_for
 from trainer.explore import umap_layout
-from trainer.explore.umap_layout import Manifold, ManifoldFailed
+from trainer.explore.umap_layout import UmapFailed, UmapLayout
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def install(tmp_path, monkeypatch):
 
 @pytest.fixture
 def made(tmp_path):
-    layouts = Manifold(tmp_path / "manifold", seed=0)
+    layouts = UmapLayout(tmp_path / "manifold", seed=0)
     yield layouts
     layouts.close()
 
@@ -58,7 +58,7 @@ def test_how_far_it_is_comes_from_what_umap_writes(tmp_path, rows, install):
         "        for _ in tqdm.tqdm(range(4), mininterval=0, **self.options['tqdm_kwds']): time.sleep(0.2)\n"
         "        time.sleep(600)"
     )
-    layouts = Manifold(tmp_path / "manifold", seed=0)
+    layouts = UmapLayout(tmp_path / "manifold", seed=0)
     try:
         assert layouts.progress() == (None, None)
         assert layouts.positions("one", rows) is None
@@ -96,7 +96,7 @@ def test_a_failure_is_a_sentence_and_is_not_tried_again(install, made, rows, doe
     def failed():
         try:
             return made.positions("now", rows)
-        except ManifoldFailed as error:
+        except UmapFailed as error:
             return str(error)
 
     said = wait_for(failed)
@@ -108,9 +108,9 @@ def test_a_failure_is_a_sentence_and_is_not_tried_again(install, made, rows, doe
 def test_a_pool_without_a_shape_is_refused_in_words(install, made, rows):
     install("return rows[:, :2]")
     assert made.positions("now", rows[:5]) is None
-    with pytest.raises(ManifoldFailed, match="10 images at least"):
+    with pytest.raises(UmapFailed, match="10 images at least"):
         worked_out(made, "now", rows[:5])
-    with pytest.raises(ManifoldFailed, match="that are not copies of each other"):
+    with pytest.raises(UmapFailed, match="that are not copies of each other"):
         worked_out(made, "copies", np.repeat(rows[:1], 50, axis=0))
 
 

@@ -107,6 +107,6 @@ def test_it_survives_as_arrays(digits):
 def test_more_labels_than_anchors_are_learned_as_well(digits):
     Z, y = digits
     head = fit_head(Z[:1_300], y[:1_300])
-    assert len(head.anchors) < 1_300
+    assert len(head.landmarks) < 1_300
     assert set(head.classes) == set(range(10))
     assert (head.classes[head.predict_proba(Z[1_300:]).argmax(axis=1)] == y[1_300:]).mean() > 0.95

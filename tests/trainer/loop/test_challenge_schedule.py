@@ -55,7 +55,7 @@ def challenger(client):
 def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder):
     trainer, client = begin(tmp_path, folder)
     try:
-        frozen = trainer.loop.champion.embedder.key
+        frozen = trainer.loop.live.embedder.key
         teach(client, [*range(90), *range(120, 150)])
         wait_for(lambda: (now := challenger(client))["serving"] and now["last"], 200)
         status = client.get("/status").json()
@@ -84,7 +84,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
     # After a restart the same embeddings serve; with another backbone in the settings, that one does.
     trainer, client = begin(tmp_path, folder)
     try:
-        assert trainer.loop.champion.embedder.key == last["embeddings"]
+        assert trainer.loop.live.embedder.key == last["embeddings"]
         wait_for(lambda: client.get("/status").json()["labels"] == 90)
         assert challenger(client)["serving"] == new["version"]
     finally:

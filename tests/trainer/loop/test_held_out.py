@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.wire.log import Row
 from tests.trainer.logs import WHEN, batch, class_rows
-from tests.trainer.loop.test_ingest import CATALOG, opened_intake
+from tests.trainer.loop.test_ingest import CATALOG, opened_ingest
 from trainer.loop.rounds import Timings, fit, measure, rank
 from trainer.strategies import strategy_named
 from trainer.sync.replica import Replica
@@ -62,16 +62,16 @@ def test_no_held_out_image_is_learned_from_or_asked(steps):
         replica.accept(batch(class_rows("light", "dark")))
         replica.update_catalog(CATALOG, after=len(CATALOG))
         log = Log(replica)
-        with opened_intake(Path(folder), replica) as intake:
-            intake.refresh()
-            while intake.pending:
-                assert intake.embed()
+        with opened_ingest(Path(folder), replica) as ingest:
+            ingest.refresh()
+            while ingest.pending:
+                assert ingest.embed()
             for step in steps:
                 if step == ("refresh",):
-                    intake.look_again()
-                    intake.refresh()
+                    ingest.look_again()
+                    ingest.refresh()
                 log.take(step)
-                check(intake.pool, replica, log.splits)
+                check(ingest.pool, replica, log.splits)
         replica.close()
 
 

@@ -14,7 +14,7 @@ from shared.settings.services import TrainerSettings
 from shared.wire.log import Row
 from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
 from trainer.embeddings.embedder import Embedder
-from trainer.loop.ingest import Intake
+from trainer.loop.ingest import Ingest
 from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import CatalogFollower
 from trainer.sync.replica import Replica
@@ -45,8 +45,8 @@ def replica(tmp_path):
 
 
 @contextmanager
-def opened_intake(folder, replica):
-    """An intake of `CATALOG` that embeds with `mean_colour`."""
+def opened_ingest(folder, replica):
+    """An ingest of `CATALOG` that embeds with `mean_colour`."""
     given = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "batch_size": BATCH, "device": "cpu"}
     settings = TrainerSettings.load(
         command_line={**given, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"},
@@ -55,59 +55,59 @@ def opened_intake(folder, replica):
     catalog = CatalogFollower(client, replica, lambda: None)
     catalog.complete.set()
     embedder = Embedder(settings, folder / "embeddings", lambda wanted: png(wanted.id))
-    yield Intake(replica, embedder, catalog, BATCH)
+    yield Ingest(replica, embedder, catalog, BATCH)
     embedder.close()
     client.close()
 
 
 @pytest.fixture
-def intake(tmp_path, replica):
-    with opened_intake(tmp_path, replica) as intake:
-        yield intake
+def ingest(tmp_path, replica):
+    with opened_ingest(tmp_path, replica) as ingest:
+        yield ingest
 
 
-def finish(intake):
-    intake.refresh()
-    while intake.pending:
-        assert intake.embed()
-    return intake.pool
+def finish(ingest):
+    ingest.refresh()
+    while ingest.pending:
+        assert ingest.embed()
+    return ingest.pool
 
 
-def test_labeled_images_are_embedded_first(intake):
-    intake.refresh()
-    assert list(intake.pending) == [each.id for each in sorted(CATALOG, key=lambda each: each.sha256)]
-    assert intake.embed()
-    assert {3, 7} <= set(intake.pool.train.ids.tolist())
-    assert not intake.complete()
+def test_labeled_images_are_embedded_first(ingest):
+    ingest.refresh()
+    assert list(ingest.pending) == [each.id for each in sorted(CATALOG, key=lambda each: each.sha256)]
+    assert ingest.embed()
+    assert {3, 7} <= set(ingest.pool.train.ids.tolist())
+    assert not ingest.complete()
 
 
-def test_in_the_end_all_that_is_catalogued_is_in_the_pool(intake):
-    pool = finish(intake)
-    assert intake.complete()
+def test_in_the_end_all_that_is_catalogued_is_in_the_pool(ingest):
+    pool = finish(ingest)
+    assert ingest.complete()
     assert sorted(pool.train.ids.tolist()) == list(range(12))
 
 
-def test_what_is_embedded_already_is_not_embedded_again(intake, replica):
-    finish(intake)
-    intake.start_over()
-    intake.refresh()
-    assert not intake.pending
-    assert len(intake.pool) == 12
+def test_what_is_embedded_already_is_not_embedded_again(ingest, replica):
+    finish(ingest)
+    ingest.start_over()
+    ingest.refresh()
+    assert not ingest.pending
+    assert len(ingest.pool) == 12
 
 
-def test_an_image_that_the_log_moves_leaves_what_is_learned_from(intake, replica):
-    pool = finish(intake)
+def test_an_image_that_the_log_moves_leaves_what_is_learned_from(ingest, replica):
+    pool = finish(ingest)
     moved = Row(seq=5, id=uuid4(), action="split_changed", image_id=3, split="test", created_at=WHEN)
     replica.accept(batch([moved]))
-    intake.look_again()
-    intake.refresh()
+    ingest.look_again()
+    ingest.refresh()
     assert 3 not in pool.train.row_of
     assert pool.split_of(3) == "test"
 
 
-def test_an_image_that_is_gone_leaves_the_pool(intake, replica):
-    pool = finish(intake)
+def test_an_image_that_is_gone_leaves_the_pool(ingest, replica):
+    pool = finish(ingest)
     gone = CATALOG[5].model_copy(update={"removed": True})
     replica.update_catalog([gone], after=13)
-    intake.refresh()
+    ingest.refresh()
     assert 5 not in pool

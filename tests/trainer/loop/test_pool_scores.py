@@ -24,8 +24,8 @@ def digits():
 
 
 @pytest.fixture
-def few_stand_ins(monkeypatch):
-    monkeypatch.setattr(geometry, "STAND_INS", 300)
+def small_subsample(monkeypatch):
+    monkeypatch.setattr(geometry, "SUBSAMPLE", 300)
 
 
 def pool_of(digits, *, upcoming=()):
@@ -51,7 +51,7 @@ def test_a_small_pool_is_scored_whole(digits):
     assert scored.all()
 
 
-def test_what_counts_as_scored_is_what_the_head_says(digits, few_stand_ins):
+def test_what_counts_as_scored_is_what_the_head_says(digits, small_subsample):
     Z, head, _ = digits
     view, scored = score(pool_of(digits), head, 50, work=600 * LABELS)
     assert 300 <= scored.sum() <= 650
@@ -59,7 +59,7 @@ def test_what_counts_as_scored_is_what_the_head_says(digits, few_stand_ins):
     np.testing.assert_allclose(view.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_most_uncertain_are_scored(digits, few_stand_ins):
+def test_the_most_uncertain_are_scored(digits, small_subsample):
     Z, head, _ = digits
     pool = pool_of(digits)
     _, scored = score(pool, head, 50, work=900 * LABELS)
@@ -67,14 +67,14 @@ def test_the_most_uncertain_are_scored(digits, few_stand_ins):
     assert scored[pool.candidates[np.argsort(-unsure)[:50]]].mean() > 0.9
 
 
-def test_the_estimate_names_the_class_that_the_head_names(digits, few_stand_ins):
+def test_the_estimate_names_the_class_that_the_head_names(digits, small_subsample):
     Z, head, _ = digits
     view, scored = score(pool_of(digits), head, 50, work=400 * LABELS)
     agreed = view.probabilities.argmax(axis=1) == head.predict_proba(Z).argmax(axis=1)
     assert agreed[~scored].mean() > 0.9
 
 
-def test_what_comes_next_is_always_scored(digits, few_stand_ins):
+def test_what_comes_next_is_always_scored(digits, small_subsample):
     Z, head, _ = digits
     surest = np.argsort(margin_scores(head.predict_proba(Z))[LABELS:-3])[:10] + LABELS
     _, scored = score(pool_of(digits, upcoming=surest), head, 50, work=350 * LABELS)
@@ -84,7 +84,7 @@ def test_what_comes_next_is_always_scored(digits, few_stand_ins):
 @pytest.mark.parametrize("name", STRATEGIES)
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(images=st.integers(301, 900), count=st.integers(1, 200))
-def test_all_that_a_strategy_lists_the_head_has_scored(digits, few_stand_ins, name, images, count):
+def test_all_that_a_strategy_lists_the_head_has_scored(digits, small_subsample, name, images, count):
     Z, head, _ = digits
     view, ranking = listed(digits, strategy_named(name), images=images, count=count)
     assert len(np.unique(ranking.rows)) == len(ranking.rows) == count
@@ -93,12 +93,12 @@ def test_all_that_a_strategy_lists_the_head_has_scored(digits, few_stand_ins, na
 
 
 @pytest.mark.parametrize("name", ["random", "outlier", "coreset", "maxherding"])
-def test_a_strategy_that_asks_no_model_lists_the_same_as_of_a_pool_scored_whole(digits, few_stand_ins, name):
+def test_a_strategy_that_asks_no_model_lists_the_same_as_of_a_pool_scored_whole(digits, small_subsample, name):
     few, whole = (listed(digits, strategy_named(name), images=images)[1] for images in (350, 10_000))
     np.testing.assert_array_equal(few.rows, whole.rows)
 
 
-def test_the_random_share_of_a_list_is_that_of_a_pool_scored_whole(digits, few_stand_ins):
+def test_the_random_share_of_a_list_is_that_of_a_pool_scored_whole(digits, small_subsample):
     mixed = with_exploration(strategy_named("margin"), 0.2)
     few, whole = (listed(digits, mixed, images=images)[1] for images in (350, 10_000))
     drawn = [[r for r, why in zip(x.rows, x.reasons, strict=True) if why == "drawn at random"] for x in (few, whole)]
@@ -106,7 +106,7 @@ def test_the_random_share_of_a_list_is_that_of_a_pool_scored_whole(digits, few_s
     assert drawn[0] == drawn[1]
 
 
-def test_a_strategy_that_wants_what_is_only_estimated_gets_what_is_scored_in_the_end(digits, few_stand_ins):
+def test_a_strategy_that_wants_what_is_only_estimated_gets_what_is_scored_in_the_end(digits, small_subsample):
     Z, head, _ = digits
     guess: list[np.ndarray] = []
 

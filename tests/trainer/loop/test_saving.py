@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.logs import batch, class_rows, label_rows
 from tests.trainer.loop.test_held_out import STEPS, Log
-from tests.trainer.loop.test_ingest import CATALOG, opened_intake
+from tests.trainer.loop.test_ingest import CATALOG, opened_ingest
 from trainer.loop.rounds import fit
 from trainer.loop.saving import dataset
 from trainer.sync.replica import Replica
@@ -25,14 +25,14 @@ def test_a_version_is_of_the_log_that_its_model_was_fitted_on(before, after, cat
         replica.accept(batch([*class_rows("light", "dark"), *label_rows(FIRST, after=2)]))
         replica.update_catalog(CATALOG, after=len(CATALOG))
         log = Log(replica, seq=2 + len(FIRST))
-        with opened_intake(Path(folder), replica) as intake:
-            intake.refresh()
-            while intake.pending:
-                assert intake.embed()
+        with opened_ingest(Path(folder), replica) as ingest:
+            ingest.refresh()
+            while ingest.pending:
+                assert ingest.embed()
             for step in before:
                 log.take(step)
             snapshot = Snapshot.of(replica)
-            model = fit(intake.pool, snapshot, None, seed=0)
+            model = fit(ingest.pool, snapshot, None, seed=0)
             splits = dict(log.splits)
             for step in after:
                 if catalogue_first and step[0] == "split":  # the labeler's catalogue may say so before its log does

@@ -147,7 +147,7 @@ def test_what_the_rules_remember_changes_only_while_nobody_else_looks_at_it(clie
             return super().__getattribute__(name)
 
     called = set()
-    trainer.loop.rules = Watched(trainer.settings, trainer.loop.intent.stopping)
+    trainer.loop.rules = Watched(trainer.settings, trainer.loop.desired.stopping)
     teach(client, [*range(12), *range(40, 60)])
     wait_for(lambda: {"answered", "measured", "given", "left"} <= called)
     client.patch("/settings", json={"label_budget": 20})

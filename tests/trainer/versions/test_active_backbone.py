@@ -37,13 +37,13 @@ def test_the_head_of_a_version_brings_its_embeddings_and_is_the_parent_of_what_f
     teach(client, range(12))
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "first"})
-    pixels = trainer.loop.champion.embedder.key
+    pixels = trainer.loop.live.embedder.key
     trainer.close()
     other = {"backbone": "auto", "model_fn": "tests.trainer.blind:network", "input_size": 16}
     trainer, client = start(**other)
-    assert trainer.loop.champion.embedder.key != pixels
+    assert trainer.loop.live.embedder.key != pixels
     trainer, client = start(**other, reload_model="first")
-    assert trainer.loop.champion.embedder.key == pixels
+    assert trainer.loop.live.embedder.key == pixels
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "second"})
     assert client.get("/models/second").json()["parent"] == "first"
@@ -61,7 +61,7 @@ def test_a_fine_tuned_network_makes_embeddings_without_its_classifier(client, tr
     teach(client, range(12))
     trainer.close()
     trainer, client = start(reload_model="tuned")
-    assert trainer.loop.champion.embedder.key.startswith("resnet10t-32px")
+    assert trainer.loop.live.embedder.key.startswith("resnet10t-32px")
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "head"})
     head = client.get("/models/head").json()
