@@ -20,12 +20,12 @@ from commands.labels import imports
 from commands.running.supervisor import show, supervise
 from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, is_project
 from shared.settings.recent_projects import recent
-from shared.settings.services import LabelerSettings, SettingsError, TrainerSettings
+from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, start
+from shared.settings.traits import IS_PATH, settings_with
 from shared.web.auth import token_for
 
 REVIEW_PAGE = "/review"
-PATHS = ("images", "workspace", "test_set", "backbone_weights")
 
 Classes = Annotated[str | None, typer.Option(help="Class names to begin with: shirt,shoes,hat")]
 OwnWorkspace = Annotated[
@@ -205,8 +205,8 @@ class _Start:
         for line in self._introduction():
             print(line, flush=True)
         return supervise(
-            _flags(self._labeler, self._files[0]),
-            _flags(self._trainer, self._files[1]),
+            _flags(LabelerSettings, self._labeler, self._files[0]),
+            _flags(TrainerSettings, self._trainer, self._files[1]),
             port=self.ours.settings.port,
             trainer_port=self.theirs.settings.port,
             host=self.ours.settings.host,
@@ -258,10 +258,10 @@ def _stopped(workspace: Path) -> list[str]:
     ]
 
 
-def _flags(given: Mapping[str, Any], file: Path | None) -> dict[str, str]:
+def _flags(settings: type[ServiceSettings], given: Mapping[str, Any], file: Path | None) -> dict[str, str]:
     """What the child is told: paths made absolute, so that it need not run where we do."""
     told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
-    for name in PATHS:
+    for name in settings_with(IS_PATH, settings):
         if told.get(name):
             told[name] = str(Path(told[name]).expanduser().absolute())
     return {**told, **({"config": str(file.absolute())} if file is not None else {})}

@@ -24,7 +24,8 @@ from starlette.types import ASGIApp
 from labeler.service import Service
 from labeler.web.api import create_api
 from shared.settings import recent_projects
-from shared.settings.services import LabelerSettings, SettingsError, parse_command_line
+from shared.settings.command_line import parse_command_line
+from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import remember, start
 from shared.storage.disk_errors import refused_start
 from shared.web import audit

@@ -10,25 +10,12 @@ from labeler.errors import Invalid, NotSaved
 from shared.settings.changing import changed
 from shared.settings.services import LabelerSettings, SettingsError, is_loopback
 from shared.settings.starting import remember_changes
+from shared.settings.traits import CHANGEABLE, settings_with
 from shared.storage.database import masked
 from shared.storage.disk_errors import Disk
 from shared.web import audit
 from shared.wire.fields import Source
 from shared.wire.project import SettingView
-
-CHANGEABLE = frozenset(
-    {
-        "buffer_size",
-        "buffer_seconds",
-        "lease_seconds",
-        "overlap",
-        "read_ahead",
-        "max_unconfirmed",
-        "blind_mode",
-        "trainer_url",
-        "log_level",
-    }
-)
 
 
 class RunningSettings:
@@ -49,7 +36,7 @@ class RunningSettings:
         self._settings = settings
         self._sources: dict[str, Source] = dict(sources)
         self._on_change = on_change
-        self._changeable = CHANGEABLE - {"trainer_url"} if has_token else CHANGEABLE
+        self._changeable = set(settings_with(CHANGEABLE, LabelerSettings)) - ({"trainer_url"} if has_token else set())
         self._disk = disk or Disk(settings.workspace)
 
     def show(self) -> dict[str, SettingView]:

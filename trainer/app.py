@@ -19,8 +19,9 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from starlette.types import ASGIApp
 
+from shared.settings.command_line import parse_command_line
 from shared.settings.project_file import announce_or_warn
-from shared.settings.services import SettingsError, TrainerSettings, parse_command_line
+from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.starting import remember, start
 from shared.storage.disk_errors import refused_start
 from shared.web.answers import PlainText

@@ -8,23 +8,11 @@ from typing import Any
 from shared.settings.changing import changed
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.starting import remember_changes
+from shared.settings.traits import CHANGEABLE, settings_with
 from shared.web import audit
 from shared.wire.fields import Source
 from shared.wire.project import SettingView
 from trainer.strategies import strategy_named
-
-CHANGEABLE = frozenset(
-    {
-        "query_strategy",
-        "exploration",
-        "query_length",
-        "eval_and_query_every",
-        "early_stopping_metrics_thresholds",
-        "label_budget",
-        "challenger",
-        "challenger_flip",
-    }
-)
 
 
 class RunningSettings:
@@ -41,15 +29,15 @@ class RunningSettings:
 
     def show(self) -> dict[str, SettingView]:
         """Every setting with its value, its source and whether it may change while running."""
-        values = self._settings.model_dump(mode="json")
+        values, changeable = self._settings.model_dump(mode="json"), settings_with(CHANGEABLE, TrainerSettings)
         return {
-            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in CHANGEABLE)
+            name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in changeable)
             for name, value in values.items()
         }
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Take new values. Raises SettingsError with one sentence, and then changes nothing."""
-        checked = changed(self._settings, changes, CHANGEABLE)
+        checked = changed(self._settings, changes, settings_with(CHANGEABLE, TrainerSettings))
         named = changes.get("query_strategy", self._strategy_at_start)
         if ":" in str(named) and named != self._strategy_at_start:
             raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")

@@ -16,13 +16,13 @@ from labeler import service
 from labeler.errors import Problem
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain
+from shared.settings.command_line import meanings
 from shared.settings.services import (
     ChallengerMode,
     LabelerSettings,
     LogLevel,
     ServiceSettings,
     TrainerSettings,
-    meanings,
 )
 from shared.wire.project import SettingView
 

@@ -18,7 +18,6 @@ from starlette.datastructures import UploadFile
 
 from labeler.errors import Invalid, Problem
 from labeler.images.missing_images import missing_images
-from labeler.live_settings import CHANGEABLE
 from labeler.service import Service
 from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import EXTRAS_PATTERN, Wanted, extras_named
@@ -152,7 +151,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Every setting with its value, its source and whether it may be changed now."""
         return service.running.show()
 
-    @api.patch("/settings", openapi_extra=body_of_changes(LabelerSettings, CHANGEABLE))
+    @api.patch("/settings", openapi_extra=body_of_changes(LabelerSettings))
     def change_settings(patch: dict[str, Any]) -> dict[str, SettingView]:
         """Change settings until the labeler ends; its files stay as they are."""
         return service.running.change(patch)

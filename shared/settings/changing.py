@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from shared.settings.services import ServiceSettings, SettingsError, first_sentence
+from shared.settings.traits import CHANGEABLE, settings_with
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -29,12 +30,12 @@ def changed(settings: S, changes: Mapping[str, Any], changeable: Collection[str]
         raise SettingsError(first_sentence(error, service)) from None
 
 
-def body_of_changes(settings: type[ServiceSettings], changeable: Collection[str]) -> dict[str, Any]:
+def body_of_changes(settings: type[ServiceSettings]) -> dict[str, Any]:
     """`openapi_extra=` of the route that changes them."""
     properties = settings.model_json_schema()["properties"]
     schema = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: properties[name] for name in sorted(changeable)},
+        "properties": {name: properties[name] for name in sorted(settings_with(CHANGEABLE, settings))},
     }
     return {"requestBody": {"content": {"application/json": {"schema": schema}}, "required": True}}

@@ -1,8 +1,8 @@
 """Settings of both services: file < environment < command line, each value with its source.
 
-The defaults stand in one place, `config/labeler.toml` and `config/trainer.toml`, beside their units and reasons; the
-classes here hold types and limits only. An unknown or impossible value raises `SettingsError` with one sentence that
-names it, which stops the start.
+The defaults stand in one place, `config/labeler.toml` and `config/trainer.toml`, beside their units and reasons. The
+classes here declare types, limits and traits (`shared.settings.traits`). An unknown or impossible value raises
+`SettingsError` with one sentence that names it, which stops the start.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 import config
 from shared.class_names import Spellings
 from shared.settings.schedule import read_steps
+from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED
 from shared.wire.fields import Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -43,7 +43,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", protected_namespaces=(), validate_assignment=True)
 
-    workspace: Path
+    workspace: Annotated[Path, IS_PATH]
     host: str
     port: Port
     log_level: LogLevel
@@ -69,7 +69,7 @@ class ServiceSettings(BaseSettings):
         """
         service = cls.service()
         layers: list[tuple[Source, str, Mapping[str, Any]]] = [
-            ("default", f"config/{service}.toml", _read_toml(_defaults(cls)))
+            ("default", f"config/{service}.toml", _read_toml(defaults_file(cls)))
         ]
         if file is not None:
             layers.append(("file", str(file), _read_toml(file)))
@@ -83,7 +83,7 @@ class ServiceSettings(BaseSettings):
         for source, place, layer in layers:
             for key, value in layer.items():
                 if key not in cls.model_fields:
-                    raise SettingsError(f"There is no {service} setting {key!r} (from {place}).{_nearest(key, cls)}")
+                    raise SettingsError(f"There is no {service} setting {key!r} (from {place}).{nearest(key, cls)}")
                 values[key], sources[key], places[key] = value, source, place
         try:
             return cls.model_validate(values), sources
@@ -106,14 +106,15 @@ class ServiceSettings(BaseSettings):
 class LabelerSettings(ServiceSettings):
     """See config/labeler.toml for what each means."""
 
-    images: str
+    log_level: Annotated[LogLevel, CHANGEABLE]
+    images: Annotated[str, MAKES_PROJECT, IS_PATH]
     more_images: list[Annotated[str, Field(min_length=1)]]
     watch: bool
-    classes: list[Annotated[str, Field(min_length=1, max_length=100)]]
-    test_set: str
-    trainer_url: str
-    buffer_size: Annotated[int, Field(ge=1, le=5_000)]
-    buffer_seconds: Seconds
+    classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], MAKES_PROJECT]
+    test_set: Annotated[str, MAKES_PROJECT, IS_PATH]
+    trainer_url: Annotated[str, CHANGEABLE]
+    buffer_size: Annotated[int, Field(ge=1, le=5_000), CHANGEABLE]
+    buffer_seconds: Annotated[Seconds, CHANGEABLE]
     trainer_poll_seconds: Seconds
     trainer_timeout_seconds: Seconds
     test_set_frac: Annotated[float, Field(ge=0, le=0.9)]
@@ -123,17 +124,17 @@ class LabelerSettings(ServiceSettings):
     test_first_count: Annotated[int, Field(ge=0)]
     test_later_share: Annotated[float, Field(ge=0, lt=1)]
     test_enough: Annotated[int, Field(ge=0)]
-    lease_seconds: Seconds
-    overlap: Annotated[int, Field(ge=1, le=100)]
-    read_ahead: Annotated[int, Field(ge=1, le=50)]
-    max_unconfirmed: Annotated[int, Field(ge=1, le=100)]
-    blind_mode: bool
+    lease_seconds: Annotated[Seconds, CHANGEABLE]
+    overlap: Annotated[int, Field(ge=1, le=100), CHANGEABLE]
+    read_ahead: Annotated[int, Field(ge=1, le=50), CHANGEABLE]
+    max_unconfirmed: Annotated[int, Field(ge=1, le=100), CHANGEABLE]
+    blind_mode: Annotated[bool, CHANGEABLE]
     max_image_bytes: Positive
     max_image_pixels: Positive
     max_request_bytes: Positive
     max_images: Positive
     display_pixels: Annotated[int, Field(ge=64, le=8_192)]
-    database_url: str
+    database_url: Annotated[str, MAKES_PROJECT]
 
     @field_validator("trainer_url")
     @classmethod
@@ -172,34 +173,34 @@ class LabelerSettings(ServiceSettings):
 class TrainerSettings(ServiceSettings):
     """See config/trainer.toml for what each means."""
 
-    images: str
+    images: Annotated[str, IS_PATH]
     labeler_url: str
     labeler_timeout_seconds: Seconds
-    backbone: Annotated[str, Field(min_length=1)]
-    auto_backbone: Annotated[str, Field(min_length=1)]
+    backbone: Annotated[str, Field(min_length=1), MAKES_PROJECT, RECORDED]
+    auto_backbone: Annotated[str, Field(min_length=1), MAKES_PROJECT]
     auto_download: bool
-    backbone_weights: str
-    weights_folder: str
-    backbone_mean: list[float]
-    backbone_std: list[Annotated[float, Field(gt=0)]]
-    input_size: Annotated[int, Field(ge=0, le=4_096)]
-    model_fn: str
-    reload_model: str
-    embeddings: str
+    backbone_weights: Annotated[str, MAKES_PROJECT, IS_PATH, RECORDED]
+    weights_folder: Annotated[str, IS_PATH]
+    backbone_mean: Annotated[list[float], MAKES_PROJECT]
+    backbone_std: Annotated[list[Annotated[float, Field(gt=0)]], MAKES_PROJECT]
+    input_size: Annotated[int, Field(ge=0, le=4_096), MAKES_PROJECT, RECORDED]
+    model_fn: Annotated[str, MAKES_PROJECT, RECORDED]
+    reload_model: Annotated[str, MAKES_PROJECT]
+    embeddings: Annotated[str, MAKES_PROJECT, IS_PATH, RECORDED]
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
     max_image_bytes: Positive
     max_image_pixels: Positive
-    query_strategy: Annotated[str, Field(min_length=1)]
-    exploration: Fraction | str
-    query_length: Annotated[int, Field(ge=1, le=10_000)]
-    eval_and_query_every: Positive
-    early_stopping_metrics_thresholds: dict[str, Fraction]
-    label_budget: Annotated[int, Field(ge=0, lt=2**63)]
-    challenger: ChallengerMode
-    challenger_flip: bool
+    query_strategy: Annotated[str, Field(min_length=1), CHANGEABLE, RECORDED]
+    exploration: Annotated[Fraction | str, CHANGEABLE]
+    query_length: Annotated[int, Field(ge=1, le=10_000), CHANGEABLE]
+    eval_and_query_every: Annotated[Positive, CHANGEABLE]
+    early_stopping_metrics_thresholds: Annotated[dict[str, Fraction], CHANGEABLE]
+    label_budget: Annotated[int, Field(ge=0, lt=2**63), CHANGEABLE]
+    challenger: Annotated[ChallengerMode, CHANGEABLE]
+    challenger_flip: Annotated[bool, CHANGEABLE]
     tracking: Literal["offline", "online", "off"]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Annotated[int, Field(ge=0, lt=2**32), RECORDED]
 
     @field_validator("labeler_url")
     @classmethod
@@ -250,41 +251,6 @@ class TrainerSettings(ServiceSettings):
         return value
 
 
-class CommandLine(NamedTuple):
-    """A service's command line: the settings file, the values given, and whether they may change the project."""
-
-    file: Path | None
-    given: dict[str, str]
-    change: bool
-
-
-def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> CommandLine:
-    """Read `--config FILE`, `--change` and every setting as `--its-name VALUE`.
-
-    `--help` lists the settings with the comments of the file that holds the defaults. Raises SettingsError.
-    """
-    service = cls.service()
-    parser = _Parser(
-        prog=f"{service}/app.py",
-        description=f"The {service}. Settings: file < environment ({cls.environment_prefix()}NAME) < command line.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
-    parser.add_argument("--change", action="store_true", help="allow a start that changes what the project is made of")
-    for name, (meaning, default) in _comments(cls).items():
-        text = f"{meaning} (default: {default})".replace("%", "%%")
-        parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
-    known, unknown = parser.parse_known_args(list(argv))
-    if unknown:
-        name = unknown[0].partition("=")[0].removeprefix("--").replace("-", "_")
-        raise SettingsError(
-            f"There is no {service} setting {name!r} (from the command line).{_nearest(name, cls)} See --help."
-        )
-    given = vars(known)
-    file, change = given.pop("config"), given.pop("change")
-    return CommandLine(file, {name: value for name, value in given.items() if value is not None}, change)
-
-
 def is_loopback(host: str) -> bool:
     """Whether a service that listens on `host` can be reached from this machine alone. A name is not looked up."""
     try:
@@ -293,36 +259,8 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def meanings(cls: type[ServiceSettings]) -> dict[str, str]:
-    """What each setting means: the comment beside its default, which stands there and nowhere else."""
-    return {name: meaning for name, (meaning, _) in _comments(cls).items()}
-
-
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say it as all other settings' problems are said."""
-        raise SettingsError(f"The command line cannot be read: {message}. See --help.")
-
-
-def _comments(cls: type[ServiceSettings]) -> dict[str, tuple[str, str]]:
-    """The comment and the default of each setting in the file of defaults; a comment may go on in the next lines."""
-    comments: dict[str, tuple[str, str]] = {}
-    name = ""
-    for line in _defaults(cls).read_text(encoding="utf-8").splitlines():
-        code, _, comment = line.partition("# ")
-        key, equals, value = code.partition("=")
-        if equals:
-            name = key.strip()
-            comments[name] = (comment.strip(), value.strip())
-        elif name and comment and line.startswith(" "):
-            meaning, default = comments[name]
-            comments[name] = (f"{meaning} {comment.strip()}", default)
-        else:
-            name = ""
-    return comments
-
-
-def _defaults(cls: type[ServiceSettings]) -> Path:
+def defaults_file(cls: type[ServiceSettings]) -> Path:
+    """The file that ships the default of each setting, with its meaning beside it."""
     return Path(config.__file__).parent / f"{cls.service()}.toml"
 
 
@@ -359,7 +297,8 @@ def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict
     return {**known, **unknown}
 
 
-def _nearest(key: str, cls: type[ServiceSettings]) -> str:
+def nearest(key: str, cls: type[ServiceSettings]) -> str:
+    """` Did you mean …?`, or nothing where no setting has a similar name."""
     from difflib import get_close_matches
 
     close = get_close_matches(key, list(cls.model_fields), n=1)

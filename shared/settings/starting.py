@@ -18,28 +18,12 @@ from pydantic import ValidationError
 from shared.backbone import ResolvedBackbone
 from shared.settings.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
+from shared.settings.traits import IS_PATH, MAKES_PROJECT, settings_with
 from shared.wire.fields import Source
 from shared.wire.project import ProjectIdentity
 
 log = logging.getLogger(__name__)
 Settings = TypeVar("Settings", bound=ServiceSettings)
-
-PATHS = frozenset({"images", "test_set", "backbone_weights", "weights_folder", "embeddings"})
-MADE_WITH: Mapping[type[ServiceSettings], tuple[str, ...]] = {
-    LabelerSettings: ("images", "test_set", "classes", "database_url"),
-    TrainerSettings: (
-        "backbone",
-        "auto_backbone",
-        "backbone_weights",
-        "backbone_mean",
-        "backbone_std",
-        "input_size",
-        "model_fn",
-        "embeddings",
-        "reload_model",
-    ),
-}
-"""The settings that make a project what it is, by service."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +83,7 @@ def identity(settings: LabelerSettings) -> ProjectIdentity:
 
 def remember(settings: ServiceSettings) -> None:
     """Write what the project is made of. Called once the service could be opened with these settings."""
-    kept = {name: _stored(settings, name) for name in MADE_WITH[type(settings)]}
+    kept = {name: _stored(settings, name) for name in settings_with(MAKES_PROJECT, type(settings))}
     with edit(settings.workspace) as project:
         if isinstance(settings, LabelerSettings):
             if not project.labeler:
@@ -170,11 +154,11 @@ def _take_over(
     """Set what the project remembers; returns in words what the start gives differently."""
     remembered = project.labeler if isinstance(settings, LabelerSettings) else project.trainer
     differences = []
-    for name in MADE_WITH[type(settings)]:
+    for name in settings_with(MAKES_PROJECT, type(settings)):
         if name not in remembered:
             continue
         kept = remembered[name]
-        if name in PATHS and kept:
+        if kept and name in settings_with(IS_PATH, type(settings)):
             kept = str(absolute(kept, settings.workspace))
         now = _stored(settings, name)
         if name not in given:
@@ -212,7 +196,7 @@ def _hint(differences: Sequence[str]) -> str:
 
 def _stored(settings: ServiceSettings, name: str) -> Any:
     value = settings.model_dump(mode="json")[name]
-    if name in PATHS and value:
+    if value and name in settings_with(IS_PATH, type(settings)):
         return portable(value, settings.workspace)
     if name != "database_url" or not value:
         return value

@@ -19,8 +19,6 @@ Text = Annotated[str, Field(max_length=500)]
 
 FORMAT = 1
 """Of a version's folder. A newer one is refused, not guessed at."""
-CONFIG = ("backbone", "backbone_weights", "input_size", "model_fn", "embeddings", "query_strategy", "seed")
-"""The settings that a version's `config` records: with other values it would be another version."""
 
 
 class ModelClass(Reply):

@@ -14,7 +14,8 @@ import pytest
 
 from commands.running.launching import Pair
 from flywheel import Flywheel, FlywheelError
-from shared.settings.services import LabelerSettings, TrainerSettings, parse_command_line
+from shared.settings.command_line import parse_command_line
+from shared.settings.services import LabelerSettings, TrainerSettings
 from tests.services import HOME, free_port, write_photos
 
 pytestmark = pytest.mark.system

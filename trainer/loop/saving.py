@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.settings.services import TrainerSettings
-from shared.wire.models import CONFIG, Description, ModelClass, ModelInput
+from shared.settings.traits import RECORDED, settings_with
+from shared.wire.models import Description, ModelClass, ModelInput
 from shared.wire.trainer import Saved
 from trainer.embeddings.backbones.backbone import Backbone
 from trainer.embeddings.precomputed import OwnVectors
@@ -56,7 +57,8 @@ class Saver:
         if serving is not None:
             parent, trained_on = parent or serving.version, trained_on or serving.trained
         architecture, needs = self._describe(live.embedder.backbone)
-        snapshot, chosen = model.snapshot, self._settings.model_dump(mode="json", include=set(CONFIG))
+        snapshot, recorded = model.snapshot, set(settings_with(RECORDED, TrainerSettings))
+        chosen = self._settings.model_dump(mode="json", include=recorded)
         description = Description(
             parent=parent,
             learner="head",

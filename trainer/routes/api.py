@@ -29,7 +29,6 @@ from shared.wire.review import LabelIssues, NearDuplicates
 from shared.wire.trainer import TrainerStatus
 from trainer.explore.pool_layout import Unfinished
 from trainer.jobs.job_queue import UnknownJob
-from trainer.live_settings import CHANGEABLE
 from trainer.routes.metrics import prometheus_text
 from trainer.routes.model_routes import model_routes
 from trainer.service import NotInPool, NotReady, Trainer, package_version
@@ -109,7 +108,7 @@ def create_api(trainer: Trainer) -> FastAPI:
         """Every setting: value, source, whether it may change while running."""
         return trainer.running_settings.show()
 
-    @api.patch("/settings", openapi_extra=body_of_changes(TrainerSettings, CHANGEABLE))
+    @api.patch("/settings", openapi_extra=body_of_changes(TrainerSettings))
     def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
         """Change settings, all or none; they are kept with the project."""
         trainer.running_settings.change(changes)

@@ -19,10 +19,11 @@ from typing import Any
 from shared.figures import is_measured
 from shared.images.opening import ImageProblem, open_rgb
 from shared.settings.services import TrainerSettings
+from shared.settings.traits import RECORDED, settings_with
 from shared.web.auth import client_headers, token_for
 from shared.wire.evaluation import Evaluation
 from shared.wire.images import ImageEntry
-from shared.wire.models import CONFIG, ModelVersion
+from shared.wire.models import ModelVersion
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
@@ -45,13 +46,13 @@ class WandbRun:
         self._photos = photos
         self._online = settings.tracking == "online"
         self._media_at = -MEDIA_SECONDS
-        named = settings.model_dump(mode="json")
+        named, recorded = settings.model_dump(mode="json"), settings_with(RECORDED, TrainerSettings)
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "flywheel"),
             group=group,
             dir=str(folder.parent),  # wandb makes its folder `wandb` in it
             mode=settings.tracking if settings.tracking != "off" else "disabled",
-            config={key: named[key] for key in (*CONFIG, "exploration", "query_length", "batch_size")},
+            config={key: named[key] for key in (*recorded, "exploration", "query_length", "batch_size")},
             settings=wandb.Settings(
                 console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True
             ),

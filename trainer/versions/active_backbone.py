@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.backbone import ResolvedBackbone
 from shared.settings.services import SettingsError, TrainerSettings
+from shared.settings.traits import MAKES_PROJECT, settings_with
 from shared.storage.whole_files import write_whole
 from trainer.embeddings.auto_choice import Fetch
 from trainer.embeddings.embedder import Embedder
@@ -30,8 +31,6 @@ AGAIN = "embedding the images again"
 """What a job says that it does while the pool is embedded by what it has trained."""
 
 FILE = "serving.json"
-BINDING = frozenset({"backbone", "auto_backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size"})
-BINDING |= {"model_fn", "embeddings", "reload_model"}
 
 
 class Serving(BaseModel):
@@ -61,7 +60,7 @@ class Serving(BaseModel):
 
 def binding(settings: TrainerSettings) -> dict[str, Any]:
     """The settings that choose a backbone."""
-    return settings.model_dump(mode="json", include=set(BINDING))
+    return settings.model_dump(mode="json", include=set(settings_with(MAKES_PROJECT, TrainerSettings)))
 
 
 def open_embedder(

@@ -16,7 +16,8 @@ from rich.console import Console
 import commands.models.embed
 from commands.models.embed import train_simclr
 from shared.images.finding import read
-from shared.settings.services import SettingsError, TrainerSettings, parse_command_line
+from shared.settings.command_line import parse_command_line
+from shared.settings.services import SettingsError, TrainerSettings
 from tests.labeler.projects import labeler
 from tests.services import Process, wait_for
 from trainer.embeddings.backbones.backbone import load_backbone

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import config
+from shared.settings.command_line import meanings, parse_command_line
 from shared.settings.services import (
     LabelerSettings,
     ServiceSettings,
     SettingsError,
     TrainerSettings,
     is_loopback,
-    meanings,
-    parse_command_line,
 )
 
 BOTH = pytest.mark.parametrize("settings", [LabelerSettings, TrainerSettings])
