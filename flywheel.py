@@ -1,7 +1,4 @@
-"""The command line, and the door of the Python client. The only file that knows both services.
-
-It only starts them and talks to them.
-"""
+"""The entry point of the command line and of the Python client. Each command has a module in `commands/`."""
 
 from __future__ import annotations
 
@@ -28,20 +25,20 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
-    help="Online active learning for images: label in the browser while the model learns and decides what to ask.",
+    help="Online active learning for images: you label in the browser, the model learns and decides what to ask next.",
 )
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def labeler(context: typer.Context) -> None:
-    """Start the labeler alone; takes every labeler setting as --name value."""
+    """Start only the labeler. Takes every setting of the labeler as --name value."""
     from labeler.app import main
 
     raise typer.Exit(main(context.args))
 
 
 def trainer(context: typer.Context) -> None:
-    """Start the trainer alone; takes every trainer setting as --name value."""
+    """Start only the trainer. Takes every setting of the trainer as --name value."""
     from trainer.app import main
 
     raise typer.Exit(main(context.args))
@@ -79,7 +76,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., Any]], ...] = (
     (KEEP, "restore", backups.restore_command),
     (KEEP, "doctor", doctor),
 )
-"""Every command in the order of use, as `--help` shows them."""
+"""Every command, in the order in which `--help` shows them."""
 for panel, name, command in COMMANDS:
     app.command(name, rich_help_panel=panel)(command)
 app.add_typer(snapshots.app, name="snapshot", rich_help_panel=LABELS)
@@ -90,7 +87,7 @@ app.command(rich_help_panel=SINGLE, context_settings=PASS_ON)(trainer)
 
 
 def main() -> None:
-    """Run the command line; an error that a person can mend is one sentence and code 2."""
+    """Run the command line. An error that a person can fix is one sentence and exit code 2."""
     try:
         app()
     except SettingsError as error:

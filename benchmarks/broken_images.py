@@ -207,7 +207,7 @@ def _running(folder: Path) -> Iterator[Up]:
             wait_for(partial(_answers, url), "flywheel up", 300)
         yield Up(*urls, psutil.Process(process.pid))
         assert all(map(_answers, healths))
-        assert "starting it again" not in (folder / "log").read_text()
+        assert "will be restarted" not in (folder / "log").read_text()
     except BaseException:
         print((folder / "log").read_text()[-3_000:], file=sys.stderr)
         raise

@@ -1,6 +1,6 @@
-"""A running pair of services as the Python client talks to it: found or started, asked, and ended.
+"""The Python client's connection to both services: it finds or starts them, sends requests, and ends them.
 
-What goes wrong is a `FlywheelError` with one sentence and the address that was asked.
+A failure is a `FlywheelError` with one sentence and the address.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.1
 
 
 class FlywheelError(Exception):
-    """A service said no, or nothing came in time; the message says what to do."""
+    """A service refused, or did not answer in time. The message says what to do."""
 
 
 class Connection:

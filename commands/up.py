@@ -1,8 +1,7 @@
-"""`flywheel up` and `flywheel clean`: begin a project or continue it.
+"""`flywheel up` and `flywheel clean` begin a project or continue it.
 
-Everything is read here before a process starts, so what cannot be is said once. What a project remembers and what a
-start may change is decided in `shared.settings.starting`; the services are kept running by
-`commands.running.supervisor`.
+All settings are read here before a process starts, so a wrong setting is reported once. `shared.settings.starting`
+decides what a project remembers and what a start may change. `commands.running.supervisor` keeps the services running.
 """
 
 from __future__ import annotations
@@ -27,33 +26,41 @@ from shared.web.auth import token_for
 
 REVIEW_PAGE = "/review"
 
-Classes = Annotated[str | None, typer.Option(help="Class names to begin with: shirt,shoes,hat")]
+Classes = Annotated[str | None, typer.Option(help="First classes: shirt,shoes,hat")]
 OwnWorkspace = Annotated[
-    Path | None, typer.Option("--workspace", help="Folder of the project; ./workspace, or ./workspace-demo, if none.")
+    Path | None, typer.Option("--workspace", help="Folder of the project. Default: ./workspace, or ./workspace-demo.")
 ]
-Test = Annotated[str | None, typer.Option(help="Labeled evaluation set: a folder per class, or a CSV.")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond loopback FLYWHEEL_TOKEN is needed.")]
-Port = Annotated[int | None, typer.Option(help="Port of the pages; 0 takes a free one.")]
-TrainerPort = Annotated[int | None, typer.Option(help="Port of the trainer; 0 takes a free one.")]
+Test = Annotated[str | None, typer.Option(help="Your own evaluation set: a folder per class, or a CSV.")]
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on. Other addresses than loopback need FLYWHEEL_TOKEN.")
+]
+Port = Annotated[int | None, typer.Option(help="Port of the pages. 0: any free port.")]
+TrainerPort = Annotated[int | None, typer.Option(help="Port of the trainer. 0: any free port.")]
 Backbone = Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")]
-Weights = Annotated[Path | None, typer.Option(help="Local weights for the named backbone.")]
-Mean = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
-Std = Annotated[str | None, typer.Option(help="Normalisation of those weights, a channel each: 0.5,0.5,0.5")]
+Weights = Annotated[Path | None, typer.Option(help="File with weights for the named backbone.")]
+Mean = Annotated[
+    str | None, typer.Option(help="Normalisation that these weights need, one value per channel: 0.5,0.5,0.5")
+]
+Std = Annotated[
+    str | None, typer.Option(help="Normalisation that these weights need, one value per channel: 0.5,0.5,0.5")
+]
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels for the backbone.")]
 Strategy = Annotated[str | None, typer.Option(help="Query strategy.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: --set labeler.buffer_size=20")]
 LabelerConfig = Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.")]
 TrainerConfig = Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.")]
-MayChange = Annotated[bool, typer.Option("--change", help="Allow this start to change what the project is made of.")]
+MayChange = Annotated[
+    bool, typer.Option("--change", help="Allow this start to change the project's photos, classes or backbone.")
+]
 
 
 def up(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of photos; if none, those of the project, else the demo.")
+        list[Path] | None, typer.Argument(help="Folders of photos. Default: those of the project, else the demo.")
     ] = None,
     classes: Classes = None,
     workspace: OwnWorkspace = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Take the demo: 1,797 handwritten digits.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Start the demo: 1,797 handwritten digits.")] = False,
     test: Test = None,
     host: Host = None,
     port: Port = None,
@@ -69,15 +76,17 @@ def up(
     trainer_config: TrainerConfig = None,
     change: MayChange = False,
 ) -> None:
-    """Start both services and label in the browser; without arguments, continue the project."""
+    """Start both services and label in the browser. Without arguments, continue the project."""
     first, more = (photos[0], photos[1:]) if photos else (None, [])
     if demo:
         if photos:
-            raise SettingsError("--demo takes no photos: leave one of the two out.")
+            raise SettingsError("--demo takes no photos: leave out --demo or the photos.")
         workspace = workspace or DEMO_WORKSPACE
         project = ProjectFile.read(workspace)
         if project is not None and not project.demo:
-            raise SettingsError(f"{workspace} holds the project {project.name!r}, not the demo: name another one.")
+            raise SettingsError(
+                f"{workspace} holds the project {project.name!r}, not the demo: name another workspace."
+            )
     project_start = _Start(
         labeler={
             "images": first,
@@ -103,8 +112,10 @@ def up(
 
 
 def clean(
-    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a file beside them.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of photos, if not where the labels are.")] = None,
+    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a label file.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of photos, if it is not the folder of the labels.")
+    ] = None,
     classes: Classes = None,
     workspace: OwnWorkspace = None,
     test: Test = None,
@@ -122,12 +133,12 @@ def clean(
     trainer_config: TrainerConfig = None,
     change: MayChange = False,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
-    columns: Annotated[str | None, typer.Option(help="Columns of a table, as `import` takes them.")] = None,
-    layout: Annotated[str, typer.Option(help="What each folder in a folder is, as `import` takes it.")] = "",
+    columns: Annotated[str | None, typer.Option(help="Columns of a table, as for `flywheel import`.")] = None,
+    layout: Annotated[str, typer.Option(help="Meaning of the folders, as for `flywheel import`.")] = "",
 ) -> None:
-    """Find and fix wrong labels: import, start both services, and review the doubtful ones.
+    """Find and fix wrong labels: import labels, start both services, and review doubtful labels.
 
-    The exit code is 1 when rows were rejected, as that of `flywheel import`.
+    The exit code is 1 if rows were rejected, as for `flywheel import`.
     """
     from labeler.transfer.rows.imported import Chosen
     from labeler.transfer.sources import open_source
@@ -192,7 +203,9 @@ class _Start:
         self._trainer.setdefault("images", self.ours.settings.images or workspace / "demo" / "images")
         self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
         if self.ours.settings.host != self.theirs.settings.host:
-            raise SettingsError("Under `flywheel up` both services listen on one host; start them singly for two.")
+            raise SettingsError(
+                "`flywheel up` starts both services on one host. For two hosts, start each service alone."
+            )
         token_for(self.ours.settings.host, os.environ)  # else each of the two would say that it needs one
 
     def set(self, name: str, value: Any) -> None:
@@ -223,7 +236,7 @@ class _Start:
             return [f"New project in {workspace}: {what}", *([] if self.ours.settings.images else _others())]
         lines = [f"Project {project.name} in {workspace}", *self.ours.notes, *self.theirs.notes]
         lines += [
-            f"The folder {folder} is not there. Its labels are kept. If it has moved: "
+            f"The folder {folder} does not exist. Its labels are kept. If it has moved: "
             f"flywheel up NEW-FOLDER --change --workspace {shlex.quote(str(workspace))}"
             for folder in project.images(workspace)
             if not folder.is_dir() and not project.demo and not self._change
@@ -253,7 +266,7 @@ def _stopped(workspace: Path) -> list[str]:
     state = "paused" if desired.wish == "pause" else "stopped"
     reason = f" ({desired.reason})" if desired.reason else ""
     return [
-        f"Training is {state}{reason}: labels are kept, and the model does not learn from them until you press Resume "
+        f"Training is {state}{reason}: labels are kept, but the model does not learn from them until you press Resume "
         f"on the page or run `flywheel resume --workspace {shlex.quote(str(workspace))}`."
     ]
 

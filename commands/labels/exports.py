@@ -1,6 +1,6 @@
-"""`flywheel export`: labels from a running labeler, or from a workspace that nobody has open, to a file or folder.
+"""`flywheel export` writes the labels of a running labeler, or of a stopped workspace, to a file or folder.
 
-It takes its name when it is complete; until then what was there stays.
+The file gets its name when it is complete. Until then an older file stays.
 """
 
 from __future__ import annotations
@@ -49,36 +49,40 @@ class Wanted:
 
 
 def export(
-    target: Annotated[Path, typer.Argument(help="File to write, or with --files a new folder.")],
+    target: Annotated[Path, typer.Argument(help="File to write, or a new folder with --files.")],
     format: Annotated[
         str,
         typer.Option(
-            help="csv, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio; else by ending."
+            help="csv, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio. Default: "
+            "by ending."
         ),
     ] = "",
-    include: Annotated[str, typer.Option(help="Of annotators, predictions, history; names apart by commas.")] = (
-        "annotators"
-    ),
+    include: Annotated[
+        str, typer.Option(help="What to add: annotators, predictions, history, separated by commas.")
+    ] = ("annotators"),
     where: Annotated[
-        list[str] | None, typer.Option(help="Only these images: --where 'split=test label=shirt annotator=ann'")
+        list[str] | None,
+        typer.Option(help="Export only images that match: --where 'split=test label=shirt annotator=ann'"),
     ] = None,
     files: Annotated[
         str | None,
-        typer.Option(help="A folder per class instead of a file, with each photo as copy, hardlink, symlink."),
+        typer.Option(help="Write a folder per class instead of a file; each photo is a copy, hardlink or symlink."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Its folder of photos, where it lies elsewhere now.")] = None,
-    snapshot: Annotated[str | None, typer.Option(help="As of this snapshot.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos, if they have moved.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Export the labels of this snapshot.")] = None,
     workspace: Workspace = None,
     labeler_url: LabelerUrl = None,
     trainer_url: TrainerUrl = None,
 ) -> None:
-    """Write the labels to a file or folder, of a running labeler or of a workspace at rest.
+    """Write the labels of a running labeler, or of a stopped workspace, to a file or folder.
 
-    The exit code is 1 when no image fits, so that nothing is written, and when photos are left out.
+    The exit code is 1 if no image matches and nothing is written, or if photos are left out.
     """
     place = find(workspace, labeler_url, trainer_url)
     running = place.workspace is None or place.is_running
-    print(place.line("labeler") if running else f"{place} ({shown(place.workspace or Path())}) at rest", flush=True)
+    print(
+        place.line("labeler") if running else f"{place} ({shown(place.workspace or Path())}), not running", flush=True
+    )
 
     def take(wanted: Wanted, to: Path) -> None:
         if running:
@@ -98,7 +102,7 @@ def export(
             only = {"status": "labeled"} if files is not None else {}
             take(Wanted("jsonl", "", {**only, **wanted.where}, snapshot), table)
             if not table.stat().st_size:
-                console.print("No image fits, so that nothing was written.")
+                console.print("No image matches. Nothing was written.")
                 raise typer.Exit(1)
         if files is None:
             take(wanted, target)
@@ -111,9 +115,9 @@ def export(
             written = folders.write(map(json.loads, lines), roots, target, way, for_yolo=given != FOLDER)
     console.print(f"Written: {target}, {many(written.count, 'image')}.", markup=False)
     if written.left_out:
-        unread = "" if given == FOLDER else ", or of a kind that YOLO does not read"
-        count = len(written.left_out)
-        console.print(f"{count:,} are not there as they were labeled{unread}: see {folders.LEFT_OUT} in it.")
+        unread = "" if given == FOLDER else ", or in a format that YOLO does not read"
+        count = many(len(written.left_out), "photo")
+        console.print(f"Left out: {count}, missing or changed{unread}. See {folders.LEFT_OUT} in the folder.")
         raise typer.Exit(1)
 
 
@@ -151,14 +155,14 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     from labeler.transfer.rows.exported import extras_named
 
     if not (workspace / DATABASE).is_file():
-        raise SettingsError(f"There is no workspace at {workspace}.")
+        raise SettingsError(f"{workspace} is not a Flywheel workspace.")
     try:
         rows = TypeAdapter(WantedRows).validate_python(wanted.where)
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"--where {first['loc'][0]}={first['input']} cannot be: {first['msg']}.") from None
     if "predictions" in wanted.include:
-        raise SettingsError("Predictions are the running trainer's: start Flywheel first.")
+        raise SettingsError("Predictions come from a running trainer: start Flywheel first.")
     given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
     settings = LabelerSettings.load(command_line=given)[0]
     if ProjectFile.read(workspace) is not None:  # which an older version did not write
@@ -166,7 +170,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     if settings.images and not Path(settings.images).expanduser().is_dir():
         settings.images = ""  # the labels are here all the same
     if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
-        raise SettingsError(f"The format {wanted.format} holds the photos: name their folder with --images.")
+        raise SettingsError(f"The format {wanted.format} contains the photos: name their folder with --images.")
     service = Service(settings)
     try:
         extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])

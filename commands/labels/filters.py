@@ -1,4 +1,4 @@
-"""Which images, as words of the command line: `split=test label='red shoe' annotator=ann`, all of which must hold."""
+"""Filters of images on the command line, such as `split=test label='red shoe'`. An image must match all of them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def write(
     from labeler.transfer.formats.imagefolder import NAMES, ExportNames
 
     if os.path.lexists(target):
-        raise SettingsError(f"{target} is there already: name a new folder.")
+        raise SettingsError(f"{target} already exists: name a new folder.")
     partial, names = partial_of(target), yolo.names() if for_yolo else ExportNames()
     written = Written()
     made: set[Path] = set()
@@ -92,7 +92,7 @@ def write(
             written.count += 1
         if written.left_out and not written.count:
             raise SettingsError(
-                f"None of the {len(written.left_out):,} photos lies here as it was labeled: give --images."
+                f"None of the {len(written.left_out):,} photos was found unchanged: name their folder with --images."
             )
         for folder in names.empty():
             (partial / folder).mkdir(parents=True)
@@ -136,8 +136,8 @@ def _make(folder: Path, label: str) -> None:
         folder.mkdir()
     except FileExistsError:
         raise SettingsError(
-            f"The class {label!r} and another one would share a folder, as this file system does not tell their names "
-            "apart: rename one of them."
+            f"The class {label!r} and another one would share a folder, because this file system does not distinguish "
+            "their names: rename one of them."
         ) from None
 
 
@@ -153,6 +153,6 @@ def _put(source: Path, place: Path, way: Way) -> None:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                 raise
             raise SettingsError(
-                f"{source} cannot have a hard link at {place.parent} ({error.strerror}): the folder has to lie on the "
-                "same file system, which has to know hard links. Use --files copy or symlink."
+                f"{source} cannot have a hard link at {place.parent} ({error.strerror}): both must be on one "
+                "file system that supports hard links. Use --files copy or symlink."
             ) from None

@@ -46,7 +46,7 @@ def find(labeler_url: str, pattern: str | None, table: Path | None, column: str)
         found = by_column(entries, table, column, Path(folder) if folder else None, told)
         how = f"{column} of {table.name}"
     if not found:
-        raise SettingsError(f"No image has a group: {how} names none of the {len(entries):,} images.")
+        raise SettingsError(f"No image has a group: {how} matches none of the {len(entries):,} images.")
     return Groups(found, len(entries) - len(found), how[:LONGEST], told)
 
 
@@ -55,7 +55,7 @@ def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
     try:
         wanted = re.compile(pattern)
     except re.error as error:
-        raise SettingsError(f"--pattern {pattern!r} is no regular expression: {error}.") from None
+        raise SettingsError(f"--pattern {pattern!r} is not a regular expression: {error}.") from None
     found = {entry.id: wanted.search(entry.uri) for entry in entries}
     return {image_id: match[min(wanted.groups, 1)] or "" for image_id, match in found.items() if match}
 
@@ -85,7 +85,7 @@ def by_column(
             meant = [[*ids][place] for place in places]
             if len(meant) > 1:
                 raise SettingsError(
-                    f"{table}, line {line}: {uri} may mean {', '.join(meant[:3])}: name it with its folder."
+                    f"{table}, line {line}: {uri} may mean {', '.join(meant[:3])}: write it with its folder."
                 )
             if not meant:
                 continue
@@ -125,7 +125,7 @@ def _records(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield from parquet.records(table)
             return
         if table.suffix.lower() not in readers:
-            raise SettingsError(f"{table} is no table: it can be {', '.join(readers)} or .parquet.")
+            raise SettingsError(f"{table} is not a table: use {', '.join(readers)} or .parquet.")
         for record in readers[table.suffix.lower()](table):
             if isinstance(record, ImportIssue):
                 raise SettingsError(f"{table}, line {record.line} {record.reason}.")

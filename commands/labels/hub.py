@@ -1,7 +1,7 @@
-"""`flywheel fetch`: a dataset of the Hugging Face Hub, or a folder laid out as one, becomes a folder that import reads.
+"""`flywheel fetch` turns a dataset of the Hugging Face Hub, or a folder with the same layout, into one for import.
 
-The library `datasets` finds and reads it, whatever its files are; here each picture is written as it is, beside a
-`metadata.jsonl` with its label in a folder for each split. Nothing that the Hub sends is run.
+The library `datasets` finds and reads it. This module writes each picture unchanged into a folder per split, beside a
+`metadata.jsonl` with its label. Nothing that the Hub sends is run.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ console = Console()
 
 
 def fetch(
-    source: Annotated[str, typer.Argument(help="hf://OWNER/NAME, with @REVISION if need be; or a folder laid out so.")],
-    folder: Annotated[Path, typer.Argument(help="A new folder, for `flywheel clean` or `flywheel import`.")],
-    config: Annotated[str | None, typer.Option(help="Configuration, of a dataset that has several.")] = None,
-    split: Annotated[str | None, typer.Option(help="This split alone.")] = None,
-    image: Annotated[str | None, typer.Option(help="Column of the pictures, where there are several.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of the labels, where it is called otherwise.")] = None,
+    source: Annotated[
+        str, typer.Argument(help="hf://OWNER/NAME or hf://OWNER/NAME@REVISION, or a folder with the same layout.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="New folder, for `flywheel clean` or `flywheel import`.")],
+    config: Annotated[str | None, typer.Option(help="Configuration, if the dataset has several.")] = None,
+    split: Annotated[str | None, typer.Option(help="Fetch only this split.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the pictures, if there are several.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the labels, if it has an unusual name.")] = None,
 ) -> None:
     """Fetch a labeled dataset from the Hugging Face Hub into a folder."""
     with Progress(TextColumn("Writing"), TextColumn("{task.completed} images"), console=console) as bar:
@@ -54,14 +56,12 @@ def load(source: str, config: str | None = None, split: str | None = None) -> di
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
     except ImportError:
-        raise SettingsError(
-            "Datasets of the Hub need one package more: pip install 'flywheel-labeling[hub]'."
-        ) from None
+        raise SettingsError("Datasets of the Hub need another package: pip install 'flywheel-labeling[hub]'.") from None
     name, _, revision = source.removeprefix(SCHEME).removeprefix("datasets/").partition("@")
     if not source.startswith(SCHEME):
         name, revision = source, ""
         if not Path(source).is_dir():
-            raise SettingsError(f"{source} is no folder; a dataset of the Hub is named hf://OWNER/NAME.")
+            raise SettingsError(f"{source} is not a folder. A dataset of the Hub is written as hf://OWNER/NAME.")
     try:
         found = load_dataset(name, config, revision=revision or None)
     except (DatasetsError, ValueError, OSError) as error:  # a lost connection is an OSError
@@ -82,7 +82,7 @@ def write(
 ) -> int:
     """Write the pictures of `load`, whole or not at all; returns how many. Raises SettingsError."""
     if os.path.lexists(folder):
-        raise SettingsError(f"{folder} is there already: name a new folder.")
+        raise SettingsError(f"{folder} already exists: name a new folder.")
     partial = partial_of(folder)
     count = 0
     try:

@@ -1,4 +1,4 @@
-"""`flywheel import` and the first half of `flywheel clean`: rows of a file or folder, sent to a labeler."""
+"""`flywheel import`, and the first half of `flywheel clean`: sends the rows of a file or folder to a labeler."""
 
 from __future__ import annotations
 
@@ -34,34 +34,35 @@ def import_(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="Folder per class, or CSV, JSONL, parquet, JSON, XML with labels; several are one import.",
+            help="Folder per class, or CSV, JSONL, parquet, JSON or XML with labels. Several count as one import.",
             show_default=False,
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and count; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be imported; write nothing.")] = False,
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
     conflicts: Annotated[
-        str, typer.Option(help="Where an image has another answer: keep it, overwrite it, or review (open it again).")
+        str,
+        typer.Option(help="If an image has another answer: keep it, overwrite it, or review (open the image again)."),
     ] = "keep",
-    report: Annotated[Path | None, typer.Option(help="CSV for every row rejected or contradicted.")] = None,
+    report: Annotated[Path | None, typer.Option(help="CSV to write, with every rejected or contradicting row.")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
-            help="Columns of a table: image=NAME,label=NAME, also split, score, time, separator, encoding; numbers "
-            "without a header."
+            help="Columns of a table: image=NAME,label=NAME, also split, score, time, separator, encoding. Use numbers "
+            "if it has no header."
         ),
     ] = None,
     layout: Annotated[
         str,
-        typer.Option(help="What each folder is: class, split/class, class/split, */class. Else it is found out."),
+        typer.Option(help="Meaning of the folders: class, split/class, class/split, */class. Default: detected."),
     ] = "",
     yes: Yes = False,
     *,
     place: Place,
 ) -> None:
-    """Import labels into a running labeler; run it again to go on where it was interrupted.
+    """Import labels into a running labeler. Run it again to continue an interrupted import.
 
-    The exit code is 1 when rows were rejected, and 2 when all of them were.
+    The exit code is 1 if rows were rejected, and 2 if every row was rejected.
     """
     rule = conflicts_named(conflicts)
     if rule == "overwrite" and not dry_run:
@@ -74,7 +75,7 @@ def import_(
             columns=columns,
             layout=layout,
         )
-        consent(f"{many(looked.counts['overwritten'], 'answer')} here will give way to imported ones.", yes=yes)
+        consent(f"{many(looked.counts['overwritten'], 'answer')} here will be replaced by imported ones.", yes=yes)
     outcome = bring(
         source,
         place.labeler,
@@ -87,8 +88,8 @@ def import_(
     )
     if outcome.rows and outcome.counts["rejected"] == outcome.rows:
         raise SettingsError(
-            f"Every row was rejected, so that nothing was written: is {place.workspace or place.labeler} the project "
-            "that these labels belong to?"
+            f"Every row was rejected and nothing was written: do these labels belong to the project "
+            f"{place.workspace or place.labeler}?"
         )
     if outcome.counts["rejected"]:
         raise typer.Exit(1)
@@ -229,12 +230,12 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     table.add_row("rows with a label", f"{outcome.rows:,}")
     table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
     table.add_row("imported before", f"{counts['known']:,}")
-    table.add_row("images new here", f"{counts['images']:,}")
+    table.add_row("new images", f"{counts['images']:,}")
     table.add_row("skipped: held-out images", f"{counts['held_out']:,}")
     table.add_row("contradicting another answer", f"{counts['conflict']:,}")
     for name, words in (
-        ("kept", "  left out: that answer stays"),
-        ("overwritten", "  counting instead of that answer"),
+        ("kept", "  left out: the existing answer stays"),
+        ("overwritten", "  replaced the existing answer"),
         ("reopened", "  open until somebody decides"),
     ):
         if counts[name]:
@@ -243,7 +244,7 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     if counts["cell"]:
         table.add_row("unreadable optional cells (their rows are imported)", f"{counts['cell']:,}")
     for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
-        table.add_row("class that was not here", Text(f"{name} ({rows:,})"))
+        table.add_row("new class", Text(f"{name} ({rows:,})"))
     for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:
         table.add_row("counted as another class", Text(f"{name} is {known}"))
     return table

@@ -42,20 +42,22 @@ ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
 
 def merge_command(
-    first: Annotated[Path, typer.Argument(help="A workspace at rest, or a folder or file that import reads.")],
-    second: Annotated[Path, typer.Argument(help="Another one.")],
-    target: Annotated[Path, typer.Argument(help="JSON lines to write, for import.")],
-    prefer: Annotated[str, typer.Option(help="Whose label counts where they differ: first, second, neither.")] = (
+    first: Annotated[
+        Path, typer.Argument(help="A stopped workspace, or a folder or file that `flywheel import` reads.")
+    ],
+    second: Annotated[Path, typer.Argument(help="The other side, as above.")],
+    target: Annotated[Path, typer.Argument(help="JSON lines file to write, for `flywheel import`.")],
+    prefer: Annotated[str, typer.Option(help="Whose label counts if they differ: first, second or neither.")] = (
         "neither"
     ),
 ) -> None:
-    """Merge two workspaces or manifests into one manifest."""
+    """Merge two workspaces or label files into one file."""
     spellings = Spellings()
     images = run(first, second, target, prefer, spellings)
     differ = sum(image.conflict for image in images)
     console.print(f"Written: {target}. {many(len(images), 'image')}, {differ:,} of them with different labels.")
     for name, written in spellings.taken.items():
-        console.print(f"{name} is written as {written}: they are one class.", markup=False, highlight=False)
+        console.print(f"{name} is written as {written}: they are the same class.", markup=False, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
                 found.append(image)
                 alike[path] = (side, image) if path not in alike else None
             elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
-                raise SettingsError(f"Both hold {row.uri}, but not the same image: rename one of the files first.")
+                raise SettingsError(
+                    f"Both sides have a different image called {row.uri}: rename one of the files first."
+                )
             by_name.setdefault(row.uri, image)
             if row.sha256:
                 by_content.setdefault(row.sha256, image)
@@ -227,7 +231,7 @@ def rule_named(name: str) -> Prefer:
     rule: Prefer | None = next((rule for rule in get_args(Prefer) if rule == name), None)
     if rule is None:
         known = ", ".join(get_args(Prefer))
-        raise SettingsError(f"Whose label counts where they differ is one of {known}, not {name!r}.")
+        raise SettingsError(f"'prefer' is one of {known}, not {name!r}.")
     return rule
 
 
@@ -267,7 +271,7 @@ def _content_of(record: tuple[int, dict[str, Any]] | ImportIssue) -> str | None:
 
 def _readable(row: ImportRow | ImportIssue, source: str) -> ImportRow:
     if isinstance(row, ImportIssue):
-        raise SettingsError(f"{source}, {row}. Mend it first: a merge leaves nothing out.")
+        raise SettingsError(f"{source}, {row}. Fix it first: a merge leaves nothing out.")
     return row
 
 

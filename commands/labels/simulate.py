@@ -1,7 +1,7 @@
-"""`flywheel simulate`: an annotator that answers from a table, over the same routes as the browser.
+"""`flywheel simulate`: an annotator that answers from a table, through the same routes as the browser.
 
-It asks for the queue, answers the first image, and asks again, exactly as a person's page does, so that the whole
-loop can be watched, measured and tested without a click. The truth is read here and nowhere else.
+Like a page, it asks for the queue, answers the first image, and asks again. So the whole loop can be watched, measured
+and tested without a click. No other module reads the true labels.
 """
 
 from __future__ import annotations
@@ -37,20 +37,29 @@ FRESH_SECONDS = 60.0
 
 @talks_to("labeler", "--url")
 def simulate(
-    labels: Annotated[Path | None, typer.Option(help="CSV with filename,label; the demo's own truth if none.")] = None,
-    budget: Annotated[int, typer.Option(min=1, help="Images to answer: a label, or a skip without one.")] = 200,
-    pace: Annotated[float, typer.Option(min=0, help="Labels a second; 0 waits for the new queue at each batch.")] = 0.0,
-    annotator: Annotated[str, typer.Option(help="Name to label under.")] = "simulated",
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV with filename,label. Default: the true labels of the demo.")
+    ] = None,
+    budget: Annotated[
+        int, typer.Option(min=1, help="Number of images to answer. Images without a true label are skipped.")
+    ] = 200,
+    pace: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Labels per second. 0: as fast as possible, but wait for a new queue after each batch."
+        ),
+    ] = 0.0,
+    annotator: Annotated[str, typer.Option(help="Name of the annotator.")] = "simulated",
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
     *,
     place: Place,
 ) -> None:
-    """Label like a person, from a table of right answers; see the curve at the end."""
+    """Label like a person, from a table of true labels, and show the accuracy curve at the end."""
     url = place.labeler
     if labels is None and ask(f"{url}/api/settings")["images"]["value"]:
         raise SettingsError(
-            "Without --labels the simulated person knows the demo's digits alone, and this project has photos of its "
-            "own: name a CSV with filename,label. Nothing was written."
+            "Without --labels, the simulated person knows only the digits of the demo, but this project has other "
+            "photos: name a CSV with filename,label. Nothing was written."
         )
     truth = read_truth(labels) if labels is not None else demo_truth()
     person = Annotator(url, truth, name=annotator, token=token())
@@ -103,7 +112,7 @@ class Simulation:
     measurements: list[Measurement] = field(default_factory=list)
     answers: list[tuple[int, str, str]] = field(default_factory=list)
     seconds: float = 0.0
-    ended: str = "the budget is spent"
+    ended: str = "the budget is used up"
 
     @property
     def labels(self) -> int:
@@ -143,12 +152,12 @@ class Coverage:
 
     def lines(self, table: Path | None) -> list[str]:
         """What is missing, in words. Raises SettingsError where nothing fits, before anything is written."""
-        name = shown(table) if table is not None else "The demo's truth"
+        name = shown(table) if table is not None else "The demo's table"
         if self.images and not self.named:
             raise SettingsError(f"{name} names none of the project's {self.images:,} images. Nothing was written.")
         if self.named == self.images:
             return []
-        return [f"{name} names {self.named:,} of {self.images:,} images; the others are skipped when they are asked."]
+        return [f"{name} names {self.named:,} of {self.images:,} images. The others are skipped."]
 
 
 class Annotator:

@@ -1,6 +1,6 @@
-"""`flywheel snapshot` and `flywheel split`: versions of labels and splits, and splits drawn anew.
+"""`flywheel snapshot` names and restores versions of labels and splits; `flywheel split` draws new splits.
 
-Both ask a running labeler.
+Both talk to a running labeler.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from shared.figures import many
 from shared.settings.services import SettingsError
 from shared.wire.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
 
-app = typer.Typer(no_args_is_help=True, help="Named versions of labels and splits: save, list, compare, restore.")
+app = typer.Typer(
+    no_args_is_help=True, help="Save, list, compare and restore snapshots: named versions of labels and splits."
+)
 console = Console()
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A snapshot, as `flywheel snapshot list` names it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A snapshot from `flywheel snapshot list`.")]
 By = Annotated[str, typer.Option(help="Your name, for the log.")]
 SHOWN = 20
 LONG_SECONDS = 600.0  # a million rows are read again
@@ -32,7 +34,7 @@ LONG_SECONDS = 600.0  # a million rows are read again
 @app.command()
 @talks_to("labeler")
 def save(name: Name, annotator: By = "me", *, place: Place) -> None:
-    """Name the labels and splits of now."""
+    """Save the current labels and splits under a name."""
     body = {"name": name, "annotator": annotator}
     entry = SnapshotEntry.model_validate(ask(f"{place.labeler}/api/snapshots", "POST", json=body))
     console.print(f"Snapshot {entry.name}: row {entry.seq:,} of the log.", markup=False)
@@ -41,7 +43,7 @@ def save(name: Name, annotator: By = "me", *, place: Place) -> None:
 @app.command("list")
 @talks_to("labeler")
 def list_(*, place: Place) -> None:
-    """All snapshots, oldest first."""
+    """List all snapshots, oldest first."""
     table = Table("name", "row of the log", "by", "at")
     for entry in SnapshotList.model_validate(ask(f"{place.labeler}/api/snapshots")).snapshots:
         table.add_row(entry.name, f"{entry.seq:,}", entry.annotator, f"{entry.at:%Y-%m-%d %H:%M} UTC")
@@ -52,11 +54,13 @@ def list_(*, place: Place) -> None:
 @talks_to("labeler")
 def diff(
     name: Name,
-    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another snapshot; now, if none.")] = None,
+    other: Annotated[
+        str | None, typer.Argument(metavar="OTHER", help="Another snapshot. Default: the current state.")
+    ] = None,
     *,
     place: Place,
 ) -> None:
-    """What differs between a snapshot and another, or now."""
+    """Show what differs between a snapshot and another one, or the current state."""
     query: dict[str, Any] = {"limit": SHOWN} | ({"to": other} if other else {})
     url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/diff"
     found = SnapshotDiff.model_validate(ask(url, params=query, seconds=LONG_SECONDS))
@@ -72,19 +76,21 @@ def diff(
 @app.command()
 @talks_to("labeler")
 def restore(name: Name, annotator: By = "me", yes: Yes = False, *, place: Place) -> None:
-    """Let labels and splits be those of the snapshot again; nothing is forgotten."""
+    """Restore the labels and splits of a snapshot. The log keeps everything, so you can undo this."""
     url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/restore"
 
     def do(*, dry_run: bool) -> Restored:
         body = {"annotator": annotator, "dry_run": dry_run}
         return Restored.model_validate(ask(url, "POST", json=body, seconds=LONG_SECONDS))
 
-    consent(f"To restore {name}: {_restored(do(dry_run=True))} Save a snapshot first to come back to now.", yes=yes)
+    consent(
+        f"Restoring {name}: {_restored(do(dry_run=True))} Save a snapshot first if you may want to come back.", yes=yes
+    )
     console.print(f"Done: {_restored(do(dry_run=False))}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _restored(done: Restored) -> str:
-    lost = f", {many(done.lost, 'label')} of classes deleted since stay away" if done.lost else ""
+    lost = f", {many(done.lost, 'label')} of deleted classes not restored" if done.lost else ""
     return (
         f"{many(done.undone, 'answer')} undone, {done.repeated:,} given again, {many(done.moved, 'image')} moved{lost}."
     )
@@ -92,32 +98,38 @@ def _restored(done: Restored) -> str:
 
 @talks_to("labeler")
 def split(
-    test: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the images that measures accuracy.")],
-    validation: Annotated[float, typer.Option(min=0, max=0.99, help="Share that chooses between models.")] = 0.0,
+    test: Annotated[float, typer.Option(min=0, max=0.99, help="Share of the images that measure the accuracy.")],
+    validation: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Share of the images that choose between models.")
+    ] = 0.0,
     by: Annotated[
-        str, typer.Option(help="image, class (the same shares of each), folder or group (kept together).")
+        str, typer.Option(help="image, class (the same shares for each class), folder or group (images stay together).")
     ] = "image",
     pattern: Annotated[
-        str | None, typer.Option(help="Of a group: what this regular expression, or its bracket, finds in the name.")
+        str | None, typer.Option(help="The group is what this regular expression, or its bracket, matches in the name.")
     ] = None,
-    groups: Annotated[Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL, parquet.")] = None,
-    column: Annotated[str, typer.Option(help="Its column.")] = "group",
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    groups: Annotated[
+        Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL or parquet.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="Column of the table.")] = "group",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; change nothing.")] = False,
     yes: Yes = False,
     *,
     place: Place,
 ) -> None:
-    """Draw train, validation and test anew; images answered here stay where they are."""
+    """Draw new splits: train, validation and test. Images that were answered here stay in their split."""
     body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
     if (by == "group") != ((pattern is None) != (groups is None)):
-        raise SettingsError("--by group needs either --pattern or --groups, which go with nothing else.")
+        raise SettingsError("--by group needs --pattern or --groups; use these options only with --by group.")
     if by == "group":
         named = grouping.find(place.labeler, pattern, groups, column)
         body |= {"groups": named.groups, "how": named.how}
         for said in named.names:
             console.print(said, markup=False, highlight=False)
-        console.print(f"{many(len(set(named.groups.values())), 'group')}; {many(named.alone, 'image')} in none.")
+        console.print(
+            f"{many(len(set(named.groups.values())), 'group')}; {many(named.alone, 'image')} without a group."
+        )
 
     def draw(*, only_count: bool) -> SplitReceipt:
         def post(part: dict[str, Any]) -> Any:
@@ -132,10 +144,10 @@ def split(
     console.print(_drawn(drawn, "would move" if dry_run else "moved"), highlight=False)
     if drawn.torn:
         console.print(
-            f"{drawn.torn:,} folders or groups are in several splits: images of theirs were answered in each."
+            f"{drawn.torn:,} folders or groups are in several splits, because people answered their images in each."
         )
 
 
 def _drawn(found: SplitReceipt, moved: str) -> str:
     counts = ", ".join(f"{count:,} {name}" for name, count in found.splits.items())
-    return f"{many(found.moved, 'image')} {moved}: {counts}; {found.kept:,} answered here stay."
+    return f"{many(found.moved, 'image')} {moved}: {counts}; {found.kept:,} answered here stay in their split."

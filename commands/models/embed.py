@@ -38,16 +38,16 @@ ANSWER_SECONDS = 30.0
 
 def embed(
     simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of photos, where the workspace does not know it.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Times that each photo is seen.")] = 100,
+    images: Annotated[Path | None, typer.Option(help="Folder of photos, if the workspace does not know it.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often each photo is used.")] = 100,
     arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
     input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Image size in pixels.")] = 128,
-    batch_size: Annotated[int, typer.Option(min=2, help="Photos told apart at once: more is better.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=2, help="Photos per batch: more is better.")] = 128,
     workspace: Workspace = None,
 ) -> None:
-    """Train a backbone on your own photos; goes on where it was interrupted."""
+    """Train a backbone on your own photos, without labels. Run it again to continue an interrupted run."""
     if not simclr:
-        raise SettingsError("Say which way to train: `flywheel embed --simclr` is the one there is.")
+        raise SettingsError("Choose how to train: `flywheel embed --simclr`.")
     check_network(arch)
     train_simclr(
         workspace or default_workspace(),
@@ -113,7 +113,9 @@ def train_simclr(
     alone = ["flywheel", "trainer", "--workspace", str(workspace)]
     alone += [word for name, value in use.items() for word in (f"--{name.replace('_', '-')}", value)]
     console.print(f"Trained. Use it with\n  {shlex.join(up)}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"or, a trainer alone, with\n  {shlex.join(alone)}", soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"or, for a trainer alone, with\n  {shlex.join(alone)}", soft_wrap=True, highlight=False, markup=False
+    )
     return weights
 
 
@@ -124,7 +126,9 @@ def _train_photos(
     catalogue, known = _catalogue(workspace, token)
     folder = images or known
     if folder is None:
-        raise SettingsError(f"The workspace {workspace} does not say where its photos are: name them with --images.")
+        raise SettingsError(
+            f"The workspace {workspace} does not know where its photos are: name their folder with --images."
+        )
     train = [entry for entry in catalogue if entry.split == "train"]
     entries = [entry for entry in train if (folder / entry.uri).is_file()]
     if len(entries) < 2:
@@ -132,10 +136,10 @@ def _train_photos(
             f"Of the {len(train)} photos that {workspace} may train on, {len(entries)} are in {folder}: "
             "name their folder with --images."
         )
-    elsewhere = f"; {len(train) - len(entries)} more lie elsewhere" if len(entries) < len(train) else ""
+    elsewhere = f"; {len(train) - len(entries)} more are in another folder" if len(entries) < len(train) else ""
     console.print(
-        f"Training on {len(entries)} photos{elsewhere}. {len(catalogue) - len(train)} are kept for measuring and stay "
-        "closed.",
+        f"Training on {len(entries)} photos{elsewhere}. {len(catalogue) - len(train)} are kept for measuring and are "
+        "not opened.",
         highlight=False,
     )
     return entries, folder
@@ -145,8 +149,8 @@ def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Pa
     """Every image with the split that it has now, and the folder of the images where it is known."""
     if not (workspace / DATABASE).is_file() and ProjectFile.read(workspace) is None:
         raise SettingsError(
-            f"There is no workspace in {workspace} yet: start `flywheel up` once, so that it is settled which photos "
-            "are kept for measuring."
+            f"{workspace} is not a Flywheel workspace yet: start `flywheel up` once, so that it decides which "
+            "photos are kept for measuring."
         )
     demo = workspace / "demo" / "images"
     try:

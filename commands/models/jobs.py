@@ -1,4 +1,4 @@
-"""`flywheel jobs`: long work of a running trainer, at the command line."""
+"""`flywheel jobs`: the jobs of a running trainer, on the command line."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from commands.running.reach import Away, ask
 from shared.settings.services import SettingsError
 from shared.wire.jobs import ENDED, Job, JobList
 
-app = typer.Typer(no_args_is_help=True, help="Long work: training a version, comparing two.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, watch, cancel and resume jobs, such as training a version or comparing two."
+)
 console = Console()
-Id = Annotated[str, typer.Argument(metavar="JOB", help="A job, as `flywheel jobs list` names it.")]
+Id = Annotated[str, typer.Argument(metavar="JOB", help="A job from `flywheel jobs list`.")]
 LOOK_SECONDS = 0.5
 
 
@@ -27,7 +29,7 @@ LOOK_SECONDS = 0.5
 @talks_to("trainer")
 def list_(*, place: Place) -> None:
     """All jobs, newest first."""
-    table = Table("job", "kind", "state", "begun (UTC)", "")
+    table = Table("job", "kind", "state", "started (UTC)", "")
     for job in JobList.model_validate(ask(f"{place.trainer}/jobs")).jobs:
         said = job.error or (job.progress.message if job.state not in ENDED else "")
         table.add_row(job.id, job.kind, job.state, f"{job.created_at:%Y-%m-%d %H:%M}", Text(said))
@@ -37,7 +39,7 @@ def list_(*, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def watch(job: Id, *, place: Place) -> None:
-    """Show a job's progress until it ends; Ctrl-C leaves it at work."""
+    """Show the progress of a job until it ends. Ctrl-C stops watching, not the job."""
     ended = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/jobs/{job}")))
     console.print(f"Job {ended.id} is {ended.state}.")
 
@@ -45,14 +47,14 @@ def watch(job: Id, *, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def cancel(job: Id, *, place: Place) -> None:
-    """End a job where it is."""
+    """Cancel a job. It can be resumed later."""
     console.print(f"Job {job} is {ask(f'{place.trainer}/jobs/{job}', 'DELETE')['state']}.")
 
 
 @app.command()
 @talks_to("trainer")
 def resume(job: Id, *, place: Place) -> None:
-    """Go on with a job that was cancelled or has failed, from its checkpoint."""
+    """Continue a cancelled or failed job from its checkpoint."""
     console.print(f"Job {job} is {ask(f'{place.trainer}/jobs/{job}/resume', 'POST')['state']}.")
 
 
@@ -68,7 +70,7 @@ def follow(trainer_url: str, job: Job, *, away_seconds: float = 0.0, deadline: f
         while job.state not in ENDED:
             time.sleep(LOOK_SECONDS)
             if time.monotonic() > deadline:
-                raise SettingsError(f"Job {job.id} is still at work; time is over.")
+                raise SettingsError(f"Job {job.id} is still running, but the time is up.")
             try:
                 job = Job.model_validate(ask(f"{trainer_url}/jobs/{job.id}"))
                 heard = time.monotonic()
@@ -78,7 +80,7 @@ def follow(trainer_url: str, job: Job, *, away_seconds: float = 0.0, deadline: f
             said = job.progress
             bar.update(task, completed=said.done, total=said.total or None, description=said.message or job.state)
     if job.state == "failed":
-        raise SettingsError(f"Job {job.id} has failed: {job.error}")
+        raise SettingsError(f"Job {job.id} failed: {job.error}")
     if job.state == "cancelled":
         raise SettingsError(f"Job {job.id} was cancelled.")
     return job

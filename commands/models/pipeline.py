@@ -76,17 +76,17 @@ class Report(BaseModel):
 
 
 def pipeline(
-    file: Annotated[Path, typer.Argument(help="What to do, as docs/files/pipeline.toml.")],
-    report: Annotated[Path | None, typer.Option(help="JSON to write; FILE.report.json if none is named.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(help=f"A step to leave out: {', '.join(STEPS)}.")] = None,
+    file: Annotated[Path, typer.Argument(help="TOML file with the steps, such as docs/files/pipeline.toml.")],
+    report: Annotated[Path | None, typer.Option(help="JSON to write. Default: FILE.report.json.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help=f"Step to leave out: {', '.join(STEPS)}.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if a run is unfinished.")] = False,
     workspace: Workspace = None,
     labeler_url: LabelerUrl = None,
     trainer_url: TrainerUrl = None,
 ) -> None:
-    """Train a new version and promote it if it is better; run again, it goes on where it was.
+    """Train a new version, and promote it if it is better. Run it again to continue an interrupted run.
 
-    The exit code is 1 when the new version is not better, and 3 when a step failed.
+    The exit code is 1 if the new version is not better, and 3 if a step failed.
     """
     wanted = read_pipeline(file, skip or [])
     place = find(workspace, labeler_url or wanted.labeler_url, trainer_url or wanted.trainer_url)
@@ -98,7 +98,7 @@ def pipeline(
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
             code = Run(wanted, place, path, fresh=fresh).run()
     except Timeout:
-        raise SettingsError(f"Another run writes {path}: wait for it, or name another --report.") from None
+        raise SettingsError(f"Another run is writing {path}: wait for it, or name another --report.") from None
     except OSError as error:
         raise SettingsError(f"The report {path} cannot be written: {error.strerror}.") from None
     raise typer.Exit(code)
@@ -192,7 +192,7 @@ class Run:
                 if project["query_acked_seq"] == project["last_seq"] or time.monotonic() > heard + ROUND_SECONDS:
                     return
             if time.monotonic() > began + CATCH_UP_SECONDS:
-                raise SettingsError(f"The trainer did not hear of the new splits in {CATCH_UP_SECONDS:.0f} s.")
+                raise SettingsError(f"The trainer did not receive the new splits within {CATCH_UP_SECONDS:.0f} s.")
             time.sleep(0.5)
 
     def _clone(self, step: Step) -> None:
@@ -234,7 +234,7 @@ class Run:
         assert self._wanted.compare is not None  # noqa: S101
         report = self._report
         if report.decision == "discarded":
-            step.result = {"reason": "not compared: it did not reach what it must"}
+            step.result = {"reason": "not compared: it did not reach the required figures"}
             return
         if self._wanted.compare.base is not None or report.base is None:
             report.base = self._existing(self._wanted.compare.base or IN_USE)
@@ -317,14 +317,14 @@ class Run:
             return None
         except (OSError, ValidationError):
             raise SettingsError(
-                f"{self._path} is there and no report of a pipeline: name another --report, or say --fresh."
+                f"{self._path} exists, but is not a report of a pipeline: name another --report, or use --fresh."
             ) from None
         if report.exit_code is not None:
             return None
         if report.fingerprint != self._wanted.fingerprint:
-            console.print(f"The file was changed since the unfinished run of {report.began_at:%Y-%m-%d %H:%M} UTC.")
+            console.print(f"The file has changed since the unfinished run of {report.began_at:%Y-%m-%d %H:%M} UTC.")
             return None
-        console.print(f"Going on with the run of {report.began_at:%Y-%m-%d %H:%M} UTC.", highlight=False)
+        console.print(f"Continuing the run of {report.began_at:%Y-%m-%d %H:%M} UTC.", highlight=False)
         return report
 
     def _save(self) -> None:
@@ -340,11 +340,11 @@ class Run:
         words = {
             "promoted": f"{self._report.version} is promoted.",
             "better": f"{self._report.version} is better than {self._report.base}; nothing was promoted.",
-            "discarded": f"{self._report.version} is not better; what was in use stays.",
+            "discarded": f"{self._report.version} is not better; the version in use stays.",
             None: f"{self._report.version}: nothing was decided.",
         }
         failed = any(step.state == "failed" for step in self._report.steps)
-        said = "It failed; the same command goes on there." if failed else words[self._report.decision]
+        said = "A step failed. Run the same command to continue." if failed else words[self._report.decision]
         console.print(f"{said} Report: {self._path}", soft_wrap=True, markup=False, highlight=False)
         if failed:
             error = next(step.error for step in self._report.steps if step.state == "failed")

@@ -1,7 +1,7 @@
-"""The TOML of `flywheel pipeline`: what the steps of one run are to do. An unknown or impossible value is a sentence.
+"""The TOML file of `flywheel pipeline`. It says what the steps of one run do.
 
-A table is a step; a step without a table is left out, but for training, which always has defaults. It knows nothing of
-services.
+A table is a step. A step without a table is left out, except training, which has defaults. An unknown or impossible
+value raises one sentence. This module knows nothing of services.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_pipeline(path: Path, skip: list[str]) -> Pipeline:
         with path.open("rb") as stream:
             given = tomllib.load(stream)
     except FileNotFoundError:
-        raise SettingsError(f"There is no pipeline file {path}.") from None
+        raise SettingsError(f"The pipeline file {path} does not exist.") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"The pipeline file {path} cannot be read: {error}.") from None
     try:
@@ -117,10 +117,10 @@ def _sentence(error: ValidationError, path: Path) -> str:
                 return f"The pipeline file {path} has {inside}an unknown key {part!r}.{nearest}"
             if first["type"] == "missing":
                 return f"The pipeline file {path} lacks {inside}the key {part!r}."
-            return f"The pipeline file {path} cannot have {inside}{part!r} as {first['input']!r}: {message}."
+            return f"In the pipeline file {path}, {inside}{part!r} cannot be {first['input']!r}: {message}."
         tables.append(str(part))
         model = inner
-    return f"The pipeline file {path} cannot be: {message}."
+    return f"The pipeline file {path} is not valid: {message}."
 
 
 def _model(model: type[BaseModel], field: str) -> type[BaseModel] | None:

@@ -1,4 +1,4 @@
-"""`flywheel predict`: every image of a folder through a running trainer's model, as a table."""
+"""`flywheel predict` classifies every image of a folder with a running trainer's model, and writes a table."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ ANSWER_SECONDS = 300.0
 def predict(
     folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
-    version: Annotated[str | None, typer.Option(help="A saved version, or `now`; the promoted one if none.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="A saved version, or `now` for the current model. Default: the one in use.")
+    ] = None,
     *,
     place: Place,
 ) -> None:
-    """Predict every image of a folder with a running trainer's model.
+    """Classify every image of a folder with a running trainer's model.
 
-    The exit code is 1 when some images cannot be read, and 2 when there is none that can.
+    The exit code is 1 if some images cannot be read, and 2 if none can be read.
     """
     with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
         task = bar.add_task("", total=None)
@@ -53,9 +55,9 @@ def predict(
             ),
         )
     if not count and not problems:
-        raise SettingsError(f"There is no image in {folder}: nothing was predicted, and no file written.")
+        raise SettingsError(f"There is no image in {folder}: no file was written.")
     if not count:
-        raise SettingsError(f"None of the {many(len(problems), 'image')} can be read; why not is in {output}.")
+        raise SettingsError(f"None of the {many(len(problems), 'image')} can be read: see the reasons in {output}.")
     unread = f"; {len(problems):,} cannot be read" if problems else ""
     console.print(f"{many(count, 'image')} predicted by {answered}{unread}. Written: {output}", soft_wrap=True)
     if problems:
@@ -86,7 +88,9 @@ def predict_folder(
             asked: dict[str, Any] = {"params": {"version": version}} if version else {}
             said = Predictions.model_validate(trainer.post("/predict", files=files, **asked).raise_for_status().json())
             if answered and said.model_version != answered:
-                raise SettingsError("The model changed meanwhile: name a version with --version, and try again.")
+                raise SettingsError(
+                    "The model changed while it predicted: choose a version with --version, and try again."
+                )
             answered = said.model_version
             rows += zip((name for name, _ in batch), said.predictions, strict=True)
             on_progress(len(rows) + len(problems))

@@ -1,4 +1,4 @@
-"""`flywheel models`: saved versions of a running trainer, at the command line."""
+"""`flywheel models`: the saved versions of a running trainer, on the command line."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from shared.wire.evaluation import Interval
 from shared.wire.jobs import Comparison, Job
 from shared.wire.models import ModelList, ModelVersion, Pruned
 
-app = typer.Typer(no_args_is_help=True, help="Saved model versions: look at them, promote one, roll back, delete.")
+app = typer.Typer(no_args_is_help=True, help="List, compare, export, promote and delete saved model versions.")
 console = Console()
 EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
 METRICS = ("accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes")
 """Fields of `Scores` that are shown."""
-Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as `flywheel models list` names it.")]
+Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version from `flywheel models list`.")]
 
 
 @app.command("list")
 @talks_to("trainer")
 def list_(*, place: Place) -> None:
-    """All versions, oldest first."""
+    """List all versions, oldest first."""
     show_list(ModelList.model_validate(ask(f"{place.trainer}/models")))
 
 
 @app.command()
 @talks_to("trainer")
 def show(version: Name, *, place: Place) -> None:
-    """Everything that a version says of itself."""
+    """Show everything about a version."""
     found = ModelVersion.model_validate(ask(f"{place.trainer}/models/{quote(version)}"))
     table = Table(show_header=False)
     rows: dict[str, Any] = {
@@ -76,7 +76,7 @@ def show(version: Name, *, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def save(name: Name, *, place: Place) -> None:
-    """Save current model under a name."""
+    """Save the current model under a name."""
     saved = ask(f"{place.trainer}/models", "POST", json={"name": name})
     console.print(f"Saved: {saved['model']}", soft_wrap=True, markup=False, highlight=False)
 
@@ -84,7 +84,7 @@ def save(name: Name, *, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def promote(version: Name, yes: Yes = False, *, place: Place) -> None:
-    """Let a version answer predictions; `now` is the model that learns on with every batch."""
+    """Let a version answer predictions. `now` stands for the current model, which learns with every batch."""
     url = f"{place.trainer}/models/{quote(version)}/promote"
     asked = ModelList.model_validate(ask(url, "POST", params={"confirmed": False}, seconds=60))
     if asked.warning is not None:
@@ -96,22 +96,22 @@ def promote(version: Name, yes: Yes = False, *, place: Place) -> None:
 @app.command()
 @talks_to("trainer")
 def rollback(*, place: Place) -> None:
-    """Go back to what was promoted before."""
+    """Return to the version that was promoted before."""
     show_list(ModelList.model_validate(ask(f"{place.trainer}/models/rollback", "POST")))
 
 
 @app.command()
 @talks_to("trainer")
 def delete(
-    version: Annotated[str | None, typer.Argument(help="A version; or else --unneeded.")] = None,
-    unneeded: Annotated[bool, typer.Option("--unneeded", help="All versions that nothing needs.")] = False,
+    version: Annotated[str | None, typer.Argument(help="A version. Omit it with --unneeded.")] = None,
+    unneeded: Annotated[bool, typer.Option("--unneeded", help="Delete all versions that nothing needs.")] = False,
     yes: Yes = False,
     *,
     place: Place,
 ) -> None:
-    """Delete a version that nothing needs, or all of those."""
+    """Delete a version that nothing needs, or all such versions."""
     if (version is None) != unneeded:
-        raise typer.BadParameter("name one version, or say --unneeded.")
+        raise typer.BadParameter("name one version, or use --unneeded.")
     known = {each.version: each for each in ModelList.model_validate(ask(f"{place.trainer}/models")).models}
     if version is not None:
         if version in known:
@@ -130,8 +130,8 @@ def delete(
 def _gone(going: list[ModelVersion]) -> str:
     names = ", ".join(each.version for each in going)
     return (
-        f"To be deleted: {many(len(going), 'version')} with files of {megabytes(sum(each.bytes for each in going))} "
-        f"({names}); a network under a head stays."
+        f"This deletes {many(len(going), 'version')} with {megabytes(sum(each.bytes for each in going))} "
+        f"({names}). Backbones are kept."
     )
 
 
@@ -141,12 +141,12 @@ def export(
     version: Name,
     target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
     format: Annotated[
-        str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv; else by ending.")
+        str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv. Default: by ending.")
     ] = "",
     *,
     place: Place,
 ) -> None:
-    """Write a version in a format that others run; ONNX and torch.export are checked against it."""
+    """Export a version in a format that other programs run. ONNX and torch.export are checked against it."""
     ending = target.suffix.removeprefix(".")
     download(
         place.trainer,
@@ -161,20 +161,24 @@ def export(
 @app.command()
 @talks_to("trainer")
 def compare(
-    base: Annotated[str, typer.Argument(help="The version that there is.")],
+    base: Annotated[str, typer.Argument(help="The existing version.")],
     candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
     min_delta: Annotated[
-        list[str] | None, typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, …; accuracy=0 if none.")
+        list[str] | None, typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, … Default: accuracy=0.")
     ] = None,
     rule: Annotated[str, typer.Option(help="How many checks must pass: all, any, or a share such as 0.5.")] = "all",
-    split: Annotated[str, typer.Option(help="test, or validation, which is there to choose on.")] = "test",
-    significant: Annotated[bool, typer.Option("--significant", help="No update on what may be chance.")] = False,
-    recorded: Annotated[bool, typer.Option("--recorded", help="Compare what both wrote down when saved.")] = False,
-    promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if the decision is so.")] = False,
+    split: Annotated[
+        str, typer.Option(help="Images to compare on: test, or validation, which exists for choosing.")
+    ] = "test",
+    significant: Annotated[bool, typer.Option("--significant", help="Require a significant gain (p < 0.05).")] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Compare the figures that both recorded when they were saved.")
+    ] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if it passes.")] = False,
     *,
     place: Place,
 ) -> None:
-    """Compare two versions on the same images; exit code 1 when the decision is to discard the candidate."""
+    """Compare two versions on the same images. The exit code is 1 if the candidate does not pass."""
     asked = {
         "base": base,
         "candidate": candidate,
@@ -225,7 +229,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError(f"{text!r} is no number.") from None
+        raise SettingsError(f"{text!r} is not a number.") from None
 
 
 def show_list(models: ModelList) -> None:

@@ -1,4 +1,4 @@
-"""`flywheel train` and `flywheel finalize`: a network trained on all labels, by a running trainer, as a job."""
+"""`flywheel train` and `flywheel finalize` train a network on all labels, as a job of a running trainer."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ console = Console()
 CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
 SAVE_SECONDS = 120.0  # a first save writes the backbone too
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
-Weights = Annotated[str, typer.Option(help="auto, pretrained, file (of your own), base, or none: from scratch.")]
+Weights = Annotated[str, typer.Option(help="auto, pretrained, file (your own), base, or none (from scratch).")]
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
-Epochs = Annotated[int | None, typer.Option(help="At most so many; if none is given, 20 or more while labels are few.")]
-BatchSize = Annotated[int | None, typer.Option(help="Halved when memory runs out.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Found if none is given.")]
-Patience = Annotated[int | None, typer.Option(help="Epochs without gain on validation until it ends.")]
+Epochs = Annotated[int | None, typer.Option(help="Maximum epochs. Default: 20, or more while labels are few.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images per batch; halved if memory runs out.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.002; from scratch it is searched.")]
+Patience = Annotated[int | None, typer.Option(help="Stop after this many epochs without a gain on validation.")]
 Images = Annotated[
-    list[str] | None, typer.Option(help="Only these of the split: 'label=shirt', 'annotator=ann'; all if none.")
+    list[str] | None, typer.Option(help="Use only these images of the split: 'label=shirt', 'annotator=ann'.")
 ]
 FILTERS = ("split", "label", "annotator")
 Flip = Annotated[
@@ -38,8 +38,8 @@ Flip = Annotated[
 
 @talks_to("trainer")
 def train(
-    name: Annotated[str, typer.Argument(help="Of the new version.")],
-    base: Annotated[str | None, typer.Option(help="A version to clone: what is not said here is as it was.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the new version.")],
+    base: Annotated[str | None, typer.Option(help="Version to clone. Options that you omit are taken from it.")] = None,
     arch: Arch = None,
     weights: Weights = "auto",
     input_size: InputSize = None,
@@ -54,7 +54,7 @@ def train(
     *,
     place: Place,
 ) -> None:
-    """Train a network on all labels and keep it as a version; Ctrl-C leaves the job at work."""
+    """Train a network on all labels and save it as a version. Ctrl-C stops watching, not the job."""
     asked = _asked(base, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
     asked |= _filters(train, validation, test)
     _train(place, name, asked)
@@ -63,10 +63,10 @@ def train(
 @talks_to("trainer")
 def finalize(
     arch: Annotated[str, typer.Option(help="Any timm name: convnext_small, vit_base_patch14_dinov2, …")],
-    name: Annotated[str | None, typer.Option(help="Of the new version.")] = None,
-    base: Annotated[str | None, typer.Option(help="The version to beat, instead of the one in use.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new version.")] = None,
+    base: Annotated[str | None, typer.Option(help="Version to compare with, instead of the one in use.")] = None,
     min_delta: Annotated[list[str] | None, typer.Option(help="Checks, as for `flywheel models compare`.")] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="Promote it if it is better.")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote the new version if it is better.")] = False,
     weights: Weights = "auto",
     input_size: InputSize = None,
     epochs: Epochs = None,
@@ -80,7 +80,7 @@ def finalize(
     *,
     place: Place,
 ) -> None:
-    """Train the larger model on the labels that there are, and compare it with the one that helped to collect them."""
+    """Train a larger network on all labels, and compare it with the model in use."""
     ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # before anything is saved
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     proxy = base or ask(f"{place.trainer}/models")["promoted"]
@@ -134,12 +134,14 @@ def _train(place: Place, name: str, asked: dict[str, Any]) -> None:
     job = Job.model_validate(
         ask(f"{place.trainer}/models", "POST", seconds=CHECK_SECONDS, json={"name": name, "train": asked})
     )
-    console.print(f"Job {job.id}: `{place.command('jobs', 'watch', job.id)}` shows it again.", highlight=False)
+    console.print(
+        f"Job {job.id}: `{place.command('jobs', 'watch', job.id)}` shows its progress again.", highlight=False
+    )
     trained = Trained.model_validate(follow(place.trainer, job).result)
     version = ModelVersion.model_validate(ask(f"{place.trainer}/models/{name}"))
     console.print(
-        f"Trained {name} in {trained.seconds:,.0f} s: {trained.epochs} epochs, the weights of epoch "
-        f"{trained.best_epoch}. Accuracy on test: {accuracy(version)}.",
+        f"Trained {name} in {trained.seconds:,.0f} s: {trained.epochs} epochs, weights of epoch "
+        f"{trained.best_epoch}. Test accuracy: {accuracy(version)}.",
         highlight=False,
     )
     for note in trained.notes:

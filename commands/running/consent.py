@@ -1,6 +1,6 @@
-"""Before a command changes much at once: it says in numbers what will happen, and at a terminal asks whether it shall.
+"""Before a command changes many things at once, it says in numbers what will happen. At a terminal it also asks.
 
-A script that nobody watches is not asked, so that what ran unattended before still does; it has the numbers in its log.
+A script that runs unattended is not asked, so it does not hang; it has the numbers in its log.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 console = Console()
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def consent(what: str, *, yes: bool) -> None:
     """Say `what` will happen. Raises typer.Abort when somebody at the terminal does not want it."""
     console.print(what, markup=False, highlight=False, soft_wrap=True)
     if not yes and sys.stdin.isatty():
-        typer.confirm("Go on?", abort=True)
+        typer.confirm("Continue?", abort=True)

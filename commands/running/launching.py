@@ -69,7 +69,9 @@ def _addressed(settings: dict[str, Any], service: str) -> dict[str, Any]:
     except ValueError as error:
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"The {service} setting 'port' cannot be {settings['port']!r}: it is no number.") from None
+        raise SettingsError(
+            f"The {service} setting 'port' cannot be {settings['port']!r}: it is not a number."
+        ) from None
     if not 0 < port < 65_536:
         raise SettingsError(f"The {service} setting 'port' cannot be {port}: it is at most 65535.")
     bind(host, port, option=f'{service}={{"port": …}}').close()

@@ -33,15 +33,15 @@ WHERE: dict[Service, str] = {"labeler": "/api/project", "trainer": "/status"}
 KNOWN_BY: dict[Service, str] = {"labeler": "last_seq", "trainer": "acked_seq"}
 """What is in the answer of each service and in no other's."""
 PANEL = "Which project"
-WORKSPACE_HELP = "Its folder; FLYWHEEL_WORKSPACE if none is named, else ./workspace, else ./workspace-demo."
+WORKSPACE_HELP = "Folder of the project. Default: FLYWHEEL_WORKSPACE, else ./workspace, else ./workspace-demo."
 Workspace = Annotated[Path | None, typer.Option(help=WORKSPACE_HELP, rich_help_panel=PANEL)]
 LabelerUrl = Annotated[
     str | None,
-    typer.Option(help="Its labeler; FLYWHEEL_LABELER_URL if none is named.", rich_help_panel=PANEL),
+    typer.Option(help="Address of the labeler. Default: FLYWHEEL_LABELER_URL.", rich_help_panel=PANEL),
 ]
 TrainerUrl = Annotated[
     str | None,
-    typer.Option(help="Its trainer; FLYWHEEL_TRAINER_URL if none is named.", rich_help_panel=PANEL),
+    typer.Option(help="Address of the trainer. Default: FLYWHEEL_TRAINER_URL.", rich_help_panel=PANEL),
 ]
 
 
@@ -70,8 +70,8 @@ class Place:
         ours, theirs = (self.said(service).get("log_id") for service in VARIABLES)
         if theirs is not None and ours != theirs:
             raise SettingsError(
-                f"The labeler at {addresses[0]} and the trainer at {addresses[1]} are of two projects: name one "
-                "--workspace, or both --labeler-url and --trainer-url."
+                f"The labeler at {addresses[0]} and the trainer at {addresses[1]} belong to different projects: name "
+                "one --workspace, or both --labeler-url and --trainer-url."
             )
         return addresses
 
@@ -146,7 +146,7 @@ class Place:
             return self._told_by(other, service)
         if self.workspace is None:
             return USUAL[service]
-        raise self._away(f"its {service} has noted no address", service)
+        raise self._away(f"its {service} has not written its address", service)
 
     def _told_by(self, other: Service, service: Service) -> str:
         """The address that the other service uses itself, as when the two run on two machines."""

@@ -1,4 +1,4 @@
-"""`flywheel projects` and `flywheel add`: the projects of this machine, and a further folder of photos for one."""
+"""`flywheel projects` lists the projects of this machine, and `flywheel add` adds a folder of photos to one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.settings.recent_projects import recent
 from shared.settings.services import SettingsError
 
 console = Console()
-Workspace = Annotated[Path | None, typer.Option(help="Folder of the project; as for `up` if none.")]
+Workspace = Annotated[Path | None, typer.Option(help="Folder of the project. Without it: as for `flywheel up`.")]
 
 
 def projects() -> None:
-    """List the projects that were started on this machine, the latest first."""
+    """List the projects that were started on this machine, newest first."""
     listed = [(each, project) for each in recent() if (project := each.project()) is not None]
     if not listed:
-        console.print("No project was started here yet: flywheel up PHOTOS")
+        console.print("No project was started on this machine yet. Start one: flywheel up PHOTOS")
         return
     table = Table()
     for name in ("project", "workspace", "photos", "started", "running at"):
@@ -40,10 +40,8 @@ def projects() -> None:
     console.print("Continue one of them: flywheel up --workspace WORKSPACE")
 
 
-def add(
-    folder: Annotated[Path, typer.Argument(help="A further folder of photos.")], workspace: Workspace = None
-) -> None:
-    """Add a folder of photos to a project. A running labeler takes it in within seconds."""
+def add(folder: Annotated[Path, typer.Argument(help="Folder of photos to add.")], workspace: Workspace = None) -> None:
+    """Add a folder of photos to a project. A running labeler reads it within seconds."""
     home = workspace or default_workspace()
     if not is_project(home):
         raise SettingsError(f"{home} is not a Flywheel workspace: start one with `flywheel up PHOTOS`.")
@@ -51,6 +49,6 @@ def add(
     project = ProjectFile.read(home)
     title = project.name if project is not None else home.name
     if name is None:
-        console.print(Text(f"{folder} is a folder of {title} already."))
+        console.print(Text(f"{folder} already belongs to {title}."))
     else:
-        console.print(Text(f"Added to {title}: {folder}. Its images go by {name}/FILE."))
+        console.print(Text(f"Added to {title}: {folder}. The names of its images begin with {name}/."))

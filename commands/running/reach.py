@@ -1,4 +1,4 @@
-"""Asking a running service: one finite request, and a sentence with its address when it cannot be done."""
+"""Requests to a running service: each has a time limit, and each failure is one sentence with the address."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
     except ValueError as error:
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError(f"What answers at {service} is not Flywheel: its answer is no JSON.") from None
+        raise SettingsError(f"The service at {service} is not Flywheel: its answer is not JSON.") from None
 
 
 def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
@@ -119,7 +119,7 @@ def reason(error: Exception) -> str:
     if "refused" in said:
         return "connection refused"
     if any(words in said for words in ("not known", "No address", "name resolution", "getaddrinfo")):
-        return "there is no machine of that name"
+        return "there is no machine with this name"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
-        return "the connection was broken off"
+        return "the connection was closed"
     return said or type(error).__name__

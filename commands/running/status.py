@@ -1,4 +1,4 @@
-"""`flywheel status`, `pause`, `resume`, `stop`: where a running project stands, and the buttons of its pages."""
+"""`flywheel status`, `pause`, `resume`, `stop`: the state of a running project, and the buttons of its pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ console = Console()
 
 @talks_to("labeler")
 def status(*, place: Place) -> None:
-    """Where labeling and training stand."""
+    """Show the state of labeling and training."""
     project = place.said("labeler")
     images, trainer_view = project["images"], project["trainer"]
     table = Table(show_header=False)
@@ -44,19 +44,19 @@ def status(*, place: Place) -> None:
 
 @talks_to("trainer")
 def pause(*, place: Place) -> None:
-    """Pause training; labels are still taken."""
+    """Pause training. Labels are still saved."""
     _command(place.trainer, "pause")
 
 
 @talks_to("trainer")
 def resume(*, place: Place) -> None:
-    """Go on after a pause or a stop."""
+    """Continue training after a pause or a stop."""
     _command(place.trainer, "resume")
 
 
 @talks_to("trainer")
 def stop(*, place: Place) -> None:
-    """Finish: last labels, last evaluation, model and dataset saved."""
+    """Learn the last labels, measure once more, and save model and dataset."""
     _command(place.trainer, "stop")
 
 

@@ -1,9 +1,8 @@
-"""`flywheel up`: both services under one roof, restarted when they die, ended together.
+"""`flywheel up` runs both services, restarts one that dies, and ends them together.
 
-Each service is a child process in a session of its own, so that Ctrl-C reaches only this process, which then ends the
-children in order: the labeler first, because its last labels go to the trainer. A child that dies is started again
-after a pause that grows; one that refuses its settings (exit code 2) ends everything, since starting it again changes
-nothing.
+Each service is a child process in a session of its own, so Ctrl-C reaches only this process. It then ends the children
+in order: the labeler first, because its last labels go to the trainer. A child that dies is started again after a
+growing pause. A child that refuses its settings (exit code 2) ends everything, because a restart would change nothing.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ class Supervisor:
             self._begin(address)
         except SettingsError as error:
             print(f"Flywheel: {error}", file=sys.stderr, flush=True)
-        print(f"\nFlywheel is ready. Open {address}{self._page} in a browser. Ctrl-C stops.\n", flush=True)
+        print(f"\nFlywheel is ready. Open {address}{self._page} in a browser. Press Ctrl-C to stop.\n", flush=True)
 
     def _keep(self, child: Child) -> bool:
         """Start the child again when it has died and its pause is over; False when it never will run."""
@@ -136,7 +135,9 @@ class Supervisor:
             pause = PAUSES[min(child.failures, len(PAUSES) - 1)]
             child.failures, child.next_start = child.failures + 1, now + pause
             print(
-                f"The {child.name} ended ({_how(code)}); starting it again in {pause:g} s.", file=sys.stderr, flush=True
+                f"The {child.name} ended ({_how(code)}). It will be restarted in {pause:g} s.",
+                file=sys.stderr,
+                flush=True,
             )
         elif now >= child.next_start:
             child.next_start = 0.0
@@ -202,7 +203,7 @@ def free_port(host: str) -> int:
         with socket.create_server((host, 0)) as sock:
             return int(sock.getsockname()[1])
     except OSError as error:
-        raise SettingsError(f"The address {host!r} cannot be listened on: {error.strerror}.") from None
+        raise SettingsError(f"Flywheel cannot listen on the address {host!r}: {error.strerror}.") from None
 
 
 def _how(code: int) -> str:

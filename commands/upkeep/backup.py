@@ -1,4 +1,4 @@
-"""`flywheel backup` and `flywheel restore`: a workspace copied while it is in use, and put back.
+"""`flywheel backup` copies a workspace while it is in use, and `flywheel restore` puts the copy back.
 
 The database is copied through SQLite's own online backup, so that labeling goes on meanwhile. The copy gets a
 `log_id` of its own: a trainer that meets it later sees another log and starts again from its rows, instead of
@@ -28,26 +28,28 @@ from shared.storage.whole_files import write_whole
 
 console = Console()
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
-"""What belongs to a workspace beside its database; thumbnails, logs and the replica can be had again."""
+"""What a backup copies beside the database. Thumbnails, logs and the replica can be made again."""
 
 
-def backup_command(target: Annotated[Path, typer.Argument(help="A new folder.")], workspace: Workspace = None) -> None:
+def backup_command(
+    target: Annotated[Path, typer.Argument(help="New folder for the copy.")], workspace: Workspace = None
+) -> None:
     """Copy the workspace, also while it is in use."""
     console.print(f"Written: {backup(workspace or default_workspace(), target)}")
 
 
 def restore_command(
-    source: Annotated[Path, typer.Argument(help="A folder that `flywheel backup` wrote.")],
+    source: Annotated[Path, typer.Argument(help="Folder that `flywheel backup` wrote.")],
     workspace: Workspace = None,
     yes: Yes = False,
 ) -> None:
-    """Put a backup in the place of the workspace; what was there is kept beside it."""
+    """Put a backup in the place of the workspace. The old workspace is kept beside it."""
     workspace = workspace or default_workspace(photos=True)
     if (source / DATABASE).is_file() and (workspace / DATABASE).is_file():
         now, then = _holds(workspace), _holds(source)
-        consent(f"{workspace} ({now}) gives way to {source} ({then}), and is kept beside it.", yes=yes)
+        consent(f"{workspace} ({now}) will be replaced by {source} ({then}), and kept beside it.", yes=yes)
     aside = restore(source, workspace)
-    console.print(f"Restored {workspace}." + (f" What was there is in {aside}." if aside else ""))
+    console.print(f"Restored {workspace}." + (f" The old workspace is in {aside}." if aside else ""))
 
 
 def backup(workspace: Path, target: Path) -> Path:
@@ -56,7 +58,7 @@ def backup(workspace: Path, target: Path) -> Path:
     if not source.is_file():
         raise SettingsError(f"{shown(workspace)} is not a Flywheel workspace: {DATABASE} is missing.")
     if target.exists():
-        raise SettingsError(f"{target} exists already: a backup goes to a new folder.")
+        raise SettingsError(f"{target} already exists: name a new folder for the backup.")
     partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -89,7 +91,7 @@ def _holds(workspace: Path) -> str:
             count, last = base.execute(answers + "('label', 'skip', 'flag', 'settle')").fetchone()
     except sqlite3.Error:
         return "not readable"
-    return many(count, "answer") + (f", the last of {last[:10]}" if last else "")
+    return many(count, "answer") + (f", the last on {last[:10]}" if last else "")
 
 
 def restore(source: Path, workspace: Path) -> Path | None:
@@ -98,14 +100,14 @@ def restore(source: Path, workspace: Path) -> Path | None:
     Raises SettingsError while a service uses the workspace, or when `source` is no backup.
     """
     if not (source / DATABASE).is_file():
-        raise SettingsError(f"{source} is no backup: {DATABASE} is missing.")
+        raise SettingsError(f"{source} is not a backup: {DATABASE} is missing.")
     aside = None
     if workspace.exists():
         try:
             with FileLock(workspace / "labeler.lock", timeout=0):
                 pass
         except Timeout:
-            raise SettingsError(f"A labeler works in {workspace}: stop it first.") from None
+            raise SettingsError(f"A labeler is using {workspace}: stop it first.") from None
         aside = workspace.with_name(f"{workspace.name}-before-restore-{uuid4().hex[:8]}")
         workspace.rename(aside)
     shutil.copytree(source, workspace)

@@ -1,7 +1,7 @@
-"""`flywheel doctor`: whether a workspace is whole, what can be mended, and what to do about the rest.
+"""`flywheel doctor` checks a workspace, repairs what can be repaired safely, and says what to do about the rest.
 
-Looking changes nothing, and may be done while the services run. Mending needs them stopped; it does what looking says
-that it would do, no more, and keeps beside it whatever it changes and cannot be had again.
+A check changes nothing, and the services may run. A repair needs them stopped. It does exactly what the check said,
+and keeps a copy of everything that it changes and that cannot be computed again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ console = Console()
 
 def doctor(
     mend: Annotated[
-        bool, typer.Option("--mend", help="Do what can safely be done. Needs the services stopped.")
+        bool, typer.Option("--mend", help="Repair what can be repaired safely. Stop the services first.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Check a workspace, and with `--mend` repair what can safely be. Exit code 0: healthy, 1: not, 2: cannot look."""
+    """Check a workspace, and repair it with `--mend`. Exit code 0: healthy, 1: not healthy, 2: cannot check."""
     from commands.upkeep.findings import Workspace, alone
 
     folder = workspace or default_workspace()
@@ -41,7 +41,7 @@ def doctor(
     place = Workspace(folder)
     if mend and place.running:
         names = " and ".join(place.running)
-        raise SettingsError(f"The {names} of {shown(folder)} is running: stop Flywheel before you mend.")
+        raise SettingsError(f"The {names} of {shown(folder)} is running: stop Flywheel before you repair.")
     found = examine(place)
     mended = [each for each in found if mend and each.act is not None]
     if mended:
@@ -59,7 +59,7 @@ def doctor(
 
 
 def examine(place: Workspace) -> list[Finding]:
-    """All that is found. Raises SettingsError when the folder cannot be read."""
+    """All findings. Raises SettingsError when the folder cannot be read."""
     from commands.upkeep import files_check as files  # brings the database and arrays along
     from commands.upkeep import log_check
 
@@ -77,14 +77,14 @@ def _act(findings: list[Finding]) -> None:
         try:
             each.act()
         except OSError as error:
-            raise SettingsError(f"{each.what} It cannot be mended: {error.strerror}.") from None
+            raise SettingsError(f"{each.what} It cannot be repaired: {error.strerror}.") from None
 
 
 def _tell(place: Workspace, mended: list[Finding], left: list[Finding]) -> None:
     if place.running:
-        _print(f"Running: {', '.join(place.running)}. What is being written just now may look unfinished.")
+        _print(f"Running: {', '.join(place.running)}. Files that are being written now may look unfinished.")
     for each in mended:
-        _print(f"Mended ({each.check}): {each.what} {each.mend}", "green")
+        _print(f"Repaired ({each.check}): {each.what} {each.mend}", "green")
     for each in left:
         _print(f"{'Wrong' if each.wrong else 'Note'} ({each.check}): {each.what}", "red" if each.wrong else "yellow")
         if each.mend:
@@ -93,7 +93,7 @@ def _tell(place: Workspace, mended: list[Finding], left: list[Finding]) -> None:
             _print(f"    What to do: {each.advice}")
     wrong = sum(each.wrong for each in left)
     name = shown(place.folder)
-    _print(f"{name}: {many(wrong, 'thing')} wrong." if wrong else f"{name} is healthy.")
+    _print(f"{name}: {many(wrong, 'problem')}." if wrong else f"{name} is healthy.")
 
 
 def _print(line: str, style: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The files of a workspace beside its databases: embeddings, saved versions, photos, copies, leftovers, addresses."""
+"""Checks of the files of a workspace: embeddings, saved versions, photos, thumbnails, leftovers, addresses."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ def project(place: Workspace) -> Iterator[Finding]:
         try:
             start(each, command_line={"workspace": place.folder})
         except SettingsError as error:
-            yield Finding("settings", str(error), "Correct it in project.toml, or name another at the next start.")
+            yield Finding(
+                "settings", str(error), "Correct it in project.toml, or give another value at the next start."
+            )
     for folder in place.project.images(place.folder):
         if not folder.is_dir():
-            advice = "Connect its disk, or put the folder back; nothing is taken out of the catalogue meanwhile."
-            yield Finding("photos", f"The image folder {folder} is not there.", advice)
+            advice = "Connect its disk, or put the folder back. Its images stay in the catalogue."
+            yield Finding("photos", f"The image folder {folder} does not exist.", advice)
 
 
 def addresses(place: Workspace) -> Iterator[Finding]:
@@ -61,8 +63,8 @@ def addresses(place: Workspace) -> Iterator[Finding]:
         if service not in place.running:
             yield Finding(
                 "addresses",
-                f"project.toml says that the {service} listens at {address}, but none works here.",
-                mend=f"Take the {service}'s address out of project.toml.",
+                f"project.toml says that the {service} listens at {address}, but no {service} is running here.",
+                mend=f"Remove the {service}'s address from project.toml.",
                 act=partial(announce, place.folder, service, None),
             )
 
@@ -82,7 +84,7 @@ def photos(place: Workspace) -> Iterator[Finding]:
     if base is None or not base.is_file():
         return
     if fold is None:
-        yield Finding("photos", "Photos are looked at once the log is whole.", wrong=False)
+        yield Finding("photos", "Photos are checked when the log is complete.", wrong=False)
         return
     removed, missing, changed = fold.removed, {}, 0
     query = "SELECT image_id, root, uri, size, mtime_ns FROM file WHERE image_id IS NOT NULL ORDER BY image_id"
@@ -105,12 +107,12 @@ def photos(place: Workspace) -> Iterator[Finding]:
         shown = ", ".join(list(gone.values())[:SHOWN])
         yield Finding(
             "photos",
-            f"{'The file' if len(gone) == 1 else 'The files'} of {many(len(gone), 'image')} {_are(gone)} not there "
+            f"{'The file' if len(gone) == 1 else 'The files'} of {many(len(gone), 'image')} {_are(gone)} missing "
             f"({shown}), {answered:,} with an answer.",
-            "Put them back, anywhere in the image folder: they are known by their content. Labels are kept meanwhile.",
+            "Put them back, anywhere in the image folder: Flywheel knows them by their content. Labels are kept.",
         )
     if changed:
-        yield Finding("photos", f"{many(changed, 'file')} changed since: the next start reads them.", wrong=False)
+        yield Finding("photos", f"{many(changed, 'file')} changed: the next start reads them again.", wrong=False)
 
 
 def embeddings(place: Workspace) -> Iterator[Finding]:
@@ -120,14 +122,14 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
         known, size = hashes.stat().st_size // HASH_BYTES, rows.stat().st_size if rows.is_file() else 0
         dim = _dim(folder, known, size)
         if dim is None:
-            yield _forget(folder, f"The embeddings in {folder} are cut, and nothing says how long a row is.")
+            yield _forget(folder, f"The embeddings in {folder} are truncated, and the length of a row is unknown.")
             continue
         whole = min(known, size // (2 * dim))
         if size != 2 * dim * known or hashes.stat().st_size != HASH_BYTES * known:
             yield Finding(
                 "embeddings",
-                f"The embeddings in {folder} are cut: {whole:,} of {known:,} are whole.",
-                mend=f"Cut both files to {many(whole, 'whole row')}; the trainer embeds the other images again.",
+                f"The embeddings in {folder} are truncated: {whole:,} of {known:,} are complete.",
+                mend=f"Cut both files to {many(whole, 'complete row')}; the trainer embeds the other images again.",
                 act=partial(_cut, rows, hashes, dim, whole),
             )
             continue
@@ -135,8 +137,8 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
         if bad:
             yield Finding(
                 "embeddings",
-                f"In {folder}, {many(len(bad), 'vector')} {_are(bad)} not of finite numbers.",
-                mend=f"Take {many(len(bad), 'vector')} out of {folder.name}; the trainer embeds these images again.",
+                f"In {folder}, {many(len(bad), 'vector')} {_are(bad)} not finite.",
+                mend=f"Remove {many(len(bad), 'vector')} from {folder.name}; the trainer embeds these images again.",
                 act=partial(_take_out, rows, hashes, dim, bad),
             )
         unknown = _unknown(place, hashes)
@@ -179,10 +181,10 @@ def versions(place: Workspace) -> Iterator[Finding]:
     try:
         promoted = registry.promoted
     except RefusedVersion as error:
-        yield Finding("versions", str(error), "Delete it, and promote a version anew.")
+        yield Finding("versions", str(error), "Delete it, and promote a version again.")
     else:
         if promoted is not None and promoted not in {version.name for version in found}:
-            what = f"Version {promoted!r} is promoted, but is not there."
+            what = f"Version {promoted!r} is promoted, but does not exist."
             yield Finding("versions", what, "Go back with `flywheel models rollback`, or promote another one.")
 
 
@@ -194,14 +196,14 @@ def small_files(place: Workspace) -> Iterator[Finding]:
             DesiredState.model_validate_json(wish.read_bytes())
         except (OSError, ValidationError):
             aside = place.kept(wish)
-            order = f"Rename it to {aside.name}; the trainer then runs, as after its first start."
-            what = f"{wish} cannot be read: a pause or stop is forgotten."
+            order = f"Rename it to {aside.name}; the trainer then runs as after its first start."
+            what = f"{wish} cannot be read, so a pause or stop is lost."
             yield Finding("trainer", what, mend=order, act=partial(os.replace, wish, aside))
     for path in sorted([*place.trainer.glob("jobs/*/job.json"), *place.trainer.glob("challenger/*/job.json")]):
         try:
             Job.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
-            advice = f"Delete {path.parent}; the job is not taken up."
+            advice = f"Delete {path.parent}; the job cannot continue."
             yield Finding("jobs", f"The job in {path.parent} cannot be read.", advice)
 
 
@@ -211,8 +213,8 @@ def thumbnails(place: Workspace) -> Iterator[Finding]:
     if bad:
         yield Finding(
             "thumbnails",
-            f"{many(len(bad), 'thumbnail')} {_are(bad)} not whole ({', '.join(path.name for path in bad[:SHOWN])}).",
-            mend=f"Delete {many(len(bad), 'thumbnail')}; they are made again.",
+            f"{many(len(bad), 'thumbnail')} {_are(bad)} not complete ({', '.join(path.name for path in bad[:SHOWN])}).",
+            mend=f"Delete {many(len(bad), 'thumbnail')}; the labeler makes them again.",
             act=partial(_remove_all, bad),
         )
 

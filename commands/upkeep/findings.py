@@ -1,4 +1,4 @@
-"""What `flywheel doctor` finds in a workspace, and what it needs to look: the folder, its settings, who uses it."""
+"""Findings of `flywheel doctor`, and the workspace that it checks: folder, settings, running services."""
 
 from __future__ import annotations
 

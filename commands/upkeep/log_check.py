@@ -1,7 +1,7 @@
-"""The databases of a workspace: whole, the log without a gap, and the trainer's copy of it equal to it.
+"""Checks of the databases of a workspace: undamaged, the log without a gap, and the trainer's copy equal to it.
 
-Both are read side by side in order of `seq`, so that a long log needs no memory. What the trainer's copy holds lets a
-gap in the labeler's log be filled, because both hold the same rows; the copy itself can be had again at any time.
+Both logs are read in parallel in order of `seq`, so a long log needs no memory. A gap in the labeler's log can be
+filled from the trainer's copy, because both contain the same rows. The copy itself can always be made again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def look(place: Workspace) -> Iterator[Finding]:
     """Everything about both databases."""
     base = place.database
     if base is None:
-        yield Finding("database", "The labels are in a database server, which is not looked at.", wrong=False)
+        yield Finding("database", "The labels are in a database server, which is not checked.", wrong=False)
         return
     if not base.is_file():
         yield Finding("database", f"{base} is missing: the labels are not here.", f"{RESTORE}.")
@@ -69,7 +69,9 @@ def look(place: Workspace) -> Iterator[Finding]:
             log_id = _log_id(engine)
             other = _copy_id(copy) if copy is not None and not copy_broken else None
             if other is not None and other != log_id:
-                yield _aside(place, f"The trainer's copy is of another log ({other}) than the labeler's ({log_id}).")
+                yield _aside(
+                    place, f"The trainer's copy belongs to another log ({other}) than the labeler's ({log_id})."
+                )
             log = _follow(engine, copy if other is not None and other == log_id else None)
             place.fold = log.fold if not log.gaps and not log.unread else None
             yield from _log(place, base, log, None if other is None or other != log_id else copy)
@@ -92,7 +94,7 @@ def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
         yield _aside(place, f"The {called} {path} is damaged ({wrong[0]}).")
     elif wrong and all("index" in line for line in wrong):
         aside = place.kept(path)
-        order = f"Copy {path.name} to {aside.name}, and make its indexes anew."
+        order = f"Copy {path.name} to {aside.name}, and rebuild its indexes."
         yield Finding(
             called, f"An index of {path} is damaged ({wrong[0]}).", mend=order, act=lambda: _index(path, aside)
         )
@@ -104,7 +106,9 @@ def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
             f"what can be read.{_copy_says(place)}",
         )
     if foreign:
-        yield Finding(called, f"{many(len(foreign), 'row')} of {path} name a row that is not there.", f"{RESTORE}.")
+        yield Finding(
+            called, f"{many(len(foreign), 'row')} of {path} refer to a row that does not exist.", f"{RESTORE}."
+        )
 
 
 def _schema(engine: Engine) -> Iterator[Finding]:
@@ -120,13 +124,13 @@ def _schema(engine: Engine) -> Iterator[Finding]:
         return
     if current in {each.revision for each in script.walk_revisions()}:
         yield Finding(
-            "schema", f"The database is of an earlier version ({current}): the next start updates it.", wrong=False
+            "schema", f"The database has an earlier version ({current}): the next start updates it.", wrong=False
         )
     else:
         yield Finding(
             "schema",
-            f"The database says that it is of version {current}, which this Flywheel does not know.",
-            "Bring Flywheel up to date.",
+            f"The database has version {current}, which this Flywheel does not know.",
+            "Update Flywheel.",
         )
 
 
@@ -177,13 +181,13 @@ def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[
     if log.gaps:
         shown = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in log.gaps[:SHOWN])
         missing = sum(last - first + 1 for first, last in log.gaps)
-        what = f"The log has a gap: {many(missing, 'row')} ({shown}) of {log.last:,} are not there."
+        what = f"The log has a gap: {many(missing, 'row')} ({shown}) of {log.last:,} are missing."
         if len(log.found) == missing and not log.differing and not log.unread and not log.copy_gaps:
             aside = place.kept(base)
             order = f"Copy {base.name} to {aside.name}, and take the missing rows from the trainer's copy."
             yield Finding("log", what, mend=order, act=lambda: _fill(base, aside, log.found))
         else:
-            yield Finding("log", what, f"{RESTORE}: the trainer's copy does not hold these rows.")
+            yield Finding("log", what, f"{RESTORE}: the trainer's copy does not have these rows.")
         return
     if copy is None:
         return
@@ -216,7 +220,7 @@ def _references(engine: Engine, log: Log) -> Iterator[Finding]:
             if count:
                 yield Finding(
                     "references",
-                    f"{many(count, 'row')} of the {name} are about images that are not there.",
+                    f"{many(count, 'row')} of the {name} are about images that do not exist.",
                     f"{RESTORE}.",
                 )
         for (body,) in connection.execute(select(EVALUATED.c.body)):
@@ -225,7 +229,7 @@ def _references(engine: Engine, log: Log) -> Iterator[Finding]:
                 break
     unknown = {label for label in log.fold.labels.values() if label not in log.fold.classes}
     if unknown and not log.gaps:
-        yield Finding("references", f"Labels are of classes that are not there ({sorted(unknown)}).", f"{RESTORE}.")
+        yield Finding("references", f"Labels belong to classes that do not exist ({sorted(unknown)}).", f"{RESTORE}.")
 
 
 # ---------------------------------------------------------------- mending

@@ -98,7 +98,7 @@ def test_one_command_from_labels_to_the_wrong_ones(tmp_path, labeled):
     assert (in_use.returncode, f"(./W) at {url}" in in_use.stdout) == (0, True), in_use.stderr
     at_rest = export(tmp_path, "again.csv", "--workspace", "W", "--where", "split=train label=red")
     assert at_rest.returncode == 0, at_rest.stderr
-    assert "(./W) at rest" in at_rest.stdout
+    assert "(./W), not running" in at_rest.stdout
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "labels.csv").read_text()
     assert (tmp_path / "in_use.csv").read_text() == (tmp_path / "labels.csv").read_text()
     assert len((tmp_path / "again.csv").read_text().splitlines()) >= 30

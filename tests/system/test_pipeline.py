@@ -102,7 +102,7 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
     services.trainer.start()  # it was away when the run went on
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
-    assert "Going on with the run" in out
+    assert "Continuing the run" in out
     said = json.loads(report.read_text())
     assert said["version"] == first["version"]
     jobs = [job for job in httpx.get(services.trainer.url + "/jobs").json()["jobs"] if job["kind"] == "train"]
@@ -122,7 +122,7 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     assert report["exit_code"] is None
     other = example(services, file, name='"bad"', architecture='"nor:this_net"')
     shown = flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
-    assert "The file was changed" in shown
+    assert "The file has changed" in shown
     assert "nor:this_net" in shown  # refused before there is a job
     assert "Going on" in flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
     assert tomllib.loads(other.read_text())["train"]["architecture"] == "nor:this_net"

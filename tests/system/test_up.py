@@ -79,7 +79,7 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     killed = children(process)["trainer"]
     killed.kill()
     wait_for(lambda: httpx.get(f"http://127.0.0.1:{trainer_port}/status").json()["labels"], "the trainer again", 120)
-    assert "starting it again" in output()
+    assert "will be restarted" in output()
 
     second = forks.flywheel("up", "--workspace", "W", "--port", "0", "--trainer-port", "0", cwd=tmp_path)
     assert second.returncode == 2

@@ -110,7 +110,7 @@ def test_a_folder_for_yolo(tmp_path: Path) -> None:
     at_rest = ["--workspace", tmp_path / "workspace", "--images", tmp_path / "photos"]
     done = export(tmp_path / "out", "--files", "symlink", "--format", "yolo", *at_rest)
     assert "4 images" in done.output
-    assert "1 are not there as they were labeled, or of a kind that YOLO does not read" in done.output
+    assert "Left out: 1 photo, missing or changed, or in a format that YOLO does not read" in done.output
     assert (tmp_path / "out" / "left_out.txt").read_text().startswith("old.gif: is of a kind")
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix in (".png", ".jpg"))
     assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == [
@@ -126,13 +126,13 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         (tmp_path / "photos" / "0001.png").write_bytes(b"another")
     at_rest = ["--workspace", tmp_path / "workspace", "--images", tmp_path / "photos"]
     done = export(tmp_path / "out", "--files", "copy", *at_rest)
-    assert "1 are not there as they were labeled" in done.output
+    assert "Left out: 1 photo, missing or changed. See left_out.txt" in done.output
     assert (tmp_path / "out" / "left_out.txt").read_text() == "0001.png\n"
     for words, said in [
-        ((tmp_path / "out", "--files", "copy"), "there already"),
+        ((tmp_path / "out", "--files", "copy"), "already exists"),
         ((tmp_path / "new", "--files", "move"), "copy, hardlink, symlink"),
         ((tmp_path / "new", "--files", "copy", "--format", "csv"), "imagefolder, not csv"),
-        ((tmp_path / "new", "--files", "copy", "--where", "split=test"), "give --images"),
+        ((tmp_path / "new", "--files", "copy", "--where", "split=test"), "name their folder with --images"),
         ((tmp_path / "no folder" / "new", "--files", "copy"), "No such file"),
         ((tmp_path / "new.csv", "--include", "predictions"), "start Flywheel"),
         ((tmp_path / "new.zip", "--format", "datasets", *at_rest[:2]), "name their folder with --images"),
@@ -153,6 +153,6 @@ def test_another_file_system_has_no_hard_links(tmp_path: Path) -> None:
     refused = export(
         target, "--files", "hardlink", "--workspace", tmp_path / "workspace", "--images", tmp_path / "photos"
     )
-    assert "same file system" in str(refused.exception)
+    assert "on one file system" in str(refused.exception)
     assert "copy or symlink" in str(refused.exception)
     assert not target.exists()

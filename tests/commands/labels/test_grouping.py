@@ -49,7 +49,7 @@ def patients_by_split(service: Service) -> dict[str, set[str]]:
 
 def test_by_the_name(service: Service, url: str) -> None:
     done = split(url, "--pattern", r"-(p\d+)")
-    assert "10 groups; 0 images in none." in done.output, done.exception
+    assert "10 groups; 0 images without a group." in done.output, done.exception
     found = patients_by_split(service)
     assert (len(found["test"]), len(found["train"])) == (3, 7)
     assert not found["test"] & found["train"]
@@ -67,7 +67,7 @@ def test_by_a_column(service: Service, url: str, tmp_path: Path, kind: str, besi
         kind, lambda path, **_: table.to_json(path, orient="records", lines=True)
     )(path, index=False)
     done = split(url, "--groups", path, "--column", "patient")
-    assert "10 groups; 1 image in none." in done.output, done.exception
+    assert "10 groups; 1 image without a group." in done.output, done.exception
     found = patients_by_split(service)
     assert len(found["test"] & found["train"]) <= 1  # of the patient whose image is in no group
 
@@ -78,10 +78,10 @@ def test_what_cannot_be_is_said(service: Service, url: str, tmp_path: Path) -> N
     (tmp_path / "two.csv").write_text("uri,label,group\n0-p0.png,cat,a\n0-p0.png,cat,b\n")
     end = service.log.last_seq
     for words, said in [
-        ((), "either --pattern or --groups"),
-        (("--pattern", "a", "--groups", table), "either --pattern or --groups"),
-        (("--pattern", "("), "no regular expression"),
-        (("--pattern", "nothing like it"), "names none of the 30 images"),
+        ((), "needs --pattern or --groups"),
+        (("--pattern", "a", "--groups", table), "needs --pattern or --groups"),
+        (("--pattern", "("), "not a regular expression"),
+        (("--pattern", "nothing like it"), "matches none of the 30 images"),
         (("--groups", table), "line 3: 1-p1.png has no group"),
         (("--groups", table, "--column", "patient"), "no column 'patient'; it has uri, label, group"),
         (("--groups", tmp_path / "two.csv"), "line 3: 0-p0.png is in 'a' and 'b'"),
@@ -100,7 +100,7 @@ def test_names_that_are_written_otherwise(service: Service, url: str, tmp_path: 
     )
     done = split(url, "--groups", table, "--column", "patient")
     assert "30 names matched by ignoring endings: old\\0-p0 is 0-p0.png" in done.output, done.exception
-    assert "10 groups; 0 images in none." in done.output
+    assert "10 groups; 0 images without a group." in done.output
 
 
 def test_groups_of_a_million_images_are_posted_in_parts() -> None:

@@ -84,22 +84,22 @@ def test_parquet_with_configurations(tmp_path: Path, shards: Path) -> None:
 def test_from_python(tmp_path: Path, shards: Path) -> None:
     folder = flywheel.Flywheel.fetch(str(shards), tmp_path / "big", config="big", label="fine")
     assert [row[1:] for row in rows(folder)] == [("cat", "train"), ("a/b", "train")]
-    with pytest.raises(flywheel.FlywheelError, match="is no folder; a dataset of the Hub is named hf://"):
+    with pytest.raises(flywheel.FlywheelError, match=r"is not a folder\. A dataset of the Hub is written as hf://"):
         flywheel.Flywheel.fetch("nowhere", tmp_path / "out")
-    with pytest.raises(flywheel.FlywheelError, match="there already"):
+    with pytest.raises(flywheel.FlywheelError, match="already exists"):
         flywheel.Flywheel.fetch(str(shards), tmp_path / "big", config="small")
 
 
 def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path) -> None:
     out = tmp_path / "out"
     for words, said in [
-        ((tmp_path / "nowhere", out), "no folder"),
+        ((tmp_path / "nowhere", out), "not a folder"),
         ((shards, out), "big"),  # the library lists the configurations
         ((shards, out, "--config", "huge"), "huge"),
         ((shards, out, "--config", "big"), "--label: picture, fine, coarse"),
         ((shards, out, "--config", "big", "--label", "nothing"), "--label: picture, fine, coarse"),
         ((shards, out, "--config", "small", "--split", "test"), "it has validation"),
-        ((shards, tmp_path, "--config", "small"), "there already"),
+        ((shards, tmp_path, "--config", "small"), "already exists"),
         ((shards, tmp_path / "no" / "where", "--config", "small"), "No such file"),
     ]:
         with pytest.raises(SettingsError, match=said):

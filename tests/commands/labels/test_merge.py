@@ -162,7 +162,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_one_name_for_two_images_is_refused() -> None:
     """Their labels would be mixed up."""
     first, second = (row("IMG_0001.jpg", label, sha256=label) for label in ("cat", "dog"))
-    with pytest.raises(SettingsError, match=r"IMG_0001\.jpg, but not the same image"):
+    with pytest.raises(SettingsError, match=r"different image called IMG_0001\.jpg"):
         merge([first], [second])
 
 

@@ -38,5 +38,5 @@ def test_a_backup_says_what_gives_way_to_what(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["restore", str(tmp_path / "backup"), "--workspace", str(tmp_path / "workspace")])
     said = " ".join(result.stdout.split())
     assert result.exit_code == 0
-    assert "(3 answers, the last of " in said
-    assert "(1 answer, the last of " in said
+    assert "(3 answers, the last on " in said
+    assert "(1 answer, the last on " in said

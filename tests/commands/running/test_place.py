@@ -110,10 +110,10 @@ def test_a_project_that_does_not_run_is_said_with_what_starts_it(tmp_path: Path)
     assert f"Project clothes is not running: nothing answers at {url} (connection refused)" in str(said.exception)
     assert f"`flywheel up --workspace {workspace}`" in str(said.exception)
     announce(workspace, "labeler", None)
-    assert "its labeler has noted no address" in str(run("status", "--workspace", workspace).exception)
+    assert "its labeler has not written its address" in str(run("status", "--workspace", workspace).exception)
     with pytest.raises(FlywheelError, match="clothes is not running"):
         Flywheel(workspace=workspace)
-    assert run("export", "labels.csv", "--workspace", workspace).output.splitlines()[0].endswith("at rest")
+    assert run("export", "labels.csv", "--workspace", workspace).output.splitlines()[0].endswith("not running")
     assert len(Path("labels.csv").read_text().splitlines()) == 7
     nowhere = run("status", "--workspace", tmp_path)
     assert "is not a Flywheel workspace" in str(nowhere.exception)
@@ -151,7 +151,7 @@ def test_a_simulated_person_labels_no_project_that_its_truth_does_not_fit(tmp_pa
 
     with project(tmp_path / "pets") as (service, workspace, _):
         for words, named in [
-            ([], "Without --labels the simulated person knows the demo's digits alone"),
+            ([], "Without --labels, the simulated person knows only the digits of the demo"),
             (["--labels", table("others.csv", {"x.png": "cat"})], "names none of the project's 6 images"),
             (["--labels", table("hats.csv", {"0000.png": "hat"})], "There is no class 'hat'"),
         ]:
@@ -164,7 +164,7 @@ def test_a_simulated_person_labels_no_project_that_its_truth_does_not_fit(tmp_pa
             "simulate", "--budget", 6, "--pace", 1_000, "--labels", some, "--add-classes", "--workspace", workspace
         )
         assert said.exit_code == 0, said.exception
-        assert "names 2 of 6 images; the others are skipped" in said.output
+        assert "names 2 of 6 images. The others are skipped" in said.output
         assert "bird" in {each.name for each in service.classes.entries()}
 
 
@@ -191,7 +191,7 @@ def test_an_export_of_nothing_writes_nothing(tmp_path: Path) -> None:
         drs = run("export", "labels.csv", "--workspace", workspace, "--where", "label=do")
         assert "There is no class 'do'" in str(drs.exception)
         none = run("export", "labels.csv", "--workspace", workspace, "--where", "label=dog")
-        assert (none.exit_code, "No image fits" in none.output) == (1, True)
+        assert (none.exit_code, "No image matches" in none.output) == (1, True)
         assert not Path("labels.csv").exists()
         assert run("export", "labels.csv", "--workspace", workspace, "--where", "label=cat").exit_code == 0
         assert len(Path("labels.csv").read_text().splitlines()) == 2

@@ -33,7 +33,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_projects_of_this_machine_are_listed(tmp_path: Path) -> None:
-    assert "No project was started here yet" in run("projects")
+    assert "No project was started on this machine yet" in run("projects")
     workspace = made(tmp_path)
     announce(workspace, "labeler", "http://127.0.0.1:4000")
     listed = run("projects")
@@ -46,8 +46,8 @@ def test_a_folder_is_added_to_the_project_here(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a Flywheel workspace"):
         run("add", "more")
     workspace = made(tmp_path)
-    assert "Its images go by more/FILE." in run("add", "more")
-    assert "is a folder of photos already" in run("add", "more", "--workspace", str(workspace))
+    assert "The names of its images begin with more/." in run("add", "more")
+    assert "already belongs to photos" in run("add", "more", "--workspace", str(workspace))
     project = ProjectFile.read(workspace)
     assert project is not None
     assert project.images(workspace) == [tmp_path / "photos", tmp_path / "more"]

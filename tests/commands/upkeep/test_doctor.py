@@ -235,9 +235,9 @@ def bad_project_file(workspace: Path) -> None:
     ("damage", "check", "words"),
     [
         (flipped_byte, "database", "flywheel restore"),
-        (gap_without_copy, "log", "does not hold these rows"),
+        (gap_without_copy, "log", "does not have these rows"),
         (older_database, "trainer's copy", "older database"),
-        (label_of_no_image, "database", "name a row that is not there"),
+        (label_of_no_image, "database", "refer to a row that does not exist"),
         (newer_schema, "schema", "does not know"),
         (version_without_file, "versions", "cannot be read"),
         (version_of_other_bytes, "versions", "checksum differs"),
@@ -271,7 +271,7 @@ def test_with_a_service_running_it_only_looks(tmp_path: Path) -> None:
         service.workspace.announce("http://127.0.0.1:9")
         code, said = doctor(tmp_path / "workspace")
         assert (code, said["running"], said["findings"]) == (0, ["labeler"], [])
-        with pytest.raises(SettingsError, match="stop Flywheel before you mend"):
+        with pytest.raises(SettingsError, match="stop Flywheel before you repair"):
             doctor(tmp_path / "workspace", "--mend")
 
 
