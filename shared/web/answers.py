@@ -1,8 +1,8 @@
-"""How both services read a request and say no: one shape, one sentence, and an OpenAPI schema that says the same.
+"""How both services parse requests and refuse them: one JSON shape, one sentence, and an OpenAPI schema that matches.
 
-It knows HTTP and nothing of labels or models. `keep_to_schema` makes an application of FastAPI's read JSON strictly,
-answer every refusal as `{"detail": sentence}` and declare it. What a route may refuse beyond what every route does, it
-says by `responses=refusals(404)`; a refusal that its schema does not name is logged, and fails the test that met it.
+This module knows HTTP, but nothing about labels or models. `keep_to_schema` makes a FastAPI application parse JSON
+strictly, answer every refusal with `{"detail": sentence}` and declare these answers. A route declares its own refusals
+with `responses=refusals(404)`. A refusal that the schema does not declare is logged, and fails the test that met it.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
 _NOT_PLAIN = re.compile(rb"\\u0000|[0-9](\.0+|[eE][+-]?[0-9]+)[\s,\]}]")
 _NOT_SAID = frozenset({"body", "query", "path", "int", "str", "constrained-int", "constrained-str"})
-"""Parts of pydantic's locations that are no names of the sender's."""
+"""Parts of pydantic's error locations that are not names from the request."""
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 EVERY: Final[Mapping[int, str]] = {
     400: "The request cannot be read.",
     401: "The token is missing or wrong.",
-    403: "The request comes from another web page, or under another name than the service's.",
+    403: "The request comes from another web page, or uses a host name that is not the service's.",
     408: "The request comes too slowly.",
     429: "Too many requests, or too many wrong tokens: try again in a few seconds.",
     431: "The headers are too large.",
-    503: "Too much is under way: try again in a few seconds.",
-    507: "The disk refuses to write. `disk` says more.",
+    503: "The service is too busy: try again in a few seconds.",
+    507: "The disk cannot be written to. `disk` has the details.",
 }
-"""Refusals that any request may get, most of them before a route is asked."""
+"""Refusals that any request may get, most of them before a route is called."""
 MEANINGS: Final[Mapping[int, str]] = {
-    304: "The copy that the client has is still right.",
-    403: "It is somebody else's.",
-    404: "There is no such thing.",
-    409: "It cannot be done as things are now. Fields beside `detail` say how to go on.",
-    410: "It was there, and is gone.",
+    304: "The client's cached copy is still valid.",
+    403: "It belongs to somebody else.",
+    404: "It does not exist.",
+    409: "This is not possible in the current state. Fields beside `detail` say how to continue.",
+    410: "It existed, but has been deleted.",
     413: "The body is too large.",
-    422: "A value is not valid. Where there may be several, fields beside `detail` name all of them.",
-    503: "The trainer does not answer, or much is under way.",
+    422: "A value is not valid. If several are invalid, fields beside `detail` name all of them.",
+    503: "The trainer does not answer, or the service is too busy.",
 }
-"""What it means where a route declares it."""
+"""What a status means on a route that declares it."""
 NOT_OPEN: Final = (401, 403, 507)
-"""Those of them that nobody gets who asks whether a service answers."""
+"""Statuses of `EVERY` that `/health` never answers with."""
 
 
 class Refusal(BaseModel):
-    """An answer that says no: one sentence for a person. Some carry more fields, which say how to go on."""
+    """A refusal: one sentence for a person. Some carry more fields, which say how to continue."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -66,10 +66,10 @@ class Refusal(BaseModel):
 
 
 class StrictRoute(APIRoute):
-    """A route that reads JSON as its specification has it: see `StrictRequest`."""
+    """A route that parses JSON strictly: see `StrictRequest`."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """FastAPI's handler, given a request that reads so."""
+        """Return FastAPI's handler, called with a `StrictRequest`."""
         handle = super().get_route_handler()
 
         async def handle_strictly(request: Request) -> Response:
@@ -79,11 +79,11 @@ class StrictRoute(APIRoute):
 
 
 class StrictRequest(Request):
-    """A request whose JSON holds no NaN and no half of a surrogate pair, which nothing behind it could store, and is
-    nested at most 200 deep. Python's own reader takes all that, and overflows on deep lists."""
+    """A request whose JSON may not contain NaN or lone surrogates, which no store accepts, and at most 200 levels of
+    nesting. Python's own parser accepts all of these, and overflows on deeply nested lists."""
 
     async def json(self) -> Any:
-        """The body. Raises JSONDecodeError."""
+        """Parse the body. Raises JSONDecodeError."""
         if not hasattr(self, "_json"):
             try:
                 self._json = strict_json(await self.body())
@@ -93,14 +93,14 @@ class StrictRequest(Request):
 
 
 def strict_json(text: bytes) -> Any:
-    """What JSON says. 3.0 is 3, as JSON Schema has it. Raises ValueError with a reason, also for the character NUL,
-    which neither PostgreSQL nor a file name takes."""
+    """Parse JSON; 3.0 becomes 3, as JSON Schema defines it. Raises ValueError with a reason, also for the NUL
+    character, which neither PostgreSQL nor file names accept."""
     said = from_json(text, allow_inf_nan=False)
     return _plain(said) if _NOT_PLAIN.search(text) else said
 
 
 async def read_json(request: Request, kind: type[M]) -> M:
-    """The body of a route that takes JSON or a form. Raises RequestValidationError."""
+    """Validate the body of a route that accepts JSON or a form. Raises RequestValidationError."""
     try:
         return kind.model_validate(strict_json(await request.body()))
     except ValidationError as error:
@@ -110,38 +110,37 @@ async def read_json(request: Request, kind: type[M]) -> M:
 
 
 class PlainText:
-    """Middleware: what no text can be is refused before it is read as one. No route has an address with control
-    characters, no store or file takes NUL, and of the codecs that a form may name, some fail and others make text that
-    nothing can store."""
+    """Middleware that refuses malformed text before any route reads it: control characters or `..` in the path, NUL in
+    the query, and charsets other than UTF-8, some of which fail to decode or decode to text that cannot be stored."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand the request on."""
+        """Refuse the request, or pass it on."""
         refusal = _unplain(scope) if scope["type"] == "http" else None
         await (refusal or self._app)(scope, receive, send)
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: it refuses with these statuses, beside those that every route has."""
+    """Value of `responses=` for a route that refuses with these statuses, in addition to those of every route."""
     return {status: {"description": MEANINGS[status]} for status in statuses}
 
 
 def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route that answers 200 with something else than JSON."""
+    """Value of `responses=` for a route that answers 200 with something other than JSON."""
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     kinds = {media_type: {} if media_type == "application/json" else binary for media_type in media_types}
     return {200: {"content": {media_type: {"schema": schema} for media_type, schema in kinds.items()}}}
 
 
 def refuse(status: int, detail: str, **fields: Any) -> JSONResponse:
-    """The answer that says no."""
+    """Build the JSON answer of a refusal."""
     return JSONResponse({"detail": detail, **fields}, status)
 
 
 def sentence(errors: Any) -> str:
-    """The first of pydantic's errors, for a person."""
+    """Turn the first of pydantic's errors into a sentence for a person."""
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part not in _NOT_SAID)
     if first["type"] == "json_invalid":
@@ -151,7 +150,7 @@ def sentence(errors: Any) -> str:
 
 
 def refused(request: Request, status: int, detail: str, **fields: Any) -> JSONResponse:
-    """`refuse`, once it is certain that the schema names the status for the route that was asked."""
+    """Like `refuse`, and log a warning if the schema does not declare this status for the route."""
     route = request.scope.get("route")
     if isinstance(request.app, FastAPI) and isinstance(route, APIRoute):
         operation = request.app.openapi()["paths"].get(route.path_format, {}).get(request.method.lower(), {})
@@ -161,9 +160,9 @@ def refused(request: Request, status: int, detail: str, **fields: Any) -> JSONRe
 
 
 def keep_to_schema(api: FastAPI, everywhere_but: Mapping[int, Collection[str]] | None = None) -> None:
-    """Let `api` read strictly and refuse in sentences, and its schema say so. Call it before routes are added.
+    """Make `api` parse strictly, refuse in sentences, and declare both in its schema. Call it before routes are added.
 
-    `everywhere_but`: further statuses that every route may answer with, but for those paths.
+    `everywhere_but`: additional statuses that every route may answer with, each mapped to the paths that never do.
     """
     api.router.route_class = StrictRoute
     api.add_exception_handler(RequestValidationError, _unreadable)
@@ -175,11 +174,11 @@ def keep_to_schema(api: FastAPI, everywhere_but: Mapping[int, Collection[str]] |
             api.openapi_schema = complete(described(), everywhere_but or {})
         return api.openapi_schema
 
-    api.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
+    api.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation does it
 
 
 def complete(schema: dict[str, Any], everywhere_but: Mapping[int, Collection[str]]) -> dict[str, Any]:
-    """FastAPI's schema with every refusal in it, and numbers as they are."""
+    """Add every refusal to FastAPI's schema, and correct its numbers and tuples."""
     schema = _exact(schema)
     kinds = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -208,12 +207,12 @@ def complete(schema: dict[str, Any], everywhere_but: Mapping[int, Collection[str
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered only for it
     return refused(request, 422, sentence(error.errors()))
 
 
 async def _plain_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered only for it
     detail, headers = error.detail, dict(error.headers or {})
     if error.status_code == 404 and detail == "Not Found":
         detail = "There is nothing at this address."
@@ -226,7 +225,7 @@ async def _plain_refusal(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that may be done at the address asked for: the router knows of the first route alone that has it."""
+    """All methods of the requested address: the router reports only those of the first matching route."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     paths = request.app.openapi()["paths"]
     named = [path] if path in paths else [each for each in paths if compile_path(each)[0].match(path)]
@@ -238,12 +237,13 @@ def _said(status: int, meaning: str) -> dict[str, Any]:
         return {"description": meaning}
     kinds: dict[str, Any] = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
     if status == 401:
-        kinds["text/html"] = {"schema": {"type": "string"}}  # for a browser: the page to sign in
+        kinds["text/html"] = {"schema": {"type": "string"}}  # for a browser: the sign-in page
     return {"description": meaning, "content": kinds}
 
 
 def _exact(schema: Any) -> Any:
-    """The schema with whole numbers that FastAPI made floats, which say 2⁶³ for 2⁶³ − 1, and tuples as plain arrays."""
+    """Undo two changes that FastAPI makes: 2⁶³ − 1 rounded to the float 2⁶³, and arrays of one type written as
+    tuples."""
     if isinstance(schema, list):
         return [_exact(each) for each in schema]
     if isinstance(schema, float) and abs(schema) == 2.0**63:
@@ -252,7 +252,7 @@ def _exact(schema: Any) -> Any:
         return schema
     schema = {name: _exact(each) for name, each in schema.items()}
     each, *others = schema.get("prefixItems") or [None]
-    if each is not None and others == [each] * len(others):  # few readers know `prefixItems`
+    if each is not None and others == [each] * len(others):  # few clients support `prefixItems`
         schema["items"] = schema.pop("prefixItems")[0]
     return schema
 
@@ -261,12 +261,12 @@ def _unplain(scope: Scope) -> Response | None:
     if any(character < " " or character == "\x7f" for character in scope["path"]):
         return refuse(404, "There is nothing at this address: it holds a control character.")
     if ".." in re.split(r"[/\\]", scope["path"]):
-        return refuse(404, "There is nothing at this address: it leads upwards.")
+        return refuse(404, "There is nothing at this address: `..` is not allowed in a path.")
     if b"%00" in scope["query_string"]:
         return refuse(400, "The query holds the character NUL: leave it out.")
     charset = _CHARSET.search(Headers(scope=scope).get("content-type", "").lower())
     if charset and charset[1] not in {"utf-8", "utf8"}:
-        return refuse(400, f"A body is read as UTF-8, not as {charset[1][:40]}.")
+        return refuse(400, f"Send the body as UTF-8, not as {charset[1][:40]}.")
     return None
 
 

@@ -1,8 +1,8 @@
-"""Wrong tokens: each address that gives one waits for its own answers, and never for those of another.
+"""Delays for wrong tokens: each client address waits for its own wrong tokens, never for those of others.
 
-The wait doubles with each wrong token of an address. Only a few of its answers wait at the same time: further ones are
-refused unread, so that guessing side by side is no faster. Both the addresses remembered and the answers that wait are
-bounded. It knows nothing of HTTP.
+The delay doubles with each wrong token of an address. Only a few answers per address are delayed at the same time.
+Further attempts are refused unread, so that guessing in parallel is no faster. The number of remembered addresses and
+of delayed answers is bounded. This module knows nothing about HTTP.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Final
 MAX_DELAY: Final = 2.0
 MOST_ADDRESSES: Final = 10_000
 MOST_WAITING: Final = 8
-"""Answers of one address that wait at the same time."""
+"""Delayed answers of one address at the same time."""
 MOST_WAITING_IN_ALL: Final = 200
 FORGET_SECONDS: Final = 900.0
 
 
 class TooManyAttempts(Exception):  # noqa: N818 - a state of a client, named as one
-    """So many wrong tokens of this address wait for their answer that no other is looked at."""
+    """Too many wrong tokens of this address are still delayed; this one was not checked."""
 
 
 class Attempts:
-    """The wrong tokens of each address; `now` is a clock in seconds."""
+    """Counts the wrong tokens of each address; `now` is a clock in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -36,7 +36,7 @@ class Attempts:
         self._waiting: Counter[str] = Counter()
 
     async def check(self, client: tuple[str, int] | None, is_right: Callable[[], bool]) -> bool:
-        """Whether the token of `client` is right; a wrong one takes a moment. Raises TooManyAttempts."""
+        """Whether the token of `client` is right; a wrong one is answered after a delay. Raises TooManyAttempts."""
         address = network_of(client)
         if self._waiting[address] >= MOST_WAITING:
             raise TooManyAttempts
@@ -50,7 +50,7 @@ class Attempts:
         return False
 
     def _note(self, address: str) -> int:
-        """Count a wrong token; returns how many there were in a row."""
+        """Count a wrong token; return how many came in a row."""
         count, at = self._wrong.pop(address, (0, 0.0))
         if self._now() - at > FORGET_SECONDS:
             count = 0
@@ -71,12 +71,12 @@ class Attempts:
 
 
 def delay_after(failures: int) -> float:
-    """Seconds that the answer to the n-th wrong token in a row waits: doubling from 0.1, never beyond MAX_DELAY."""
+    """Delay in seconds of the n-th wrong token in a row: doubles from 0.1 up to MAX_DELAY."""
     return float(min(MAX_DELAY, 0.1 * 2 ** min(failures - 1, 10)))
 
 
 def network_of(client: tuple[str, int] | None) -> str:
-    """What counts as one address: of IPv6 the network of 64 bits, because whoever has one has all of it."""
+    """What counts as one address: for IPv6 the /64 network, because one client usually owns all of it."""
     host = client[0] if client else ""
     try:
         address = ip_address(host.partition("%")[0])

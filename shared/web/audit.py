@@ -1,8 +1,8 @@
 """The audit trail: who changed settings, classes, splits and versions, when, and from which address.
 
-One line of JSON a change in `WORKSPACE/logs/SERVICE-audit.jsonl`, apart from the log of the program, so that a person
-or a program finds what was changed without reading the rest. Labels are not here: the annotation log has each with its
-annotator. It is a logger, so that whoever embeds a service may send the lines elsewhere too.
+Each change is one line of JSON in `WORKSPACE/logs/SERVICE-audit.jsonl`, apart from the program's log, so that people
+and programs find changes without reading the rest. Labels are not here: the annotation log keeps each with its
+annotator. The trail is a Python logger, so that an application that embeds a service can send it elsewhere too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.storage.disk_errors import LogFile
 
 MAX_BYTES: Final = 5_000_000
 KEPT: Final = 20  # files of that size, the newest
-HEADER: Final = "Flywheel-Asked-From"  # by which the labeler passes on to the trainer who asked the labeler
+HEADER: Final = "Flywheel-Asked-From"  # how the labeler tells the trainer whose request it forwards
 _asked_from: ContextVar[str] = ContextVar("asked_from", default="")
 _asked_for: ContextVar[str] = ContextVar("asked_for", default="")
 
@@ -29,7 +29,7 @@ _page: list[Callable[[], str | None]] = []
 
 
 def keep_in(workspace: Path, service: str) -> None:
-    """Write the trail of this process into the workspace's folder of logs."""
+    """Write the audit trail of this process to `workspace`/logs."""
     folder = workspace / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     handler = LogFile(folder / f"{service}-audit.jsonl", maxBytes=MAX_BYTES, backupCount=KEPT, encoding="utf-8")
@@ -42,7 +42,7 @@ def keep_in(workspace: Path, service: str) -> None:
 
 
 def begin(client: str, passed_on: str = "") -> None:
-    """A request from the address `client` is at hand, which says that it is made for the address `passed_on`."""
+    """Remember that the current request comes from address `client`, on behalf of the address `passed_on`."""
     _asked_from.set(client)
     try:
         _asked_for.set(str(ip_address(passed_on)))
@@ -51,17 +51,18 @@ def begin(client: str, passed_on: str = "") -> None:
 
 
 def origin() -> str:
-    """The address that asks for what is being done now; "" when nobody does, or it is not known."""
+    """The address behind the current request or page; "" if unknown."""
     return _asked_from.get() or next((address() or "" for address in _page), "")
 
 
 def pages_come_from(address: Callable[[], str | None]) -> None:
-    """Where what a page asks for comes from: it reaches the service without a request. `address` must be quick."""
+    """Set how to find the address of a Streamlit page, which calls the service without a request. `address` must be
+    quick."""
     _page[:] = [address]
 
 
 def note(what: str, *, by: str = "", **more: Any) -> None:
-    """Something was changed: `what` in two or three words, `by` whom where that is known, and its particulars."""
+    """Record a change: `what` in two or three words, `by` whom if known, and details in `more`."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = {"at": when, "from": origin(), "for": _asked_for.get(), "by": by, "what": what, **more}
     _logger.info(json.dumps({name: value for name, value in line.items() if value != ""}, default=str))

@@ -1,19 +1,20 @@
-"""Who may talk to a service: one ASGI middleware around everything that it serves, WebSockets included.
+"""Who may talk to a service: one ASGI middleware around everything that it serves, including WebSockets.
 
-It knows nothing of labels or models, only of addresses and one token. Two rules, by whether there is a token:
+It knows nothing about labels or models, only about addresses and one token. The rules depend on whether there is a
+token:
 
-- **No token, loopback only.** Whoever is on this machine may do everything; a web page from elsewhere, which a browser
-  on this machine happens to show, may do nothing. The `Host` must be a loopback name with our port (else a foreign
-  name was rebound to 127.0.0.1), the `Origin`, where there is one, must be this service itself, and what the browser
-  marks as coming from another site (`Sec-Fetch-Site`) passes only as a link that somebody followed.
-- **With a token.** Every request carries it as `Authorization: Bearer …`, or the cookie for which a browser swaps it
-  once at `POST /api/session`. The `Host` may then be any name, since a rebound name has no cookie; the `Origin` must
-  be that same name, so that no page of another origin uses the cookie.
+- **No token, loopback only.** Everyone on this machine may do everything, but a web page from another site, shown by a
+browser on this machine, may do nothing. `Host` must be a loopback name with our port (otherwise a foreign name was
+rebound to 127.0.0.1). `Origin`, if present, must be this service. A request that the browser marks as coming from
+another site (`Sec-Fetch-Site`) passes only if a person followed a link.
+- **With a token.** Every request carries it as `Authorization: Bearer …`, or as the cookie that a browser gets for it
+at `POST /api/session`. `Host` may then be any name, since a rebound name has no cookie. `Origin` must be that same
+name, so that no page of another origin can use the cookie.
 
-A link elsewhere may lead to our pages, and to nothing else: what a GET of a route does is not for others to start.
+A link on another site may open our pages and nothing else, so that it cannot trigger what a GET route does.
 
-A service that others can reach without a token does not start (`token_for`, and `Guard` itself). Behind the guard
-stand the limits of bodies (`shared.web.bodies`), before anything has read one.
+A service that others can reach does not start without a token (`token_for` and `Guard` check this). The guard also
+limits request bodies (`shared.web.bodies`) before anything reads them.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ _SECURITY_HEADERS = {
 
 
 class Guard:
-    """The middleware. `app` is reached only by requests that may be answered.
+    """The middleware. Only requests that pass reach `app`.
 
-    `port` is the one that is served, or a function that says it once it is known (port 0); while it is None only the
-    name in `Host` is checked. `public` are paths that answer anyone's GET; a link may lead to what `is_page` says.
-    Raises SettingsError for a `host` beyond loopback without a token.
+    `port` is the served port, or a function that returns it once known (port 0); while it is None, only the name in
+    `Host` is checked. Anyone may GET the paths in `public`. A link on another site may open paths for which `is_page`
+    is true. Raises SettingsError for a `host` beyond loopback without a token.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Guard:
         self._attempts = Attempts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, refuse it, or hand it to the app."""
-        if scope["type"] in ("http", "websocket"):  # a start and an end have no headers
+        """Answer the request, refuse it, or pass it to the app."""
+        if scope["type"] in ("http", "websocket"):  # "lifespan" events have no headers
             audit.begin((scope.get("client") or ("", 0))[0], Headers(scope=scope).get(audit.HEADER, ""))
         if scope["type"] == "http":
             await self._http(scope, receive, _with_security_headers(send))
@@ -131,7 +132,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008, "reason": problem[:120]})
 
     def _foreign(self, scope: Scope, headers: Headers) -> str | None:
-        """What is wrong with `Host` and `Origin`, or None when they are ours."""
+        """What is wrong with `Host` and `Origin`, or None if they are ours."""
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         host = _authority(hosts[0], scope["scheme"]) if len(hosts) == 1 else None
         if host is None:
@@ -143,7 +144,8 @@ class Guard:
             return None
         scheme, _, rest = origins[0].partition("://")
         origin = _authority(rest, scheme) if len(origins) == 1 and scheme in {"http", "https"} else None
-        # Behind a proxy that ends TLS we are served as http, while the origin says https: its default port is the one.
+        # Behind a proxy that ends TLS we serve http while the origin says https: use the default port of the origin's
+        # scheme.
         expected = self._is_own(origin, own_port) if self._token is None else origin == _authority(hosts[0], scheme)
         return None if origin and expected else "Another web page may not use this service."
 
@@ -151,9 +153,9 @@ class Guard:
         return authority is not None and authority[0] in self._names and own_port in (None, authority[1])
 
     def _cross_site(self, scope: Scope, headers: Headers) -> str | None:
-        """What the browser itself says of where a request comes from; browsers have sent it to loopback since 2020-23.
+        """Refuse what the browser itself marks as another site's request; browsers send this to loopback since 2020–23.
 
-        A link that somebody followed may come from anywhere, but only to a page.
+        A link that a person followed may come from anywhere, but only to a page.
         """
         if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
             return None
@@ -163,7 +165,8 @@ class Guard:
         return "Another web page may not use this service."
 
     async def _signed_in(self, scope: Scope, headers: Headers) -> bool:
-        """Whether the request carries the token or its cookie. A wrong one costs a moment, a missing one nothing."""
+        """Whether the request carries the token or its cookie. A wrong token is answered late, a missing one at
+        once."""
         token = self._token
         if token is None:
             return True
@@ -171,11 +174,11 @@ class Guard:
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         if scheme.lower() == "bearer" and given:
             return await self._attempts.check(scope.get("client"), lambda: _equal(given.strip(), token))
-        # Nobody guesses a cookie, so that a wrong one, of a token before this one, is no attempt.
+        # Cookies cannot be guessed, so a wrong one (from an earlier token) is not counted as an attempt.
         return cookie is not None and _is_cookie_of(token, cookie)
 
     async def _sign_in(self, token: str, scope: Scope, receive: Receive) -> Response:
-        """Swap the token for the cookie: JSON from a program, a form from the page below."""
+        """Exchange the token for the cookie: accepts JSON from a program or the form of the sign-in page."""
         body = await _read(receive, _MAX_SIGN_IN_BYTES)
         is_json = Headers(scope=scope).get("content-type", "").partition(";")[0].strip() == "application/json"
         given = _given_token(body, is_json)
@@ -189,10 +192,9 @@ class Guard:
 
 
 def token_for(host: str, environ: Mapping[str, str]) -> str | None:
-    """The token of a service that listens on `host`, from FLYWHEEL_TOKEN; None where none is set and none is needed.
+    """The token of a service that listens on `host`, from FLYWHEEL_TOKEN; None if none is set and none is needed.
 
-    Raises SettingsError when `host` can be reached from elsewhere and there is no token, or when the token is too weak
-    to be one.
+    Raises SettingsError if `host` can be reached from elsewhere and there is no token, or if the token is too weak.
     """
     token = environ.get(TOKEN_VARIABLE, "")
     if not token and is_loopback(host):
@@ -208,7 +210,7 @@ def token_for(host: str, environ: Mapping[str, str]) -> str | None:
 
 
 def client_headers(token: str | None) -> dict[str, str]:
-    """What a program sends along so that a service lets it in."""
+    """The headers that a program sends so that a service lets it in."""
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
@@ -223,18 +225,18 @@ def _no_token(host: str) -> str:
 
 
 def _authority(text: str, scheme: str) -> tuple[str, int] | None:
-    """Name and port of `name[:port]`, or None when it is not of that form."""
+    """Name and port of `name[:port]`, or None if the text has another form."""
     match = _AUTHORITY.fullmatch(text.lower())
     return match and (match["name"], int(match["port"] or _DEFAULT_PORTS[scheme]))
 
 
 def _equal(given: str, expected: str) -> bool:
-    """Compare in a time that does not tell how much of it was right."""
+    """Compare in constant time, so that timing does not reveal how much of it was right."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _cookie_of(token: str, salt: str) -> str:
-    """A value that proves knowledge of the token, and that a restart of the service leaves valid."""
+    """A value that proves knowledge of the token and stays valid when the service restarts."""
     return f"{salt}.{hmac.digest(token.encode(), f'session {salt}'.encode(), 'sha256').hex()}"
 
 
@@ -243,7 +245,7 @@ def _is_cookie_of(token: str, cookie: str) -> bool:
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
-    """The body, or nothing when it is longer than `limit` bytes or the client left."""
+    """The body, or nothing if it is longer than `limit` bytes or the client left."""
     body = b""
     while True:
         message = await receive()
@@ -255,7 +257,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 def _given_token(body: bytes, is_json: bool) -> str:
-    """The token in a body, or nothing. `json.loads` lets half a surrogate pair pass and overflows on deep lists."""
+    """The token in a body, or "". `json.loads` would accept lone surrogates and overflow on deeply nested lists."""
     try:
         given = from_json(body)["token"] if is_json else parse_qs(body.decode())["token"][0]
     except (ValueError, KeyError, TypeError):

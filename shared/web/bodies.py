@@ -1,8 +1,8 @@
-"""Bodies of requests: how large one may be, and all that are under way together.
+"""Limits on request bodies: how large one may be, and how many bytes may be in progress at once.
 
-A form carries files, which go to the disk as they come, and may be large. Anything else is JSON, which becomes many
-times its length in memory and keeps everybody waiting while it is read, so that it has a limit of its own. Nothing
-behind this has read any of a body that is refused here.
+A form carries files, which are written to disk as they arrive, and may be large. Everything else is JSON, which grows
+to many times its length in memory and blocks all others while it is parsed, so it has a limit of its own. A body that
+is refused here has not been read by anything else.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SMALL_BYTES = 131_072
-"""A body up to here always passes: a label is never kept out by uploads."""
+"""A body up to this size always passes, so that uploads never block a label."""
 AGAIN_SECONDS = 5
 
 
 class Bodies:
-    """`most` bytes of one body, `most_json` where it is no form, and twice `most` of all larger ones together."""
+    """Limits: `most` bytes per form, `most_json` per other body, and twice `most` for all larger bodies together."""
 
     def __init__(self, most: int, most_json: int) -> None:
         self._most = most
@@ -26,7 +26,7 @@ class Bodies:
         self._held = 0
 
     async def forward(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app, and count what it reads: a body sent in chunks declares no length beforehand."""
+        """Run the app and count what it reads: a body sent in chunks declares no length in advance."""
         headers = Headers(scope=scope)
         body = _Body(self, _declared(headers), is_form=_is_form(headers))
         if body.refusal is not None:
@@ -37,7 +37,7 @@ class Bodies:
         async def counted() -> Message:
             message = await receive()
             body.read(len(message.get("body", b"")))
-            # The app sees the client go away, which every framework ends in some way of its own …
+            # The app sees a client that left; each framework handles that in its own way …
             return message if body.refusal is None else {"type": "http.disconnect"}
 
         async def watched(message: Message) -> None:
@@ -54,26 +54,26 @@ class Bodies:
         finally:
             body.release()
         if not started and body.refusal is not None:
-            await body.refusal(scope, receive, send)  # … and which is answered here in its place.
+            await body.refusal(scope, receive, send)  # … so the refusal is sent from here.
 
     def limit(self, *, is_form: bool) -> int:
-        """Bytes of one body."""
+        """Maximum bytes of one body."""
         return self._most if is_form else self._most_json
 
     def hold(self, more: int) -> bool:
-        """Count `more` bytes as under way; whether there is room for them."""
+        """Reserve `more` bytes; returns whether there was room."""
         if self._held + more > self._together:
             return False
         self._held += more
         return True
 
     def release(self, held: int) -> None:
-        """They are dealt with."""
+        """Free reserved bytes."""
         self._held -= held
 
 
 class _Body:
-    """One body: what of it is counted, and why it is refused if it is."""
+    """One body: how many bytes of it are reserved, and the refusal if there is one."""
 
     def __init__(self, bodies: Bodies, declared: int, *, is_form: bool) -> None:
         self._bodies = bodies
@@ -84,12 +84,12 @@ class _Body:
         self._expect(declared)
 
     def read(self, more: int) -> None:
-        """So many bytes came."""
+        """Count `more` received bytes."""
         self._read += more
         self._expect(self._read)
 
     def release(self) -> None:
-        """The request is answered."""
+        """Free the reservation: the request is answered."""
         self._bodies.release(self._held)
         self._held = 0
 
@@ -97,13 +97,13 @@ class _Body:
         if self.refusal is not None:
             return
         if length > self._limit:
-            what = "The request is larger than" if self._is_form else "A request that is no form may not exceed"
+            what = "The request is larger than" if self._is_form else "Without a form, a request may not exceed"
             self.refusal = JSONResponse({"detail": f"{what} {self._limit:,} bytes: send it in parts."}, 413)
         elif length > max(SMALL_BYTES, self._held):
             if self._bodies.hold(length - self._held):
                 self._held = length
             else:
-                detail = "Other uploads take all the room for now: send this again in a few seconds."
+                detail = "Other uploads are using all the space: try again in a few seconds."
                 self.refusal = JSONResponse({"detail": detail}, 503, headers={"Retry-After": str(AGAIN_SECONDS)})
 
 

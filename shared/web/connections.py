@@ -1,10 +1,10 @@
-"""Connections of anyone, before it is known who they are: how many, how large a head, how slow a client.
+"""Limits on connections of unknown clients: how many, how large a head, how slow.
 
-The parser takes a head of any size and waits for it forever, and whatever it holds is memory that needs no token. So
-this subclass of uvicorn's protocol counts bytes until something is complete, and the server looks at all connections
-once a second (`look`). Time is counted in looks: while this process is busy, no client grows late. When there is no
-room for another connection, the one that has kept us waiting longest makes room, so that connections which
-send nothing never keep out one that does. It knows nothing of routes, tokens or WebSocket messages.
+The parser accepts a head of any size and waits for it forever, and the memory that this takes needs no token. So this
+subclass of uvicorn's protocol counts bytes until a part is complete, and the server checks all connections once a
+second (`look`). Time is counted in these checks, so that no client times out while this process is busy. If there is no
+room for another connection, the one that has kept us waiting longest is closed, so that silent connections never keep
+out an active one. It knows nothing about routes, tokens or WebSocket messages.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ _turns = count()
 _Part = Literal["head", "body", "answer", "refused"]
 
 KEPT_FILES: Final = 256
-"""Open files left for everything but connections: the store, photos, the other service."""
+"""File descriptors left for everything but connections: the store, photos, the other service."""
 LINGER: Final = 2
-"""Seconds that a refused client has to read why."""
+"""Seconds that a refused client has to read the reason."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client. The limits are attributes of the class, of which each server has its own (`of_one_server`)."""
+    """One client. Limits are class attributes; each server has a subclass of its own (`of_one_server`)."""
 
-    refusals: ClassVar[Counter[str]] = Counter()  # since they were last told
-    silent: ClassVar[dict[int, Connection]] = {}  # those that owe us something, the one that has longest first
+    refusals: ClassVar[Counter[str]] = Counter()  # since they were last logged
+    silent: ClassVar[dict[int, Connection]] = {}  # those that we wait for, longest wait first
     most: ClassVar[int] = 1_000  # connections, WebSockets included
     most_per_address: ClassVar[int] = 250  # beyond loopback; a proxy or a whole office may be one address
-    most_head_bytes: ClassVar[int] = 65_536  # also of trailers, or what is no body; 5,000 ids in an address fit
+    most_head_bytes: ClassVar[int] = 65_536  # also of trailers; 5,000 ids in an address fit
     most_headers: ClassVar[int] = 100
     most_waiting: ClassVar[int] = 4  # requests sent ahead on one connection
-    head_seconds: ClassVar[int] = 15  # from its first byte, or from the connection
-    body_seconds: ClassVar[int] = 20  # from then on it must have come at …
+    head_seconds: ClassVar[int] = 15  # since its first byte, or since connecting
+    body_seconds: ClassVar[int] = 20  # after that, it must have come at …
     body_rate: ClassVar[int] = 1_000  # … so many bytes a second on average
-    unread_seconds: ClassVar[int] = 120  # that a client takes nothing of its answer
+    unread_seconds: ClassVar[int] = 120  # without the client reading its answer
 
     @classmethod
     def of_one_server(cls, most: int | None = None) -> type[Connection]:
-        """The connections of one server, at most `most`."""
+        """Create the connection class of one server, with at most `most` connections."""
         own = {"silent": {}, "refusals": Counter(), "most": cls.most if most is None else most}
         return type(cls.__name__, (cls,), own)
 
     @classmethod
     def tell(cls) -> None:
-        """Log what was refused lately: a line for each would let strangers push everything else out of the log."""
+        """Log a summary of recent refusals: a line for each would let strangers flood the log."""
         if cls.refusals:
             most_often = cls.refusals.most_common(1)[0][0]
             logger.warning("Refused %d connections, most often: %s", cls.refusals.total(), most_often)
@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*given, **named)
         self.logger = _errors_alone
         self._part: _Part = "head"
-        self._begun = True  # a new connection owes its head at once; a kept one when its first byte has come
+        self._begun = True  # a new connection must send its head at once; a kept one after its first byte
         self._received = 0  # bytes of the body
         self._pending = 0  # bytes since the parser last completed something
         self._headers = self._header_bytes = 0
@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
     # ------------------------------------------------------------ what uvicorn calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Take a client in, or turn it away."""
+        """Accept a client, or turn it away."""
         others = len(self.connections)
         super().connection_made(transport)
         if self._room_beside(others):
@@ -96,17 +96,17 @@ class Connection(HttpToolsProtocol):
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A client has gone."""
+        """Forget a client that left."""
         self.silent.pop(self._turn, None)
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        """From here on the connection belongs to a WebSocket, which has its own way to notice a dead client."""
+        """Hand the connection to a WebSocket, which has its own way to notice a dead client."""
         self.silent.pop(self._turn, None)
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """Count, then parse."""
+        """Count the bytes, then parse them."""
         if self._part == "refused":
             return
         if self._part == "head" and not self._begun:
@@ -119,12 +119,12 @@ class Connection(HttpToolsProtocol):
             self._refuse(431, f"The request's head is larger than {self.most_head_bytes:,} bytes.")
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """A request head begins."""
         super().on_message_begin()
         self._headers = self._header_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, is complete."""
+        """A header or a trailer is complete."""
         self._headers += 1
         self._header_bytes += len(name) + len(value)
         if self._headers > self.most_headers:
@@ -143,11 +143,11 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        """A chunk of a body begins; httptools calls this where a protocol has it."""
+        """A chunk of a body begins; httptools calls this method if it exists."""
         self._pending = 0
 
     def on_body(self, body: bytes) -> None:
-        """A piece of a body came."""
+        """A piece of a body arrived."""
         self._pending = 0
         super().on_body(body)
 
@@ -155,24 +155,24 @@ class Connection(HttpToolsProtocol):
         """A request is complete."""
         self._enter("answer")
         super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete:  # it was answered before it had been read
+        if self.cycle is not None and self.cycle.response_complete:  # answered before the body was read
             self._enter("head", begun=False)
 
     def on_response_complete(self) -> None:
         """An answer is complete."""
         super().on_response_complete()
-        if self._part == "answer" and self.cycle.response_complete:  # of the last request that came
+        if self._part == "answer" and self.cycle.response_complete:  # the answer to the latest request
             self._enter("head", begun=False)
 
     def send_400_response(self, msg: str) -> None:
-        """The parser gave up, or was stopped."""
+        """Answer a request that the parser rejected or that we stopped."""
         status, sentence = self._why or (400, "This is not an HTTP request.")
         self._refuse(status, sentence)
 
-    # ------------------------------------------------------------ looked at from outside
+    # ------------------------------------------------------------ called by the server
 
     def look(self) -> None:
-        """Once a second: end what takes too long."""
+        """Close the connection if it takes too long; called once a second."""
         self._looks += 1
         if self._part == "refused":
             if self._looks >= LINGER:
@@ -191,7 +191,7 @@ class Connection(HttpToolsProtocol):
         elif self._part == "head" and self._begun and self._looks >= self.head_seconds:
             self._refuse(408, f"The request's head did not come within {self.head_seconds} seconds.")
         elif self._part == "body" and self.flow.read_paused:
-            self._looks -= 1  # it is we who are late
+            self._looks -= 1  # we are the slow side
         elif self._part == "body" and self._looks >= self.body_seconds and self._is_slow:
             self._refuse(408, f"The request's body came slower than {self.body_rate:,} bytes a second.")
 
@@ -210,7 +210,7 @@ class Connection(HttpToolsProtocol):
             self.silent[self._turn] = self
 
     def _room_beside(self, others: int) -> bool:
-        """Whether this connection may stay, where need be because another one gave way."""
+        """Whether this connection may stay, closing another one if necessary."""
         mine = _network(self.client)
         is_one = not (is_loopback(mine) or _is_proxy(mine, str(self.config.forwarded_allow_ips)))
         if others >= self.most_per_address and is_one:
@@ -220,10 +220,10 @@ class Connection(HttpToolsProtocol):
         return others < self.most or self._make_room()
 
     def _make_room(self, address: str | None = None) -> bool:
-        """End the connection that has kept us waiting longest, of the address if one is given; whether there is one."""
+        """Close the connection (of `address`, if given) that has kept us waiting longest; False if there is none."""
         for longest in self.silent.values():
             if longest.flow.read_paused or address not in (None, _network(longest.client)):
-                continue  # it is we who are late, or it is another's
+                continue  # we are the slow side, or it has another address
             longest._part = "refused"
             self.silent.pop(longest._turn)
             self.connections.discard(longest)
@@ -232,12 +232,12 @@ class Connection(HttpToolsProtocol):
         return False
 
     def _stop(self, status: int, sentence: str) -> None:
-        """Within the parser: it ends where an error is raised, and uvicorn then calls `send_400_response`."""
+        """Stop the parser by raising an error; uvicorn then calls `send_400_response`."""
         self._why = (status, sentence)
         raise ValueError(sentence)
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Say why, then read on for a moment: a client that still sends would not read it from a closed connection."""
+        """Send the reason, then read on for a moment: a client that is still sending would not read it otherwise."""
         self.refusals[sentence] += 1
         under_way = self.cycle is not None and not self.cycle.response_complete
         answered = self.cycle is not None and self.cycle.response_started and (under_way or self._part == "body")
@@ -250,7 +250,7 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_writing()
         if self.transport.is_closing():
             return
-        if answered:  # a second answer would be taken for a part of the first
+        if answered:  # the client would take a second answer for part of the first
             self.transport.abort()
             return
         self.flow.resume_reading()
@@ -266,7 +266,7 @@ def _network(client: tuple[str, int] | None) -> str:
 
 @lru_cache(maxsize=4_096)
 def _is_proxy(address: str, trusted: str) -> bool:
-    """Whether the address is one that uvicorn believes for whom it asks: many clients come from there."""
+    """Whether uvicorn trusts this address as a proxy, so that many clients share it."""
     with suppress(ValueError):
         return any(
             each.strip() == "*" or ip_address(address) in ip_network(each.strip(), strict=False)
@@ -276,7 +276,7 @@ def _is_proxy(address: str, trusted: str) -> bool:
 
 
 def allow_open_files() -> int:
-    """Let this process have as many files open as it may; returns how many connections that is good for."""
+    """Raise the limit of open files as far as allowed; return how many connections fit."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -290,7 +290,7 @@ def allow_open_files() -> int:
 
 
 def look_at(connections: set[Any]) -> None:
-    """Look at each connection of a server."""
+    """Call `look` on each connection of a server."""
     for each in list(connections):
         if isinstance(each, Connection):
             each.look()

@@ -1,7 +1,7 @@
-"""Long lists in parts that one request can carry: by their number, and by about how many bytes they are as JSON.
+"""Split long lists into parts that fit one request, by number of items and by approximate JSON size.
 
-A service takes `max_json_bytes` (8 MiB) of a request that is no form. Our own requests stay below half of that, since a
-length is counted here before JSON escapes what it must.
+A service accepts `max_json_bytes` (8 MiB) per request without a form. Our own requests stay below half of that, because
+the length is estimated before JSON escapes anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ PART_BYTES: Final = 4_000_000
 def parts(
     items: Iterable[T], length: Callable[[T], int], *, most: int, most_bytes: int = PART_BYTES
 ) -> Iterator[list[T]]:
-    """`items` in order, at most `most` of them and about `most_bytes` together; one that is longer goes alone."""
+    """Yield `items` in order, in lists of at most `most` items and about `most_bytes` bytes; a longer item goes
+    alone."""
     part: list[T] = []
     size = 0
     for item in items:
@@ -31,5 +32,5 @@ def parts(
 
 
 def text_length(*texts: str | None) -> int:
-    """Bytes of some texts as JSON, with their quotes."""
+    """Size in bytes of some texts as JSON, with their quotes."""
     return sum(len(text.encode(errors="replace")) + 4 for text in texts if text)

@@ -1,7 +1,7 @@
-"""Requests to a service of ours: what comes back is bounded, and one that is told to come again does.
+"""HTTP client for requests to a Flywheel service: answers are bounded, and a "try again later" is obeyed.
 
-Every program of ours that asks a service does it through this client, so that an answer without end fills nobody's
-memory, whoever it is that answers at the address.
+Every program of this project uses this client to call a service, so that an endless answer, whoever sends it, cannot
+fill the memory.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from typing import Any, Final
 import httpx
 
 MOST_ANSWER_BYTES: Final = 268_435_456
-"""Of an answer that is held as a whole: what a model says of 5,000,000 images takes half of it."""
+"""Limit for an answer that is held in memory: predictions for 5,000,000 images take half of it."""
 _COME_AGAIN = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE})
 
 
 class Peer(httpx.Client):
-    """An `httpx.Client`; `patience` are the seconds that it may wait altogether when it is told to come again.
+    """An `httpx.Client`. `patience`: total seconds that it may spend waiting when the server sends Retry-After.
 
-    An answer that is streamed is for its reader to bound.
+    Streamed answers are not bounded; their reader must do that.
     """
 
     def __init__(self, *, patience: float = 0.0, most_bytes: int = MOST_ANSWER_BYTES, **options: Any) -> None:
         super().__init__(**{"verify": _certificates(options.get("trust_env", True)), **options})
-        self.headers["Accept-Encoding"] = "identity"  # a small answer must not unfold into a large one
+        self.headers["Accept-Encoding"] = "identity"  # a small compressed answer must not expand into a large one
         self._patience = patience
         self._most_bytes = most_bytes
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
-        """As httpx does, but again after a Retry-After, and at most `most_bytes` of the answer."""
+        """Like httpx, but retries after Retry-After, and reads at most `most_bytes` of the answer. Raises
+        RemoteProtocolError for a longer or compressed answer."""
         deadline = time.monotonic() + self._patience
         answer = super().send(request, stream=True, **options)
         while (wait := _wait(answer)) is not None and time.monotonic() + wait < deadline:
@@ -53,7 +54,7 @@ class Peer(httpx.Client):
 
 @cache
 def _certificates(trust_env: bool) -> ssl.SSLContext:
-    """The authorities to trust. Reading them takes 30 ms, so all clients of a process share them."""
+    """The trusted certificate authorities. Reading them takes 30 ms, so all clients of a process share them."""
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
@@ -78,10 +79,10 @@ class _Bounded(httpx.SyncByteStream):
 
 def _check_plain(answer: httpx.Response) -> None:
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise httpx.RemoteProtocolError("the answer is compressed, which nobody asked for", request=answer.request)
+        raise httpx.RemoteProtocolError("the answer is compressed despite the request", request=answer.request)
 
 
 def _wait(answer: httpx.Response) -> float | None:
-    """Seconds after which to come again, or None when the answer does not say so."""
+    """Seconds to wait before retrying, or None if the answer does not ask for it."""
     told = answer.headers.get("retry-after", "")
     return float(told) if answer.status_code in _COME_AGAIN and told.isascii() and told.isdecimal() else None

@@ -1,7 +1,7 @@
-"""How both services come up and go down: one socket, one worker, one line when ready, an orderly end.
+"""How both services start and stop: one socket, one worker, one line when ready, an orderly shutdown.
 
-The socket is bound before the application is made, so that port 0 works and the guard knows its port, and a port that
-is taken is one sentence and not a stack trace.
+The socket is bound before the application is created, so that port 0 works, the guard knows its port, and a port in use
+gives one sentence instead of a stack trace.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from shared.web import audit
 from shared.web.connections import Connection, allow_open_files, look_at
 
 GRACE_SECONDS = 3
-"""How long open connections may take to end when the service is asked to."""
+"""How long open connections may take to finish when the service is stopped."""
 API_PAGE = {"validatorUrl": None}
-"""Options of the page that shows the routes: it must not have them checked by a service on the internet."""
+"""Options of the page that shows the routes: it must not validate them with a service on the internet."""
 MAX_SOCKET_MESSAGE = 1 << 22
-"""Bytes of one message over a WebSocket; a page sends its choices that way, and never a file."""
+"""Maximum bytes of one WebSocket message; a page sends its choices that way, never a file."""
 TELL_SECONDS = 10
-"""How often the log says what was refused."""
+"""How often refused connections are logged."""
 TICKS_A_SECOND = 10
 """How often uvicorn calls `on_tick`."""
 SUPERVISED = "FLYWHEEL_SUPERVISOR"
-"""Environment variable with the process id of the `flywheel up` that a service belongs to."""
+"""Environment variable with the process id of the `flywheel up` that started this service."""
 
 
 def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
-    """A socket with the address, which refuses connections until it is served. Raises SettingsError.
+    """Bind a socket to the address; it refuses connections until it is served. Raises SettingsError.
 
-    It does not listen yet: a peer that asks while we still load should hear at once that nobody is there. `option` is
-    what chooses another port.
+    It does not listen yet: a client that asks while we still load should learn at once that nobody is there. `option`
+    is the command-line option that chooses another port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -60,7 +60,7 @@ def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
 
 
 def port_option(service: str) -> str:
-    """What chooses the port of this process's service: `flywheel up` has two of them."""
+    """The option that chooses this service's port; `flywheel up` has one for each service."""
     return "--trainer-port" if service == "trainer" and os.environ.get(SUPERVISED) else "--port"
 
 
@@ -71,38 +71,38 @@ def _refused(host: str, port: int, error: OSError, option: str) -> str:
             f"port with {option}; 0 takes a free one."
         )
     if error.errno == errno.EACCES:
-        return f"Port {port} needs rights that this user lacks: choose one from 1024 on with {option}."
+        return f"Port {port} needs rights that this user lacks: choose 1024 or higher with {option}."
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{host!r} is no address of this machine: choose one with --host, such as 127.0.0.1."
+        return f"{host!r} is not an address of this machine: choose one with --host, such as 127.0.0.1."
     return f"Nothing can listen on port {port} of {host}: {error.strerror}."
 
 
 def _in_use(family: int, host: str, port: int) -> None:
-    """Raise OSError when somebody listens there; binding alone would not notice on every system."""
+    """Raise OSError if somebody listens there; on some systems, binding alone would not notice."""
     if port:
         socket.create_server((host, port), family=family).close()
 
 
 def address(sock: socket.socket) -> str:
-    """The URL under which a socket can be reached from this machine."""
+    """The URL of a socket, reachable from this machine."""
     return url(*sock.getsockname()[:2])
 
 
 def url(host: str, port: int) -> str:
-    """The URL under which a service that listens on `host` can be reached from this machine."""
+    """The URL of a service that listens on `host`, reachable from this machine."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{name}:{port}"
 
 
 def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
-    """Serve until SIGINT or SIGTERM; prints `NAME ready at URL` on stdout as soon as requests are answered."""
+    """Serve until SIGINT or SIGTERM; print `NAME ready at URL` on stdout once requests are answered."""
     _end_with_supervisor()
     protocol = Connection.of_one_server(allow_open_files())
     server_of(app, f"{name} ready at {address(sock)}", protocol).run(sockets=[sock])
 
 
 def server_of(app: ASGIApp, ready_line: str = "", protocol: type[Connection] = Connection) -> uvicorn.Server:
-    """The server of `app`; prints `ready_line` as soon as requests are answered."""
+    """Create the server of `app`; it prints `ready_line` once requests are answered."""
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -117,7 +117,7 @@ def server_of(app: ASGIApp, ready_line: str = "", protocol: type[Connection] = C
 
 
 def log_to(workspace: Path, service: str, level: LogLevel) -> None:
-    """Log to stderr, and to `workspace`/logs/`service`.log in files that are rotated at 5 MB."""
+    """Log to stderr and to `workspace`/logs/`service`.log, rotated at 5 MB."""
     folder = workspace / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     file = LogFile(folder / f"{service}.log", maxBytes=5_000_000, backupCount=3, encoding="utf-8")
@@ -132,16 +132,16 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
 
 
 class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
-    """Without a word while the disk refuses, where stderr is a file on it."""
+    """Stays silent while the disk cannot be written to, since stderr may be a file on it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Called where a record could not be written."""
+        """Called when a record could not be written."""
         if kind_of(sys.exception()) is None:
             super().handleError(record)
 
 
 def _end_with_supervisor() -> None:
-    """End in order when the `flywheel up` that started us is gone, killed perhaps, so that no orphan holds the lock."""
+    """Stop in order when the `flywheel up` that started us is gone, so that no orphan holds the workspace lock."""
     supervisor = os.environ.get(SUPERVISED)
     if not supervisor:
         return

@@ -82,7 +82,7 @@ def test_an_address_or_form_that_no_text_can_be(client: TestClient) -> None:
     assert client.get("/things/1%0a").status_code == client.get("/..%2fthings").status_code == 404
     assert client.get("/things/1?a=%00").status_code == 400
     odd = client.post("/things", content=b"{}", headers={"content-type": "multipart/form-data; charset=punycode"})
-    assert odd.json() == {"detail": "A body is read as UTF-8, not as punycode."}
+    assert odd.json() == {"detail": "Send the body as UTF-8, not as punycode."}
 
 
 def test_405_names_all_that_may_be_done(client: TestClient) -> None:

@@ -24,7 +24,7 @@ def test_a_port_in_use_names_the_option_that_chooses_another(monkeypatch):
 
 
 def test_an_address_of_another_machine_is_said():
-    with pytest.raises(SettingsError, match=r"'192\.0\.2\.1' is no address of this machine"):
+    with pytest.raises(SettingsError, match=r"'192\.0\.2\.1' is not an address of this machine"):
         bind("192.0.2.1", 0)
-    with pytest.raises(SettingsError, match="no address of this machine"):
+    with pytest.raises(SettingsError, match="not an address of this machine"):
         bind("no.such.host.invalid", 0)
