@@ -1,6 +1,7 @@
-"""What `backbone = "auto"` became: which network, and where its weights came from. Both services tell it.
+"""What `backbone = "auto"` resolved to: the network and the source of its weights. Both services show it.
 
-Whoever keeps it and gives it back at a later start gets the same network, also when another one can be had by then.
+A service that stores it and passes it on at the next start gets the same network, even if a better one is available by
+then.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter
 
 Weights = Literal["hub", "installed", "file", "version", "own", "none"]
-"""hub: the model hub or its cache. installed: came with the installation. file: a file that a setting names. version: a
-saved version of this project. own: a function of one's own. none: no network, or an untrained one."""
+"""hub: the model hub or its cache. installed: came with the installation. file: a file named in a setting. version: a
+saved version of this project. own: a user's function. none: no network, or an untrained one."""
 
 _SENTENCES: dict[Weights, str] = {
     "hub": "weights from the model hub",
@@ -28,11 +29,11 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class ResolvedBackbone:
-    """A backbone that is in use. `mean` and `std` are a channel's, of values from 0 to 1."""
+    """A backbone in use. `mean` and `std` are per channel, for values from 0 to 1."""
 
     name: str  # a timm name, `pixels`, or package.module:function
     weights: Weights
-    input_size: int  # pixels a side
+    input_size: int  # pixels per side
     mean: Three
     std: Three
 
@@ -44,10 +45,10 @@ class ResolvedBackbone:
         return f"{self.name}, {_SENTENCES[self.weights]}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a file."""
+        """Return plain values that can be stored in a file."""
         return asdict(self)
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave, from a file. Raises ValueError for anything else."""
+        """Read what `as_dict` returned. Raises ValueError for anything else."""
         return TypeAdapter(cls).validate_python(dict(values))

@@ -1,8 +1,8 @@
-"""Cells of a CSV: what a spreadsheet could run as a formula gets an apostrophe before it, which reading takes away.
+"""CSV cells: prefixes text that a spreadsheet could run as a formula with an apostrophe, and removes it on reading.
 
-File names, class names and names of people are other people's text. A spreadsheet may part a line at another separator
-than the comma, by the language that it is set to, so that a formula may begin inside a cell too; and it may take
-full-width signs for the ASCII ones, or pass over spaces before them.
+File names, class names and people's names are text from others. Depending on its language, a spreadsheet may split
+lines at other separators than commas, so a formula may also begin inside a cell. It may also read full-width signs as
+ASCII, or skip spaces before them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 
 _FORMULA = re.compile(r"(?<![^;|\t\r\n])('*[^\S\t\r\n]*[=+\-@\t\r＝＋－＠])")
-"""Where a cell begins, for one spreadsheet or another. Apostrophes count as a part of it, so that one can be put before
-them and taken away again."""
+"""The start of a formula, for any spreadsheet. It includes leading apostrophes, so that one can be added and
+removed."""
 _GUARDED = re.compile(_FORMULA.pattern.replace("('*", "'('*", 1))
 
 
 def harmless(text: str) -> str:
-    """A cell that no spreadsheet runs."""
+    """Return a cell that no spreadsheet runs as a formula."""
     return _FORMULA.sub(r"'\1", text)
 
 
 def meant(cell: str) -> str:
-    """The text that `harmless` made the cell of."""
+    """Return the text that `harmless` received."""
     return _GUARDED.sub(r"\1", cell)

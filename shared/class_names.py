@@ -2,7 +2,7 @@
 
 Names that differ only in capital letters, in outer spaces, or in how Unicode composes an accent name the same class:
 "Coat", "coat " and "COAT" are one. Every way into a project follows this rule: the pages, the API, imports, merges,
-settings, the Python client. A project of before may hold two such classes; an exact name then finds its own.
+settings, the Python client. An older project may hold two such classes; each is then found by its exact name.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-LIKENESS = 0.6  # of two names, from which one is proposed for the other
-PROPOSED = 3  # names at most
+LIKENESS = 0.6  # similarity of two names from which one is suggested
+PROPOSED = 3  # maximum number of suggestions
 
 
 def key(name: str) -> str:
@@ -23,38 +23,38 @@ def key(name: str) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """The names that `name` may have meant, the likest first."""
+    """Known names that `name` may be a misspelling of, best match first."""
     return _near(name, tuple(known))
 
 
-@lru_cache(maxsize=1_000)  # thousands of rows may be misspelled alike
+@lru_cache(maxsize=1_000)  # thousands of rows may share a misspelling
 def _near(name: str, known: tuple[str, ...]) -> list[str]:
     by_key = {key(each): each for each in known}
     return [by_key[each] for each in difflib.get_close_matches(key(name), by_key, PROPOSED, LIKENESS)]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """What the name may have meant, to end a sentence with; empty where nothing is like it."""
+    """The end of a sentence that suggests the intended name; empty if nothing is similar."""
     found = near(name, known)
     return f", or did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def lacking(wanted: Iterable[str], classes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of which no class is there, one spelling of each; `classes` as `GET /api/project` gives them."""
+    """The names that no class has, one spelling of each; `classes` as returned by `GET /api/project`."""
     known = {key(name) for each in classes for name in (each["name"], *each["aliases"])}
     spellings = Spellings()
     return [name for name in dict.fromkeys(map(spellings.of, wanted)) if key(name) not in known]
 
 
 class Spellings:
-    """Gives each name the spelling under which it came first. `taken` are the others: spelling → the first one."""
+    """Maps each name to its first spelling. `taken` maps every other spelling to the first one."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}
         self.taken: dict[str, str] = {}
 
     def of(self, name: str) -> str:
-        """The spelling that stands for `name`."""
+        """The first spelling of `name`."""
         first = self._first.setdefault(key(name), name)
         if first != name:
             self.taken[name] = first

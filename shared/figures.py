@@ -1,7 +1,7 @@
-"""Numbers in words: how pages, commands and model cards say an accuracy, a gain, a p-value, a size and a count.
+"""Numbers in words: how pages, commands and model cards write an accuracy, a gain, a p-value, a size and a count.
 
-One place, so that the same number reads the same everywhere. `labeler/ui/elements.js` has the same functions for what a
-browser draws; a test compares them. Halves are rounded up, as browsers and charts do.
+They are all here, so that a number reads the same everywhere. `labeler/ui/elements.js` has the same functions for the
+browser; a test compares them. Halves are rounded up, as in browsers and charts.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.jobs import Comparison, Metric, Scores
 
 ENOUGH = 10
-"""Test labels before an accuracy is shown. With one, it would be 0 or 100 %."""
+"""Minimum test labels before an accuracy is shown. With one label, it would be 0 or 100 %."""
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
-"""What is known of a version without any test label."""
+"""Metrics that need no test labels."""
 SHARES = frozenset({"accuracy", "macro_f1", "calibration_error"})
-"""Metrics that are said as a percentage; the others are plain numbers."""
+"""Metrics shown as a percentage; the others are plain numbers."""
 
 
 def is_measured(accuracy: Interval | None) -> bool:
-    """Whether there are enough test labels to show it."""
+    """Whether there are enough test labels to show this accuracy."""
     return accuracy is not None and accuracy.n >= ENOUGH
 
 
 def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """Those on enough test labels, oldest first; [] while the latest one is not."""
+    """Evaluations with enough test labels, oldest first; [] while the latest has too few."""
     if not evaluations or not is_measured(evaluations[-1].accuracy):
         return []
     return [each for each in evaluations if is_measured(each.accuracy)]
 
 
 def not_measured(test_labels: int) -> str:
-    """What is said in place of an accuracy: `not measured yet: 3 of 10 test labels`."""
+    """What is shown instead of an accuracy: `not measured yet: 3 of 10 test labels`."""
     return f"not measured yet: {min(test_labels, ENOUGH)} of {ENOUGH} test labels"
 
 
 def accuracy_in_words(accuracy: Interval | None, images: str = "test image") -> str:
-    """`61.7% (58.6% – 64.8%, 947 test images)`, or why there is none."""
+    """`61.7% (58.6% – 64.8%, 947 test images)`, or why there is no accuracy."""
     if accuracy is None:
         return not_measured(0)
     if not is_measured(accuracy):
@@ -58,12 +58,13 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def rounded(value: float, digits: int = 0) -> str:
-    """`1,797`, or with one digit `21.5`. Python's own rounding takes halves to the even digit, a browser's up."""
+    """`1,797`, or with one digit `21.5`. Rounds halves up like a browser, where Python rounds them to the even
+    digit."""
     return f"{Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
 def metric_in_words(metric: str, value: float | None) -> str:
-    """A metric of `Scores` or `Evaluation`, the same on every page and in every table."""
+    """A metric of `Scores` or `Evaluation`, written the same on every page and in every table."""
     if value is None:
         return "–"
     if metric == "bytes":
@@ -76,7 +77,7 @@ def metric_in_words(metric: str, value: float | None) -> str:
 
 
 def gain_in_words(gain: float) -> str:
-    """A gain in accuracy, of 1: `2.0 points better`, `19.1 points worse` or `just as accurate`."""
+    """A gain in accuracy, as a fraction: `2.0 points better`, `19.1 points worse` or `just as accurate`."""
     points = rounded(abs(100 * gain), 1)
     if float(points) == 0:
         return "just as accurate"
@@ -84,7 +85,7 @@ def gain_in_words(gain: float) -> str:
 
 
 def pairs_in_words(found: Comparison) -> str:
-    """How two versions did on the same images; "" where they were not run on the same ones."""
+    """How two versions compare on the same images; "" if they were not evaluated on the same ones."""
     pairs = found.pairs
     if pairs is None:
         return ""
@@ -100,7 +101,7 @@ def pairs_in_words(found: Comparison) -> str:
 
 
 def measured(scores: Scores, metric: str) -> float | None:
-    """A metric of one side of a comparison; None where it was not measured, or on too few images."""
+    """A metric of one side of a comparison; None if not measured, or measured on too few images."""
     if metric not in COSTS and not is_measured(scores.accuracy):
         return None
     value: Interval | float | None = getattr(scores, metric)

@@ -1,7 +1,7 @@
-"""Bringing labels along, a thousand rows at a time: what the command line and the page of data share.
+"""Imports labels in batches of a thousand rows; shared by the command line and the data page.
 
-Rows are forgotten once they are answered, so memory does not grow with the file. The labeler treats all parts as one
-import. What was brought before is passed over there, so that starting again is how an import is resumed.
+Rows are dropped once they are answered, so memory does not grow with the file. The labeler treats all batches as one
+import. It skips rows that were imported before, so that starting again resumes an import.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from shared.web.parts import parts, text_length
 from shared.wire.imports import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 BATCH = 1_000
-ROW_BYTES = 500  # of a row beside its texts
+ROW_BYTES = 500  # per row, beside its texts
 COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
-SHOWN = 20  # issues of each kind that are kept to be shown
+SHOWN = 20  # issues of each kind kept for display
 
 
 @dataclass
 class Outcome:
-    """What became of all rows. `issues` holds the first of each kind: `conflict`, `rejected`, or `cell` left out.
+    """The result of all rows. `issues` holds the first issues of each kind: `conflict`, `rejected`, or skipped `cell`.
 
-    `counted_as` are names that stood for another: other spellings and old names, each with its class. `matched` are
-    rows whose file is called otherwise, by what differs (`shared.images.names`), and `matched_as` the first of each.
+    `counted_as` maps other spellings and old names to their class. `matched` counts rows whose file has another name,
+    by the difference ignored (`shared.images.names`); `matched_as` has the first example of each.
     """
 
     rows: int = 0
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def names(self) -> list[str]:
-        """How many names are not as their files are called, with an example of each kind."""
+        """How many names differ from their file's name, with an example of each kind."""
         return [
             f"{many(rows, 'name')} matched by ignoring {difference}: {given} is {file}"
             for difference, rows in self.matched.items()
@@ -52,7 +52,7 @@ class Outcome:
         ]
 
     def add(self, receipt: ImportReceipt) -> None:
-        """Count what one answer says."""
+        """Add the counts of one answer."""
         for name in ("labels", "known", "images", "held_out", "kept", "overwritten", "reopened"):
             self.counts[name] += getattr(receipt, name)
         self.matched.update(receipt.matched)
@@ -76,9 +76,9 @@ def take_rows(
     on_receipt: Callable[[ImportReceipt], None] = lambda _: None,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
-    """Give `take` all `rows`, whose names are relative to `folder` or to the labeler's image folder.
+    """Pass all `rows` to `take`; their names are relative to `folder` or to the labeler's image folder.
 
-    `located` says where the row of an issue stands.
+    `located` adds to an issue where its row is.
     """
     outcome, import_id = Outcome(), None
     for batch, more in _batches(rows):
@@ -100,7 +100,7 @@ def take_rows(
 
 
 def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[ImportRow | ImportIssue], bool]]:
-    """Rows in order, and whether more follow."""
+    """Yield batches in order, each with whether more follow."""
     batches = parts(rows, _length, most=BATCH)
     batch = next(batches, None)
     while batch is not None:
@@ -110,7 +110,7 @@ def _batches(rows: Iterable[ImportRow | ImportIssue]) -> Iterator[tuple[list[Imp
 
 
 def _length(row: ImportRow | ImportIssue) -> int:
-    """Bytes that a row takes in a request, about; where its file lies makes its name longer."""
+    """Approximate bytes of a row in a request; the path of its folder is added later."""
     if isinstance(row, ImportIssue):
         return 0
     own = ROW_BYTES + text_length(row.uri, row.label, row.annotator)
@@ -120,9 +120,10 @@ def _length(row: ImportRow | ImportIssue) -> int:
 
 
 def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:
-    """The row with its file's absolute path where the file lies in `folder`; else as the image folder has it.
+    """The row with the absolute path of its file if the file is in `folder`; else unchanged, as the image folder names
+    it.
 
-    Of a link, or in a linked folder, it is the file that it leads to, as in a folder of links that was exported.
+    For a link, or a file in a linked folder, it is the target's path, as when a folder of links was exported.
     """
     path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
     if not os.path.isfile(path):  # noqa: PTH113
@@ -141,9 +142,9 @@ def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:
 
 @lru_cache(maxsize=1_000)
 def _is_linked(inside: str, folder: Path) -> bool:
-    """Whether a link leads from `folder` to the folder `inside` it."""
+    """Whether the folder `inside` is reached from `folder` through a link."""
     below = os.path.relpath(inside, folder)
     return os.path.realpath(inside) != os.path.normpath(os.path.join(os.path.realpath(folder), below))  # noqa: PTH118
 
 
-_MARKED = re.compile(r"[\\%+]|^\s|\s$")  # what a name may have that is spelled otherwise
+_MARKED = re.compile(r"[\\%+]|^\s|\s$")  # hints that a name may be spelled differently

@@ -1,4 +1,4 @@
-"""Child processes of a service: where they find the packages, and how they end with the process that started them."""
+"""Child processes of a service: how they find the packages, and how they stop with the process that started them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ WATCH_SECONDS = 0.5
 
 
 def child_environment() -> dict[str, str]:
-    """Our environment, in which a child finds our packages first and the current folder last.
+    """A copy of our environment in which a child finds our packages first and the current folder last.
 
-    A folder called `shared` in the current folder hides nothing, and a module of the user's own is still found.
+    So a folder named `shared` in the current folder cannot hide ours, and users' own modules are still found.
     """
     paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def when_orphaned(parent: int, act: Callable[[], None]) -> None:
-    """Call `act` on a thread of its own as soon as `parent` is no longer the parent of this process.
+    """Call `act` on a new thread as soon as `parent` is no longer this process's parent.
 
-    An orphan would go on using the machine, and hold locks that a new process needs.
+    An orphan would keep using the machine and hold locks that a new process needs.
     """
 
     def watch() -> None:

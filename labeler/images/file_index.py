@@ -150,7 +150,7 @@ class Files:
 
     def _read(self, root: Root, uri: str) -> bytes:
         if not uri.startswith(prefix(root)):
-            raise ImageProblem("is not there any more")
+            raise ImageProblem("no longer exists")
         return finding.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits, self._others(root))
 
     def _others(self, root: Root) -> list[Path]:

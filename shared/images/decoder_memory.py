@@ -1,8 +1,8 @@
-"""How much memory a file's decoder takes, told from its header. Knows formats and decoders; holds and decodes nothing.
+"""Estimates from a file's header how much memory its decoder takes. Knows formats and decoders; decodes nothing.
 
-Width × height is not it. A TIFF of 16 × 16 pixels may hold one tile of 26,000 × 26,000, a JPEG 2000 file sixty thousand
-tiles, and some decoders hold a picture several times over. The figures here are what the decoders were seen to take
-(Pillow 13, libwebp 1.6, libavif 1.4, OpenJPEG 2.5), and tests/shared/images/test_decoder_memory.py measures them again.
+Width × height is not enough. A TIFF of 16 × 16 pixels may hold one tile of 26,000 × 26,000, a JPEG 2000 file sixty
+thousand tiles, and some decoders hold a picture several times. The figures were measured with Pillow 13, libwebp 1.6,
+libavif 1.4 and OpenJPEG 2.5; tests/shared/images/test_decoder_memory.py measures them again.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from PIL import (
 )
 
 _WIDE_PIXELS = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""Bytes of a pixel in memory; every other mode of Pillow's takes four, RGB too."""
+"""Bytes per pixel in memory; all other Pillow modes take four, including RGB."""
 _IN_PYTHON = frozenset({"qoi", "ppm", "ppm_plain", "bmp_rle"})
-"""Decoders that gather all pixels in a growing array, and then copy that once."""
-_WEBP, _HEIF = 12, 12  # bytes a pixel: canvases or planes, and the frame that is handed over
-_TILE, _TILE_COMPONENT, _BLOCK = 6_000, 2_500, 450  # bytes of OpenJPEG's for a tile, its component and a code block
+"""Decoders that collect all pixels in a growing array and then copy it once."""
+_WEBP, _HEIF = 12, 12  # bytes per pixel: canvases or planes, and the returned frame
+_TILE, _TILE_COMPONENT, _BLOCK = 6_000, 2_500, 450  # bytes that OpenJPEG needs per tile, component and code block
 MOST_COMPONENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What decoding takes: the `pixels` that the limit on pixels is meant for, and `peak` bytes, without the file's."""
+    """What decoding takes: `pixels`, to compare with the pixel limit, and `peak` bytes, without the file itself."""
 
     pixels: int
     peak: int
 
 
 def of(image: ImageFile.ImageFile, data: bytes) -> Need:
-    """The need of an image whose header is read, at the scale that it is going to be decoded at."""
+    """The need of an image whose header is read, at the scale at which it will be decoded."""
     width, height = image.size
     pixels = width * height
     own = pixel_bytes(image.mode) * pixels
@@ -64,12 +64,12 @@ def of(image: ImageFile.ImageFile, data: bytes) -> Need:
 
 
 def pixel_bytes(mode: str) -> int:
-    """Bytes that a pixel of one of Pillow's modes takes in memory."""
+    """Bytes per pixel of a Pillow mode in memory."""
     return _WIDE_PIXELS.get(mode, 4)
 
 
 def _tiff(image: TiffImagePlugin.TiffImageFile) -> Need:
-    """A whole tile or strip is unpacked beside the image; the image itself is made large enough for a tile."""
+    """A whole tile or strip is unpacked beside the image, and the image is made large enough for a tile."""
     tags = image.tag_v2
     width, height = image.size
     chunk_width, chunk_height = width, min(_number(tags, TiffImagePlugin.ROWSPERSTRIP, height), height)
@@ -85,7 +85,7 @@ def _tiff(image: TiffImagePlugin.TiffImageFile) -> Need:
     samples = max(_number(tags, TiffImagePlugin.SAMPLESPERPIXEL, 1), len(bits))
     one_by_one = _number(tags, TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
     unpacked = chunk * max(bits) * (1 if one_by_one else samples) // 8
-    if _number(tags, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == _YCBCR:  # libtiff makes it RGBA, in one piece
+    if _number(tags, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0) == _YCBCR:  # libtiff makes it RGBA in one piece
         unpacked += 4 * chunk
     return Need(pixels, own + unpacked)
 
@@ -101,7 +101,8 @@ def _number(tags: Any, tag: int, otherwise: int) -> int:
 
 
 def _coefficients(image: JpegImagePlugin.JpegImageFile, data: bytes) -> int:
-    """Where the components come one after another, or in steps, all coefficients of the whole image are kept."""
+    """Bytes of coefficients: the decoder keeps them for the whole image if it is progressive or has separate
+    components."""
     if not image.info.get("progressive") and _in_first_scan(data) >= len(image.layer):
         return 0
     width, height = _stored_size(data) or image.size
@@ -111,7 +112,7 @@ def _coefficients(image: JpegImagePlugin.JpegImageFile, data: bytes) -> int:
 
 
 def _segments(data: bytes) -> Any:
-    """The marker and content of each segment up to the first scan, that one included."""
+    """Yield marker and content of each segment, up to and including the first scan."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -133,7 +134,7 @@ def _in_first_scan(data: bytes) -> int:
 
 
 def _stored_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height before `draft`."""
+    """Width and height before `draft` reduces them."""
     for kind, content in _segments(data):
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) and len(content) >= 5:
             height, width = struct.unpack(">HH", content[1:5])
@@ -142,7 +143,7 @@ def _stored_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg2k(image: Jpeg2KImagePlugin.Jpeg2KImageFile, data: bytes) -> Need:
-    """OpenJPEG holds a tile as 32-bit numbers and once more as bytes, and something for each tile and code block."""
+    """OpenJPEG holds a tile as 32-bit numbers and again as bytes, plus some memory per tile and code block."""
     at = data.index(b"\xff\x4f\xff\x51")
     size = struct.unpack_from(">8I", data, at + 8)  # x1, y1, x0, y0, then a tile's width, height and first corner
     components = int.from_bytes(data[at + 40 : at + 42], "big")
@@ -157,20 +158,20 @@ def _jpeg2k(image: Jpeg2KImagePlugin.Jpeg2KImageFile, data: bytes) -> Need:
 
 
 def _smallest_block(data: bytes, at: int) -> int:
-    """Numbers in the smallest code block that the headers of the whole file or of a tile name; its least is 16."""
+    """Numbers in the smallest code block named in the file's or a tile's headers; at least 16."""
     smallest, at, part_ends = 4096, at + 2, 0
     while at + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, at)
         content = data[at + 4 : at + 2 + max(length, 2)]
-        if marker == 0xFF90 and len(content) >= 6:  # a part of a tile begins, and says how long it is
+        if marker == 0xFF90 and len(content) >= 6:  # a tile part begins with its length
             part = int.from_bytes(content[2:6], "big")
             part_ends = at + part if part else len(data)
-        elif marker == 0xFF93:  # its headers are over
+        elif marker == 0xFF93:  # its headers end
             if part_ends <= at:
                 break
             at = part_ends
             continue
-        elif marker in (0xFF52, 0xFF53):  # for all components, or one
+        elif marker in (0xFF52, 0xFF53):  # for all components or for one
             where = 6 if marker == 0xFF52 else 3
             if len(content) >= where + 2:
                 smallest = min(smallest, 1 << ((content[where] & 15) + (content[where + 1] & 15) + 4))

@@ -1,7 +1,8 @@
-"""One limit on what all decoding of a service takes at a time, in bytes. Knows nothing of images.
+"""One limit, in bytes, on all decoding of a service at a time. Knows nothing about images.
 
-There are two lanes, so that the thumbnail of a small image never waits behind a panorama, nor a panorama for ever
-behind small ones. In each, whoever came first goes first. What is larger than a lane goes in when the lane is empty.
+There are two lanes, so that a small image's thumbnail never waits behind a panorama, and small images never keep a
+panorama waiting forever. Each lane is first come, first served. A need larger than its lane waits until the lane is
+empty.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ WAIT_SECONDS = 300.0
 
 
 class NoRoom(Exception):  # noqa: N818 - it says what is the case
-    """Others took all the room for WAIT_SECONDS."""
+    """Others used all the memory for WAIT_SECONDS."""
 
 
 class Lane:
-    """Room for so many bytes; safe from any thread."""
+    """A number of bytes that threads share; thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -30,7 +31,7 @@ class Lane:
 
     @contextmanager
     def room(self, size: int, capacity: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
-        """Wait for `size` bytes of `capacity`, and hold them. Raises NoRoom."""
+        """Wait for `size` of `capacity` bytes and hold them. Raises NoRoom after `wait` seconds."""
         mine = object()
         with self._changed:
             self._waiting.append(mine)
@@ -55,9 +56,9 @@ _small, _large = Lane(), Lane()
 
 @contextmanager
 def room(size: int, unit: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
-    """Hold room for `size` bytes while something is decoded. Raises NoRoom.
+    """Hold `size` bytes while something is decoded. Raises NoRoom after `wait` seconds.
 
-    A small need is up to `unit` bytes, and small ones take 2 units together; the others take 8, or one of them more.
+    Needs of up to `unit` bytes are small and share 2 units. Larger ones share 8 units; one larger than that goes alone.
     """
     if size <= unit:
         with _small.room(size, 2 * unit, wait):
@@ -71,7 +72,7 @@ def room(size: int, unit: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
 
 
 def _give_back() -> None:
-    """glibc keeps what a thread freed for the next one; after a large image it shall go back to the system."""
+    """Return freed memory to the system after a large image; glibc would keep it for the next one."""
     if _LIBC is not None:
         _LIBC.malloc_trim(0)
 
@@ -82,13 +83,13 @@ def _libc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL(None)
         libc.malloc_trim.argtypes, libc.malloc_trim.restype = [ctypes.c_size_t], ctypes.c_int
-        libc.mallopt(_MMAP_THRESHOLD, LARGE_BLOCK)  # else glibc soon keeps these too
-    except (OSError, AttributeError):  # musl has no such things
+        libc.mallopt(_MMAP_THRESHOLD, LARGE_BLOCK)  # else glibc soon keeps these blocks too
+    except (OSError, AttributeError):  # musl has no such functions
         return None
     return libc
 
 
 LARGE_BLOCK = 8 << 20
-"""Bytes from which on memory goes back to the system when it is freed. Pillow keeps images in blocks of 16 MiB."""
+"""Blocks of this size and more return to the system when freed. Pillow keeps images in blocks of 16 MiB."""
 _MMAP_THRESHOLD = -3
 _LIBC = _libc()

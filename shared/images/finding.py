@@ -1,9 +1,9 @@
-"""Find and read the image files of a folder. Knows names, links and folders; of pixels only how a file begins.
+"""Find and read the image files of a folder. Knows names, links and folders; of the content, only the first bytes.
 
-Everything that looks for images in a folder walks it here, so that a scan, an import, a test set and `flywheel predict`
-agree on what an image file is and on what is left out. Whatever is not listed is counted in `Passed`, with its reason.
-A file whose name ends as an image's does is listed without opening it, one whose name ends as surely no image's does is
-not, and of any other its first bytes say; a pipe or a device is never opened.
+A scan, an import, a test set and `flywheel predict` all walk folders here, so that they agree on what is an image file
+and what is skipped. Everything not listed is counted in `Passed`, with its reason. A file with an image extension is
+listed without opening it, and one with an extension that no image has is not. For any other file, the first bytes
+decide; pipes and devices are never opened.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ def _endings(words: str) -> frozenset[str]:
 SUFFIXES = _endings(
     "jpg jpeg jpe jfif png apng webp avif heic heif hif jp2 j2k ppm pgm pbm pnm qoi bmp dib tif tiff gif"
 )
-"""Endings of images that can be read, lower case."""
+"""Extensions of images that can be read, lower case."""
 _UNREAD = _endings("psd svg jxl ico tga exr dng nef cr2 cr3 arw orf rw2 raf pef srw dcm")
-"""Endings of other images: they are listed, so that each is told with its reason."""
+"""Extensions of other image formats: they are listed, so that each is reported with its reason."""
 NO_IMAGES = _endings(
     "txt md csv tsv json jsonl ndjson xml yaml yml toml ini log html htm css js py ipynb sh zip tar gz tgz bz2 xz 7z "
     "rar npy npz pt pth onnx safetensors pkl h5 parquet arrow db sqlite mp4 mov avi mkv webm mp3 wav pdf doc docx xls "
     "xlsx ppt pptx xmp aae thm tmp part partial crdownload"
 )
-"""Endings of files that surely are no images, lower case: they are not looked into."""
+"""Extensions that no image has, lower case: these files are not opened."""
 LEFT_BEHIND = frozenset(
     {"system volume information", "$recycle.bin", "#recycle", "@recycle", "#snapshot", "lost+found", "@eadir"}
     | {"__macosx", "__pycache__", "thumbs", "thumbs.db", "desktop.ini"}
 )
-"""Names, lower case, that archives, storage boxes and systems leave behind. What begins with a dot is left out too."""
+"""Names, lower case, that archives, NAS devices and systems leave behind. Names with a leading dot are skipped too."""
 SHOWN = 5  # names in a sentence
 
 
 @dataclass
 class Passed:
-    """What a walk did not list, by reason: how often each name came."""
+    """What a walk did not list, by reason, with the number of occurrences of each name."""
 
-    hidden: Counter[str] = field(default_factory=Counter)  # folders and files that nobody put there as photos
-    links: dict[str, list[str]] = field(default_factory=dict)  # why a link is not followed → which
-    others: Counter[str] = field(default_factory=Counter)  # endings of files that are no images
+    hidden: Counter[str] = field(default_factory=Counter)  # folders and files that are not a user's photos
+    links: dict[str, list[str]] = field(default_factory=dict)  # reason why a link is not followed → names of links
+    others: Counter[str] = field(default_factory=Counter)  # extensions of files that are not images
     unread: Counter[str] = field(default_factory=Counter)  # folders that cannot be read
 
     def sentences(self) -> list[str]:
-        """What was left out, in words; nothing where all was listed."""
+        """Describe what was skipped, one sentence per reason; empty if everything was listed."""
         told = []
         if self.hidden:
-            told.append(f"Left out, as no photos: {_named(self.hidden)}.")
+            told.append(f"Skipped system files: {_named(self.hidden)}.")
         for reason, names in self.links.items():
             count = "1 link was" if len(names) == 1 else f"{len(names):,} links were"
-            told.append(f"{count} not followed, as {reason}: {_some(names)}.")
+            told.append(f"{count} not followed because {reason}: {_some(names)}.")
         if self.unread:
             told.append(f"Folders that cannot be read: {_named(self.unread)}.")
         if total := self.others.total():
-            count = "1 other file is no image" if total == 1 else f"{total:,} other files are no images"
+            count = "1 other file is not an image" if total == 1 else f"{total:,} other files are not images"
             told.append(f"{count}: {_named(self.others)}.")
         return told
 
@@ -73,10 +73,10 @@ class Passed:
 def find_images(root: Path, passed: Passed | None = None, also: Collection[Path] | None = ()) -> Iterator[str]:
     """Walk the images under `root`: POSIX paths relative to it, in code point order.
 
-    Holds one folder's names at a time. What is left out goes into `passed`. A link is followed where it leads into
-    `root` or one of the folders `also` (None: wherever it leads), and to a folder that is not being walked already. A
-    name that is not UTF-8 is listed with its odd bytes escaped; opening it says what to do. Raises ImageProblem when
-    `root` is not a folder that can be read.
+    Holds the names of one folder at a time. `passed` counts what is skipped. A link is followed if it leads into `root`
+    or into a folder in `also` (None: anywhere), and not to a folder that is already being walked. A name that is not
+    UTF-8 is listed with its odd bytes escaped; opening it says what to do. Raises ImageProblem if `root` is not a
+    readable folder.
     """
     try:
         walk = _Walk(root, Passed() if passed is None else passed, also)
@@ -86,7 +86,7 @@ def find_images(root: Path, passed: Passed | None = None, also: Collection[Path]
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a folder or file of this name is left out wherever it lies."""
+    """Whether a folder or file of this name is skipped anywhere."""
     return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
@@ -97,15 +97,15 @@ def is_image_file(path: Path) -> bool:
 
 
 def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
-    """Real path of the file that `uri` names under `root`; a link may lead into a folder of `also`.
+    """Real path of the file that `uri` names under `root`; a link may lead into a folder in `also`.
 
-    Raises ImageProblem when it leads out of these, by its text or over a link, is not there, or is not a file.
+    Raises ImageProblem if it leads outside these, by its path or through a link, or is missing or not a file.
     """
     if _SCHEME.match(uri):
-        raise ImageProblem("has an address of another kind: only files in the image folder are read")
+        raise ImageProblem("is a web address: only files in the image folder are read")
     relative = PurePosixPath(uri)
     if relative.is_absolute() or ".." in relative.parts:
-        raise ImageProblem("lies outside the image folder")
+        raise ImageProblem("is outside the image folder")
     try:
         base = root.resolve(strict=True)
         path = (base / relative).resolve(strict=True)
@@ -113,25 +113,25 @@ def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
     except FileNotFoundError:
         if _ESCAPED.search(uri):
             raise ImageProblem("has a file name that is not UTF-8: rename the file") from None
-        raise ImageProblem("is not there any more") from None
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, up to Python 3.12
+        raise ImageProblem("no longer exists") from None
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: circular links, up to Python 3.12
         raise ImageProblem(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not path.is_relative_to(base) and not any(path.is_relative_to(each.resolve()) for each in also):
-        raise ImageProblem("is a link that leads out of the image folder")
+        raise ImageProblem("is a link that leads outside the image folder")
     if not is_file:
         raise ImageProblem("is not a file")
     return path
 
 
 def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ()) -> bytes:
-    """Content of the file that `uri` names as `locate` finds it.
+    """Content of the file that `uri` names, found as in `locate`.
 
-    Raises ImageProblem, also when it is empty or too large; OSError when no more files can be opened.
+    Raises ImageProblem, also if it is empty or too large; OSError if too many files are open.
     """
     with opened(uri, root, also) as stream:
         try:
             check_bytes(os.fstat(stream.fileno()).st_size, limits)
-            data = stream.read(limits.max_bytes + 1)  # it may grow while it is read
+            data = stream.read(limits.max_bytes + 1)  # it may grow while being read
         except OSError as error:
             raise ImageProblem(f"cannot be read ({error.strerror})") from None
     check_bytes(len(data), limits)
@@ -139,7 +139,7 @@ def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ())
 
 
 def opened(uri: str, root: Path, also: Collection[Path] = ()) -> BufferedReader:
-    """The file that `uri` names as `locate` finds it, open. Raises ImageProblem."""
+    """Open the file that `uri` names, found as in `locate`. Raises ImageProblem; OSError if too many files are open."""
     path = locate(uri, root, also)
     try:
         stream = path.open("rb")
@@ -147,19 +147,19 @@ def opened(uri: str, root: Path, also: Collection[Path] = ()) -> BufferedReader:
             return stream
         stream.close()
     except FileNotFoundError:
-        raise ImageProblem("is not there any more") from None
+        raise ImageProblem("no longer exists") from None
     except OSError as error:
         if error.errno in _NO_MORE:
-            raise  # it says nothing of the image
+            raise  # says nothing about the image
         raise ImageProblem(f"cannot be read ({error.strerror})") from None
     raise ImageProblem("is not a file")
 
 
 _NO_MORE = frozenset({errno.EMFILE, errno.ENFILE})
-"""The process, or the machine, has as many files open as it may."""
+"""The process, or the machine, has reached its limit of open files."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]")
-_Identity = tuple[int, int]  # device and inode: a folder, by whatever path
+_Identity = tuple[int, int]  # device and inode: identify a folder, whatever its path
 
 
 class _Walk:
@@ -168,17 +168,17 @@ class _Walk:
     def __init__(self, root: Path, passed: Passed, also: Collection[Path] | None) -> None:
         self._passed = passed
         self._bases = None if also is None else [root.resolve(), *(each.resolve() for each in also)]
-        self._followed: set[_Identity] = set()  # each folder once: links between folders could multiply without end
+        self._followed: set[_Identity] = set()  # each folder once, or links between folders could multiply without end
 
     def folder(self, folder: Path, prefix: str, above: tuple[_Identity, ...]) -> Iterator[str]:
-        """What lies in one folder; `above` are itself and those that it lies in."""
+        """List one folder; `above` are the identities of this folder and its parents."""
         names: list[str] = []
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_left_out(entry.name):
                     self._passed.hidden[entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")] += 1
                 elif entry.is_dir(follow_symlinks=False):
-                    names.append(entry.name + "/")  # sorts the folder's content where its URIs belong
+                    names.append(entry.name + "/")  # sorts the folder's content by its full URIs
                 elif entry.is_symlink():
                     names += self._linked(entry, prefix + entry.name)
                 elif self._is_image(entry):
@@ -191,14 +191,14 @@ class _Walk:
                 yield from self._below(folder / name[:-1], prefix + name, above)
             except OSError as error:
                 if error.errno in _NO_MORE:
-                    raise  # what it holds is not gone
+                    raise  # its files still exist
                 self._passed.unread[prefix + name] += 1
 
     def _below(self, folder: Path, prefix: str, above: tuple[_Identity, ...]) -> Iterator[str]:
         identity = _identity(folder)
         if folder.is_symlink():
             if identity in above:
-                self._not_followed(prefix[:-1], "it leads to a folder that it lies in")
+                self._not_followed(prefix[:-1], "it leads to one of its parent folders")
                 return
             if identity in self._followed:
                 self._not_followed(prefix[:-1], "another link leads there")
@@ -207,23 +207,26 @@ class _Walk:
         yield from self.folder(folder, prefix, (*above, identity))
 
     def _linked(self, entry: os.DirEntry[str], name: str) -> list[str]:
-        """The name under which a link is listed. One to a file that cannot be read is, to be told with its reason."""
+        """The name under which to list a link. A link to an unreadable file is listed, so that its reason is
+        reported."""
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - once a file
         try:
             target = Path(entry.path).resolve(strict=True)
             is_folder = target.is_dir()
-        except (OSError, RuntimeError) as error:  # RuntimeError: in a circle, up to Python 3.12
+        except (OSError, RuntimeError) as error:  # RuntimeError: circular links, up to Python 3.12
             if suffix in SUFFIXES:
                 return [entry.name]
             gone = isinstance(error, FileNotFoundError)
-            return self._not_followed(name, "nothing is there" if gone else "it leads in a circle or cannot be read")
+            return self._not_followed(
+                name, "its target is missing" if gone else "it leads in a circle or cannot be read"
+            )
         inside = self._bases is None or any(target.is_relative_to(base) for base in self._bases)
         if is_folder:
-            return [entry.name + "/"] if inside else self._not_followed(name, "it leads out of the image folder")
+            return [entry.name + "/"] if inside else self._not_followed(name, "it leads outside the image folder")
         if suffix in SUFFIXES or suffix in _UNREAD:
             return [entry.name]
         if not inside:
-            return self._not_followed(name, "it leads out of the image folder")
+            return self._not_followed(name, "it leads outside the image folder")
         return [entry.name] if self._is_image(entry) else []
 
     def _is_image(self, entry: os.DirEntry[str]) -> bool:
@@ -232,7 +235,7 @@ class _Walk:
             return True
         if suffix not in NO_IMAGES and entry.is_file() and _begins_as_image(entry.path):
             return True
-        self._passed.others[suffix or "no ending"] += 1
+        self._passed.others[suffix or "no extension"] += 1
         return False
 
     def _not_followed(self, name: str, reason: str) -> list[str]:
@@ -241,7 +244,7 @@ class _Walk:
 
 
 def _begins_as_image(path: str | Path) -> bool:
-    """What a file's first bytes say. A pipe that took its place meanwhile is not waited for."""
+    """Check a file's first bytes, without waiting if a pipe has taken its place meanwhile."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:

@@ -1,4 +1,4 @@
-"""Files without what no pixel depends on: text, profiles and comments, which may be broken while the image is sound."""
+"""Removes metadata that no pixel depends on (text, profiles, comments): it may be broken while the image is sound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 
 
 def png_without_notes(data: bytes) -> bytes:
-    """A PNG without its text, profiles and whatever else no pixel depends on, all of which Pillow limits or checks."""
+    """A PNG without text, profiles and other chunks that no pixel depends on; Pillow limits or checks all of them."""
     kept, at, whole = [data[:8]], 8, True
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -25,11 +25,11 @@ def png_without_notes(data: bytes) -> bytes:
 
 
 def jpeg_without_segments(data: bytes) -> bytes:
-    """A JPEG without profiles, comments and the like; EXIF stays, for it turns the image, and how colours are coded."""
+    """A JPEG without profiles, comments and the like. Keeps EXIF (orientation) and the segment on colour coding."""
     kept, at = [data[:2]], 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if kind == 0xDA:  # from here on there are pixels
+        if kind == 0xDA:  # pixels follow
             break
         coded = kind == 0xEE and length >= 14
         if kind == 0xE1 or coded or not (0xE0 <= kind <= 0xEF or kind == 0xFE):

@@ -1,12 +1,12 @@
-"""Which image a name means that is not written as its file is called.
+"""Finds the image that a name means when the name is not spelled like the file.
 
-Tables, exports and scripts name files of another system: accents composed otherwise, `\\` for `/`, `%20` or `+` for a
-space, a space before the name, other capital letters, another folder before it, another ending or none. A name is taken
-as it stands first. Else the least of these differences that leads to a file counts, and only where it leads to one
-image; whoever asks tells so. Where folders contradict each other the file name alone counts only if the folder that is
-named is none of ours: else the file is missing there.
+Tables, exports and scripts often name the files of another system: accents composed differently, `\\` for `/`, `%20` or
+`+` for a space, a leading space, other capital letters, other parent folders, another extension or none. An exact name
+always wins. Otherwise the smallest of these differences that leads to a file counts, and only if it leads to a single
+image; the result names the difference. If folders contradict each other, the file name alone counts only if we have no
+folder of that name; otherwise the file is missing from that folder.
 
-An index holds a number for each name, 16 bytes a file; how alike two names are is judged on the few it finds.
+The index holds 16 bytes per file; only the few candidates that it finds are compared as text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DIFFERENCES: Final = (
     "endings",
     "folders and endings",
 )
-"""What a match ignores, the least first; the place is its level."""
+"""What a match ignores, smallest difference first; the position is its level."""
 _FOLDER, _ALONE, _ENDING, _ENDING_ALONE = 5, 6, 7, 8
 _ENDINGS: Final = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?|gif|avif|heic|heif|ppm|pgm|pbm|jp2|dcm|npy|svg)$")
 _SPLITS: Final = {
@@ -45,23 +45,23 @@ _SPLITS: Final = {
     }.items()
     for word in words
 }
-_MOST_FOLDERS: Final = 100_000  # beyond which every folder counts as one of ours
+_MOST_FOLDERS: Final = 100_000  # above this, every folder name counts as known
 _DRIVE: Final = re.compile(r"^[A-Za-z]:(?=/)")
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The files that a name may mean, by number, and in what they differ from it. One of them is a match."""
+    """The files that a name may mean, by number, and how they differ from it. It is a match if there is one file."""
 
     difference: str
     files: tuple[int, ...]
 
 
 class NameIndex:
-    """The files of a project by the loosest form of their name, each with a number of its owner's."""
+    """The files of a project by the loosest form of their names; the caller numbers them."""
 
     def __init__(self, names: Iterable[tuple[int, str]] = ()) -> None:
-        import numpy as np  # which a command that only looks at a disk does without
+        import numpy as np  # commands that only read a disk do not need it
 
         self._keys: np.ndarray = np.empty(0, np.int64)
         self._files: np.ndarray = np.empty(0, np.int64)
@@ -70,7 +70,7 @@ class NameIndex:
         self.extend(names)
 
     def extend(self, names: Iterable[tuple[int, str]]) -> None:
-        """Take in more files, whose numbers rise."""
+        """Add more files, with rising numbers."""
         import numpy as np
 
         keys, files = array("q"), array("q")
@@ -89,7 +89,7 @@ class NameIndex:
             self._keys, self._files = all_keys[order], all_files[order]
 
     def near(self, names: Sequence[str]) -> list[list[int]]:
-        """The files that each of these names may mean at all."""
+        """The candidate files for each of these names, by number."""
         import numpy as np
 
         wanted = [list({hash(key) for form in _decoded(name) for key in _stems(form)}) for name in names]
@@ -104,7 +104,7 @@ class NameIndex:
         return found
 
     def match(self, name: str, near: Mapping[int, str]) -> Match | None:
-        """Which of the files `near` a name (number → how it is called) it means; None if none of them."""
+        """Which of the files in `near` (number → file name) a name means; None if none of them."""
         best: tuple[tuple[int, int], list[int]] | None = None
         forms = [form.split("/") for form in _decoded(name)]
         for file, called in near.items():
@@ -116,7 +116,7 @@ class NameIndex:
         return None if best is None else Match(DIFFERENCES[best[0][0]], tuple(best[1]))
 
     def _level(self, name: str, forms: Sequence[list[str]], called: str) -> tuple[int, int] | None:
-        """In what the names differ, and of several such the one with most folders in common first."""
+        """How the names differ; among equal levels, more common folders sort first."""
         for level, (given, there) in enumerate(zip(_reduced(name), _reduced(called), strict=True)):
             if not given.isdisjoint(there):
                 return level, 0
@@ -141,15 +141,16 @@ class NameIndex:
 
 
 class NamesInList:
-    """The names of a list, in memory: for a folder or a file of vectors, where there is no catalogue."""
+    """The names of a list, in memory: for a folder or a file of embeddings, where there is no catalogue."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._exact = {name: at for at, name in enumerate(names)}
-        self._index: NameIndex | None = None  # made when a name is not there as it stands
+        self._index: NameIndex | None = None  # created when a name has no exact match
 
     def find(self, name: str) -> tuple[str | None, list[int]]:
-        """In what the name differs, None for nothing, and the places in the list that it may mean."""
+        """The difference (None for an exact match or none at all), and the positions in the list that the name may
+        mean."""
         if name in self._exact:
             return None, [self._exact[name]]
         if self._index is None:
@@ -159,7 +160,7 @@ class NamesInList:
 
 
 def spellings(name: str) -> Iterator[tuple[str, str]]:
-    """Other ways to write a path, with what differs, the likest first; for a disk that is asked for one."""
+    """Other spellings of a path, each with its difference, most likely first; to look for a file on disk."""
     seen = {name}
     for composed in ("NFC", "NFD"):
         for difference, text in (
@@ -176,12 +177,12 @@ def spellings(name: str) -> Iterator[tuple[str, str]]:
 
 
 def same_path(name: str) -> str:
-    """What two spellings of one path have in common where only Unicode forms and separators differ."""
+    """A key shared by all spellings of a path that differ only in Unicode form and separators."""
     return _slashed(unicodedata.normalize("NFC", name))
 
 
 def _reduced(name: str) -> Iterator[frozenset[str]]:
-    """The name with one difference after the other taken away; what is decoded may be read in two ways."""
+    """Remove one difference after the other from the name; URL decoding may give several forms."""
     text = unicodedata.normalize("NFC", name)
     yield frozenset((text,))
     text = _slashed(text)
@@ -199,7 +200,7 @@ def _urls(text: str) -> frozenset[str]:
 
 
 def _decoded(name: str) -> set[str]:
-    """The loosest forms of a path, with its folders."""
+    """The loosest forms of a path, including its folders."""
     if "%" not in name and "+" not in name:
         return {_plain(name)}
     return {_plain(name), _plain(unquote(name)), _plain(unquote_plus(name))}
@@ -231,6 +232,6 @@ def _stem(last: str) -> str:
 
 
 def _stems(path: str) -> tuple[str, str]:
-    """Of the last part: with what may be an ending, and without."""
+    """The last part of the path, with and without a possible extension."""
     last = path.rpartition("/")[2]
     return last, _stem(last)

@@ -1,18 +1,17 @@
-"""Check and open images. Knows pixels; knows nothing of folders, catalogue, labels or models.
+"""Check and open images. Knows pixels; knows nothing about folders, the catalogue, labels or models.
 
-Everything that an image file may hold passes through here, damaged and hostile content too. Whatever is wrong with it
-is told as an `ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Choices
-behind that:
+Every image file passes through here, including damaged and hostile content. Whatever is wrong with it is raised as an
+`ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Design choices:
 
-- What a file is follows from its first bytes, never from its name. Each format has one decoder of Pillow's (HEIC has
-  one of libheif's), and not `Image.open`, whose guard against decompression bombs is a process-wide number that warns
-  or raises. Ours is an argument, checked on the header before a pixel is decoded, and safe in any number of threads.
-- What a decoder will take is told from the header too, and a file that would take more than BYTES_A_PIXEL for each
-  pixel of the limit is refused. All decoding of a process shares one room, see `shared.images.decoding_limit`. What is
-  made of a decoded image is made a block at a time, so that no second and third copy of it is needed.
+- The first bytes of a file determine its format, never its name. Each format has one decoder of Pillow (HEIC has one of
+libheif). `Image.open` is not used: its guard against decompression bombs is a process-wide number that warns or
+raises. Ours is an argument, is checked on the header before any pixel is decoded, and is thread-safe.
+- The memory that a decoder will take is also estimated from the header. A file that would take more than BYTES_A_PIXEL
+for each pixel of the limit is refused. All decoding of a process shares one limit: `shared.images.decoding_limit`.
+Decoded images are processed in blocks, to avoid second and third copies.
 - A JPEG is decoded at a half, a quarter or an eighth of its size where that is enough. The file is still read to its
-  end, so that a truncated one is found.
-- Text, colour profiles and other notes in a file say nothing about its pixels, so that they are no reason to refuse it.
+end, so that a truncated one is found.
+- Text, colour profiles and other metadata do not affect the pixels, so they are no reason to refuse a file.
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ from shared.images.decoder_memory import pixel_bytes
 from shared.images.metadata import jpeg_without_segments, png_without_notes
 
 LOSSLESS_BELOW = 128
-"""Pixels. A thumbnail this small is enlarged on screen, where JPEG's blocks would show."""
+"""Pixels. Thumbnails this small are enlarged on screen, where JPEG artifacts would show."""
 HEAD_BYTES = 64
-"""By which a file is told to be an image."""
+"""Number of first bytes that identify an image."""
 BYTES_A_PIXEL = 10
-"""Of the limit on pixels: what decoding one image may take."""
+"""Memory that decoding one image may take, per pixel of the pixel limit."""
 
-# Pillow warns on stderr about odd metadata, which says nothing about the pixels and reaches nobody.
+# Pillow warns on stderr about odd metadata, which does not affect the pixels and which nobody reads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -62,12 +61,12 @@ class ImageProblem(ValueError):  # noqa: N818 – it says what is wrong with a f
 
 
 class ImageWaits(ImageProblem):
-    """Nothing is wrong with the file: other images took all the memory that decoding may take. Worth another try."""
+    """Nothing is wrong with the file: other images used all memory for decoding. Trying again may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """The largest file and the largest image that are read."""
+    """The largest file (bytes) and the largest image (pixels) that are read."""
 
     max_bytes: int
     max_pixels: int
@@ -75,7 +74,7 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What a file is. `width` and `height` are pixels as displayed (after EXIF rotation), `size` is bytes."""
+    """Facts about a file. `width` and `height` are pixels as displayed (after EXIF rotation), `size` is bytes."""
 
     sha256: str
     width: int
@@ -85,20 +84,20 @@ class Inspected:
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file that begins with these HEAD_BYTES is an image, one that cannot be read included."""
+    """Whether a file that begins with these HEAD_BYTES is an image, even of an unsupported format."""
     return any(magic.match(head) for magic, _ in (*_DECODERS, *_UNREAD))
 
 
 def check_bytes(size: int, limits: ImageLimits) -> None:
-    """Raises ImageProblem for a file without bytes, or with too many."""
+    """Raises ImageProblem if a file is empty or too large."""
     if size == 0:
         raise ImageProblem("is empty")
     if size > limits.max_bytes:
-        raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
+        raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit set by max_image_bytes")
 
 
 def inspect(data: bytes, limits: ImageLimits) -> Inspected:
-    """Check that `data` is an image that decodes to its end, and say what it is. Raises ImageProblem."""
+    """Check that `data` is an image that decodes to its end, and return its facts. Raises ImageProblem."""
     with _told_as_problem():
         form, width, height = _decoded(data, limits)
         return Inspected(hashlib.sha256(data).hexdigest(), width, height, form, len(data))
@@ -123,12 +122,12 @@ def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
 
 @contextmanager
 def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
-    """The image as `open_rgb` gives it, for as long as it is in use: others wait for the memory that it takes."""
+    """The image of `open_rgb`, while it is in use: others wait for the memory that it takes. Raises ImageProblem."""
     with _held(data, limits, at_least) as image:
         try:
             yield image
         finally:
-            image.close()  # whoever still has it: the next one begins at once
+            image.close()  # closed even if still referenced: the next one starts at once
 
 
 @contextmanager
@@ -145,7 +144,7 @@ def _held(data: bytes, limits: ImageLimits, at_least: int | None) -> Iterator[Im
             shown = _shown(images.pop(), data)
         yield shown
     finally:
-        del shown  # also where somebody still looks at what went wrong
+        del shown  # free it even while an exception is still inspected
         room.__exit__(None, None, None)
 
 
@@ -155,10 +154,10 @@ def _shown(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
 
 def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Image.Image:
-    """Decode to RGB as displayed: EXIF rotation applied, transparency on white, 8 bits a channel, first frame.
+    """Decode to RGB as displayed: EXIF rotation applied, transparency on white, 8 bits per channel, first frame.
 
-    With `at_least`, a JPEG may come back at a half, a quarter or an eighth of its size, its short side not below
-    `at_least` pixels (nor the image enlarged). Raises ImageProblem.
+    With `at_least`, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter side is
+    not below `at_least` pixels. Images are never enlarged. Raises ImageProblem.
     """
     with _held(data, limits, at_least) as image:
         return image
@@ -167,7 +166,7 @@ def open_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -
 def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, str]:
     """Encode a copy whose longer side is at most `longest` pixels, never enlarged; returns bytes and media type.
 
-    JPEG, which encodes ten times faster than WebP; lossless WebP for tiny images. Raises ImageProblem.
+    Uses JPEG, which encodes ten times faster than WebP, but lossless WebP for tiny images. Raises ImageProblem.
     """
     width, height = dimensions(data, limits)
     at_least = -(-longest * min(width, height) // max(width, height))
@@ -185,14 +184,14 @@ def thumbnail(data: bytes, longest: int, limits: ImageLimits) -> tuple[bytes, st
 
 
 def _heif(stream: BytesIO) -> ImageFile.ImageFile:
-    from pi_heif.as_plugin import HeifImageFile  # few projects hold such files, and its library takes time to load
+    from pi_heif.as_plugin import HeifImageFile  # rarely needed, and slow to import
 
     image: ImageFile.ImageFile = HeifImageFile(stream)
     return image
 
 
 class _WebP(WebPImagePlugin.WebPImageFile):
-    """Lets go of the decoder, which holds two canvases, before there is an image: only a first frame is read."""
+    """Frees the decoder, which holds two canvases, before the image is allocated: only the first frame is read."""
 
     def load_prepare(self) -> None:
         self._decoder = None
@@ -200,7 +199,7 @@ class _WebP(WebPImagePlugin.WebPImageFile):
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
-    """Lets go of the decoder, and the planes that it holds, as _WebP does."""
+    """Frees the decoder and its planes, as in _WebP."""
 
     def load_prepare(self) -> None:
         self._decoder = None
@@ -214,7 +213,7 @@ def _png(stream: BytesIO) -> ImageFile.ImageFile:
 def _jpeg(stream: BytesIO) -> ImageFile.ImageFile:
     try:
         return JpegImagePlugin.JpegImageFile(stream)
-    except Exception:  # of many kinds; its notes may be what is broken
+    except Exception:  # many types; perhaps only its metadata is broken
         return JpegImagePlugin.JpegImageFile(BytesIO(jpeg_without_segments(stream.getvalue())))
 
 
@@ -241,7 +240,7 @@ _UNREAD: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"DDS "), "a texture"),
     (re.compile(rb"SIMPLE  ="), "a FITS file"),
 )
-"""What people call an image, too, and what it is."""
+"""Formats that people call images but that are not supported, with their names."""
 READ = "JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI"
 
 _TRANSPOSES = {
@@ -258,7 +257,8 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 
 @contextmanager
 def _told_as_problem() -> Iterator[None]:
-    """Pillow raises OSError, SyntaxError, ValueError, struct.error, EOFError, KeyError and more on damaged files."""
+    """Turn any error into ImageProblem: on damaged files, Pillow raises OSError, SyntaxError, ValueError, struct.error,
+    EOFError, KeyError and more."""
     try:
         yield
     except ImageProblem:
@@ -269,7 +269,7 @@ def _told_as_problem() -> Iterator[None]:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empty the frames that an error came through, which hold the image for as long as somebody holds the error."""
+    """Clear the frames of an error's traceback, which would hold the image as long as the error is held."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
@@ -277,18 +277,20 @@ def _let_go(error: BaseException | None) -> None:
 
 def _problem(error: Exception) -> ImageProblem:
     if isinstance(error, decoding_limit.NoRoom):
-        return ImageWaits("waited too long for other large images to be decoded: try it again")
+        return ImageWaits("waited too long for other large images to be decoded: try again")
     if isinstance(
         error, MemoryError | Image.DecompressionBombError
     ):  # the latter: Pillow's own guard, in some decoders
         return ImageProblem("is too large to be decoded")
     if _UNSUPPORTED.search(str(error)):
-        return ImageProblem("cannot be decoded: it is of a rare kind, or damaged. Save it as a JPEG or a PNG of 8 bits")
+        return ImageProblem(
+            "cannot be decoded: its format is rare, or it is damaged. Save it as a JPEG or a PNG of 8 bits"
+        )
     return ImageProblem("cannot be decoded: it is damaged or cut off")
 
 
 def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
-    """The image with its header read and its size checked, nothing decoded yet."""
+    """Read the header and check the size; nothing is decoded yet."""
     check_bytes(len(data), limits)
     image = _opened(data)
     width, height = image.size
@@ -306,17 +308,17 @@ def _header(data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
 
 
 def _draft(image: ImageFile.ImageFile, at_least: int) -> None:
-    """Let a JPEG be decoded at a part of its size."""
+    """Tell a JPEG decoder to decode at a fraction of the size."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft(None, (at_least, at_least))
 
 
 def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
-    """Bytes that it takes to decode an image and to show it upright in RGB."""
+    """Bytes needed to decode an image and convert it to upright RGB."""
     own = pixel_bytes(image.mode) * image.width * image.height
     deep = sixteen_bits.is_deep(image)
     decoding = decoder_memory.of(image, data).peak + (own if deep else 0)
-    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps; asking a PNG would decode it
+    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps; certainty would need decoding
     if image.mode == "RGB" and not turned and not image.has_transparency_data:
         return decoding
     return max(decoding, own * (2 if deep and image.has_transparency_data else 1) + 4 * image.width * image.height)
@@ -324,7 +326,7 @@ def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
 
 @contextmanager
 def _room(peak: int, read: int, limits: ImageLimits) -> Iterator[None]:
-    """Hold room for `peak` bytes and the `read` ones of the file. Raises ImageProblem for too much, and NoRoom."""
+    """Hold memory for `peak` bytes and the `read` bytes of the file. Raises ImageProblem for too much, and NoRoom."""
     most = BYTES_A_PIXEL * limits.max_pixels
     if peak > most:
         raise ImageProblem(
@@ -340,16 +342,17 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     if decoder is None:
         kind = next((kind for magic, kind in _UNREAD if magic.match(data)), None)
         if kind is not None:
-            raise ImageProblem(f"is {kind}, which is not read: save it as JPEG or PNG")
+            raise ImageProblem(f"is {kind}, which is not supported: save it as JPEG or PNG")
         raise ImageProblem(f"is not an image ({READ})")
     image = decoder(BytesIO(data))
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image, data):
-        raise ImageProblem("is a camera's raw file, which is not read: save it as JPEG or PNG")
+        raise ImageProblem("is a camera's raw file, which is not supported: save it as JPEG or PNG")
     return image
 
 
 def _is_raw(image: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
-    """A raw file is a TIFF whose first image is often a small preview; labeling that one helps nobody."""
+    """Whether it is a camera's raw file: a TIFF whose first image is often a small preview, which nobody wants to
+    label."""
     tags = image.tag_v2
     preview = tags.get(_SUBFILE_TYPE) == _REDUCED and _SUB_IMAGES in tags
     return preview or _DNG_VERSION in tags or data[8:10] == b"CR"
@@ -360,10 +363,11 @@ _UNSUPPORTED = re.compile("unknown|unsupported|not supported|cannot handle", re.
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation of a decoded image, 1 to 8; 1 where the tag is broken, and for a TIFF, which Pillow turned."""
+    """EXIF orientation of a decoded image, 1 to 8; 1 if the tag is broken, and for TIFF, which Pillow has already
+    turned."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # of many kinds; broken metadata is no reason to refuse the pixels
+    except Exception:  # many types; broken metadata is no reason to refuse the pixels
         return 1
 
 

@@ -1,8 +1,8 @@
-"""Colour and grey of 16 bits a channel, down to 8. Of colour Pillow keeps the high byte, so that 12 bits in it come out
-almost black.
+"""Converts colour and grey with 16 bits per channel to 8 bits. For colour, Pillow keeps only the high byte, so that
+12-bit values come out almost black.
 
-The brightest channel says how many bits are in use; for grey the rule is the same. Pillow has no pixels of three times
-16 bits, but it can be told to read the other byte of each number: by naming the other byte order.
+The brightest channel determines how many bits are in use; the same rule applies to grey. Pillow has no mode for three
+16-bit channels, but it reads the other byte of each number if told the other byte order.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _COLOURS = frozenset({"RGB", "RGBX", "RGBA", "LA", "R", "G", "B", "A"})
 
 
 BLOCK = 1 << 20
-"""Pixels that are worked on together, so that a large image needs no second and third copy."""
+"""Pixels processed at once, so that a large image does not need a second and third copy."""
 
 
 def blocks(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of up to BLOCK pixels that cover an image."""
+    """Yield boxes of up to BLOCK pixels that cover an image of `size` (width, height)."""
     width, height = size
     across = max(min(width, BLOCK), 1)
     down = max(BLOCK // across, 1)
@@ -36,27 +36,27 @@ def blocks(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def is_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether an image whose header is read has colour of 16 bits a channel."""
+    """Whether an image whose header is read has 16-bit colour channels."""
     deep = [_rawmode(tile).partition(";16")[0] in _COLOURS and ";16" in _rawmode(tile) for tile in image.tile]
     return bool(deep) and all(deep) and image.mode in ("RGB", "RGBA", "LA")
 
 
 def high_bytes(image: ImageFile.ImageFile) -> None:
-    """Decode it, of 16 bits a channel the high 8. Raises what Pillow raises."""
+    """Decode the image; of 16-bit channels, keep the high byte. Raises what Pillow raises."""
     _mend_planes(image)
     image.load()
 
 
 def loaded(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile]) -> Image.Image:
-    """The image with its pixels decoded; `again` opens the same file anew. Raises what Pillow raises."""
+    """The image with its pixels decoded; `again` reopens the same file. Raises what Pillow raises."""
     _mend_planes(image)
     deep_colour = is_deep(image)
     with_grey = deep_colour and _rawmode(image.tile[0]).startswith("LA")
     image.load()
     if not deep_colour:
         return image
-    key = image.info.pop("transparency", None)  # one colour of 16 bits a channel, which is transparent
-    brightest = [int(most) for _, most in cast("Any", image.getextrema())]  # of the high bytes
+    key = image.info.pop("transparency", None)  # the transparent colour, 16 bits per channel
+    brightest = [int(most) for _, most in cast("Any", image.getextrema())]  # in the high bytes
     if max(brightest[:3]) >= 128 and key is None:
         return image
     other = _low_bytes(again(), with_grey=with_grey)
@@ -78,9 +78,9 @@ def loaded(image: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile])
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits, down to 8 by the power of two that its brightest pixel needs, as RGB.
+    """Reduce grey of more than 8 bits to 8, by the power of two that the brightest pixel needs; returns RGB.
 
-    Cameras put 10, 12 or 14 bits into 16-bit files; dividing by 256 would show those almost black.
+    Cameras store 10, 12 or 14 bits in 16-bit files; dividing by 256 would show those almost black.
     """
 
     def values(box: tuple[int, int, int, int]) -> NDArray[np.float32]:  # (H, W) of the box
@@ -98,7 +98,7 @@ def grey(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(high: NDArray[np.uint8], low: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """The eight bits below the highest one in use; `bits` are in use beyond the low 8."""
+    """Keep the eight highest bits in use; `bits` of them are in the high byte."""
     if bits == 8:
         return high
     shifted: NDArray[np.uint8] = (high << np.uint8(8 - bits)) | (low >> np.uint8(bits))
@@ -106,16 +106,16 @@ def _to_8_bits(high: NDArray[np.uint8], low: NDArray[np.uint8], bits: int) -> ND
 
 
 def _low_bytes(image: ImageFile.ImageFile, *, with_grey: bool) -> ImageFile.ImageFile | None:
-    """The other byte of each number; None where it cannot be had: the picture is then coarse, but not black."""
+    """The low byte of each number; None if not available: the picture is then coarse, but not black."""
     _mend_planes(image)
-    if with_grey:  # it has no other order, but its two numbers are as long as four bytes of RGBA
+    if with_grey:  # no mode swaps its byte order, but its two numbers have the size of one RGBA pixel
         image.tile = [_with_rawmode(tile, "RGBA") for tile in image.tile]
     elif (
         isinstance(image, TiffImagePlugin.TiffImageFile)
         and image.tile[0].codec_name == "libtiff"
         and _has_planes(image)
     ):
-        return None  # libtiff gives high bytes alone
+        return None  # libtiff returns only high bytes
     else:
         image.tile = [_with_rawmode(tile, (raw := _rawmode(tile))[:-1] + _OTHER[raw[-1]]) for tile in image.tile]
     image.load()
@@ -123,7 +123,7 @@ def _low_bytes(image: ImageFile.ImageFile, *, with_grey: bool) -> ImageFile.Imag
 
 
 def _mend_planes(image: ImageFile.ImageFile) -> None:
-    """Pillow reads uncompressed planes of 16 bits as if they had 8."""
+    """Correct Pillow, which reads uncompressed 16-bit planes as if they had 8 bits."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.tag_v2.get(_BITS, ()) < (16,):
         return
     order = "L" if image.tag_v2.prefix == TiffImagePlugin.II else "B"

@@ -1,10 +1,11 @@
-"""Opening a database so that a committed row is on disk and no writer overwrites another.
+"""Opens databases so that a committed row is on disk and no writer overwrites another.
 
-SQLite as shipped loses rows under concurrency: pysqlite opens transactions late and upgrades them on the first write,
-so that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed. Here each
-connection runs in WAL with `synchronous=FULL` (a commit survives a power loss), enforces foreign keys, waits for a busy
-file, and `write` begins with BEGIN IMMEDIATE. Reads take a plain snapshot and never wait for a writer. It knows nothing
-of tables; the labeler's store and the trainer's replica both use it. Other databases are opened as they are.
+With default settings, SQLite loses updates under concurrency: pysqlite opens transactions late and upgrades them on the
+first write, so that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed.
+Here each connection runs in WAL mode with `synchronous=FULL` (a commit survives a power loss), enforces foreign keys
+and waits while the file is busy; `write` begins with BEGIN IMMEDIATE. Reads see one snapshot and never wait for a
+writer. This module knows no tables; the labeler's store and the trainer's replica both use it. Other databases are
+opened unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _WRITES = "flywheel_writes"
 
 
 def masked(url: str) -> str:
-    """A database address as it may be shown: without its password."""
+    """A database address without its password, safe to show."""
     try:
         return make_url(url).render_as_string(hide_password=True) if url else ""
     except ArgumentError:
@@ -31,7 +32,7 @@ def masked(url: str) -> str:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; the file's folder is made when missing."""
+    """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; creates the file's folder if missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True)
@@ -52,7 +53,7 @@ def write(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """A connection that sees one snapshot and waits for nobody."""
+    """A connection that sees one snapshot and never waits."""
     with engine.connect() as connection, connection.begin():
         yield connection
 

@@ -1,8 +1,8 @@
-"""What is said and done when the disk refuses: full, over quota, read-only, failing, or no file can be opened.
+"""Detects when the disk refuses writes (full, over quota, read-only, failing, too many open files) and says so.
 
-Each service has one `Disk` over its workspace. Whoever meets an error hands it to `notice`, which tells such an error
-from any other, says in one sentence what is wrong and what to do, and keeps looking until the disk takes files again.
-Meanwhile the log gets one line where it would get a traceback for each attempt. It knows nothing of what was written.
+Each service has one `Disk` for its workspace. Code that meets an error hands it to `notice`, which recognizes disk
+errors, says in one sentence what is wrong and what to do, and keeps checking until the disk accepts files again.
+Meanwhile, the log gets one line instead of a traceback for each attempt. It does not know what was being written.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from shared.wire.fields import DiskKind, DiskTrouble
 logger = logging.getLogger(__name__)
 
 ROOM_BYTES: Final = 1 << 20
-"""What must fit before a full disk counts as one with room: less is used up by the next few labels."""
+"""Space that must be free before a full disk counts as usable again: less would be used up by the next few labels."""
 LOOK_SECONDS: Final = 1.0
 REPEAT_SECONDS: Final = 60.0
-"""A disk that is full again sooner is not worth another line in the log."""
+"""A disk that is full again sooner than this does not get another line in the log."""
 _ERRNO: Final[dict[int, DiskKind]] = {
     errno.ENOSPC: "full",
     errno.EFBIG: "full",
@@ -48,7 +48,7 @@ _ERRNO: Final[dict[int, DiskKind]] = {
     errno.ENFILE: "descriptors",
 }
 _RUST: Final = re.compile(r"\(os error (\d+)\)")
-"""How libraries written in Rust, such as safetensors, say an errno."""
+"""How libraries written in Rust, such as safetensors, report an errno."""
 _SQLITE: Final[dict[int, DiskKind]] = {
     sqlite3.SQLITE_FULL: "full",
     sqlite3.SQLITE_READONLY: "read_only",
@@ -69,13 +69,13 @@ _SENTENCES: Final[dict[DiskKind, str]] = {
     "descriptors": "Flywheel has too many files open, so this cannot be done now. {safe} It continues by itself when "
     "some are closed; if that takes long, raise the limit with `ulimit -n` and start again.",
     "damaged": "The database in {folder} is damaged, so nothing new can be saved. Stop Flywheel and run "
-    "`flywheel doctor`, which says what to do.",
+    "`flywheel doctor`; it says what to do.",
 }
 _SAFE: Final = "Everything that was confirmed is safe."
 
 
 def kind_of(error: BaseException | None) -> DiskKind | None:
-    """What is wrong with the disk if that is what `error`, or an error behind it, is about."""
+    """The kind of disk error that `error`, or one of its causes, is; None if it is something else."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -98,7 +98,7 @@ def status_of(trouble: DiskTrouble) -> int:
 
 
 def refused_start(error: BaseException, folder: Path | None) -> str | None:
-    """Why a service cannot start, if `error` says that the disk of its workspace takes nothing, else None."""
+    """Why a service cannot start if `error` means that its workspace's disk refuses writes; else None."""
     kind = kind_of(error)
     found = _try(folder) if kind is not None and folder is not None and folder.is_dir() else None
     if kind == "damaged" and folder is not None:
@@ -109,7 +109,7 @@ def refused_start(error: BaseException, folder: Path | None) -> str | None:
 
 
 class Disk:
-    """The disk of `folder`, as a service finds it. `changed` is called when trouble begins and when it ends."""
+    """Watches the disk of `folder`. Calls `changed` when trouble begins and when it ends."""
 
     def __init__(
         self, folder: Path, changed: Callable[[], None] = lambda: None, *, look_seconds: float = LOOK_SECONDS
@@ -121,38 +121,38 @@ class Disk:
         self._lock = threading.Lock()
         self._trouble: DiskTrouble | None = None
         self._logged: dict[DiskKind, float] = {}
-        self._logs_end = False  # the log has the beginning of this trouble
-        self._told: dict[tuple[str, str], tuple[int, float]] = {}  # (logger, message): in which trouble, and when
-        self._number = 0  # of this trouble
+        self._logs_end = False  # the log says that this trouble began
+        self._told: dict[tuple[str, str], tuple[int, float]] = {}  # (logger, message): number of the trouble, and when
+        self._number = 0  # of the current trouble
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._quiet = _Quiet(self)
 
     @property
     def trouble(self) -> DiskTrouble | None:
-        """What is wrong now; None while the disk takes what is written, as far as is known."""
+        """What is wrong now; None if, as far as is known, the disk can be written to."""
         trouble = self._trouble
         if trouble is None:
             return None
         return _trouble(trouble.kind, Path(trouble.folder))
 
     def start(self) -> None:
-        """Keep tracebacks of a disk that refuses out of the log of this process."""
+        """Keep tracebacks of disk errors out of this process's log."""
         for handler in logging.getLogger().handlers:
             handler.addFilter(self._quiet)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._closed.set()
         for handler in logging.getLogger().handlers:
             handler.removeFilter(self._quiet)
 
     def on_recovery(self, act: Callable[[], None]) -> None:
-        """Call `act`, which must be quick, each time that the disk takes files again."""
+        """Call `act`, which must be quick, each time that the disk recovers."""
         self._recovered.append(act)
 
     def notice(self, error: BaseException) -> DiskTrouble | None:
-        """What is wrong with the disk if that is what `error` is about, else None."""
+        """What is wrong with the disk if `error` is a disk error, else None."""
         kind = kind_of(error)
         if kind is None:
             return None
@@ -177,7 +177,7 @@ class Disk:
         return trouble
 
     def told(self, logger_name: str, message: str) -> bool:
-        """Whether the log has this already, of this trouble or a moment ago; from now on it has."""
+        """Whether the log already has this message, from this trouble or the last minute; remembers it."""
         with self._lock:
             now = time.monotonic()
             number, at = self._told.get((logger_name, message), (-1, -REPEAT_SECONDS))
@@ -187,7 +187,8 @@ class Disk:
             return False
 
     def _looked_at(self, kind: DiskKind, error: BaseException) -> tuple[DiskKind, Path] | None:
-        """What a try says where the error leaves open what is wrong, and where; None if it is not about our files."""
+        """Find what is wrong, and where, by a test write if the error leaves it open; None if it is not about our
+        files."""
         named = getattr(error, "filename", None)
         own = [Path(named).parent] if isinstance(named, str) and self._is_ours(Path(named)) else []
         for folder in (*own, self.folder, Path(tempfile.gettempdir())):
@@ -195,7 +196,7 @@ class Disk:
             if found is not None:
                 return (kind if kind in ("quota", "damaged") else found), folder
         if kind == "read_only" and isinstance(error, OSError) and not own:
-            return None  # what is forbidden lies elsewhere
+            return None  # a folder that is not ours
         return kind, own[0] if own else self.folder
 
     def _is_ours(self, path: Path) -> bool:
@@ -218,14 +219,14 @@ class Disk:
 
 
 class _Quiet(logging.Filter):
-    """One line for an error of the disk, once while the trouble lasts, instead of its traceback each time."""
+    """Logs a disk error as one line, once per trouble, instead of a traceback each time."""
 
     def __init__(self, disk: Disk) -> None:
         super().__init__()
         self._disk = disk
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be written; shortens it."""
+        """Whether to write the record; shortens it."""
         error = record.exc_info[1] if record.exc_info else None
         if error is None or kind_of(error) is None:
             return True
@@ -238,27 +239,27 @@ class _Quiet(logging.Filter):
 
 
 class LogFile(RotatingFileHandler):
-    """Without a word while the disk refuses: what cannot be written there stands on stderr, and on the pages."""
+    """Stays silent while the disk refuses: stderr and the pages have the messages that cannot be written here."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Called where a record could not be written."""
+        """Called when a record could not be written."""
         if kind_of(sys.exception()) is None:
             super().handleError(record)
 
 
 def refusal(trouble: DiskTrouble) -> JSONResponse:
-    """The answer to a request that the disk keeps from being done."""
+    """The answer to a request that failed because of the disk."""
     return JSONResponse(
         {"detail": trouble.message, "disk": trouble.model_dump()}, status_of(trouble), {"Retry-After": "2"}
     )
 
 
 def answer_for(api: Starlette, disk: Disk, *also: type[Exception]) -> None:
-    """Let requests that fail because of the disk be answered with what is wrong; other errors stay what they are.
+    """Make `api` answer requests that fail because of the disk with what is wrong; other errors are unchanged.
 
-    `also` are errors of libraries that may be about the disk.
+    `also` are exceptions of libraries that may be about the disk.
     """
-    from sqlalchemy.exc import DBAPIError  # which the command line does without
+    from sqlalchemy.exc import DBAPIError  # the command line does not need it
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         trouble = disk.notice(error)
@@ -282,7 +283,7 @@ def _trouble(kind: DiskKind, folder: Path) -> DiskTrouble:
 
 
 def _try(folder: Path) -> DiskKind | None:
-    """What keeps a file of `ROOM_BYTES` from being written in the folder; None when it can be."""
+    """What prevents writing a file of `ROOM_BYTES` in the folder; None if nothing does."""
     path = folder / f".disk-{os.getpid()}-{threading.get_ident()}.part"
     try:
         try:

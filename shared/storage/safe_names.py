@@ -1,9 +1,9 @@
-"""Names of files and folders that every system takes: for whatever is written under a name that a person gave.
+"""File and folder names that every operating system accepts, for anything written under a name that a person chose.
 
-A name has at most 255 bytes, not characters; none is a device of Windows (`CON`, `nul.txt`), ends in a dot or space, or
-has signs that a path cannot hold; and no two differ by capital letters or by how Unicode composes an accent alone. What
-`escaped` changes can be read back from the name; what was cut or stands beside its like, only from a table of names
-that the export carries.
+A name has at most 255 bytes (not characters). It is not a Windows device (`CON`, `nul.txt`), does not end in a dot or
+space, and has no characters that a path cannot hold. No two names differ only in capital letters or in how Unicode
+composes an accent. What `escaped` changes can be read back from the name; a cut or numbered name needs the table of
+names in the export.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote
 
-MOST_BYTES: Final = 255  # of one name, on the usual file systems
+MOST_BYTES: Final = 255  # per name, on common file systems
 LONGEST_ENDING: Final = 20  # bytes
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*%\ud800-\udfff]|^[. ]|[. ]$')
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?=\s*(?:\.|$))", re.IGNORECASE)
 
 
 def escaped(name: str, reserved: Iterable[str] = ()) -> str:
-    """`name` with what a path cannot hold as in a URL; the first letter of a device's or `reserved` name too."""
+    """Percent-encode what a path cannot hold, and the first letter of a device name or a name in `reserved`."""
     text = _UNSAFE.sub(lambda found: quoted(found[0]), name)
     if text and (_DEVICE.match(text) or text.lower() in reserved):
         text = quoted(text[0]) + text[1:]
@@ -31,18 +31,18 @@ def escaped(name: str, reserved: Iterable[str] = ()) -> str:
 
 
 def meant(text: str, reserved: Iterable[str] = ()) -> str:
-    """The name that `escaped` made `text` of; `text` itself where it is not one of these."""
+    """The name from which `escaped` made `text`; `text` itself if it is not an escaped name."""
     name = unquoted(text)
     return name if escaped(name, reserved) == text else text
 
 
 def quoted(text: str) -> str:
-    """All of `text` as in a URL."""
+    """Percent-encode all of `text`."""
     return "".join(f"%{byte:02X}" for byte in _bytes(text))
 
 
 def unquoted(text: str) -> str:
-    """`text` without what is as in a URL; `text` itself where that is none, as in `100%Baumwolle`."""
+    """Decode a percent-encoded `text`; return it unchanged if it is not one, such as `100%Baumwolle`."""
     try:
         return unquote(text, errors="surrogatepass")
     except UnicodeDecodeError:
@@ -50,12 +50,12 @@ def unquoted(text: str) -> str:
 
 
 def plain(name: str) -> str:
-    """`name` with `_` for what a path cannot hold, where reading it back does not matter."""
+    """Replace what a path cannot hold with `_`, where the name need not be read back."""
     return cut(_UNSAFE.sub("_", name))
 
 
 def cut(name: str, most: int = MOST_BYTES) -> str:
-    """`name` in at most so many bytes, with its ending kept and a mark of what it was before that."""
+    """Shorten `name` to at most `most` bytes; keeps its extension and adds a hash of the full name."""
     if len(_bytes(name)) <= most:
         return name
     ending = PurePosixPath(name).suffix
@@ -66,12 +66,12 @@ def cut(name: str, most: int = MOST_BYTES) -> str:
 
 
 def partial_of(target: Path) -> Path:
-    """Where `target` is written until it is whole: beside it, hidden, under a name that is not too long either."""
+    """The hidden file beside `target` that is written until it is complete; its name is not too long either."""
     return target.with_name(cut(f".{target.name}.partial"))
 
 
 class SafeNames:
-    """Names in one folder: each what was asked for, as far as it can be, and different from all others."""
+    """Unique names in one folder, each as close to the requested name as possible."""
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._reserved = frozenset(reserved)
@@ -79,7 +79,7 @@ class SafeNames:
         self._taken: set[str] = set()
 
     def of(self, wanted: str) -> str:
-        """The name that stands for `wanted`, the same each time."""
+        """The name for `wanted`, the same each time."""
         if wanted not in self._names:
             whole = escaped(wanted, self._reserved)
             name, number = cut(whole), 1
@@ -91,7 +91,7 @@ class SafeNames:
         return self._names[wanted]
 
     def tells(self, wanted: str) -> bool:
-        """Whether the name alone says what was wanted."""
+        """Whether `wanted` can be read back from its name alone."""
         return meant(self.of(wanted), self._reserved) == wanted
 
 

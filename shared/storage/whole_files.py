@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a kill or a power cut while writing leaves the earlier file."""
+"""Atomic file writes: a kill or a power cut while writing leaves the earlier file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there; durable on return. Makes missing folders. Raises OSError."""
+    """Write `data` to `path`, replacing an existing file; durable on return. Creates missing folders. Raises
+    OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}-{os.urandom(8).hex()}.part")
     try:

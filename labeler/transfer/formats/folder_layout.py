@@ -59,7 +59,7 @@ class FolderLabels:
                 yield ImportRow(line=number, uri=uri, label=self._classes.get(label) or label_of(label), split=split)
             except ValidationError as error:
                 yield ImportIssue(line=number, uri=uri, reason=unfit(error)[1])
-        broken = [(name, f"is a link that is not followed, as {why}") for why, name in self._broken()]
+        broken = [(name, f"is a link that is not followed because {why}") for why, name in self._broken()]
         broken += [(name, "is a folder that cannot be read") for name in self._passed.unread]
         for line, (name, reason) in enumerate(broken, start=number + 1):
             yield ImportIssue(line=line, uri=name, reason=reason)

@@ -27,7 +27,7 @@ def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
     assert done.exit_code == 1, done.output  # one cannot be read
     assert "41 images predicted by head-" in done.output
     assert "; 1 cannot be read" in done.output
-    assert "Left out, as no photos: __MACOSX/." in done.output
+    assert "Skipped system files: __MACOSX/." in done.output
     with target.open(newline="") as stream:
         rows = {row["filename"]: row for row in csv.DictReader(stream)}
     assert len(rows) == 42

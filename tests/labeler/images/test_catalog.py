@@ -65,7 +65,7 @@ def test_bad_files_are_listed_and_looked_at_again_once_they_change(tmp_path: Pat
         rejected = {each.uri: each.reason for each in service.catalog.rejections()}
         assert set(rejected) == {"empty.jpg", "text.jpg", "torn.png", "out.png"}
         assert rejected["empty.jpg"] == "is empty"
-        assert "leads out of" in rejected["out.png"]
+        assert "leads outside" in rejected["out.png"]
         assert service.project().images.total == 2
         (folder / "torn.png").write_bytes(whole)
         rescan(service)
@@ -130,7 +130,7 @@ def test_an_answer_outlives_its_file(tmp_path: Path, answered: str) -> None:
         assert (service.project().missing, service.project().duplicates) == (1, 0)
         assert exported(service)["0000.png"] == said
         (told,) = missing_images(service.catalog, service.files)
-        assert (told.uri, told.reason) == ("0000.png", "The image cannot be read: 0000.png is not there any more.")
+        assert (told.uri, told.reason) == ("0000.png", "The image cannot be read: 0000.png no longer exists.")
         (folder / "back.png").write_bytes(data)
         rescan(service)
         assert service.project().missing == 0

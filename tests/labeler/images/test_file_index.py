@@ -21,7 +21,7 @@ def test_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     looked_at = files(tmp_path)
     assert looked_at.look_at("images", "good.png").inspected is not None
     assert "pixels" in (looked_at.look_at("images", "large.png").reason or "")
-    assert looked_at.look_at("images", "none.png").reason == "is not there any more"
+    assert looked_at.look_at("images", "none.png").reason == "no longer exists"
 
 
 def test_roots_of_given_paths(tmp_path: Path) -> None:

@@ -33,5 +33,5 @@ def test_what_became_of_files_is_said_on_the_page(tmp_path: Path) -> None:
         missing, rejected = (each.value.to_dict("records")[0] for each in app.table[:2])
         assert missing["File"] == plain("0000.png")
         assert rejected["File"] == plain("a *b*.psd")  # a name, and no bold
-        assert rejected["Reason"] == plain("is a Photoshop file, which is not read: save it as JPEG or PNG")
+        assert rejected["Reason"] == plain("is a Photoshop file, which is not supported: save it as JPEG or PNG")
         assert any(plain("__MACOSX/") in each.value for each in app.markdown)

@@ -80,16 +80,16 @@ def test_links_are_not_walked_in_circles_and_do_not_lead_out(tmp_path: Path) -> 
     passed = Passed()
     assert list(find_images(root, passed)) == ["again.jpg", "gone.jpg", "out.jpg", "real.jpg", "round.jpg"]
     assert passed.links == {
-        "it leads to a folder that it lies in": ["loop"],
-        "it leads out of the image folder": ["up"],
-        "nothing is there": ["void"],
+        "it leads to one of its parent folders": ["loop"],
+        "it leads outside the image folder": ["up"],
+        "its target is missing": ["void"],
     }
     assert read("again.jpg", root, LIMITS) == FORMS["JPEG"]
     for uri, problem in {
-        "out.jpg": "out of the image folder",
-        "up/secret.jpg": "out of the image folder",
+        "out.jpg": "outside the image folder",
+        "up/secret.jpg": "outside the image folder",
         "round.jpg": "cannot be read|not there",
-        "gone.jpg": "is not there",
+        "gone.jpg": "no longer exists",
     }.items():
         with pytest.raises(ImageProblem, match=problem):
             read(uri, root, LIMITS)
@@ -107,7 +107,7 @@ def test_links_are_followed_inside_and_into_other_roots(tmp_path: Path) -> None:
     assert list(find_images(root, also=[other])) == ["all/deep/1.jpg", "cat/deep/1.jpg", "dog/1.jpg", "fox.jpg"]
     for uri in ("cat/deep/1.jpg", "dog/1.jpg", "fox.jpg"):
         assert read(uri, root, LIMITS, [other]) == FORMS["JPEG"]
-    with pytest.raises(ImageProblem, match="out of the image folder"):
+    with pytest.raises(ImageProblem, match="outside the image folder"):
         read("dog/1.jpg", root, LIMITS)
 
 
@@ -119,7 +119,7 @@ def test_folders_that_link_to_each_other_come_to_an_end(tmp_path: Path) -> None:
             (tmp_path / name / f"to {other}").symlink_to(tmp_path / other, target_is_directory=True)
     passed = Passed()
     assert {uri.rsplit("/", 1)[-1] for uri in find_images(tmp_path, passed)} == {"1.jpg"}
-    assert set(passed.links) == {"it leads to a folder that it lies in", "another link leads there"}
+    assert set(passed.links) == {"it leads to one of its parent folders", "another link leads there"}
 
 
 # ---------------------------------------------------------------- which files are images
@@ -140,9 +140,9 @@ def test_what_is_no_image_is_counted_by_its_ending(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
     passed = Passed()
     assert list(find_images(tmp_path, passed)) == []
-    assert passed.others == {".txt": 2, ".json": 1, ".bin": 1, "no ending": 3}
+    assert passed.others == {".txt": 2, ".json": 1, ".bin": 1, "no extension": 3}
     (told,) = passed.sentences()
-    assert told.startswith("7 other files are no images: no ending (3), .txt (2)")
+    assert told.startswith("7 other files are not images: no extension (3), .txt (2)")
 
 
 def test_an_image_that_cannot_be_read_is_listed_to_be_named(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_storage_boxes_leave_is_left_out_and_counted(tmp_path: Path, name: 
         (folder / "1.jpg").write_bytes(FORMS["JPEG"])
     passed = Passed()
     assert list(find_images(tmp_path, passed)) == []
-    assert passed.sentences() == [f"Left out, as no photos: {name}/ (2)."]
+    assert passed.sentences() == [f"Skipped system files: {name}/ (2)."]
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_what_storage_boxes_leave_is_left_out_and_counted(tmp_path: Path, name: 
         ("../../etc/passwd", "outside the image folder"),
         ("a/../../../etc/passwd", "outside the image folder"),
         ("/etc/passwd", "outside the image folder"),
-        ("file:///etc/passwd", "address of another kind"),
-        ("http://127.0.0.1:3333/status", "address of another kind"),
-        ("S3://bucket/key.jpg", "address of another kind"),
+        ("file:///etc/passwd", "is a web address"),
+        ("http://127.0.0.1:3333/status", "is a web address"),
+        ("S3://bucket/key.jpg", "is a web address"),
         ("", "is not a file"),
         (".", "is not a file"),
         ("sub", "is not a file"),
-        ("nowhere.jpg", "is not there any more"),
-        ("a.jpg/b.jpg", "cannot be read|is not there"),
+        ("nowhere.jpg", "no longer exists"),
+        ("a.jpg/b.jpg", "cannot be read|no longer exists"),
         ("nul\0byte.jpg", "cannot be read"),
         ("x" * 5_000, "cannot be read"),
         ("lone\ud800surrogate.jpg", "cannot be read"),
@@ -220,7 +220,7 @@ def test_a_file_that_vanished_was_emptied_or_grew_is_told(tmp_path: Path) -> Non
     with pytest.raises(ImageProblem, match="more than 1,000,000 bytes"):
         read("a.jpg", tmp_path, LIMITS)
     path.unlink()
-    with pytest.raises(ImageProblem, match="is not there any more"):
+    with pytest.raises(ImageProblem, match="no longer exists"):
         read("a.jpg", tmp_path, LIMITS)
 
 

@@ -126,5 +126,5 @@ def test_what_pillow_has_no_pixels_for_is_not_called_damaged() -> None:
     tripled = bytearray(tiff(colours(12)))
     at = tripled.index(struct.pack("<3H", 16, 16, 16))
     tripled[at : at + 6] = struct.pack("<3H", 24, 24, 24)
-    with pytest.raises(ImageProblem, match="of a rare kind, or damaged"):
+    with pytest.raises(ImageProblem, match="format is rare, or it is damaged"):
         inspect(bytes(tripled), LIMITS)

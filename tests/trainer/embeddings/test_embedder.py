@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_a_problem_with_a_reason_and_blocks_nothing(photo
     entries[4] = text
     embedder = opened()
     assert [entry.id for entry in run(embedder, entries)] == [1, 3, 6, 7, 8, 9]
-    assert embedder.problems[2] == "is not there any more"
+    assert embedder.problems[2] == "no longer exists"
     assert embedder.problems[4] == "has changed since it was catalogued"
     assert embedder.problems[5].startswith("is not an image")
     (photos.root / "2.png").write_bytes(photos.png(2))

@@ -146,7 +146,7 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path, photos):
     assert photos.train(tmp_path).is_file()
     for entry in photos.entries:
         (photos.root / entry.uri).unlink(missing_ok=True)
-    with pytest.raises(SettingsError, match=r"Fewer than two images.*is not there any more"):
+    with pytest.raises(SettingsError, match=r"Fewer than two images.*no longer exists"):
         photos.train(tmp_path / "again")
 
 

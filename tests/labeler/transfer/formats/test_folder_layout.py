@@ -34,7 +34,7 @@ def issues(labels: FolderLabels) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("beside", "told"),
     [
-        ("__MACOSX/train/._1.png", "Left out, as no photos: __MACOSX/"),
+        ("__MACOSX/train/._1.png", "Skipped system files: __MACOSX/"),
         ("@eaDir/1.png/SYNOPHOTO_THUMB_M.png", "@eaDir/"),
         (".ipynb_checkpoints/1.png", ".ipynb_checkpoints/"),
         ("#recycle/cat/1.png", "#recycle/"),
@@ -141,8 +141,8 @@ def test_a_linked_class_folder_is_followed_and_a_link_to_nothing_is_named(tmp_pa
     labels = FolderLabels(folder, "class")
     assert {row.label for row in labels.rows() if isinstance(row, ImportRow)} == {"cat", "all", "dog", "fox"}
     assert issues(labels) == [
-        ("owl", "is a link that is not followed, as nothing is there"),
-        ("cat/round", "is a link that is not followed, as it leads to a folder that it lies in"),
+        ("owl", "is a link that is not followed because its target is missing"),
+        ("cat/round", "is a link that is not followed because it leads to one of its parent folders"),
     ]
 
 
