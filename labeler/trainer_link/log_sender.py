@@ -1,9 +1,11 @@
-"""The outbox: one thread that keeps the trainer's copy of the log up to date and knows how the trainer is.
+"""The log sender: one thread that keeps the trainer's copy of the log up to date and knows how the trainer is.
 
-There is nothing to reconcile but one number, how far the trainer has the log; it is never stored, the trainer says
+The only thing to reconcile is how much of the log the trainer has. It is never stored here, because the trainer says
 it. A full buffer goes at once, a part-filled one after `buffer_seconds`. What fails is tried again with growing
-pauses (up to five seconds), and nobody who labels ever waits for it. The trainer's status is looked at about once a
-second, so that one that lost its copy, or that follows another workspace, is noticed while nobody clicks.
+pauses (up to five seconds), and nobody who labels ever waits for it. The thread looks at the trainer's status about
+once a second, so that it notices a trainer that lost its copy, or that follows another workspace, while nobody clicks.
+
+One lock guards every field that changes. It is taken after the store's lock and never held during a request.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from shared.wire.log import AnnotationBatch, Row
 from shared.wire.project import OutboxView, TrainerView
 from shared.wire.trainer import TrainerStatus
 
-ROW_BYTES = 600  # of a row beside its texts
+ROW_BYTES = 600  # of a row, without its texts
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 logger = logging.getLogger(__name__)
@@ -48,17 +50,18 @@ class Outbox:
         self._settings = settings
         self._catalog_version = catalog_version
         self._leased = leased
-        self._changed = changed
-        self._wake = threading.Event()
-        self._closing = False
-        self._progress = threading.Condition()
+        self._tell = changed
         self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()  # guards all that follows; notified at every change
+        self._closing = False
+        self._news = False  # since the thread's last turn
         self._sent_seq = 0
         self._sent_catalog = -1
-        self._sent_at = -1e9  # of the last message
-        self._waiting_since: float | None = None  # the oldest row not sent yet was written
-        self._force = False  # send, even if there is no row: the trainer is to see where the log ends
+        self._sent_at = -1e9  # time of the last message
+        self._waiting_since: float | None = None  # when the oldest unsent row was written
+        self._force = False  # send, even without a row: the trainer must see where the log ends
         self._wanted_seq = 0  # send up to there without waiting for more
+        self._asked = 0  # how often somebody asked for a turn now
         self._failures = 0
         self._not_before = 0.0
         self._next_poll = 0.0
@@ -69,91 +72,123 @@ class Outbox:
     def start(self) -> None:
         """Begin to send."""
         self._log.listen(self._written)
-        if self._log.last_seq:
-            self._waiting_since = time.monotonic()
+        with self._changed:
+            if self._log.last_seq:
+                self._waiting_since = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop after the request under way."""
-        self._closing = True
-        self._wake.set()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout=2)
 
     def flush(self, timeout: float) -> bool:
         """Send everything now; whether the trainer has it all within `timeout` seconds."""
-        goal = self._wanted_seq = self._log.last_seq
-        self._not_before = self._next_poll = 0.0
-        self._wake.set()
-        with self._progress:
-            return self._progress.wait_for(lambda: self._sent_seq >= goal, timeout)
+        with self._changed:
+            goal = self._wanted_seq = self._log.last_seq
+            self._not_before = 0.0
+            self._ask()
+            return self._changed.wait_for(lambda: self._sent_seq >= goal, timeout)
 
     def look(self) -> None:
-        """Look at the trainer's status now rather than at the next turn."""
-        self._next_poll = 0.0
-        self._wake.set()
+        """Look at the trainer's status now instead of at the next turn."""
+        with self._changed:
+            self._ask()
 
     @property
     def status(self) -> TrainerStatus | None:
         """The trainer's status as last seen; None while it does not answer."""
-        return self._status
+        with self._changed:
+            return self._status
 
     @property
     def away(self) -> Literal["absent", "taken"]:
         """Why there is no status."""
-        return "taken" if self._taken else "absent"
+        with self._changed:
+            return "taken" if self._taken else "absent"
 
     def view(self) -> OutboxView:
         """What waits for the trainer."""
-        since = self._waiting_since
-        pending = max(0, self._log.last_seq - self._sent_seq)
-        return OutboxView(
-            pending=pending,
-            oldest_seconds=time.monotonic() - since if since is not None and pending else None,
-            sent_seq=self._sent_seq,
-            failures=self._failures,
-            last_error=self._error,
-        )
+        with self._changed:
+            since = self._waiting_since
+            pending = max(0, self._log.last_seq - self._sent_seq)
+            return OutboxView(
+                pending=pending,
+                oldest_seconds=time.monotonic() - since if since is not None and pending else None,
+                sent_seq=self._sent_seq,
+                failures=self._failures,
+                last_error=self._error,
+            )
 
     def trainer_view(self) -> TrainerView:
         """The trainer as it is seen from here."""
-        status = self._status
+        with self._changed:
+            status, error, sent_seq, away = self._status, self._error, self._sent_seq, self.away
         return TrainerView(
-            state=status.state if status else self.away,
-            acked_seq=self._sent_seq,
-            lag=max(0, self._log.last_seq - self._sent_seq),
-            last_error=self._error or (status.last_error if status else None),
+            state=status.state if status else away,
+            acked_seq=sent_seq,
+            lag=max(0, self._log.last_seq - sent_seq),
+            last_error=error or (status.last_error if status else None),
             disk=status.disk if status else None,
             url=self._client.url,
             stop_reason=status.stop_reason if status else None,
             detail=status.model_dump(mode="json") if status else {},
         )
 
-    def _written(self, _rows: Sequence[Row], _changed: set[int]) -> None:
-        if self._waiting_since is None:
-            self._waiting_since = time.monotonic()
-        self._wake.set()
+    def _ask(self) -> None:
+        """Have the thread take a turn now. A failure of the turn under way delays it no more."""
+        self._asked += 1
+        self._next_poll = 0.0
+        self._notify()
+
+    def _notify(self) -> None:
+        self._news = True
+        self._changed.notify_all()
+
+    def _written(self, _rows: Sequence[Row], _images: set[int]) -> None:
+        with self._changed:
+            if self._waiting_since is None:
+                self._waiting_since = time.monotonic()
+            self._notify()
+
+    # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        while not self._closing:
-            self._wake.wait(max(0.0, self._next_turn() - time.monotonic()))
-            self._wake.clear()
-            if self._closing:
-                return
+        while True:
+            with self._changed:
+                pause = max(0.0, self._next_turn() - time.monotonic())
+                self._changed.wait_for(lambda: self._news or self._closing, pause)
+                self._news = False
+                if self._closing:
+                    return
+                asked = self._asked
             try:
-                if time.monotonic() >= self._next_poll:
-                    self._poll()
-                if time.monotonic() >= max(self._due_at(), self._not_before):
-                    self._send()
-            except NoRoom:  # its status says why, and its log; it is there, and does what needs no disk
-                self._not_before = time.monotonic() + LONGEST_PAUSE
+                self._turn()
+            except NoRoom:  # its status and its log say why; it still does whatever needs no disk
+                with self._changed:
+                    if asked == self._asked:
+                        self._not_before = time.monotonic() + LONGEST_PAUSE
             except TrainerProblem as problem:
-                self._taken = isinstance(problem, Taken)
-                self._failed(str(problem))
+                self._failed(str(problem), asked, taken=isinstance(problem, Taken))
             except Exception as error:  # the thread must outlive whatever happens in one turn
                 logger.exception("Sending to the trainer failed.")
-                self._failed(f"Sending to the trainer failed: {error}.")
+                self._failed(f"Sending to the trainer failed: {error}.", asked)
+
+    def _turn(self) -> None:
+        with self._changed:
+            poll = time.monotonic() >= self._next_poll
+            if poll:
+                self._next_poll = time.monotonic() + self._settings.trainer_poll_seconds
+        if poll:
+            self._poll()
+        with self._changed:
+            due = time.monotonic() >= max(self._due_at(), self._not_before)
+        if due:
+            self._send()
 
     def _next_turn(self) -> float:
         return min(self._next_poll, max(self._due_at(), self._not_before))
@@ -176,22 +211,26 @@ class Outbox:
         return due
 
     def _poll(self) -> None:
-        self._next_poll = time.monotonic() + self._settings.trainer_poll_seconds
         status = self._client.status()
-        if self._failures:
+        with self._changed:
+            if status.log_id != self._log.log_id:
+                self._rewind(0)
+                taken = self._taken
+            else:
+                taken = False
+                if status.acked_seq > self._log.last_seq:  # an older database was restored: show the trainer its end
+                    self._rewind(self._log.last_seq)
+                elif status.acked_seq != self._sent_seq:
+                    self._rewind(status.acked_seq)
+        if taken:  # as long as it follows another labeler, nothing that it says is about our images
+            self._send()
+        with self._changed:
+            recovered, before, self._status = self._failures > 0, self._status, status
+            self._failures, self._error = 0, None
+        if recovered:
             logger.info("The trainer answers again.")
-        if status.log_id != self._log.log_id:
-            self._rewind(0)
-            if self._taken:  # as long as it follows another labeler, nothing that it says is about our images
-                self._send()
-        elif status.acked_seq > self._log.last_seq:  # an older database was restored: let the trainer see its end
-            self._rewind(self._log.last_seq)
-        elif status.acked_seq != self._sent_seq:
-            self._rewind(status.acked_seq)
-        before, self._status = self._status, status
-        self._failures, self._error = 0, None
         if before != status:
-            self._changed()
+            self._tell()
 
     def _rewind(self, acked_seq: int) -> None:
         forward = acked_seq > self._sent_seq
@@ -199,7 +238,8 @@ class Outbox:
         self._force = not forward
 
     def _send(self) -> None:
-        after = self._sent_seq
+        with self._changed:
+            after = self._sent_seq
         page = self._log.page(after, MAX_ROWS)
         rows = next(parts(page.annotations, _length, most=MAX_ROWS), [])
         catalog_version = self._catalog_version()
@@ -217,35 +257,40 @@ class Outbox:
             logger.info("%s", rewind)
             if rewind.acked_seq == after:
                 raise TrainerProblem("The trainer refuses the log where it says that it is.") from None
-            self._acknowledged(min(rewind.acked_seq, self._log.last_seq))
-            self._force = True
+            with self._changed:
+                self._acknowledged(min(rewind.acked_seq, self._log.last_seq))
+                self._force = True
             return
-        self._sent_at = time.monotonic()
-        self._sent_catalog = catalog_version
-        self._acknowledged(min(acked_seq, self._log.last_seq))
-        self._taken = False
-        self._force = self._sent_seq < self._log.last_seq and (
-            len(page.annotations) == MAX_ROWS or len(rows) < len(page.annotations)
-        )
-        self._failures, self._error = 0, None
-        self._changed()
+        with self._changed:
+            self._sent_at = time.monotonic()
+            self._sent_catalog = catalog_version
+            self._acknowledged(min(acked_seq, self._log.last_seq))
+            self._taken = False
+            self._force = self._sent_seq < self._log.last_seq and (
+                len(page.annotations) == MAX_ROWS or len(rows) < len(page.annotations)
+            )
+            self._failures, self._error = 0, None
+        self._tell()
 
     def _acknowledged(self, seq: int) -> None:
-        with self._progress:
-            self._sent_seq = seq
-            self._waiting_since = time.monotonic() if seq < self._log.last_seq else None
-            self._progress.notify_all()
+        self._sent_seq = seq
+        self._waiting_since = time.monotonic() if seq < self._log.last_seq else None
+        self._changed.notify_all()
 
-    def _failed(self, message: str) -> None:
-        self._failures += 1
-        if self._error != message:
+    def _failed(self, message: str, asked: int, *, taken: bool | None = None) -> None:
+        """Try again after a pause; at once if somebody asked after the `asked`-th time, during the turn that failed."""
+        with self._changed:
+            self._failures += 1
+            known, self._error = self._error == message, message
+            self._taken = self._taken if taken is None else taken
+            self._status = None
+            if asked == self._asked:
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+                self._not_before = time.monotonic() + pause
+                self._next_poll = max(self._next_poll, self._not_before)
+        if not known:
             logger.warning("%s", message)
-        self._error = message
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
-        self._not_before = time.monotonic() + pause
-        self._next_poll = max(self._next_poll, self._not_before)
-        self._status = None
-        self._changed()
+        self._tell()
 
 
 def _length(row: Row) -> int:

@@ -31,6 +31,8 @@ class Follower:
         self.failing = False
         self.answering = threading.Event()  # cleared: it takes what comes, and answers once it is set
         self.answering.set()
+        self.held = 0  # messages that it took and has not answered
+        self.failing_once = False  # for the message that it answers next
         self.api = FastAPI()
         self.api.get("/status")(self.status)
         self.api.post("/annotations")(self.annotations)
@@ -78,8 +80,11 @@ class Follower:
         }
 
     def annotations(self, batch: AnnotationBatch) -> Any:
+        self.held += 1
         self.answering.wait(60)
-        if self.failing:
+        self.held -= 1
+        if self.failing or self.failing_once:
+            self.failing_once = False
             return JSONResponse({"detail": "out of order"}, 500)
         if batch.log_id != self.log_id or len(self.rows) > batch.last_seq:
             self.log_id, self.rows = batch.log_id, []

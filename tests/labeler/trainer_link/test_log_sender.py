@@ -1,3 +1,5 @@
+import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -5,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from labeler.service import Service
+from labeler.trainer_link import log_sender
 from shared.wire.fields import MAX_ROWS
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, labeler, photos
@@ -185,3 +188,48 @@ def test_long_notes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None
         assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
         assert max(len(batch.model_dump_json().encode()) for batch in follower.batches) < 8_388_608
         assert any(batch.annotations and batch.annotations[-1].seq < batch.last_seq for batch in follower.batches)
+
+
+def test_a_failure_delays_nobody_who_asked_during_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop flushes while a request is under way that fails afterwards; its pause would last longer than anyone waits."""
+    photos(tmp_path / "photos", 2)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+        until(has_it_all(service, follower), "the classes never arrived")
+        monkeypatch.setattr(log_sender, "FIRST_PAUSE", 3_600.0)
+        monkeypatch.setattr(log_sender, "LONGEST_PAUSE", 3_600.0)
+        flushed: list[bool] = []
+        asking = threading.Thread(target=lambda: flushed.append(service.outbox.flush(20)))
+        follower.answering.clear()
+        service.annotate([answer(1)])
+        until(lambda: follower.held == 1, "the row was never sent")
+        asking.start()
+        until(lambda: service.outbox.view().pending == 1 and asking.is_alive(), "nobody asked")
+        time.sleep(0.1)  # it waits by now; if it does not, its request comes later and nothing is tested
+        follower.failing_once = True
+        follower.answering.set()
+        asking.join()
+        assert flushed == [True]
+
+
+def test_what_is_shown_at_any_moment_belongs_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever looks while a failure or a recovery is being noted sees all of it or none."""
+    photos(tmp_path / "photos", 2)
+    seen: list[tuple[str, bool, str | None]] = []
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
+
+        class Look(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                view = service.outbox.view()
+                seen.append((service.outbox.trainer_view().state, view.failures > 0, view.last_error))
+
+        until(has_it_all(service, follower), "the classes never arrived")
+        caplog.set_level(logging.INFO, log_sender.logger.name)
+        log_sender.logger.addHandler(looking := Look())
+        try:
+            follower.failing = True
+            until(lambda: len(seen) == 1, "the failure was never noted")
+            follower.failing = False
+            until(lambda: len(seen) == 2, "the recovery was never noted")
+        finally:
+            log_sender.logger.removeHandler(looking)
+    assert seen == [("absent", True, "The trainer answered 500: out of order"), ("waiting", False, None)]
