@@ -11,7 +11,7 @@ It reads no pixels itself: `files` looks at files, `scanner` says when.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -164,10 +164,11 @@ class Catalog:
         """
         with self._store.lock:
             with self._store.write() as connection:
-                lost = [image_id for image_id in self._homeless(connection) if not self._rehome(connection, image_id)]
+                homeless = self._homeless(connection)
+                rehomed = set(self._rehome(connection, homeless))
+                lost = [image_id for image_id in homeless if image_id not in rehomed]
                 gone = [image_id for image_id in lost if not self._is_answered(image_id)]
-                for image_id in gone:
-                    self._change(connection, image_id)
+                self._change(connection, [{"image": image_id} for image_id in gone])
             kept = set(filter(self._is_answered, self._log.fold.removed))  # by an earlier version
             self.missing = {*lost, *kept} - {*gone}
             self._log.append([Draft(action="image_removed", image_id=image_id) for image_id in gone])
@@ -179,7 +180,7 @@ class Catalog:
         with self._store.lock:
             away = self._log.fold.removed | self.missing
             with self._store.write() as connection:
-                back = [image_id for image_id in self._held(connection, away) if self._rehome(connection, image_id)]
+                back = self._rehome(connection, sorted(away))
             self.missing -= set(back)
             self.move(back)
 
@@ -197,8 +198,7 @@ class Catalog:
             splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
             moved = [image_id for image_id in drawn if self._tally.splits.get(image_id) != splits[image_id]]
             with self._store.write() as connection:
-                for image_id in moved:
-                    self._change(connection, image_id)
+                self._change(connection, [{"image": image_id} for image_id in moved])
             self._log.append(
                 [
                     Draft(
@@ -374,9 +374,14 @@ class Catalog:
             "changed": self.version,
         }
 
-    def _change(self, connection: Connection, image_id: int, **values: Any) -> None:
-        self.version += 1
-        connection.execute(update(IMAGE).where(IMAGE.c.id == image_id).values(changed=self.version, **values))
+    def _change(self, connection: Connection, images: Iterable[dict[str, Any]]) -> None:
+        """Give each `image` the next version, and the other values that its entry has."""
+        changed: list[dict[str, Any]] = []
+        for each in images:
+            self.version += 1
+            changed.append({**each, "changed": self.version})
+        if changed:
+            connection.execute(update(IMAGE).where(IMAGE.c.id == bindparam("image")), changed)
 
     def _homeless(self, connection: Connection) -> list[int]:
         """Images that the file they go by does not hold any more."""
@@ -385,21 +390,16 @@ class Catalog:
         removed = self._log.fold.removed
         return [image_id for image_id in connection.execute(statement).scalars() if image_id not in removed]
 
-    def _rehome(self, connection: Connection, image_id: int) -> bool:
-        """Let the image go by the first file that holds it, if there is one."""
-        statement = select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(1)
-        home = connection.execute(statement).first()
-        if home is not None:
-            self._change(connection, image_id, root=home.root, uri=home.uri)
-        return home is not None
-
-    def _held(self, connection: Connection, image_ids: Collection[int]) -> list[int]:
-        """Those of these images that a file holds."""
-        wanted, held = sorted(image_ids), list[int]()
-        for start in range(0, len(wanted), _CHUNK):
-            statement = select(FILE.c.image_id).distinct().where(FILE.c.image_id.in_(wanted[start : start + _CHUNK]))
-            held += connection.execute(statement).scalars()
-        return held
+    def _rehome(self, connection: Connection, image_ids: Sequence[int]) -> list[int]:
+        """Point each image at the first file that holds it; returns the images that have one."""
+        homes: list[dict[str, Any]] = []
+        for start in range(0, len(image_ids), _CHUNK):
+            some = image_ids[start : start + _CHUNK]
+            first = select(func.min(FILE.c.id)).where(FILE.c.image_id.in_(some)).group_by(FILE.c.image_id)
+            statement = select(FILE.c.image_id.label("image"), FILE.c.root, FILE.c.uri).where(FILE.c.id.in_(first))
+            homes += map(dict, connection.execute(statement.order_by(FILE.c.image_id)).mappings())
+        self._change(connection, homes)
+        return [each["image"] for each in homes]
 
     def _is_answered(self, image_id: int | None) -> bool:
         state = self._log.fold.state(image_id or 0)

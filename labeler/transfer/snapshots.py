@@ -89,21 +89,25 @@ class Snapshots:
 
     def restore(self, name: str, annotator: str, *, dry_run: bool = False) -> Restored:
         """Let labels and splits be those of the snapshot again, or with `dry_run` only count. Raises Missing."""
-        seq = self.get(name).seq
+        then = Fold()
+        stood: dict[int, list[Row]] = {}
+        for row in self._rows(self.get(name).seq):  # these rows never change, so this needs no lock
+            then.apply(row)
+            if row.image_id is not None and (row.action in ANSWERS or row.action == "settle"):
+                stood.setdefault(row.image_id, []).append(row)
         with self._store.lock:
-            then = Fold()
-            stood: dict[int, list[Row]] = {}
-            for row in self._rows(seq):
-                then.apply(row)
-                if row.image_id is not None and (row.action in ANSWERS or row.action == "settle"):
-                    stood.setdefault(row.image_id, []).append(row)
+            now = self._log.fold
+            changed = [
+                image_id
+                for image_id in sorted(now.images.keys() | stood.keys())
+                if set(then.standing(image_id)) != set(now.standing(image_id))
+            ]
+            answers = self._log.answers_about(changed)
             drafts: list[Draft] = []
-            for image_id in sorted(self._log.fold.images.keys() | stood.keys()):
+            for image_id in changed:
                 standing = set(then.standing(image_id))
-                if standing == set(self._log.fold.standing(image_id)):
-                    continue
-                answers = [row for row in stood.get(image_id, []) if row.id in standing]
-                drafts += self._brought_back(image_id, answers, annotator, name)
+                brought = [row for row in stood.get(image_id, []) if row.id in standing]
+                drafts += _brought_back(image_id, answers.get(image_id, []), brought, annotator, name)
             moves = self._moves(then)
             if not dry_run:
                 self._log.append(drafts)
@@ -111,25 +115,9 @@ class Snapshots:
                     self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
                 audit.note("snapshot restored", by=annotator, snapshot=name)
             moved = sum(map(len, moves.values()))
-            now = self._log.fold
             lost = sum(now.resolve(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)
         undone = sum(draft.action == "undo" for draft in drafts)
         return Restored(undone=undone, repeated=len(drafts) - undone, moved=moved, lost=lost)
-
-    def _brought_back(self, image_id: int, then: list[Row], annotator: str, name: str) -> Iterator[Draft]:
-        """Rows after which the image's answers are `then` again, in that order; none where they are."""
-        now = self._log.answers_about([image_id]).get(image_id, [])
-        if [_content(row) for row in now] == [_content(row) for row in then]:
-            return
-        kept = {row.id for row in then}
-        kept = kept if kept <= {row.id for row in now} else set()  # what was taken back must be said again, in order
-        for row in now:
-            if row.id not in kept:
-                yield Draft(
-                    action="undo", image_id=image_id, target=row.id, annotator=annotator, source=RESTORE, reason=name
-                )
-        for row in then if not kept else []:
-            yield replace(_content(row), id=uuid4())
 
     def _moves(self, then: Fold) -> dict[Split, list[int]]:
         moves: dict[Split, list[int]] = {}
@@ -148,6 +136,21 @@ class Snapshots:
             page = self._log.page(after, min(MAX_ROWS, seq - after)).annotations
             yield from page
             after = page[-1].seq
+
+
+def _brought_back(image_id: int, now: list[Row], then: list[Row], annotator: str, name: str) -> Iterator[Draft]:
+    """Rows after which the image's answers are `then` again, in that order; none where they are already."""
+    if [_content(row) for row in now] == [_content(row) for row in then]:
+        return
+    kept = {row.id for row in then}
+    kept = kept if kept <= {row.id for row in now} else set()  # what was taken back must be said again, in order
+    for row in now:
+        if row.id not in kept:
+            yield Draft(
+                action="undo", image_id=image_id, target=row.id, annotator=annotator, source=RESTORE, reason=name
+            )
+    for row in then if not kept else []:
+        yield replace(_content(row), id=uuid4())
 
 
 def _content(row: Row) -> Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from PIL import Image
+from sqlalchemy import Engine, event
 
 from labeler.service import Service
 from shared.settings.services import LabelerSettings
@@ -43,6 +45,22 @@ def settings(tmp: Path, **values: Any) -> LabelerSettings:
         "port": 0,
     } | values
     return LabelerSettings.load(command_line=given)[0]
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The SQL statements that this thread executes meanwhile."""
+    thread, executed = threading.get_ident(), list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if threading.get_ident() == thread:
+            executed.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from labeler.service import Service
 from labeler.store.annotation_log import Draft
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.wire.imports import ImportPost, ImportRow
-from tests.labeler.projects import answer, asked, labeler, photo, photos, settings
+from tests.labeler.projects import answer, asked, labeler, photo, photos, settings, statements
 
 
 def uris(service: Service) -> dict[int, str]:
@@ -230,3 +230,18 @@ def test_no_more_than_max_images(tmp_path: Path) -> None:
     with labeler(tmp_path, max_images=3) as service:
         assert service.project().images.total == 3
         assert "max_images" in service.catalog.rejections()[0].reason
+
+
+def test_many_lost_images_take_as_many_statements_as_few(tmp_path: Path) -> None:
+    """All labeling waits meanwhile."""
+    photos(tmp_path / "photos", 45)
+    counts = []
+    with labeler(tmp_path) as service:
+        files = sorted(uris(service).values())
+        for left in (files[:43], files[:3]):
+            service.catalog.forget_files("images", left)
+            with statements(service.engine) as executed:
+                service.catalog.settle_images()
+            assert sorted(uris(service).values()) == left
+            counts.append(len(executed))
+    assert counts[0] == counts[1]

@@ -191,7 +191,7 @@ def test_long_notes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None
 
 
 def test_a_failure_delays_nobody_who_asked_during_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop flushes while a request is under way that fails afterwards; its pause would last longer than anyone waits."""
+    """Stop flushes during a request that fails afterwards; the pause after it would last longer than anyone waits."""
     photos(tmp_path / "photos", 2)
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
         until(has_it_all(service, follower), "the classes never arrived")

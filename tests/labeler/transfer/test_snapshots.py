@@ -15,7 +15,7 @@ from labeler.service import Service
 from shared.wire.dataset import SnapshotPost
 from shared.wire.log import Undo
 from shared.wire.project import ClassPatch
-from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.projects import answer, labeler, photos, statements
 
 PEOPLE = st.sampled_from(["ann", "bob"])
 STEPS = st.lists(
@@ -112,3 +112,19 @@ def test_a_class_that_was_merged_or_deleted_since_stays_so(tmp_path: Path) -> No
         assert [row[1] for row in state(service)] == ["dog", "dog", None]
         assert restored.lost == 1
         assert [row[1] for row in state(service, "all")] == ["cat", "dog", "owl"]
+
+
+def test_many_images_are_restored_with_as_many_statements_as_few(tmp_path: Path) -> None:
+    """All labeling waits while a snapshot is restored."""
+    photos(tmp_path / "photos", 40)
+    counts = []
+    with labeler(tmp_path) as service:
+        save(service, "empty")
+        for images in (range(1, 3), range(1, 41)):
+            service.annotate([answer(image_id) for image_id in images])
+            service.catalog.move(images, "validation")
+            with statements(service.engine) as executed:
+                restored = service.snapshots.restore("empty", "me")
+            assert (restored.undone, restored.moved) == (len(images), len(images))
+            counts.append(len(executed))
+    assert counts[0] == counts[1]
