@@ -108,17 +108,17 @@ def create_api(service: Service) -> FastAPI:
 def _project_routes(api: FastAPI, service: Service) -> None:
     @api.get("/health")
     async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread
-        """Whether the labeler answers."""
+        """Say that the labeler is running."""
         return {"status": "ok", "version": _version()}
 
     @api.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
-        """Prometheus text."""
+        """The metrics as Prometheus text."""
         return Response(prometheus_text(service), media_type="text/plain; version=0.0.4")
 
     @api.get("/project")
     def project() -> Project:
-        """Where the project stands."""
+        """The state of the project: log, classes, images, splits, trainer, queue."""
         return service.project().model_copy(update=whose(service.settings.workspace))
 
     @api.post("/classes", responses=refusals(409), status_code=201)
@@ -133,27 +133,27 @@ def _project_routes(api: FastAPI, service: Service) -> None:
 
     @api.delete("/classes/{class_id}", responses=refusals(404), status_code=204)
     def delete_class(class_id: Id, annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api") -> None:
-        """Delete a class; its images are asked again."""
+        """Delete a class. Its images lose the label and return to the queue."""
         service.classes.delete(class_id, annotator)
 
     @api.get("/progress")
     def progress() -> Progress:
-        """All evaluations and label counts."""
+        """All evaluations, and the label counts per class."""
         return service.progress()
 
     @api.get("/history")
     def history() -> list[Stretch]:
-        """Which classes were given when, in stretches of equal length."""
+        """How often each class was given over time, in stretches of equal length."""
         return service.history()
 
     @api.get("/settings")
     def settings() -> dict[str, SettingView]:
-        """Every setting with its value, its source and whether it may be changed now."""
+        """Every setting: its value, its source, and whether it may be changed now."""
         return service.running.show()
 
     @api.patch("/settings", openapi_extra=body_of_changes(LabelerSettings))
     def change_settings(patch: dict[str, Any]) -> dict[str, SettingView]:
-        """Change settings until the labeler ends; its files stay as they are."""
+        """Change settings of the running labeler. The project keeps them; the settings files stay as they are."""
         return service.running.change(patch)
 
     @api.get("/export", responses=holds(*{each.media_type for each in FORMATS.values()}) | refusals(404, 409, 503))
@@ -166,7 +166,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         status: Status | None = None,
         snapshot: str | None = None,
     ) -> StreamingResponse:
-        """The labels in a standard format, streamed; of the images asked for, and with what `include` names."""
+        """Export labels in a standard format, streamed. Filters choose the images; `include` adds columns."""
         extras = extras_named([name.strip() for name in include.split(",") if name.strip()])
         wanted = Wanted(split=split, label=label, annotator=annotator, status=status)
         stream, chosen = service.export(format, wanted=wanted, extras=extras, snapshot=snapshot)
@@ -175,31 +175,32 @@ def _project_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/snapshots")
     def snapshots() -> SnapshotList:
-        """Named versions of labels and splits, oldest first."""
+        """All snapshots of labels and splits, oldest first."""
         return SnapshotList(snapshots=service.snapshots.entries())
 
     @api.post("/snapshots", responses=refusals(409))
     def name_snapshot(post: SnapshotPost) -> SnapshotEntry:
-        """Name the labels and splits of now; 409 when the name is taken."""
+        """Save the current labels and splits under a name. 409: the name is taken."""
         return service.snapshots.save(post)
 
     @api.get("/snapshots/{name}/diff", responses=refusals(404))
     def diff(name: str, to: str | None = None, limit: Annotated[int, Query(ge=1, le=10_000)] = 100) -> SnapshotDiff:
-        """What differs between a snapshot and another, or now."""
+        """The differences between a snapshot and another one, or the current state."""
         return service.snapshots.diff(name, to, limit)
 
     @api.post("/snapshots/{name}/restore", responses=refusals(404))
     def restore(name: str, post: RestorePost) -> Restored:
-        """Let labels and splits be those of the snapshot again; the log keeps all that was there."""
+        """Restore the labels and splits of a snapshot. The log keeps everything."""
         return service.snapshots.restore(name, post.annotator, dry_run=post.dry_run)
 
     @api.post("/splits", responses=refusals(409))
     def splits(post: SplitPart) -> SplitReceipt:
-        """Draw train, validation and test anew; what was answered here stays where it is. Groups may come in parts."""
+        """Draw new splits. Images that were answered here stay in theirs. Groups may be sent in parts."""
         return service.splitting.take(post)
 
     @api.websocket("/events")
     async def events(page: WebSocket) -> None:
+        """Push counts, queue version and trainer state whenever they change, at most ten times a second."""
         await service.events.serve(page)
 
 
@@ -208,12 +209,12 @@ def _image_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/images")
     def images(after: Id = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000) -> ImagePage:
-        """Images in order of change."""
+        """Images, in the order of their last change."""
         return service.catalog.page(after, limit)
 
     @api.post("/images", openapi_extra=_UPLOAD_BODY)
     async def add_images(request: Request) -> ImageReceipt:
-        """Add images by URI (JSON) or by upload (multipart)."""
+        """Add images by URI (JSON) or upload (multipart)."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=MAX_UPLOADS) as form:
                 uploads = [each for _, each in form.multi_items() if isinstance(each, UploadFile)]
@@ -225,17 +226,17 @@ def _image_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/images/rejected")
     def rejected() -> list[Rejection]:
-        """Files that could not be taken, and why."""
+        """Files that cannot be used as images, with the reasons."""
         return service.catalog.rejections()
 
     @api.get("/images/missing")
     def missing() -> list[Rejection]:
-        """Images that somebody answered and whose file is not found any more, and why. Their answers are kept."""
+        """Answered images whose file is missing, with the reasons. Their answers are kept."""
         return missing_images(service.catalog, service.files)
 
     @api.get("/images/{image_id}/similar", responses=refusals(404))
     def similar(image_id: Id) -> SimilarImages:
-        """How images like this one were labeled; none for a held-out image, and while the trainer cannot say."""
+        """Similar images with their labels. Empty for a held-out image, and while the trainer has no embeddings."""
         return SimilarImages(images=service.reminder.of(image_id))
 
 
@@ -247,42 +248,42 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         limit: Annotated[int, Query(ge=0, le=200)] = 1,
         keep: Annotated[Ids, Query()] = [],  # noqa: B006 - nobody changes it
     ) -> QueuePage:
-        """Lease the next images to a page; `keep` are those that it still holds, separated by commas."""
+        """Lease the next images to a page. `keep`: ids that the page still holds, separated by commas."""
         return service.serve(annotator, session, limit, keep)
 
     @api.post("/annotations", responses=refusals(409))
     def annotate(post: AnnotationPost, log_id: UUID | None = None) -> AnnotationReceipt:
-        """Write answers, all or none; on disk when this answers. A `log_id`, if given, must be this project's."""
+        """Write answers, all or none. They are on disk when this responds. A `log_id` must be this project's."""
         return service.annotate(post.annotations, log_id)
 
     @api.get("/annotations")
     def annotations(after: Id = 0, limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000) -> AnnotationPage:
-        """The annotation log after a `seq`."""
+        """The rows of the annotation log after a `seq`."""
         return service.log.page(after, limit)
 
     @api.post("/import", responses=refusals(404, 409))
     def import_labels(post: ImportPost) -> ImportReceipt:
-        """Labels brought along: all rows, or parts with one `import_id`. The same rows sent again change nothing."""
+        """Import labels: all rows at once, or parts with one `import_id`. Repeated rows change nothing."""
         return service.imports.take(post)
 
     @api.get("/review", responses=refusals(409, 503))
     def review(limit: Annotated[int, Query(ge=1, le=200)] = 30) -> ReviewPage:
-        """Labels that the trainer doubts and nobody has judged yet, worst first, with how far the review is."""
+        """Doubtful labels that nobody has judged yet, worst first, and the progress of the review."""
         return service.review.page(limit)
 
     @api.get("/oddities")
     def oddities() -> Oddities:
-        """Train images to look at: copies that should not be, dark, blurred, tiny, extreme; measured once asked for."""
+        """Odd train images: near copies, dark, blurred, tiny or extreme ones. The first request measures them."""
         return service.oddities.lists()
 
     @api.post("/review/accept", responses=refusals(409, 503))
     def accept(post: AcceptPost) -> AnnotationReceipt:
-        """Take the proposals of all confident doubts of at least this confidence: one step of undo."""
+        """Accept all confident proposals of at least this confidence, as one step of undo."""
         return service.review.accept(post)
 
     @api.post("/undo", responses=refusals(403, 404, 409))
     def undo(undo: Undo) -> UndoReceipt:
-        """Take an answer back, or all those of one post from the grid; the (first) image is leased to the session."""
+        """Undo an answer, or all answers of one Grid request. The (first) image is leased to the session."""
         return service.undo(undo)
 
 
@@ -291,7 +292,7 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/grid", responses=refusals(404, 409, 503))
     def grid(view: Annotated[View, Query()]) -> Listing:
-        """Which train images a view of the grid holds, in order."""
+        """The train images of a view of the Grid, in order."""
         return gallery.listing(view)
 
     @api.get("/grid/images")
@@ -299,48 +300,48 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
         ids: Annotated[Ids, Query(max_length=MAX_TILES)],
         annotator: Annotated[str, Query(min_length=1, max_length=200)] = "api",
     ) -> Tiles:
-        """Some images of the grid as they are now; `ids` separated by commas."""
+        """The current state of some Grid images. `ids` are separated by commas."""
         return gallery.tiles(ids, annotator)
 
     @api.get("/clusters", responses=refusals(409, 503))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20) -> GroupViews:
-        """The train images in groups of similar images; 409 while they are worked out."""
+        """The train images in groups of similar images. 409 while the groups are computed."""
         return gallery.groups(count)
 
     @api.get("/map", responses=refusals(409, 503))
     def positions(layout: Drawn = "pca") -> Map:
-        """Where the train images lie, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
+        """2-D positions of the train images, as columns. PCA until `layout=umap` is ready. 409 until there is one."""
         return gallery.map(layout)
 
 
 def _people_routes(api: FastAPI, service: Service) -> None:
     @api.get("/people")
     def people() -> list[Person]:
-        """Everyone who ever answered, with how fast they are now."""
+        """Everyone who ever answered, with their current pace."""
         return service.people()
 
     @api.get("/agreement")
     def agreement() -> Agreement:
-        """How far annotators agree beyond chance: overall, of each pair, on each class."""
+        """Annotator agreement corrected for chance: overall, per pair and per class."""
         return service.disagreements.agreement()
 
     @api.get("/disagreements")
     def disagreements(
         kind: Literal["open", "settled"] = "open", limit: Annotated[int, Query(ge=1, le=500)] = 50
     ) -> DisagreementPage:
-        """Images for which annotators gave different classes, ties first; `kind=settled` those that are settled."""
+        """Images with different labels by different people, ties first. `kind=settled`: those already settled."""
         return service.disagreements.page(kind, limit)
 
 
 def _trainer_routes(api: FastAPI, service: Service) -> None:
     @api.post("/queries", responses=refusals(409))
     def queries(push: QueryPush) -> QueryReceipt:
-        """Take a ranked list from the trainer."""
+        """Receive a ranked list from the trainer."""
         return service.push(push)
 
     @api.post("/evaluations", responses=refusals(409), status_code=201)
     def evaluations(evaluation: Evaluation) -> dict[str, str]:
-        """Keep an evaluation of the trainer."""
+        """Store an evaluation of the trainer."""
         service.evaluate(evaluation)
         return {"id": str(evaluation.id)}
 

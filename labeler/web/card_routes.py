@@ -22,7 +22,7 @@ def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames)
 
     @routes.post("/images/named")
     def named(post: NamesPost) -> NamedImages:
-        """The images of these names, by the rule that imports follow: as they stand, or the one that each can mean."""
+        """Find images by file name, as imports do: the exact name, or else the only image that it can mean."""
         return names.find(post.names)
 
     @routes.get("/images/{image_id}/question", responses=refusals(404, 409))
@@ -31,17 +31,17 @@ def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames)
         annotator: Annotated[str, Query(min_length=1, max_length=200)],
         session: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     ) -> OpenedImage:
-        """An image to look at or correct; 409 for one that is held out and not answered by the annotator."""
+        """One image to look at or correct. 409: it is held out and this annotator has not answered it."""
         return addresses.open(image_id, annotator, session or annotator)
 
     @routes.get("/project/guidelines")
     def read_guidelines() -> GuidelinesView:
-        """What annotators should know, in Markdown and rendered."""
+        """The guidelines for annotators, in Markdown and rendered."""
         return guidelines.view
 
     @routes.patch("/project/guidelines", responses=refusals(409))
     def change_guidelines(patch: GuidelinesPatch) -> GuidelinesView:
-        """Change them; 409 when somebody did since `as_of`."""
+        """Change the guidelines. 409: somebody else changed them since `as_of`."""
         return guidelines.change(patch)
 
     return routes

@@ -30,17 +30,17 @@ def download_routes(service: Service) -> APIRouter:
     def export_count(
         split: Split | None = None, label: Named = None, annotator: Named = None, status: Status | None = None
     ) -> ExportCount:
-        """How many images an export with these filters holds."""
+        """The number of images in an export with these filters."""
         return service.export_count(Wanted(split=split, label=label, annotator=annotator, status=status))
 
     @routes.get("/downloads")
     def downloads() -> DownloadList:
-        """Files that are being written, and those of the last minute."""
+        """Downloads in progress, and those of the last minute."""
         return DownloadList(downloads=service.downloads.list())
 
     @routes.get("/models/{version}/export", responses=holds("application/octet-stream") | refusals(404, 409, 503))
     def model(version: str, format: ModelFormat = "safetensors") -> StreamingResponse:
-        """A saved version as the trainer's `GET /models/{version}/export` gives it, passed through."""
+        """Export a saved version. Passes through `GET /models/{version}/export` of the trainer."""
         file = service.trainer.model_file(version, format)
         running = service.downloads.begin(file.name, "byte", file.bytes)
         headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
@@ -53,7 +53,7 @@ def download_routes(service: Service) -> APIRouter:
 
     @routes.post("/models/{version}/export", responses=refusals(404, 409, 503))
     def prepare(version: str, format: ModelFormat = "safetensors") -> Prepared:
-        """Have the trainer make the file, which takes a large network minutes; a download then begins at once."""
+        """Let the trainer prepare the file, which takes minutes for a large network. Then a download starts at once."""
         running = service.downloads.begin(f"{version}, {format}", "byte")
         running.state = "making"
         try:

@@ -53,7 +53,7 @@ def image_routes(service: Service) -> APIRouter:
         response_class=Response,
     )
     def content(image_id: Id, request: Request) -> Response:
-        """The original bytes."""
+        """The original file."""
         located = service.catalog.locate(image_id)
         headers, known = _caching(request, located.sha256, "private, max-age=3600")
         if known:
@@ -71,7 +71,7 @@ def image_routes(service: Service) -> APIRouter:
     async def thumbnail(
         image_id: Id, request: Request, size: int = Query(320, json_schema_extra={"enum": sizes})
     ) -> Response:
-        """A smaller copy. With `v`, part of the hash, the address never means another image."""
+        """A smaller copy. With `v`, a part of the hash, the address can be cached for ever."""
         made = await run_in_threadpool(service.quick_thumbnail, image_id, size)
         if made is None:
             made = await to_thread.run_sync(service.thumbnail, image_id, size, limiter=for_large)

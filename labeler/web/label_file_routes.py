@@ -34,15 +34,15 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
 
     @routes.get("/label-files")
     def label_files() -> LabelFileList:
-        """Label files given since the labeler started, newest first."""
+        """Label files uploaded since the labeler started, newest first."""
         return LabelFileList(files=files.list())
 
     @routes.post("/label-files", status_code=202, openapi_extra=_BODY)
     async def add_label_file(request: Request) -> LabelFile:
-        """Give a label file (multipart, a field named `file`), or say that folders of uploads are classes (JSON).
+        """Upload a label file (multipart, field `file`), or use the folders of uploads as classes (JSON).
 
-        It is looked at; nothing is written until it is imported. A field `columns` may say which columns of a table
-        are which, as `image=NAME,label=NAME`."""
+        The file is checked, and nothing is written until it is imported. The field `columns` names the columns of a
+        table: `image=NAME,label=NAME`."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=1) as form:
                 given = form.get("file")
@@ -56,22 +56,22 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
 
     @routes.get("/label-files/{file_id}", responses=refusals(404))
     def label_file(file_id: str) -> LabelFile:
-        """One label file: how far it is, and what importing it would do or did."""
+        """One label file: its progress, and what its import would do or did."""
         return files.get(file_id)
 
     @routes.post("/label-files/{file_id}/import", responses=refusals(404, 409), status_code=202)
     def import_label_file(file_id: str, post: LabelFileImport) -> LabelFile:
-        """Import a label file that was looked at."""
+        """Import a label file that has been checked."""
         return files.take(file_id, add_classes=post.add_classes, conflicts=post.conflicts)
 
     @routes.post("/label-files/{file_id}/columns", responses=refusals(404, 409), status_code=202)
     def name_columns(file_id: str, post: ColumnsPost) -> LabelFile:
-        """Look at a table again, with the columns that are named."""
+        """Check a table again, with the named columns."""
         return files.look_again(file_id, post.columns)
 
     @routes.delete("/label-files/{file_id}", responses=refusals(404), status_code=204)
     def drop_label_file(file_id: str) -> None:
-        """Forget a label file; what was imported of it stays."""
+        """Forget a label file. What was imported from it stays."""
         files.drop(file_id)
 
     return routes

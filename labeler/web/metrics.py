@@ -40,16 +40,16 @@ def _numbers(project: Project) -> Iterator[Metric]:
     outbox = project.outbox
     numbers = {
         "log_rows": ("Rows of the annotation log.", project.last_seq),
-        "query_version": ("Ranked lists that have been in force.", project.query_version),
+        "query_version": ("Ranked lists accepted so far.", project.query_version),
         "trainer_up": ("1 while the trainer answers.", project.trainer.state not in ("absent", "taken")),
-        "trainer_lag_rows": ("Rows of the log that the trainer has not confirmed.", project.trainer.lag),
-        "outbox_rows": ("Rows that wait for the trainer.", outbox.pending),
-        "outbox_oldest_seconds": ("Age of the oldest row that waits for the trainer.", outbox.oldest_seconds or 0),
-        "outbox_failures": ("Times in a row that sending to the trainer failed.", outbox.failures),
-        "rejected_files": ("Files that could not be taken as images.", project.rejected),
-        "missing_files": ("Images with an answer whose file is not found any more.", project.missing),
-        "labels_per_minute": ("Labels a minute of all together, lately.", project.labels_per_minute or 0),
-        "active_people": ("People who answered in the last minutes.", len(project.people)),
+        "trainer_lag_rows": ("Rows of the log that the trainer has not acknowledged.", project.trainer.lag),
+        "outbox_rows": ("Rows waiting to be sent to the trainer.", outbox.pending),
+        "outbox_oldest_seconds": ("Age of the oldest waiting row, in seconds.", outbox.oldest_seconds or 0),
+        "outbox_failures": ("Consecutive failures to send to the trainer.", outbox.failures),
+        "rejected_files": ("Files that cannot be used as images.", project.rejected),
+        "missing_files": ("Answered images whose file is missing.", project.missing),
+        "labels_per_minute": ("Recent labels per minute, all people together.", project.labels_per_minute or 0),
+        "active_people": ("People who answered within the last minutes.", len(project.people)),
     }
     for name, (meaning, value) in numbers.items():
         yield GaugeMetricFamily(f"flywheel_labeler_{name}", meaning, value=float(value))

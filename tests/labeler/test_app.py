@@ -44,7 +44,7 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "--buffer-size VALUE labels; a full buffer is sent at once (default: 10)" in text
+    assert "--buffer-size VALUE labels per batch. A full batch is sent at once (default: 10)" in text
 
 
 @pytest.mark.parametrize("start", [["-m", "labeler"], ["labeler/app.py"]])

@@ -71,52 +71,52 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.get("/health")
     async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread
-        """Whether the process answers."""
+        """Say that the trainer is running."""
         return {"status": "ok", "version": package_version()}
 
     @api.get("/status")
     def status() -> TrainerStatus:
-        """State, lag, metrics, embedding progress, what the challenger does, timings in milliseconds."""
+        """State, lag, metrics, embedding progress, challenger, and timings in milliseconds."""
         return trainer.status().model_copy(update=whose(trainer.settings.workspace))
 
     @api.post("/annotations", responses=refusals(409))
     def annotations(batch: AnnotationBatch, request: Request) -> Acknowledgement:
-        """Rows of the annotation log; durable when this answers. 409 names where to go on, or, without `acked_seq`,
-        the labeler that is followed instead."""
+        """Receive rows of the annotation log. They are on disk when this responds. 409 says where to continue, or,
+        without `acked_seq`, which other labeler the trainer follows."""
         return trainer.accept(batch, request.state.sender)
 
     @api.post("/pause")
     def pause() -> TrainerStatus:
-        """Stop learning and embedding; rows are still taken."""
+        """Pause learning and embedding. Rows of the log are still accepted."""
         trainer.wish("pause")
         return trainer.status()
 
     @api.post("/resume")
     def resume() -> TrainerStatus:
-        """Go on after a pause or a stop; the rule that stopped does not fire again."""
+        """Continue after a pause or a stop. The rule that stopped the training does not fire again."""
         trainer.wish("run")
         return trainer.status()
 
     @api.post("/stop")
     def stop() -> TrainerStatus:
-        """Flush, evaluate once more, save model and dataset. `/status` says where they are."""
+        """Learn the last labels, evaluate once more, save model and dataset. `/status` says where they are."""
         trainer.wish("stop")
         return trainer.status()
 
     @api.get("/settings")
     def settings() -> dict[str, SettingView]:
-        """Every setting: value, source, whether it may change while running."""
+        """Every setting: its value, its source, and whether it may change while running."""
         return trainer.running_settings.show()
 
     @api.patch("/settings", openapi_extra=body_of_changes(TrainerSettings))
     def change_settings(changes: Annotated[dict[str, Any], Body()]) -> dict[str, SettingView]:
-        """Change settings, all or none; they are kept with the project."""
+        """Change settings, all or none. The project keeps them."""
         trainer.running_settings.change(changes)
         return trainer.running_settings.show()
 
     @api.get("/strategies")
     def strategies() -> StrategyList:
-        """The query strategies that go by a name, each with when to use it."""
+        """The named query strategies, each with advice when to use it."""
         return trainer.strategies()
 
     @api.get("/evaluations")
@@ -126,32 +126,32 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.get("/label-issues", responses=refusals(409))
     def label_issues(limit: Limit = 100) -> LabelIssues:
-        """Doubtful labels, worst first, each with the label proposed and what speaks for it."""
+        """Doubtful labels, worst first, each with a proposed label and the evidence."""
         return trainer.label_issues(limit)
 
     @api.get("/near-duplicates", responses=refusals(409))
     def near_duplicates(limit: Limit = 200) -> NearDuplicates:
-        """Near copies labeled differently, and train images of which a near copy is held out."""
+        """Near copies with different labels, and train images with a near copy among the held-out images."""
         return trainer.near_duplicates(limit)
 
     @api.get("/similar", responses=refusals(404, 409))
     def similar(image_id: Id, limit: Limit = 20, labeled: bool = False) -> Neighbours:
-        """Neighbours of one image in embedding space; with `labeled`, among images with a label."""
+        """The nearest neighbours of one image. `labeled`: only among images with a label."""
         return trainer.similar(image_id, limit, labeled=labeled)
 
     @api.get("/clusters", responses=refusals(409))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:
-        """Groups of images, each with its most typical ones. 409 while they are worked out."""
+        """Groups of similar images, each with its most typical ones. 409 while they are computed."""
         return trainer.clusters(count, limit)
 
     @api.get("/map", responses=refusals(409))
     def positions(limit: Limit = MAX_LISTED, layout: Drawn = "pca") -> PoolMap:
-        """2-D positions of the pool, as columns; by PCA while `layout=umap` is worked out. 409 until there is one."""
+        """2-D positions of the pool, as columns. PCA until `layout=umap` is ready. 409 until there is one."""
         return trainer.map(limit, layout)
 
     @api.get("/predictions", responses=refusals(409))
     def predictions() -> PoolPredictions:
-        """The likeliest class of every image of the pool, as columns. 409 while there is no model."""
+        """The most likely class of every image of the pool, as columns. 409 while there is no model."""
         return trainer.predictions()
 
     @api.post(
@@ -175,8 +175,8 @@ def create_api(trainer: Trainer) -> FastAPI:
         },
     )
     async def predict(request: Request, version: str | None = None) -> Predictions:
-        """Class probabilities of catalogued images (JSON) or uploaded ones (multipart, fields named `images`): by the
-        promoted version, else by the current model, or by the `version` named (`now`: the current model)."""
+        """Class probabilities of images of the catalogue (JSON) or of uploads (multipart, fields named `images`). The
+        promoted version answers, else the current model, or the named `version` (`now`: the current model)."""
         from starlette.concurrency import run_in_threadpool
 
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -192,7 +192,7 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
-        """Prometheus text."""
+        """The metrics as Prometheus text."""
         return Response(prometheus_text(trainer), media_type="text/plain; version=0.0.4")
 
     return api

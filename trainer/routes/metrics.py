@@ -35,9 +35,7 @@ class _TrainerCollector(Collector):
         for name, milliseconds in status.timings.items():
             steps.add_metric([name], milliseconds / 1e3)
         yield steps
-        jobs = GaugeMetricFamily(
-            "flywheel_trainer_jobs", "Long work by state, of what is remembered.", labels=["state"]
-        )
+        jobs = GaugeMetricFamily("flywheel_trainer_jobs", "Remembered jobs, by state.", labels=["state"])
         counts = Counter(job.state for job in self._trainer.jobs.list())
         for job_state in get_args(JobState):
             jobs.add_metric([job_state], float(counts[job_state]))
@@ -53,21 +51,21 @@ def prometheus_text(trainer: Trainer) -> bytes:
 
 def _numbers(status: TrainerStatus) -> Iterator[Metric]:
     numbers = {
-        "acked_seq": ("Last row of the annotation log that is durable here.", float(status.acked_seq)),
+        "acked_seq": ("Last row of the annotation log that the trainer has on disk.", float(status.acked_seq)),
         "rounds": ("Rounds learned so far.", float(status.round)),
-        "labels": ("Labels that the model in force learned from.", float(status.labels)),
+        "labels": ("Labels that the live model learned from.", float(status.labels)),
         "embedded_images": ("Images embedded so far.", float(status.embedding.done)),
-        "catalog_images": ("Images to embed in all.", float(status.embedding.total)),
-        "tracking_failed": ("1 while wandb keeps nothing, and should.", float(status.tracking.error is not None)),
+        "catalog_images": ("Images in the catalogue.", float(status.embedding.total)),
+        "tracking_failed": ("1 while wandb should keep figures but cannot.", float(status.tracking.error is not None)),
         "unreadable_images": ("Images that could not be read.", float(status.embedding.problems)),
     }
     for name, (meaning, value) in numbers.items():
         yield GaugeMetricFamily(f"flywheel_trainer_{name}", meaning, value=value)
     measured = {
-        "accuracy": f"Accuracy on the test images labeled so far; none before there are {ENOUGH}.",
-        "accuracy_low": "Where its 95 % interval begins.",
-        "accuracy_high": "Where its 95 % interval ends.",
-        "macro_f1": "Macro F1 on the test images labeled so far.",
+        "accuracy": f"Accuracy on the labeled test images; absent before there are {ENOUGH}.",
+        "accuracy_low": "Lower bound of its 95 % interval.",
+        "accuracy_high": "Upper bound of its 95 % interval.",
+        "macro_f1": "Macro F1 on the labeled test images.",
         "test_labels": "Test images labeled so far.",
     }
     for name, meaning in measured.items():

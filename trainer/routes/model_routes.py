@@ -21,31 +21,31 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.get("/models")
     def models() -> ModelList:
-        """Saved versions, oldest first; which one is promoted; which are refused, and why."""
+        """All saved versions, oldest first, the promoted one, and the refused ones with the reasons."""
         return trainer.versions.list()
 
     @routes.post("/models", responses=refusals(404, 409))
     def new_version(wanted: NewModel) -> Saved | Job:
-        """Save current model under a name; or with `train`, train a new one from a base or anew, as a job."""
+        """Save the current model under a name. With `train`: train a new version, as a job."""
         if wanted.train is not None:
             return trainer.model_jobs.train(wanted.name, wanted.train)
         return trainer.name_version(wanted.name)
 
     @routes.delete("/models", responses=refusals(409))
     def prune(dry_run: bool = False) -> Pruned:
-        """Delete every version that nothing needs: not promoted, nobody's parent, not what the last stop saved.
+        """Delete every version that nothing needs: not promoted, no parent of another, not saved by the last stop.
 
-        With `dry_run` only say which those are."""
+        With `dry_run`, only list them."""
         return trainer.versions.prune(dry_run=dry_run)
 
     @routes.post("/models/rollback", responses=refusals(404, 409, 422))
     def roll_back() -> ModelList:
-        """Go back to what was promoted before the last promotion."""
+        """Return to what was promoted before the last promotion."""
         return trainer.versions.roll_back()
 
     @routes.post("/models/compare", responses=refusals(404, 409), status_code=202)
     def compare(request: ComparisonRequest) -> Job:
-        """Compare two versions on the same images, as a job whose result is the comparison."""
+        """Compare two versions on the same images, as a job. Its result is the comparison."""
         return trainer.model_jobs.compare(request)
 
     @routes.get("/models/{version}", responses=refusals(404))
@@ -55,47 +55,47 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.delete("/models/{version}", responses=refusals(404, 409))
     def delete(version: str) -> ModelList:
-        """Delete a version; 409 says what needs it."""
+        """Delete a version. 409 says what needs it."""
         trainer.versions.delete(version)
         return trainer.versions.list()
 
     @routes.post("/models/{version}/promote", responses=refusals(404, 409))
     def promote(version: str, confirmed: bool = True) -> ModelList:
-        """Let a version answer predictions (`now`: the current model). 422 says why one cannot. `warning` says that it
-        is measurably worse than what is in use, or unmeasured; with `?confirmed=false` it is then not promoted."""
+        """Let a version answer predictions (`now`: the current model). 422 says why it cannot. `warning` says that it
+        is measurably worse than the one in use, or unmeasured; with `?confirmed=false` it is then not promoted."""
         return trainer.versions.promote(version, confirmed=confirmed)
 
     @routes.get("/models/{version}/export", responses=content(ANY_FILE) | refusals(404, 409))
     def export(version: str, format: ModelFormat = "safetensors") -> FileResponse:
-        """A version to take away: `onnx`, `torch` (torch.export), `zip` (all of it), `fastai` (and what makes a Learner
-        of it), `card`, or as it lies on disk `safetensors`, `json`, `csv`."""
+        """Export a version: `onnx`, `torch` (torch.export), `zip` (everything), `fastai` (with a script that makes a
+        Learner), `card` (model card), or a file as it is on disk: `safetensors`, `json`, `csv`."""
         path, filename = trainer.versions.export(version, format)
         return FileResponse(path, filename=filename, media_type=ANY_FILE)
 
     @routes.get("/networks/{name:path}", responses=refusals(409))
     def network(name: str) -> NetworkName:
-        """Whether a version can be trained of the network `name`; 422 says why not, and which names are near."""
+        """Whether a version of this network can be trained. 422 says why not, and lists similar names."""
         trainer.model_jobs.check_network(name)
         return NetworkName(name=name)
 
     @routes.get("/jobs")
     def jobs() -> JobList:
-        """Long work, newest first."""
+        """All jobs, newest first."""
         return JobList(jobs=trainer.jobs.list())
 
     @routes.get("/jobs/{job}", responses=refusals(404))
     def job(job: str) -> Job:
-        """One job: how far it is, or what came of it."""
+        """One job: its progress or its result."""
         return trainer.jobs.get(job)
 
     @routes.delete("/jobs/{job}", responses=refusals(404, 409))
     def cancel(job: str) -> Job:
-        """End a job where it is; it can be resumed from there."""
+        """Cancel a job. It can be resumed."""
         return trainer.jobs.cancel(job)
 
     @routes.post("/jobs/{job}/resume", responses=refusals(404, 409))
     def resume(job: str) -> Job:
-        """Go on with a job that was cancelled or has failed."""
+        """Continue a cancelled or failed job."""
         return trainer.jobs.resume(job)
 
     return routes
