@@ -1,4 +1,4 @@
-"""Settings that change while a service runs: which values can be, and how an OpenAPI schema says so."""
+"""Settings that can change while a service runs: checks new values and describes them in the OpenAPI schema."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def changed(settings: S, changes: Mapping[str, Any], changeable: Collection[str]) -> S:
-    """A copy with the changes. Raises SettingsError, naming the setting that cannot be so."""
+    """A copy with the changes. Raises SettingsError that names the invalid setting."""
     service, fields = settings.service(), type(settings).model_fields
     for name, value in changes.items():
         if name not in fields:
             raise SettingsError(f"There is no {service} setting {name!r}.")
         if name not in changeable:
-            raise SettingsError(f"The {service} setting {name!r} cannot change while running: set it and start again.")
+            raise SettingsError(
+                f"The {service} setting {name!r} cannot change while the service runs: set it and restart."
+            )
         if isinstance(value, bool) != (fields[name].annotation is bool):
             kind = "not a number or text" if not isinstance(value, bool) else "not true or false"
             raise SettingsError(f"The {service} setting {name!r} is {kind}.")
@@ -31,7 +33,7 @@ def changed(settings: S, changes: Mapping[str, Any], changeable: Collection[str]
 
 
 def body_of_changes(settings: type[ServiceSettings]) -> dict[str, Any]:
-    """`openapi_extra=` of the route that changes them."""
+    """Value of `openapi_extra=` for the route that changes these settings."""
     properties = settings.model_json_schema()["properties"]
     schema = {
         "type": "object",

@@ -11,7 +11,7 @@ from shared.settings.services import ServiceSettings, SettingsError, defaults_fi
 
 
 class CommandLine(NamedTuple):
-    """A service's command line: the settings file, the values given, and whether they may change the project."""
+    """A service's command line: the settings file, the given values, and whether they may change the project."""
 
     file: Path | None
     given: dict[str, str]
@@ -19,9 +19,9 @@ class CommandLine(NamedTuple):
 
 
 def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> CommandLine:
-    """Read `--config FILE`, `--change` and every setting as `--its-name VALUE`.
+    """Parse `--config FILE`, `--change` and every setting as `--its-name VALUE`.
 
-    `--help` lists the settings with the comments of the file that holds the defaults. Raises SettingsError.
+    `--help` lists the settings with the comments in the defaults file. Raises SettingsError.
     """
     service = cls.service()
     parser = _Parser(
@@ -30,7 +30,7 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> Comma
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML, over the defaults")
-    parser.add_argument("--change", action="store_true", help="allow a start that changes what the project is made of")
+    parser.add_argument("--change", action="store_true", help="allow this start to change what defines the project")
     for name, (meaning, default) in _comments(cls).items():
         text = f"{meaning} (default: {default})".replace("%", "%%")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="VALUE", help=text)
@@ -46,18 +46,18 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> Comma
 
 
 def meanings(cls: type[ServiceSettings]) -> dict[str, str]:
-    """What each setting means: the comment beside its default, which stands there and nowhere else."""
+    """What each setting means: the comment beside its default, the only place that says it."""
     return {name: meaning for name, (meaning, _) in _comments(cls).items()}
 
 
 class _Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say it as all other settings' problems are said."""
+        """Report an error like those of all other settings."""
         raise SettingsError(f"The command line cannot be read: {message}. See --help.")
 
 
 def _comments(cls: type[ServiceSettings]) -> dict[str, tuple[str, str]]:
-    """The comment and the default of each setting in the file of defaults; a comment may go on in the next lines."""
+    """The comment and default of each setting in the defaults file; a comment may continue on the next lines."""
     comments: dict[str, tuple[str, str]] = {}
     name = ""
     for line in defaults_file(cls).read_text(encoding="utf-8").splitlines():

@@ -1,7 +1,8 @@
-"""Which networks timm has, by its source alone: importing timm brings torch, which takes seconds and much memory.
+"""The names of timm's networks, read from its source: importing timm imports torch, which is slow and needs much
+memory.
 
-Whoever asks for a network learns at once that its name is wrong, and what it may have been. What each network needs is
-known to the trainer, which imports timm where it makes one.
+A wrong network name is thus reported at once, with suggestions. What each network needs is known only to the trainer,
+which imports timm when it creates one.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ NEAR = 3
 
 
 def check_network(name: str) -> None:
-    """Raise SettingsError, which proposes near names, when timm has no network `name`; without timm nothing is known.
+    """Raise SettingsError with similar names if timm has no network `name`; without timm, nothing is checked.
 
-    A tag of weights after a dot (`resnet50.a1_in1k`) is left to whoever loads them, where the source does not name it.
+    A weights tag after a dot (`resnet50.a1_in1k`) that the source does not name is checked when the weights are loaded.
     """
     known = names()
     if not known or name in known or name.partition(".")[0] in known:
@@ -31,14 +32,14 @@ def check_network(name: str) -> None:
 
 
 def suggestion(name: str) -> str:
-    """` Did you mean …?`, or nothing where no name is near."""
+    """` Did you mean …?`, or "" if no name is similar."""
     near = get_close_matches(name, sorted(names()), n=NEAR)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 @cache
 def names() -> frozenset[str]:
-    """Of networks, and of networks with weights; none without timm."""
+    """All names of networks, with and without a weights tag; empty without timm."""
     found = find_spec("timm")
     if found is None or not found.submodule_search_locations:
         return frozenset()

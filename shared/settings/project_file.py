@@ -28,7 +28,7 @@ from shared.storage.whole_files import write_whole
 log = logging.getLogger(__name__)
 
 FILE = "project.toml"
-DATABASE = "flywheel.db"  # the labeler's, which makes a folder of an older version a project too
+DATABASE = "flywheel.db"  # the labeler's; its presence marks a project of an older version
 WORKSPACE, DEMO_WORKSPACE = Path("workspace"), Path("workspace-demo")
 ENVIRONMENT = "FLYWHEEL_WORKSPACE"
 LOCK_SECONDS = 10.0
@@ -40,7 +40,8 @@ HEADER = (
 
 
 class Change(BaseModel):
-    """A setting changed on a page. It holds while the start still gives what it replaced: `instead_of`."""
+    """A setting changed on a page. It applies as long as the start still gives the value that it replaced:
+    `instead_of`."""
 
     value: Any
     instead_of: Any = None
@@ -53,12 +54,12 @@ class ProjectFile(BaseModel):
 
     name: str = ""
     task: Literal["classification"] = "classification"
-    demo: bool = False  # the handwritten digits; no photos can be put in their place
+    demo: bool = False  # the handwritten digits, which cannot be replaced by photos
     made_at: datetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
-    labeler: dict[str, Any] = Field(default_factory=dict)  # settings that the project was made with
+    labeler: dict[str, Any] = Field(default_factory=dict)  # settings that define the project
     trainer: dict[str, Any] = Field(default_factory=dict)
     folders: dict[str, str] = Field(default_factory=dict)  # further image folders: name → path
-    backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" became
+    backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" resolved to
     changed: dict[str, dict[str, Change]] = Field(default_factory=dict)  # service → setting → change
     services: dict[str, str] = Field(default_factory=dict)  # service → address, while it runs
 
@@ -81,12 +82,12 @@ class ProjectFile(BaseModel):
 
     @property
     def labeler_address(self) -> str | None:
-        """Where the labeler listens, or listened last if it was killed."""
+        """The address where the labeler listens, or last listened if it was killed."""
         return self.services.get("labeler")
 
     @property
     def trainer_address(self) -> str | None:
-        """Where the trainer listens, or listened last if it was killed."""
+        """The address where the trainer listens, or last listened if it was killed."""
         return self.services.get("trainer")
 
     def dump(self) -> bytes:
@@ -94,7 +95,7 @@ class ProjectFile(BaseModel):
         return (HEADER + tomli_w.dumps(self.model_dump(exclude_none=True))).encode()
 
     def images(self, workspace: Path) -> list[Path]:
-        """The image folders, the first one first, then the added ones."""
+        """The image folders: first the original one, then the added ones."""
         first = self.labeler.get("images")
         given = [first] if first else [str(workspace / "demo" / "images")] if self.demo else []
         return [absolute(path, workspace) for path in [*given, *self.folders.values()]]
@@ -104,9 +105,9 @@ class ProjectFile(BaseModel):
         return {name: absolute(path, workspace) for name, path in self.folders.items()}
 
     def join(self, folder: Path, workspace: Path) -> str | None:
-        """Add an image folder; returns its name, or None if it is a folder of the project already.
+        """Add an image folder; returns its name, or None if the project already has it.
 
-        Raises SettingsError for what is no folder, and for one that lies in another of the project's or holds one.
+        Raises SettingsError if it is not a folder, or if it is inside another folder of the project or contains one.
         """
         new = folder.expanduser().absolute()
         if not new.is_dir():
@@ -116,9 +117,11 @@ class ProjectFile(BaseModel):
             return None
         for each in [*present, workspace.absolute()]:
             if new.resolve().is_relative_to(each.resolve()):
-                raise SettingsError(f"{folder} lies in {each}, which belongs to the project already.")
+                raise SettingsError(f"{folder} is inside {each}, which the project already has.")
             if each.resolve().is_relative_to(new.resolve()):
-                raise SettingsError(f"{folder} holds {each}, which belongs to the project already: add the rest of it.")
+                raise SettingsError(
+                    f"{folder} contains {each}, which the project already has: add its other folders instead."
+                )
         plain, first = new.name or "folder", present[0] if present else workspace
         names = (plain, *(f"{plain}-{number}" for number in range(2, 10_000)))
         name = next(name for name in names if name not in self.folders and not (first / name).exists())
@@ -128,7 +131,8 @@ class ProjectFile(BaseModel):
 
 @contextmanager
 def edit(workspace: Path) -> Iterator[ProjectFile]:
-    """Read the file (or begin one), let the caller change it, and write it if it changed. Raises SettingsError."""
+    """Read the file (or start a new one), let the caller change it, and write it if it changed. Raises
+    SettingsError."""
     try:
         workspace.mkdir(parents=True, exist_ok=True)
         with FileLock(workspace / "project.lock", timeout=LOCK_SECONDS):
@@ -144,20 +148,20 @@ def edit(workspace: Path) -> Iterator[ProjectFile]:
 
 
 class ImageFolders:
-    """The image folders of a workspace's project, for whoever reads images beside the labeler. Safe from any thread.
+    """The image folders of a workspace's project, for programs that read images besides the labeler. Thread-safe.
 
-    The file is read again when it changes, so a folder that joins is found without a restart.
+    The file is read again when it changes, so that an added folder is found without a restart.
     """
 
     def __init__(self, workspace: Path, first: str = "") -> None:
-        """`first` goes before the project's own first folder."""
+        """`first` replaces the project's own first folder."""
         self._workspace = workspace
         self._first = Path(first).expanduser().absolute() if first else None
         self._seen: tuple[int, int] | None = None
         self._known: tuple[Path | None, dict[str, Path]] = (self._first, {})
 
     def places(self, uri: str) -> Iterator[tuple[Path, str]]:
-        """Where an image with this address may lie: folder, and the address in it."""
+        """Where the image with this URI may be: pairs of a folder and the path inside it."""
         first, further = self._read()
         name, _, rest = uri.partition("/")
         if name in further and rest:
@@ -184,15 +188,18 @@ class ImageFolders:
 
 
 def add_folder(workspace: Path, folder: Path) -> str | None:
-    """Add an image folder to a project; a labeler that runs takes it in within seconds. See `ProjectFile.join`."""
+    """Add an image folder; a running labeler notices it within seconds. Raises SettingsError: see
+    `ProjectFile.join`."""
     with edit(workspace) as project:
         if project.demo:
-            raise SettingsError("The demo takes no photos: start `flywheel up PHOTOS` for a project of your own.")
+            raise SettingsError(
+                "You cannot add photos to the demo: start `flywheel up PHOTOS` for a project of your own."
+            )
         return project.join(folder, workspace)
 
 
 def announce(workspace: Path, service: str, address: str | None) -> None:
-    """Write where a service listens, or that it no longer does (None)."""
+    """Write where a service listens, or that it no longer does (`address` None). Raises SettingsError."""
     if address is None and not (workspace / FILE).is_file():
         return
     with edit(workspace) as project:
@@ -203,20 +210,20 @@ def announce(workspace: Path, service: str, address: str | None) -> None:
 
 
 def announce_or_warn(workspace: Path, service: str, address: str | None) -> None:
-    """The same for a service, which works also where it cannot be written: on a full disk, say."""
+    """Like `announce`, but only log a warning if it cannot be written, for example on a full disk."""
     try:
         announce(workspace, service, address)
     except SettingsError as error:
-        log.warning("%s Commands may look for the %s in the wrong place.", error, service)
+        log.warning("%s Commands may not find the %s.", error, service)
 
 
 def is_project(workspace: Path) -> bool:
-    """Whether the folder holds a project, of an older version too."""
+    """Whether the folder holds a project, even of an older version."""
     return (workspace / FILE).is_file() or (workspace / DATABASE).is_file()
 
 
 def is_demo(workspace: Path) -> bool:
-    """Whether the workspace is the demo's."""
+    """Whether this is the demo's workspace."""
     try:
         project = ProjectFile.read(workspace)
     except SettingsError:
@@ -225,9 +232,9 @@ def is_demo(workspace: Path) -> bool:
 
 
 def default_workspace(*, photos: bool = False) -> Path:
-    """The workspace when none is named: `FLYWHEEL_WORKSPACE`, else ./workspace, else the demo's ./workspace-demo.
+    """The workspace if none is named: `FLYWHEEL_WORKSPACE`, else ./workspace, else the demo's ./workspace-demo.
 
-    With `photos` given, ./workspace is made if it is not there.
+    If photos are given, it is ./workspace even if that does not exist yet.
     """
     named = os.environ.get(ENVIRONMENT)
     if named:
@@ -236,14 +243,14 @@ def default_workspace(*, photos: bool = False) -> Path:
 
 
 def trainer_command(workspace: Path) -> str:
-    """The command that starts the trainer of a project, as it is typed in a shell; the usual workspace goes unnamed."""
+    """The shell command that starts the trainer of a project; does not name the default workspace."""
     folder = workspace.expanduser().absolute()
     usual = folder == default_workspace().expanduser().absolute()
     return shlex.join(["flywheel", "trainer", *([] if usual else ["--workspace", str(folder)])])
 
 
 def whose(workspace: Path) -> dict[str, str]:
-    """Which project a service answers for: `name` and `workspace`, read again only when the file has changed."""
+    """The project that a service serves: `name` and `workspace`; the file is read again only when it has changed."""
     try:
         stamp = (workspace / FILE).stat().st_mtime_ns
     except OSError:
@@ -258,7 +265,7 @@ def _name(workspace: Path, _stamp: int) -> str:
 
 
 def portable(path: str | Path, workspace: Path) -> str:
-    """A path as the file stores it: relative if it lies in the workspace, which may move; else absolute."""
+    """A path as the file stores it: relative if it is in the workspace, which may be moved; else absolute."""
     full, home = Path(path).expanduser().absolute(), workspace.absolute()
     return str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
 

@@ -1,7 +1,7 @@
-"""The projects that were started on this machine lately, so that a forgotten workspace can be found again.
+"""The projects recently started on this machine, so that a forgotten workspace can be found again.
 
-One small file in the user's state folder. It is a help and no record: when it cannot be read or written, the list is
-shorter, and nothing else changes.
+They are in one small file in the user's state folder. If it cannot be read or written, the list is shorter, but nothing
+else is affected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.settings.services import SettingsError
 from shared.storage.whole_files import write_whole
 
 ENVIRONMENT = "FLYWHEEL_STATE"
-"""Environment variable with another folder than the user's state folder."""
+"""Environment variable that replaces the user's state folder."""
 MOST = 30
 LOCK_SECONDS = 2.0
 
@@ -34,7 +34,7 @@ class Recent(BaseModel):
     started: datetime
 
     def project(self) -> ProjectFile | None:
-        """What its workspace says now; None if it is gone or cannot be read."""
+        """The current content of its project file; None if it is gone or unreadable."""
         try:
             return ProjectFile.read(self.workspace)
         except SettingsError:
@@ -42,7 +42,7 @@ class Recent(BaseModel):
 
 
 def note(workspace: Path) -> None:
-    """Put a project that starts now at the top of the list."""
+    """Put a project that is starting at the top of the list."""
     path = _file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def note(workspace: Path) -> None:
 
 
 def recent() -> list[Recent]:
-    """Projects whose workspace is still there, the latest first."""
+    """Projects whose workspace still exists, latest first."""
     return [each for each in _read(_file()) if each.project() is not None]
 
 

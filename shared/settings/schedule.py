@@ -1,7 +1,7 @@
-"""A share that changes with the labels spent, written as `0:0, 100:0.1, 1000:0.05`.
+"""A share that changes with the number of labels, written as `0:0, 100:0.1, 1000:0.05`.
 
-Steps, not slopes: from 100 labels on it is 0.1, until at 1,000 it becomes 0.05, so that what is in force can be read
-off the setting.
+It is a step function: 0.1 from 100 labels on, then 0.05 from 1,000 on, so that the current share can be read off the
+setting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 
 def share_at(schedule: float | str, labels: int) -> float:
-    """The share in force once `labels` are spent: of the last step at or below; 0 before the first."""
+    """The share after `labels` labels: that of the last step reached; 0 before the first step."""
     if not isinstance(schedule, str):
         return schedule
     steps = read_steps(schedule)
@@ -20,7 +20,7 @@ def share_at(schedule: float | str, labels: int) -> float:
 
 
 def read_steps(schedule: str) -> list[tuple[int, float]]:
-    """The (labels, share) pairs of a schedule. Raises ValueError with a fragment for a person."""
+    """The (labels, share) pairs of a schedule. Raises ValueError with a fragment of a sentence."""
     steps = []
     for pair in schedule.split(","):
         labels, _, share = pair.partition(":")
@@ -33,5 +33,5 @@ def read_steps(schedule: str) -> list[tuple[int, float]]:
     if any(not 0.0 <= share <= 1.0 for _, share in steps):
         raise ValueError("has a share that is not between 0 and 1")
     if steps[0][0] < 0 or any(next_at <= at for (at, _), (next_at, _) in pairwise(steps)):
-        raise ValueError("must name labels from 0 up, each more than the one before")
+        raise ValueError("must list label counts from 0 on, in increasing order")
     return steps

@@ -1,8 +1,8 @@
 """Settings of both services: file < environment < command line, each value with its source.
 
-The defaults stand in one place, `config/labeler.toml` and `config/trainer.toml`, beside their units and reasons. The
-classes here declare types, limits and traits (`shared.settings.traits`). An unknown or impossible value raises
-`SettingsError` with one sentence that names it, which stops the start.
+The defaults are only in `config/labeler.toml` and `config/trainer.toml`, with their units and reasons. The
+classes here declare types, limits and traits (`shared.settings.traits`). An unknown or invalid value raises
+`SettingsError` with one sentence that names it, and the service does not start.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ METRICS = frozenset({"accuracy", "macro_f1"})
 
 
 class SettingsError(ValueError):
-    """A setting that is unknown or impossible. The message is one sentence for a person."""
+    """An unknown or invalid setting. The message is one sentence for a person."""
 
 
 class ServiceSettings(BaseSettings):
-    """What both services have, and how a value is found."""
+    """The settings that both services have, and how a value is found."""
 
     model_config = SettingsConfigDict(extra="forbid", protected_namespaces=(), validate_assignment=True)
 
@@ -51,21 +51,21 @@ class ServiceSettings(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the service, so that it needs no token."""
+        """Whether only this machine can reach the service. It then needs no token."""
         return is_loopback(self.host)
 
     @classmethod
     def service(cls) -> str:
-        """The name in file and environment: `labeler` or `trainer`."""
+        """The name used in files and environment variables: `labeler` or `trainer`."""
         return cls.__name__.removesuffix("Settings").lower()
 
     @classmethod
     def load(
         cls, *, file: Path | None = None, command_line: Mapping[str, Any] | None = None
     ) -> tuple[Self, dict[str, Source]]:
-        """Read all sources; returns the settings and where each value came from.
+        """Read all sources; returns the settings and the source of each value.
 
-        Raises SettingsError for an unreadable file and an unknown or impossible value.
+        Raises SettingsError for an unreadable file and for an unknown or invalid value.
         """
         service = cls.service()
         layers: list[tuple[Source, str, Mapping[str, Any]]] = [
@@ -92,19 +92,19 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def environment_prefix(cls) -> str:
-        """What the names of environment variables begin with."""
+        """The prefix of the names of environment variables."""
         return f"FLYWHEEL_{cls.service().upper()}__"
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`load` walks the sources itself, to know where each value came from."""
+        """Leave the sources to `load`, which records where each value came from."""
         return (init_settings,)
 
 
 class LabelerSettings(ServiceSettings):
-    """See config/labeler.toml for what each means."""
+    """See config/labeler.toml for the meaning of each setting."""
 
     log_level: Annotated[LogLevel, CHANGEABLE]
     images: Annotated[str, MAKES_PROJECT, IS_PATH]
@@ -156,7 +156,7 @@ class LabelerSettings(ServiceSettings):
         spellings = Spellings()
         for name in names:
             if (first := spellings.of(name)) != name:
-                raise ValueError(f"names {first!r} and {name!r}, which are one class")
+                raise ValueError(f"names {first!r} and {name!r}, which are the same class")
         if any(not name for name in names):
             raise ValueError("has an empty name")
         return names
@@ -171,7 +171,7 @@ class LabelerSettings(ServiceSettings):
 
 
 class TrainerSettings(ServiceSettings):
-    """See config/trainer.toml for what each means."""
+    """See config/trainer.toml for the meaning of each setting."""
 
     images: Annotated[str, IS_PATH]
     labeler_url: str
@@ -216,13 +216,13 @@ class TrainerSettings(ServiceSettings):
     @classmethod
     def _three(cls, value: list[float]) -> list[float]:
         if len(value) not in (0, 3):
-            raise ValueError("must have three numbers, one a colour channel, or none")
+            raise ValueError("must have three numbers, one per colour channel, or none")
         return value
 
     @field_validator("exploration", mode="before")
     @classmethod
     def _share(cls, value: object) -> object:
-        """A number as a number, whichever way it was written; a schedule as it was written."""
+        """Convert a share to a number, whether written as a number or as text; keep a schedule as text."""
         if isinstance(value, str) and ":" in value:
             read_steps(value)
             return value
@@ -247,12 +247,12 @@ class TrainerSettings(ServiceSettings):
     def _known_metrics(cls, value: dict[str, float]) -> dict[str, float]:
         unknown = sorted(set(value) - METRICS)
         if unknown:
-            raise ValueError(f"names {unknown[0]!r}, which is not measured; it can be {', '.join(sorted(METRICS))}")
+            raise ValueError(f"names {unknown[0]!r}, which is not measured; choose from {', '.join(sorted(METRICS))}")
         return value
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a service that listens on `host` can be reached from this machine alone. A name is not looked up."""
+    """Whether only this machine can reach a service that listens on `host`. Names are not looked up."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -275,7 +275,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict[str, Any]:
-    """What the environment sets; a misspelt name with our prefix is kept, so that it is refused and not ignored."""
+    """The values in the environment; a misspelled name with our prefix is kept, so that it is refused, not ignored."""
     prefix = cls.environment_prefix().lower()
     unknown = {
         name.removeprefix(prefix): value
@@ -306,11 +306,11 @@ def nearest(key: str, cls: type[ServiceSettings]) -> str:
 
 
 def first_sentence(error: ValidationError, service: str, places: Mapping[str, str] | None = None) -> str:
-    """What is wrong with the first impossible value, naming it and, where known, the place it came from."""
+    """What is wrong with the first invalid value; names the setting and, if known, its source."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return f"The {service} settings cannot be: {message}."
+        return f"The {service} settings are not valid: {message}."
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"The {service} setting {name!r} is missing."
@@ -328,7 +328,7 @@ def _http_url(url: str) -> str:
 
 
 def _comma_list(value: object) -> object:
-    """Let the environment and the command line give a list as `a,b,c`, or as JSON where a value has a comma."""
+    """Let the environment and the command line give a list as `a,b,c`, or as JSON if a value contains a comma."""
     if isinstance(value, str) and value.startswith("["):
         try:
             return json.loads(value)

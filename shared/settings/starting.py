@@ -1,8 +1,8 @@
-"""How a service starts on a workspace: what the project remembers, and what this start asks for.
+"""How a service starts on a workspace: combines what the project remembers with what this start gives.
 
-A setting that makes the project what it is (its photos, its backbone) is taken from the project unless the start names
-another one; that is refused unless the start says `--change`. A setting changed on a page keeps that value, unless the
-start gives another one than it did then. Nothing is written here: `remember` does that once the service is open.
+Settings that define the project (its photos, its backbone) come from the project. A start that gives another value is
+refused unless it says `--change`. A setting changed on a page keeps that value, unless the start now gives another
+value than it did then. Nothing is written here: `remember` does that once the service is open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 @dataclass(frozen=True)
 class Start(Generic[Settings]):
-    """Settings with where each came from, and sentences about what this start does differently."""
+    """Settings, the source of each, and sentences about what this start does differently."""
 
     settings: Settings
     sources: dict[str, Source]
@@ -42,9 +42,10 @@ def start(
     command_line: Mapping[str, Any] | None = None,
     change: bool = False,
 ) -> Start[Settings]:
-    """Read the settings of a start on a workspace. `change` allows one that alters what the project is made of.
+    """Read the settings of a start on a workspace. `change` allows it to change settings that define the project.
 
-    Raises SettingsError: for what `ServiceSettings.load` refuses, a change without `change`, and photos for the demo.
+    Raises SettingsError for what `ServiceSettings.load` refuses, for a change without `change`, and for photos in the
+    demo.
     """
     settings, sources = cls.load(file=file, command_line=command_line)
     given = {name for name, source in sources.items() if source != "default" and getattr(settings, name)}
@@ -57,23 +58,22 @@ def start(
         return Start(settings, sources)
     if project.demo and isinstance(settings, LabelerSettings) and "images" in given:
         raise SettingsError(
-            f"{workspace} holds the demo, and stays the demo. Give your photos a workspace of their own: "
-            "--workspace my-project."
+            f"{workspace} holds the demo. Use another workspace for your photos: --workspace my-project."
         )
     if project.demo and isinstance(settings, LabelerSettings) and settings.more_images:
-        raise SettingsError(f"{workspace} holds the demo, and stays the demo: no folder can be added.")
+        raise SettingsError(f"{workspace} holds the demo: you cannot add folders to it.")
     differences = _take_over(settings, sources, project, given)
     if differences and not change:
         raise SettingsError(
             f"This start would change the project {project.name!r} in {workspace}: {'; '.join(differences)}. "
-            f"Add --change to do that, or leave it out to continue as before.{_hint(differences)}"
+            f"Add --change to do so, or drop these options to continue as before.{_hint(differences)}"
         )
     notes = _take_changes(settings, sources, project)
     return Start(settings, sources, [*(f"Changed: {difference}." for difference in differences), *notes])
 
 
 def identity(settings: LabelerSettings) -> ProjectIdentity:
-    """Which project a labeler with these settings serves."""
+    """The project that a labeler with these settings serves."""
     project = ProjectFile.read(settings.workspace)
     if project is None or not project.labeler:
         project = ProjectFile(name=_name(settings), demo=_is_demo(settings))
@@ -82,7 +82,7 @@ def identity(settings: LabelerSettings) -> ProjectIdentity:
 
 
 def remember(settings: ServiceSettings) -> None:
-    """Write what the project is made of. Called once the service could be opened with these settings."""
+    """Write the settings that define the project. Called once the service was opened with them."""
     kept = {name: _stored(settings, name) for name in settings_with(MAKES_PROJECT, type(settings))}
     with edit(settings.workspace) as project:
         if isinstance(settings, LabelerSettings):
@@ -97,9 +97,9 @@ def remember(settings: ServiceSettings) -> None:
 
 
 def remember_changes(settings: ServiceSettings, before: Mapping[str, Any]) -> None:
-    """Keep the settings that a page changed to those in `settings`; `before` has the values that they replace.
+    """Store the settings that a page changed, with their values in `settings`; `before` has the replaced values.
 
-    Raises SettingsError when that cannot be written.
+    Raises SettingsError if they cannot be written.
     """
     if not before:
         return
@@ -116,16 +116,16 @@ def remember_changes(settings: ServiceSettings, before: Mapping[str, Any]) -> No
 
 
 def remember_backbone(settings: TrainerSettings, resolved: ResolvedBackbone) -> None:
-    """Write which network makes the embeddings, and where its weights came from."""
+    """Store which network computes the embeddings, and the source of its weights."""
     try:
         with edit(settings.workspace) as project:
             project.backbone = resolved.as_dict()
-    except SettingsError as error:  # the embeddings are there all the same
+    except SettingsError as error:  # the embeddings exist anyway
         log.warning("%s", error)
 
 
 def remembered_backbone(settings: TrainerSettings) -> ResolvedBackbone | None:
-    """What `auto` was at an earlier start; None if that is not known, or was no network, so that one is looked for."""
+    """What `auto` resolved to at an earlier start; None if unknown or not a network: it is then chosen again."""
     project = ProjectFile.read(settings.workspace)
     if project is None or settings.backbone != "auto" or project.trainer.get("backbone", "auto") != "auto":
         return None
@@ -137,13 +137,14 @@ def remembered_backbone(settings: TrainerSettings) -> ResolvedBackbone | None:
 
 
 def _adopt(settings: ServiceSettings, given: set[str]) -> None:
-    """A workspace without a memory: new, or of an older version. Raises SettingsError if its photos are not known."""
+    """Accept a workspace without a project file: new, or of an older version. Raises SettingsError if its photos are
+    unknown."""
     workspace = settings.workspace
     if not isinstance(settings, LabelerSettings) or "images" in given or not (workspace / DATABASE).is_file():
         return
     if not (workspace / "demo" / "images").is_dir():
         raise SettingsError(
-            f"The workspace {workspace} was made by an older version, which did not note where its photos are. "
+            f"The workspace {workspace} was made by an older version, which did not store where its photos are. "
             f"Name the folder once: flywheel up PHOTOS --workspace {workspace}"
         )
 
@@ -151,7 +152,7 @@ def _adopt(settings: ServiceSettings, given: set[str]) -> None:
 def _take_over(
     settings: ServiceSettings, sources: dict[str, Source], project: ProjectFile, given: set[str]
 ) -> list[str]:
-    """Set what the project remembers; returns in words what the start gives differently."""
+    """Apply what the project remembers; returns in words what this start gives differently."""
     remembered = project.labeler if isinstance(settings, LabelerSettings) else project.trainer
     differences = []
     for name in settings_with(MAKES_PROJECT, type(settings)):
@@ -174,7 +175,7 @@ def _take_over(
 
 
 def _take_changes(settings: ServiceSettings, sources: dict[str, Source], project: ProjectFile) -> list[str]:
-    """Set what was changed on a page; returns in words where the start now says something else than it did then."""
+    """Apply settings changed on a page; returns in words where this start gives a new value instead."""
     notes = []
     for name, change in project.changed.get(settings.service(), {}).items():
         if name not in type(settings).model_fields:
@@ -191,7 +192,7 @@ def _take_changes(settings: ServiceSettings, sources: dict[str, Source], project
 
 def _hint(differences: Sequence[str]) -> str:
     photos = any(difference.startswith("images ") for difference in differences)
-    return " To add photos to those that are there, use `flywheel add FOLDER`." if photos else ""
+    return " To add more photos, use `flywheel add FOLDER`." if photos else ""
 
 
 def _stored(settings: ServiceSettings, name: str) -> Any:
@@ -200,7 +201,7 @@ def _stored(settings: ServiceSettings, name: str) -> Any:
         return portable(value, settings.workspace)
     if name != "database_url" or not value:
         return value
-    from shared.storage.database import masked  # SQLAlchemy takes long to import, and most projects name no database
+    from shared.storage.database import masked  # SQLAlchemy is slow to import, and most projects name no database
 
     return masked(value)
 

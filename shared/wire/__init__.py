@@ -1,1 +1,1 @@
-"""The messages that pass between a browser, the labeler and the trainer, one module a stream."""
+"""The messages between the browser, the labeler and the trainer, one module per topic."""

@@ -1,4 +1,4 @@
-"""Snapshots of labels and splits, new splits, and downloads under way."""
+"""Snapshots of labels and splits, new splits, and running downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from shared.wire.fields import Id, Message, Name, Reply, Split, Stored, Uuid
 
-MOST_GROUPED = 2_000_000  # images in one request to split by group
+MOST_GROUPED = 2_000_000  # images in one request
 Share = Annotated[float, Field(ge=0, lt=1)]
 SnapshotName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
 
@@ -18,11 +18,11 @@ Groups = Annotated[
     dict[Annotated[Id, Field(strict=False)], Annotated[str, Field(max_length=4_096)]],
     Field(json_schema_extra={"propertyNames": {"pattern": "^[0-9]{1,18}$"}}),
 ]
-"""Image id → group. The names of a JSON object are texts."""
+"""Image id → group. JSON object keys are text."""
 
 
 class SnapshotPost(Message):
-    """`POST /api/snapshots`: name the labels and splits of now."""
+    """`POST /api/snapshots`: name the current labels and splits."""
 
     name: SnapshotName
     annotator: Name = "me"
@@ -44,7 +44,7 @@ class SnapshotList(Reply):
 
 
 class Difference(Reply):
-    """One image that differs; a label is None where there is none."""
+    """One image that differs; a label is None if there is none."""
 
     image_id: int
     label: tuple[str | None, str | None]  # before and after
@@ -52,9 +52,9 @@ class Difference(Reply):
 
 
 class SnapshotDiff(Reply):
-    """`GET /api/snapshots/{name}/diff`: from the snapshot to another, or to now."""
+    """`GET /api/snapshots/{name}/diff`: from the snapshot to another one, or to the current state."""
 
-    differences: list[Difference]  # the first of them
+    differences: list[Difference]  # the first ones
     labels: int  # images whose label differs
     splits: int  # images whose split differs
 
@@ -63,23 +63,23 @@ class RestorePost(Message):
     """`POST /api/snapshots/{name}/restore`."""
 
     annotator: Name = "me"
-    dry_run: bool = False  # count, and write nothing
+    dry_run: bool = False  # only count
 
 
 class Restored(Reply):
-    """What was written to bring a snapshot back, or in a dry run would be; the log keeps all that was there."""
+    """What was written to restore a snapshot, or in a dry run would be; the log keeps everything from before."""
 
     undone: int
-    repeated: int  # answers that had been taken back and count again
+    repeated: int  # undone answers that count again
     moved: int
     lost: int  # labels of classes that were deleted since
 
 
 class SplitPost(Message):
-    """`POST /api/splits`: draw the splits anew.
+    """`POST /api/splits`: draw new splits.
 
-    `by`: every image by itself, each class in the same shares, or the images of a folder or group together. `groups`
-    are by image id, an image without one stands alone; `how` says what they are, for the log.
+    `by`: each image by itself, each class with equal shares, or all images of a folder or group together. `groups` maps
+    image ids to groups; an image without one is drawn alone. `how` describes the groups in the log.
     """
 
     test: Share
@@ -96,7 +96,7 @@ class SplitPost(Message):
         if self.test + self.validation >= 1:
             raise ValueError("test and validation together leave nothing to learn from")
         if (self.by == "group") != self._has_groups():
-            raise ValueError("groups go with by = group, which needs some")
+            raise ValueError("groups must be given exactly if by = group")
         return self
 
     def _has_groups(self) -> bool:
@@ -104,10 +104,10 @@ class SplitPost(Message):
 
 
 class SplitPart(SplitPost):
-    """`POST /api/splits`, all of it or a part: as many groups as one request can carry.
+    """`POST /api/splits`, whole or in parts: as many groups as one request can carry.
 
-    The first part says `more`, its receipt has the `groups_id` that the others give, and the last one does not say
-    `more`: then it is drawn. A dry run keeps the groups for another post with their `groups_id`.
+    The first part sets `more`, and its receipt has the `groups_id` that further parts must give. The last part does not
+    set `more`; then the splits are drawn. A dry run keeps the groups for another post with their `groups_id`.
     """
 
     groups_id: Uuid | None = None
@@ -120,23 +120,23 @@ class SplitPart(SplitPost):
 class SplitReceipt(Reply):
     """Images in each split now, how many moved, and how many stayed because somebody answered them here.
 
-    `torn` are folders or groups that are in several splits, because images of theirs were answered in each.
+    `torn`: folders or groups in several splits, because images of theirs were answered in each.
     """
 
     splits: dict[Split, int]
     moved: int
     kept: int
     torn: int = 0
-    groups_id: UUID | None = None  # where further groups follow, and of those that a dry run kept
+    groups_id: UUID | None = None  # if more groups follow, or a dry run kept them
 
 
 ModelFormat = Literal["safetensors", "json", "csv", "onnx", "torch", "zip", "fastai", "card"]
-"""In which a saved version can be taken away."""
+"""The formats in which a saved version can be downloaded."""
 DownloadState = Literal["making", "writing", "done", "failed"]
 
 
 class Download(Reply):
-    """One file: `making` it has begun, or it is being sent. `done` of `total` are images, or bytes of a model."""
+    """One file, being made (`making`) or sent. `done` and `total` are images, or bytes of a model."""
 
     id: int
     name: str
@@ -144,26 +144,26 @@ class Download(Reply):
     unit: Literal["image", "byte"]
     done: int = 0
     total: int | None = None
-    seconds: float = 0.0  # since it began
+    seconds: float = 0.0  # since the start
     seconds_left: float | None = None
-    error: str | None = None  # of one that failed
+    error: str | None = None  # if it failed
 
 
 class DownloadList(Reply):
-    """`GET /api/downloads`: newest first; those that ended a minute ago are left out."""
+    """`GET /api/downloads`: newest first; leaves out those that ended over a minute ago."""
 
     downloads: list[Download]
 
 
 class ExportCount(Reply):
-    """`GET /api/export/count`: images that an export would hold, and how many of them have a label."""
+    """`GET /api/export/count`: images that an export would contain, and how many of them are labeled."""
 
     images: int
     labeled: int
 
 
 class Prepared(Reply):
-    """A model file that is there to be downloaded."""
+    """A model file that can be downloaded."""
 
     name: str
     bytes: int

@@ -10,7 +10,7 @@ from shared.wire.fields import Count, Id, Reply, Time, Uuid
 
 
 class Measured(Reply):
-    """A part of an evaluation. What is kept of it must be readable again: its numbers are checked on the way in."""
+    """Part of an evaluation. Stored evaluations must be readable later, so numbers are checked when created."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -25,7 +25,7 @@ class Interval(Measured):
 
 
 class ClassMetrics(Measured):
-    """One class on the test sample. Precision is None while nothing is predicted as it, recall while it has none."""
+    """One class on the test sample. Precision is None if it is never predicted, recall if it has no images."""
 
     label: Id
     name: str
@@ -36,16 +36,16 @@ class ClassMetrics(Measured):
 
 
 class CalibrationBin(Measured):
-    """Test images on which the model was about equally sure, and how often it was right; empty bins are left out."""
+    """Test images with about the same confidence, and how often the model was right; empty bins are left out."""
 
-    low: float  # edges of the bin: of the probability given to the class predicted
+    low: float  # edges of the bin, in predicted probability
     high: float
     confidence: float  # mean of that probability
     accuracy: Interval
 
 
 class Expected(Measured):
-    """Accuracy expected once `labels` are trained on, with a 95 % band."""
+    """Expected accuracy after training on `labels` labels, with a 95 % band."""
 
     labels: Count
     accuracy: float
@@ -54,7 +54,7 @@ class Expected(Measured):
 
 
 class Needed(Measured):
-    """About `labels` more to train on, `low` to `high`, reach accuracy `goal`; None is more than can be said."""
+    """How many more labels (`low` to `high`) reach accuracy `goal`; None if this cannot be estimated."""
 
     goal: float
     labels: Count | None
@@ -63,20 +63,20 @@ class Needed(Measured):
 
 
 class Advice(Measured):
-    """Whether more labels are worth it. Each part is empty while there is no ground for it; nothing stops by it."""
+    """Whether more labels are worth it. Each field is empty until it can be estimated; nothing stops because of it."""
 
-    agreement: float | None = None  # mean kappa of the last three models, a fixed number of labels apart
-    stable: bool = False  # they agree so well that more labels change little
-    slope: float | None = None  # accuracy gained per hundred labels, of late
-    flat: bool = False  # that is less than half a point
+    agreement: float | None = None  # mean kappa between the last three models, a fixed number of labels apart
+    stable: bool = False  # their agreement is so high that more labels change little
+    slope: float | None = None  # recent gain in accuracy per hundred labels
+    flat: bool = False  # the slope is below half a point
     forecast: list[Expected] = Field(default_factory=list)
     needed: Needed | None = None
 
 
 class RandomEstimate(Measured):
-    """Accuracy that `labels` random labels would have given: an estimate made inside the test sample, for display.
+    """Accuracy that `labels` random labels would have given: an estimate within the test sample, for display only.
 
-    `chosen` is what the first as many labels that were asked for give on that sample; one estimate of a list has it.
+    `chosen` is the accuracy on that sample of as many labels in the order asked; only one estimate of a list has it.
     """
 
     labels: Count
@@ -85,7 +85,7 @@ class RandomEstimate(Measured):
 
 
 class Evaluation(Measured):
-    """How good a model is on the test images labeled so far, which nothing learns from."""
+    """How good a model is on the test images labeled so far, from which no model learns."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -94,8 +94,8 @@ class Evaluation(Measured):
     acked_seq: Id
     model_version: str
     round: Count
-    labels: Count  # that the model was trained on
-    spent: Count  # all labels given, test ones included
+    labels: Count  # on which the model was trained
+    spent: Count  # all labels given, including test labels
     created_at: Time
     accuracy: Interval
     macro_f1: float | None
@@ -104,16 +104,16 @@ class Evaluation(Measured):
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[Count]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
-    final: bool = False  # made by a stop
+    final: bool = False  # made when the trainer stopped
     advice: Advice | None = None
-    random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few to say
-    calibration: list[CalibrationBin] = Field(default_factory=list)  # the least sure first
-    calibration_error: float | None = None  # ECE: mean distance of confidence and accuracy over the images
-    timings: dict[str, float] = Field(default_factory=dict)  # milliseconds of the round's steps so far, this one last
+    random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few labels
+    calibration: list[CalibrationBin] = Field(default_factory=list)  # least confident first
+    calibration_error: float | None = None  # ECE: mean distance between confidence and accuracy over the images
+    timings: dict[str, float] = Field(default_factory=dict)  # milliseconds of the round's steps so far, this step last
 
 
 class Progress(Reply):
-    """`GET /api/progress`: everything a curve needs."""
+    """`GET /api/progress`: everything that the curve needs."""
 
     evaluations: list[Evaluation]
     labels_per_class: dict[str, int]
@@ -122,8 +122,8 @@ class Progress(Reply):
 
 
 class Stretch(Reply):
-    """`GET /api/history`: a stretch of labeling, with how often each class was given in it."""
+    """`GET /api/history`: a period of labeling, and how often each class was given in it."""
 
-    labels: int  # given up to its end
+    labels: int  # given until its end
     until: datetime
     classes: dict[str, int]

@@ -1,4 +1,4 @@
-"""The types of fields that many messages share, and the two kinds of message: what is asked and what is answered."""
+"""Field types that many messages share, and the two kinds of message: requests and answers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "
 DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
 
 MAX_ROWS = 5_000
-"""Rows in one message from the labeler to the trainer, and annotations in one post to the labeler."""
+"""Maximum rows per message from labeler to trainer, and maximum annotations per post to the labeler."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 ClassName = Annotated[str, Field(min_length=1, max_length=100)]
 LARGEST = 2**63 - 1
-"""Of an integer that SQLite, NumPy and the packed log can hold."""
+"""The largest integer that SQLite, NumPy and the packed log can hold."""
 Id = Annotated[int, Field(ge=0, le=LARGEST)]
-"""Of an image or class, as the labeler gives it; also a place in the log, and a version of the queue."""
+"""Id of an image or class, given by the labeler; also a position in the log, and a queue version."""
 Stored = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
-"""An integer of a row that may be older than its bounds."""
+"""An integer of a stored row, which may be older than its bounds."""
 Count = Id
-"""How many there are of something."""
+"""A number of things."""
 Score = Annotated[float, Field(allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 
@@ -38,29 +38,29 @@ def _as_text(given: object) -> object:
 
 
 Time = Annotated[datetime, Field(strict=False), BeforeValidator(_as_text)]
-"""JSON has it as text; a number is none."""
+"""JSON has it as text; a number is refused."""
 Uuid = Annotated[UUID, Field(strict=False)]
-"""An id that its sender makes. JSON has it as text."""
+"""An id made by the sender. JSON has it as text."""
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class Message(BaseModel):
-    """What all wire types share: an unknown field is refused, so that a typo never passes in silence, and so is a value
-    of another type: `true` is no 1 and "3" no 3. Infinity, which 1e999 means, is no number."""
+    """Base of all messages. Refuses unknown fields, so that a typo is noticed, and values of another type: `true` is
+    not 1 and "3" is not 3. Also refuses infinity, which 1e999 means in JSON."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
 
 
 class Reply(BaseModel):
-    """An answer. The reader ignores fields that it does not know, so that a newer peer can add some."""
+    """An answer. Readers ignore unknown fields, so that a newer service can add some."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
 class DiskTrouble(Reply):
-    """What keeps a service from writing. `message` says it to a person, with what to do."""
+    """What keeps a service from writing. `message` tells a person what is wrong and what to do."""
 
     kind: DiskKind
     folder: str

@@ -1,4 +1,4 @@
-"""Images: the catalog, names, uploads, and the pages that show many at once."""
+"""Images: the catalogue, names, uploads, and the pages that show many at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ImageEntry(Reply):
 
 
 class ImagePage(Reply):
-    """`GET /api/images`: entries in order of change; ask again with `after=next`."""
+    """`GET /api/images`: entries in order of change; continue with `after=next`."""
 
     images: list[ImageEntry]
     next: int
@@ -30,30 +30,30 @@ class ImagePage(Reply):
 
 
 class SimilarImage(Reply):
-    """An image with a label, like another one that is asked about."""
+    """A labeled image that is similar to the one in question."""
 
     image_id: int
     url: str  # of its thumbnail
     label: int
-    name: str  # of the class
+    name: str  # name of the class
     similarity: float  # cosine
 
 
 class SimilarImages(Reply):
-    """`GET /api/images/{id}/similar`: most similar first; none while the trainer cannot say."""
+    """`GET /api/images/{id}/similar`: most similar first; empty while the trainer cannot answer."""
 
     images: list[SimilarImage]
 
 
 class NamesPost(Message):
-    """`POST /api/images/named`: names of files, as a table or script has them."""
+    """`POST /api/images/named`: file names as a table or script has them."""
 
     names: list[Annotated[str, Field(min_length=1, max_length=4_096)]] = Field(max_length=MAX_ROWS)
 
 
 class NamedImages(Reply):
-    """The image of each name, and why the others have none. `matched` counts names that are not as their file is
-    called, by what differs, and `matched_as` has the first of each, with its file."""
+    """The image of each name, and why others have none. `matched` counts names that differ from their file's name, by
+    the difference; `matched_as` has the first of each, with its file."""
 
     images: dict[str, int] = Field(default_factory=dict)
     unclear: dict[str, str] = Field(default_factory=dict)
@@ -68,45 +68,45 @@ class ImagePost(Message):
 
 
 class Rejection(Reply):
-    """An image that could not be taken, and why, in words for a person."""
+    """An image that was refused, and why, in words for a person."""
 
     uri: str
     reason: str
 
 
 class ImageReceipt(Reply):
-    """What became of the images posted."""
+    """The result of posting images."""
 
     added: int
     duplicates: int
     rejected: list[Rejection]
-    duplicate_uris: list[str] = Field(default_factory=list)  # as they were posted
+    duplicate_uris: list[str] = Field(default_factory=list)  # as posted
 
 
 class ScanView(Reply):
-    """How far the catalogue is with the image folder."""
+    """How complete the catalogue of the image folder is."""
 
     running: bool
     done: int
     total: int | None
     seconds_left: float | None
     error: str | None = None
-    left_out: list[str] = Field(default_factory=list)  # of the image folders, in words
+    left_out: list[str] = Field(default_factory=list)  # what was skipped in the image folders, in sentences
 
 
 MAX_LISTED = 100_000
-"""Images in one listing of the grid, and points on one map."""
+"""Maximum images in one listing of the grid, and points on one map."""
 MAX_TILES = 500
-"""Images whose tiles are asked for at once."""
+"""Maximum images whose tiles are requested at once."""
 MAX_GROUPS = 500
 
 
 Drawn = Literal["pca", "umap"]
-"""How a map is laid out."""
+"""Layouts of a map."""
 
 
 class PoolPredictions(Reply):
-    """`GET /predictions`: the likeliest class of every image that is embedded, and its probability."""
+    """`GET /predictions`: the most probable class of every embedded image, and its probability."""
 
     model_version: str
     image_ids: list[int]
@@ -115,18 +115,18 @@ class PoolPredictions(Reply):
 
 
 class Layout(Reply):
-    """By what the images of a map are laid out."""
+    """The layout of a map."""
 
-    layout: Drawn = "pca"  # what is shown, which need not be what was asked for:
-    computing: bool = False  # that is being worked out:
-    progress: float | None = None  # 0 … 1 of it, if that is known
+    layout: Drawn = "pca"  # what is shown; the requested layout may be
+    computing: bool = False  # still computing,
+    progress: float | None = None  # 0 … 1 of that, if known
     seconds_left: float | None = None
-    problem: str | None = None  # or it failed
-    layouts: tuple[Drawn, ...] = ("pca",)  # what may be asked for
+    problem: str | None = None  # or failed, for this reason
+    layouts: tuple[Drawn, ...] = ("pca",)  # what may be requested
 
 
 class PoolMap(Layout):
-    """`GET /map`: positions in −1 … 1 of the pool's images, or of a random sample of `total`."""
+    """`GET /map`: positions (−1 … 1) of the pool's images, or of a random sample of the `total`."""
 
     total: int
     image_ids: list[int]
@@ -135,7 +135,7 @@ class PoolMap(Layout):
 
 
 class Neighbour(Reply):
-    """An image and its cosine similarity to the one that was asked about."""
+    """An image and its cosine similarity to the image in question."""
 
     image_id: int
     similarity: float
@@ -149,7 +149,7 @@ class Neighbours(Reply):
 
 
 class Group(Reply):
-    """A cluster of `size` images; `image_ids` are the most typical ones, the most typical first."""
+    """A cluster of `size` images; `image_ids` are the most typical ones, most typical first."""
 
     cluster: int
     size: int
@@ -157,17 +157,17 @@ class Group(Reply):
 
 
 class Groups(Reply):
-    """`GET /clusters`: the largest first. The numbers stay the same until the pool changes."""
+    """`GET /clusters`: largest first. The numbers stay the same until the pool changes."""
 
     clusters: list[Group]
 
 
 def _split(given: Any) -> list[str]:
-    """Query parameters: `images=3,17&images=4` is a list of three."""
+    """Parse query parameters: `images=3,17&images=4` is a list of three."""
     texts = given if isinstance(given, list | tuple) else [given]
     parts = [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
-        raise ValueError("it is a list of image ids like 3,17,4")
+        raise ValueError("give image ids like 3,17,4")
     return parts
 
 
@@ -175,25 +175,26 @@ Ids = Annotated[list[Id], BeforeValidator(_split)]
 
 
 class View(Message):
-    """What the grid shows: all that is given must hold. The query parameters of `GET /api/grid` and of the page."""
+    """The filters of the grid; an image must match all that are given. Query parameters of `GET /api/grid` and the
+    page."""
 
-    model_config = ConfigDict(strict=False)  # an address holds texts alone
+    model_config = ConfigDict(strict=False)  # query parameters are text
 
-    status: Status | Literal["any"] | None = None  # None: what fits the rest
-    label: Id | None = None  # class id given
-    predicted: Id | None = None  # class id that the model gives
+    status: Status | Literal["any"] | None = None  # None: chosen to suit the other filters
+    label: Id | None = None  # id of the class given
+    predicted: Id | None = None  # id of the class predicted
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     max_confidence: float = Field(default=1.0, ge=0, le=1)
     similar_to: Id | None = None  # image id
-    cluster: Id | None = None  # number of a group, among so many:
+    cluster: Id | None = None  # number of a cluster, out of
     clusters: int = Field(default=20, ge=1, le=MAX_GROUPS)
-    images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # these alone, in this order
+    images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # only these, in this order
     search: str | None = Field(default=None, min_length=1, max_length=200)  # part of a file's name or folder
-    by: Literal["confidence", "uncertainty"] | None = None  # the surest first, or the least sure
+    by: Literal["confidence", "uncertainty"] | None = None  # most confident first, or least confident
 
     @property
     def shown_status(self) -> Status | Literal["any"]:
-        """Images to be labeled, unless something else is meant."""
+        """The status shown: images still to label, unless the filters mean something else."""
         if self.status is not None:
             return self.status
         if self.label is not None:
@@ -202,53 +203,54 @@ class View(Message):
 
     @property
     def filters_predictions(self) -> bool:
-        """Whether the model's word decides which images these are."""
+        """Whether the filters use the model's predictions."""
         return self.predicted is not None or self.min_confidence > 0 or self.max_confidence < 1
 
     @property
     def order(self) -> Literal["confidence", "uncertainty"] | None:
-        """By the model's confidence, or None: by what chose the images."""
+        """Sort order by model confidence, or None for the order of similarity, cluster or list."""
         chosen_otherwise = self.similar_to is not None or self.cluster is not None or self.images is not None
         return self.by or ("confidence" if self.predicted is not None and not chosen_otherwise else None)
 
     @property
     def needs_predictions(self) -> bool:
-        """Whether there is nothing to show without a model."""
+        """Whether a model is needed to show anything."""
         return self.filters_predictions or self.order is not None
 
 
 class Listing(Reply):
-    """`GET /api/grid`: which images, in order. The browser keeps it, so that nothing moves while someone chooses."""
+    """`GET /api/grid`: which images, in order. The browser keeps the list, so that nothing moves while a person
+    selects."""
 
     total: int
     image_ids: list[int]  # the first MAX_LISTED
-    status: Status | Literal["any"]  # that was meant
-    model_version: str | None = None  # whose predictions chose or ordered them
+    status: Status | Literal["any"]  # that was used
+    model_version: str | None = None  # whose predictions filtered or sorted them
 
 
 class Tile(Reply):
-    """One image of the grid as it is now."""
+    """One image of the grid in its current state."""
 
     image_id: int
-    url: str  # of the thumbnail; `&size=` chooses another size
+    url: str  # thumbnail; `&size=` changes its size
     name: str
     status: Status
     label: int | None
     predicted: int | None
     confidence: float | None
-    held: bool  # on the screen of someone else
-    settles: bool  # others have answered: only `settle` changes its label
+    held: bool  # on somebody else's screen
+    settles: bool  # others have answered: only `settle` changes the label
 
 
 class Tiles(Reply):
-    """`GET /api/grid/images`: those asked for that the grid may show, as of `last_seq` of the log."""
+    """`GET /api/grid/images`: the requested images that the grid may show, as of `last_seq` of the log."""
 
     last_seq: int
     images: list[Tile]
 
 
 class GroupView(Group):
-    """A cluster as the grid lists it; `open` of its images nobody has answered."""
+    """A cluster as the grid lists it; `open` of its images have no answer."""
 
     open: int
 
@@ -260,7 +262,7 @@ class GroupViews(Reply):
 
 
 class Map(Layout):
-    """`GET /api/map`: the pool as it lies, one entry an image in each column; class ids are 0 where there is none."""
+    """`GET /api/map`: the pool's layout as columns with one entry per image; class ids are 0 if there is none."""
 
     total: int
     image_ids: list[int]
@@ -269,5 +271,5 @@ class Map(Layout):
     labels: list[int]
     predicted: list[int]
     confidences: list[float]
-    next: list[int] = Field(default_factory=list)  # images that the queue asks next
+    next: list[int] = Field(default_factory=list)  # images that the queue asks about next
     model_version: str | None = None

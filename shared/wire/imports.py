@@ -1,4 +1,4 @@
-"""Labels from files: the rows that are posted, what became of them, and label files given on a page."""
+"""Labels from files: the rows posted, the result, and label files given on a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.wire.fields import MAX_ROWS, ClassName, Confidence, Count, Id, M, Me
 
 
 def _past(told: datetime) -> datetime:
-    """A time without a zone is taken as UTC; a day is for clocks that are ahead."""
+    """Treat a time without a zone as UTC; allow one day for clocks that are ahead."""
     at = told if told.tzinfo else told.replace(tzinfo=UTC)
     if not datetime(1970, 1, 2, tzinfo=UTC) <= at <= datetime.now(UTC) + timedelta(days=1):
         raise ValueError("a time between 1970 and now is needed")
@@ -20,18 +20,19 @@ def _past(told: datetime) -> datetime:
 
 
 GivenAt = Annotated[Time, AfterValidator(_past)]
-"""When an answer was given that is brought along."""
+"""When an imported answer was given."""
 
 
 def _storable(row: M) -> M:
-    """A file may hold the character NUL: a fault of this row, and of none that it is sent with."""
+    """Refuse NUL characters, which a file may contain; this rejects one row and not those sent with it."""
     if any("\0" in text for text in vars(row).values() if isinstance(text, str)):
         raise ValueError("holds the character NUL")
     return row
 
 
 class ImportedAnswer(Message):
-    """What one annotator said of an image, or what it was settled on: without a class, as belonging to none."""
+    """What one annotator answered for an image, or how it was settled; settling without a class means: belongs to
+    none."""
 
     action: Literal["label", "skip", "flag", "settle"]
     label: ClassName | None = None
@@ -48,20 +49,22 @@ class ImportedAnswer(Message):
 
 
 class ImportRow(Message):
-    """A label as a file gives it, or that there is none. `line` is where it stands there, for whoever mends it.
+    """A label in a file, or that there is none. `line` is its position in the file, for whoever corrects it.
 
-    Where `answers` are given, it is they that are written, each under its annotator's name, and the label only tells
-    what follows from them; `open` is an image of which nothing follows, or that nobody answered, with its split.
+    If `answers` are given, they are written instead, each under its annotator's name, and the label only states their
+    result. `open` is an image without a result or without answers; its split counts.
     """
 
     line: Count
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of the image's bytes, found by them first
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = (
+        None  # of the image's bytes; preferred for finding it
+    )
     action: Literal["label", "skip", "flag", "open"] = "label"
-    label: ClassName | None = None  # of a `label` alone
+    label: ClassName | None = None  # only for the action `label`
     split: Split | None = None
     annotator: Name | None = None
-    confidence: Confidence | None = None  # the annotator's own
+    confidence: Confidence | None = None  # of the annotator
     labeled_at: GivenAt | None = None
     answers: list[ImportedAnswer] = Field(default_factory=list, max_length=1_000)
 
@@ -70,30 +73,30 @@ class ImportRow(Message):
         if (self.action == "label") != (self.label is not None):
             raise ValueError("a label names its class, and a skip or a flag names none")
         if self.action == "open" and not self.answers and self.split is None:
-            raise ValueError("an image that is open has answers or a split")
+            raise ValueError("an open image needs answers or a split")
         return _storable(self)
 
 
 Conflicts = Literal["keep", "overwrite", "review"]
-"""What becomes of an image that has another answer than its row: the answer stays, the row counts instead, or the image
-is open until somebody decides."""
+"""If an image already has another answer than its row: keep the answer, let the row replace it, or leave the image open
+until somebody decides."""
 
 
 class ImportPost(Message):
-    """`POST /api/import`: all rows of an import, or a part of it. Sent again, they change nothing.
+    """`POST /api/import`: all rows of an import, or a part of them. Sending them again changes nothing.
 
-    An import of more rows comes in parts: the first one says `more`, its receipt has the `import_id` that the others
-    give, and the last one does not say `more`. Together they do what one post with all rows would do. The three
-    choices below are those of the first part. Parts are sent one after the other.
+    A larger import comes in parts, one after the other: the first sets `more`, its receipt has the `import_id` that the
+    others must give, and the last does not set `more`. Together they have the effect of one post with all rows. The
+    three options below are taken from the first part.
     """
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
-    import_id: Uuid | None = None  # of the import that this is a further part of
-    more: bool = False  # further parts follow
+    import_id: Uuid | None = None  # the import that this part continues
+    more: bool = False  # more parts follow
     conflicts: Conflicts = "keep"
-    dry_run: bool = False  # look, and write nothing
-    add_classes: bool = False  # an unknown class is added; without, its rows are rejected if the project has classes
-    began: Id | None = None  # the log's end when an import began that is sent without `import_id`; now by default
+    dry_run: bool = False  # check only, write nothing
+    add_classes: bool = False  # add unknown classes; else reject their rows if the project has classes
+    began: Id | None = None  # without `import_id`: the log's end when the import began; by default now
 
 
 def _printable(text: str) -> str:
@@ -101,11 +104,11 @@ def _printable(text: str) -> str:
 
 
 Printable = Annotated[str, AfterValidator(_printable)]
-"""Text out of a file, which may hold half a surrogate pair: no terminal and no store takes that."""
+"""Text from a file; lone surrogates, which no terminal or store accepts, are replaced."""
 
 
 class ImportIssue(Reply):
-    """What is the matter with one row, in words for a person."""
+    """What is wrong with one row, in words for a person."""
 
     line: int
     uri: Printable
@@ -116,27 +119,27 @@ class ImportIssue(Reply):
 
 
 class CellIssue(ImportIssue):
-    """An optional cell that cannot be read: its row counts without it."""
+    """An optional cell that cannot be read: its row is imported without it."""
 
 
 class ImportReceipt(Reply):
-    """What became of the rows."""
+    """The result of an import."""
 
     import_id: UUID | None = None  # while more parts may follow: see `ImportPost`
-    labels: int = 0  # written to the log, skips and flags too, or in a dry run: that would be
+    labels: int = 0  # written to the log, including skips and flags; or, in a dry run, would be
     known: int = 0  # imported before
     images: int = 0  # new in the catalogue
-    held_out: int = 0  # labels left out: the project drew the image to measure with, and will ask for it
-    new_classes: dict[str, int] = Field(default_factory=dict)  # rows of each
-    counted_as: dict[str, str] = Field(default_factory=dict)  # another spelling, or an old name → the class
+    held_out: int = 0  # labels skipped: the image is held out, and the project will ask about it itself
+    new_classes: dict[str, int] = Field(default_factory=dict)  # rows per new class
+    counted_as: dict[str, str] = Field(default_factory=dict)  # other spelling or old name → class
     conflicts: list[ImportIssue] = Field(default_factory=list)  # rows that contradict an answer; each is one of:
-    kept: int = 0  # not written: the answer that there is stays
-    overwritten: int = 0  # written, and counts instead of it
-    reopened: int = 0  # written beside it: the image is open until somebody decides
+    kept: int = 0  # not written: the existing answer stays
+    overwritten: int = 0  # written, and replaces the existing answer
+    reopened: int = 0  # written beside it: the image stays open until somebody decides
     rejected: list[ImportIssue] = Field(default_factory=list)
-    matched: dict[str, int] = Field(default_factory=dict)  # rows whose file is called otherwise, by what differs
-    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)  # of each the first: as it is named, the file
-    cells: list[ImportIssue] = Field(default_factory=list)  # optional cells left out, by whoever reads the file
+    matched: dict[str, int] = Field(default_factory=dict)  # rows whose file has another name, by the difference
+    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)  # first of each: given name, file
+    cells: list[ImportIssue] = Field(default_factory=list)  # optional cells skipped by the reader of the file
 
 
 LabelFileState = Literal["waiting", "looking", "looked", "importing", "imported", "failed"]
@@ -144,7 +147,7 @@ BUSY: frozenset[LabelFileState] = frozenset({"waiting", "looking", "importing"})
 
 
 class LabelFile(Reply):
-    """A label file: what importing it would do once it is `looked`, what it did once it is `imported`.
+    """A label file: what importing it would do once it is `looked`, or did once it is `imported`.
 
     Counts are as in `ImportReceipt`, over all rows so far.
     """
@@ -152,9 +155,9 @@ class LabelFile(Reply):
     id: str
     name: str
     state: LabelFileState
-    folder: bool = False  # whose folders are classes, rather than a file
+    folder: bool = False  # a folder per class instead of a file
     rows: int = 0  # read so far
-    total: int | None = None  # about so many, if that is known
+    total: int | None = None  # approximate, if known
     seconds_left: float | None = None
     labels: int = 0
     known: int = 0
@@ -165,12 +168,12 @@ class LabelFile(Reply):
     overwritten: int = 0
     reopened: int = 0
     rejected: int = 0
-    cells: int = 0  # optional cells left out, whose rows count
-    told: list[str] = Field(default_factory=list)  # how a table is read, and what was left out of it
+    cells: int = 0  # optional cells skipped, without their rows
+    told: list[str] = Field(default_factory=list)  # how a table is read, and what was skipped
     new_classes: dict[str, int] = Field(default_factory=dict)
-    misspelled: dict[str, list[str]] = Field(default_factory=dict)  # new class → those here that it may mean
-    issues: list[ImportIssue] = Field(default_factory=list)  # the first of those rejected, and of the conflicts
-    error: str | None = None  # of one that failed
+    misspelled: dict[str, list[str]] = Field(default_factory=dict)  # new class → existing classes it may mean
+    issues: list[ImportIssue] = Field(default_factory=list)  # the first rejected rows and conflicts
+    error: str | None = None  # if it failed
 
 
 class LabelFileList(Reply):
@@ -180,14 +183,14 @@ class LabelFileList(Reply):
 
 
 class FolderPost(Message):
-    """`POST /api/label-files` as JSON: the folders that photos were uploaded in are their classes."""
+    """`POST /api/label-files` as JSON: the folders in which photos were uploaded become their classes."""
 
-    folder: Annotated[str, Field(max_length=4_096)] = ""  # among the uploads; "": all of them
+    folder: Annotated[str, Field(max_length=4_096)] = ""  # of the uploads; "": all
 
 
 class ColumnsPost(Message):
-    """`POST /api/label-files/{id}/columns`: as `image=NAME,label=NAME`, by number for a table without a header; for a
-    folder its layout, as `split/class`."""
+    """`POST /api/label-files/{id}/columns`: such as `image=NAME,label=NAME`, by number for a table without a header;
+    for a folder its layout, such as `split/class`."""
 
     columns: Annotated[str, Field(max_length=4_096)]
 
@@ -195,5 +198,5 @@ class ColumnsPost(Message):
 class LabelFileImport(Message):
     """`POST /api/label-files/{id}/import`."""
 
-    add_classes: bool = True  # without, rows of classes that are not here are rejected
+    add_classes: bool = True  # else rows of unknown classes are rejected
     conflicts: Conflicts = "keep"

@@ -1,4 +1,4 @@
-"""Long-running jobs, and comparing two versions on the same images."""
+"""Long-running jobs, and comparisons of two versions on the same images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
 
 class JobProgress(Reply):
-    """How far a job is: `done` of `total` steps, and in words what it does."""
+    """The progress of a job: `done` of `total` steps, and what it does, in words."""
 
     done: int = 0
     total: int = 0
@@ -26,18 +26,18 @@ class JobProgress(Reply):
 
 
 class Job(Reply):
-    """One piece of long work. It survives a kill, and goes on where it was."""
+    """One long task. It survives a kill and continues where it was."""
 
     id: str
     kind: JobKind
     state: JobState
     created_at: datetime
     ended_at: datetime | None = None
-    attempts: int = 0  # times that it was begun
+    attempts: int = 0  # times started
     request: dict[str, Any]
     progress: JobProgress = JobProgress()
-    result: dict[str, Any] | None = None  # of one that is done
-    error: str | None = None  # of one that failed
+    result: dict[str, Any] | None = None  # once done
+    error: str | None = None  # if it failed
 
 
 class JobList(Reply):
@@ -55,10 +55,10 @@ VersionName = Annotated[str, Field(min_length=1, max_length=100)]
 class Criteria(Message):
     """When a candidate counts as better.
 
-    A check asks that the candidate gains at least `min_delta` in a metric (where less is better: that it loses that
-    much), so that as good is good enough by default. `rule` says how many checks must pass: `all`, `any`, or a share of
-    them. With `significant`, McNemar's test must not put the gain in accuracy down to chance (p < 0.05). `recorded`
-    compares what both wrote down when they were saved, without running either.
+    A check requires that the candidate gains at least `min_delta` in a metric (or loses that much, if less is better);
+    by default, being equal is enough. `rule` says how many checks must pass: `all`, `any`, or a share of them. With
+    `significant`, the gain in accuracy must be significant by McNemar's test (p < 0.05). `recorded` compares the
+    metrics stored when the versions were saved, without running either.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -72,12 +72,12 @@ class Criteria(Message):
     @model_validator(mode="after")
     def _pairable(self) -> Self:
         if self.recorded and self.significant:
-            raise ValueError("what was recorded may be of different images, so that no test can pair them")
+            raise ValueError("recorded metrics may be of different images, so a paired test is not possible")
         return self
 
 
 class ComparisonRequest(Criteria):
-    """`POST /models/compare`: is `candidate` better than `base`? If so, `promote` promotes it."""
+    """`POST /models/compare`: is `candidate` better than `base`? `promote` promotes it if so."""
 
     base: VersionName
     candidate: VersionName
@@ -91,18 +91,18 @@ class ComparisonRequest(Criteria):
 
 
 class Curve(Reply):
-    """Precision against recall of one class against all others; `name` is None for the mean over classes."""
+    """The precision-recall curve of one class against all others; `name` is None for the mean over classes."""
 
     label: int | None = None
     name: str | None = None
-    auc: float | None  # average precision; None where no image has the class
+    auc: float | None  # average precision; None if no image has the class
     support: int
     recall: list[float] = Field(default_factory=list)  # ascending
     precision: list[float] = Field(default_factory=list)
 
 
 class Scores(Reply):
-    """How one version did. What was not measured is None."""
+    """How one version performed. None means: not measured."""
 
     version: str
     accuracy: Interval | None = None
@@ -111,15 +111,16 @@ class Scores(Reply):
     log_loss: float | None = None
     calibration_error: float | None = None
     latency_ms: float | None = None  # median, one image at a time, without opening it
-    images_per_second: float | None = None  # in batches, without opening them
+    images_per_second: float | None = None  # in batches, without opening the images
     bytes: int
     classes: list[ClassMetrics] = Field(default_factory=list)
-    curves: list[Curve] = Field(default_factory=list)  # the mean first
+    curves: list[Curve] = Field(default_factory=list)  # mean first
     calibration: list[CalibrationBin] = Field(default_factory=list)
 
 
 class Pairs(Reply):
-    """The same images under both. `p` is McNemar's exact test; `gain` in accuracy with its 95 % bootstrap interval."""
+    """Both versions on the same images. `p`: McNemar's exact test. `gain`: in accuracy, with 95 % bootstrap
+    interval."""
 
     both_right: int
     only_base: int
@@ -130,7 +131,7 @@ class Pairs(Reply):
 
 
 class Check(Reply):
-    """One metric: `gain` counts for the candidate; None where one of the two was not measured, which fails."""
+    """One metric. A positive `gain` favours the candidate; None if one side was not measured: the check then fails."""
 
     metric: Metric
     base: float | None
@@ -141,7 +142,7 @@ class Check(Reply):
 
 
 class Difference(Reply):
-    """A train image that the two versions take for different classes. `label` is the one given, None while none is."""
+    """A train image that the versions classify differently. `label` is the given class, or None."""
 
     image_id: int
     label: str | None
@@ -149,16 +150,16 @@ class Difference(Reply):
     base_confidence: float
     candidate: str
     candidate_confidence: float
-    learned_by: list[str] = Field(default_factory=list)  # versions that learned from this very image
+    learned_by: list[str] = Field(default_factory=list)  # versions trained on this image
 
 
 class Comparison(Reply):
-    """What came of it. Differing images are train images: those measured on are never shown."""
+    """The result. Differing images are train images: measurement images are never shown."""
 
     base: Scores
     candidate: Scores
     split: str
-    images: int  # that both were measured on
+    images: int  # on which both were measured
     left_out: dict[str, int] = Field(default_factory=dict)  # reason → images
     pairs: Pairs | None = None
     checks: list[Check]
@@ -166,7 +167,7 @@ class Comparison(Reply):
     decision: Decision
     winner: str
     reason: str
-    looked_at: int = 0  # train images that both predicted
+    looked_at: int = 0  # train images predicted by both
     differing: list[Difference] = Field(default_factory=list)
     recorded: bool = False
     created_at: datetime

@@ -26,7 +26,7 @@ Action = Literal[
 
 
 class Row(Reply):
-    """One fact of the annotation log, as it was written; see `shared.log` for what the rows mean together."""
+    """One row of the annotation log; `shared.log` explains what the rows mean together."""
 
     model_config = ConfigDict(strict=True)
 
@@ -34,35 +34,35 @@ class Row(Reply):
     id: Uuid
     action: Action
     image_id: Id | None = None
-    label: Id | None = None  # a class id: of the label given, or of the class that a class_* row is about
-    name: str | None = None  # class_added, class_renamed: the name from here on
-    into: Id | None = None  # class_merged: the class id that takes over
+    label: Id | None = None  # class id of the label, or of the class in a class_* row
+    name: str | None = None  # class_added, class_renamed: the new name
+    into: Id | None = None  # class_merged: the class merged into
     split: Split | None = None  # split_changed
     annotator: str = ""
     seconds: float | None = None  # from image on screen to answer
-    query_version: Stored | None = None  # of the queue that asked
-    target: Uuid | None = None  # undo: the row that vanishes
+    query_version: Stored | None = None  # of the queue that asked the question
+    target: Uuid | None = None  # undo: the row undone
     reason: str | None = None
     note: str | None = None
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
-    confidence: float | None = None  # import: as the file gives it
-    proposed: Stored | None = None  # review: the class id that was proposed instead
-    created_at: Time  # import: when it was given, where the file tells
+    confidence: float | None = None  # import: as in the file
+    proposed: Stored | None = None  # review: the class id proposed instead
+    created_at: Time  # import: as in the file, if given
 
 
 class AnnotationBatch(Message):
-    """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, dense and in order."""
+    """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, without gaps and in order."""
 
     log_id: Uuid
     after_seq: Id
-    last_seq: Id  # the log's end, which may lie beyond this batch
+    last_seq: Id  # the log's end, which may be beyond this batch
     annotations: list[Row] = Field(max_length=MAX_ROWS)
     catalog_version: Id
     leased: list[Id] = Field(default_factory=list, max_length=100_000)
 
 
 class Acknowledgement(Reply):
-    """Trainer's answer: everything up to `acked_seq` is durable there."""
+    """The trainer's answer: everything up to `acked_seq` is durable there."""
 
     acked_seq: int
 
@@ -83,19 +83,19 @@ class Annotation(Message):
     action: Literal["label", "skip", "flag", "settle", "undo"]
     label: Stored | str | None = None
     annotator: Name
-    session: Name | None = None  # whose lease the answer came under; the annotator's own by default
+    session: Name | None = None  # whose lease covers the answer; by default the annotator's
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     query_version: Id | None = None
     target: Uuid | None = None
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
-    as_of: Id | None = None  # the log's end that the sender had seen, see `AnnotationReceipt`
-    proposed: Id | None = None  # in a review, the class id that was proposed instead
+    as_of: Id | None = None  # the log's end seen by the sender, see `AnnotationReceipt`
+    proposed: Id | None = None  # in a review, the class id proposed instead
 
 
 class Person(Reply):
-    """An annotator: answers given so far, and labels a minute over the last minutes of work."""
+    """An annotator: number of answers so far, and labels per minute over the last minutes of work."""
 
     name: str
     answers: int
@@ -103,7 +103,7 @@ class Person(Reply):
 
 
 class AnnotationPost(Message):
-    """`POST /api/annotations`: all of it is written, or nothing."""
+    """`POST /api/annotations`: either all are written or none."""
 
     annotations: list[Annotation] = Field(max_length=MAX_ROWS)
 
@@ -118,20 +118,20 @@ class AnnotationReceipt(Reply):
     last_seq: int
     accepted: int
     duplicates: int
-    answered: list[int] = Field(default_factory=list)  # images that others have answered since
-    held: list[int] = Field(default_factory=list)  # images on the screen of others
+    answered: list[int] = Field(default_factory=list)  # images answered by others since
+    held: list[int] = Field(default_factory=list)  # images on others' screens
 
 
 AnsweringPage = Literal["label", "grid", "review"]
-"""Where an answer was given: many at once in the grid, as a verdict on a doubt, or one by one, as programs do too."""
+"""Where an answer was given: in the grid, as a verdict in the review, or one by one, which includes programs."""
 
 
 class Undo(Message):
-    """`POST /api/undo`: take back `target`, or the annotator's last answer that still stands; imported ones are none.
+    """`POST /api/undo`: undo `target`, or the annotator's last answer in force, except imported ones.
 
-    Answers given in one post from the grid are one step: whichever is named, all of them are taken back. With `page`
-    only what was answered there counts. With `ask` a step of several answers, or of another page than the one that
-    asks (`page`, else `label`), is not taken back but named: 409 with `undone`, `page` and the `target` to send then.
+    Answers given in one post from the grid are one step: naming one of them undoes all. With `page`, only answers given
+    on that page count. With `ask`, a step of several answers, or one from another page than the asking one (`page`,
+    else `label`), is not undone; instead, the response is 409 with `undone`, `page` and the `target` to send.
     """
 
     id: Uuid
@@ -143,6 +143,6 @@ class Undo(Message):
 
 
 class UndoReceipt(QueueItem):
-    """The image given back, the first of `undone` ones."""
+    """The image to answer again, the first of the `undone` ones."""
 
     undone: int = 1

@@ -1,4 +1,4 @@
-"""Saved model versions, how one is trained, and predictions. `model.json` on disk holds the same as the wire."""
+"""Saved model versions, how they are trained, and predictions. `model.json` on disk has the same format."""
 
 from __future__ import annotations
 
@@ -18,46 +18,47 @@ Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 Text = Annotated[str, Field(max_length=500)]
 
 FORMAT = 1
-"""Of a version's folder. A newer one is refused, not guessed at."""
+"""Format number of a version's folder. A newer one is refused."""
 
 
 class ModelClass(Reply):
-    """A class as the version learned it; its name may have changed since."""
+    """A class as the version learned it; it may have been renamed since."""
 
     id: int
     name: Text
 
 
 class ModelInput(Reply):
-    """How an image becomes input: its middle square scaled (bicubic), or all of it squeezed to a square (bilinear).
+    """How an image becomes input: its centre square, scaled (bicubic), or the whole image squeezed to a square
+    (bilinear).
 
-    `trainer.embeddings.backbones.preparation` has every detail; `preprocessing` is the number of the definition that
-    the version was made with.
+    `trainer.embeddings.backbones.preparation` has the details; `preprocessing` is the number of that definition with
+    which the version was made.
     """
 
     preprocessing: int = 1
-    size: int = Field(ge=1, le=4_096)  # pixels a side
+    size: int = Field(ge=1, le=4_096)  # pixels per side
     preparation: Preparation
-    mean: Three  # of values from 0 to 1
+    mean: Three  # for values from 0 to 1
     std: Three
 
 
 class Description(Reply):
-    """How a version came about and how good it was."""
+    """How a version was made and how good it is."""
 
-    parent: Text | None = None  # the version that it was made from
+    parent: Text | None = None  # the version it was made from
     learner: Learner
-    architecture: Text  # a timm name, `pixels`, or what else made the embeddings
+    architecture: Text  # a timm name, `pixels`, or another source of embeddings
     config: dict[str, Any] = Field(default_factory=dict)
     classes: list[ModelClass] = Field(min_length=2, max_length=100_000)  # in the order of the outputs
-    input: ModelInput | None = None  # None: it has no network of its own, because its vectors came from a file
-    embeddings: Text | None = None  # the head: key of the embeddings that it reads
+    input: ModelInput | None = None  # None: no network, because the embeddings came from a file
+    embeddings: Text | None = None  # heads only: key of the embeddings
     log_id: Text
-    acked_seq: int  # rows of the log that it had seen
-    labels: int  # that it learned from
+    acked_seq: int  # rows of the log seen
+    labels: int  # trained on
     labels_by_class: dict[str, int] = Field(default_factory=dict)
-    metrics: Evaluation | None = None  # on the test images labeled by then; None: none was
-    seconds: float | None = None  # that the last training took
+    metrics: Evaluation | None = None  # on the test images labeled by then; None: there were none
+    seconds: float | None = None  # of the last training
     reason: Text = ""
     how_to_use: str = ""
 
@@ -68,23 +69,23 @@ class ModelVersion(Description):
     format: int = FORMAT
     version: str
     saved_at: datetime
-    parameters: int  # numbers in `model.safetensors`
+    parameters: int  # in `model.safetensors`
     bytes: int  # of the same file
     sha256: str
-    promoted: bool = False  # it answers `POST /predict`; not part of the file
-    all_bytes: int | None = None  # of all that answers, the network under a head too; not part of the file
+    promoted: bool = False  # answers `POST /predict`; not in the file
+    all_bytes: int | None = None  # including the network under a head; not in the file
 
 
 class Unreadable(Reply):
-    """A version that is refused, and why."""
+    """A version that cannot be used, and why."""
 
     version: str
     reason: str
 
 
 class ModelList(Reply):
-    """`GET /models`: oldest first. `promoted` answers predictions; None: the current model does. `warning` says what
-    speaks against the version that was to be promoted."""
+    """`GET /models`: oldest first. `promoted` answers predictions; None: the live model does. `warning` is what speaks
+    against the version to be promoted."""
 
     models: list[ModelVersion]
     promoted: str | None = None
@@ -93,7 +94,7 @@ class ModelList(Reply):
 
 
 class Pruned(Reply):
-    """`DELETE /models`: what was deleted, and what is still needed, with the reason."""
+    """`DELETE /models`: what was deleted, and what is still needed, with reasons."""
 
     deleted: list[str]
     kept: dict[str, str]
@@ -102,25 +103,25 @@ class Pruned(Reply):
 Weights = Literal["auto", "pretrained", "file", "base", "none"]
 
 NAME_PATTERN = r"^(?!now$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""Of a version; the registry says what is wrong with another name."""
+"""Name of a version; the registry explains why another name is invalid."""
 
 
 class ImageFilter(Message):
-    """Some labeled images of a split: all that is given must hold. `annotator`: whose answer stands."""
+    """Selects labeled images of a split that match all given fields. `annotator`: whose answer is in force."""
 
-    split: Split | None = None  # its own, for whoever likes to write it down
+    split: Split | None = None  # always the same split; may be repeated
     label: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     annotator: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class TrainConfig(Message):
-    """How a network is trained. What is None is taken from the version that it is cloned from, else default.
+    """How a network is trained. None takes the value of the cloned version, else the default.
 
-    `weights`: `pretrained` from the installation, the model hub or its cache, `file` (of the settings
-    'backbone_weights' and 'weights_folder'), those of the version `base` (shrunk and perturbed, because an over-fitted
-    network learns badly what is new), or `none`, from scratch; `auto` takes the first of file, pretrained and none that
-    can be had. Sizes are pixels a side; a batch or a rate of None is found. `train`, `validation` and `test` leave out
-    images of their split, and never take one of another.
+    `weights`: `pretrained` from the installation, the model hub or its cache; `file` from the settings
+    'backbone_weights' and 'weights_folder'; those of the version `base` (shrunk and perturbed, because an over-fitted
+    network is slow to learn new labels); or `none`, from scratch. `auto` takes the first available of file, pretrained
+    and none. Sizes are pixels per side; a batch size or learning rate of None is determined. `train`, `validation` and
+    `test` leave out images of their split, and never take one of another.
     """
 
     architecture: Annotated[str, Field(min_length=1, max_length=100)] | None = None
@@ -129,40 +130,38 @@ class TrainConfig(Message):
     epochs: Annotated[int, Field(ge=1, le=1_000)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=4_096)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    patience: Annotated[int, Field(ge=1, le=1_000)] | None = None  # epochs without gain on validation until it ends
-    flip: bool | None = None  # whether a mirrored image is the same; not so for letters and digits
+    patience: Annotated[int, Field(ge=1, le=1_000)] | None = None  # epochs without gain on validation before stopping
+    flip: bool | None = None  # allow horizontal flips; wrong for letters and digits
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    train: ImageFilter | None = None  # that are learned from
-    validation: ImageFilter | None = None  # that choose the epoch
-    test: ImageFilter | None = None  # that the version is measured on
+    train: ImageFilter | None = None  # images to train on
+    validation: ImageFilter | None = None  # images that choose the best epoch
+    test: ImageFilter | None = None  # images to measure on
 
     @model_validator(mode="after")
     def _own_splits(self) -> Self:
         for split in get_args(Split):
             chosen = getattr(self, split)
             if chosen is not None and chosen.split not in (None, split):
-                raise ValueError(f"{split!r} can only choose among {split} images, not split={chosen.split}")
+                raise ValueError(f"{split!r} can only select {split} images, not split={chosen.split}")
         return self
 
 
 class TrainRequest(TrainConfig):
-    """Train a network on all labels of now and keep it as a version; a clone of `base`, where one is named."""
+    """Train a network on all current labels and save it as a version; a clone of `base`, if given."""
 
     base: VersionName | None = None
 
 
 class Trained(Reply):
-    """What came of it; all else stands in the version."""
+    """The result of a training; the saved version has the rest."""
 
     version: str
-    epochs: int  # that were trained
-    best_epoch: int  # whose weights were kept, chosen on validation
+    epochs: int  # trained
+    best_epoch: int  # weights kept, chosen on validation
     seconds: float
     images_per_second: float
-    history: list[dict[str, float]] = Field(
-        default_factory=list
-    )  # an epoch: its number, losses, accuracy on validation
-    notes: list[str] = Field(default_factory=list)  # what was not as asked, such as a smaller batch
+    history: list[dict[str, float]] = Field(default_factory=list)  # per epoch: number, losses, accuracy on validation
+    notes: list[str] = Field(default_factory=list)  # deviations from the request, such as a smaller batch
 
 
 class NetworkName(Reply):
@@ -172,7 +171,7 @@ class NetworkName(Reply):
 
 
 class NewModel(Message):
-    """`POST /models`: keep the current model as version `name`, or with `train`, train one."""
+    """`POST /models`: save the live model as version `name`, or with `train`, train one."""
 
     name: Annotated[str, Field(max_length=100, json_schema_extra={"pattern": NAME_PATTERN})]
     train: TrainRequest | None = None
@@ -193,7 +192,7 @@ class Prediction(Reply):
 
 
 class Predictions(Reply):
-    """In the order in which the images were given."""
+    """Predictions in the order of the images."""
 
     model_version: str
     predictions: list[Prediction]

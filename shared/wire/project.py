@@ -15,9 +15,9 @@ from shared.wire.log import Person
 
 
 class ClassEntry(Reply):
-    """A class. `hotkey` is the key that gives it on the card, None where there is none; `labels` the images.
+    """A class. `hotkey` is its key on the card, or None; `labels` counts images.
 
-    `aliases` are the other names that stand for it: its old ones, and those of classes that were merged into it.
+    `aliases` are other names for it: old ones, and those of classes merged into it.
     """
 
     id: int
@@ -25,8 +25,8 @@ class ClassEntry(Reply):
     hotkey: str | None
     labels: int | None = None
     aliases: list[str] = Field(default_factory=list)
-    own_hotkey: bool = False  # the key was chosen for it, and is no digit by its place
-    colour: str | None = None  # #rrggbb; None: by the palette
+    own_hotkey: bool = False  # the key was chosen, and is not the digit of its place
+    colour: str | None = None  # #rrggbb; None: from the palette
     description: str | None = None
 
 
@@ -38,9 +38,9 @@ class ClassPost(Message):
 
 
 class ClassPatch(Message):
-    """`PATCH /api/classes/{id}`: a new name, the class that this one becomes part of, or how it looks on the pages.
+    """`PATCH /api/classes/{id}`: a new name, a class to merge this one into, or how it looks on the pages.
 
-    An empty colour, description or key is the default again.
+    An empty colour, description or key resets it to the default.
     """
 
     name: ClassName | None = None
@@ -48,12 +48,12 @@ class ClassPatch(Message):
     colour: Annotated[str, Field(pattern=r"^(#[0-9A-Fa-f]{6})?$")] | None = None
     description: Annotated[str, Field(max_length=500)] | None = None
     hotkey: Annotated[str, Field(max_length=1)] | None = None
-    place: Id | None = None  # in the order of the classes, the first is 0
+    place: Id | None = None  # position among the classes, from 0
     annotator: Name = "api"
 
 
 class ImageCounts(Reply):
-    """Images by what they are now. The parts add up to `total`."""
+    """Images by current state. The parts add up to `total`."""
 
     total: int
     labeled: int
@@ -63,38 +63,38 @@ class ImageCounts(Reply):
 
 
 class TrainerView(Reply):
-    """The trainer as the labeler sees it: `absent` when it does not answer, `taken` when it follows another labeler."""
+    """The trainer as the labeler sees it: `absent` if it does not answer, `taken` if it follows another labeler."""
 
     state: TrainerState | Literal["absent", "taken"]
     acked_seq: int
     lag: int
     last_error: str | None
     url: str = ""
-    stop_reason: str | None = None  # why it stopped, or is about to
+    stop_reason: str | None = None  # why it stopped or is about to
     disk: DiskTrouble | None = None  # what keeps the trainer from writing
-    detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's last /status, whole
+    detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's complete last /status
 
 
 class OutboxView(Reply):
-    """What waits for the trainer."""
+    """Rows waiting for the trainer."""
 
     pending: int
     oldest_seconds: float | None
     sent_seq: int
-    failures: int  # in a row
+    failures: int  # consecutive
     last_error: str | None
 
 
 class Target(Reply):
-    """What labeling heads for: an accuracy, or where that is None, the end of the label budget."""
+    """The goal of labeling: an accuracy, or the end of the label budget if that is None."""
 
     accuracy: float | None
-    labels: int  # still to give, about
-    minutes: float | None  # at the pace of the last minutes; None while nobody labels
+    labels: int  # still needed, approximately
+    minutes: float | None  # at the recent pace; None while nobody labels
 
 
 class ProjectIdentity(Reply):
-    """Which project a labeler serves."""
+    """The project that a labeler serves."""
 
     name: str
     task: Literal["classification"]
@@ -113,21 +113,21 @@ class Project(ProjectIdentity):
     trainer: TrainerView
     outbox: OutboxView
     query_version: int
-    query_acked_seq: int = 0  # what the list in force had seen of the log
+    query_acked_seq: int = 0  # log position known to the current list
     catalog_version: int
-    remaining: int = 0  # images that somebody is still to answer
+    remaining: int = 0  # images still to be answered
     duplicates: int
     rejected: int
-    missing: int = 0  # images with an answer whose file is not found any more
+    missing: int = 0  # answered images whose file is missing
     scanning: ScanView
-    accuracy: Interval | None = None  # of the latest evaluation
-    labels_per_minute: float | None = None  # of all together
-    people: list[Person] = Field(default_factory=list)  # who answered in the last minutes
+    accuracy: Interval | None = None  # in the latest evaluation
+    labels_per_minute: float | None = None  # of everyone together
+    people: list[Person] = Field(default_factory=list)  # active in the last minutes
     target: Target | None = None
     blind_mode: bool = False
     disk: DiskTrouble | None = None  # what keeps the labeler from writing
     name: str = ""  # of the project
-    workspace: str = ""  # its folder, on the labeler's machine
+    workspace: str = ""  # folder on the labeler's machine
 
 
 class SettingView(Reply):
@@ -135,11 +135,11 @@ class SettingView(Reply):
 
     value: Any
     source: Source
-    changeable: bool  # while it runs
+    changeable: bool  # while the service runs
 
 
 class StrategyEntry(Reply):
-    """A query strategy that goes by a name, and one sentence on when to use it."""
+    """A query strategy's name, and one sentence on when to use it."""
 
     name: str
     when: str
@@ -152,17 +152,17 @@ class StrategyList(Reply):
 
 
 class GuidelinesView(Reply):
-    """`GET /api/project/guidelines`. `html` is the text rendered, without markup or images of its own."""
+    """`GET /api/project/guidelines`. `html` is the rendered text, without raw HTML or images."""
 
     text: str = ""
     html: str = ""
-    mark: str = ""  # changes with the text; empty while there is none
-    annotator: str | None = None  # who wrote it last,
-    changed_at: datetime | None = None  # and when
+    mark: str = ""  # changes with the text; empty if there is none
+    annotator: str | None = None  # last author,
+    changed_at: datetime | None = None  # and time
 
 
 class GuidelinesPatch(Message):
-    """`PATCH /api/project/guidelines`. `as_of`: the mark of the text that was edited; 409 if it changed since."""
+    """`PATCH /api/project/guidelines`. `as_of`: the mark of the edited text; 409 if it has changed since."""
 
     text: Annotated[str, Field(max_length=20_000)]
     annotator: Name = "api"

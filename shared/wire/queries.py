@@ -1,4 +1,4 @@
-"""The query stream, from the trainer to the labeler: ranked lists, and the questions that a page gets."""
+"""The query stream, from the trainer to the labeler: ranked lists, and the questions on the page."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from shared.wire.fields import Confidence, Id, Message, Name, Reply, Score, Uuid
 
 Purpose = Literal["query", "validation", "test"]
 MAX_QUERIES = 10_000
-"""Queries in one push."""
+"""Maximum queries per push."""
 
 
 class Suggestion(Message):
-    """A class that the model proposes, with its probability."""
+    """A class that the model suggests, with its probability."""
 
     label: Id
     confidence: Confidence
 
 
 class Query(Message):
-    """One image to ask about. `score` falls along the list; `reason` is a few words for the person."""
+    """One image to ask about. `score` decreases along the list; `reason` is a few words for the person."""
 
     image_id: Id
     score: Score = 0.0
@@ -31,7 +31,7 @@ class Query(Message):
 
 
 class QueryPush(Message):
-    """`POST /api/queries`: a ranked list, best first, made by a model that had seen the log up to `acked_seq`."""
+    """`POST /api/queries`: a ranked list, best first, from a model that knew the log up to `acked_seq`."""
 
     id: Uuid
     log_id: Uuid
@@ -42,13 +42,13 @@ class QueryPush(Message):
 
 
 class QueryReceipt(Reply):
-    """The version under which the list is in force."""
+    """The queue version of the accepted list."""
 
     query_version: int
 
 
 class SuggestionOut(Reply):
-    """A suggestion as the queue hands it out: the class by id and by its name of now."""
+    """A suggestion as the queue gives it out: the class by id and current name."""
 
     label: int
     name: str
@@ -60,7 +60,7 @@ class QueueItem(Reply):
 
     image_id: int
     url: str
-    uri: str = ""  # name and folder of its file, relative to the image folder
+    uri: str = ""  # path of its file, relative to the image folder
     purpose: Purpose
     rank: int
     score: float | None = None
@@ -70,7 +70,7 @@ class QueueItem(Reply):
 
 
 class GivenAnswer(Reply):
-    """An answer that its annotator may correct."""
+    """An answer that its annotator may change."""
 
     id: UUID
     action: Literal["label", "skip", "flag"]
@@ -79,13 +79,13 @@ class GivenAnswer(Reply):
 
 
 class OpenedImage(QueueItem):
-    """`GET /api/images/{id}/question`: an image opened by its own address, and what may be done with it."""
+    """`GET /api/images/{id}/question`: an image opened by its URL, and what can be done with it."""
 
     given: GivenAnswer | None  # what the annotator answered
-    label: int | None  # what it is labeled now, whoever did
+    label: int | None  # its current label, whoever gave it
     status: Literal["labeled", "skipped", "flagged", "unlabeled"]
-    settles: bool  # others have answered it: a class given now overrides them
-    held: bool  # on someone else's screen: to be looked at only
+    settles: bool  # others have answered: a class given now overrides them
+    held: bool  # on somebody else's screen: read-only
 
 
 class QueuePage(Reply):
@@ -93,4 +93,4 @@ class QueuePage(Reply):
 
     items: list[QueueItem]
     query_version: int
-    remaining: int  # images that nobody has finished yet
+    remaining: int  # images not finished yet

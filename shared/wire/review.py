@@ -1,4 +1,4 @@
-"""Reviewing labels: doubtful ones, odd images, and where annotators disagree."""
+"""Reviewing labels: doubtful labels, odd images, and disagreements between annotators."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from shared.wire.fields import MAX_ROWS, Confidence, Message, Name, Reply, Split
 
 
 class Opinion(Reply):
-    """Somebody's answer about an image, as it was given."""
+    """One annotator's answer for an image."""
 
     id: UUID
     annotator: str
     action: Literal["label", "skip", "flag", "settle"]
     label: int | None
-    name: str | None  # of the class, as it is called now
+    name: str | None  # current name of the class
     at: datetime
     reason: str | None = None
     note: str | None = None
 
 
 class Disagreement(Reply):
-    """An image for which annotators gave different classes. It says nothing of what the model thinks."""
+    """An image to which annotators gave different classes. Contains nothing about the model's prediction."""
 
     image_id: int
     url: str
     split: Split
-    label: int | None  # as it counts now: settled, else of the majority; None: a tie
+    label: int | None  # current label: settled, else the majority's; None: a tie
     name: str | None
-    opinions: list[Opinion]  # oldest first, settles left out
+    opinions: list[Opinion]  # oldest first, without settles
     settled: Opinion | None = None  # the settle in force
 
 
 class DisagreementPage(Reply):
-    """`GET /api/disagreements`: ties first, then what a majority decides, each by image id; or those settled."""
+    """`GET /api/disagreements`: ties first, then majority decisions, each by image id; or the settled ones."""
 
     items: list[Disagreement]
     open: int
@@ -45,7 +45,7 @@ class DisagreementPage(Reply):
 
 
 class PairAgreement(Reply):
-    """Cohen's kappa of two annotators on the images that both labeled; None where it is not defined."""
+    """Cohen's kappa of two annotators on the images that both labeled; None if not defined."""
 
     annotators: tuple[str, str]
     images: int
@@ -54,7 +54,7 @@ class PairAgreement(Reply):
 
 
 class ClassAgreement(Reply):
-    """Agreement on one class against all others; `images` are those to which anybody gave it."""
+    """Agreement on one class against all others; `images` were given it by at least one annotator."""
 
     label: int
     name: str
@@ -63,32 +63,32 @@ class ClassAgreement(Reply):
 
 
 class Agreement(Reply):
-    """`GET /api/agreement`: 0 is what chance gives, 1 is perfect; see `labeler.people.agreement` for the measures."""
+    """`GET /api/agreement`: 0 is chance level, 1 is perfect; `labeler.people.agreement` explains the measures."""
 
-    measure: Literal["cohen", "krippendorff"] | None  # None: no image has labels of two annotators
-    images: int  # that it is measured on
-    agreed: float | None  # share of them on which everybody gave the same class
+    measure: Literal["cohen", "krippendorff"] | None  # None: no image has labels from two annotators
+    images: int  # on which it is measured
+    agreed: float | None  # share of them with the same class from everybody
     kappa: float | None
     pairs: list[PairAgreement]
     classes: list[ClassAgreement]
 
 
 REVIEW = "review"
-"""The source of answers that were given while reviewing; their `reason` is the verdict."""
+"""The source of answers given in the review; their `reason` is the verdict."""
 ACCEPTED = "accepted"
-"""The source of proposals that were taken many at once."""
+"""The source of proposals that were accepted in bulk."""
 Verdict = Literal["keep", "fix", "remove", "unsure"]
 
 
 class Evidence(Reply):
-    """A labeled image near the doubtful one, and its cosine similarity to it."""
+    """A labeled image near the doubtful one, and its cosine similarity."""
 
     image_id: int
     similarity: float
 
 
 class LabelIssue(Reply):
-    """A label in doubt. `quality` 0 … 1 is low where it is bad; `agreeing` of the `neighbours` are as proposed."""
+    """A doubtful label. `quality` 0 … 1 is low for a bad label; `agreeing` of `neighbours` have the proposed class."""
 
     image_id: int
     label: int
@@ -96,52 +96,52 @@ class LabelIssue(Reply):
     proposed: int
     proposed_name: str
     quality: float
-    confidence: float  # in the label proposed
-    confident: bool  # called an error, and the model is sure of another class or most neighbours are of it
+    confidence: float  # in the proposed label
+    confident: bool  # judged an error, and the model or most neighbours clearly say another class
     agreeing: int
     neighbours: int
-    evidence: list[Evidence]  # of those that agree, nearest first
+    evidence: list[Evidence]  # neighbours that agree, nearest first
 
 
 class LabelIssues(Reply):
-    """`GET /label-issues`: worst first. About `expected` of the labels that nobody has confirmed are wrong, with 95 %
-    confidence `expected_low` to `expected_high`; unless `enough`, there are too few labels to tell."""
+    """`GET /label-issues`: worst first. About `expected` of the unconfirmed labels are wrong (95 % interval
+    `expected_low` to `expected_high`); unless `enough`, there are too few labels to tell."""
 
     issues: list[LabelIssue]
-    judged: int  # labels
+    judged: int  # number of labels
     expected: int
     expected_low: int = 0
     expected_high: int = 0
     enough: bool = False
-    renewing: bool  # labels are being judged, for the first time or anew
-    progress: float = 0.0  # share of that which is done, 0 … 1
-    missing: int = 0  # labels that are needed, at least, before any can be judged
+    renewing: bool  # labels are being judged right now
+    progress: float = 0.0  # progress of judging, 0 … 1
+    missing: int = 0  # minimum labels still needed before any can be judged
     acked_seq: int
 
 
 class NearDuplicates(Reply):
-    """`GET /near-duplicates`, the most alike first: pairs of train images with different labels, and train images with
-    the split that a near copy of theirs is in."""
+    """`GET /near-duplicates`, most similar first: pairs of train images with different labels, and train images with
+    the split of their near copy."""
 
     differing: list[tuple[int, int]]
     across: dict[int, Split]
 
 
 class Oddities(Reply):
-    """`GET /api/oddities`: train images to look at, by image id, the oddest first; `measured` of `total` so far."""
+    """`GET /api/oddities`: train images to check, by image id, oddest first; `measured` of `total` so far."""
 
     differing: list[tuple[int, int]]  # near copies with different labels
-    across: list[int]  # a near copy is held out to measure with
+    across: list[int]  # with a near copy among the held-out images
     dark: list[int]
     blurred: list[int]
     tiny: list[int]
-    extreme: list[int]  # much longer than wide, or the other way round
+    extreme: list[int]  # extreme aspect ratio
     measured: int
     total: int
 
 
 class Picture(Reply):
-    """An image near the doubtful one, as the page shows it."""
+    """An image near the doubtful one, as shown on the page."""
 
     image_id: int
     url: str
@@ -149,7 +149,7 @@ class Picture(Reply):
 
 
 class ReviewItem(Reply):
-    """A label to judge. Classes are ids, with their names of now."""
+    """A label to judge. Classes are ids, with their current names."""
 
     image_id: int
     url: str
@@ -165,16 +165,16 @@ class ReviewItem(Reply):
 
 
 class ReviewPage(Reply):
-    """`GET /api/review`: what nobody has judged yet, worst first.
+    """`GET /api/review`: labels that nobody has judged yet, worst first.
 
-    `errors` of about `expected` were found so far (with 95 % confidence of `expected_low` to `expected_high`); unless
-    `enough`, there are too few labels to tell. Of the last `recent` judged, `recent_errors` were errors.
+    `errors` were found so far, of about `expected` (95 % interval `expected_low` to `expected_high`); unless `enough`,
+    there are too few labels to tell. Of the last `recent` judged labels, `recent_errors` were errors.
     """
 
     items: list[ReviewItem]
-    as_of: int  # the log's end that they were seen at, which answers should name
-    open: int  # doubts that wait, as far as the trainer named them
-    acceptable: dict[str, int]  # confidence → how many of the confident ones are at least that sure
+    as_of: int  # the log's end at that time; answers should name it
+    open: int  # open doubts among those that the trainer listed
+    acceptable: dict[str, int]  # confidence → number of confident proposals at or above it
     judged: int
     errors: int
     expected: int
@@ -185,14 +185,14 @@ class ReviewPage(Reply):
     recent_errors: int
     renewing: bool
     progress: float  # of judging them, 0 … 1
-    missing: int  # labels that are needed, at least, before any can be judged
-    labels: int  # that the trainer has judged; 0: none so far
+    missing: int  # minimum labels still needed before any can be judged
+    labels: int  # judged by the trainer so far
 
 
 class AcceptPost(Message):
-    """`POST /api/review/accept`: take all confident proposals of at least this confidence, as one step.
+    """`POST /api/review/accept`: accept all confident proposals of at least this confidence, as one step.
 
-    At most `most` of them, the most doubtful labels first: so many were announced to whoever asks for it.
+    At most `most`, the number announced to the person; most doubtful labels first.
     """
 
     annotator: Name

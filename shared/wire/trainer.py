@@ -14,7 +14,7 @@ from shared.wire.fields import DiskTrouble, Reply, TrainerState
 
 
 class Downloading(Reply):
-    """A network on its way from the model hub; `total_bytes` is 0 while its size is unknown."""
+    """A network being downloaded from the model hub; `total_bytes` is 0 while its size is unknown."""
 
     name: str
     done_bytes: int
@@ -22,21 +22,23 @@ class Downloading(Reply):
 
 
 class EmbeddingProgress(Reply):
-    """Images embedded out of those catalogued; `problems` could not be read."""
+    """Images embedded, out of those in the catalogue; `problems` could not be read."""
 
     done: int
     total: int
     backbone: str = ""
     seconds_left: float | None = None
     problems: int = 0
-    banner: str | None = None  # what this backbone costs in accuracy and how to do better
-    resolved: ResolvedBackbone | None = None  # what embeds; None while it is being chosen, and for vectors of a file
+    banner: str | None = None  # what this backbone costs in accuracy, and how to improve it
+    resolved: ResolvedBackbone | None = (
+        None  # the backbone; None while it is being chosen, and for embeddings from a file
+    )
     download: Downloading | None = None
-    lacks: str | None = None  # why nothing can be embedded until other images join, in a sentence
+    lacks: str | None = None  # a sentence: why nothing can be embedded until other images are added
 
 
 class Saved(Reply):
-    """What a stop saved, and where."""
+    """What was saved on stopping, and where."""
 
     model: str
     dataset: str
@@ -46,42 +48,42 @@ class Saved(Reply):
 
 
 class ChallengerRound(Reply):
-    """What came of a round of the challenger: it and the head that serves, on the same images.
+    """The result of a challenger round: the challenger and the live head, compared on the same images.
 
-    Those are validation images, or train images that neither has learned from when it is asked (out of fold).
+    These are validation images, or train images predicted by models that did not learn from them (out of fold).
     """
 
     round: int
-    labels: int  # of train images when it began
+    labels: int  # of train images at its start
     ground: Literal["validation", "out of fold"]
-    accuracy: Interval  # of a head over the vectors of the network just trained
-    head: Interval  # of the head that serves
+    accuracy: Interval  # of a head on the new network's embeddings
+    head: Interval  # of the live head
     gain: Interval  # of accuracy, with its 95 % bootstrap interval
     p: float  # McNemar's exact test
-    better: bool  # beyond noise, so that it takes over
-    embeddings: str | None = None  # key of those that take over
+    better: bool  # significantly better: it takes over
+    embeddings: str | None = None  # key of the new ones if it takes over
     seconds: float = 0.0
-    notes: list[str] = Field(default_factory=list)  # what was not as planned, such as a smaller batch
+    notes: list[str] = Field(default_factory=list)  # deviations from the plan, such as a smaller batch
 
 
 class ChallengerView(Reply):
-    """What the challenger, the network trained beside labeling, does now: `done` of `total` steps, and in words."""
+    """What the challenger, the network trained during labeling, is doing: `done` of `total` steps, and in words."""
 
     state: Literal["off", "waiting", "training", "embedding", "halted"]
     message: str
-    round: int = 0  # the one at work, or the last
+    round: int = 0  # the current round, or the last
     done: int = 0
     total: int = 0
     last: ChallengerRound | None = None
-    serving: str | None = None  # the version that brought the embeddings that serve; None: the settings did
+    serving: str | None = None  # the version whose embeddings are live; None: those of the settings
 
 
 class Tracking(Reply):
-    """Whether figures are kept with wandb too, and where."""
+    """Whether metrics are also kept with wandb, and where."""
 
     mode: Literal["offline", "online", "off"]
-    run: str | None = None  # its folder or address; None before there is anything to keep
-    error: str | None = None  # why nothing is kept now; it is tried again
+    run: str | None = None  # its folder or URL; None before there is anything to keep
+    error: str | None = None  # why nothing is kept now; it is retried
 
 
 class TrainerStatus(Reply):
@@ -97,15 +99,15 @@ class TrainerStatus(Reply):
     metrics: dict[str, Any]
     last_error: str | None
     embedding: EmbeddingProgress
-    timings: dict[str, float]  # milliseconds of the last round, by step
+    timings: dict[str, float]  # milliseconds of the last round, per step
     stop_reason: str | None = None
     saved: Saved | None = None
-    advice: Advice | None = None  # of the latest evaluation
+    advice: Advice | None = None  # from the latest evaluation
     challenger: ChallengerView | None = None
-    label_budget: int = 0  # labels after which it stops by itself; 0: none, or somebody went on beyond it
+    label_budget: int = 0  # labels after which it stops by itself; 0: no budget, or continued beyond it
     tracking: Tracking = Tracking(mode="off")
-    marks: dict[str, str] = Field(default_factory=dict)  # of versions, jobs: another one once those are others
-    disk: DiskTrouble | None = None  # what keeps it from writing
+    marks: dict[str, str] = Field(default_factory=dict)  # of versions and jobs: a mark changes when any of them does
+    disk: DiskTrouble | None = None  # what keeps the trainer from writing
     version: str = ""
-    name: str = ""  # of the project, as the workspace says it
-    workspace: str = ""  # its folder, on the trainer's machine
+    name: str = ""  # of the project
+    workspace: str = ""  # folder on the trainer's machine

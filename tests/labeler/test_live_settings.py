@@ -28,7 +28,7 @@ def test_show_and_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ({"port": 1}, "'port' cannot change while running"),
+        ({"port": 1}, "'port' cannot change while the service runs"),
         ({"bufer_size": 1}, "no labeler setting 'bufer_size'"),
         ({"buffer_size": 5, "overlap": 0}, "'overlap' cannot be 0"),
         ({"trainer_url": "nowhere"}, "'trainer_url' cannot be 'nowhere'"),

@@ -107,7 +107,7 @@ def test_a_missing_further_folder_keeps_its_labels(tmp_path: Path) -> None:
     [
         ("nowhere", "is not a folder"),
         ("photos", "is a folder of this project already"),
-        ("photos/inside", "lies in .*photos, which belongs to the project"),
+        ("photos/inside", "is inside .*photos, which the project already has"),
         ("", "Name a folder"),
         (".", "holds .*photos"),
         ("workspace/uploads", "lies in .*workspace"),
@@ -123,7 +123,7 @@ def test_what_cannot_be_added(tmp_path: Path, folder: str, sentence: str) -> Non
 def test_the_demo_takes_no_folder(tmp_path: Path) -> None:
     remember(settings(tmp_path, images=""))
     (tmp_path / "mine").mkdir()
-    with pytest.raises(SettingsError, match="The demo takes no photos"):
+    with pytest.raises(SettingsError, match="You cannot add photos to the demo"):
         add_folder(tmp_path / "workspace", tmp_path / "mine")
 
 

@@ -83,7 +83,7 @@ def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path:
             service.classes.add("dog")
         service.classes.delete(coat)
         assert service.classes.add("dog").name == "dog"  # nothing goes by that name any more
-    with pytest.raises(SettingsError, match="'hat' and 'Hat', which are one class"):
+    with pytest.raises(SettingsError, match="'hat' and 'Hat', which are the same class"):
         settings(tmp_path, classes=["hat", "Hat"])
 
 

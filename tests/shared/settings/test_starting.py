@@ -94,7 +94,7 @@ def test_the_demo_stays_the_demo(tmp_path: Path) -> None:
     assert project is not None
     assert project.demo
     for change in (False, True):
-        with pytest.raises(SettingsError, match="stays the demo"):
+        with pytest.raises(SettingsError, match="holds the demo"):
             labeler(workspace="workspace-demo", images=tmp_path / "photos", change=change)
     made(tmp_path)
     assert labeler(workspace="w").settings.images  # and no project becomes the demo

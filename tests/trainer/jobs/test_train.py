@@ -99,7 +99,7 @@ def test_what_is_held_out_leaves_every_class_something_to_learn():
 
 def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
     for train, said in [
-        ({"train": {"split": "test"}}, "only choose among train images"),
+        ({"train": {"split": "test"}}, "only select train images"),
         ({"train": {"label": "green"}}, "no class 'green'"),
         ({"train": {"label": "red"}}, "that 'train' chooses"),
         ({"train": {"annotater": "ann"}}, "annotater"),
