@@ -109,8 +109,8 @@ def test_a_missing_further_folder_keeps_its_labels(tmp_path: Path) -> None:
         ("photos", "is a folder of this project already"),
         ("photos/inside", "is inside .*photos, which the project already has"),
         ("", "Name a folder"),
-        (".", "holds .*photos"),
-        ("workspace/uploads", "lies in .*workspace"),
+        (".", "contains .*photos"),
+        ("workspace/uploads", "is inside .*workspace"),
     ],
 )
 def test_what_cannot_be_added(tmp_path: Path, folder: str, sentence: str) -> None:
