@@ -57,6 +57,7 @@ from labeler.transfer.label_files import LabelFiles
 from labeler.transfer.rows.exported import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.transfer.snapshots import Snapshots
 from labeler.transfer.test_set import import_test_set, open_test_set
+from labeler.visibility import Visibility
 from shared.images.opening import ImageLimits
 from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings.services import LabelerSettings
@@ -112,13 +113,16 @@ class Service:
         self.tally = Tally(self.log.fold)
         self.verdicts = Verdicts(self.log.fold)
         self.log.load(self._observe)
+        self.visibility = Visibility(self.tally.splits, settings)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
         self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.classes = Classes(self.store, self.log, lambda: self.events.notify())
         self.guidelines = Guidelines(self.store, lambda: self.events.notify())
-        self.questions = Questions(self.log, self.queue, self.catalog, settings)
-        self.addresses = Addresses(self.store, self.log, self.tally, self.queue, self.questions, settings)
+        self.questions = Questions(self.log, self.queue, self.catalog, self.visibility, settings)
+        self.addresses = Addresses(
+            self.store, self.log, self.tally, self.queue, self.questions, self.visibility, settings
+        )
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
         self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
@@ -140,7 +144,7 @@ class Service:
         self.client = TrainerClient(
             settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token, sender=sender
         )
-        self.reminder = Reminder(self.store, self.log, self.tally, self.catalog, self.client, settings)
+        self.reminder = Reminder(self.store, self.log, self.visibility, self.catalog, self.client)
         self.outbox = Outbox(
             self.log,
             self.client,
@@ -151,15 +155,19 @@ class Service:
         )
         self.trainer = Trainer(self.client, self.outbox)
         self.gallery = Gallery(
-            self.store, self.log, self.tally, self.leases, self.queue, self.catalog, self.trainer, settings
+            self.store, self.log, self.visibility, self.leases, self.queue, self.catalog, self.trainer, settings
         )
         self.snapshots = Snapshots(self.store, self.log, self.catalog)
         self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
         self.oddities = OddImages(
-            self.store, self.tally, self.catalog, self.trainer, lambda image_id, size: self.thumbnail(image_id, size)[0]
+            self.store,
+            self.visibility,
+            self.catalog,
+            self.trainer,
+            lambda image_id, size: self.thumbnail(image_id, size)[0],
         )
         self.review = Review(
-            self.store, self.log, self.tally, self.catalog, self.annotations, self.verdicts, self.trainer, settings
+            self.store, self.log, self.visibility, self.catalog, self.annotations, self.verdicts, self.trainer, settings
         )
         self.running = RunningSettings(
             settings, self.sources, self._settings_changed, has_token=token is not None, disk=self.disk
@@ -349,8 +357,7 @@ class Service:
         with self.store.lock:
             if wanted.label is not None:
                 wanted = replace(wanted, label=name_of(then or self.log.fold, wanted.label))
-            splits = self.tally.splits
-            predictions = {image: each for image, each in said.items() if splits.get(image) == "train"}
+            predictions = {image: said[image] for image in self.visibility.listable(said)}
         rows = export_rows(
             self.store,
             self.log,

@@ -1,25 +1,26 @@
 """The pages that show many images at once: which images a view of the grid holds, their tiles, groups, and the map.
 
 Only images of the train split are ever in an answer, wherever their ids came from (the trainer, a search, an address
-that someone typed): everything passes `_shown`, and nothing that is held out for measuring does. A listing names its
+that someone typed): everything passes `Visibility.listable`. A listing names its
 images once and in order, and the browser asks for the tiles that it shows, so that nothing moves under the hand of
 someone who chooses. It holds the store's lock only to copy what it looks through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
-from labeler.errors import Conflict, Missing, Problem
+from labeler.errors import Missing, Problem
 from labeler.images.catalog import Catalog
+from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
+from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
 from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
@@ -36,7 +37,7 @@ class Gallery:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        visibility: Visibility,
         leases: Leases,
         queue: LabelingQueue,
         catalog: Catalog,
@@ -45,7 +46,7 @@ class Gallery:
     ) -> None:
         self._store = store
         self._log = log
-        self._tally = tally
+        self._visibility = visibility
         self._leases = leases
         self._queue = queue
         self._catalog = catalog
@@ -87,9 +88,9 @@ class Gallery:
     def tiles(self, image_ids: Sequence[int], annotator: str) -> Tiles:
         """These images as they are now, for the annotator; those that cannot be shown are left out."""
         entries = self._catalog.some(image_ids)
-        predicted = NOTHING if self._settings.blind_mode else self._predictions.last()
+        predicted = NOTHING if self._visibility.hides_hints else self._predictions.last()
         with self._store.lock:
-            shown = [image_id for image_id in self._shown(image_ids) if image_id in entries]
+            shown = [image_id for image_id in self._visibility.listable(image_ids) if image_id in entries]
             tiles = [
                 self._tile(image_id, entries[image_id].uri, entries[image_id].sha256, predicted, annotator)
                 for image_id in shown
@@ -101,7 +102,7 @@ class Gallery:
         groups = []
         for each in self._clusters(count):
             with self._store.lock:
-                shown = self._shown(each.image_ids)
+                shown = self._visibility.listable(each.image_ids)
                 states = [self._log.fold.state(image_id).status for image_id in shown]
             if shown:
                 unlabeled = sum(status == "unlabeled" for status in states)
@@ -116,7 +117,7 @@ class Gallery:
         flat = self._trainer.map(MAX_LISTED, layout)
         predicted = self._predicted(needed=False)
         with self._store.lock:
-            shown = set(self._shown(flat.image_ids))
+            shown = set(self._visibility.listable(flat.image_ids))
             labels = {image_id: self._log.fold.state(image_id).label or 0 for image_id in shown}
             ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
             resolve = self._log.fold.resolve
@@ -145,11 +146,6 @@ class Gallery:
             layouts=flat.layouts,
         )
 
-    def _shown(self, image_ids: Iterable[int]) -> list[int]:
-        """Those that are there and are not held out, each once. The only way into an answer of this module."""
-        splits = self._tally.splits
-        return [image_id for image_id in dict.fromkeys(image_ids) if splits.get(image_id) == "train"]
-
     def _candidates(self, view: View) -> list[int]:
         """What the view chooses from: the first that it names gives the order, the others narrow it down."""
         sources: list[Sequence[int]] = []
@@ -167,11 +163,13 @@ class Gallery:
         first, *others = sources
         narrowed = [set(each) for each in others]
         with self._store.lock:
-            return [image_id for image_id in self._shown(first) if all(image_id in each for each in narrowed)]
+            return [
+                image_id for image_id in self._visibility.listable(first) if all(image_id in each for each in narrowed)
+            ]
 
     def _similar(self, image_id: int) -> list[int]:
         with self._store.lock:
-            if not self._shown([image_id]):
+            if not self._visibility.may_list(image_id):
                 raise Missing(f"There is no image {image_id} that the grid can show.")
         self._predictions.check()
         return [image_id, *(each.image_id for each in self._trainer.similar(image_id, MAX_LISTED).similar)]
@@ -192,9 +190,9 @@ class Gallery:
 
     def _predicted(self, *, needed: bool) -> Predicted:
         """What the model says, unless nobody may see it; nothing, if that will do."""
-        if self._settings.blind_mode:
-            if needed:
-                raise Conflict("Blind mode is on: the page shows nothing of the model. Settings turns it off.")
+        if needed:
+            self._visibility.refuse_hints()
+        if self._visibility.hides_hints:
             return NOTHING
         try:
             return self._predictions.get()
@@ -209,7 +207,7 @@ class Gallery:
         others = state.answered - {annotator}
         return Tile(
             image_id=image_id,
-            url=f"/api/images/{image_id}/thumbnail?v={sha256[:12]}",
+            url=thumbnail_url(image_id, sha256),
             name=uri,
             status=state.status,
             label=state.label,

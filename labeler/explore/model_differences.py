@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labeler.explore.grid import Gallery
-from shared.settings.services import LabelerSettings
+from labeler.images.thumbnails import resized
+from labeler.visibility import Visibility
 from shared.wire.jobs import Difference
 
 MOST = 24
+SIZE = 160  # pixels of the longest side
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,11 @@ class ShownDifference:
 
 
 def shown(
-    differing: Sequence[Difference], gallery: Gallery, settings: LabelerSettings, annotator: str
+    differing: Sequence[Difference], gallery: Gallery, visibility: Visibility, annotator: str
 ) -> list[ShownDifference]:
     """The first of those that may be shown, in their order."""
-    if settings.blind_mode:
+    if visibility.hides_hints:
         return []
     said = {each.image_id: each for each in differing}
     tiles = gallery.tiles(list(said)[: 4 * MOST], annotator).images
-    return [ShownDifference(f"{tile.url}&size=160", tile.name, said[tile.image_id]) for tile in tiles[:MOST]]
+    return [ShownDifference(resized(tile.url, SIZE), tile.name, said[tile.image_id]) for tile in tiles[:MOST]]

@@ -7,11 +7,11 @@ one is asked without anything that could sway the answer, as every image is in b
 from __future__ import annotations
 
 from labeler.images.catalog import Catalog
+from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.trainer_link.client import TrainerClient, TrainerProblem
-from shared.settings.services import LabelerSettings
+from labeler.visibility import Visibility
 from shared.wire.images import SimilarImage
 
 SHOWN = 4
@@ -26,21 +26,19 @@ class Reminder:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        visibility: Visibility,
         catalog: Catalog,
         client: TrainerClient,
-        settings: LabelerSettings,
     ) -> None:
         self._store = store
         self._log = log
-        self._tally = tally
+        self._visibility = visibility
         self._catalog = catalog
         self._client = client
-        self._settings = settings
 
     def of(self, image_id: int) -> list[SimilarImage]:
         """The most similar first; [] for a held-out image, in blind mode, and while the trainer cannot say."""
-        if self._settings.blind_mode or self._tally.splits.get(image_id) != "train":
+        if not self._visibility.may_hint(image_id):
             return []
         try:
             found = self._client.similar(image_id, ASKED, labeled=True).similar
@@ -48,14 +46,14 @@ class Reminder:
             return []
         with self._store.lock:
             labels = self._log.fold.labels
-            shown = [
-                each for each in found if each.image_id in labels and self._tally.splits.get(each.image_id) == "train"
-            ][:SHOWN]
+            shown = [each for each in found if each.image_id in labels and self._visibility.may_list(each.image_id)][
+                :SHOWN
+            ]
             hashes = self._catalog.hashes([each.image_id for each in shown])
             return [
                 SimilarImage(
                     image_id=each.image_id,
-                    url=f"/api/images/{each.image_id}/thumbnail?size={THUMBNAIL}&v={hashes[each.image_id][:12]}",
+                    url=thumbnail_url(each.image_id, hashes[each.image_id], THUMBNAIL),
                     label=labels[each.image_id],
                     name=self._log.fold.classes[labels[each.image_id]].name,
                     similarity=each.similarity,

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from labeler.asking.labeling_queue import PURPOSES, LabelingQueue, Pick
+from labeler.asking.labeling_queue import PURPOSES, LabelingQueue, Pick, Place
 from labeler.images.catalog import Catalog
+from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
+from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
 from shared.wire.queries import QueueItem, SuggestionOut
 
 
 class Questions:
-    """The queue's picks as questions. In blind mode they say nothing of the model."""
+    """The queue's picks as questions."""
 
-    def __init__(self, log: AnnotationLog, queue: LabelingQueue, catalog: Catalog, settings: LabelerSettings) -> None:
+    def __init__(
+        self,
+        log: AnnotationLog,
+        queue: LabelingQueue,
+        catalog: Catalog,
+        visibility: Visibility,
+        settings: LabelerSettings,
+    ) -> None:
         self._log = log
         self._queue = queue
         self._catalog = catalog
+        self._visibility = visibility
         self._settings = settings
 
     def of(self, picks: Sequence[Pick]) -> list[QueueItem]:
@@ -27,23 +37,25 @@ class Questions:
         return [
             QueueItem(
                 image_id=pick.image_id,
-                url=f"/api/images/{pick.image_id}/thumbnail?size={size}&v={entries[pick.image_id].sha256[:12]}",
+                url=thumbnail_url(pick.image_id, entries[pick.image_id].sha256, size),
                 uri=entries[pick.image_id].uri,
                 purpose=PURPOSES[pick.split],
                 rank=rank,
-                score=pick.place.score if pick.place else None,
-                reason=pick.place.reason if pick.place and not self._settings.blind_mode else None,
-                suggestions=self._suggestions(pick),
+                score=place.score if (place := self._hints(pick)) else None,
+                reason=place.reason if place else None,
+                suggestions=self._suggestions(place),
                 query_version=pick.place.version if pick.place else self._queue.version,
             )
             for rank, pick in enumerate(picks)
         ]
 
-    def _suggestions(self, pick: Pick) -> list[SuggestionOut]:
-        if pick.place is None or self._settings.blind_mode:
-            return []
+    def _hints(self, pick: Pick) -> Place | None:
+        """What the model said of the image, where whoever answers may see it."""
+        return pick.place if self._visibility.may_hint(pick.image_id) else None
+
+    def _suggestions(self, place: Place | None) -> list[SuggestionOut]:
         suggestions = []
-        for given in pick.place.suggestions:
+        for given in place.suggestions if place is not None else ():
             live = self._log.fold.resolve(given.label)
             if live is not None:
                 name = self._log.fold.classes[live].name

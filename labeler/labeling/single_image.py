@@ -13,6 +13,7 @@ from labeler.labeling.questions import Questions
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from labeler.store.database import Store
+from labeler.visibility import Visibility
 from shared.log import ANSWERS
 from shared.settings.services import LabelerSettings
 from shared.wire.queries import GivenAnswer, OpenedImage
@@ -28,6 +29,7 @@ class Addresses:
         tally: Tally,
         queue: LabelingQueue,
         questions: Questions,
+        visibility: Visibility,
         settings: LabelerSettings,
     ) -> None:
         self._store = store
@@ -35,6 +37,7 @@ class Addresses:
         self._tally = tally
         self._queue = queue
         self._questions = questions
+        self._visibility = visibility
         self._settings = settings
 
     def open(self, image_id: int, annotator: str, session: str) -> OpenedImage:
@@ -43,12 +46,11 @@ class Addresses:
         Raises Missing for one that there is not, Conflict for one that is held out and not answered by the annotator.
         """
         with self._store.lock:
-            split = self._tally.splits.get(image_id)
-            if split is None:
+            if image_id not in self._tally.splits:
                 gone = " any more" if image_id in self._log.fold.removed else ""
                 raise Missing(f"There is no image {image_id}{gone}.")
             given = self._given(image_id, annotator)
-            if given is None and split != "train":
+            if not self._visibility.may_open(image_id, answered=given is not None):
                 raise Conflict(
                     f"Image {image_id} is held out for measuring, so only the queue shows it. "
                     "Once you have answered it, this address opens it."
@@ -64,7 +66,7 @@ class Addresses:
                 given=given,
                 label=state.label,
                 status=state.status,
-                settles=split == "train" and (state.settled or (given is None and finished)),
+                settles=self._visibility.may_list(image_id) and (state.settled or (given is None and finished)),
                 held=given is None and not finished and not free,
             )
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from labeler.errors import Conflict
 from labeler.images.catalog import Catalog
+from labeler.images.thumbnails import thumbnail_url
 from labeler.labeling.answers import Annotations
 from labeler.review.verdicts import Verdicts
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
+from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
 from shared.wire.log import Annotation, AnnotationReceipt
 from shared.wire.review import ACCEPTED, AcceptPost, LabelIssue, LabelIssues, Picture, ReviewItem, ReviewPage
@@ -33,7 +33,7 @@ class Review:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        visibility: Visibility,
         catalog: Catalog,
         annotations: Annotations,
         verdicts: Verdicts,
@@ -42,7 +42,7 @@ class Review:
     ) -> None:
         self._store = store
         self._log = log
-        self._tally = tally
+        self._visibility = visibility
         self._catalog = catalog
         self._annotations = annotations
         self._verdicts = verdicts
@@ -101,8 +101,7 @@ class Review:
         )
 
     def _waiting(self, ahead: int) -> tuple[LabelIssues, list[LabelIssue]]:
-        if self._settings.blind_mode:
-            raise Conflict("In blind mode nobody sees what the model thinks: turn blind_mode off to review labels.")
+        self._visibility.refuse_hints()
         with self._store.lock:
             judged, _ = self._verdicts.counts()
         found = self._trainer.label_issues(min(judged + ahead, MOST))
@@ -112,10 +111,9 @@ class Review:
     def _is_open(self, issue: LabelIssue) -> bool:
         fold = self._log.fold
         same = fold.state(issue.image_id).label == fold.resolve(issue.label)
-        train = self._tally.splits.get(issue.image_id) == "train"
         proposed = fold.resolve(issue.proposed)
         return (
-            train
+            self._visibility.may_list(issue.image_id)
             and same
             and proposed not in (None, fold.resolve(issue.label))
             and self._verdicts.is_open(issue.image_id, issue.proposed)
@@ -123,9 +121,8 @@ class Review:
 
     def _items(self, issues: list[LabelIssue]) -> list[ReviewItem]:
         with self._store.lock:
-            train = self._tally.splits
             shown = {
-                each.image_id: [near for near in each.evidence if train.get(near.image_id) == "train"]
+                each.image_id: [near for near in each.evidence if self._visibility.may_list(near.image_id)]
                 for each in issues
             }
             wanted = {near.image_id for evidence in shown.values() for near in evidence} | shown.keys()
@@ -141,7 +138,7 @@ class Review:
         return [
             ReviewItem(
                 image_id=each.image_id,
-                url=_url(each.image_id, large, hashes),
+                url=thumbnail_url(each.image_id, hashes[each.image_id], large),
                 label=classes[each.label][0],
                 label_name=classes[each.label][1],
                 proposed=classes[each.proposed][0],
@@ -153,7 +150,7 @@ class Review:
                 evidence=[
                     Picture(
                         image_id=near.image_id,
-                        url=_url(near.image_id, EVIDENCE_SIZE, hashes),
+                        url=thumbnail_url(near.image_id, hashes[near.image_id], EVIDENCE_SIZE),
                         similarity=near.similarity,
                     )
                     for near in shown[each.image_id]
@@ -161,7 +158,3 @@ class Review:
             )
             for each in issues
         ]
-
-
-def _url(image_id: int, size: int, hashes: dict[int, str]) -> str:
-    return f"/api/images/{image_id}/thumbnail?size={size}&v={hashes[image_id][:12]}"

@@ -17,9 +17,9 @@ from PIL import Image, ImageFilter, ImageStat
 
 from labeler.errors import Problem
 from labeler.images.catalog import Catalog
-from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
+from labeler.visibility import Visibility
 from shared.wire.review import NearDuplicates, Oddities
 
 DARK = 25.0  # mean of 0 … 255
@@ -37,10 +37,15 @@ class OddImages:
     """Those of one workspace. `thumbnail` gives a small copy of an image as bytes."""
 
     def __init__(
-        self, store: Store, tally: Tally, catalog: Catalog, trainer: Trainer, thumbnail: Callable[[int, int], bytes]
+        self,
+        store: Store,
+        visibility: Visibility,
+        catalog: Catalog,
+        trainer: Trainer,
+        thumbnail: Callable[[int, int], bytes],
     ) -> None:
         self._store = store
-        self._tally = tally
+        self._visibility = visibility
         self._catalog = catalog
         self._trainer = trainer
         self._thumbnail = thumbnail
@@ -52,7 +57,7 @@ class OddImages:
     def lists(self) -> Oddities:
         """What is odd as far as it is known; measuring goes on meanwhile."""
         with self._store.lock:
-            train = sorted(image_id for image_id, split in self._tally.splits.items() if split == "train")
+            train = self._visibility.all_listable()
         self._measure(train)
         shapes = self._shapes(train)
         measured = {image_id: self._measured[image_id] for image_id in train if image_id in self._measured}

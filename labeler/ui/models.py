@@ -211,14 +211,14 @@ def _show(job: Job, found: Comparison) -> None:
 def _differing(found: Comparison) -> None:
     labeler = service.current()
     st.subheader("Where they differ", anchor=False)
-    if labeler.settings.blind_mode:
+    if labeler.visibility.hides_hints:
         st.caption("Hidden in blind mode: what models say must not sway an answer.")
         return
     st.write(
         f"On {len(found.differing):,} of {many(found.looked_at, 'training image')} drawn at random "
         "they name different classes. Images that accuracy is measured on are never shown."
     )
-    shown = model_differences.shown(found.differing, labeler.gallery, labeler.settings, components.annotator())
+    shown = model_differences.shown(found.differing, labeler.gallery, labeler.visibility, components.annotator())
     if shown:
         st.html(f'<div style="display:flex; flex-wrap:wrap; gap:1rem">{"".join(map(_tile, shown))}</div>')
         ids = ",".join(str(each.said.image_id) for each in shown)

@@ -52,7 +52,7 @@ def test_an_answer_of_ones_own_comes_back_and_anothers_is_settled(tmp_path: Path
 
 
 def test_a_held_out_image_is_opened_by_whoever_has_answered_it_and_by_nobody_else(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", 2)
+    photos(tmp_path / "photos", 8)
     with labeler(tmp_path, test_set_frac=0.9, test_free_labels=0) as service:
         held_out = [image_id for image_id, split in service.tally.splits.items() if split == "test"]
         with pytest.raises(Conflict, match="held out for measuring"):

@@ -121,9 +121,9 @@ def test_no_image_that_is_measured_on_is_shown_and_none_in_blind_mode(tmp_path) 
         said = {"label": None, "base": "cat", "base_confidence": 0.9, "candidate": "dog", "candidate_confidence": 0.8}
         differing = [Difference.model_validate({**said, "image_id": entry.id}) for entry in entries]
         differing.append(differing[0].model_copy(update={"image_id": 999}))
-        shown = model_differences.shown(differing, service.gallery, service.settings, "ann")
+        shown = model_differences.shown(differing, service.gallery, service.visibility, "ann")
         train = {entry.id for entry in entries if entry.split == "train"}
         assert {each.said.image_id for each in shown} == train
         assert 0 < len(train) < 30
-        blind = service.settings.model_copy(update={"blind_mode": True})
-        assert model_differences.shown(differing, service.gallery, blind, "ann") == []
+        service.running.change({"blind_mode": True})
+        assert model_differences.shown(differing, service.gallery, service.visibility, "ann") == []
