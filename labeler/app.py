@@ -1,4 +1,4 @@
-"""The labeler as a process: one application that serves pages and routes on one port, and how it is started."""
+"""The labeler process: one application that serves pages and routes on one port, and its start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):  # started as `python labeler/app.py`: imports begin at the checkout, not in this folder
+if __package__ in (None, ""):  # started as `python labeler/app.py`: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from starlette.applications import Starlette
@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
-    """The labeler's application; `port` is the one that is served when the settings leave it open.
+    """The labeler's application; `port` is the served port if the settings leave it open.
 
-    Its service starts and ends with the application. Raises SettingsError for anything that cannot be.
+    Its service starts and ends with the application. Raises SettingsError for invalid settings.
     """
     token = token_for(settings.host, os.environ)
     served = settings.port if port is None else port
@@ -61,7 +61,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
         finally:
             service.close()
 
-    # Streamlit serves its first page at the root alone, and calls its own name an unknown page.
+    # Streamlit serves its first page only at the root, and calls its own name an unknown page.
     routes = [Mount("/api", create_api(service)), Route("/label", _to_first_page)]
     return Guard(
         PlainText(_with_pages(settings, routes, lifespan)),
@@ -75,12 +75,12 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
 
 
 def is_page(path: str) -> bool:
-    """Whether it is the address of a page, to which a link may lead from anywhere: `/`, `/label`, the routes' own."""
+    """Whether the path is a page, to which links from anywhere may lead: `/`, `/label`, the route documentation."""
     return path == "/api/docs" or ("/" not in path[1:] and path not in ("/api", "/_stcore"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the labeler; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    """Start the labeler; returns the exit code. An invalid setting prints one sentence on stderr and returns 2."""
     workspace: Path | None = None
     try:
         line = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
@@ -115,12 +115,12 @@ def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: An
         "SERVER_ENABLE_XSRF_PROTECTION": "true",
         "SERVER_MAX_UPLOAD_SIZE": str(max(1, settings.max_request_bytes // MEGABYTE)),
         "CLIENT_TOOLBAR_MODE": "minimal",
-        # With it, a run of the whole page ends the one under way, and a key or click that waits for that one is lost.
+        # With it, a new run of the page would end the current one, and lose a key or click that waits for that one.
         "RUNNER_FAST_RERUNS": "false",
     }
     for name, value in quiet.items():
         os.environ.setdefault(f"STREAMLIT_{name}", value)
-    import streamlit  # reads its options from the environment when it is imported
+    import streamlit  # reads its options from the environment on import
 
     return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
 
@@ -130,8 +130,8 @@ def _to_first_page(request: Request) -> RedirectResponse:
 
 
 def _visitor() -> str | None:
-    """The address of whoever has the page that is being drawn; Streamlit says none for this machine's own."""
-    from streamlit.runtime.scriptrunner import get_script_run_ctx  # loaded by now, if there are pages
+    """The address of the visitor whose page is being drawn; Streamlit returns none for this machine's own."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx  # already loaded if there are pages
 
     if get_script_run_ctx(suppress_warning=True) is None:
         return None
@@ -141,13 +141,13 @@ def _visitor() -> str | None:
 
 
 def _warm_up() -> None:
-    """Import what Streamlit imports when it draws its first component, so that no visitor waits for it."""
+    """Import what Streamlit needs for its first component, so that no visitor waits for it."""
     for name in ("pyarrow", "pandas"):
         import_module(name)
 
 
 def _take_back_loggers() -> None:
-    """Streamlit gives the server's loggers handlers of its own, for each request too."""
+    """Remove Streamlit's own handlers from the server's loggers; one of them logs every request."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

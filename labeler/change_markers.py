@@ -1,7 +1,7 @@
-"""By what an open page sees that what it shows is another: one short mark for each thing, told with all other news.
+"""Change markers: a page redraws a section when its marker changes. Markers are pushed with every event.
 
-A mark says nothing but whether it is the one of before. It leaves out what changes without news in it, such as timings,
-so that a page need not be drawn again for that.
+A marker only tells whether something changed. It ignores values that change without being news, such as timings, so
+that a page is not redrawn for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.wire.trainer import TrainerStatus
 
 Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
 UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
-"""What no page shows of the trainer's status, or shows by another mark."""
+"""Parts of the trainer's status that no page shows, or that have a marker of their own."""
 
 
 def marks(
@@ -28,7 +28,7 @@ def marks(
     classes: Sequence[tuple[str, str | None]] = (),
     guidelines: str = "",
 ) -> dict[Shown, str]:
-    """What is shown → its mark."""
+    """Maps each section to its marker."""
     challenger = status.challenger if status is not None else None
     told = status.marks if status is not None else {}
     return {

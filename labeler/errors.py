@@ -1,6 +1,6 @@
-"""What the labeler refuses, and why: one hierarchy, raised where it is known and turned into an HTTP answer in `api`.
+"""What the labeler refuses: one hierarchy of exceptions, raised by the domain and turned into HTTP answers by `api`.
 
-Each message is a sentence for the person that says what to do; `fields` are what the contract adds beside `detail`.
+Each message tells the person in one sentence what to do; `fields` are sent beside `detail`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from shared.wire.fields import DiskTrouble
 from shared.wire.images import Rejection
 
 
-class Problem(Exception):  # noqa: N818 - what is refused is no error of the program
-    """Something asked of the labeler that it does not do."""
+class Problem(Exception):  # noqa: N818 - a refusal is not a program error
+    """A request that the labeler refuses."""
 
     status = 400
 
@@ -24,31 +24,31 @@ class Problem(Exception):  # noqa: N818 - what is refused is no error of the pro
 
 
 class Forbidden(Problem):
-    """Somebody else's."""
+    """It belongs to somebody else."""
 
     status = 403
 
 
 class Missing(Problem):
-    """There is no such thing."""
+    """It does not exist."""
 
     status = 404
 
 
 class Conflict(Problem):
-    """True once, or true of another workspace, but not of this one now."""
+    """It conflicts with the current state: done already, or meant for another workspace."""
 
     status = 409
 
 
 class Gone(Problem):
-    """It was there, and is no longer what it was."""
+    """It existed, but is gone or has changed."""
 
     status = 410
 
 
 class Invalid(Problem):
-    """It cannot be like that."""
+    """The request is invalid."""
 
     status = 422
 
@@ -60,7 +60,7 @@ class Unreachable(Problem):
 
 
 class NotSaved(Problem):
-    """The disk refuses. Nothing of what was asked was written."""
+    """The disk refuses writes. Nothing of the request was written."""
 
     def __init__(self, trouble: DiskTrouble) -> None:
         super().__init__(trouble.message, disk=trouble.model_dump())
@@ -68,18 +68,18 @@ class NotSaved(Problem):
 
 
 class Busy(Problem):
-    """It can be had in a while."""
+    """It will be available in a while."""
 
     status = 503
 
 
 class AnnotationRefused(Invalid):
-    """Some annotations of a post are invalid, so that none of it was written."""
+    """Some annotations of a post are invalid, so none of it was written."""
 
     def __init__(self, invalid: list[dict[str, str]]) -> None:
         first = f"the first: {invalid[0]['reason']}"
         super().__init__(
-            f"{len(invalid)} of the annotations cannot be taken ({first}). Send the rest.", invalid=invalid
+            f"{len(invalid)} of the annotations are not valid ({first}). Send the others again.", invalid=invalid
         )
         self.invalid = invalid
 

@@ -1,4 +1,4 @@
-"""Settings as a running labeler shows and changes them. A change is kept in the workspace's project.toml."""
+"""Shows and changes the settings of a running labeler. Changes are stored in the workspace's project.toml."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from shared.wire.project import SettingView
 
 
 class RunningSettings:
-    """`on_change` is called with the names whose value became another.
+    """The settings in use. `on_change` is called with the names of the settings whose value changed.
 
-    Where there is a `token`, an address that it is sent to is not for a request to change.
+    If there is a token, a request may not change an address that the token is sent to.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RunningSettings:
         self._disk = disk or Disk(settings.workspace)
 
     def show(self) -> dict[str, SettingView]:
-        """Every setting with its value, its source and whether it may be changed now; passwords masked."""
+        """Every setting with its value, its source and whether it can be changed now; passwords are masked."""
         values = self._settings.model_dump(mode="json")
         values["database_url"] = masked(self._settings.database_url)
         changeable = self._changeable
@@ -50,7 +50,7 @@ class RunningSettings:
         }
 
     def change(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
-        """Take new values, all or none. Raises Invalid, naming the setting, and NotSaved."""
+        """Set new values, all or none. Raises Invalid, which names the setting, and NotSaved."""
         if "trainer_url" in patch and "trainer_url" not in self._changeable:
             raise Invalid(
                 "The labeler setting 'trainer_url' cannot change while running, because the token is sent there: "

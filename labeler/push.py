@@ -1,8 +1,8 @@
-"""Telling open pages that something changed: snapshots over a WebSocket, at most ten a second.
+"""Tells open pages that something changed: snapshots over a WebSocket, at most ten per second.
 
-A page is told the state of now, never a history, so that a slow one cannot fall behind: there is no queue to fill,
-only a flag that says "look again". Pages that look at about the same time share one snapshot, so that many of them cost
-little more than one. `notify` may be called from any thread, with or without the store's lock.
+A page gets the current state, never a history, so that a slow one cannot fall behind: instead of a queue there is only
+a flag that says "look again". Pages that look at about the same time share one snapshot, so that many pages cost little
+more than one. `notify` may be called from any thread, with or without the store's lock.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 0.1
-SECONDS_SHARED = SECONDS_BETWEEN / 2  # how long others may be told what one was told
+SECONDS_SHARED = SECONDS_BETWEEN / 2  # how long a snapshot may be shared
 INTERNAL_ERROR = 1011  # RFC 6455
 
 
 class Events:
-    """The open pages of one labeler. `snapshot` says the state of now."""
+    """The open pages of one labeler. `snapshot` returns the current state."""
 
     def __init__(self, snapshot: Callable[[], dict[str, Any]]) -> None:
         self._snapshot = snapshot
@@ -36,10 +36,10 @@ class Events:
         self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._changes = 0
         self._looking = threading.Lock()
-        self._seen = ("", -1, -math.inf)  # the last snapshot as JSON, the changes in it, when it was taken
+        self._seen = ("", -1, -math.inf)  # last snapshot as JSON, number of changes in it, time taken
 
     def notify(self) -> None:
-        """Something changed."""
+        """Tell all pages that something changed."""
         with self._lock:
             self._changes += 1
             pages = list(self._pages.items())
@@ -53,12 +53,12 @@ class Events:
         changed = asyncio.Event()
         with self._lock:
             self._pages[changed] = asyncio.get_running_loop()
-            self._changes += 1  # what others were told may be of long ago, and some of it goes by the clock
-        # Only waiting to receive ends when the server shuts down; a handler that awaits its own event would hang it.
+            self._changes += 1  # the shared snapshot may be old, and parts of it depend on the time
+        # On shutdown, only a pending receive ends; a handler that waits for its own event would block the shutdown.
         pump = asyncio.create_task(self._pump(page, changed))
         try:
             while (await page.receive())["type"] != "websocket.disconnect":
-                pass  # what a page says, text or bytes, is not listened to
+                pass  # messages from pages are ignored
         finally:
             with self._lock:
                 del self._pages[changed]
@@ -70,9 +70,9 @@ class Events:
         try:
             await self._tell(page, changed)
         except (WebSocketDisconnect, RuntimeError):
-            raise  # it left
-        except Exception:  # told nothing more, it must not think that it is connected: it will come again
-            logger.exception("An open page could not be told what changed")
+            raise  # the page left
+        except Exception:  # the page must not believe that it is still connected; it will reconnect
+            logger.exception("Could not send changes to an open page")
             await page.close(INTERNAL_ERROR)
 
     async def _tell(self, page: WebSocket, changed: asyncio.Event) -> None:
@@ -84,16 +84,16 @@ class Events:
                 await page.send_text(snapshot)
                 last = snapshot
             await asyncio.sleep(SECONDS_BETWEEN)
-            if changes == self._changes:  # else what it was told is of before its flag was set
+            if changes == self._changes:  # else the snapshot is older than the latest change
                 await changed.wait()
 
     def _look(self) -> tuple[str, int]:
-        """A snapshot as JSON and how many changes are in it, at most `SECONDS_SHARED` old."""
+        """A snapshot as JSON and the number of changes in it, at most `SECONDS_SHARED` old."""
         with self._looking:
             snapshot, changes, at = self._seen
             now = time.monotonic()
             if changes != self._changes and now - at >= SECONDS_SHARED:
-                changes = self._changes  # read before the snapshot: one in between is looked at again
+                changes = self._changes  # read before the snapshot: a change in between causes another look
                 snapshot = json.dumps(self._snapshot(), separators=(",", ":"))
                 self._seen = (snapshot, changes, now)
             return snapshot, changes

@@ -1,7 +1,7 @@
-"""The labeler's HTTP routes, served under `/api`: each parses, calls the service, and answers. Nothing is decided here.
+"""The labeler's HTTP routes under `/api`: each parses its request, calls the service, and answers. No logic here.
 
-Routes are plain functions that run in threads, but for the upload, large images and the WebSocket; every refusal is a
-`labeler.errors.Problem` and becomes an answer in one place.
+Routes are plain functions that run in threads, except for the upload, large images and the WebSocket. Every refusal is
+a `labeler.errors.Problem`, which one handler turns into an answer.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _UPLOAD_BODY = {
 
 
 def create_api(service: Service) -> FastAPI:
-    """The routes of one labeler."""
+    """Create the routes of one labeler."""
     api = FastAPIOffline("/docs", None, title="Flywheel labeler", version=_version(), swagger_ui_parameters=API_PAGE)
     api.add_api_route("/redoc", lambda: RedirectResponse("docs"), include_in_schema=False)
     api.add_exception_handler(Problem, _problem)
@@ -246,7 +246,7 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
         annotator: Annotated[str, Query(min_length=1, max_length=200)],
         session: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
         limit: Annotated[int, Query(ge=0, le=200)] = 1,
-        keep: Annotated[Ids, Query()] = [],  # noqa: B006 - nobody changes it
+        keep: Annotated[Ids, Query()] = [],  # noqa: B006 - never modified
     ) -> QueuePage:
         """Lease the next images to a page. `keep`: ids that the page still holds, separated by commas."""
         return service.serve(annotator, session, limit, keep)
@@ -350,12 +350,12 @@ def _trainer_routes(api: FastAPI, service: Service) -> None:
 
 
 async def _problem(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)  # noqa: S101 - registered for it alone
+    assert isinstance(problem, Problem)  # noqa: S101 - registered only for it
     return refused(request, problem.status, problem.detail, **problem.fields)
 
 
 def _version() -> str:
     try:
         return version("flywheel-labeling")
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # run from a checkout without installation
         return "0+checkout"

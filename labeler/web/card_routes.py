@@ -1,4 +1,4 @@
-"""The labeler's routes for the page Label: an image by its own address or name, and the guidelines beside it."""
+"""The labeler's routes for the page Label: images by URL or name, and the guidelines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.wire.queries import OpenedImage
 
 
 def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames) -> APIRouter:
-    """The routes of the card."""
+    """Create the routes of the card."""
     routes = APIRouter(route_class=StrictRoute)
 
     @routes.post("/images/named")

@@ -1,6 +1,6 @@
-"""The labeler's routes about what can be taken away: how much an export holds, how far it is, and the trainer's models.
+"""The labeler's routes for downloads: the size and progress of exports, and the trainer's model files.
 
-A browser may not reach the trainer, so its model files pass through here, piece by piece.
+A browser may not reach the trainer, so its model files are passed through here, piece by piece.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Named = Annotated[str | None, Query(min_length=1)]
 
 
 def download_routes(service: Service) -> APIRouter:
-    """The routes."""
+    """Create the routes for downloads."""
     routes = APIRouter(route_class=StrictRoute)
 
     @routes.get("/export/count")
@@ -47,7 +47,7 @@ def download_routes(service: Service) -> APIRouter:
         if file.bytes is not None:
             headers["Content-Length"] = str(file.bytes)
         stream = service.downloads.counted(file.pieces, running)
-        # Somebody may go away before the first piece was read, too.
+        # The client may also leave before the first piece is read.
         closing = BackgroundTask(file.close)
         return StreamingResponse(stream, media_type="application/octet-stream", headers=headers, background=closing)
 

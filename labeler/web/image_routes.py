@@ -1,7 +1,7 @@
-"""The bytes of images over HTTP, in and out, so that no number of large ones takes the memory or the threads of others.
+"""Routes that send and receive image bytes; large images use neither all the memory nor the threads of other routes.
 
-A large original is sent piece by piece from its open file, and large images are decoded and taken in by threads of
-their own: requests that wait for those leave the threads of all other routes alone.
+A large original is sent in pieces from its open file. Uploads and large images are decoded by threads of their own, so
+that waiting for them blocks no other route.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from shared.wire.fields import Id
 from shared.wire.images import ImageReceipt
 
 UPLOADS = 3
-"""Uploads that are looked at together; further ones wait on the disk."""
+"""Uploads processed at once; further ones wait on the disk."""
 PIECE = 1_000_000
 
 
 class Uploading:
-    """Takes uploads in, one file of a request after another, so that only one of it is in memory."""
+    """Accepts uploads, one file of a request after another, so that only one is in memory."""
 
     def __init__(self) -> None:
         self._threads = CapacityLimiter(UPLOADS)
 
     async def __call__(self, service: Service, uploads: Sequence[UploadFile]) -> ImageReceipt:
-        """Waits for its turn without a thread."""
-        most = service.files.limits.max_bytes + 1  # one more, by which it is known to be too large
+        """Add the uploaded images; waits for its turn without using a thread."""
+        most = service.files.limits.max_bytes + 1  # one more shows that it is too large
         files = ((each.filename or "upload", each.file.read(most)) for each in uploads)
         return await to_thread.run_sync(service.arrivals.add_uploads, files, limiter=self._threads)
 
 
 def image_routes(service: Service) -> APIRouter:
-    """The routes of one labeler."""
+    """Create the routes of one labeler."""
     api = APIRouter(route_class=StrictRoute)
     sizes = list(service.thumbnails.sizes)
     for_large = CapacityLimiter(max(os.cpu_count() or 1, 2))
@@ -85,7 +85,7 @@ def image_routes(service: Service) -> APIRouter:
 
 
 def _caching(request: Request, tag: str, caching: str) -> tuple[dict[str, str], bool]:
-    """Headers of an answer, and whether the page has it already."""
+    """Headers of an answer, and whether the client already has this content."""
     headers = {"ETag": f'"{tag}"', "Cache-Control": caching, "X-Content-Type-Options": "nosniff"}
     return headers, f'"{tag}"' in request.headers.get("if-none-match", "")
 

@@ -1,4 +1,4 @@
-"""The labeler's routes about label files that are given on a page."""
+"""The labeler's routes for label files that are given on a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BODY = {
 
 
 def label_file_routes(files: LabelFiles) -> APIRouter:
-    """The routes under /label-files."""
+    """Create the routes under /label-files."""
     routes = APIRouter(route_class=StrictRoute)
 
     @routes.get("/label-files")
