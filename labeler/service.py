@@ -124,7 +124,7 @@ class Service:
             self.store, self.log, self.tally, self.queue, self.questions, self.visibility, settings
         )
         self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
-        self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, settings)
+        self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, self.annotations, settings)
         self.evaluations = Evaluations(self.store, self.log.log_id)
         self.events = Events(self.snapshot)
         tested = self._test_set.folder if self._test_set is not None else None

@@ -175,6 +175,11 @@ class Catalog:
             self.move(kept)
             self.bring_back()
 
+    def first_missing(self, limit: int) -> list[int]:
+        """The first of the `missing` images, in order of id."""
+        with self._store.lock:
+            return sorted(self.missing)[:limit]
+
     def bring_back(self) -> None:
         """Write to the log which removed images a file holds again; one that was missing is here then, too."""
         with self._store.lock:

@@ -15,7 +15,7 @@ from shared.wire.images import Rejection
 def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[Rejection]:
     """The first of them by the file that each went by last, and what is the matter with it."""
     found = []
-    for image_id in sorted(catalog.missing)[:limit]:
+    for image_id in catalog.first_missing(limit):
         located = catalog.locate(image_id)
         _, uri = located.files[0]
         try:

@@ -7,6 +7,7 @@ labeler must not make it read another place of the machine.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Folders:
         self._catalog = catalog
         self._scanner = scanner
         self._changed = changed
+        self._adding = threading.Lock()  # a page and the watcher may both see the same new folder
 
     @property
     def watched(self) -> dict[Root, Path]:
@@ -63,8 +65,11 @@ class Folders:
         project = ProjectFile.read(self._settings.workspace)
         for name, path in (project.further(self._settings.workspace) if project is not None else {}).items():
             root = FURTHER + name
-            if root not in self._files.roots:
-                self._files.roots = {**self._files.roots, root: path}
+            with self._adding:
+                new = root not in self._files.roots
+                if new:
+                    self._files.roots = {**self._files.roots, root: path}
+            if new:
                 self.scan(root)
                 self._changed()
 

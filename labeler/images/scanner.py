@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from labeler.images.catalog import Catalog, Found, Root
@@ -31,6 +32,19 @@ _AHEAD = 32  # files being read beyond the one that is waited for
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far the scan of a root is."""
+
+    done: int
+    total: int
+    began: float
+
+    def seconds_left(self) -> float | None:
+        """At the rate so far."""
+        return (self.total - self.done) * (time.monotonic() - self.began) / self.done if self.done else None
+
+
 class Scanner:
     """One thread that runs steps one after the other, and says how far it is."""
 
@@ -47,7 +61,7 @@ class Scanner:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._running = False
-        self._done, self._total, self._began = 0, 0, time.monotonic()
+        self._progress = _Progress(0, 0, time.monotonic())  # replaced as a whole, by the scanner's thread
         self._error: str | None = None
         self._failed = False  # a step did, in a way that another try may mend
         self._left_out: dict[Root, list[str]] = {}  # in words
@@ -86,14 +100,13 @@ class Scanner:
 
     def view(self) -> ScanView:
         """How far the scan is."""
-        running, left = self._running, None
-        if running and self._done:
-            left = (self._total - self._done) * (time.monotonic() - self._began) / self._done
+        running, progress = self._running, self._progress
+        left = progress.seconds_left() if running else None
         told = [f"{self._files.roots[root]}: {each}" for root, some in self._left_out.items() for each in some]
         return ScanView(
             running=running,
-            done=self._done,
-            total=self._total,
+            done=progress.done,
+            total=progress.total,
             seconds_left=left,
             error=self._error,
             left_out=told,
@@ -119,7 +132,7 @@ class Scanner:
         if not listed and self._catalog.has_files(root):
             self._fail(f"The folder {folder} is empty now; its images are kept as they were.")
             return
-        self._done, self._total, self._began = 0, len(listed), time.monotonic()
+        self._progress = _Progress(0, len(listed), time.monotonic())
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="scanner") as pool:
             pending: list[Found] = []
             written = time.monotonic()
@@ -130,7 +143,7 @@ class Scanner:
                     pending, written = [], time.monotonic()
             self._write(root, pending, split)
         if not self._closing.is_set():
-            self._done = self._total
+            self._progress = replace(self._progress, done=len(listed))
             if uris is None:
                 self._catalog.forget_files(root, set(listed))
             self._catalog.settle_images()
@@ -169,15 +182,18 @@ class Scanner:
             known = self._catalog.known(root, chunk)
             for uri in chunk:
                 if known.get(uri) == self._files.stamp(root, uri):
-                    self._done += 1
+                    self._advance(1)
                 else:
                     yield uri
 
     def _write(self, root: Root, found: list[Found], split: Split | None) -> None:
         if found and not self._closing.is_set():
             self._catalog.record(root, found, split)
-            self._done += len(found)
+            self._advance(len(found))
             self._changed()
+
+    def _advance(self, files: int) -> None:
+        self._progress = replace(self._progress, done=self._progress.done + files)
 
     def _tell(self, root: Root, left_out: list[str]) -> None:
         """Say what was left out of a folder, unless it was said before."""

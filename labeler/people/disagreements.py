@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from labeler.images.catalog import Catalog
+from labeler.labeling.answers import Annotations
 from labeler.people.agreement import measure_agreement
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from labeler.store.database import Store
 from shared.settings.services import LabelerSettings
-from shared.wire.log import Row
+from shared.wire.log import Annotation, Row
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
 
 Kind = Literal["open", "settled"]
@@ -27,12 +28,19 @@ class Disagreements:
     """Those of one workspace."""
 
     def __init__(
-        self, store: Store, log: AnnotationLog, tally: Tally, catalog: Catalog, settings: LabelerSettings
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        catalog: Catalog,
+        annotations: Annotations,
+        settings: LabelerSettings,
     ) -> None:
         self._store = store
         self._log = log
         self._tally = tally
         self._catalog = catalog
+        self._annotations = annotations
         self._settings = settings
 
     def page(self, kind: Kind = "open", limit: int = 50) -> DisagreementPage:
@@ -49,6 +57,23 @@ class Disagreements:
                 open=len(waiting),
                 settled=len(settled),
             )
+
+    @property
+    def shared(self) -> bool:
+        """Whether several people have answered any image."""
+        with self._store.lock:
+            return bool(self._tally.shared)
+
+    def settle(self, decision: Annotation) -> bool:
+        """Write a `settle`, unless the image is settled already: of two people at once, the first decides.
+
+        Returns whether it was written.
+        """
+        with self._store.lock:
+            if self._log.fold.state(decision.image_id).settled:
+                return False
+            self._annotations.annotate([decision])
+            return True
 
     def agreement(self) -> Agreement:
         """How far annotators agree on the images that several of them answered; see `measure_agreement`."""

@@ -26,7 +26,8 @@ class Evaluations:
     @property
     def last(self) -> Evaluation | None:
         """The newest."""
-        return self._all[-1] if self._all else None
+        with self._store.lock:
+            return self._all[-1] if self._all else None
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep it; a repeat of the same id changes nothing. Raises Conflict for another workspace's."""

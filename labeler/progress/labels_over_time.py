@@ -26,7 +26,6 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
     """At most `MOST` stretches of the log that hold labels, oldest first; classes go by their names of now."""
     with store.lock:
         last_seq = log.last_seq
-        resolve, classes = log.fold.resolve, log.fold.classes
     width = max(1, -(-last_seq // MOST))
     stretch = ((LOG.c.seq - 1) // width).label("stretch")
     undone = select(LOG.c.target).where(LOG.c.action == "undo", LOG.c.target.is_not(None))
@@ -53,12 +52,13 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
         shared = connection.execute(by_several).all()
     with store.lock:  # what several people said of an image is weighed in one place
         rows += [(number, log.fold.labels.get(image_id), 1, at) for number, image_id, at in shared]
+        lives = {label: log.fold.resolve(label) for _, label, _, _ in rows}
+        names = {label: log.fold.classes[live].name for label, live in lives.items() if live is not None}
     counts: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     until: dict[int, datetime] = {}
     for number, label, count, at in sorted(rows, key=itemgetter(0)):
-        live = resolve(label)
-        if live is not None:
-            counts[number][classes[live].name] += count
+        if label in names:
+            counts[number][names[label]] += count
             until[number] = max(until.get(number, at), at)
     given, stretches = 0, []
     for number, per_class in counts.items():

@@ -104,7 +104,8 @@ class Imports:
             with plan.turn:
                 return self._take(post, plan)
         except Exception:
-            self._plans.pop(plan.id, None)  # what it said is not all in the log
+            with self._store.lock:
+                self._plans.pop(plan.id, None)  # what it said is not all in the log
             raise
 
     def _take(self, post: ImportPost, plan: ImportPlan) -> ImportReceipt:

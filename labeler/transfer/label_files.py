@@ -171,8 +171,9 @@ class LabelFiles:
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
             meant = self._imports.like(outcome.new_classes) if doing == "looking" else given.view.misspelled
-            given.view = _told(given.view, outcome, None).model_copy(update={"state": done, "misspelled": meant})
-            given.view.told = [*source.told(), *outcome.names]
+            told = [*source.told(), *outcome.names]
+            update = {"state": done, "misspelled": meant, "told": told}
+            given.view = _told(given.view, outcome, None).model_copy(update=update)
         except _Cut:
             self._delete(given)
         except SettingsError as error:

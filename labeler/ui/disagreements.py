@@ -70,7 +70,7 @@ def _nothing(labeler: service.Service, waiting: DisagreementPage) -> str:
             "Each image is asked of **one person**, so nobody can disagree. Set `overlap` to 2 or more on the page "
             "Settings to have every image answered by several people, each under a name of their own."
         )
-    if not labeler.tally.shared:
+    if not labeler.disagreements.shared:
         return (
             f"No image has been answered by two people yet. Each is asked of {labeler.settings.overlap}: open this "
             "address in another browser, or on another machine, and label there under another name."
@@ -212,20 +212,16 @@ def _decide(image_id: int, label: int) -> None:
     drawn, since = st.session_state[DRAWN]
     if image_id != drawn or monotonic() < since + UNSEEN_SECONDS:
         return
-    if labeler.log.fold.state(image_id).settled:  # pressed twice, or by two people at once: the first counts
-        return
     try:
-        labeler.annotate(
-            [
-                Annotation(
-                    id=uuid4(),
-                    image_id=image_id,
-                    action="settle",
-                    label=label,
-                    annotator=components.annotator(),
-                    note=str(st.session_state.get(_note(image_id), "")).strip() or None,
-                )
-            ]
+        labeler.disagreements.settle(
+            Annotation(
+                id=uuid4(),
+                image_id=image_id,
+                action="settle",
+                label=label,
+                annotator=components.annotator(),
+                note=str(st.session_state.get(_note(image_id), "")).strip() or None,
+            )
         )
     except Problem as problem:
         st.session_state[PROBLEM] = problem.detail

@@ -1,0 +1,70 @@
+"""Dictionaries and sets that notice when a thread iterates over them without the lock that guards them.
+
+Such an iteration fails ("dictionary changed size during iteration") only when another thread writes in the same
+instant, so no ordinary test sees it. Put in place of the real ones, these see it every time.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+ITERATING = ("__iter__", "__reversed__", "keys", "values", "items", "__or__", "__ror__", "__and__", "__sub__", "copy")
+KINDS = (dict, defaultdict, OrderedDict, Counter, set)
+
+
+class Violations:
+    """Where `lock` was not held."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self.found: list[str] = []
+
+    def check(self, what: str) -> None:
+        """Take note of the caller unless its thread holds the lock."""
+        if not self._lock._is_owned():
+            frames = [each for each in traceback.extract_stack() if "/tests/" not in each.filename]
+            at = frames[-1] if frames else traceback.extract_stack()[0]
+            self.found.append(f"{what} in {at.filename}:{at.lineno} ({at.line}) on {threading.current_thread().name}")
+
+    def guard(self, owner: object) -> None:
+        """Replace each dictionary and set of `owner`. Hold the lock."""
+        for name, value in list(vars(owner).items()):
+            if type(value) in KINDS:
+                setattr(owner, name, self._guarded(value, f"{type(owner).__name__}.{name}"))
+
+    def _guarded(self, value: Any, what: str) -> Any:
+        kind = type(value)
+
+        def checking(method: str) -> Callable[..., Any]:
+            def call(this: Any, *others: Any) -> Any:
+                self.check(what)
+                return getattr(kind, method)(this, *others)
+
+            return call
+
+        methods = {name: checking(name) for name in ITERATING if hasattr(kind, name)}
+        made = type(kind.__name__, (kind,), methods)
+        return made(value.default_factory, value) if isinstance(value, defaultdict) else made(value)
+
+
+def parts_of(owner: object, packages: tuple[str, ...]) -> Iterator[object]:
+    """`owner` and whatever it is made of, of the classes in `packages`."""
+    seen: set[int] = set()
+    waiting: list[object] = [owner]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen or not type(part).__module__.startswith(packages) or not hasattr(part, "__dict__"):
+            continue
+        seen.add(id(part))
+        yield part
+        waiting += vars(part).values()
+
+
+def has_own_lock(part: object) -> bool:
+    """Whether it guards its fields itself."""
+    locks = (type(threading.Lock()), threading.Condition)
+    return any(isinstance(value, locks) for value in vars(part).values())
