@@ -1,4 +1,4 @@
 """The commands of `flywheel`, one module each.
 
-They start services, talk HTTP to them, and read a workspace that nobody has open.
+They start services, send them HTTP requests, and read workspaces whose services are stopped.
 """

@@ -51,8 +51,9 @@ class Flywheel(Connection):
     ) -> Path:
         """Fetch a labeled dataset of the Hugging Face Hub into a new folder, for `launch` and `import_labels`.
 
-        `source` is `hf://OWNER/NAME`, with `@REVISION` if need be, or a folder laid out so; `image` and `label` are
-        columns. Needs `pip install flywheel-labeling[hub]`. Raises FlywheelError when it cannot be had.
+        `source` is `hf://OWNER/NAME` or `hf://OWNER/NAME@REVISION`, or a folder with the same layout. `image` and
+        `label` name columns. Needs `pip install flywheel-labeling[hub]`. Raises FlywheelError if the dataset cannot be
+        loaded.
         """
         from commands.labels import hub
 
@@ -74,19 +75,22 @@ class Flywheel(Connection):
         columns: str | Mapping[str, str] | None = None,
         layout: str = "",
     ) -> dict[str, Any]:
-        """Bring labels along: folders or files as `flywheel import` reads them, or a DataFrame with such columns.
+        """Import labels from folders or files, as `flywheel import` reads them, or from a DataFrame with the same
+        columns.
 
-        `layout` says what the folders in a folder are, as split/class; without, it is found out. `columns` says which
-        are which where their names do not: {"image": "photo", "label": "species"}.
+        `layout` is the meaning of the folders, such as split/class; by default it is detected. `columns` names the
+        columns if they have unusual names: {"image": "photo", "label": "species"}. File names in a DataFrame are
+        relative to `images` or to the labeler's own folder.
 
-        `images` is what the names in a DataFrame are relative to, beside the labeler's own folder. Rows of a class that
-        the project lacks are rejected unless `add_classes`. Where an image has another answer already, `conflicts`
-        says what counts: `keep` that answer, `overwrite` it, or `review`: the image is open until somebody decides.
+        A row with a class that the project lacks is rejected unless `add_classes`. If an image has another answer
+        already, `conflicts` decides: `keep` that answer, `overwrite` it, or `review` (the image is open until somebody
+        decides).
+
         Returns counts: labels, known, images, held_out, conflict, kept, overwritten, reopened, rejected, and cell for
-        optional cells left out; with `dry_run` those that would be, and writes nothing. `issues` says of the first of
-        them what is the matter, `counted_as` which names stood for another class, `told` how a table was read and which
-        names are not as their files are called; the CSV `report` has every row.
-        Raises FlywheelError for what holds no labels.
+        optional cells that were left out. With `dry_run` nothing is written, and the counts say what an import would
+        do. `issues` describes the first problems, `counted_as` lists names that were treated as another class, and
+        `told` says how a table was read and which names were matched to files. The CSV `report` has every row. Raises
+        FlywheelError if there are no labels.
         """
         from labeler.transfer.rows.imported import Chosen
         from labeler.transfer.rows.left_out import LeftOut
@@ -120,11 +124,11 @@ class Flywheel(Connection):
     def merge(
         first: str | Path | pd.DataFrame, second: str | Path | pd.DataFrame, *, prefer: merging.Prefer = "neither"
     ) -> pd.DataFrame:
-        """Merge two workspaces at rest, folders, files or DataFrames with such columns, as `flywheel merge` does.
+        """Merge two stopped workspaces, folders, files or DataFrames, as `flywheel merge` does.
 
-        Where they differ `prefer` decides: the first, the second, or neither, so that an image is open once they are
-        imported. Returns uri (as seen from the working folder), split, label, annotator, status, labeled_at, and as
-        JSON in history the answers where there are several, for `import_labels`. Raises FlywheelError for rows that
+        `prefer` decides if they differ: first, second, or neither (the image is then open after the import). Returns
+        uri (relative to the working folder), split, label, annotator, status, labeled_at, and history, which is JSON
+        with the answers if there are several. `import_labels` takes the result. Raises FlywheelError for rows that
         cannot be read.
         """
         import pandas as pd
@@ -142,8 +146,8 @@ class Flywheel(Connection):
     def labels(self, *, include: Sequence[str] = ("annotators",), **where: str) -> pd.DataFrame:
         """Every image with its label, split and status, by image id.
 
-        `where`: split, label, annotator, status, snapshot. `include` may name annotators, predictions and history.
-        Raises FlywheelError for another word, or for a class that there is not.
+        `where` filters by split, label, annotator, status or snapshot. `include` may name annotators, predictions and
+        history. Raises FlywheelError for an unknown filter or class.
         """
         import pandas as pd
 
@@ -154,9 +158,9 @@ class Flywheel(Connection):
     def export(
         self, target: str | Path, format: str = "", *, include: Sequence[str] = ("annotators",), **where: str
     ) -> Path:
-        """Write labels to a file in any format of `flywheel export`, by its ending if none is named.
+        """Write labels to a file in a format of `flywheel export`, by default the one of the file's ending.
 
-        `include` and `where` as for `labels`.
+        `include` and `where` are those of `labels`.
         """
         path, snapshot = Path(target), _known(where).pop("snapshot", None)
         wanted = Wanted(format or path.suffix.removeprefix("."), ",".join(include), where, snapshot)
@@ -164,10 +168,11 @@ class Flywheel(Connection):
         return path
 
     def label(self, labels: Mapping[Any, str], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:
-        """Label images: image id, or name of its file, → class. Spellings such as "coat" for "Coat" are one class.
+        """Label images: image id or file name → class. Spellings such as "coat" for "Coat" are one class.
 
-        Raises FlywheelError and labels nothing when the project lacks a class, which `add_classes` adds, or when a name
-        means no image or several. Returns the first name of each kind that is not as its file is called, with the file.
+        Raises FlywheelError and labels nothing if the project lacks a class (unless `add_classes`), or if a name
+        matches no image or several. Returns one example of each kind of inexact file name, with the file that it
+        matched.
         """
         images, matched = self._images([image for image in labels if isinstance(image, str)])
         self._name_classes(labels.values(), add=add_classes)
@@ -187,8 +192,8 @@ class Flywheel(Connection):
     def next(self, count: int = 10, *, strategy: str | None = None) -> pd.DataFrame:
         """The images to label next, best first, by image id: uri, purpose, score, reason.
 
-        They are held for this client until it asks again. `strategy` changes the trainer's: random, uncertainty,
-        any of docs/guides/strategies.md.
+        They are leased to this client until it asks again. `strategy` changes the trainer's strategy: random,
+        uncertainty, any of docs/guides/strategies.md.
         """
         import pandas as pd
 
@@ -203,8 +208,8 @@ class Flywheel(Connection):
     def issues(self, limit: int = 100, *, timeout: float = 600.0) -> pd.DataFrame:
         """Doubtful labels, worst first, by image id: label, proposed, confidence, confident, agreeing, neighbours.
 
-        The first time it waits until the labels are judged. Raises FlywheelError when they are not after `timeout`
-        seconds, or there are too few labels to judge one by the others.
+        The first call waits until the labels are judged. Raises FlywheelError if this takes longer than `timeout`
+        seconds, or if there are too few labels.
         """
         import pandas as pd
 
@@ -223,7 +228,7 @@ class Flywheel(Connection):
     # ------------------------------------------------------------ versions
 
     def snapshot(self, name: str) -> None:
-        """Name the labels and splits of now."""
+        """Save the current labels and splits under a name."""
         self._post("/api/snapshots", {"name": name, "annotator": self.annotator})
 
     def snapshots(self) -> pd.DataFrame:
@@ -234,7 +239,9 @@ class Flywheel(Connection):
         return pd.DataFrame(found, columns=["name", "seq", "annotator", "at"]).set_index("name")
 
     def diff(self, name: str, other: str | None = None, *, limit: int = 10_000) -> pd.DataFrame:
-        """What differs between a snapshot and another, or now, by image id: label and split before and after."""
+        """What differs between a snapshot and another one or the current state, by image id: label and split before and
+        after.
+        """
         import pandas as pd
 
         query = {"limit": limit} | ({"to": other} if other else {})
@@ -244,7 +251,7 @@ class Flywheel(Connection):
         return pd.DataFrame(rows, columns=columns).set_index("image_id")
 
     def restore(self, name: str) -> dict[str, int]:
-        """Let labels and splits be those of a snapshot again."""
+        """Restore the labels and splits of a snapshot."""
         done: dict[str, int] = self._post(
             f"/api/snapshots/{quote(name, safe='')}/restore", {"annotator": self.annotator}
         )
@@ -259,9 +266,9 @@ class Flywheel(Connection):
         groups: Mapping[int, str] | None = None,
         seed: int = 0,
     ) -> dict[str, int]:
-        """Draw train, validation and test anew by image, class, folder or group; returns images in each.
+        """Draw new splits by image, class, folder or group; returns the number of images in each.
 
-        `groups`, with by="group": image id → group, whose images stay together.
+        With by="group", `groups` maps image id → group, and images of one group stay together.
         """
         body: dict[str, Any] = {"test": test, "validation": validation, "by": by, "seed": seed}
         body |= {"annotator": self.annotator, "groups": {str(k): str(v) for k, v in (groups or {}).items()}}
@@ -271,9 +278,9 @@ class Flywheel(Connection):
     # ------------------------------------------------------------ the model
 
     def train(self, timeout: float = 600.0) -> dict[str, Any]:
-        """Wait until the model has learned from every label of now; returns the trainer's status.
+        """Wait until the model has learned from every label; returns the trainer's status.
 
-        Raises FlywheelError when it has not after `timeout` seconds.
+        Raises FlywheelError if this takes longer than `timeout` seconds.
         """
         self._told(lambda: self._trainer.post("/resume").raise_for_status())
         project = self._get("/api/project")
@@ -316,7 +323,7 @@ class Flywheel(Connection):
         return pd.DataFrame(rows, index=pd.Index(ids, name="image_id"), columns=["label", "confidence"])
 
     def dataloaders(self, images: str | Path, *, size: int = 224, batch_size: int = 64, seed: int = 0) -> Any:
-        """fastai `DataLoaders` over the labeled images in `images`: train, and validation or a fifth of it.
+        """fastai `DataLoaders` with the labeled images in `images`: train, and validation (or a fifth of train).
 
         Test images are left out. Needs `pip install flywheel-labeling[fine-tune]`.
         """
@@ -335,7 +342,7 @@ class Flywheel(Connection):
     # ------------------------------------------------------------ inside
 
     def _images(self, names: Sequence[str]) -> tuple[dict[str, int], dict[str, tuple[str, str]]]:
-        """The image of each name; see `label`."""
+        """The image id of each name; see `label`."""
         images: dict[str, int] = {}
         matched: dict[str, tuple[str, str]] = {}
         for some in parts(names, text_length, most=MAX_ROWS):
@@ -369,7 +376,7 @@ class Flywheel(Connection):
 
 
 def _known(where: dict[str, str]) -> dict[str, str]:
-    """Raises FlywheelError for what images cannot be chosen by, which would choose all of them."""
+    """The filters, checked. An unknown filter raises FlywheelError, because it would select every image."""
     unknown = sorted(set(where) - {*FILTERS, "snapshot"})
     if unknown:
         raise FlywheelError(f"Images are chosen by {', '.join(FILTERS)} or snapshot, not by {unknown[0]!r}.")

@@ -31,7 +31,7 @@ class FlywheelError(Exception):
 
 
 class Connection:
-    """Addresses, and requests to them."""
+    """The addresses of both services, and requests to them."""
 
     def __init__(
         self,
@@ -42,9 +42,11 @@ class Connection:
         annotator: str = "me",
         token: str | None = None,
     ) -> None:
-        """Connect to services that run already, found as commands find them: by their addresses, else
-        FLYWHEEL_LABELER_URL and FLYWHEEL_TRAINER_URL, else as `workspace` says; `token` or FLYWHEEL_TOKEN where they
-        ask for one. Raises FlywheelError when the workspace is none, or nobody runs it.
+        """Connect to running services, found as commands find them: by these addresses, else by FLYWHEEL_LABELER_URL
+        and FLYWHEEL_TRAINER_URL, else by `workspace`.
+
+        `token` or FLYWHEEL_TOKEN is sent to services that require it. Raises FlywheelError if `workspace` is not a
+        workspace, or if its services do not run.
         """
         self.annotator, self._token = annotator, token or token_here()
         try:
@@ -71,7 +73,7 @@ class Connection:
         """Start both services on this machine, and wait until the image folder is read; `close` ends them.
 
         `labeler` and `trainer` are settings as docs/reference/settings.md names them. To label, open the address
-        `labeler` of the result in a browser. Raises FlywheelError when a service does not start.
+        `labeler` of the result in a browser. Raises FlywheelError if a service does not start.
         """
         try:
             pair = Pair(images, workspace, classes, labeler or {}, trainer or {})
@@ -102,7 +104,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End the services that `launch` started; others run on."""
+        """End the services that `launch` started. Other services keep running."""
         if self._pair is not None:
             self._pair.end()
         self._labeler.close()
@@ -115,14 +117,14 @@ class Connection:
         return self._told(lambda: self._labeler.post(path, json=body).raise_for_status().json())
 
     def _told(self, act: Callable[[], T]) -> T:
-        """What `act` gives; whatever it raises as one sentence, with the address that was asked."""
+        """The result of `act`. Each error becomes one sentence with the address."""
         try:
             return reach(self.labeler, act)
         except SettingsError as error:
             raise FlywheelError(str(error)) from None
 
     def _is_followed(self) -> bool:
-        """Whether the trainer knows which project the labeler serves, so that it can answer for its images."""
+        """Whether the trainer follows this labeler's log, so that it can answer for its images."""
         followed = self._trainer.get("/status").raise_for_status().json()["log_id"]
         return bool(followed == self._get("/api/project")["log_id"])
 

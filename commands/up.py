@@ -179,7 +179,7 @@ def clean(
 
 
 class _Start:
-    """What the command line gives each service, checked against settings and project. Raises SettingsError."""
+    """The settings of the command line for each service, checked against settings and project. Raises SettingsError."""
 
     def __init__(
         self,
@@ -209,12 +209,12 @@ class _Start:
         token_for(self.ours.settings.host, os.environ)  # else each of the two would say that it needs one
 
     def set(self, name: str, value: Any) -> None:
-        """Give the labeler another setting."""
+        """Change a setting of the labeler."""
         self._labeler[name] = value
         self.ours = self._read(LabelerSettings, self._files[0], self._labeler)
 
     def run(self, *, page: str = "", begin: Callable[[str], None] = lambda _: None) -> int:
-        """Say what is started, and run it; returns the exit code."""
+        """Print what is started, and run it; returns the exit code."""
         for line in self._introduction():
             print(line, flush=True)
         return supervise(
@@ -249,7 +249,7 @@ class _Start:
 
 
 def _others() -> list[str]:
-    """Whoever gets the demo without having asked for it may have meant one of these."""
+    """A hint for people who got the demo but meant one of their projects."""
     others = [each for each in recent() if (project := each.project()) is not None and not project.demo]
     if not others:
         return []
@@ -257,7 +257,7 @@ def _others() -> list[str]:
 
 
 def _stopped(workspace: Path) -> list[str]:
-    """In words, that the trainer was paused or stopped before, and how it goes on."""
+    """A sentence that the trainer was paused or stopped, and how to continue."""
     from trainer.loop.desired_state import DesiredState
 
     desired = DesiredState.load(workspace / "trainer" / "intent.json")
@@ -272,7 +272,7 @@ def _stopped(workspace: Path) -> list[str]:
 
 
 def _flags(settings: type[ServiceSettings], given: Mapping[str, Any], file: Path | None) -> dict[str, str]:
-    """What the child is told: paths made absolute, so that it need not run where we do."""
+    """The settings for a child process. Paths are absolute, so it can run in another folder."""
     told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
     for name in settings_with(IS_PATH, settings):
         if told.get(name):

@@ -1,1 +1,1 @@
-"""Commands about labels and images: in, out, split, merged."""
+"""Commands about labels and images: import, export, split, merge."""

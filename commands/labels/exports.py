@@ -35,7 +35,7 @@ console = Console()
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be exported, as `GET /api/export` takes it."""
+    """What to export, as `GET /api/export` takes it."""
 
     format: str
     include: str
@@ -44,7 +44,9 @@ class Wanted:
 
     @classmethod
     def named(cls, format: str, include: str, where: Iterable[str], snapshot: str | None = None) -> Wanted:
-        """From the command line: `where` are filters such as `split=test label='red shoe'`. Raises SettingsError."""
+        """From options of the command line; `where` holds filters such as `split=test label='red shoe'`. Raises
+        SettingsError.
+        """
         return cls(format, include, parse_filter(where, "--where", FILTERS), snapshot)
 
 
@@ -132,7 +134,7 @@ def _running(url: str) -> dict[str, Any]:
 
 
 def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
-    """From a running labeler. Raises httpx.HTTPError."""
+    """Export from a running labeler. Raises httpx.HTTPError."""
     query = {"format": wanted.format, "include": wanted.include, **wanted.where}
     query |= {"snapshot": wanted.snapshot} if wanted.snapshot else {}
     with (
@@ -146,7 +148,7 @@ def download(url: str, wanted: Wanted, target: Path, token: str | None) -> None:
 
 
 def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> None:
-    """From the files of a workspace. Raises SettingsError when a labeler has it open, or there is none."""
+    """Export from the files of a workspace. Raises SettingsError if there is none or a labeler uses it."""
     from pydantic import TypeAdapter, ValidationError
 
     from labeler.errors import Problem

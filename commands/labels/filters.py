@@ -9,7 +9,7 @@ from shared.settings.services import SettingsError
 
 
 def parse_filter(texts: Iterable[str], option: str, names: Collection[str]) -> dict[str, str]:
-    """Name → value of what `option` was given; only `names` can be filtered by. Raises SettingsError."""
+    """Name → value of the filters of `option`. Only `names` are allowed. Raises SettingsError."""
     given: dict[str, str] = {}
     for part in (each for text in texts for each in _words(text, option)):
         name, equals, value = part.partition("=")

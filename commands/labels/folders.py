@@ -1,7 +1,7 @@
 """A folder per split and class on this machine, with each photo as a copy, a hard link or a symbolic link.
 
-A photo is looked for where the labeler takes its images from and is the one that was labeled if its content is. The
-folder takes its name when it is complete, and one that is there is never written into.
+A photo is searched for in the labeler's image folders. It counts only if its content is unchanged. The folder gets its
+name when it is complete. An existing folder is never written into.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LEFT_OUT = "left_out.txt"
 
 @dataclass
 class Written:
-    """How many photos the folder has, and the names of those that are not there as they were labeled."""
+    """The number of photos in the folder, and the names of photos that are missing or changed."""
 
     count: int = 0
     left_out: list[str] = field(default_factory=list)
 
 
 def way_named(name: str) -> Way:
-    """Raises SettingsError when there is no such way."""
+    """The way with this name. Raises SettingsError if there is none."""
     way: Way | None = next((way for way in get_args(Way) if way == name), None)
     if way is None:
         raise SettingsError(f"--files takes {', '.join(get_args(Way))}, not {name!r}.")
@@ -47,7 +47,7 @@ Roots = Mapping[str, Sequence[Path]]
 
 
 def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
-    """Where the photos of a labeler with such `settings` lie; `images` goes before its own folder."""
+    """The folders with the photos of a labeler with these `settings`. `images` comes before its own folder."""
     workspace, test_set = Path(settings["workspace"]), settings.get("test_set")
     given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
     if test_set:
@@ -61,7 +61,7 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
 def write(
     records: Iterable[Mapping[str, Any]], roots: Roots, target: Path, way: Way, *, for_yolo: bool = False
 ) -> Written:
-    """The folder `target`, of records with id, uri, sha256, split and label. Raises SettingsError."""
+    """Write the folder `target` from records with id, uri, sha256, split and label. Raises SettingsError."""
     from labeler.errors import Problem
     from labeler.transfer.formats import yolo  # brings the database along
     from labeler.transfer.formats.imagefolder import NAMES, ExportNames

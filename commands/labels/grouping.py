@@ -1,4 +1,4 @@
-"""Which images belong together, for `flywheel split --by group`: by their names, or by a column of a table."""
+"""The groups of `flywheel split --by group`: from the names of the images, or from a column of a table."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LONGEST = 300  # characters of what the log is told
 
 @dataclass(frozen=True)
 class Groups:
-    """Image id → group, the number of images in none, and what the groups are, in a few words.
+    """Image id → group, the number of images without a group, and a short description of the groups.
 
-    `names` say how many names of a table are not as their files are called, with an example.
+    `names` describes inexact file names in the table, with an example each.
     """
 
     groups: dict[int, str]
@@ -51,7 +51,9 @@ def find(labeler_url: str, pattern: str | None, table: Path | None, column: str)
 
 
 def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
-    """What the pattern's first bracket finds in each name, or all of it without one. Raises SettingsError."""
+    """What the first bracket of the pattern matches in each name, or without a bracket the whole match. Raises
+    SettingsError.
+    """
     try:
         wanted = re.compile(pattern)
     except re.error as error:
@@ -63,10 +65,10 @@ def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
 def by_column(
     entries: Iterable[ImageEntry], table: Path, column: str, images: Path | None, told: list[str] | None = None
 ) -> dict[int, str]:
-    """What the column says of each image, by its name below the table's or the labeler's folder.
+    """The value of the column for each image. Names are relative to the folder of the table or of the labeler.
 
-    `told` gets how many names are not as their files are called. Raises SettingsError for a row without a group, for
-    two groups of one image, and for a name that may mean several.
+    `told` receives descriptions of inexact file names. Raises SettingsError for a row without a group, two groups of
+    one image, and a name that may mean several images.
     """
     from labeler.transfer.rows.imported import columns_of
 
@@ -102,7 +104,7 @@ def by_column(
 
 
 def draw(post: Callable[[dict[str, Any]], Any], body: Mapping[str, Any]) -> Any:
-    """Give `post` what `POST /api/splits` is to take, in as many parts as its groups need; returns the last answer."""
+    """Send the body of `POST /api/splits` with `post`, in as many parts as needed; returns the last response."""
     groups = parts(body.get("groups", {}).items(), lambda pair: 30 + text_length(pair[1]), most=MOST_GROUPED)
     part, groups_id = next(groups, []), None
     for following in groups:

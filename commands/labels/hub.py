@@ -51,7 +51,7 @@ def fetch(
 
 
 def load(source: str, config: str | None = None, split: str | None = None) -> dict[str, Any]:
-    """Split → `datasets.Dataset`. Raises SettingsError when there is none, or the Hub cannot be reached."""
+    """Split → `datasets.Dataset`. Raises SettingsError if there is no such dataset, or the Hub cannot be reached."""
     try:
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
@@ -80,7 +80,7 @@ def write(
     label: str | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write the pictures of `load`, whole or not at all; returns how many. Raises SettingsError."""
+    """Write the pictures of `load` to `folder`, all or none; returns their number. Raises SettingsError."""
     if os.path.lexists(folder):
         raise SettingsError(f"{folder} already exists: name a new folder.")
     partial = partial_of(folder)
@@ -106,7 +106,7 @@ def write(
 
 
 def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple[bytes, str | None]]:
-    """The bytes of each picture, as they are stored, and its label."""
+    """The stored bytes of each picture, and its label."""
     from datasets import ClassLabel, Image
 
     from labeler.transfer.rows.imported import COLUMNS

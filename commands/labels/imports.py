@@ -108,9 +108,9 @@ def send(
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
-    """Import `rows`, whose names are relative to `folder` or to the labeler's image folder. Raises httpx.HTTPError.
+    """Import `rows`. Their names are relative to `folder` or to the labeler's image folder. Raises httpx.HTTPError.
 
-    `report` is a CSV with every row that was rejected or contradicts another, which may be many.
+    `report` is a CSV that receives every rejected or contradicting row.
     """
     with ExitStack() as stack:
         http = stack.enter_context(client(url, seconds=TIMEOUT_SECONDS, token=token))
@@ -135,7 +135,7 @@ def send(
 
 
 def conflicts_named(name: str) -> Conflicts:
-    """Raises SettingsError when there is no such way to treat rows that contradict an answer."""
+    """The rule with this name. Raises SettingsError if there is none."""
     rule: Conflicts | None = next((rule for rule in get_args(Conflicts) if rule == name), None)
     if rule is None:
         raise SettingsError(f"--conflicts is one of {', '.join(get_args(Conflicts))}, not {name!r}.")
@@ -143,7 +143,7 @@ def conflicts_named(name: str) -> Conflicts:
 
 
 def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
-    """Until the labeler has read its image folder: files read twice cost twice."""
+    """Wait until the labeler has read its image folder. Otherwise files would be read twice."""
     with client(url, seconds=30, token=token) as http:
         while True:
             scanning = http.get("/api/project").raise_for_status().json()["scanning"]
@@ -181,7 +181,7 @@ def bring(
     columns: str | None = None,
     layout: str = "",
 ) -> Outcome:
-    """Import what `paths` hold into the labeler at `url`, and print what came of it. Raises SettingsError."""
+    """Import the labels in `paths` into the labeler at `url`, and print the result. Raises SettingsError."""
     from labeler.transfer.rows.imported import Chosen
     from labeler.transfer.sources import open_sources
 

@@ -1,11 +1,12 @@
-"""`flywheel merge`: two workspaces or manifests become one manifest, which `flywheel import` reads.
+"""`flywheel merge` merges two workspaces or label files into one file, which `flywheel import` reads.
 
-Images are the same when their content is (two workspaces know that), or else when their names are. Each annotator's
-answer is kept, once, with its time. Where the sides label an image differently the rule that was asked for decides: the
-first's label, the second's, or neither's, in which case the image is open until somebody settles it. A side where it is
-open, skipped or flagged gives way to one that has a label. Where all answers together would not give the label that
-these rules do, those of the side that counts are kept alone, or with neither one of each side. Of two splits, test goes
-before validation and that before train: what either side measured with is never learned from.
+Two images are the same if their content is the same (two workspaces know it), or else if their names are. Each
+annotator's answer is kept once, with its time. If the sides label an image differently, the chosen rule decides: the
+first side's label, the second's, or neither's, and then the image is open until somebody settles it. A side where the
+image is open, skipped or flagged gives way to a side with a label. If all answers together would give another label
+than these rules, only the answers of the deciding side are kept, or with neither, one answer of each side. Of two
+splits, test comes before validation, and validation before train, so that the model never learns from an image that
+either side used to measure it.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def merge_command(
 
 @dataclass(frozen=True)
 class Row:
-    """An image as one side gives it; an answer under nobody's name is by `IMPORT`, as it is once it was imported."""
+    """An image as one side has it. An answer without an annotator belongs to `IMPORT`, as after an import."""
 
     uri: str
     answers: Sequence[ImportedAnswer] = ()
@@ -72,7 +73,7 @@ class Row:
 
 @dataclass(slots=True)
 class Merged:
-    """One image: its answers by each side, without repeats, and the split of whoever answered, or else as drawn."""
+    """One image: the answers of each side without repeats, the split of whoever answered, and the split as drawn."""
 
     uri: str
     sha256: str | None = None
@@ -87,7 +88,7 @@ class Merged:
         return bool(first and second and first != second)
 
     def kept(self, prefer: Prefer) -> list[ImportedAnswer]:
-        """The answers that are kept."""
+        """The answers to keep."""
         first, second = self.given if prefer != "second" else self.given[::-1]
         one, other = label_of(first), label_of(second)
         together = first + [each for each in second if not _answered(each, first)]
@@ -100,14 +101,14 @@ class Merged:
 
 
 def label_of(answers: Iterable[ImportedAnswer]) -> str:
-    """What follows from them; empty where it is open, or belongs to no class."""
+    """The label that follows from the answers; empty if the image is open or belongs to no class."""
     from labeler.transfer.rows.past_answers import decided
 
     return decided((each.action, each.label) for each in answers)
 
 
 def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
-    """Whether one of `others` is of the same annotator, or where it settles the image settles it too."""
+    """Whether `others` contain an answer of the same annotator, or another `settle` if this one settles."""
     settles = answer.action == "settle"
     return any(
         (each.action == "settle") == settles and (settles or each.annotator == answer.annotator) for each in others
@@ -120,11 +121,10 @@ def _vote(answers: Iterable[ImportedAnswer], label: str) -> ImportedAnswer:
 
 
 def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None) -> list[Merged]:
-    """One entry for each image, in the order in which they come.
+    """One entry per image, in the order of the rows.
 
-    Spellings that name one class are written as the first of them; `spellings` then says which were.
-
-    Raises SettingsError when a name stands for two images, whose labels a manifest would mix up.
+    Spellings of one class are written as the first of them, and `spellings` records which were changed. Raises
+    SettingsError if one name stands for two images.
     """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
@@ -169,9 +169,9 @@ def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
 
 
 def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]]:
-    """Columns as import reads them: an image a record, its answers in `history` where there are several.
+    """Columns as the import reads them: one record per image, with several answers in `history`.
 
-    What one annotator said twice is a record each, which contradict each other.
+    Two answers of one annotator become two records, which contradict each other.
     """
     for image in images:
         answers = image.kept(prefer)
@@ -187,7 +187,7 @@ def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]
 
 
 def _plain(answers: Sequence[ImportedAnswer]) -> bool:
-    """Whether columns alone say it, or have to, because one annotator said two things."""
+    """Whether plain columns are enough, or are needed because one annotator gave two answers."""
     voters = [each.annotator for each in answers if each.action != "settle"]
     alone = len(answers) == len(voters) == 1 and not (answers[0].reason or answers[0].note)
     return alone or len(voters) > len(set(voters))
@@ -203,7 +203,7 @@ def _said(answer: ImportedAnswer) -> dict[str, Any]:
 
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
-    """JSON lines, one a record; returns how many. Raises SettingsError."""
+    """Write JSON lines, one per record; returns their number. Raises SettingsError."""
     partial, count = partial_of(target), 0
     try:
         with partial.open("w", encoding="utf-8") as stream:
@@ -227,7 +227,7 @@ def run(first: Path, second: Path, target: Path, prefer: str, spellings: Spellin
 
 
 def rule_named(name: str) -> Prefer:
-    """Raises SettingsError when there is no such rule."""
+    """The rule with this name. Raises SettingsError if there is none."""
     rule: Prefer | None = next((rule for rule in get_args(Prefer) if rule == name), None)
     if rule is None:
         known = ", ".join(get_args(Prefer))
@@ -236,14 +236,14 @@ def rule_named(name: str) -> Prefer:
 
 
 def merged(first: Given, second: Given, beside: Path, spellings: Spellings | None = None) -> list[Merged]:
-    """Merge two sides; names of files are as seen from the folder `beside`. Raises SettingsError."""
+    """Merge two sides. File names are relative to the folder `beside`. Raises SettingsError."""
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
         one, other = (_rows(side, Path(scratch), beside) for side in (first, second))
         return merge(one, other, spellings)
 
 
 def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
-    """What a workspace at rest holds, with what its images are, or what `flywheel import` would read."""
+    """The rows of a stopped workspace with the content hashes, or what `flywheel import` would read."""
     from labeler.transfer.formats.json_lines import records as lines
     from labeler.transfer.rows.imported import rows_of
     from labeler.transfer.sources import open_source
@@ -283,6 +283,6 @@ def _answers(row: ImportRow) -> list[ImportedAnswer]:
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:
-    """The file's name as the merged manifest, beside which it is looked for, has it; unchanged where it is no file."""
+    """The file's name relative to the merged file; unchanged if there is no such file."""
     file = folder / row.uri
     return os.path.relpath(file.absolute(), to.absolute()) if file.is_file() else row.uri

@@ -107,7 +107,7 @@ class Measurement:
 
 @dataclass
 class Simulation:
-    """What came of it. `answers` are (image id, class name or "" for a skip, purpose) in the order given."""
+    """The result. `answers` are (image id, class name or "" for a skip, purpose) in order."""
 
     measurements: list[Measurement] = field(default_factory=list)
     answers: list[tuple[int, str, str]] = field(default_factory=list)
@@ -116,7 +116,7 @@ class Simulation:
 
     @property
     def labels(self) -> int:
-        """Those of the answers that are labels, as the pages count them."""
+        """The number of answers that are labels, as the pages count them."""
         return sum(bool(label) for _, label, _ in self.answers)
 
     def in_words(self) -> str:
@@ -137,7 +137,7 @@ def read_truth(path: Path) -> dict[str, str]:
 
 
 def demo_truth() -> dict[str, str]:
-    """The right answers of the demo, which scikit-learn knows."""
+    """The true labels of the demo, which scikit-learn contains."""
     from labeler.images.demo import truth
 
     return truth()
@@ -145,13 +145,13 @@ def demo_truth() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The project's images, and those of them that a truth names."""
+    """The number of images in the project, and how many of them have a true label."""
 
     images: int
     named: int
 
     def lines(self, table: Path | None) -> list[str]:
-        """What is missing, in words. Raises SettingsError where nothing fits, before anything is written."""
+        """What is missing, in words. Raises SettingsError if nothing matches, before anything is written."""
         name = shown(table) if table is not None else "The demo's table"
         if self.images and not self.named:
             raise SettingsError(f"{name} names none of the project's {self.images:,} images. Nothing was written.")
@@ -161,7 +161,7 @@ class Coverage:
 
 
 class Annotator:
-    """Talks to one labeler at `url` as one page of one person."""
+    """One page of one person at the labeler at `url`."""
 
     def __init__(
         self, url: str, truth: Mapping[str, str], *, name: str = "simulated", token: str | None = None
@@ -185,7 +185,7 @@ class Annotator:
         return response.json()
 
     def coverage(self) -> Coverage:
-        """How far the truth fits the project, without writing anything."""
+        """How many images have a true label. Writes nothing."""
         self._read_catalog()
         return Coverage(len(self._uris), sum(self._said(uri) is not None for uri in self._uris.values()))
 
@@ -304,7 +304,7 @@ class Annotator:
 
 
 def _curve(result: Simulation) -> Table:
-    """At most a dozen points of the curve, the last one among them."""
+    """At most a dozen points of the curve, including the last one."""
     table = Table("labels", "accuracy on test (95 %)", "batch → new queue")
     step = max(1, -(-len(result.measurements) // 12))
     for point in reversed(result.measurements[::-1][::step]):

@@ -73,9 +73,10 @@ def predict_folder(
     token: str | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[int, dict[str, str], str]:
-    """Write a row an image of `folder` to the CSV `target`; returns their number, problems by file, the version.
+    """Write one row per image of `folder` to the CSV `target`; returns their number, the problems by file, and the
+    version.
 
-    Raises SettingsError for a folder that cannot be read, and httpx.HTTPError. A kill leaves the file of before.
+    Raises SettingsError if the folder cannot be read, and httpx.HTTPError. After a kill, the old file is still there.
     """
     settings = TrainerSettings.load()[0]
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
@@ -100,7 +101,7 @@ def predict_folder(
 
 
 def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
-    """Images that can be opened, a few at a time; `problems` gets the others."""
+    """Readable images, a few at a time. `problems` receives the others."""
     batch: list[tuple[str, bytes]] = []
     passed = Passed()
     try:

@@ -196,7 +196,7 @@ def compare(
 
 
 def show_comparison(found: Comparison) -> None:
-    """Both versions side by side, the checks, and the decision."""
+    """Print both versions side by side, the checks, and the decision."""
     table = Table("", found.base.version, found.candidate.version, "check")
     checks = {check.metric: check for check in found.checks}
     for metric in METRICS:
@@ -217,7 +217,7 @@ def show_comparison(found: Comparison) -> None:
 
 
 def assignment(text: str) -> tuple[str, float]:
-    """`metric=number`."""
+    """Parse `metric=number`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise SettingsError(f"--min-delta takes METRIC=NUMBER, such as accuracy=0.01, not {text!r}.")
@@ -225,7 +225,7 @@ def assignment(text: str) -> tuple[str, float]:
 
 
 def number(text: str) -> float:
-    """A number. Raises SettingsError."""
+    """Parse a number. Raises SettingsError."""
     try:
         return float(text)
     except ValueError:
@@ -233,7 +233,7 @@ def number(text: str) -> float:
 
 
 def show_list(models: ModelList) -> None:
-    """Versions as a table that fits a terminal of 80 columns."""
+    """Print the versions as a table that fits a terminal of 80 columns."""
     table = Table(show_lines=True)
     table.add_column("version", overflow="fold")
     table.add_column("labels", justify="right", no_wrap=True)
@@ -264,5 +264,5 @@ def _in_two_lines(found: Interval | None) -> str:
 
 
 def accuracy(version: ModelVersion) -> str:
-    """With its interval."""
+    """The accuracy with its interval."""
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)

@@ -1,1 +1,1 @@
-"""Commands that start, find and steer a project."""
+"""Commands that start, find and control a project."""

@@ -16,7 +16,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 
 
 def consent(what: str, *, yes: bool) -> None:
-    """Say `what` will happen. Raises typer.Abort when somebody at the terminal does not want it."""
+    """Print what will happen, and ask at a terminal. Raises typer.Abort if the person declines."""
     console.print(what, markup=False, highlight=False, soft_wrap=True)
     if not yes and sys.stdin.isatty():
         typer.confirm("Continue?", abort=True)

@@ -1,7 +1,7 @@
-"""Both services started for a notebook or a script: their settings checked first, then each process, then ready.
+"""Starts both services for a notebook or a script: checks their settings, starts each process, and waits.
 
-Settings come as Python values: a list or a mapping reaches a service as JSON in its environment, everything else on its
-command line, so that a class name may hold a comma.
+Settings are Python values. A list or mapping reaches a service as JSON in its environment, everything else on its
+command line, so a class name may contain a comma.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where such a 
 
 
 class Pair:
-    """A labeler and a trainer that `start` begins; `labeler` and `trainer` are their addresses."""
+    """A labeler and a trainer. `start` starts them; `labeler` and `trainer` are their addresses."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Pair:
         labeler: Mapping[str, Any],
         trainer: Mapping[str, Any],
     ) -> None:
-        """Checks all settings. Raises SettingsError for one that cannot be, and for a port that is in use."""
+        """Checks all settings. Raises SettingsError for an impossible one, and for a port that is in use."""
         places = {"images": str(Path(images).absolute()), "workspace": str(Path(workspace).absolute())}
         one = _addressed({**places, **({"classes": list(classes)} if classes else {}), **labeler}, "labeler")
         other = _addressed({**places, **trainer}, "trainer")
@@ -45,7 +45,7 @@ class Pair:
             child.start()
 
     def end(self) -> None:
-        """End those that run: the labeler first, since its last labels go to the trainer."""
+        """End the running processes: the labeler first, because its last labels go to the trainer."""
         for child in self.children:
             child.end()
         self.children.clear()
@@ -62,7 +62,7 @@ def _child(kind: type[ServiceSettings], settings: Mapping[str, Any]) -> Child:
 
 
 def _addressed(settings: dict[str, Any], service: str) -> dict[str, Any]:
-    """With the host and the port that it will have. Raises SettingsError when somebody listens there."""
+    """The settings with host and port filled in. Raises SettingsError if the port is in use."""
     host = str(settings.get("host") or "127.0.0.1")
     try:
         port = int(settings.get("port") or free_port(host))

@@ -1,8 +1,8 @@
-"""Which project a command talks to, and where it runs.
+"""Finds the project that a command talks to, and the addresses of its services.
 
-Its addresses are those of the options, else of the environment, else those that the services wrote into `project.toml`
-of the workspace, and the ports of the defaults only where there is no workspace. Whoever answers says which log it
-holds, so that no command shows one project's numbers as another's, or writes into one that was not meant.
+Addresses come from the options, else from the environment, else from `project.toml` of the workspace, where the
+services wrote them. The default ports are used only without a workspace. Each service says which log it holds, so a
+command never shows or changes another project than the one that was meant.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TrainerUrl = Annotated[
 
 @dataclass(frozen=True)
 class Place:
-    """A project. `workspace` is None where only addresses are known; `given` are those of options and environment."""
+    """A project. `workspace` is None if only addresses are known. `given` holds those of options and environment."""
 
     workspace: Path | None
     file: ProjectFile | None
@@ -55,17 +55,17 @@ class Place:
 
     @cached_property
     def labeler(self) -> str:
-        """Where its labeler answers. Raises SettingsError when it does not, or holds another project."""
+        """The labeler's address. Raises SettingsError if it does not answer, or serves another project."""
         return self._answering("labeler")
 
     @cached_property
     def trainer(self) -> str:
-        """Where its trainer answers. Raises SettingsError when it does not, or follows another project."""
+        """The trainer's address. Raises SettingsError if it does not answer, or follows another project."""
         return self._answering("trainer")
 
     @cached_property
     def both(self) -> tuple[str, str]:
-        """Labeler and trainer, which are of the same project. Raises SettingsError when they are not."""
+        """Labeler and trainer of the same project. Raises SettingsError if they belong to different ones."""
         addresses = self.labeler, self.trainer
         ours, theirs = (self.said(service).get("log_id") for service in VARIABLES)
         if theirs is not None and ours != theirs:
@@ -77,27 +77,27 @@ class Place:
 
     @property
     def addresses(self) -> tuple[str, str]:
-        """Labeler and trainer, as far as they can be known without asking. Raises SettingsError where they cannot."""
+        """Labeler and trainer, as far as known without asking. Raises SettingsError if they are unknown."""
         labeler = self._address("labeler")
         return labeler, self.given.get("trainer") or (self.file and self.file.services.get("trainer")) or TRAINER
 
     @property
     def is_running(self) -> bool:
-        """Whether its labeler answers. Raises SettingsError when another project does."""
+        """Whether the labeler answers. Raises SettingsError if another project answers."""
         try:
             return bool(self.labeler)
         except Away:
             return False
 
     def said(self, service: Service) -> dict[str, Any]:
-        """What the service said of its project when it was asked first."""
+        """What the service said about its project when it was asked first."""
         answers: dict[Service, dict[str, Any]] = self.__dict__.setdefault("_answers", {})
         if service not in answers:
             self._answering(service)
         return answers[service]
 
     def line(self, service: Service) -> str:
-        """Which project a command talks to, and where: its first line."""
+        """The first line of a command: which project it talks to, and where."""
         url = getattr(self, service)
         said = self.said(service)
         folder = self.workspace or Path(said.get("workspace") or "")
@@ -106,7 +106,7 @@ class Place:
         return f"Project {name}{where} at {url}"
 
     def command(self, *words: str) -> str:
-        """A command to type from here, about this project."""
+        """A command about this project, as one would type it here."""
         where = ["--workspace", shown(self.workspace)] if self.workspace is not None else []
         given = [word for service, url in self.given.items() for word in (f"--{service}-url", url)]
         return shlex.join(["flywheel", *words, *where, *given])
@@ -135,7 +135,7 @@ class Place:
         return url
 
     def _address(self, service: Service) -> str:
-        """By option, environment, workspace, or what the other service says."""
+        """From option, environment or workspace, or from the other service."""
         if service in self.given:
             return self.given[service]
         noted = self.file.services.get(service) if self.file is not None else None
@@ -149,7 +149,7 @@ class Place:
         raise self._away(f"its {service} has not written its address", service)
 
     def _told_by(self, other: Service, service: Service) -> str:
-        """The address that the other service uses itself, as when the two run on two machines."""
+        """The address that the other service uses, for example if the two run on two machines."""
         settings = "/api/settings" if other == "labeler" else "/settings"
         told = ask(self._address(other) + settings).get(f"{service}_url", {})
         return str(told.get("value") or USUAL[service]).rstrip("/")
@@ -163,7 +163,7 @@ class Place:
 
 
 def find(workspace: Path | None = None, labeler: str | None = None, trainer: str | None = None) -> Place:
-    """The project that is meant. Raises SettingsError for an address that is none and a workspace that is not there."""
+    """The project that is meant. Raises SettingsError for an invalid address or a missing workspace."""
     given: dict[Service, str] = {}
     for service, option in (("labeler", labeler), ("trainer", trainer)):
         address = option or os.environ.get(VARIABLES[service])  # type: ignore[index]  # a literal
@@ -178,9 +178,9 @@ def find(workspace: Path | None = None, labeler: str | None = None, trainer: str
 
 
 def talks_to(service: Service, *aliases: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that say which project is meant, in the place of its parameter `place`.
+    """Adds the options that choose a project to a command, in place of its parameter `place`.
 
-    The command's first line says which one that is. `aliases` are older, hidden names of the option of the address.
+    The command's first line names the project. `aliases` are older, hidden names of the address option.
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
@@ -206,7 +206,7 @@ def talks_to(service: Service, *aliases: str) -> Callable[[Callable[..., None]],
 
 
 def _take_options(run: Callable[..., None], command: Callable[..., None], aliases: tuple[str, ...]) -> None:
-    """Let typer see the options of `command`, with those of the project instead of `place`."""
+    """Show typer the options of `command`, with those of the project instead of `place`."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.name != "place"]
     more: dict[str, Any] = {"workspace": Workspace, "labeler_url": LabelerUrl, "trainer_url": TrainerUrl}
@@ -220,13 +220,13 @@ def _take_options(run: Callable[..., None], command: Callable[..., None], aliase
 
 
 def shown(folder: Path) -> str:
-    """A folder as it is typed from here."""
+    """A folder as one would type it here."""
     full, here = folder.expanduser().absolute(), Path.cwd()
     return f"./{full.relative_to(here)}" if full != here and full.is_relative_to(here) else str(full)
 
 
 def _log_id(workspace: Path) -> str | None:
-    """Which log the workspace holds; None where its labels are in another database."""
+    """The id of the workspace's log; None if its labels are in another database."""
     file = workspace / DATABASE
     if not file.is_file():
         return None

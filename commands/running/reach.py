@@ -26,19 +26,19 @@ class Away(SettingsError):  # noqa: N818 - a state, not a failure
 
 
 def token() -> str | None:
-    """What the services beyond loopback want to hear."""
+    """The token that the services require beyond loopback."""
     return os.environ.get("FLYWHEEL_TOKEN") or None
 
 
 def client(url: str, *, seconds: float = ANSWER_SECONDS, token: str | None = None) -> httpx.Client:
-    """For several requests to the service at `url`; a proxy is not asked about this machine's own addresses."""
+    """A client for several requests to `url`. Requests to this machine do not go through a proxy."""
     beyond = not is_loopback(urlsplit(url).hostname or "")
     headers = client_headers(token)
     return Peer(base_url=url, timeout=seconds, headers=headers, trust_env=beyond, patience=PATIENCE_SECONDS)
 
 
 def reach(url: str, act: Callable[[], T]) -> T:
-    """Do what needs the service at `url`; raises SettingsError with a sentence when it cannot be done."""
+    """Run `act`, which needs the service at `url`. Raises SettingsError with one sentence if it fails."""
     try:
         return act()
     except httpx.HTTPStatusError as error:
@@ -50,7 +50,7 @@ def reach(url: str, act: Callable[[], T]) -> T:
 
 
 def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **request: Any) -> Any:
-    """The answer's JSON. Raises SettingsError."""
+    """The JSON of the response. Raises SettingsError."""
     parts = urlsplit(url)
     service = f"{parts.scheme}://{parts.netloc}"
 
@@ -67,7 +67,7 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
 
 
 def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
-    """Write what `url` + `path` answers to `target`, whole or not at all. Raises SettingsError."""
+    """Write the response of `url` + `path` to `target`, completely or not at all. Raises SettingsError."""
     partial = partial_of(target)
 
     def fetch() -> None:
@@ -92,7 +92,7 @@ def download(url: str, path: str, params: Mapping[str, str], target: Path, *, se
 
 
 def _asked(error: Exception) -> str | None:
-    """The address of the service that was asked, where the error knows it."""
+    """The address of the service, if the error knows it."""
     try:
         url = error.request.url  # type: ignore[attr-defined]  # httpx's own
     except (AttributeError, RuntimeError):
@@ -108,7 +108,7 @@ def _detail(answer: httpx.Response) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why nothing answers, in words of ours where the library's are an error number."""
+    """Why nothing answers, in our words if the library only gives an error number."""
     said = str(error)
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection in time"

@@ -30,7 +30,7 @@ REFUSED = 2  # exit code of a service whose settings cannot be
 
 @dataclass
 class Child:
-    """A service process and what is needed to start it again."""
+    """A service process, and what is needed to start it again."""
 
     name: str
     arguments: Sequence[str]
@@ -56,7 +56,7 @@ class Child:
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def end(self) -> None:
-        """Ask it to end, and kill it when it does not."""
+        """Ask the process to end, and kill it if it does not."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -83,18 +83,18 @@ class Supervisor:
     def __init__(
         self, children: Sequence[Child], *, page: str = "", begin: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`begin` is called once with the address of the first child, when all answer; `page` is where to look then."""
+        """`begin` is called once with the address of the first child, when all answer. `page` is the page to open."""
         self._children = children
         self._page = page
         self._begin = begin
         self._stopping = threading.Event()
 
     def stop(self, *_: object) -> None:
-        """Let `run` end; also a signal handler."""
+        """Let `run` end. Can be a signal handler."""
         self._stopping.set()
 
     def run(self) -> int:
-        """Start all, keep them running; returns the exit code."""
+        """Start all children and keep them running; returns the exit code."""
         for child in self._children:
             child.start()
         announced = False
@@ -121,7 +121,7 @@ class Supervisor:
         print(f"\nFlywheel is ready. Open {address}{self._page} in a browser. Press Ctrl-C to stop.\n", flush=True)
 
     def _keep(self, child: Child) -> bool:
-        """Start the child again when it has died and its pause is over; False when it never will run."""
+        """Start a dead child again after its pause; False if it will never run."""
         assert child.process is not None  # noqa: S101 - `run` has started it
         code = child.process.poll()
         now = time.monotonic()
@@ -156,11 +156,10 @@ def supervise(
     page: str = "",
     begin: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Run both services with these settings on top of file and environment; returns the exit code.
+    """Run both services with these settings, which override file and environment; returns the exit code.
 
-    With `change` they may alter what the project is made of.
-
-    Once both answer, `begin` is called with the labeler's address; `page` is where a person is sent then.
+    `change` allows them to change what the project is made of. When both answer, `begin` is called with the labeler's
+    address. `page` is the page to open.
     """
     port, trainer_port = port or free_port(host), trainer_port or free_port(host)
     name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - the children meet on loopback
@@ -182,13 +181,13 @@ def supervise(
 
 
 def show(address: str) -> None:
-    """Open the address in a browser where there is a screen; elsewhere a text browser would take the terminal."""
+    """Open the address in a browser if there is a screen. Otherwise a text browser would take over the terminal."""
     if sys.platform != "linux" or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}:
         webbrowser.open(address)
 
 
 def flags(settings: Mapping[str, str]) -> list[str]:
-    """Settings as command-line flags, `name=value` in one word so that a value may begin with a dash."""
+    """Settings as command-line flags. `--name=value` is one word, so a value may begin with a dash."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
@@ -198,7 +197,7 @@ def child_environment() -> dict[str, str]:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on now. Raises SettingsError for an address that is not ours."""
+    """A port that is free now. Raises SettingsError for an address of another machine."""
     try:
         with socket.create_server((host, 0)) as sock:
             return int(sock.getsockname()[1])

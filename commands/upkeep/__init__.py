@@ -1,1 +1,1 @@
-"""Commands that look after a workspace."""
+"""Commands that copy, restore and repair a workspace."""

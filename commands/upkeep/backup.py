@@ -1,8 +1,7 @@
 """`flywheel backup` copies a workspace while it is in use, and `flywheel restore` puts the copy back.
 
-The database is copied through SQLite's own online backup, so that labeling goes on meanwhile. The copy gets a
-`log_id` of its own: a trainer that meets it later sees another log and starts again from its rows, instead of
-trusting that its newer rows are still there.
+SQLite's online backup copies the database, so labeling continues. The copy gets a `log_id` of its own. A trainer that
+meets it later sees another log and starts again from its rows, instead of trusting that its newer rows are still there.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def backup(workspace: Path, target: Path) -> Path:
 
 
 def _holds(workspace: Path) -> str:
-    """How many answers are in a workspace, and the day of the last one."""
+    """The number of answers in a workspace, and the day of the last one."""
     try:
         with closing(sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True)) as base:
             answers = "SELECT COUNT(*), MAX(created_at) FROM annotation WHERE action IN "
@@ -95,9 +94,9 @@ def _holds(workspace: Path) -> str:
 
 
 def restore(source: Path, workspace: Path) -> Path | None:
-    """Put a backup in the place of `workspace`; what was there is kept beside it. Returns where, None if nothing was.
+    """Put a backup in the place of `workspace`; returns where the old workspace is kept, None if there was none.
 
-    Raises SettingsError while a service uses the workspace, or when `source` is no backup.
+    Raises SettingsError while a service uses the workspace, or if `source` is not a backup.
     """
     if not (source / DATABASE).is_file():
         raise SettingsError(f"{source} is not a backup: {DATABASE} is missing.")

@@ -36,7 +36,7 @@ _PARTIAL = re.compile(r"\.(?:disk-|images\.)?(\d+)[-.].*part(?:ial)?")
 
 
 def project(place: Workspace) -> Iterator[Finding]:
-    """`project.toml`, the settings that a start would take, and the image folders."""
+    """Checks `project.toml`, the settings of the next start, and the image folders."""
     if place.unreadable is not None:
         yield Finding("project.toml", place.unreadable, "Correct the file, or restore it from a backup.")
         return
@@ -58,7 +58,7 @@ def project(place: Workspace) -> Iterator[Finding]:
 
 
 def addresses(place: Workspace) -> Iterator[Finding]:
-    """Addresses in project.toml of services that no longer work here."""
+    """Addresses in project.toml of services that no longer run here."""
     for service, address in sorted((place.project.services if place.project is not None else {}).items()):
         if service not in place.running:
             yield Finding(
@@ -70,7 +70,7 @@ def addresses(place: Workspace) -> Iterator[Finding]:
 
 
 def disk(place: Workspace) -> Iterator[Finding]:
-    """Whether there is room, and whether files may be written."""
+    """Whether there is free space, and whether files may be written."""
     free = shutil.disk_usage(place.folder).free
     if free < LEAST_BYTES:
         yield Finding("disk", f"The disk of {place.folder} has only {megabytes(free)} left.", "Free some space.")
@@ -79,7 +79,7 @@ def disk(place: Workspace) -> Iterator[Finding]:
 
 
 def photos(place: Workspace) -> Iterator[Finding]:
-    """Images of the catalogue whose files are gone or others."""
+    """Images of the catalogue whose files are missing or changed."""
     base, roots, fold = place.database, place.roots(), place.fold
     if base is None or not base.is_file():
         return
@@ -116,7 +116,7 @@ def photos(place: Workspace) -> Iterator[Finding]:
 
 
 def embeddings(place: Workspace) -> Iterator[Finding]:
-    """The vectors on disk: whole, finite, and of images of the catalogue."""
+    """The vectors on disk: complete, finite, and of images of the catalogue."""
     for folder in sorted(path.parent for path in (place.trainer / EMBEDDINGS).glob(f"*/{HASHES}")):
         rows, hashes = folder / ROWS, folder / HASHES
         known, size = hashes.stat().st_size // HASH_BYTES, rows.stat().st_size if rows.is_file() else 0
@@ -148,7 +148,7 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
 
 
 def versions(place: Workspace) -> Iterator[Finding]:
-    """Saved model versions: described, with their file, as it was saved."""
+    """Saved model versions: described, with unchanged files."""
     folder = place.trainer / "models"
     if not folder.is_dir():
         return
@@ -189,7 +189,7 @@ def versions(place: Workspace) -> Iterator[Finding]:
 
 
 def small_files(place: Workspace) -> Iterator[Finding]:
-    """What the trainer remembers in small files, and its jobs."""
+    """The small files in which the trainer stores its state, and its jobs."""
     wish = place.trainer / "intent.json"
     if wish.is_file():
         try:
@@ -208,7 +208,7 @@ def small_files(place: Workspace) -> Iterator[Finding]:
 
 
 def thumbnails(place: Workspace) -> Iterator[Finding]:
-    """Small copies of images that are not whole. Each is made again when a page asks for it."""
+    """Incomplete thumbnails. The labeler makes them again when a page asks for them."""
     bad = [path for path in (place.folder / "thumbnails").glob("*/*") if not _is_whole_picture(path)]
     if bad:
         yield Finding(
@@ -220,7 +220,7 @@ def thumbnails(place: Workspace) -> Iterator[Finding]:
 
 
 def leftovers(place: Workspace) -> Iterator[Finding]:
-    """Files that were being written when a process was killed."""
+    """Unfinished files of killed processes."""
     left = []
     for path in place.folder.rglob(".*"):
         owner = _PARTIAL.fullmatch(path.name)
@@ -244,7 +244,7 @@ def _are(things: Sized) -> str:
 
 
 def _dim(folder: Path, known: int, size: int) -> int | None:
-    """How many numbers a row of the store has; None where nothing says it."""
+    """How many numbers a row of the store has; None if nothing says it."""
     try:
         return int(json.loads((folder / SHAPE).read_bytes())["dim"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -274,7 +274,7 @@ def _not_finite(rows: Path, count: int, dim: int) -> list[int]:
 
 
 def _take_out(rows: Path, hashes: Path, dim: int, bad: list[int]) -> None:
-    """The hashes go first: a row counts once its hash is there."""
+    """Removes rows. The hashes are emptied first, because a row counts only when its hash is there."""
     kept_hashes = np.delete(np.fromfile(hashes, np.uint8).reshape(-1, HASH_BYTES), bad, axis=0)
     kept = np.delete(np.fromfile(rows, "<f2").reshape(-1, dim), bad, axis=0)
     write_whole(hashes, b"")

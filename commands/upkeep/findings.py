@@ -24,7 +24,7 @@ LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be, or, if it is not `wrong`, worth knowing."""
+    """One problem, or if it is not `wrong`, something worth knowing."""
 
     check: str
     what: str  # a sentence
@@ -34,12 +34,12 @@ class Finding:
     act: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def told(self) -> dict[str, Any]:
-        """As JSON."""
+        """The finding as JSON."""
         return {"check": self.check, "what": self.what, "wrong": self.wrong, "mend": self.mend, "advice": self.advice}
 
 
 class Workspace:
-    """A workspace as it lies on disk. Reading it changes nothing."""
+    """A workspace on disk. Reading it changes nothing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,12 +54,12 @@ class Workspace:
 
     @cached_property
     def running(self) -> list[str]:
-        """The services that work here now."""
+        """The services that are running here."""
         return [service for service, lock in LOCKS.items() if _is_held(self.folder / lock)]
 
     @property
     def database(self) -> Path | None:
-        """The labeler's database file; None where its labels are in a database server."""
+        """The labeler's database file; None if its labels are in a database server."""
         given = str(self.project.labeler.get("database_url") or "") if self.project is not None else ""
         if not given:
             return self.folder / DATABASE
@@ -80,7 +80,7 @@ class Workspace:
         return found | {f"images/{name}": path for name, path in self.project.further(self.folder).items()}
 
     def kept(self, path: Path) -> Path:
-        """Where a file goes before it is changed: a new name beside it."""
+        """A new name beside the file, for a copy before it is changed."""
         number = 1
         while (aside := path.with_name(f"{path.name}.before-doctor-{number}")).exists():
             number += 1
@@ -89,7 +89,7 @@ class Workspace:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep both services from working in the folder within the block. Raises SettingsError when one does already."""
+    """Keep both services out of the folder within the block. Raises SettingsError if one is running."""
     with ExitStack() as held:
         for service, lock in LOCKS.items():
             if (folder / lock).parent.is_dir():
@@ -101,7 +101,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def read(path: Path) -> sqlite3.Connection:
-    """A SQLite file, opened so that nothing is written, not even beside it while nobody uses it."""
+    """Open a SQLite file without writing anything, not even a file beside it if nobody uses it."""
     alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, timeout=10, check_same_thread=False)
 

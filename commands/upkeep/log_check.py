@@ -35,7 +35,7 @@ AGAIN = "the trainer asks for the whole log again"
 
 @dataclass
 class Log:
-    """What the pass over both logs found."""
+    """The result of reading both logs."""
 
     fold: Fold = field(default_factory=Fold)
     last: int = 0
@@ -48,7 +48,7 @@ class Log:
 
 
 def look(place: Workspace) -> Iterator[Finding]:
-    """Everything about both databases."""
+    """Check both databases."""
     base = place.database
     if base is None:
         yield Finding("database", "The labels are in a database server, which is not checked.", wrong=False)
@@ -81,7 +81,7 @@ def look(place: Workspace) -> Iterator[Finding]:
 
 
 def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
-    """What SQLite says of a file."""
+    """What SQLite says about a file."""
     is_copy = path == place.replica
     try:
         with closing(read(path)) as database:
@@ -135,7 +135,7 @@ def _schema(engine: Engine) -> Iterator[Finding]:
 
 
 def _follow(engine: Engine, copy: Path | None) -> Log:
-    """Both logs, row by row."""
+    """Read both logs, row by row."""
     log, expected = Log(), 1
     copied = _copied(copy) if copy is not None else iter(())
     theirs = next(copied, None)
@@ -209,7 +209,7 @@ def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[
 
 
 def _references(engine: Engine, log: Log) -> Iterator[Finding]:
-    """Rows that name what is not there."""
+    """Rows that refer to something that does not exist."""
     queries = {
         "log": "SELECT COUNT(*) FROM annotation WHERE image_id IS NOT NULL AND image_id NOT IN (SELECT id FROM image)",
         "queue": "SELECT COUNT(*) FROM query WHERE image_id NOT IN (SELECT id FROM image)",
@@ -275,7 +275,7 @@ def _fill(base: Path, aside: Path, rows: list[Row]) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Engine]:
-    """A database opened to read, within the block."""
+    """A database opened for reading, within the block."""
     engine = create_engine("sqlite://", creator=lambda: read(path))
     try:
         yield engine
@@ -289,7 +289,7 @@ def _log_id(engine: Engine) -> str:
 
 
 def _copy_id(copy: Path) -> str | None:
-    """Which log the trainer follows; None before the first row."""
+    """The id of the log that the trainer follows; None before the first row."""
     with closing(read(copy)) as database, suppress(sqlite3.Error, ValueError):
         found = database.execute("SELECT value FROM fact WHERE key = 'log_id'").fetchone()
         return None if found is None else str(UUID(json.loads(found[0])))
