@@ -1,1 +1,1 @@
-"""Which image is asked next: the queue, leases, and when held-out images have their turn."""
+"""Decides which image is asked about next: the queue, leases, and the schedule of held-out images."""

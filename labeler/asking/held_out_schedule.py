@@ -1,8 +1,8 @@
-"""When the queue asks about a held-out image: a pure function of how much was asked so far.
+"""When the queue asks about a held-out image: a pure function of the number of images asked so far.
 
-No test image comes in the first labels, which should teach; then a fixed share, so that the interval shrinks quickly,
-and a smaller one later (see config/labeler.toml for the figures). The number due depends on nothing but the count of
-images asked, hence the share holds at every prefix and whoever labels cannot tell which image is next.
+The first labels are for training and include no test images. Then test images come at a fixed share, so that the
+interval shrinks quickly, and later at a smaller one (see config/labeler.toml for the values). The number due depends
+only on the number of images asked, so the share holds at every point, and annotators cannot tell which image is next.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from shared.settings.services import LabelerSettings
 
 VALIDATION_ENOUGH = 200
-"""Validation labels from which on the trainer can choose between models by them."""
+"""Validation labels that suffice for the trainer to choose between models."""
 
 
 def due_test_images(asked: int, settings: LabelerSettings) -> int:
-    """Test images among the first `asked` images."""
+    """Number of test images among the first `asked` images."""
     after = max(0, asked - settings.test_free_labels)
     first = min(settings.test_first_count, settings.test_enough)
     due = _floor(after * settings.test_first_share)
@@ -25,9 +25,9 @@ def due_test_images(asked: int, settings: LabelerSettings) -> int:
 
 
 def due_validation_images(asked: int, share: float, settings: LabelerSettings) -> int:
-    """Validation images among the first `asked` images; `share` is that of the validation split."""
+    """Number of validation images among the first `asked` images; `share` is the share of the validation split."""
     return min(VALIDATION_ENOUGH, _floor(max(0, asked - settings.test_free_labels) * share))
 
 
 def _floor(value: float) -> int:
-    return int(value + 1e-9)  # 10 × 0.1 must be 1, whatever the floating point says
+    return int(value + 1e-9)  # 10 × 0.1 must be 1 despite floating-point errors

@@ -1,12 +1,13 @@
-"""The queue: in what order images are asked, and which page gets which.
+"""The queue: the order in which images are asked, and which page gets which image.
 
-The order is: images that a pushed list named, the newest list first and in its order, and behind them the images that
-no list named yet, by salted hash, which is a random order that stays the same. Only open images of the train split
-take part; test and validation images are drawn by hash alone and come in between by `schedule`. Where several people
-answer each image (`overlap`), what others have begun comes before all of these. A push replaces nothing but places:
-what it does not name keeps its order behind it, and what a page holds (`leases`) stays with that page.
+First come images named by a pushed list: the newest list first, in its own order. Then come images that no list has
+named, in the order of their salted hash: random, but fixed. This is for open images of the train split. Test and
+validation images are drawn only by hash and inserted by `held_out_schedule`. If several people answer each image
+(`overlap`), images begun by others come before all of these. A push only replaces places: images that it does not name
+keep their order behind it, and an image held by a page (`leases`) stays with that page.
 
-The order lies in the tables `query` and `push` and, to answer in under a millisecond, in memory as plain lists.
+The order is stored in the tables `query` and `push`, and kept in memory as plain lists to answer in under a
+millisecond.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _CHUNK = 500  # ids in one SQL statement
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the newest list naming an image put it, and what it said."""
+    """The position of an image in the newest list that names it, with the list's score, reason and suggestions."""
 
     version: int
     position: int
@@ -47,13 +48,13 @@ class Place:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Places sort by it: newest list first, then its order."""
+        """Sort key of places: newest list first, then the list's order."""
         return (-self.version, self.position)
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An image to ask about. `place` is None for what the model has no part in."""
+    """An image to ask about. `place` is None if the model has no part in it."""
 
     image_id: int
     split: Split
@@ -61,7 +62,7 @@ class Pick:
 
 
 class LabelingQueue:
-    """The order and the leases of one workspace. Hold the store's lock around every call."""
+    """The order and the leases of one workspace. Hold the store's lock during every call."""
 
     def __init__(
         self, store: Store, log: AnnotationLog, tally: Tally, leases: Leases, settings: LabelerSettings
@@ -73,8 +74,8 @@ class LabelingQueue:
         self._settings = settings
         self._orders: dict[Split, HashOrder] = {split: HashOrder() for split in PURPOSES}
         self._places: dict[int, Place] = {}
-        self._ranked: list[int] = []  # by place; may hold finished images, which are passed over
-        self._begun: dict[int, None] = {}  # open images that some of `overlap` annotators have answered, oldest first
+        self._ranked: list[int] = []  # by place; may contain finished images, which are skipped
+        self._begun: dict[int, None] = {}  # open images with fewer than `overlap` answers, oldest first
         self.version = 0
         self.acked_seq = 0
         self.model_version: str | None = None
@@ -83,11 +84,11 @@ class LabelingQueue:
 
     @property
     def remaining(self) -> int:
-        """Images that nobody has finished yet."""
+        """The number of images that are not finished yet."""
         return sum(len(order) for order in self._orders.values())
 
     def put(self, image_id: int, split: Split, place: float) -> None:
-        """Take an image in, or move it to another split. `place` in [0, 1) is its salted hash."""
+        """Add an image, or move it to another split. `place` in [0, 1) is its salted hash."""
         for other, order in self._orders.items():
             if other != split:
                 order.close(image_id)
@@ -95,7 +96,7 @@ class LabelingQueue:
         self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:
-        """Look again whether the image is open, after something was written about it."""
+        """Recompute whether the image still needs an answer, after a new log row about it."""
         split = self._tally.splits.get(image_id)
         state = self._log.fold.state(image_id)
         finished = state.finished(self._settings.overlap)
@@ -110,12 +111,12 @@ class LabelingQueue:
                 order.close(image_id)
 
     def refresh_all(self) -> None:
-        """Look again at every image, after `overlap` changed."""
+        """Refresh every image, after `overlap` changed."""
         for image_id in self._tally.splits:
             self.refresh(image_id)
 
     def ranked(self) -> Iterator[int]:
-        """Open train images in the order in which they are asked."""
+        """Open train images in the order in which they will be asked."""
         train = self._orders["train"]
         for image_id in self._ranked:
             if image_id in train:
@@ -125,14 +126,14 @@ class LabelingQueue:
                 yield image_id
 
     def held_out(self, split: Split) -> Iterator[int]:
-        """Open images of the split, by hash."""
+        """Open images of the split, in the order of their hash."""
         return iter(self._orders[split])
 
     def push(self, push: QueryPush) -> QueryReceipt:
-        """Merge a ranked list into the order.
+        """Merge a ranked list into the order; returns the new queue version.
 
-        Raises Conflict for another workspace's list, and for one made by a model that had seen less than the list in
-        force, or more than there is.
+        Raises Conflict for a list of another workspace, and for one whose model knew less of the log than the current
+        list, or more than there is.
         """
         known = self._pushed(push.id)
         if known is not None:
@@ -155,7 +156,7 @@ class LabelingQueue:
     def serve(self, annotator: str, session: str, limit: int, keep: Sequence[int] = ()) -> list[Pick]:
         """Lease up to `limit` images to the session: first those of `keep` that it may hold, then the next in order.
 
-        The session's other leases end. Nothing that the annotator has answered, and nothing that others hold, is given.
+        Ends the session's other leases. Never gives an image that the annotator has answered or that others hold.
         """
         kept = [image_id for image_id in dict.fromkeys(keep) if self.may_hold(image_id, annotator, session)][:limit]
         self._leases.free(session, keep=kept)
@@ -166,23 +167,23 @@ class LabelingQueue:
         return picks
 
     def lease(self, image_id: int, annotator: str, session: str) -> None:
-        """Give the session this image."""
+        """Lease this image to the session."""
         self._leases.take(image_id, session, annotator, self._settings.lease_seconds)
 
     def pick(self, image_id: int) -> Pick:
-        """What is said about the image when it is asked: nothing of the model's about held-out ones."""
+        """What the page is told about an image; nothing from the model for a held-out image."""
         split = self._tally.splits.get(image_id, "train")
         return Pick(image_id, split, self._places.get(image_id) if split == "train" else None)
 
     def leased(self) -> list[int]:
-        """Train images that some page holds."""
+        """Train images held by a page."""
         return [image_id for image_id in self._leases.leased() if self._tally.splits.get(image_id) == "train"]
 
     def _next(self, annotator: str, session: str, count: int, chosen: set[int]) -> list[Pick]:
         def free(image_ids: Iterator[int]) -> Iterator[int]:
             return (each for each in image_ids if each not in chosen and self.may_hold(each, annotator, session))
 
-        # Before anything new, what others have begun: a newer list does not name it, and would push it out of sight.
+        # Images begun by others come first: newer lists do not name them, and would push them far behind.
         begun = free(iter(list(self._begun)))
         sources = {
             "train": free(self.ranked()),
@@ -210,7 +211,7 @@ class LabelingQueue:
         return picks
 
     def _asked(self) -> dict[Split, int]:
-        """Images asked so far, those on somebody's screen included."""
+        """Number of images asked so far per split, including those on screens."""
         asked = {split: self._tally.asked[split] for split in PURPOSES}
         for image_id in self._leases.leased():
             split = self._tally.splits.get(image_id)
@@ -223,7 +224,8 @@ class LabelingQueue:
         return self._tally.counts("validation").total / total if total else 0.0
 
     def may_hold(self, image_id: int, annotator: str, session: str) -> bool:
-        """Whether the image is open, not answered by the annotator, and not on so many other screens as it needs."""
+        """Whether the image is open, not answered by the annotator, and not on as many other screens as it needs
+        answers."""
         split = self._tally.splits.get(image_id)
         if split is None or image_id not in self._orders[split]:
             return False
@@ -238,16 +240,16 @@ class LabelingQueue:
     def _check(self, push: QueryPush) -> None:
         if push.log_id != self._log.log_id:
             raise Conflict(
-                f"The list is for log {push.log_id}, this workspace's log is {self._log.log_id}. Start from its log.",
+                f"The list is for log {push.log_id}, but this workspace's log is {self._log.log_id}. Use its log.",
                 log_id=str(self._log.log_id),
             )
         for limit, wrong, what in (
-            (self.acked_seq, push.acked_seq < self.acked_seq, "the list in force had seen"),
-            (self._log.last_seq, push.acked_seq > self._log.last_seq, "the log ends at"),
+            (self.acked_seq, push.acked_seq < self.acked_seq, "but the current list knows it up to"),
+            (self._log.last_seq, push.acked_seq > self._log.last_seq, "but the log ends at"),
         ):
             if wrong:
                 raise Conflict(
-                    f"The list had seen the log to {push.acked_seq}, {what} {limit}. Rank again and send that.",
+                    f"The list knows the log up to {push.acked_seq}, {what} {limit}. Send a new ranking.",
                     acked_seq=limit,
                     query_version=self.version,
                 )
@@ -283,7 +285,7 @@ class LabelingQueue:
                 self._ranked.append(row["image_id"])
         if newest is not None:
             self.version = newest["query_version"]
-            # A restored older log may end before what the last list had seen.
+            # After restoring an older log, it may end before the rows that the last list knew.
             self.acked_seq = newest["acked_seq"] if newest["log_id"] == self._log.log_id else 0
             self.model_version, self.strategy = newest["model_version"], newest["strategy"]
 

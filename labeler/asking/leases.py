@@ -1,8 +1,8 @@
 """Leases: which page holds which image, and until when.
 
-A lease belongs to a page's session, so that two tabs of one person never show the same image; it expires unless the
-page renews it by asking again. Leases live in memory only: after a restart a page asks with what it still holds and
-gets that. They decide what is served, never whether an answer is taken.
+A lease belongs to the session of a page, so that two tabs of one person never show the same image. It expires unless
+the page renews it by asking again. Leases exist only in memory: after a restart, a page asks for the images that it
+still holds and gets them. Leases decide what is served, never whether an answer is accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One image held by one session until `expires` (seconds of the clock)."""
+    """One image held by one session until `expires` (seconds, by the clock of `Leases`)."""
 
     session: str
     annotator: str
@@ -22,7 +22,7 @@ class Lease:
 
 
 class Leases:
-    """All leases of the workspace. Not locked: whoever calls holds the store's lock."""
+    """All leases of the workspace. Has no lock of its own: callers hold the store's lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -30,16 +30,16 @@ class Leases:
         self._by_session: dict[str, set[int]] = {}
 
     def take(self, image_id: int, session: str, annotator: str, seconds: float) -> None:
-        """Give the session the image, or renew it, for `seconds` from now."""
+        """Lease the image to the session, or renew its lease, for `seconds` from now."""
         self._by_image.setdefault(image_id, {})[session] = Lease(session, annotator, self._clock() + seconds)
         self._by_session.setdefault(session, set()).add(image_id)
 
     def holds(self, image_id: int, session: str) -> bool:
-        """Whether the session's lease on the image lives."""
+        """Whether the session has a valid lease on the image."""
         return any(lease.session == session for lease in self.on(image_id))
 
     def on(self, image_id: int) -> list[Lease]:
-        """The leases on the image that live."""
+        """The valid leases on the image."""
         leases = self._by_image.get(image_id)
         if not leases:
             return []
@@ -49,11 +49,11 @@ class Leases:
         return list(leases.values())
 
     def leased(self) -> list[int]:
-        """Images on which some lease lives."""
+        """Images with a valid lease."""
         return [image_id for image_id in list(self._by_image) if self.on(image_id)]
 
     def release(self, image_id: int, session: str) -> None:
-        """End one lease, if there is one."""
+        """End one lease, if it exists."""
         leases = self._by_image.get(image_id)
         if leases is None or leases.pop(session, None) is None:
             return
@@ -65,6 +65,6 @@ class Leases:
             del self._by_session[session]
 
     def free(self, session: str, keep: Collection[int] = ()) -> None:
-        """End all of the session's leases but those on `keep`."""
+        """End all leases of the session except those on `keep`."""
         for image_id in self._by_session.get(session, set()) - set(keep):
             self.release(image_id, session)

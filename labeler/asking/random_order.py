@@ -1,7 +1,7 @@
-"""Images in the order of their hashes, of which only the open ones are walked.
+"""Iterates over open images in the order of their hashes.
 
-A sorted list that is put in order when it is next looked at: images come in batches while the folder is scanned, and
-sorting an almost sorted list of 100,000 takes about 5 ms, once a batch.
+The list is sorted on the next iteration: while a folder is scanned, images come in batches, and sorting an almost
+sorted list of 100,000 takes about 5 ms, once per batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class HashOrder:
-    """Image ids by place. Finished images stay listed until they are the larger part, then they are swept out."""
+    """Image ids by place. Finished images stay in the list until they are the majority, and are then removed."""
 
     def __init__(self) -> None:
         self._places: dict[int, float] = {}
@@ -20,11 +20,11 @@ class HashOrder:
         self._sorted = True
 
     def add(self, image_id: int, place: float) -> None:
-        """Make the image's place known; it is walked once it is open."""
+        """Set the image's place; iteration includes it once it is open."""
         self._places[image_id] = place
 
     def open(self, image_id: int) -> None:
-        """Walk the image from now on."""
+        """Include the image in iteration."""
         place = self._places.get(image_id)
         if place is None or image_id in self._open:
             return
@@ -35,7 +35,7 @@ class HashOrder:
             self._sorted = False
 
     def close(self, image_id: int) -> None:
-        """Pass over the image from now on."""
+        """Exclude the image from iteration."""
         self._open.discard(image_id)
 
     def __contains__(self, image_id: int) -> bool:

@@ -1,9 +1,9 @@
-"""The pages that show many images at once: which images a view of the grid holds, their tiles, groups, and the map.
+"""The pages that show many images: the images of a view of the grid, their tiles, groups, and the map.
 
-Only images of the train split are ever in an answer, wherever their ids came from (the trainer, a search, an address
-that someone typed): everything passes `Visibility.listable`. A listing names its
-images once and in order, and the browser asks for the tiles that it shows, so that nothing moves under the hand of
-someone who chooses. It holds the store's lock only to copy what it looks through.
+Answers contain only images of the train split, wherever their ids come from (the trainer, a search, a typed URL):
+everything passes `Visibility.listable`. A listing names its images once and in order, and the browser then requests the
+tiles that it shows, so that nothing moves while a person selects. The store's lock is held only to copy the data
+needed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from shared.settings.services import LabelerSettings
 from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
 NEXT = 100
-"""Of the images that the queue asks next, those that the map marks."""
+"""How many upcoming questions the map marks."""
 TYPICAL = 4
-"""Images that stand for a group."""
+"""Images that represent a group."""
 
 
 class Gallery:
@@ -55,10 +55,10 @@ class Gallery:
         self._predictions = Predictions(trainer, log.log_id, settings.workspace)
 
     def listing(self, view: View) -> Listing:
-        """The images of a view, in its order.
+        """The images of a view, in order.
 
-        Raises Missing for an image or a group that there is not, Unreachable and Conflict for what needs a trainer
-        that is away, or a model that there is not yet.
+        Raises Missing for an unknown image or group; Unreachable and Conflict if the view needs the trainer or a model
+        and there is none.
         """
         predicted = self._predicted(needed=view.needs_predictions)
         ordered = self._candidates(view)
@@ -76,7 +76,7 @@ class Gallery:
         ]
         if view.order is not None:
             sign = -1 if view.order == "confidence" else 1
-            unknown = Prediction(0, 2.0 * sign)  # behind all others
+            unknown = Prediction(0, 2.0 * sign)  # sorts behind all others
             found.sort(key=lambda image_id: sign * predicted.images.get(image_id, unknown).confidence)
         return Listing(
             total=len(found),
@@ -86,7 +86,7 @@ class Gallery:
         )
 
     def tiles(self, image_ids: Sequence[int], annotator: str) -> Tiles:
-        """These images as they are now, for the annotator; those that cannot be shown are left out."""
+        """The current state of these images for the annotator; leaves out those that may not be shown."""
         entries = self._catalog.some(image_ids)
         predicted = NOTHING if self._visibility.hides_hints else self._predictions.last()
         with self._store.lock:
@@ -98,7 +98,7 @@ class Gallery:
             return Tiles(last_seq=self._log.last_seq, images=tiles)
 
     def groups(self, count: int) -> GroupViews:
-        """The pool in at most `count` groups. Raises Unreachable, and Conflict while they are worked out."""
+        """The pool in at most `count` groups. Raises Unreachable, and Conflict while they are being computed."""
         groups = []
         for each in self._clusters(count):
             with self._store.lock:
@@ -112,7 +112,7 @@ class Gallery:
         return GroupViews(clusters=groups)
 
     def map(self, layout: Drawn = "pca") -> Map:
-        """The pool as it lies. Raises Unreachable, and Conflict while there is nothing to show."""
+        """The 2D layout of the pool. Raises Unreachable, and Conflict while there is nothing to show."""
         self._predictions.check()
         flat = self._trainer.map(MAX_LISTED, layout)
         predicted = self._predicted(needed=False)
@@ -147,7 +147,7 @@ class Gallery:
         )
 
     def _candidates(self, view: View) -> list[int]:
-        """What the view chooses from: the first that it names gives the order, the others narrow it down."""
+        """The images to filter: the first criterion of the view gives the order, the others narrow it down."""
         sources: list[Sequence[int]] = []
         if view.similar_to is not None:
             sources.append(self._similar(view.similar_to))
@@ -158,7 +158,7 @@ class Gallery:
         if view.search is not None:
             sources.append(self._catalog.search(view.search))
         if not sources:
-            with self._store.lock:  # what the queue asks, in its order, then what was answered, the latest first
+            with self._store.lock:  # the queue in its order, then answered images, latest first
                 sources.append([*self._queue.ranked(), *reversed(self._log.fold.images)])
         first, *others = sources
         narrowed = [set(each) for each in others]
@@ -185,11 +185,12 @@ class Gallery:
         return self._trainer.clusters(count, MAX_LISTED).clusters
 
     def predictions(self) -> dict[int, Prediction]:
-        """What the model says of each image, by image id. Raises Unreachable; Conflict if blind or without a model."""
+        """The prediction for each image, by image id. Raises Unreachable, and Conflict in blind mode or without a
+        model."""
         return self._predicted(needed=True).images
 
     def _predicted(self, *, needed: bool) -> Predicted:
-        """What the model says, unless nobody may see it; nothing, if that will do."""
+        """The predictions, unless they are hidden; empty if they are missing and not `needed`."""
         if needed:
             self._visibility.refuse_hints()
         if self._visibility.hides_hints:

@@ -1,7 +1,7 @@
 """The images on which two model versions differ, as a page may show them.
 
-Only what the grid may show: train images that are still there. In blind mode none, because what models say must not
-sway an answer.
+Shows only what the grid may show: train images that still exist. In blind mode it shows none, because predictions must
+not influence answers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from labeler.visibility import Visibility
 from shared.wire.jobs import Difference
 
 MOST = 24
-SIZE = 160  # pixels of the longest side
+SIZE = 160  # pixels of the longer side
 
 
 @dataclass(frozen=True, slots=True)
 class ShownDifference:
-    """An image with what the two versions take it for."""
+    """An image with the predictions of both versions."""
 
     url: str
     name: str
@@ -30,7 +30,7 @@ class ShownDifference:
 def shown(
     differing: Sequence[Difference], gallery: Gallery, visibility: Visibility, annotator: str
 ) -> list[ShownDifference]:
-    """The first of those that may be shown, in their order."""
+    """The first `MOST` of those that may be shown, in order."""
     if visibility.hides_hints:
         return []
     said = {each.image_id: each for each in differing}

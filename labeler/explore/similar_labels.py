@@ -1,7 +1,7 @@
-"""How images like the one on screen were labeled, as a reminder for whoever hesitates.
+"""Shows how images similar to the current one were labeled, to help an annotator who hesitates.
 
-The trainer knows which are alike, the log what they are labeled. Only train images take part, on both sides: a held-out
-one is asked without anything that could sway the answer, as every image is in blind mode.
+The trainer finds similar images, the log has their labels. Both the current and the similar images are train images:
+nothing may influence the answer for a held-out image, nor any answer in blind mode.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from labeler.visibility import Visibility
 from shared.wire.images import SimilarImage
 
 SHOWN = 4
-ASKED = 12  # of the trainer, whose copy of the log may be some answers behind
-THUMBNAIL = 160  # pixels of the longest side
+ASKED = 12  # requested from the trainer, whose copy of the log may lag behind
+THUMBNAIL = 160  # pixels of the longer side
 
 
 class Reminder:
-    """Labeled images that are like another one."""
+    """Finds labeled images that are similar to another one."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Reminder:
         self._client = client
 
     def of(self, image_id: int) -> list[SimilarImage]:
-        """The most similar first; [] for a held-out image, in blind mode, and while the trainer cannot say."""
+        """Most similar first; [] for a held-out image, in blind mode, and while the trainer cannot answer."""
         if not self._visibility.may_hint(image_id):
             return []
         try:

@@ -1,4 +1,4 @@
-"""Images that are handed over one by one, by path or as an upload, rather than found by a scan."""
+"""Adds images one by one, by path or as an upload, instead of by a scan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.wire.images import ImageReceipt, Rejection
 
 
 class Arrivals:
-    """Takes images into `catalog`; `changed` is called after each of its methods."""
+    """Adds images to `catalog`; calls `changed` after each of its methods."""
 
     def __init__(self, files: Files, catalog: Catalog, changed: Callable[[], None]) -> None:
         self._files = files
@@ -21,7 +21,7 @@ class Arrivals:
         self._changed = changed
 
     def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
-        """Take files under the roots into the catalogue; a file that changed is looked at again."""
+        """Add files under the roots to the catalogue; a file that changed is read again."""
         receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
         for given in uris:
             try:
@@ -30,22 +30,22 @@ class Arrivals:
                 receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
                 continue
             found = self._files.look_at(root, self._called(root, uri))
-            if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to remember
+            if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to record
                 receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
             else:
                 self._record(root, found, given, receipt)
         return self._taken(receipt)
 
     def _called(self, root: Root, uri: str) -> str:
-        """The file that a URI means, which may be written otherwise."""
+        """The file that a URI means, which may be spelled differently."""
         if self._files.stamp(root, uri) != (0, 0):
             return uri
         return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
-        """Keep uploaded images (name, bytes) in the workspace and take them into the catalogue.
+        """Store uploaded images (name, bytes) in the workspace and add them to the catalogue.
 
-        A content that is here already is kept once more only if its name is new: a file of labels may name it so.
+        Known content is stored again only if its name is new, because a label file may use that name.
         """
         receipt = ImageReceipt(added=0, duplicates=0, rejected=[])
         for name, data in uploads:
@@ -63,7 +63,7 @@ class Arrivals:
             receipt.duplicates += 1
             receipt.duplicate_uris.append(given)
         else:
-            receipt.rejected.append(Rejection(uri=given, reason=found.reason or "is one image too many"))
+            receipt.rejected.append(Rejection(uri=given, reason=found.reason or "exceeds the maximum number of images"))
 
     def _taken(self, receipt: ImageReceipt) -> ImageReceipt:
         self._catalog.bring_back()

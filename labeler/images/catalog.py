@@ -1,11 +1,11 @@
-"""The catalogue: which images there are, under which content hash, in which split.
+"""The catalogue: which images there are, with their content hash and split.
 
-An image is its content: files with the same bytes are one image, asked once, and a file that was renamed or came back
-keeps its id and its labels. The split is drawn when a content is first seen, by its salted hash, and kept, so that
-images which join later join fairly. What happens to an image later (gone, back, moved to the test split) is a row of
-the annotation log, which decides; the tables here only say where the bytes lie.
+An image is its content: files with the same bytes are one image, asked about once, and a file that was renamed or came
+back keeps its id and labels. The split is drawn from the salted hash when a content is first seen, and kept, so that
+later images get fair splits too. What happens to an image later (gone, back, moved to another split) is a row of the
+annotation log, which decides; the tables here only say where the bytes are.
 
-It reads no pixels itself: `files` looks at files, `scanner` says when.
+It reads no pixels: `file_index` reads files, `scanner` decides when.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from shared.wire.fields import Source, Split
 from shared.wire.images import ImageEntry, ImagePage, Rejection
 
 Root = str
-"""A folder that images are taken from: `images`, `images/NAME` for a further one, `test` or `uploads`."""
+"""A folder of images: `images`, `images/NAME` for an added one, `test` or `uploads`."""
 Outcome = Literal["added", "duplicate", "rejected"]
 _CHUNK = 500  # values in one SQL statement
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that was looked at: what it holds, or what is wrong with it."""
+    """A file that was read: what it contains, or what is wrong with it."""
 
     uri: str
     size: int
@@ -48,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An image's content hash, format, size, and the files in which it was seen, the one it goes by first."""
+    """An image's content hash, format, pixels, and the files in which it was seen, its main file first."""
 
     sha256: str
     format: str
@@ -57,7 +57,7 @@ class Located:
 
 
 class Catalog:
-    """The images of one workspace. Raises SettingsError when the splits were drawn with other shares."""
+    """The images of one workspace. Raises SettingsError if the splits were drawn with other shares."""
 
     def __init__(
         self,
@@ -73,21 +73,21 @@ class Catalog:
         self._tally = tally
         self._queue = queue
         self._max_images = settings.max_images
-        self.missing: set[int] = set()  # answered, and no file holds them; known once a scan came to its end
+        self.missing: set[int] = set()  # answered images without a file; known after a complete scan
         self.drawing = Drawing(store, settings, sources)
         self._load()
 
     @property
     def duplicates(self) -> int:
-        """Files whose content another file has too."""
+        """The number of files whose content another file has too."""
         return max(0, self._readable_files + len(self.missing) - len(self._tally.splits))
 
     def record(
         self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
     ) -> list[Outcome]:
-        """Take note of files just looked at, in one transaction; new contents become images that can be asked.
+        """Record files that were just read; new contents become images in the queue. One transaction per 500 files.
 
-        They go into `split`, which may differ by URI; None draws it.
+        They go into `split`, which may be given per URI; None draws it.
         """
         with self._store.lock:
             outcomes: list[Outcome] = []
@@ -101,7 +101,7 @@ class Catalog:
             return outcomes
 
     def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Size and time of change under which these files were looked at before."""
+        """Size and modification time of these files when they were last read."""
         statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
         known: dict[str, tuple[int, int]] = {}
         with self._store.read() as connection:
@@ -111,7 +111,7 @@ class Catalog:
         return known
 
     def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
-        """The images that these files hold."""
+        """The images that these files contain."""
         statement = select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.image_id.is_not(None))
         images: dict[str, int] = {}
         with self._store.read() as connection:
@@ -121,7 +121,8 @@ class Catalog:
         return images
 
     def with_content(self, hashes: Collection[str]) -> dict[str, tuple[int, Split]]:
-        """The images of these contents, removed ones too, each with the split that it has or would be back in."""
+        """The images with these contents, including removed ones, each with its current split or the one it would
+        return to."""
         wanted, found = list(hashes), dict[str, tuple[int, Split]]()
         with self._store.read() as connection:
             for start in range(0, len(wanted), _CHUNK):
@@ -134,16 +135,16 @@ class Catalog:
 
     @property
     def room(self) -> int:
-        """How many images more may be taken in."""
+        """How many more images can be added."""
         return self._max_images - len(self._tally.splits)
 
     @property
     def full(self) -> str:
-        """Why no image more may be."""
-        return f"is one more than {self._max_images:,} images, which max_images sets"
+        """Why no more images can be added."""
+        return f"exceeds the limit of {self._max_images:,} images set by max_images"
 
     def forget_files(self, root: Root, present: Collection[str]) -> None:
-        """Forget the files of `root` that are not `present` any more; `settle_images` then sees to their images."""
+        """Forget the files of `root` that are not in `present`; `settle_images` then handles their images."""
         with self._store.write() as connection:
             stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
             vanished = [file_id for file_id, uri in stored if uri not in present]
@@ -152,15 +153,15 @@ class Catalog:
             self._count(connection)
 
     def unlisted(self, root: Root, present: Collection[str]) -> list[str]:
-        """Files of `root` that are not `present` in a walk, and whose image somebody answered."""
+        """Files of `root` that a walk did not list (`present`) and whose image is answered."""
         with self._store.read() as connection:
             stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
             return [uri for uri, image_id in stored if uri not in present and self._is_answered(image_id)]
 
     def settle_images(self) -> None:
-        """Let each image go by a file that is there, and write to the log which images have none left or are back.
+        """Point each image at an existing file, and log which images have none left or are back.
 
-        An image with an answer stays without a file: it is `missing`.
+        An answered image stays without a file: it is `missing`.
         """
         with self._store.lock:
             with self._store.write() as connection:
@@ -169,7 +170,7 @@ class Catalog:
                 lost = [image_id for image_id in homeless if image_id not in rehomed]
                 gone = [image_id for image_id in lost if not self._is_answered(image_id)]
                 self._change(connection, [{"image": image_id} for image_id in gone])
-            kept = set(filter(self._is_answered, self._log.fold.removed))  # by an earlier version
+            kept = set(filter(self._is_answered, self._log.fold.removed))  # removed by an earlier version
             self.missing = {*lost, *kept} - {*gone}
             self._log.append([Draft(action="image_removed", image_id=image_id) for image_id in gone])
             self.move(kept)
@@ -181,7 +182,7 @@ class Catalog:
             return sorted(self.missing)[:limit]
 
     def bring_back(self) -> None:
-        """Write to the log which removed images a file holds again; one that was missing is here then, too."""
+        """Log which removed images have a file again; missing ones that do are no longer missing."""
         with self._store.lock:
             away = self._log.fold.removed | self.missing
             with self._store.write() as connection:
@@ -197,7 +198,7 @@ class Catalog:
         annotator: str = "",
         reason: str | None = None,
     ) -> None:
-        """Write to the log that these images are in `split` (their own, if None); removed ones are then back."""
+        """Log that these images are in `split` (their own, if None); removed ones are then back."""
         with self._store.lock:
             drawn = self._drawn(image_ids)
             splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
@@ -221,11 +222,11 @@ class Catalog:
                 self._queue.put(image_id, splits[image_id], drawn[image_id][1])
 
     def drawn(self, image_ids: Collection[int]) -> dict[int, Split]:
-        """The split that each image was drawn into when it came, whatever the log moved since."""
+        """The split into which each image was originally drawn, whatever the log changed since."""
         return {image_id: split for image_id, (split, _) in self._drawn(image_ids).items()}
 
     def page(self, after: int, limit: int) -> ImagePage:
-        """Images in order of change; `next` is what to ask after next."""
+        """Images in order of change; continue with `next`."""
         statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(limit)
         with self._store.lock, self._store.read() as connection:
             rows = connection.execute(statement).mappings().all()
@@ -244,19 +245,19 @@ class Catalog:
             return [self._entry(row) for row in connection.execute(statement).mappings()]
 
     def some(self, image_ids: Sequence[int]) -> dict[int, ImageEntry]:
-        """Those of at most a page of images that there are."""
+        """Entries of those of the given images that exist; at most a page."""
         with self._store.lock, self._store.read() as connection:
             rows = connection.execute(select(IMAGE).where(IMAGE.c.id.in_(image_ids))).mappings()
             return {row["id"]: self._entry(row) for row in rows}
 
     def shapes(self, image_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Width and height in pixels of at most a page of images."""
+        """Width and height, in pixels, of at most a page of images."""
         statement = select(IMAGE.c.id, IMAGE.c.width, IMAGE.c.height).where(IMAGE.c.id.in_(image_ids))
         with self._store.read() as connection:
             return {image_id: (width, height) for image_id, width, height in connection.execute(statement)}
 
     def search(self, text: str) -> list[int]:
-        """Images of which some file has `text` in its name or folder, whatever the case, in order of name."""
+        """Images with `text` in the name or folder of a file, ignoring case, in order of name."""
         written = {text, *(unicodedata.normalize(form, text.replace("\\", "/")) for form in ("NFC", "NFD"))}
         holds = or_(*(FILE.c.uri.icontains(each, autoescape=True) for each in written))
         named = holds & FILE.c.image_id.is_not(None)
@@ -264,7 +265,7 @@ class Catalog:
             return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
 
     def locate(self, image_id: int) -> Located:
-        """Where the image's bytes lie. Raises Missing."""
+        """The files of an image. Raises Missing."""
         with self._store.read() as connection:
             image = connection.execute(select(IMAGE).where(IMAGE.c.id == image_id)).mappings().first()
             if image is None:
@@ -282,7 +283,7 @@ class Catalog:
             return {row.id: row.sha256 for row in found}
 
     def rejections(self, limit: int = 1_000) -> list[Rejection]:
-        """Files that could not be taken, and why."""
+        """Files that could not be read as images, and why."""
         statement = (
             select(FILE.c.uri, FILE.c.reason).where(FILE.c.reason.is_not(None)).order_by(FILE.c.uri).limit(limit)
         )
@@ -290,7 +291,7 @@ class Catalog:
             return [Rejection(uri=uri, reason=reason) for uri, reason in connection.execute(statement)]
 
     def files_by_root(self) -> dict[Root, int]:
-        """How many files of each root are known."""
+        """The number of known files of each root."""
         with self._store.read() as connection:
             counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
             return {row.root: row.files for row in connection.execute(counted)}
@@ -321,7 +322,8 @@ class Catalog:
         found: Sequence[Found],
         split: Split | Mapping[str, Split | None] | None,
     ) -> tuple[list[Outcome], list[dict[str, Any]]]:
-        """What became of each file, and the images added; one statement for all, as each costs as much as a read."""
+        """The outcome for each file, and the images added; one statement each, because a statement costs as much as
+        reading a file."""
         hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
         images = connection.execute(select(IMAGE.c.sha256, IMAGE.c.id).where(IMAGE.c.sha256.in_(hashes)))
         image_of = {row.sha256: row.id for row in images}
@@ -380,7 +382,7 @@ class Catalog:
         }
 
     def _change(self, connection: Connection, images: Iterable[dict[str, Any]]) -> None:
-        """Give each `image` the next version, and the other values that its entry has."""
+        """Give each `image` the next version, and set the other values of its entry."""
         changed: list[dict[str, Any]] = []
         for each in images:
             self.version += 1
@@ -389,14 +391,14 @@ class Catalog:
             connection.execute(update(IMAGE).where(IMAGE.c.id == bindparam("image")), changed)
 
     def _homeless(self, connection: Connection) -> list[int]:
-        """Images that the file they go by does not hold any more."""
+        """Images whose main file no longer contains them."""
         home = (FILE.c.image_id == IMAGE.c.id) & (FILE.c.root == IMAGE.c.root) & (FILE.c.uri == IMAGE.c.uri)
         statement = select(IMAGE.c.id).outerjoin(FILE, home).where(FILE.c.id.is_(None)).order_by(IMAGE.c.id)
         removed = self._log.fold.removed
         return [image_id for image_id in connection.execute(statement).scalars() if image_id not in removed]
 
     def _rehome(self, connection: Connection, image_ids: Sequence[int]) -> list[int]:
-        """Point each image at the first file that holds it; returns the images that have one."""
+        """Point each image at the first file that contains it; returns the images that have one."""
         homes: list[dict[str, Any]] = []
         for start in range(0, len(image_ids), _CHUNK):
             some = image_ids[start : start + _CHUNK]

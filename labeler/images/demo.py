@@ -1,4 +1,4 @@
-"""The demo: the 1,797 handwritten digits that ship inside scikit-learn, written out as image files."""
+"""The demo: the 1,797 handwritten digits that come with scikit-learn, written as image files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from PIL import Image
 
 CLASSES = [str(digit) for digit in range(10)]
 SCALE = 8
-"""Each of the 8 × 8 pixels becomes a square of this side, so that a person can see the digit."""
+"""Each of the 8 × 8 pixels becomes a square with this side, so that a person can recognize the digit."""
 
 
 def truth() -> dict[str, str]:
-    """The right answers, file name → class, for a simulated annotator."""
+    """The true classes, file name → class, for a simulated annotator."""
     from sklearn.datasets import load_digits
 
     return {_file_name(number): str(label) for number, label in enumerate(load_digits().target)}
 
 
 def write_digits(folder: Path) -> Path:
-    """Write `folder/images/*.png` once and `folder/labels.csv` for a simulated annotator; returns the image folder."""
+    """Write `folder/images/*.png` once, and `folder/labels.csv` for a simulated annotator; returns the image folder."""
     images = folder / "images"
     if images.is_dir():
         return images
-    from sklearn.datasets import load_digits  # two seconds to import, and only the demo needs it
+    from sklearn.datasets import load_digits  # takes two seconds to import, and only the demo needs it
 
     digits = load_digits()
     part = folder / f".images.{os.getpid()}.part"
@@ -39,7 +39,7 @@ def write_digits(folder: Path) -> Path:
     rows.writerow(["filename", "label"])
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         name = _file_name(number)
-        grey = np.kron(255 - pixels * (255 / 16), np.ones((SCALE, SCALE))).astype(np.uint8)  # (64, 64), ink is dark
+        grey = np.kron(255 - pixels * (255 / 16), np.ones((SCALE, SCALE))).astype(np.uint8)  # (64, 64), dark ink
         Image.fromarray(grey).save(part / name)
         rows.writerow([name, label])
     (folder / "labels.csv").write_text(table.getvalue(), encoding="utf-8")

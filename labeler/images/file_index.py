@@ -1,8 +1,8 @@
-"""Looking at the files of the roots: where they lie, what they hold, and their bytes for a page.
+"""Reads the files of the roots: their location, their content, and their bytes for a page.
 
-A root is a folder that images are taken from: `images`, the given `test` set, `uploads` in the workspace, and further
-folders, `images/NAME`, whose images go by NAME/file so that two folders may hold files of one name. Nothing is read
-from anywhere else, whatever a request or a link says.
+A root is a folder of images: `images`, the given `test` set, `uploads` in the workspace, and added folders,
+`images/NAME`, whose URIs are NAME/file so that two folders may contain files of the same name. Nothing is read from
+anywhere else, whatever a request or a link says.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "QOI": "image/qoi",
 }
 FURTHER: Final = "images/"
-"""What the root of a further folder begins with."""
+"""Prefix of the root of an added folder."""
 IN_MEMORY: Final = 8_000_000
-"""Bytes of the largest file that is sent from memory."""
+"""Size in bytes of the largest file that is sent from memory."""
 UNKNOWN_TYPE: Final = "application/octet-stream"
 SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for name, kind in MEDIA_TYPES.items()} | {
     "PPM": ".pnm"
@@ -49,7 +49,7 @@ SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for 
 
 
 class Files:
-    """The roots of one workspace, by name. What the labeler itself writes in `workspace` is no image to label."""
+    """The roots of one workspace, by name. Skips what the labeler itself writes in `workspace`."""
 
     def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits, workspace: Path | None = None) -> None:
         self.roots: dict[Root, Path] = dict(roots)
@@ -59,13 +59,13 @@ class Files:
 
     @property
     def image_roots(self) -> dict[Root, Path]:
-        """The image folders, without uploads and test set."""
+        """The image folders, without uploads and the test set."""
         return {root: path for root, path in self.roots.items() if root.startswith("images")}
 
     def listed(self, root: Root, passed: Passed | None = None) -> list[str]:
-        """URIs of all images of a root; what is left out goes into `passed`.
+        """URIs of all images of a root; `passed` counts what is skipped.
 
-        Raises ImageProblem when the folder cannot be read.
+        Raises ImageProblem if the folder cannot be read.
         """
         folder = self.roots[root]
         found = finding.find_images(folder, passed, self._others(root))
@@ -75,18 +75,19 @@ class Files:
         return [prefix(root) + uri for uri in found if not uri.startswith(own)]
 
     def look_at(self, root: Root, uri: str) -> Found:
-        """Read, hash and check one file; what is wrong with it stands in `reason`."""
+        """Read, hash and check one file; `reason` says what is wrong with it."""
         size, mtime_ns = self.stamp(root, uri)
         try:
             inspected = opening.inspect(self._read(root, uri), self.limits)
         except ImageWaits as problem:
-            return Found(uri, 0, 0, None, str(problem))  # so that the next scan looks at it again
+            return Found(uri, 0, 0, None, str(problem))  # so that the next scan reads it again
         except ImageProblem as problem:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
 
     def stamp(self, root: Root, uri: str) -> tuple[int, int]:
-        """Size (bytes) and time of change (ns) of a file, not read again while both stay; zeros without one."""
+        """Size (bytes) and modification time (ns) of a file, which is read again if either changes; zeros without a
+        file."""
         try:
             status = (self.roots[root] / uri.removeprefix(prefix(root))).stat()
         except (OSError, ValueError):
@@ -94,8 +95,8 @@ class Files:
         return status.st_size, status.st_mtime_ns
 
     def content(self, located: Located) -> bytes:
-        """The image's bytes. Raises Missing when no file of it can be read, Gone when its files hold something else."""
-        reason, changed = "its file is not known any more", False
+        """The image's bytes. Raises Missing if none of its files can be read, Gone if their content has changed."""
+        reason, changed = "it has no known file", False
         for root, uri in located.files:
             if root not in self.roots:
                 continue
@@ -112,7 +113,7 @@ class Files:
         raise Missing(f"The image cannot be read: {reason}.")
 
     def original(self, located: Located) -> bytes | BufferedReader:
-        """The image's bytes, or of more than IN_MEMORY its open file. Raises as `content`."""
+        """The image's bytes, or its open file if larger than IN_MEMORY. Raises like `content`."""
         for root, uri in located.files:
             if root not in self.roots or self.stamp(root, uri)[0] <= IN_MEMORY:
                 continue
@@ -127,9 +128,9 @@ class Files:
         return self.content(located)
 
     def uri_of(self, given: str) -> tuple[Root, str]:
-        """Root and URI of a path relative to the image folder, or absolute and inside a root.
+        """Root and URI of a path that is relative to the image folder, or absolute and inside a root.
 
-        Raises ImageProblem for what lies outside all of them, and for addresses of another kind.
+        Raises ImageProblem if it is outside all roots.
         """
         text = given.removeprefix("file://")
         if not Path(text).is_absolute():
@@ -141,10 +142,10 @@ class Files:
             for base in (folder.absolute(), folder.resolve()):
                 if path.is_relative_to(base):
                     return root, prefix(root) + path.relative_to(base).as_posix()
-        raise ImageProblem("lies outside the folders that images are taken from")
+        raise ImageProblem("is outside the project's image folders")
 
     def root_of(self, uri: str) -> Root:
-        """The root of a relative URI: the further folder that it begins with, else the first one."""
+        """The root of a relative URI: the added folder it begins with, else the first folder."""
         further = FURTHER + uri.partition("/")[0]
         return further if further in self.roots else "images"
 
@@ -154,38 +155,38 @@ class Files:
         return finding.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits, self._others(root))
 
     def _others(self, root: Root) -> list[Path]:
-        """The other roots, into which a link may lead."""
+        """The other roots, into which links may lead."""
         return [folder for name, folder in self.roots.items() if name != root and folder.is_dir()]
 
     def store_upload(self, data: bytes, name: str = "") -> Found:
-        """Check an uploaded image and keep it in the workspace. Raises ImageProblem.
+        """Check an uploaded image and store it in the workspace.
 
-        It keeps its `name`, folders included, so that a file of labels can name it. Another image that has the name
-        already stays: this one's hash is then added. Without a name, or with one that cannot be, it goes by its hash.
-        Raises OSError when the disk refuses.
+        It keeps its `name`, including folders, so that a label file can name it. If another image has that name, the
+        hash is appended; without a usable name, the hash is the name. Raises ImageProblem, and OSError if the disk
+        refuses.
         """
         if not data:
             raise ImageProblem("is empty")
         if len(data) > self.limits.max_bytes:
-            raise ImageProblem(f"has more than {self.limits.max_bytes:,} bytes, the limit that max_image_bytes sets")
+            raise ImageProblem(f"has more than {self.limits.max_bytes:,} bytes, the limit set by max_image_bytes")
         inspected = opening.inspect(data, self.limits)
         suffix = SUFFIX_OF.get(inspected.format, ".bin")
         hashed = f"{inspected.sha256[:2]}/{inspected.sha256}{suffix}"
         given = _upload_name(name, suffix)
-        with self._storing:  # else two of one name could take it at once
+        with self._storing:  # two uploads with one name must not take it at once
             for uri in [given, _with_hash(given, inspected.sha256), hashed] if given else [hashed]:
                 if self._keep(uri, data):
                     return Found(uri, *self.stamp("uploads", uri), inspected)
-        raise ImageProblem("cannot be written to the workspace under any name")
+        raise ImageProblem("cannot be stored in the workspace under any name")
 
     def _keep(self, uri: str, data: bytes) -> bool:
-        """Whether the upload is there under this name now; not if the name belongs to another image, or cannot be."""
+        """Store the upload under this name; False if the name belongs to another image or is not possible."""
         path = self.roots["uploads"] / uri
         try:
             if path.is_file():
                 return path.stat().st_size == len(data) and _sha256(path) == hashlib.sha256(data).digest()
             write_whole(path, data)
-        except (OSError, ValueError) as error:  # too long a name, or a file where a folder should be
+        except (OSError, ValueError) as error:  # the name is too long, or a file has a folder's name
             if kind_of(error) is not None:
                 raise
             return False
@@ -193,12 +194,12 @@ class Files:
 
 
 def prefix(root: Root) -> str:
-    """What the URIs of a root begin with; empty but for further folders."""
+    """The prefix of a root's URIs; empty except for added folders."""
     return root.removeprefix(FURTHER) + "/" if root.startswith(FURTHER) else ""
 
 
 def _upload_name(name: str, suffix: str) -> str:
-    """`name` as a path below the uploads; "" when nothing of it can be one."""
+    """`name` as a path below the uploads; "" if it cannot be one."""
     printable = "".join(each if each.isprintable() else "_" for each in name)
     parts = [part.strip().lstrip(".") for part in printable.replace("\\", "/").split("/")]
     path = PurePosixPath(*filter(None, parts))

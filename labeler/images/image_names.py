@@ -1,7 +1,7 @@
-"""The image that a name means: the one called so, or else the one that it can only mean (`shared.images.names`).
+"""Finds the image that a name means: by exact name, or else the only one it can mean (`shared.images.names`).
 
-Every way into a project that names images asks here. The index of names is made when the first name is not there as it
-stands, kept, and extended by files that came since.
+Every way into a project that names images uses this. The index of names is built at the first name without an exact
+match, then kept and extended by new files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from shared.images.names import NameIndex
 from shared.wire.images import NamedImages
 
 _CHUNK = 500  # values in one SQL statement
-SHOWN = 3  # candidates that are named
+SHOWN = 3  # candidates shown
 
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a name means: a file, which differs from it in `difference`; or several, of which `candidates` are some."""
+    """What a name means: one file, whose name differs in `difference`; or several, with some as `candidates`."""
 
     difference: str
     root: Root = "images"
@@ -35,15 +35,15 @@ class Meant:
 
     @property
     def unclear(self) -> str:
-        """Why it cannot be taken, to end a sentence about it; empty where it can."""
+        """Why the name is ambiguous, as the end of a sentence; "" if it is not."""
         if not self.candidates:
             return ""
         more = f" and {self.count - len(self.candidates):,} more" if self.count > len(self.candidates) else ""
-        return f"may mean {', '.join(self.candidates)}{more}: name it as its file is called, with its folder"
+        return f"may mean {', '.join(self.candidates)}{more}: give the exact path of the file"
 
 
 class ImageNames:
-    """Those of one workspace."""
+    """Finds images by name in one workspace."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class ImageNames:
         self._lock = Lock()
 
     def find(self, names: Collection[str]) -> NamedImages:
-        """The image of each name; what several differ in is counted, what means none or several is said."""
+        """The image of each name; counts inexact matches, and says which names are unknown or ambiguous."""
         found = NamedImages()
         asked, exact = list(dict.fromkeys(names)), dict[str, int]()
         statement = select(FILE.c.root, FILE.c.uri, FILE.c.image_id).where(FILE.c.image_id.is_not(None))
@@ -67,7 +67,7 @@ class ImageNames:
             if name in exact:
                 found.images[name] = exact[name]
             elif other is None or (other.image_id is None and not other.unclear):
-                found.unclear[name] = "names no image here"
+                found.unclear[name] = "matches no image here"
             elif other.unclear:
                 found.unclear[name] = other.unclear
             elif other.image_id is not None:
@@ -77,7 +77,7 @@ class ImageNames:
         return found
 
     def meant(self, names: Collection[str]) -> dict[str, Meant]:
-        """What each of these names means, none of which is a file's as it stands; one that means none is left out."""
+        """What each name without an exact match means; names without any match are left out."""
         asked = list(names)
         if not asked:
             return {}
@@ -99,7 +99,7 @@ class ImageNames:
         return found
 
     def _follow(self) -> None:
-        """Take in files that came since; begin anew where the last ones went."""
+        """Add new files to the index; rebuild it if the last ones are gone."""
         with self._store.read() as connection:
             newest = connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one()
             if newest < self._index.last:

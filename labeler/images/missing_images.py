@@ -1,7 +1,7 @@
-"""Images that somebody answered and whose file is not found any more: their answers are kept, and they are listed.
+"""Lists answered images whose file is missing. Their answers are kept.
 
-What nobody answered leaves the project with its file, until that is back (`catalog`). An answer is a person's work: it
-stays in every count and export, and whoever looks reads here which file is missing and why.
+An unanswered image leaves the project with its file, until the file is back (`catalog`). An answer is a person's work:
+it stays in every count and export, and this list says which file is missing and why.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shared.wire.images import Rejection
 
 
 def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[Rejection]:
-    """The first of them by the file that each went by last, and what is the matter with it."""
+    """The first `limit` missing images, each with its last known file and what is wrong with it."""
     found = []
     for image_id in catalog.first_missing(limit):
         located = catalog.locate(image_id)
@@ -23,5 +23,5 @@ def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[R
         except Problem as problem:
             found.append(Rejection(uri=uri, reason=problem.detail))
         else:
-            found.append(Rejection(uri=uri, reason="It is back, and counts as here at the next scan."))
+            found.append(Rejection(uri=uri, reason="The file is back. The next scan will notice it."))
     return found

@@ -1,8 +1,8 @@
-"""The image folders of a project: the first one, and further ones that join while the labeler runs.
+"""The image folders of a project: the first one, and others added while the labeler runs.
 
-Which folders there are stands in `project.toml`. Someone adds one on a page, or by `flywheel add` on this machine,
-which only writes that file; `refresh` takes in what it names. No request adds a folder: whoever may only talk to the
-labeler must not make it read another place of the machine.
+`project.toml` lists them. A folder is added on a page, or by `flywheel add` on this machine, which only edits that
+file; `refresh` reads it again. HTTP requests cannot add a folder: whoever may only talk to the labeler must not make it
+read other folders of the machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.settings.services import LabelerSettings, SettingsError
 
 @dataclass(frozen=True, slots=True)
 class FolderView:
-    """One image folder. `files` are the image files seen in it so far."""
+    """One image folder. `files` is the number of image files seen in it so far."""
 
     root: Root
     path: Path
@@ -57,11 +57,11 @@ class Folders:
         except SettingsError as error:
             raise Invalid(str(error)) from None
         if name is None:
-            raise Invalid(f"{folder} is a folder of this project already.")
+            raise Invalid(f"{folder} is already a folder of this project.")
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in the folders that `project.toml` names and that are not here yet. Raises SettingsError."""
+        """Add folders that are new in `project.toml`. Raises SettingsError."""
         project = ProjectFile.read(self._settings.workspace)
         for name, path in (project.further(self._settings.workspace) if project is not None else {}).items():
             root = FURTHER + name
@@ -74,17 +74,17 @@ class Folders:
                 self._changed()
 
     def scan(self, root: Root, uris: list[str] | None = None) -> None:
-        """Look for new files of a folder, or at `uris` alone, after what is being scanned now."""
+        """Scan a folder for new files, or only `uris`, after the current scan."""
         self._scanner.ask(lambda: self._scanner.scan(root, uris))
 
     def view(self) -> list[FolderView]:
-        """Every folder, with how many image files were seen in it."""
+        """Every folder, with the number of image files seen in it."""
         counts = self._catalog.files_by_root()
         return [FolderView(root, path, counts.get(root, 0), not path.is_dir()) for root, path in self.watched.items()]
 
 
 def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog) -> dict[Root, Path]:
-    """Every root at a start; makes the folder of uploads. Raises SettingsError for a new folder that is not there."""
+    """Every root at the start; creates the upload folder. Raises SettingsError if a new folder does not exist."""
     uploads = settings.workspace / "uploads"
     uploads.mkdir(exist_ok=True)
     folder = Path(settings.images).expanduser() if settings.images else settings.workspace / "demo" / "images"
@@ -95,7 +95,7 @@ def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog)
 
 
 def _further_roots(settings: LabelerSettings) -> dict[Root, Path]:
-    """The further folders at a start: those that the project has, then those that the settings add."""
+    """The added folders at the start: those of the project, then those of the settings."""
     project = ProjectFile.read(settings.workspace) or ProjectFile(labeler={"images": settings.images})
     for folder in settings.more_images:
         project.join(Path(folder), settings.workspace)

@@ -1,8 +1,8 @@
-"""Scanning the roots in the background, so that labeling begins while a large folder is still being read.
+"""Scans the roots in the background, so that labeling can begin while a large folder is still being read.
 
-Two workers read, hash and check files ahead; what they found is written in batches. A file that has kept its size and
-time of change is not read again. Only a scan that came to its end takes vanished files out, and never when the folder
-is missing or suddenly empty: an unplugged disk must not remove everyone's images.
+Two workers read, hash and check files ahead; results are written in batches. A file whose size and modification time
+are unchanged is not read again. Only a complete scan removes vanished files, and never if the folder is missing or
+suddenly empty: unplugging a disk must not remove all images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WORKERS = 2
 BATCH = 500
 BATCH_SECONDS = 0.5
 CLOSING_SECONDS = 2
-_AHEAD = 32  # files being read beyond the one that is waited for
+_AHEAD = 32  # files read ahead of the next result
 
 log = logging.getLogger(__name__)
 
@@ -46,32 +46,32 @@ class _Progress:
 
 
 class Scanner:
-    """One thread that runs steps one after the other, and says how far it is."""
+    """One thread that runs steps one after another, and reports progress."""
 
     def __init__(
         self, files: Files, catalog: Catalog, steps: Sequence[Callable[[], None]], changed: Callable[[], None]
     ) -> None:
-        """`steps` are what `start` does: they scan by `scan`. `changed` hears of progress."""
+        """`steps` are run by `start`; they scan with `scan`. `changed` is called on progress."""
         self._files = files
         self._catalog = catalog
         self._steps = steps
         self._waiting: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()  # of what waits, and of whether the thread goes on
+        self._lock = threading.Lock()  # guards _waiting and _running
         self._changed = changed
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._running = False
         self._progress = _Progress(0, 0, time.monotonic())  # replaced as a whole, by the scanner's thread
         self._error: str | None = None
-        self._failed = False  # a step did, in a way that another try may mend
-        self._left_out: dict[Root, list[str]] = {}  # in words
+        self._failed = False  # a step failed in a way that a retry may fix
+        self._left_out: dict[Root, list[str]] = {}  # what was skipped, in sentences
 
     def start(self) -> None:
         """Scan everything."""
         self.ask(*self._steps)
 
     def ask(self, *steps: Callable[[], None]) -> None:
-        """Do these steps after those that wait already."""
+        """Run these steps after those already waiting."""
         with self._lock:
             self._waiting.extend(steps)
             if not self._running and self._waiting:
@@ -80,26 +80,26 @@ class Scanner:
                 self._thread.start()
 
     def again(self) -> None:
-        """Scan everything again if a scan failed, as on a disk that was full."""
+        """Scan everything again if a scan failed, for example because the disk was full."""
         if self._failed:
             self._failed = False
             self.start()
 
     def close(self) -> None:
-        """Stop after the file being read; what was written so far is kept."""
+        """Stop after the current file; what was written so far is kept."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(CLOSING_SECONDS)
 
     def wait(self, timeout: float) -> None:
-        """Until the scan is done. Raises TimeoutError."""
+        """Wait until the scan is done. Raises TimeoutError."""
         if self._thread is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 raise TimeoutError("The image folder is still being scanned.")
 
     def view(self) -> ScanView:
-        """How far the scan is."""
+        """The progress of the scan."""
         running, progress = self._running, self._progress
         left = progress.seconds_left() if running else None
         told = [f"{self._files.roots[root]}: {each}" for root, some in self._left_out.items() for each in some]
@@ -113,7 +113,7 @@ class Scanner:
         )
 
     def scan(self, root: Root, uris: Iterable[str] | None = None, split: Split | None = None) -> None:
-        """Bring the catalogue up to date with a root: with all its images, or with `uris` alone.
+        """Update the catalogue from a root: all its images, or only `uris`.
 
         New images go into `split`; None draws it.
         """
@@ -122,7 +122,7 @@ class Scanner:
         try:
             listed = self._files.listed(root, passed) if uris is None else list(uris)
         except ImageProblem as problem:
-            self._fail(f"The folder {folder} {problem}; its images are kept as they were.")
+            self._fail(f"The folder {folder} {problem}; its images are kept.")
             return
         if uris is None:
             self._tell(root, passed.sentences())
@@ -130,7 +130,7 @@ class Scanner:
                 uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)
             ]
         if not listed and self._catalog.has_files(root):
-            self._fail(f"The folder {folder} is empty now; its images are kept as they were.")
+            self._fail(f"The folder {folder} is now empty; its images are kept.")
             return
         self._progress = _Progress(0, len(listed), time.monotonic())
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="scanner") as pool:
@@ -153,7 +153,7 @@ class Scanner:
         while (step := self._next()) is not None:
             try:
                 step()
-            except Exception as error:  # said on the page; labeling what is there goes on
+            except Exception as error:  # shown on the page; labeling goes on
                 if not self._closing.is_set():
                     log.exception("The scan of the image folder failed.")
                     self._error, self._failed = f"The scan failed: {str(error).rstrip('.')}.", True
@@ -176,7 +176,7 @@ class Scanner:
             yield ahead.popleft().result()
 
     def _unknown(self, root: Root, listed: list[str]) -> Iterator[str]:
-        """Those not seen before with the size and time of change that they have now."""
+        """The files that are new or whose size or modification time has changed."""
         for start in range(0, len(listed), BATCH):
             chunk = listed[start : start + BATCH]
             known = self._catalog.known(root, chunk)
@@ -196,7 +196,7 @@ class Scanner:
         self._progress = replace(self._progress, done=self._progress.done + files)
 
     def _tell(self, root: Root, left_out: list[str]) -> None:
-        """Say what was left out of a folder, unless it was said before."""
+        """Log what was skipped in a folder, unless already logged."""
         if left_out != self._left_out.get(root, []):
             for each in left_out:
                 log.info("%s: %s", self._files.roots[root], each)

@@ -1,6 +1,7 @@
-"""Which split a new image is drawn into: by its salted content, so that the same picture falls the same way each time.
+"""Draws the split of a new image from its salted content hash, so that the same picture always gets the same split.
 
-The shares are settled when the workspace is made, and the salt is its own, so that nobody can choose what measures.
+The shares are fixed when the workspace is created. Each workspace has its own salt, so that nobody can choose the test
+images.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ from shared.wire.fields import Source, Split
 
 
 class Drawing:
-    """That of one workspace. Raises SettingsError when its splits were drawn with other shares."""
+    """The draw of one workspace. Raises SettingsError if its splits were drawn with other shares."""
 
     def __init__(self, store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> None:
         self._salt = store.settled("salt", secrets.token_hex(16))
         self._test, self._validation = _settled_shares(store, settings, sources)
 
     def place(self, sha256: str) -> float:
-        """Where an image of this content falls between 0 and 1."""
+        """The position of this content in 0 … 1."""
         digest = hashlib.sha256((self._salt + sha256).encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
     def split(self, place: float) -> Split:
-        """The split that lies there."""
+        """The split at a position."""
         return "test" if place < self._test else "validation" if place < self._test + self._validation else "train"
 
     def split_of(self, sha256: str) -> Split:
-        """The split that a new image of this content is drawn into."""
+        """The split of a new image with this content."""
         return self.split(self.place(sha256))
 
 
 def _settled_shares(store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> tuple[float, float]:
-    """Shares of test and validation images, as the workspace was made with."""
+    """The shares of test and validation images with which the workspace was created."""
     wanted = {
         "test_set_frac": 0.0 if settings.test_set else settings.test_set_frac,
         "validation_set_frac": settings.validation_set_frac,
@@ -48,6 +49,6 @@ def _settled_shares(store: Store, settings: LabelerSettings, sources: Mapping[st
         if asked_for and value != settled[name]:
             raise SettingsError(
                 f"The labeler setting {name!r} cannot be {value:g}: the workspace {settings.workspace} was made with "
-                f"{settled[name]:g}, and its images are drawn. Leave it, or begin a new workspace."
+                f"{settled[name]:g}, and its splits are drawn. Keep that value, or use a new workspace."
             )
     return settled["test_set_frac"], settled["validation_set_frac"]

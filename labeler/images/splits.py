@@ -1,10 +1,10 @@
-"""Drawing train, validation and test anew, because somebody asked for it.
+"""Draws new train, validation and test splits when somebody requests it.
 
-What was answered here stays where it is: a test label is worth its name only if it was given blind, and a train label
-was given with a suggestion beside it. So images that nobody has answered here, and those whose labels were all brought
-along, are dealt out, such that each split has its share of all images as nearly as can be. Images of a folder or group
-stay together: where some were answered here the others follow. Each move is a row of the log that says how it was
-drawn; the same seed draws the same.
+Images answered here stay in their split: a test label is valid only if it was given without suggestions, and a train
+label was given beside one. So only images without an answer, or with imported labels alone, are dealt out, such that
+each split gets as close as possible to its share of all images. Images of a folder or group stay together: if some were
+answered here, the others follow. Each move is a row of the log that says how it was drawn; the same seed gives the same
+draw.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BATCH = 500
 
 
 class Splitting:
-    """Of one workspace."""
+    """Draws the splits of one workspace."""
 
     def __init__(self, store: Store, log: AnnotationLog, tally: Tally, catalog: Catalog) -> None:
         self._store = store
@@ -37,21 +37,22 @@ class Splitting:
         self._tally = tally
         self._catalog = catalog
         self._keeping = threading.Lock()
-        self._kept: tuple[UUID, dict[int, str]] | None = None  # groups of which more parts or another post may follow
+        self._kept: tuple[UUID, dict[int, str]] | None = None  # groups for which more parts or another post may follow
 
     def take(self, post: SplitPart) -> SplitReceipt:
-        """Draw, or keep the groups of a part of which more follow. Raises Conflict for groups that are not kept."""
+        """Draw, or keep the groups of a part if more follow. Raises Conflict if the groups are no longer kept, and
+        Invalid."""
         groups, groups_id = post.groups, post.groups_id
         with self._keeping:
             if groups_id is not None:
                 if self._kept is None or self._kept[0] != groups_id:
-                    raise Conflict("Those groups are not kept any more: send them all again.")
+                    raise Conflict("These groups are no longer kept: send all of them again.")
                 groups = self._kept[1] | groups
                 if len(groups) > MOST_GROUPED:
                     raise Invalid(f"The groups name more than {MOST_GROUPED:,} images.")
             if post.more:
                 groups_id = groups_id or uuid4()
-            if groups_id is not None:  # only the latest are kept
+            if groups_id is not None:  # only the latest groups are kept
                 self._kept = (groups_id, groups) if post.more or post.dry_run else None
         if post.more:
             return SplitReceipt(splits={}, moved=0, kept=0, groups_id=groups_id)
@@ -59,7 +60,7 @@ class Splitting:
         return drawn.model_copy(update={"groups_id": groups_id if post.dry_run else None})
 
     def draw(self, post: SplitPost) -> SplitReceipt:
-        """Deal the images out, or with `dry_run` only count."""
+        """Deal the images out, or only count with `dry_run`."""
         shares: dict[Split, float] = {"test": post.test, "validation": post.validation}
         with self._store.lock:
             now = dict(self._tally.splits)
@@ -99,7 +100,7 @@ class Splitting:
         return SplitReceipt(splits=counts, moved=sum(map(len, moves.values())), kept=len(kept), torn=torn)
 
     def _units(self, image_ids: Sequence[int], post: SplitPost) -> list[list[int]]:
-        """Images that stay together."""
+        """Lists of images that stay together."""
         if post.by not in ("folder", "group"):
             return [[image_id] for image_id in image_ids]
         together: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -113,12 +114,12 @@ class Splitting:
 def deal(
     units: Sequence[list[int]], shares: dict[Split, float], here: Sequence[Split], rng: random.Random
 ) -> dict[int, Split]:
-    """Image → split for shuffled `units`, so that with those that are `here` already each share is nearly met."""
+    """Image → split for shuffled `units`, so that together with `here` each share is nearly met."""
     total = sum(map(len, units)) + len(here)
     left = {split: round(share * total) - here.count(split) for split, share in shares.items()}
     dealt: dict[int, Split] = {}
     for unit in rng.sample(list(units), len(units)):
-        # A unit goes where at least half of it is still wanted; what is wanted nowhere is learned from.
+        # A unit goes to a split that still lacks at least half of its images, else to train.
         split: Split = next((name for name, count in left.items() if 2 * count >= len(unit) and count > 0), "train")
         dealt |= dict.fromkeys(unit, split)
         if split != "train":

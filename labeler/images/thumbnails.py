@@ -1,4 +1,4 @@
-"""Smaller copies of images, made once and kept in the workspace by content hash."""
+"""Smaller copies of images, made once and stored in the workspace by content hash."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 SIZES = (160, 320, 640)
 LARGE_PIXELS = 12_000_000
-"""Making a copy of a larger image takes so long that it keeps no thread from other requests."""
+"""Copying a larger image takes so long that it uses threads of its own."""
 _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -34,7 +34,7 @@ def resized(url: str, size: int) -> str:
 
 
 class Thumbnails:
-    """The copies of one workspace: the sizes of `SIZES`, and that of the card."""
+    """The copies of one workspace, in the sizes `SIZES` and that of the card."""
 
     def __init__(self, folder: Path, display_pixels: int, limits: ImageLimits, disk: Disk | None = None) -> None:
         self.sizes = tuple(sorted({*SIZES, display_pixels}))
@@ -44,10 +44,10 @@ class Thumbnails:
         self._warned = False
 
     def get(self, sha256: str, size: int, load: Callable[[], bytes]) -> tuple[bytes, str]:
-        """Bytes and media type; `load` gives the original when there is no copy yet.
+        """Bytes and media type; `load` returns the original if there is no copy yet.
 
-        Raises Invalid for another size, Gone when the image cannot be decoded any more, Busy while
-        others take all the room for decoding.
+        Raises Invalid for another size, Gone if the image cannot be decoded any more, and Busy while other images use
+        all memory for decoding.
         """
         kept = self.kept(sha256, size)
         if kept is not None:
@@ -62,20 +62,20 @@ class Thumbnails:
         if self._disk.trouble is None:
             try:
                 write_whole(self._path(sha256, size, suffix), data)
-            except OSError as error:  # the copy is only kept to be quicker next time
+            except OSError as error:  # the copy only saves time
                 if self._disk.notice(error) is None and not self._warned:
                     self._warned = True
-                    logger.warning("Small copies of images cannot be kept: %s.", error)
+                    logger.warning("Thumbnails cannot be stored: %s.", error)
         return data, media_type
 
     def kept(self, sha256: str, size: int) -> tuple[bytes, str] | None:
-        """The copy, if it was made before. Raises Invalid for a size that is not made."""
+        """The stored copy, if any. Raises Invalid for a size that does not exist."""
         if size not in self.sizes:
             raise Invalid(f"There are no thumbnails of {size} pixels, only of {', '.join(map(str, self.sizes))}.")
         for suffix, media_type in _SUFFIXES.items():
             try:
                 return self._path(sha256, size, suffix).read_bytes(), media_type
-            except OSError:  # not there, or no file can be opened now: made anew, it is shown in any case
+            except OSError:  # missing, or no file can be opened: it is then made again
                 continue
         return None
 

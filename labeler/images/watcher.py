@@ -1,8 +1,8 @@
-"""Watching the image folders, so that a file put into one joins within seconds.
+"""Watches the image folders, so that a new file joins within seconds.
 
-The operating system tells of changes where it can; where it cannot (a network drive, or more folders than it allows to
-watch) the folders are looked through every few seconds. Only new and changed files are taken in here. A file that
-vanished is noticed at the next start, because a disk that is unplugged for a moment must not take its labels along.
+The operating system reports changes where it can. Otherwise (network drives, or more folders than it allows to watch),
+the folders are read every few seconds. Only new and changed files are added here. A vanished file is noticed by the
+next scan of its whole folder, because a disk that is unplugged for a moment must not take its labels away.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from shared.images.finding import is_image_file, is_left_out
 from shared.settings import project_file
 from shared.settings.services import SettingsError
 
-LOOK_MS = 1_000  # between looks at project.toml and at folders that are missing
-POLL_MS = 5_000  # between looks through folders that the operating system does not watch
-MANY = 1_000  # changes at once; more than these are found by a scan of the folder
+LOOK_MS = 1_000  # interval of checking project.toml and missing folders
+POLL_MS = 5_000  # interval of reading folders that the operating system does not watch
+MANY = 1_000  # above this many changes at once, the folder is scanned
 CLOSING_SECONDS = 3
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Watcher:
                         seen = self._stamp()
                         self._refresh()
                     now = {root: path for root, path in self._folders.watched.items() if path.is_dir()}
-                    for root in now.keys() - there.keys():  # added, or back
+                    for root in now.keys() - there.keys():  # new, or back
                         self._folders.scan(root)
                     if now != there:
                         break
@@ -68,11 +68,11 @@ class Watcher:
                 if self._closing.wait(POLL_MS / 1_000):
                     return
                 if not self._polling:
-                    log.warning("The image folders cannot be watched (%s): they are looked through instead.", error)
+                    log.warning("The image folders cannot be watched (%s): they are read regularly instead.", error)
                 self._polling = True
 
     def _changes(self, there: dict[Root, Path]) -> Iterator[set[tuple[Change, str]]]:
-        """What changed, or nothing, at least every `LOOK_MS`."""
+        """Yield sets of changes, possibly empty, at least every `LOOK_MS`."""
         if not there:
             while not self._closing.wait(LOOK_MS / 1_000):
                 yield set()
@@ -100,7 +100,7 @@ class Watcher:
                 self._folders.scan(root, sorted(prefix(root) + path.relative_to(folder).as_posix() for path in files))
 
     def _counts(self, path: Path, folder: Path) -> bool:
-        """Whether a scan would look at the path: not left out everywhere, and not in the workspace."""
+        """Whether a scan would include the path: not a skipped name, and not in the workspace."""
         hidden = any(map(is_left_out, path.relative_to(folder).parts))
         return not hidden and path != folder and not path.is_relative_to(self._workspace.resolve())
 

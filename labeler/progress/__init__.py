@@ -1,1 +1,1 @@
-"""How far the project is: evaluations, labels over time, and the goal."""
+"""The state of the project: evaluations, labels over time, and the goal."""

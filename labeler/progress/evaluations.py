@@ -1,4 +1,4 @@
-"""The trainer's evaluations, kept here so that the curve survives the trainer."""
+"""Stores the trainer's evaluations in the labeler, so that the curve survives the trainer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.wire.evaluation import Evaluation
 
 
 class Evaluations:
-    """Those of one workspace, in order of arrival."""
+    """The evaluations of one workspace, in order of arrival."""
 
     def __init__(self, store: Store, log_id: UUID) -> None:
         self._store = store
@@ -25,15 +25,15 @@ class Evaluations:
 
     @property
     def last(self) -> Evaluation | None:
-        """The newest."""
+        """The newest evaluation, if any."""
         with self._store.lock:
             return self._all[-1] if self._all else None
 
     def add(self, evaluation: Evaluation) -> None:
-        """Keep it; a repeat of the same id changes nothing. Raises Conflict for another workspace's."""
+        """Store an evaluation; a repeated id changes nothing. Raises Conflict for another workspace's evaluation."""
         if evaluation.log_id != self._log_id:
             raise Conflict(
-                f"The evaluation is of log {evaluation.log_id}, this workspace's log is {self._log_id}.",
+                f"The evaluation is for log {evaluation.log_id}, but this workspace's log is {self._log_id}.",
                 log_id=str(self._log_id),
             )
         with self._store.lock:
@@ -45,7 +45,8 @@ class Evaluations:
             self._append(evaluation)
 
     def all(self) -> list[Evaluation]:
-        """Every evaluation so far; only the newest with its confusion matrix, whose size is the classes squared."""
+        """All evaluations; only the newest has its confusion matrix, whose size is the square of the number of
+        classes."""
         with self._store.lock:
             return list(self._all)
 

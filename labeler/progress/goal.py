@@ -1,4 +1,4 @@
-"""How far it is to what labeling heads for: the label budget, or the accuracy that the forecast counts labels to."""
+"""The distance to the goal of labeling: the label budget, or the accuracy for which the forecast counts labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from shared.wire.trainer import TrainerStatus
 def target(
     status: TrainerStatus | None, latest: Evaluation | None, *, labeled: int, given: int, pace: float
 ) -> Target | None:
-    """The nearer of both, with `labeled` images, `given` of them here, at `pace` answers a minute; None without either.
+    """The closer of label budget and forecast goal; None if there is neither.
 
-    The budget is the trainer's, so there is none while that is away; the forecast is that of the `latest` evaluation.
+    `labeled` images have a label, `given` of them here; `pace` is answers per minute. The budget is unknown while the
+    trainer (`status`) is away; the forecast is that of the `latest` evaluation.
     """
     ahead: list[tuple[int, float | None]] = []
     if status is not None and status.label_budget:

@@ -1,7 +1,7 @@
-"""Which classes were given when: the log's labels in stretches of equal length, counted by the database.
+"""Which classes were given when: the log's labels in periods of equal length, counted by the database.
 
-An image counts once, as its last answer says: a correction moves it, and the sum is the number of labels. What was
-taken back since, and what was brought along instead of given here, is left out.
+Each image counts once, at its last answer: a correction moves it, and the sum is the number of labels. Undone and
+imported answers are left out.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from shared.log import ANSWERS, IMPORT
 from shared.wire.evaluation import Stretch
 from shared.wire.review import REVIEW
 
-MOST = 40  # stretches
+MOST = 40  # periods
 
 
 def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
-    """At most `MOST` stretches of the log that hold labels, oldest first; classes go by their names of now."""
+    """At most `MOST` periods of the log that contain labels, oldest first; classes have their current names."""
     with store.lock:
         last_seq = log.last_seq
     width = max(1, -(-last_seq // MOST))
     stretch = ((LOG.c.seq - 1) // width).label("stretch")
     undone = select(LOG.c.target).where(LOG.c.action == "undo", LOG.c.target.is_not(None))
-    unsure = and_(LOG.c.action == "skip", LOG.c.source == REVIEW)  # which leaves the label as it was
+    unsure = and_(LOG.c.action == "skip", LOG.c.source == REVIEW)  # such a skip leaves the label unchanged
     latest = (
         select(LOG.c.image_id, func.max(LOG.c.seq).label("seq"), func.count(LOG.c.annotator.distinct()).label("people"))
         .where(LOG.c.action.in_([*ANSWERS, "settle"]), LOG.c.seq <= last_seq, LOG.c.id.not_in(undone))
@@ -50,7 +50,7 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
     with store.read() as connection:
         rows = [tuple(row) for row in connection.execute(by_one)]
         shared = connection.execute(by_several).all()
-    with store.lock:  # what several people said of an image is weighed in one place
+    with store.lock:  # several people's answers are merged in one place, the fold
         rows += [(number, log.fold.labels.get(image_id), 1, at) for number, image_id, at in shared]
         lives = {label: log.fold.resolve(label) for _, label, _, _ in rows}
         names = {label: log.fold.classes[live].name for label, live in lives.items() if live is not None}

@@ -245,7 +245,7 @@ class Imports:
         rejected: set[int] = set()
         for each in missing:
             found = meant.get(each.uri)
-            reason = f"lies outside {self._folder}" if found is None and each.root == OUTSIDE else ""
+            reason = f"is outside {self._folder}" if found is None and each.root == OUTSIDE else ""
             if reason and each.row.sha256 is not None:
                 reason = IN_THE_FILE
             if found is not None and not found.unclear:

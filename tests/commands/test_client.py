@@ -83,7 +83,7 @@ def assert_sound(names: dict[str, Any]) -> None:
     assert flywheel.label({f"C:\\photos\\{name}": "red", name: "red"}) == {
         "leading folders": (f"C:\\photos\\{name}", name)
     }
-    with pytest.raises(FlywheelError, match=r"none\.png names no image here"):
+    with pytest.raises(FlywheelError, match=r"none\.png matches no image here"):
         flywheel.label({"none.png": "red"})
     assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == classes
     flywheel.label({image: "violet"}, add_classes=True)

@@ -208,7 +208,7 @@ def test_a_missing_or_empty_folder_removes_nothing(tmp_path: Path) -> None:
     folder.mkdir()
     with labeler(tmp_path) as service:
         assert service.project().images.total == 2
-        assert "is empty now" in (service.scanner.view().error or "")
+        assert "is now empty" in (service.scanner.view().error or "")
     folder.rmdir()
     (tmp_path / "unplugged").rename(folder)
     with labeler(tmp_path) as service:

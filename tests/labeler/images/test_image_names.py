@@ -102,7 +102,7 @@ def test_a_name_that_may_be_several_images_is_rejected_with_them(tmp_path: Path)
     with labeler(tmp_path) as service:
         done = bring(service, path, dry_run=True)
         assert [(each.line, each.reason) for each in done.issues["rejected"]] == [
-            (2, "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder"),
+            (2, "may mean cat/1.png, dog/1.png: give the exact path of the file"),
             (3, "is not there"),
         ]
         assert done.matched == {"capital letters": 1, "endings": 1}
@@ -115,7 +115,7 @@ def test_another_file_of_this_machine_is_not_the_image_of_its_name(tmp_path: Pat
     path.write_text("filename,label\ncat/1.png,cat\n")
     with labeler(tmp_path) as service:
         (issue,) = bring(service, path).issues["rejected"]
-        assert "lies outside" in issue.reason
+        assert "is outside" in issue.reason
         path.unlink()
         (tmp_path / "others" / "cat" / "1.png").unlink()  # now it is the name alone
         table = tmp_path / "labels.csv"
@@ -145,8 +145,8 @@ def test_names_over_http_and_in_a_search(tmp_path: Path) -> None:
         told = http.post("/images/named", json={"names": names}).json()
         assert told["images"] == {names[0]: ids[files[0]], names[1]: ids["cat/1.png"], names[4]: ids["dog/1.png"]}
         assert told["unclear"] == {
-            "1.png": "may mean cat/1.png, dog/1.png: name it as its file is called, with its folder",
-            "none.png": "names no image here",
+            "1.png": "may mean cat/1.png, dog/1.png: give the exact path of the file",
+            "none.png": "matches no image here",
         }
         assert told["matched"] == {"Unicode form": 1, "separators": 1}
         for text in ("café", unicodedata.normalize("NFD", "café"), "CAFé", "café\\é"):

@@ -106,7 +106,7 @@ def test_a_missing_further_folder_keeps_its_labels(tmp_path: Path) -> None:
     ("folder", "sentence"),
     [
         ("nowhere", "is not a folder"),
-        ("photos", "is a folder of this project already"),
+        ("photos", "is already a folder of this project"),
         ("photos/inside", "is inside .*photos, which the project already has"),
         ("", "Name a folder"),
         (".", "contains .*photos"),

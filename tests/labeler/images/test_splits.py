@@ -147,5 +147,5 @@ def test_groups_that_come_in_parts_are_drawn_as_one(tmp_path: Path) -> None:
         drawn = service.splitting.take(SplitPart(**part, **(asked | {"dry_run": False})))
         assert drawn == whole
         assert splits(service) == Counter(drawn.splits)
-        with pytest.raises(Conflict, match="send them all again"):
+        with pytest.raises(Conflict, match="send all of them again"):
             service.splitting.take(SplitPart(**part, **asked))
