@@ -17,21 +17,21 @@ KINDS = (dict, defaultdict, OrderedDict, Counter, set)
 
 
 class Violations:
-    """Where `lock` was not held."""
+    """Where something was iterated by a thread that must not: `allowed` says whether the current one may."""
 
-    def __init__(self, lock: Any) -> None:
-        self._lock = lock
+    def __init__(self, allowed: Callable[[], bool]) -> None:
+        self._allowed = allowed
         self.found: list[str] = []
 
     def check(self, what: str) -> None:
-        """Take note of the caller unless its thread holds the lock."""
-        if not self._lock._is_owned():
+        """Take note of the caller unless its thread may."""
+        if not self._allowed():
             frames = [each for each in traceback.extract_stack() if "/tests/" not in each.filename]
             at = frames[-1] if frames else traceback.extract_stack()[0]
             self.found.append(f"{what} in {at.filename}:{at.lineno} ({at.line}) on {threading.current_thread().name}")
 
     def guard(self, owner: object) -> None:
-        """Replace each dictionary and set of `owner`. Hold the lock."""
+        """Replace each dictionary and set of `owner`, while no other thread writes."""
         for name, value in list(vars(owner).items()):
             if type(value) in KINDS:
                 setattr(owner, name, self._guarded(value, f"{type(owner).__name__}.{name}"))
@@ -49,6 +49,11 @@ class Violations:
         methods = {name: checking(name) for name in ITERATING if hasattr(kind, name)}
         made = type(kind.__name__, (kind,), methods)
         return made(value.default_factory, value) if isinstance(value, defaultdict) else made(value)
+
+
+def held(lock: Any) -> Callable[[], bool]:
+    """Whether the current thread holds the lock."""
+    return lambda: bool(lock._is_owned())
 
 
 def parts_of(owner: object, packages: tuple[str, ...]) -> Iterator[object]:

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from labeler.web.api import create_api
 from shared.wire.imports import ImportPost, ImportRow
-from tests.guards import Violations, has_own_lock, parts_of
+from tests.guards import Violations, has_own_lock, held, parts_of
 from tests.labeler.followers import following
 from tests.labeler.projects import answer, labeler, photos, pushed
 
@@ -75,7 +75,7 @@ def test_nothing_shared_is_iterated_without_the_lock(tmp_path: Path) -> None:
         follower.model_version, follower.said = "m1", dict.fromkeys(range(1, 13), (1, 0.9))
         follower.groups = [[1, 2, 3], [4, 5]]
         assert service.outbox.flush(20)
-        violations = Violations(service.store.lock)
+        violations = Violations(held(service.store.lock))
         with service.store.lock:
             for part in parts_of(service, ("labeler.", "shared.log", "shared.tasks")):
                 if not has_own_lock(part):

@@ -254,7 +254,8 @@ class Challenger:
         try:
             rows = self._registry.get(serving.trained).dataset()
         except (UnknownVersion, RefusedVersion):
-            return set(self._replica.catalog)
+            with self._replica.lock:
+                return set(self._replica.catalog)
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}
 
     def _serves(self, key: str) -> bool:

@@ -63,7 +63,8 @@ class Ingest:
     def embed(self) -> bool:
         """Embed one batch, labeled images first; whether there was anything that could be embedded now."""
         pending = self.pending
-        labeled = [pending[image_id] for image_id in list(self._replica.fold.labels) if image_id in pending]
+        with self._replica.lock:
+            labeled = [pending[image_id] for image_id in self._replica.fold.labels if image_id in pending]
         # While `pixels` chooses what to fit itself on, it must see everything that there is.
         look = 4 * self._batch_size if self.embedder.backbone is not None else None
         first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}

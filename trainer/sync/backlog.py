@@ -38,7 +38,8 @@ class Backlog:
         """Images of any split that somebody is still to answer; None when that cannot be said yet."""
         if not snapshot.labels:
             return None
-        left = len(self._replica.catalog.keys() - snapshot.begun)
+        with self._replica.lock:
+            left = len(self._replica.catalog.keys() - snapshot.begun)
         if left:
             return left
         try:  # the labeler may still be reading the folder, and knows how many people are to answer each image

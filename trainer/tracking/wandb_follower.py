@@ -149,7 +149,8 @@ class Tracker:
         return {path.parent.name for path in self._registry.folder.glob("[!.]*/model.json")}
 
     def _last(self) -> UUID | None:
-        return self._replica.evaluations[-1].id if self._replica.evaluations else None
+        evaluations = self._replica.evaluations  # looked at once: another log brings another list
+        return evaluations[-1].id if evaluations else None
 
     # ------------------------------------------------------------ the process
 
