@@ -53,6 +53,7 @@ class OddImages:
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
+        self._known: tuple[object, NearDuplicates] | None = None  # the state of the trainer, and the copies then
 
     def lists(self) -> Oddities:
         """What is odd as far as it is known; measuring goes on meanwhile."""
@@ -85,10 +86,17 @@ class OddImages:
             self._worker.join(10)
 
     def _copies(self) -> NearDuplicates:
+        """Asked again only once the trainer has further labels or images: a page that waits looks every few seconds."""
+        status, known = self._trainer.status(), self._known
+        state = status and (status.log_id, status.acked_seq, status.embedding)
+        if known is not None and known[0] == state:
+            return known[1]
         try:
-            return self._trainer.near_duplicates(LISTED)
+            copies = self._trainer.near_duplicates(LISTED)
         except Problem:  # nothing is embedded, or nobody answers: the other lists do not need it
             return NearDuplicates(differing=[], across={})
+        self._known = (state, copies)
+        return copies
 
     def _shapes(self, image_ids: list[int]) -> dict[int, tuple[int, int]]:
         shapes: dict[int, tuple[int, int]] = {}

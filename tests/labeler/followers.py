@@ -142,6 +142,7 @@ class Follower:
         return {"issues": self.issues[:limit], "acked_seq": len(self.rows), "renewing": False, "enough": True} | judged
 
     def near_duplicates(self, limit: int) -> Any:
+        self.asked.append("near-duplicates")
         return {"differing": self.copies["differing"][:limit], "across": self.copies["across"]}
 
     def forget(self) -> None:

@@ -12,7 +12,7 @@ from labeler.review.odd_images import measure
 from labeler.service import Service
 from shared.wire.review import Oddities
 from tests.labeler.followers import following
-from tests.labeler.projects import labeler
+from tests.labeler.projects import answer, labeler
 from tests.services import wait_for
 
 ORDINARY = 30
@@ -62,6 +62,30 @@ def test_without_a_trainer_and_with_a_broken_image_the_rest_is_there(tmp_path: P
     with labeler(tmp_path) as service:
         (tmp_path / "photos" / "1.png").unlink()
         assert len(looked(service).dark) == 2
+
+
+def test_the_trainer_is_asked_for_copies_only_when_it_knows_more(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "photos", f"{number}.png")
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, trainer_poll_seconds=0.05) as service:
+
+        def told() -> bool:
+            status = service.trainer.status()
+            return status is not None and (status.log_id, status.acked_seq) == (
+                service.log.log_id,
+                service.log.last_seq,
+            )
+
+        assert service.outbox.flush(20)
+        wait_for(told)
+        for _ in range(3):
+            looked(service)
+        assert follower.asked.count("near-duplicates") == 1
+        service.annotate([answer(1)])
+        assert service.outbox.flush(20)
+        wait_for(told)
+        looked(service)
+        assert follower.asked.count("near-duplicates") == 2
 
 
 def test_brightness_and_sharpness() -> None:
