@@ -20,10 +20,11 @@ from labeler.errors import Conflict, Invalid
 from labeler.explore.grid import Gallery
 from labeler.explore.similar_labels import Reminder
 from labeler.images.adding import Arrivals
-from labeler.images.catalog import Catalog, Root
+from labeler.images.catalog import Catalog
 from labeler.images.demo import CLASSES as DEMO_CLASSES
 from labeler.images.demo import write_digits
 from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE, Files
+from labeler.images.file_registry import Root
 from labeler.images.roots import Folders, roots_of
 from labeler.images.scanner import Scanner
 from labeler.images.splits import Splitting
@@ -219,7 +220,7 @@ class Service:
                 catalog_version=self.catalog.version,
                 remaining=self.queue.remaining,
                 duplicates=self.catalog.duplicates,
-                rejected=self.catalog.rejected,
+                rejected=self.catalog.files.rejected,
                 missing=len(self.catalog.missing),
                 scanning=self.scanner.view(),
                 accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,

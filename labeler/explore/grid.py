@@ -156,7 +156,7 @@ class Gallery:
         if view.images is not None:
             sources.append(view.images)
         if view.search is not None:
-            sources.append(self._catalog.search(view.search))
+            sources.append(self._catalog.files.search(view.search))
         if not sources:
             with self._store.lock:  # the queue in its order, then answered images, latest first
                 sources.append([*self._queue.ranked(), *reversed(self._log.fold.images)])

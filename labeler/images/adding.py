@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from labeler.images.catalog import Catalog, Root
+from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files
+from labeler.images.file_registry import Root
 from shared.images.names import spellings
 from shared.images.opening import ImageProblem
 from shared.wire.images import ImageReceipt, Rejection

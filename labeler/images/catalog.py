@@ -5,20 +5,20 @@ back keeps its id and labels. The split is drawn from the salted hash when a con
 later images get fair splits too. What happens to an image later (gone, back, moved to another split) is a row of the
 annotation log, which decides; the tables here only say where the bytes are.
 
-It reads no pixels: `file_index` reads files, `scanner` decides when.
+It reads no pixels: `file_index` reads files, `scanner` decides when, `file_registry` keeps which were seen.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.errors import Missing
+from labeler.images.file_registry import FileRegistry, Found, Root
 from labeler.images.split_draw import Drawing
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.counts import Tally
@@ -27,23 +27,10 @@ from labeler.store.tables import FILE, IMAGE
 from shared.images.opening import Inspected
 from shared.settings.services import LabelerSettings
 from shared.wire.fields import Source, Split
-from shared.wire.images import ImageEntry, ImagePage, Rejection
+from shared.wire.images import ImageEntry, ImagePage
 
-Root = str
-"""A folder of images: `images`, `images/NAME` for an added one, `test` or `uploads`."""
 Outcome = Literal["added", "duplicate", "rejected"]
 _CHUNK = 500  # values in one SQL statement
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that was read: what it contains, or what is wrong with it."""
-
-    uri: str
-    size: int
-    mtime_ns: int
-    inspected: Inspected | None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +56,7 @@ class Catalog:
         sources: Mapping[str, Source],
     ) -> None:
         self._store = store
+        self.files = FileRegistry(store)
         self._log = log
         self._tally = tally
         self._queue = queue
@@ -80,7 +68,7 @@ class Catalog:
     @property
     def duplicates(self) -> int:
         """The number of files whose content another file has too."""
-        return max(0, self._readable_files + len(self.missing) - len(self._tally.splits))
+        return max(0, self.files.readable + len(self.missing) - len(self._tally.splits))
 
     def record(
         self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
@@ -99,26 +87,6 @@ class Catalog:
                     self._tally.put(image["id"], image["split"])
                     self._queue.put(image["id"], image["split"], image["place"])
             return outcomes
-
-    def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Size and modification time of these files when they were last read."""
-        statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
-        known: dict[str, tuple[int, int]] = {}
-        with self._store.read() as connection:
-            for start in range(0, len(uris), _CHUNK):
-                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
-                known |= {uri: (size, mtime_ns) for uri, size, mtime_ns in connection.execute(chunk)}
-        return known
-
-    def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
-        """The images that these files contain."""
-        statement = select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.image_id.is_not(None))
-        images: dict[str, int] = {}
-        with self._store.read() as connection:
-            for start in range(0, len(uris), _CHUNK):
-                chunk = statement.where(FILE.c.uri.in_(uris[start : start + _CHUNK]))
-                images |= {row.uri: row.image_id for row in connection.execute(chunk)}
-        return images
 
     def with_content(self, hashes: Collection[str]) -> dict[str, tuple[int, Split]]:
         """The images with these contents, including removed ones, each with its current split or the one it would
@@ -143,20 +111,9 @@ class Catalog:
         """Why no more images can be added."""
         return f"exceeds the limit of {self._max_images:,} images set by max_images"
 
-    def forget_files(self, root: Root, present: Collection[str]) -> None:
-        """Forget the files of `root` that are not in `present`; `settle_images` then handles their images."""
-        with self._store.write() as connection:
-            stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
-            vanished = [file_id for file_id, uri in stored if uri not in present]
-            for start in range(0, len(vanished), _CHUNK):
-                connection.execute(FILE.delete().where(FILE.c.id.in_(vanished[start : start + _CHUNK])))
-            self._count(connection)
-
     def unlisted(self, root: Root, present: Collection[str]) -> list[str]:
         """Files of `root` that a walk did not list (`present`) and whose image is answered."""
-        with self._store.read() as connection:
-            stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
-            return [uri for uri, image_id in stored if uri not in present and self._is_answered(image_id)]
+        return [uri for uri, image_id in self.files.unlisted(root, present) if self._is_answered(image_id)]
 
     def settle_images(self) -> None:
         """Point each image at an existing file, and log which images have none left or are back.
@@ -256,24 +213,13 @@ class Catalog:
         with self._store.read() as connection:
             return {image_id: (width, height) for image_id, width, height in connection.execute(statement)}
 
-    def search(self, text: str) -> list[int]:
-        """Images with `text` in the name or folder of a file, ignoring case, in order of name."""
-        written = {text, *(unicodedata.normalize(form, text.replace("\\", "/")) for form in ("NFC", "NFD"))}
-        holds = or_(*(FILE.c.uri.icontains(each, autoescape=True) for each in written))
-        named = holds & FILE.c.image_id.is_not(None)
-        with self._store.read() as connection:
-            return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
-
     def locate(self, image_id: int) -> Located:
         """The files of an image. Raises Missing."""
         with self._store.read() as connection:
             image = connection.execute(select(IMAGE).where(IMAGE.c.id == image_id)).mappings().first()
             if image is None:
                 raise Missing(f"There is no image {image_id}.")
-            files = connection.execute(
-                select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(20)
-            )
-            places = dict.fromkeys([(image["root"], image["uri"]), *(tuple(each) for each in files)])
+            places = dict.fromkeys([(image["root"], image["uri"]), *self.files.places(connection, image_id)])
         return Located(image["sha256"], image["format"], list(places), image["width"] * image["height"])
 
     def hashes(self, image_ids: Sequence[int]) -> dict[int, str]:
@@ -282,30 +228,10 @@ class Catalog:
             found = connection.execute(select(IMAGE.c.id, IMAGE.c.sha256).where(IMAGE.c.id.in_(image_ids)))
             return {row.id: row.sha256 for row in found}
 
-    def rejections(self, limit: int = 1_000) -> list[Rejection]:
-        """Files that could not be read as images, and why."""
-        statement = (
-            select(FILE.c.uri, FILE.c.reason).where(FILE.c.reason.is_not(None)).order_by(FILE.c.uri).limit(limit)
-        )
-        with self._store.read() as connection:
-            return [Rejection(uri=uri, reason=reason) for uri, reason in connection.execute(statement)]
-
-    def files_by_root(self) -> dict[Root, int]:
-        """The number of known files of each root."""
-        with self._store.read() as connection:
-            counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
-            return {row.root: row.files for row in connection.execute(counted)}
-
-    def has_files(self, root: Root) -> bool:
-        """Whether any file of this root is known."""
-        with self._store.read() as connection:
-            return connection.execute(select(FILE.c.id).where(FILE.c.root == root).limit(1)).first() is not None
-
     def _load(self) -> None:
         with self._store.lock, self._store.read() as connection:
             self.version: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.changed), 0))).scalar_one()
             self._last_id: int = connection.execute(select(func.coalesce(func.max(IMAGE.c.id), 0))).scalar_one()
-            self._count(connection)
             images = connection.execution_options(yield_per=5_000).execute(
                 select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
             )
@@ -327,13 +253,9 @@ class Catalog:
         hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
         images = connection.execute(select(IMAGE.c.sha256, IMAGE.c.id).where(IMAGE.c.sha256.in_(hashes)))
         image_of = {row.sha256: row.id for row in images}
-        uris = [each.uri for each in found]
-        files = connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri.in_(uris)))
-        before = {row.uri: row for row in files}
         outcomes: list[Outcome] = []
         added: list[dict[str, Any]] = []
-        new: list[dict[str, Any]] = []
-        changed: list[dict[str, Any]] = []
+        files: list[tuple[Found, int | None, str | None]] = []
         for each in found:
             outcome: Outcome = "rejected"
             image_id, reason = None, each.reason
@@ -348,20 +270,10 @@ class Catalog:
                     image_id = image_of[each.inspected.sha256] = added[-1]["id"]
                     outcome = "added"
             outcomes.append(outcome)
-            values = {"size": each.size, "mtime_ns": each.mtime_ns, "image_id": image_id, "reason": reason}
-            file = before.get(each.uri)
-            if file is None:
-                new.append({"root": root, "uri": each.uri, **values})
-            else:
-                changed.append({"file_id": file.id, **values})
-            self._readable_files += (image_id is not None) - (file is not None and file.image_id is not None)
-            self.rejected += (reason is not None) - (file is not None and file.reason is not None)
+            files.append((each, image_id, reason))
         if added:
             connection.execute(IMAGE.insert(), added)
-        if new:
-            connection.execute(FILE.insert(), new)
-        if changed:
-            connection.execute(update(FILE).where(FILE.c.id == bindparam("file_id")), changed)
+        self.files.write(connection, root, files)
         return outcomes, added
 
     def _new(self, root: Root, uri: str, inspected: Inspected, split: Split | None) -> dict[str, Any]:
@@ -399,12 +311,7 @@ class Catalog:
 
     def _rehome(self, connection: Connection, image_ids: Sequence[int]) -> list[int]:
         """Point each image at the first file that contains it; returns the images that have one."""
-        homes: list[dict[str, Any]] = []
-        for start in range(0, len(image_ids), _CHUNK):
-            some = image_ids[start : start + _CHUNK]
-            first = select(func.min(FILE.c.id)).where(FILE.c.image_id.in_(some)).group_by(FILE.c.image_id)
-            statement = select(FILE.c.image_id.label("image"), FILE.c.root, FILE.c.uri).where(FILE.c.id.in_(first))
-            homes += map(dict, connection.execute(statement.order_by(FILE.c.image_id)).mappings())
+        homes = self.files.first_places(connection, image_ids)
         self._change(connection, homes)
         return [each["image"] for each in homes]
 
@@ -434,7 +341,3 @@ class Catalog:
             split=self._split_now(image_id, row["split"]),
             removed=image_id in self._log.fold.removed,
         )
-
-    def _count(self, connection: Connection) -> None:
-        counted = select(func.count(FILE.c.image_id), func.count(FILE.c.reason))
-        self._readable_files, self.rejected = connection.execute(counted).one()

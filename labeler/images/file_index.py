@@ -15,14 +15,16 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Final
 
-from labeler.errors import Gone, Missing
-from labeler.images.catalog import Found, Located, Root
+from labeler.errors import Gone, Missing, Problem
+from labeler.images.catalog import Catalog, Located
+from labeler.images.file_registry import Found, Root
 from shared.images import finding, opening
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, ImageWaits
 from shared.storage.disk_errors import kind_of
 from shared.storage.safe_names import MOST_BYTES, cut
 from shared.storage.whole_files import write_whole
+from shared.wire.images import Rejection
 
 MEDIA_TYPES: Final[dict[str, str]] = {
     "JPEG": "image/jpeg",
@@ -191,6 +193,24 @@ class Files:
                 raise
             return False
         return True
+
+
+def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[Rejection]:
+    """Images that somebody answered and whose file is not found any more, with the reason; their answers are kept.
+
+    The first of them by id, each under the file that it was seen in last.
+    """
+    found = []
+    for image_id in catalog.first_missing(limit):
+        located = catalog.locate(image_id)
+        _, uri = located.files[0]
+        try:
+            files.content(located)
+        except Problem as problem:
+            found.append(Rejection(uri=uri, reason=problem.detail))
+        else:
+            found.append(Rejection(uri=uri, reason="It is back, and counts as here at the next scan."))
+    return found
 
 
 def prefix(root: Root) -> str:

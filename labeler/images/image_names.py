@@ -12,7 +12,7 @@ from threading import Lock
 
 from sqlalchemy import func, select
 
-from labeler.images.catalog import Root
+from labeler.images.file_registry import Root
 from labeler.store.database import Store
 from labeler.store.tables import FILE
 from shared.images.names import NameIndex

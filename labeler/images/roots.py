@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labeler.errors import Invalid
-from labeler.images.catalog import Catalog, Root
+from labeler.images.catalog import Catalog
 from labeler.images.file_index import FURTHER, Files
+from labeler.images.file_registry import Root
 from labeler.images.scanner import Scanner
 from shared.settings.project_file import ProjectFile, add_folder
 from shared.settings.services import LabelerSettings, SettingsError
@@ -79,7 +80,7 @@ class Folders:
 
     def view(self) -> list[FolderView]:
         """Every folder, with the number of image files seen in it."""
-        counts = self._catalog.files_by_root()
+        counts = self._catalog.files.by_root()
         return [FolderView(root, path, counts.get(root, 0), not path.is_dir()) for root, path in self.watched.items()]
 
 
@@ -88,7 +89,7 @@ def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog)
     uploads = settings.workspace / "uploads"
     uploads.mkdir(exist_ok=True)
     folder = Path(settings.images).expanduser() if settings.images else settings.workspace / "demo" / "images"
-    if settings.images and not folder.is_dir() and not catalog.has_files("images"):
+    if settings.images and not folder.is_dir() and not catalog.files.has("images"):
         raise SettingsError(f"The labeler setting 'images' cannot be {settings.images!r}: there is no such folder.")
     test = {"test": test_set} if test_set is not None else {}
     return {"uploads": uploads, "images": folder, **_further_roots(settings), **test}

@@ -16,8 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from labeler.images.catalog import Catalog, Found, Root
+from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files
+from labeler.images.file_registry import Found, Root
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
 from shared.wire.fields import Split
@@ -129,7 +130,7 @@ class Scanner:
             listed += [
                 uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)
             ]
-        if not listed and self._catalog.has_files(root):
+        if not listed and self._catalog.files.has(root):
             self._fail(f"The folder {folder} is now empty; its images are kept.")
             return
         self._progress = _Progress(0, len(listed), time.monotonic())
@@ -145,7 +146,7 @@ class Scanner:
         if not self._closing.is_set():
             self._progress = replace(self._progress, done=len(listed))
             if uris is None:
-                self._catalog.forget_files(root, set(listed))
+                self._catalog.files.forget(root, set(listed))
             self._catalog.settle_images()
             self._changed()
 
@@ -179,7 +180,7 @@ class Scanner:
         """The files that are new or whose size or modification time has changed."""
         for start in range(0, len(listed), BATCH):
             chunk = listed[start : start + BATCH]
-            known = self._catalog.known(root, chunk)
+            known = self._catalog.files.known(root, chunk)
             for uri in chunk:
                 if known.get(uri) == self._files.stamp(root, uri):
                     self._advance(1)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from labeler.images.catalog import Root
 from labeler.images.file_index import prefix
+from labeler.images.file_registry import Root
 from labeler.images.roots import Folders
 from shared.images.finding import is_image_file, is_left_out
 from shared.settings import project_file

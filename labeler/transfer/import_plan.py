@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from uuid import uuid4
 
-from labeler.images.catalog import Catalog, Found, Root
+from labeler.images.catalog import Catalog
+from labeler.images.file_registry import Found, Root
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from shared.class_names import Spellings

@@ -22,8 +22,9 @@ from time import monotonic
 from uuid import UUID, uuid4, uuid5
 
 from labeler.errors import Missing
-from labeler.images.catalog import Catalog, Root
+from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files, prefix
+from labeler.images.file_registry import Root
 from labeler.images.image_names import ImageNames
 from labeler.labeling.classes import Classes
 from labeler.store.annotation_log import AnnotationLog
@@ -208,13 +209,13 @@ class Imports:
     def _find(self, given: list[_Given]) -> None:
         for root in self._files.roots:
             missing = [each for each in given if each.root == root and each.image_id is None]
-            image_of = self._catalog.images_of(root, list({each.uri for each in missing}))
+            image_of = self._catalog.files.images_of(root, list({each.uri for each in missing}))
             for each in missing:
                 each.image_id = image_of.get(each.uri)
 
     def _find_uploaded(self, given: list[_Given], receipt: ImportReceipt) -> None:
         """A row whose file is not in the image folder means the uploaded image of that name."""
-        if not self._catalog.has_files("uploads"):
+        if not self._catalog.files.has("uploads"):
             return
         missing = [
             each

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labeler.images.catalog import Catalog, Root
+from labeler.images.catalog import Catalog
+from labeler.images.file_registry import Root
 from labeler.images.scanner import Scanner
 from labeler.labeling.classes import Classes
 from labeler.store.annotation_log import AnnotationLog, Draft
@@ -89,7 +90,7 @@ def import_test_set(
         if uris:
             scanner.scan(root, uris, split="test")
         for start in range(0, len(uris), _CHUNK):
-            image_of = catalog.images_of(root, uris[start : start + _CHUNK])
+            image_of = catalog.files.images_of(root, uris[start : start + _CHUNK])
             catalog.move(image_of.values(), "test")
             with store.lock:
                 named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}

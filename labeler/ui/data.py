@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.images.missing_images import missing_images
+from labeler.images.file_index import missing_images
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import project, waiting
@@ -44,7 +44,7 @@ def _state() -> None:
             st.markdown("\n".join(f"- {plain(each)}" for each in there.scanning.left_out))
     if there.rejected:
         with st.expander(f"{many(there.rejected, 'file')} cannot be used"):
-            _list(labeler.catalog.rejections(SHOWN))
+            _list(labeler.catalog.files.rejections(SHOWN))
 
 
 def _list(files: list[Rejection]) -> None:

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from labeler.errors import Invalid, Problem
-from labeler.images.missing_images import missing_images
+from labeler.images.file_index import missing_images
 from labeler.service import Service
 from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import EXTRAS_PATTERN, Wanted, extras_named
@@ -227,7 +227,7 @@ def _image_routes(api: FastAPI, service: Service) -> None:
     @api.get("/images/rejected")
     def rejected() -> list[Rejection]:
         """Files that cannot be used as images, with the reasons."""
-        return service.catalog.rejections()
+        return service.catalog.files.rejections()
 
     @api.get("/images/missing")
     def missing() -> list[Rejection]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from labeler.images.missing_images import missing_images
+from labeler.images.file_index import missing_images
 from labeler.service import Service
 from labeler.store.annotation_log import Draft
 from shared.settings.services import LabelerSettings, SettingsError
@@ -62,7 +62,7 @@ def test_bad_files_are_listed_and_looked_at_again_once_they_change(tmp_path: Pat
     (folder / "torn.png").write_bytes(whole[: len(whole) // 2])
     (folder / "out.png").symlink_to(photo(tmp_path / "elsewhere.png", 55))
     with labeler(tmp_path) as service:
-        rejected = {each.uri: each.reason for each in service.catalog.rejections()}
+        rejected = {each.uri: each.reason for each in service.catalog.files.rejections()}
         assert set(rejected) == {"empty.jpg", "text.jpg", "torn.png", "out.png"}
         assert rejected["empty.jpg"] == "is empty"
         assert "leads outside" in rejected["out.png"]
@@ -229,7 +229,7 @@ def test_no_more_than_max_images(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with labeler(tmp_path, max_images=3) as service:
         assert service.project().images.total == 3
-        assert "max_images" in service.catalog.rejections()[0].reason
+        assert "max_images" in service.catalog.files.rejections()[0].reason
 
 
 def test_many_lost_images_take_as_many_statements_as_few(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_many_lost_images_take_as_many_statements_as_few(tmp_path: Path) -> None
     with labeler(tmp_path) as service:
         files = sorted(uris(service).values())
         for left in (files[:43], files[:3]):
-            service.catalog.forget_files("images", left)
+            service.catalog.files.forget("images", left)
             with statements(service.engine) as executed:
                 service.catalog.settle_images()
             assert sorted(uris(service).values()) == left

@@ -150,7 +150,7 @@ def test_names_over_http_and_in_a_search(tmp_path: Path) -> None:
         }
         assert told["matched"] == {"Unicode form": 1, "separators": 1}
         for text in ("café", unicodedata.normalize("NFD", "café"), "CAFé", "café\\é"):
-            assert service.catalog.search(text) == [ids[files[0]]]
+            assert service.catalog.files.search(text) == [ids[files[0]]]
 
 
 def test_a_table_of_test_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -53,7 +53,7 @@ def test_a_folder_is_added_while_it_runs_and_kept(tmp_path: Path) -> None:
         assert names(service) == ["0000.png", "0001.png", "holiday/0000.png"]
         photo(tmp_path / "holiday" / "0001.png", 21)
         wait_for(lambda: service.project().images.total == 4, "a new file in it")
-        (image_id,) = service.catalog.images_of("images/holiday", ["holiday/0000.png"]).values()
+        (image_id,) = service.catalog.files.images_of("images/holiday", ["holiday/0000.png"]).values()
         assert service.content(image_id)[0] == (tmp_path / "holiday" / "0000.png").read_bytes()
         view = {each.root: (each.files, each.missing) for each in service.folders.view()}
         assert view == {"images": (2, False), "images/holiday": (2, False)}

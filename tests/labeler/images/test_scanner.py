@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from labeler.images.catalog import Found, Root
 from labeler.images.file_index import Files
+from labeler.images.file_registry import Found, Root
 from labeler.service import Service
 from tests.labeler.projects import labeler, photos, settings
 

@@ -1,0 +1,159 @@
+"""Which files were seen, under which root, and which image each holds.
+
+Several files may hold one image (duplicates), and a file with a `reason` holds none (rejected). `catalog` decides what
+becomes of the images; nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, bindparam, func, or_, select, update
+
+from labeler.store.database import Store
+from labeler.store.tables import FILE
+from shared.images.opening import Inspected
+from shared.wire.images import Rejection
+
+Root = str
+"""A folder of images: `images`, `images/NAME` for an added one, `test` or `uploads`."""
+_CHUNK = 500  # values in one SQL statement
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that was read: what it contains, or what is wrong with it."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+    inspected: Inspected | None
+    reason: str | None = None
+
+
+class FileRegistry:
+    """The files of one workspace. Hold the store's lock around what takes a connection."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.read() as connection:
+            self._count(connection)
+
+    @property
+    def readable(self) -> int:
+        """How many files hold an image."""
+        return self._readable
+
+    @property
+    def rejected(self) -> int:
+        """How many files hold none."""
+        return self._rejected
+
+    def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Size and modification time of these files when they were last read."""
+        statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
+        known: dict[str, tuple[int, int]] = {}
+        with self._store.read() as connection:
+            for some in _chunks(uris):
+                found = connection.execute(statement.where(FILE.c.uri.in_(some)))
+                known |= {uri: (size, mtime_ns) for uri, size, mtime_ns in found}
+        return known
+
+    def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
+        """The images that these files contain."""
+        statement = select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.image_id.is_not(None))
+        images: dict[str, int] = {}
+        with self._store.read() as connection:
+            for some in _chunks(uris):
+                found = connection.execute(statement.where(FILE.c.uri.in_(some)))
+                images |= {row.uri: row.image_id for row in found}
+        return images
+
+    def places(self, connection: Connection, image_id: int, limit: int = 20) -> list[tuple[Root, str]]:
+        """Where the image was seen, the file seen first at the front."""
+        statement = select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(limit)
+        return [(root, uri) for root, uri in connection.execute(statement)]
+
+    def first_places(self, connection: Connection, image_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """`image`, `root` and `uri` of the file seen first of each image that has one."""
+        found: list[dict[str, Any]] = []
+        for some in _chunks(image_ids):
+            first = select(func.min(FILE.c.id)).where(FILE.c.image_id.in_(some)).group_by(FILE.c.image_id)
+            statement = select(FILE.c.image_id.label("image"), FILE.c.root, FILE.c.uri).where(FILE.c.id.in_(first))
+            found += map(dict, connection.execute(statement.order_by(FILE.c.image_id)).mappings())
+        return found
+
+    def write(self, connection: Connection, root: Root, found: Sequence[tuple[Found, int | None, str | None]]) -> None:
+        """Take note of files just looked at, each with the image that it holds, or the reason why it holds none."""
+        uris = [each.uri for each, _, _ in found]
+        before = {
+            row.uri: row for row in connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri.in_(uris)))
+        }
+        new: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
+        for each, image_id, reason in found:
+            values = {"size": each.size, "mtime_ns": each.mtime_ns, "image_id": image_id, "reason": reason}
+            file = before.get(each.uri)
+            if file is None:
+                new.append({"root": root, "uri": each.uri, **values})
+            else:
+                changed.append({"file_id": file.id, **values})
+            self._readable += (image_id is not None) - (file is not None and file.image_id is not None)
+            self._rejected += (reason is not None) - (file is not None and file.reason is not None)
+        if new:
+            connection.execute(FILE.insert(), new)
+        if changed:
+            connection.execute(update(FILE).where(FILE.c.id == bindparam("file_id")), changed)
+
+    def forget(self, root: Root, present: Collection[str]) -> None:
+        """Forget the files of `root` that are not in `present`; `Catalog.settle_images` then handles their images."""
+        with self._store.write() as connection:
+            stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
+            vanished = [file_id for file_id, uri in stored if uri not in present]
+            for some in _chunks(vanished):
+                connection.execute(FILE.delete().where(FILE.c.id.in_(some)))
+            self._count(connection)
+
+    def unlisted(self, root: Root, present: Collection[str]) -> list[tuple[str, int | None]]:
+        """The files of `root` that are not `present` in a walk, each with its image."""
+        with self._store.read() as connection:
+            stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
+            return [(uri, image_id) for uri, image_id in stored if uri not in present]
+
+    def search(self, text: str) -> list[int]:
+        """Images with `text` in the name or folder of a file, ignoring case, in order of name."""
+        written = {text, *(unicodedata.normalize(form, text.replace("\\", "/")) for form in ("NFC", "NFD"))}
+        holds = or_(*(FILE.c.uri.icontains(each, autoescape=True) for each in written))
+        named = holds & FILE.c.image_id.is_not(None)
+        with self._store.read() as connection:
+            return list(connection.execute(select(FILE.c.image_id).where(named).order_by(FILE.c.uri)).scalars())
+
+    def rejections(self, limit: int = 1_000) -> list[Rejection]:
+        """Files that could not be read as images, and why."""
+        rejected = select(FILE.c.uri, FILE.c.reason).where(FILE.c.reason.is_not(None))
+        with self._store.read() as connection:
+            found = connection.execute(rejected.order_by(FILE.c.uri).limit(limit))
+            return [Rejection(uri=uri, reason=reason) for uri, reason in found]
+
+    def by_root(self) -> dict[Root, int]:
+        """The number of known files of each root."""
+        with self._store.read() as connection:
+            counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
+            return {row.root: row.files for row in connection.execute(counted)}
+
+    def has(self, root: Root) -> bool:
+        """Whether any file of this root is known."""
+        with self._store.read() as connection:
+            return connection.execute(select(FILE.c.id).where(FILE.c.root == root).limit(1)).first() is not None
+
+    def _count(self, connection: Connection) -> None:
+        counted = select(func.count(FILE.c.image_id), func.count(FILE.c.reason))
+        self._readable, self._rejected = connection.execute(counted).one()
+
+
+def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
