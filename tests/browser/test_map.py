@@ -262,7 +262,7 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
 @pytest.mark.provokes_errors  # 409
 def test_a_map_of_images_that_are_too_few_or_all_alike_says_so(taught: Services, page: Page) -> None:
     card = Card(page, f"{taught.labeler.url}/map", "ann")
-    lacks = "One image to learn from is too few to compare images by their pixels: add others."
+    lacks = "There is only one train image, too few to compare images by their pixels: add others."
     known = taught.get("/api/map")
     answers: list[Any] = [{"detail": lacks}]
 

@@ -1,1 +1,1 @@
-"""From images to vectors: computed once an image, kept on disk, shared by everything that learns."""
+"""Embeddings: computed once per image, stored on disk, and shared by everything that learns."""

@@ -1,8 +1,8 @@
-"""What `auto` stands for in this project: chosen once, beside the loop, and remembered.
+"""Chooses the backbone for `auto`, once per project, and remembers it.
 
-Choosing may load torch, or fetch a network from the hub, which takes seconds to minutes: it runs on a thread of its
-own, and whoever asks meanwhile is told how far it is. It begins with a look at the first images, for pictures as small
-as digits need no network. What was chosen stands in `auto.json`, so that later starts, and jobs beside, take the same.
+The choice may load torch or download a network, which takes seconds to minutes. So it runs on its own thread and
+reports its progress. It first checks the size of some images, because tiny images such as digits need no network. The
+result is stored in `auto.json`, so that later starts and jobs use the same backbone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.embeddings.backbones.hub import Download
 log = logging.getLogger(__name__)
 
 LOOKED_AT = 20
-"""Train images whose size is looked at. They come in the order of their hashes, which is a random one."""
+"""Train images whose size is checked. The catalogue is ordered by content hash, so they are a random sample."""
 FILE = "auto.json"
 
 Fetch = Callable[[ImageEntry], bytes]
@@ -35,7 +35,7 @@ Fetch = Callable[[ImageEntry], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen; `backbone` is None while `pixels` must still be fitted."""
+    """The chosen backbone; `backbone` is None while `pixels` must still be fitted."""
 
     resolved: ResolvedBackbone
     backbone: Backbone | None
@@ -43,7 +43,7 @@ class Choice:
 
 
 class Chooser:
-    """Chooses on a thread of its own; `step` it until it has."""
+    """Makes the choice on its own thread. Call `step` until it returns the choice."""
 
     def __init__(
         self,
@@ -53,8 +53,8 @@ class Chooser:
         problems: dict[int, str],
         remembered: ResolvedBackbone | None,
     ) -> None:
-        """`problems` gets images that cannot be read, by id; the choice is written to `folder`."""
-        self.download: Download | None = None  # under way
+        """`problems` collects unreadable images by id; the choice is written to `folder`."""
+        self.download: Download | None = None  # in progress
         self._settings = settings
         self._folder = folder
         self._fetch = fetch
@@ -65,7 +65,10 @@ class Chooser:
         self._found: Choice | Exception | None = None
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> Choice | None:
-        """The choice, or None while it is being made: call again. Raises what makes it fail, and begins anew then."""
+        """Return the choice, or None while it is being made: then call again.
+
+        Raises the error that made the choice fail; the next call starts over.
+        """
         if self._thread is None:
             small = self._are_small(pending, more_coming)
             if small is None:
@@ -73,7 +76,7 @@ class Chooser:
             self._thread = Thread(target=self._choose, args=(small,), name="backbone", daemon=True)
             self._thread.start()
             if small:
-                self._thread.join()  # takes no time
+                self._thread.join()  # takes no time for small images
         if self._thread.is_alive():
             return None
         found, self._thread, self._found = self._found, None, None
@@ -82,9 +85,9 @@ class Chooser:
         return found
 
     def _are_small(self, pending: Sequence[ImageEntry], more_coming: bool) -> bool | None:
-        """Whether the first train images are at most SMALL pixels a side; None: not seen yet.
+        """Whether the first train images are at most SMALL pixels per side; None until enough are known.
 
-        The demo's are 8 pixels a side, enlarged so that a person can see them.
+        The demo counts as small: its images are 8 pixels per side, enlarged so that a person can see them.
         """
         if is_demo(self._settings.workspace):
             return True
@@ -98,8 +101,8 @@ class Chooser:
                 sizes.append(max(dimensions(self._fetch(entry), self._limits)))
             except ImageProblem as problem:
                 self._problems[entry.id] = str(problem)
-            except Exception as error:  # the fetcher is not ours
-                log.warning("Image %d (%s) could not be fetched.", entry.id, entry.uri, exc_info=True)
+            except Exception as error:  # the fetcher may raise anything
+                log.warning("Could not fetch image %d (%s).", entry.id, entry.uri, exc_info=True)
                 self._problems[entry.id] = f"could not be fetched ({type(error).__name__})"
         return max(sizes) <= SMALL if sizes else None
 
@@ -119,14 +122,14 @@ class Chooser:
             log.info("Backbone: %s.", resolved.sentence)
             remember(self._folder, choice)
             self._found = choice
-        except Exception as error:  # told by `step`, on the thread that asks
+        except Exception as error:  # `step` raises it on the caller's thread
             self._found = error
         finally:
             self.download = None
 
 
 def recall(folder: Path) -> tuple[ResolvedBackbone, bool] | None:
-    """What an earlier start chose, and whether the images were small; None where it should be chosen (again)."""
+    """The choice of an earlier start, and whether its images were small; None if a new choice is needed."""
     try:
         said = json.loads((folder / FILE).read_bytes())
         return ResolvedBackbone.read(said["resolved"]), bool(said["small_images"])
@@ -135,7 +138,7 @@ def recall(folder: Path) -> tuple[ResolvedBackbone, bool] | None:
 
 
 def remember(folder: Path, choice: Choice) -> None:
-    """Keep the choice, but for pixels that were taken for want of a network: the next start may have one."""
+    """Store the choice, unless it is `pixels` for lack of a network: the next start may find one."""
     if choice.resolved.weights != "none" or choice.small_images:
         said = {"resolved": choice.resolved.as_dict(), "small_images": choice.small_images}
         write_whole(folder / FILE, json.dumps(said, indent=1).encode())

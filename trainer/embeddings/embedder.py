@@ -1,9 +1,9 @@
-"""Embeds the pool a batch at a time beside other work: fetch, decode, one forward pass, store. Knows no labels.
+"""Embeds the images of the pool batch by batch: fetch, decode, forward pass, store. It knows no labels.
 
-The trainer's one loop calls `step` again and again, and fits a head whenever labels came, so that a step must be short:
-one batch. While a batch is in the network, threads already fetch and decode the next one, and go on between two calls.
-An image that cannot be read is a problem with a reason, and blocks nothing. Where the vectors come from a file, no
-image is read at all, and the store holds copies of its rows by content.
+The trainer's loop calls `step` repeatedly and fits a head whenever labels arrive, so a step is short: one batch. While
+a batch is in the network, other threads already fetch and decode the next one, also between two calls. An unreadable
+image is recorded as a problem with its reason and blocks nothing. If the vectors come from a file, no image is read and
+the store contains copies of the file's rows, keyed by content hash.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from trainer.embeddings.store import LARGEST, EmbeddingStore
 log = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
-"""How long one step may read images to fit `pixels` on, while there is nothing else to do."""
+"""Seconds that one step may spend on reading images to fit `pixels`, while there is nothing else to do."""
 RATE_WINDOW = 30.0
-"""Seconds over which the rate behind `seconds_left` is measured."""
+"""Seconds over which the rate for `seconds_left` is measured."""
 
 
 class Embedder:
-    """Vectors for images, kept under `folder`/<backbone key>. One thread calls `step`; any may read.
+    """Embeddings of images, stored under `folder`/<backbone key>. One thread calls `step`; any thread may read.
 
-    `fetch` returns an image's content and raises ImageProblem when it cannot; it is called from several threads.
-    A `backbone` takes the place of the one that the settings ask for; where they ask for `auto`, `remembered` is what
-    that was at an earlier start (else what this folder remembers). `on_backbone` hears which one it is.
-    Raises SettingsError when that one, or their file of vectors, cannot be had.
+    `fetch` returns the content of an image or raises ImageProblem; several threads call it. A given `backbone` replaces
+    the one in the settings. If the settings say `auto`, `remembered` is the choice of an earlier start (default: the
+    one stored in this folder). `on_backbone` is called with the chosen backbone. Raises SettingsError if the backbone
+    or the file of vectors is not available.
     """
 
     def __init__(
@@ -61,20 +61,20 @@ class Embedder:
         remembered: ResolvedBackbone | None = None,
         on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
     ) -> None:
-        self.problems: dict[int, str] = {}  # image id → what is wrong with it
-        self.lacks: str | None = None  # why nothing can be embedded until other images join
+        self.problems: dict[int, str] = {}  # image id → reason
+        self.lacks: str | None = None  # why nothing can be embedded until more images arrive
         self._settings = settings
         self._folder = folder
         self._on_backbone = on_backbone
         self._fetch = fetch
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="decode")
-        self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by image id and hash: begun, not yet taken
-        self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images that `pixels` will be fitted on
-        self._recent: deque[tuple[float, int]] = deque()  # (when, images embedded then)
+        self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by (image id, hash): started, not used yet
+        self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images to fit `pixels` on
+        self._recent: deque[tuple[float, int]] = deque()  # (time, images embedded)
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
-        self._chooser: Chooser | None = None  # while it is open what `auto` stands for
+        self._chooser: Chooser | None = None  # not None while `auto` is undecided
         self._own = OwnVectors.load(settings) if settings.embeddings and backbone is None else None
         if self._own is not None:
             self._store = EmbeddingStore(folder / self._own.key, self._own.dim)
@@ -88,39 +88,39 @@ class Embedder:
 
     @property
     def backbone(self) -> Backbone | OwnVectors | None:
-        """Where vectors come from; None while `pixels` waits for train images to be fitted on."""
+        """The source of vectors; None while `pixels` waits for train images to fit on."""
         return self._own or self._backbone
 
     @property
     def resolved(self) -> ResolvedBackbone | None:
-        """What the backbone is and where its weights came from; None while there is none, and for vectors of a file."""
+        """The backbone and where its weights came from; None until there is one, and for vectors from a file."""
         return self._backbone.resolved if self._backbone is not None else None
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector; 0 while there is no backbone."""
+        """Length of a vector; 0 until there is a backbone."""
         return self.backbone.dim if self.backbone else 0
 
     @property
     def key(self) -> str:
-        """Names backbone, weights, size and normalisation; "auto" or "pixels" while there is no backbone yet."""
+        """Identifies backbone, weights, size and normalisation; "auto" or "pixels" until there is a backbone."""
         if self._chooser is not None:
             return "auto"
         return self.backbone.key if self.backbone else "pixels"
 
     @property
     def banner(self) -> str | None:
-        """What a person should know about this backbone."""
+        """A notice about this backbone for the person, or None."""
         if self._chooser is not None:
             return None
         return self.backbone.banner if self.backbone else pixels.BANNER
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
-        """Embed one batch: the first of `pending` that have no vector and are no known problem.
+        """Embed one batch: the first of `pending` that have neither a vector nor a known problem.
 
-        Returns the entries that now have a vector, those found in the store on the way too. `more_coming`: the
-        catalogue is not complete yet, so that `pixels` waits for the train images that it wants to be fitted on; until
-        it is fitted, pass all that is pending. Raises OSError when the disk refuses.
+        Returns all entries that have a vector now, including those already in the store. `more_coming` says that the
+        catalogue is incomplete, so that `pixels` waits for more train images to fit on. Until it is fitted, pass all
+        pending entries. Raises OSError if the disk refuses.
         """
         if self._chooser is not None:
             choice = self._chooser.step(pending, more_coming=more_coming)
@@ -134,7 +134,7 @@ class Embedder:
         if self._store is None:
             return []
         done: list[ImageEntry] = []
-        missing: list[ImageEntry] = []  # this batch, and the next one
+        missing: list[ImageEntry] = []  # this batch and the next one
         for entry in pending:
             if entry.sha256 in self._store:
                 done.append(entry)
@@ -151,29 +151,29 @@ class Embedder:
         return done
 
     def has(self, sha256: str) -> bool:
-        """Whether this content has a vector."""
+        """Whether there is a vector for this content hash."""
         return self._store is not None and sha256 in self._store
 
     def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors (n, dim) by content hash, in the order given. Raises KeyError for one that is not there."""
+        """Vectors (n, dim) by content hash, in the given order. Raises KeyError for a missing one."""
         if self._store is None:
             raise KeyError(next(iter(sha256s), "no backbone yet"))
         return self._store.read(sha256s)
 
     def embed_images(self, images: Sequence[bytes]) -> npt.NDArray[np.float32]:
-        """Vectors (n, dim) of images that are not in the pool, in the order given; nothing is stored.
+        """Vectors (n, dim) of images outside the pool, in the given order; nothing is stored.
 
-        Raises ImageProblem, with the image's number, for one that cannot be opened, ValueError where vectors come from
-        a file, and RuntimeError while there is no backbone.
+        Raises ImageProblem, with the number of the image, if one cannot be opened; ValueError if vectors come from a
+        file; RuntimeError until there is a backbone.
         """
         if self._own is not None:
             raise ValueError(
-                f"Vectors come from {self._own.path.name} here (setting 'embeddings') and there is no network: only "
+                f"The embeddings come from {self._own.path.name} (setting 'embeddings') and not from a network: only "
                 "catalogued images can be predicted."
             )
         backbone = self._backbone
         if backbone is None:
-            raise RuntimeError("There is no backbone yet: it waits for train images to be fitted on.")
+            raise RuntimeError("There is no backbone yet: it waits for train images to fit on.")
         size = self._settings.batch_size
         vectors = [np.empty((0, backbone.dim), dtype=np.float32)]
         for start in range(0, len(images), size):
@@ -185,16 +185,16 @@ class Embedder:
                     inputs.append(future.result())
                 except ImageProblem as problem:
                     wrong = wrong or f"(number {number}) {problem}"
-            del opened, future  # an error that holds them, and they it, would stay until the next collection
+            del opened, future  # break the cycle of futures and error, which would wait for the garbage collector
             if wrong:
                 raise ImageProblem(wrong)
             vectors.append(backbone.embed(np.stack(inputs)))
         return np.concatenate(vectors)
 
     def progress(self, total: int) -> EmbeddingProgress:
-        """How many of `total` images are embedded, and how long the rest takes at the rate of the last half minute.
+        """How many of `total` images are embedded, and the time left at the rate of the last 30 seconds.
 
-        `done` counts what is stored, so that images taken out of the catalogue count too.
+        `done` counts stored vectors, including those of images that have left the catalogue.
         """
         done, problems = min(len(self._store) if self._store else 0, total), len(self.problems)
         recent = list(self._recent)
@@ -215,11 +215,11 @@ class Embedder:
         )
 
     def retry(self) -> None:
-        """Forget what could not be read, so that it is tried again."""
+        """Forget all problems, so that the images are tried again."""
         self.problems.clear()
 
     def close(self) -> None:
-        """Stop the threads and let go of the store."""
+        """Stop the threads and close the store."""
         self._threads.shutdown(cancel_futures=True)
         if self._store is not None:
             self._store.close()
@@ -227,7 +227,7 @@ class Embedder:
     # ------------------------------------------------------------ one batch
 
     def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
-        """The first batch of `entries` as network inputs, but for problems; the rest is begun in the threads."""
+        """The first batch of `entries` as network inputs, without problems; threads start on the rest."""
         earlier, self._ahead = self._ahead, {}
         for entry in entries:
             key = (entry.id, entry.sha256)
@@ -243,7 +243,7 @@ class Embedder:
         return taken
 
     def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:
-        """Take the vectors of `entries` from the file; those that it does not have are problems."""
+        """Copy the vectors of `entries` from the file; entries without a vector become problems."""
         found = [entry for entry in entries if own.has(entry.uri)]
         for entry in entries:
             if not own.has(entry.uri):
@@ -253,14 +253,14 @@ class Embedder:
     def _keep(
         self, entries: Sequence[ImageEntry], vectors: npt.NDArray[np.float32], store: EmbeddingStore
     ) -> list[ImageEntry]:
-        """Store `vectors` (n, dim), but for those that cannot be; returns the entries that have one now."""
+        """Store `vectors` (n, dim) and return the entries that have one now; unusable vectors become problems."""
         usable = np.abs(vectors).max(axis=1) < LARGEST  # False for NaN
         kept = []
         for entry, fine in zip(entries, usable, strict=True):
             if fine:
                 kept.append(entry)
             else:
-                self.problems[entry.id] = "gets numbers from the backbone that are infinite or too large to be kept"
+                self.problems[entry.id] = "gets infinite or too large numbers from the backbone"
         store.append([entry.sha256 for entry in kept], vectors[usable])
         now = time.monotonic()
         self._recent.append((now, len(entries)))
@@ -269,7 +269,7 @@ class Embedder:
         return kept
 
     def _prepare(self, entry: ImageEntry) -> npt.NDArray[Any]:
-        """Fetch and decode one image, in a thread. Raises ImageProblem and nothing else."""
+        """Fetch and decode one image, in a worker thread. Raises only ImageProblem."""
         known = self._sample.pop(entry.sha256, None) if self._backbone is not None else None
         if known is not None:
             return known
@@ -277,8 +277,8 @@ class Embedder:
             data = self._fetch(entry)
         except ImageProblem:
             raise
-        except Exception as error:  # the fetcher is not ours: whatever it raises must not stop the others
-            log.warning("Image %d (%s) could not be fetched.", entry.id, entry.uri, exc_info=True)
+        except Exception as error:  # the fetcher may raise anything, which must not stop the others
+            log.warning("Could not fetch image %d (%s).", entry.id, entry.uri, exc_info=True)
             raise ImageProblem(f"could not be fetched ({type(error).__name__})") from None
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise ImageProblem("has changed since it was catalogued")
@@ -292,12 +292,12 @@ class Embedder:
     # ------------------------------------------------------------ the backbone
 
     def _begin_auto(self, remembered: ResolvedBackbone | None) -> Backbone | None:
-        """The network of an earlier start if its weights are here; else it is open until images have been seen."""
+        """The network of an earlier start if its weights are here; otherwise start the Chooser and return None."""
         known = recall(self._folder)
         remembered = remembered or (known[0] if known is not None else None)
         if remembered is not None and remembered.weights != "none" and are_here(remembered):
             resolved, backbone = load_auto(self._settings, self._folder, remembered=remembered)
-            remember(self._folder, Choice(resolved, backbone, small_images=False))  # for jobs, which read it there
+            remember(self._folder, Choice(resolved, backbone, small_images=False))  # jobs read it there
             return backbone
         if known is not None and known[0].weights == "none":
             return load_auto(self._settings, self._folder, small_images=True)[1]
@@ -314,8 +314,8 @@ class Embedder:
         self._on_backbone(backbone.resolved)
 
     def _collect(self, pending: Sequence[ImageEntry], more_coming: bool) -> None:
-        """Read train images for `pixels`, for a moment; fit it once there are enough, or no more will come."""
-        train = [entry for entry in pending if entry.split == "train"]  # never test or validation
+        """Read train images for `pixels` for a short time; fit it once there are enough or no more will come."""
+        train = [entry for entry in pending if entry.split == "train"]  # never test or validation images
         until = time.monotonic() + COLLECT_SECONDS
         while True:
             room = pixels.FIT_IMAGES - len(self._sample)
@@ -334,11 +334,11 @@ class Embedder:
 
 
 def _lacking(sample: Sequence[npt.NDArray[np.uint8]]) -> str | None:
-    """Why these prepared images cannot be compared by their pixels; None where they can."""
+    """Why these prepared images cannot be compared by their pixels, or None if they can."""
     if not sample:
-        return "No image here may be learned from and can be opened: add others."
+        return "None of the train images can be opened: add others."
     if len(sample) == 1:
-        return "One image to learn from is too few to compare images by their pixels: add others."
+        return "There is only one train image, too few to compare images by their pixels: add others."
     if all(np.array_equal(each, sample[0]) for each in sample[1:]):
-        return f"The {len(sample):,} images to learn from are all the same picture: add others."
+        return f"All {len(sample):,} train images are the same picture: add others."
     return None

@@ -1,8 +1,8 @@
-"""Vectors that somebody else has computed, in the place of a backbone: which row of a file belongs to which image.
+"""Precomputed vectors in place of a backbone: which row of a file belongs to which image.
 
-Rows are matched by name where the file holds names, else by order: row i belongs to the i-th image file of the image
-folder in sorted order of its URIs. What does not fit is refused at the start, because a vector under the wrong image
-looks like a bad model and like nothing else. There is no network, so an image that the file does not know has none.
+Rows are matched by name if the file contains names. Otherwise they are matched by order: row i belongs to the i-th
+image file of the image folder, sorted by URI. A mismatch is refused at the start, because a vector under the wrong
+image looks like nothing but a bad model. There is no network, so images that are not in the file have no vector.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from trainer.embeddings.backbones.vector_file import Array, VectorFileError, rea
 from trainer.embeddings.store import LARGEST
 
 CHUNK = 1 << 22
-"""Numbers looked at together, so that a mapped file need not fit into memory."""
+"""Numbers checked per block, so that a mapped file need not fit into memory."""
 BYTES_AN_IMAGE = 32_768
-"""Of the images in the folder, what a file that is read into memory may take: two vectors of 4,096 numbers."""
+"""Memory limit per image in the folder for a file that is read into memory: two vectors of 4,096 numbers."""
 LEAST_BYTES, UNKNOWN_BYTES = 256_000_000, 1_000_000_000
-"""What any such file may take, and where the images are not known because they come over HTTP."""
+"""Lower bound of that limit, and the limit if the images are unknown because they come over HTTP."""
 
 
 class OwnVectors:
-    """Vectors by image URI. `key` names the content of the file and how it was matched."""
+    """Vectors by image URI. `key` identifies the content of the file and how it was matched."""
 
     banner: str | None = None
 
@@ -47,13 +47,13 @@ class OwnVectors:
 
     @classmethod
     def load(cls, settings: TrainerSettings) -> OwnVectors:
-        """Read settings.embeddings and match it with the image folder, where this machine can read that.
+        """Read settings.embeddings and match it with the image folder, if this machine can read that.
 
-        Raises SettingsError with one sentence when the file cannot be read or does not fit.
+        Raises SettingsError, with one sentence, if the file cannot be read or does not match.
         """
         if settings.backbone != "auto" or settings.backbone_weights or settings.model_fn:
             raise SettingsError(
-                "The trainer setting 'embeddings' takes the place of a network: leave 'backbone' at 'auto', and "
+                "The trainer setting 'embeddings' replaces the network: leave 'backbone' at 'auto', and "
                 "'backbone_weights' and 'model_fn' empty."
             )
         path = Path(settings.embeddings).expanduser()
@@ -72,20 +72,20 @@ class OwnVectors:
         return cls(path, vectors.matrix, row_of)
 
     def has(self, uri: str) -> bool:
-        """Whether there is a vector for this image."""
+        """Whether this image has a vector."""
         return uri in self._row_of
 
     def vectors(self, uris: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors (n, dim) of these images, in their order. Raises KeyError for one that has none."""
+        """Vectors (n, dim) of these images, in order. Raises KeyError for an image without one."""
         rows = [self._row_of[uri] for uri in uris]
         return np.asarray(self._matrix[rows], dtype=np.float32)
 
 
 def _by_name(names: Sequence[str], uris: Sequence[str]) -> dict[str, int]:
-    """URI → row. A name is a URI, or a file name alone where the folder holds one image of that name."""
+    """URI → row. A name is a URI, or a bare file name if the folder contains one image of that name."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise VectorFileError(f"holds two vectors for {twice[0]!r}")
+        raise VectorFileError(f"contains two vectors for {twice[0]!r}")
     row_of = {name: row for row, name in enumerate(names)}
     in_folder = set(uris)
     called = defaultdict(list)
@@ -98,20 +98,20 @@ def _by_name(names: Sequence[str], uris: Sequence[str]) -> dict[str, int]:
             called[name].append(uri)
     for name, same in called.items():
         if len(same) > 1:
-            raise VectorFileError(
-                f"holds {name!r}, while there are {same[0]!r} and {same[1]!r}: give names with folders"
-            )
+            raise VectorFileError(f"contains {name!r}, which may be {same[0]!r} or {same[1]!r}: use names with folders")
     if uris and not called and row_of.keys().isdisjoint(in_folder):
-        raise VectorFileError(f"names no image of the folder: it begins with {names[0]!r}, the folder with {uris[0]!r}")
+        raise VectorFileError(
+            f"names no image of the folder: its first name is {names[0]!r}, the first image is {uris[0]!r}"
+        )
     return row_of | {same[0]: row_of[name] for name, same in called.items()}
 
 
 def _by_order(count: int, uris: Sequence[str], folder: str) -> dict[str, int]:
     if not folder:
-        raise VectorFileError("holds no names, so that its order must tell: give the image folder as 'images'")
+        raise VectorFileError("contains no names, so it is matched by order: set the image folder as 'images'")
     if count != len(uris):
         raise VectorFileError(
-            f"holds {count} vectors and no names, while there are {len(uris)} image files in {folder}: without names "
+            f"contains {count} vectors without names, but there are {len(uris)} image files in {folder}: without names "
             "there must be one vector for each, in sorted order of their paths"
         )
     return {uri: row for row, uri in enumerate(sorted(uris))}
@@ -124,5 +124,5 @@ def _check_numbers(matrix: Array) -> None:
         bad = np.flatnonzero(~(part < LARGEST))  # NaN compares as False
         if len(bad):
             raise VectorFileError(
-                f"holds NaN, infinite numbers or numbers beyond {LARGEST:,.0f} in row {start + bad[0]}"
+                f"contains NaN, infinite numbers or numbers beyond {LARGEST:,.0f} in row {start + bad[0]}"
             )

@@ -1,13 +1,13 @@
 """The embedded images as arrays: which row is which image, and the geometry that learners and strategies share.
 
-Rows are centred on the mean of the train-split images, weighted by their spectrum and scaled to unit length
-(`trainer.embeddings.transform`); the head and all distances live in that space. It is fixed per *geometry version*:
-taken from the first images, taken again each time their number has doubled, and once when all are embedded, so that
-early questions are possible and late ones are right. Train images and held-out ones (validation, test) are kept in
-separate matrices, so that no strategy can look at the latter. It knows nothing of labels.
+Rows are centred on the mean of the train images, weighted by their spectrum and scaled to unit length
+(`trainer.embeddings.transform`). The head and all distances use this space. It is fixed per *geometry version*. A new
+version is computed each time the number of train images has doubled, once when all are embedded, and when images are
+removed or change their split. So early questions are possible and late ones are accurate. Train images and held-out
+images (validation, test) are in separate matrices, so that no strategy can see the latter. The pool knows no labels.
 
-The loop's thread alone changes the pool. Any other thread takes `space()` once and reads that: a new geometry is built
-aside and then put in place by one assignment, so that ids, rows and version of a space always belong together.
+Only the loop's thread changes the pool. Any other thread calls `space()` once and reads the result. A new geometry is
+built aside and then published by one assignment, so that ids, rows and version of a space always match.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from shared.wire.images import ImageEntry
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
-_geometries = count()  # no two pools have one in common, so that nothing that was fitted in one is used in another
+_geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 
 
 class Matrix:
-    """A float32 matrix that grows by rows, amortised, without copying all of it at each append."""
+    """A float32 matrix that grows by rows at amortised cost, without a full copy per append."""
 
     def __init__(self, dim: int) -> None:
         self._data = np.empty((0, dim), np.float32)
@@ -40,16 +40,16 @@ class Matrix:
 
     @property
     def rows(self) -> NDArray[np.float32]:
-        """(N, D) view of what is filled."""
+        """The filled part, as a view (N, D)."""
         return self._data[: len(self.ids)]
 
     def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (N,) and rows (N, D) that belong together, for a reader on another thread."""
+        """Matching ids (N,) and rows (N, D), for a reader on another thread."""
         ids = self.ids
         return ids, self._data[: len(ids)]
 
     def append(self, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
-        """Add rows (n, D) for images that are not in it yet."""
+        """Append rows (n, D) of new images."""
         start, end = len(self.ids), len(self.ids) + len(ids)
         if end > len(self._data):
             grown = np.empty((max(end, 2 * start), self._data.shape[1]), np.float32)
@@ -62,7 +62,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Rows:
-    """A matrix as it was at one moment."""
+    """An immutable view of a matrix at one moment."""
 
     ids: NDArray[np.int64]  # (N,)
     rows: NDArray[np.float32]  # (N, D)
@@ -73,34 +73,34 @@ class Rows:
         return {image_id: row for row, image_id in enumerate(self.ids.tolist())}
 
     def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids and rows."""
+        """Ids (N,) and rows (N, D)."""
         return self.ids, self.rows
 
 
 @dataclass(frozen=True)
 class Space:
-    """The embeddings at one moment, for a reader on another thread than the loop's."""
+    """The embeddings at one moment, for readers on other threads than the loop's."""
 
     version: int
     projection: Projection
     train: Rows
     held: Rows
-    splits: Mapping[int, Split]  # of what is held out
+    splits: Mapping[int, Split]  # of held-out images
 
     def split_of(self, image_id: int) -> Split:
-        """The split that an image was taken in under."""
+        """The split that the image had when it was added."""
         return self.splits.get(image_id, "train")
 
 
 @dataclass
 class Geometry:
-    """What belongs together: it is replaced as a whole."""
+    """A projection and its matrices, which are replaced as a whole."""
 
     projection: Projection
     train: Matrix
     held: Matrix
-    version: int = field(default_factory=lambda: next(_geometries))  # anything cached for another one is stale
-    memory: dict[str, Any] = field(default_factory=dict)  # scratch of the strategies
+    version: int = field(default_factory=lambda: next(_geometries))  # caches for any other version are stale
+    memory: dict[str, Any] = field(default_factory=dict)  # cache of the strategies
 
 
 class ImagePool:
@@ -111,18 +111,18 @@ class ImagePool:
         self._read = read  # content hashes → raw vectors (n, D)
         self._entries: dict[int, ImageEntry] = {}
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
-        self._space: Space | None = None  # the last one given away
+        self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
-        self.whole = True  # False after a disk that failed: what is in here is not all laid out
+        self.whole = True  # False after a disk error, until every image has its row
 
     @property
     def version(self) -> int:
-        """Of the geometry."""
+        """Version of the geometry."""
         return self.geometry.version
 
     @property
     def projection(self) -> Projection:
-        """Raw vectors → rows."""
+        """The map from raw vectors to rows."""
         return self.geometry.projection
 
     @property
@@ -132,16 +132,16 @@ class ImagePool:
 
     @property
     def held(self) -> Matrix:
-        """The images that are held out."""
+        """The held-out images."""
         return self.geometry.held
 
     @property
     def memory(self) -> dict[str, Any]:
-        """Scratch of the strategies, as long-lived as the geometry."""
+        """Cache of the strategies, which lives as long as the geometry."""
         return self.geometry.memory
 
     def space(self) -> Space:
-        """What there is now. From any thread."""
+        """The embeddings now, as an immutable value. Safe from any thread."""
         now, known = self.geometry, self._space
         train, held = Rows(*now.train.view()), Rows(*now.held.view())
         sizes = (now.version, len(train.ids), len(held.ids))
@@ -159,19 +159,19 @@ class ImagePool:
         return len(self._entries)
 
     def split_of(self, image_id: int) -> Split:
-        """The split that the image was taken in under. Raises KeyError for one that was not."""
+        """The split that the image had when it was added. Raises KeyError for an unknown image."""
         return self._entries[image_id].split
 
     def add(self, entries: Sequence[ImageEntry], *, complete: bool) -> None:
-        """Take in images that have a vector now; `complete` says that no more are on their way.
+        """Add images that have a vector now; `complete` says that no more will follow.
 
-        Raises OSError when their vectors cannot be read; the next call, also one without images, makes up for it.
+        Raises OSError if their vectors cannot be read. The next call makes up for it, even without images.
         """
         whole, self.whole = self.whole, False
         fresh = [entry for entry in entries if entry.id not in self._entries]
         self._entries.update({entry.id: entry for entry in fresh})
         train = len(self.train.ids) + sum(entry.split == "train" for entry in fresh)
-        # A mean over nine tenths of the images is near enough: a few late ones do not lay everything out anew.
+        # The mean over nine tenths of the images is accurate enough: a few late images cause no rebuild.
         enough = 1.1 * self._mean_count if complete else 2.0 * self._mean_count
         if train > max(enough, 1) or not whole:
             self._rebuild()
@@ -180,20 +180,20 @@ class ImagePool:
         self.whole = True
 
     def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
-        """Those of `entries` that are in here under another split; drops what `entries` does not name."""
+        """Entries that are in the pool under another split. Drops images that `entries` does not name."""
         now = {entry.id for entry in entries}
         self.drop([image_id for image_id in self._entries if image_id not in now])
         return [each for each in entries if each.id in self._entries and self._entries[each.id].split != each.split]
 
     def move(self, entries: Sequence[ImageEntry]) -> None:
-        """Splits changed: lay everything out anew."""
+        """Rebuild the geometry after splits changed."""
         known = [entry for entry in entries if entry.id in self._entries]
         self._entries.update({entry.id: entry for entry in known})
         if known:
             self._rebuild()
 
     def drop(self, image_ids: Sequence[int]) -> None:
-        """Forget images, because they were removed; a file with new content is a new image."""
+        """Forget removed images. A file with new content is a new image."""
         before = len(self._entries)
         for image_id in image_ids:
             self._entries.pop(image_id, None)
@@ -201,7 +201,7 @@ class ImagePool:
             self._rebuild()
 
     def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw vectors (n, D) → rows of this geometry (n, d), of unit length."""
+        """Raw vectors (n, D) → unit rows (n, d) of this geometry."""
         return self.projection.transform(raw)
 
     def _append(self, geometry: Geometry, entries: Sequence[ImageEntry]) -> None:
@@ -218,7 +218,7 @@ class ImagePool:
         projection = self.projection
         if train:
             total = np.zeros(self.dim, np.float64)
-            for start in range(0, len(train), 8_192):  # in blocks: the raw matrix need not fit twice
+            for start in range(0, len(train), 8_192):  # in blocks, to keep only one raw matrix in memory
                 total += self._read(train[start : start + 8_192]).sum(axis=0, dtype=np.float64)
             sample = train if len(train) <= SAMPLE else sorted(random.Random(0).sample(train, SAMPLE))
             projection = fit_projection((total / len(train)).astype(np.float32), self._read(sample))

@@ -1,9 +1,9 @@
-"""Vectors on disk, one row an image, found by the image's content hash. Knows nothing of images or backbones.
+"""Vectors on disk, one row per image, found by the content hash of the image. Knows neither images nor backbones.
 
-Two append-only files: the rows as float16, and the 32-byte hashes. A row counts once its hash is whole, and the hash is
-written after the row is on disk, so that a process that dies at any instant leaves at most a tail that the next opening
-cuts. float16 halves the file; in memory rows are float32, because arithmetic on float16 is slow on a CPU. One process
-writes at a time; threads may share a store.
+There are two append-only files: the rows as float16, and the 32-byte hashes. The hash is written after its row is on
+disk, and a row counts only when its hash is complete. So a process that dies at any moment leaves at most an incomplete
+tail, which the next opening cuts off. float16 halves the file; in memory rows are float32, because float16 arithmetic
+is slow on a CPU. One process writes at a time; threads may share a store.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from shared.storage.whole_files import write_whole
 ROWS = "vectors.f16"
 HASHES = "sha256.bin"
 SHAPE = "shape.json"
-"""How many numbers a row has, for whoever looks at the files without the backbone."""
+"""The length of a row, for readers of the files without the backbone."""
 HASH_BYTES = 32
 LARGEST = 65_504.0
-"""What float16 can hold."""
+"""The largest number in float16."""
 CHUNK = 4096
-"""Rows converted at once, so that reading needs little memory beyond its result."""
+"""Rows converted at once, so that reading needs little memory beyond the result."""
 
 
 class EmbeddingStore:
-    """Rows of `dim` numbers under `folder`, which is made when it is not there. Raises OSError when it cannot be."""
+    """Rows of `dim` numbers under `folder`, which is created if missing. Raises OSError if that fails."""
 
     def __init__(self, folder: Path, dim: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,23 +59,24 @@ class EmbeddingStore:
         return len(self._row_of)
 
     def append(self, sha256s: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
-        """Add `vectors` (n, dim) under their hashes; they are on disk on return. A hash that has a row keeps it.
+        """Add `vectors` (n, dim) under their hashes; they are on disk on return. A hash that already has a row keeps
+        it.
 
-        Raises ValueError for another shape and for numbers that float16 cannot hold (beyond 65,504, infinite, NaN);
-        OSError when the disk refuses, and then the store is as before.
+        Raises ValueError for another shape and for numbers beyond float16 (above 65,504, infinite, NaN); OSError if the
+        disk refuses, and then the store is unchanged.
         """
         if vectors.shape != (len(sha256s), self.dim):
             raise ValueError(f"the vectors have shape {vectors.shape}, not {(len(sha256s), self.dim)}")
         with np.errstate(over="ignore"):
             half = vectors.astype("<f2")
         if not np.isfinite(half).all():
-            raise ValueError("a vector holds numbers beyond what float16 can: it is too large, infinite or NaN")
+            raise ValueError("a vector contains numbers that float16 cannot hold: too large, infinite or NaN")
         with self._lock:
             fresh = {bytes.fromhex(sha256): i for i, sha256 in enumerate(sha256s)}
             fresh = {key: i for key, i in fresh.items() if key not in self._row_of}
             if not fresh:
                 return
-            # Written from the known end, over whatever a failed append left there.
+            # Written at the known end, over the remains of a failed append.
             _write(self._rows, self._count * self._row_bytes, half[list(fresh.values())].tobytes())
             _write(self._hashes, self._count * HASH_BYTES, b"".join(fresh))
             for key in fresh:
@@ -83,7 +84,7 @@ class EmbeddingStore:
                 self._count += 1
 
     def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
-        """The vectors (n, dim) of these hashes, in their order. Raises KeyError for one that is not there."""
+        """The vectors (n, dim) of these hashes, in order. Raises KeyError for a missing one."""
         rows = np.array([self._row_of[bytes.fromhex(sha256)] for sha256 in sha256s], dtype=np.int64)
         with self._lock:
             if len(self._map) < self._count:
@@ -96,7 +97,7 @@ class EmbeddingStore:
         return vectors
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._rows.close()
         self._hashes.close()
 
@@ -108,12 +109,12 @@ class EmbeddingStore:
 
 def _open(path: Path) -> FileIO:
     path.touch()
-    return path.open("r+b", buffering=0)  # unbuffered: what is written has left the process
+    return path.open("r+b", buffering=0)  # unbuffered: written data has left the process
 
 
 def _note_shape(path: Path, dim: int) -> None:
     said = json.dumps({"dim": dim}).encode()
-    with suppress(OSError):  # a full disk, say: nothing here reads it
+    with suppress(OSError):  # for example a full disk; nothing here reads the file
         if not path.is_file() or path.read_bytes() != said:
             write_whole(path, said)
 
@@ -125,13 +126,13 @@ def _size(file: FileIO) -> int:
 def _write(file: FileIO, at: int, data: bytes) -> None:
     file.seek(at)
     view = memoryview(data)
-    while view:  # an unbuffered file may take less than it is given
+    while view:  # an unbuffered write may be partial
         view = view[file.write(view) :]
     os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the files' names durable; not every system can."""
+    """Make the file names durable, where the system can."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

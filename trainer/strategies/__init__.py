@@ -1,7 +1,7 @@
 """Query strategies: which images to ask about, and in which order.
 
-`strategy_named` finds one by its name in `STRATEGIES`, or by the dotted path of your own function;
-docs/guides/strategies.md says when to use which and shows how to write one.
+`strategy_named` finds a strategy by its name in `STRATEGIES`, or by the dotted path of a function of your own.
+docs/guides/strategies.md says when to use which strategy and shows how to write one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["STRATEGIES", "Pool", "Ranking", "Registered", "Strategy", "mixture",
 
 @dataclass(frozen=True)
 class Registered:
-    """A strategy that goes by a name, and one sentence on when to use it."""
+    """A named strategy, and one sentence on when to use it."""
 
     strategy: Strategy
     when: str
@@ -37,39 +37,43 @@ class Registered:
 STRATEGIES: dict[str, Registered] = {
     "uncertainty_herding": Registered(
         uncertainty_herding,
-        "The default: covers the pool first and leans to what the model is unsure of as labels come.",
+        "The default: covers the pool first and turns to uncertain images as labels come in.",
     ),
-    "maxherding": Registered(maxherding, "For an even overview of the whole pool, whatever the model thinks."),
-    "margin": Registered(margin, "From a few hundred labels on, where two classes are hard to tell apart."),
-    "least_confidence": Registered(least_confidence, "Like margin, but also asks what resembles no class at all."),
-    "ratio": Registered(ratio, "Like margin, with more weight on images of which the model knows little."),
-    "entropy": Registered(entropy, "Where many classes are mixed up with one another; poor with few labels."),
-    "bald": Registered(bald, "Where models of the same labels disagree; for classes that are learned unevenly."),
+    "maxherding": Registered(maxherding, "For an even overview of the whole pool; ignores the model."),
+    "margin": Registered(margin, "From a few hundred labels on, when some classes are hard to tell apart."),
+    "least_confidence": Registered(least_confidence, "Like margin, but also asks about images that resemble no class."),
+    "ratio": Registered(ratio, "Like margin, with more weight on images that the model knows little about."),
+    "entropy": Registered(entropy, "When many classes are confused with one another; poor with few labels."),
+    "bald": Registered(
+        bald, "When some classes are harder to learn: asks where models fitted on the same labels disagree."
+    ),
     "badge": Registered(badge, "From about a hundred labels on: uncertain and diverse, good in large batches."),
-    "coreset": Registered(coreset, "To leave no corner of the pool without a label, outliers included."),
-    "typiclust": Registered(typiclust, "For the first tens of labels: one typical image of each group."),
-    "probcover": Registered(probcover, "For the first tens of labels: covers as many images as it can, outliers last."),
-    "cluster_margin": Registered(cluster_margin, "Like margin, spread over groups; good in large batches."),
-    "representative": Registered(representative, "To see the centre of every group of similar images."),
-    "outlier": Registered(
-        outlier, "To find images that are unlike all others: damaged, odd, or of a class not thought of."
+    "coreset": Registered(coreset, "To label every region of the pool, outliers included."),
+    "typiclust": Registered(typiclust, "For the first few dozen labels: one typical image of each group."),
+    "probcover": Registered(
+        probcover, "For the first few dozen labels: covers as many images as possible, outliers last."
     ),
-    "model_outlier": Registered(model_outlier, "To find images that fit none of the classes that the model knows."),
-    "class_balanced": Registered(class_balanced, "Where a class is rare: asks for what may belong to it."),
-    "confidence_bands": Registered(confidence_bands, "To see what the model is sure of as much as what it is not."),
+    "cluster_margin": Registered(
+        cluster_margin, "Like margin, spread over groups of similar images; good in large batches."
+    ),
+    "representative": Registered(representative, "To label the most central image of every group of similar images."),
+    "outlier": Registered(outlier, "To find images unlike all others: damaged, odd, or of a missing class."),
+    "model_outlier": Registered(model_outlier, "To find images that fit none of the known classes."),
+    "class_balanced": Registered(class_balanced, "When a class is rare: asks about images that may belong to it."),
+    "confidence_bands": Registered(confidence_bands, "To check images at every level of the model's confidence."),
     "mixture": Registered(
         mixture({random: 0.1, least_confidence: 0.8, outlier: 0.1}),
-        "A tenth random, eight tenths least confident, a tenth outliers; write your own as 0.5 margin + 0.5 typiclust.",
+        "10 % random, 80 % least confident, 10 % outliers. Write your own, such as 0.5 margin + 0.5 typiclust.",
     ),
-    "random": Registered(random, "As a baseline, or where the labels must be a fair sample of the pool."),
+    "random": Registered(random, "As a baseline, or when the labels must be a fair sample of the pool."),
 }
 
 
 def strategy_named(name: str) -> Strategy:
-    """The strategy of that name, a mixture such as `0.9 margin + 0.1 outlier`, or a function `package.module:function`.
+    """Return a strategy by its name, as a mixture such as `0.9 margin + 0.1 outlier`, or as `package.module:function`.
 
-    What a function of your own returns is checked at every call. Raises ValueError with one sentence when nothing goes
-    by the name or the path leads to no function.
+    What your own function returns is checked at every call. Raises ValueError, with one sentence, if the name is
+    unknown or the path does not lead to a function.
     """
     if name in STRATEGIES:
         return STRATEGIES[name].strategy
@@ -77,13 +81,15 @@ def strategy_named(name: str) -> Strategy:
         return _mixture_named(name)
     if ":" not in name:
         known = ", ".join(STRATEGIES)
-        raise ValueError(f"There is no query strategy {name!r}; there are {known}, or package.module:function.")
+        raise ValueError(
+            f"There is no query strategy {name!r}. Choose one of {known}, or name a package.module:function."
+        )
     try:
         function = resolve_name(name)
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(f"The query strategy {name!r} cannot be loaded: {error}.") from None
     if not callable(function):
-        raise ValueError(f"The query strategy {name!r} is no function.")  # noqa: TRY004
+        raise ValueError(f"The query strategy {name!r} is not a function.")  # noqa: TRY004
     return _checked(name, function)
 
 
@@ -94,12 +100,12 @@ def _mixture_named(name: str) -> Strategy:
         try:
             shares[strategy_named(strategy.strip())] = float(share)
         except ValueError as error:
-            raise ValueError(f"The mixture {name!r} cannot be: {error}") from None
+            raise ValueError(f"The mixture {name!r} is not valid: {error}") from None
     return mixture(shares)
 
 
 def _checked(name: str, function: Strategy) -> Strategy:
-    """`function`, refusing what is no ranking of the candidates."""
+    """Wrap `function`: raise ValueError when it does not return a valid ranking of the candidates."""
 
     def checked(pool: Pool, count: int) -> Ranking:
         ranking = function(pool, count)

@@ -1,4 +1,4 @@
-"""Ask for classes that have few labels."""
+"""Strategy for rare classes: ask about images that may belong to a class with few labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CANDIDATES = 10_000
 
 
 def class_balanced(pool: Pool, count: int) -> Ranking:
-    """Uncertain images that may belong to classes with few labels first (after Aggarwal et al. 2020).
+    """Rank uncertain images of classes with few labels first (after Aggarwal et al. 2020).
 
-    An image is worth its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ), nₖ the labels of class k and what is
-    expected of the images asked before it in the list, so that one rare class does not fill it. Random order before
-    there is a head.
+    An image scores its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ). Here nₖ is the number of labels of class k
+    plus the number expected from the images that come earlier in the list, so that one rare class does not fill it. The
+    order is random until there is a head.
     """
     if pool.probabilities is None or pool.classes is None or not len(pool.candidates) or count <= 0:
         return random(pool, count)
@@ -35,5 +35,5 @@ def class_balanced(pool: Pool, count: int) -> Ranking:
         left[pick] = False
         have += p[pick]
     likeliest = pool.classes[p[picks].argmax(axis=1)].tolist()
-    reasons = [f"perhaps {{class:{class_id}}}, of which there are few labels" for class_id in likeliest]
+    reasons = [f"perhaps {{class:{class_id}}}, which has few labels" for class_id in likeliest]
     return completed(pool, Ranking(rows[picks], np.array(scores), reasons), count, "drawn at random")

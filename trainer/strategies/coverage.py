@@ -1,5 +1,8 @@
-"""Coverage without a model: spread the labels so that no image is far from one (k-center), or so that balls of one
-radius around them hold as many images as they can (ProbCover)."""
+"""Coverage without a model.
+
+`coreset` keeps every image close to a label (k-center). `probcover` places balls of one radius around labels so that
+they contain as many images as possible.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from trainer.strategies.geometry import clusters, nearest_covered, subsample, su
 from trainer.strategies.herding import greedy_cover
 from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, take, upcoming_in
 
-PURITY = 0.95  # share of balls that hold one pseudo-class only
+PURITY = 0.95  # share of balls that contain a single pseudo-class
 
 
 def coreset(pool: Pool, count: int) -> Ranking:
-    """The candidate farthest from every label first, again and again (Sener & Savarese 2018, k-center greedy)."""
+    """Rank the candidate farthest from every label first, repeatedly (Sener & Savarese 2018, k-center greedy)."""
     targets = subsample(pool)
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
     rows, tie_breakers, squared = targets[inside], pool.tie_breakers()[targets[inside]], subsample_distances(pool)
@@ -25,15 +28,15 @@ def coreset(pool: Pool, count: int) -> Ranking:
         scores.append(float(distance[pick]))
         np.minimum(distance, np.sqrt(squared[inside[pick], inside]), out=distance)
         distance[pick] = -np.inf
-    ranking = Ranking(rows[picks], np.array(scores), ["farthest from all labels"] * len(picks))
+    ranking = Ranking(rows[picks], np.array(scores), ["farthest from every labeled image"] * len(picks))
     return completed(pool, ranking, count, "drawn at random")
 
 
 def probcover(pool: Pool, count: int) -> Ranking:
-    """Most images within the radius that no label covers yet first (Yehuda et al. 2022, ProbCover).
+    """Rank the image with the most uncovered images within its radius first (Yehuda et al. 2022, ProbCover).
 
-    The radius is the largest at which 95 % of the balls hold one pseudo-class only, these being k-means clusters, as
-    many as there are classes (ten before any is known).
+    The radius is the largest at which 95 % of the balls contain a single pseudo-class. Pseudo-classes are k-means
+    clusters, as many as there are labeled classes (ten while fewer than two are known).
     """
     targets = subsample(pool)
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
@@ -46,12 +49,12 @@ def probcover(pool: Pool, count: int) -> Ranking:
     rows = targets[inside]
     alike = np.ones(len(targets), dtype=np.float32)
     order, gains = greedy_cover(edges, alike, covered, count, pool.tie_breakers()[rows], upcoming_in(pool, rows))
-    ranking = Ranking(rows[order], gains, ["like many images that resemble no label"] * len(order))
+    ranking = Ranking(rows[order], gains, ["similar to many images that resemble no labeled one"] * len(order))
     return completed(pool, ranking, count, "drawn at random")
 
 
 def _radius(pool: Pool, classes: int) -> float:
-    """The squared radius: a ball is pure until it reaches the nearest image of another pseudo-class."""
+    """The squared radius. A ball stays pure until it reaches the nearest image of another pseudo-class."""
     squared, pseudo = subsample_distances(pool), clusters(pool, classes)
     other = pseudo[:, None] != pseudo[None, :]
     nearest_other = np.where(other, squared, np.inf).min(axis=1)

@@ -1,9 +1,9 @@
-"""What strategies need to know of distances, kept between rounds because embeddings stay while labels come and go.
+"""Distances that strategies share, cached between rounds because embeddings stay while labels change.
 
-Everything here follows from the embeddings, the seed and the set of covered rows alone, whatever rounds came before:
-a label that is taken back leaves no trace, and rows that join the pool are taken in (property tests compare a
-strategy that remembers with one that does not). Beyond a few thousand images a random sample, the subsample, speaks
-for the pool. Distances are between unit vectors, so squared ones lie in [0, 4].
+Everything here depends only on the embeddings, the seed and the set of covered rows, not on earlier rounds. An undone
+label leaves no trace, and rows that join the pool are included (property tests compare a cached strategy with a fresh
+one). Beyond a few thousand images, a random subsample represents the pool. Distances are between unit vectors, so
+squared distances lie in [0, 4].
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Matrix = NDArray[np.float32]
 T = TypeVar("T")
 
 SUBSAMPLE = 4_000  # 4,000² distances are 64 MB
-NEIGHBOUR = 10  # the neighbour whose mean distance is the scale of the pool
+NEIGHBOUR = 10  # the mean distance to this neighbour is the scale of the pool
 FARTHEST = 4.0
 
 
@@ -35,8 +35,9 @@ def squared_distances(A: Matrix, B: Matrix) -> Matrix:
 
 
 def subsample(pool: Pool) -> Rows:
-    """Up to `SUBSAMPLE` rows that speak for the pool, ascending, drawn by lot; most stay when the pool grows a
-    little.
+    """Rows (T,) of the subsample that represents the pool: ascending, at most `SUBSAMPLE`, drawn at random.
+
+    Most rows stay when the pool grows a little.
     """
 
     def drawn() -> Rows:
@@ -49,7 +50,7 @@ def subsample(pool: Pool) -> Rows:
 
 
 def subsample_distances(pool: Pool) -> Matrix:
-    """Squared distances (T, T) among the subsample."""
+    """Squared distances (T, T) within the subsample."""
 
     def measured() -> Matrix:
         sample = pool.embeddings[subsample(pool)]
@@ -59,10 +60,10 @@ def subsample_distances(pool: Pool) -> Matrix:
 
 
 def spacing(pool: Pool) -> float:
-    """Mean distance of a stand-in to its 10th neighbour among them: the scale of the pool, 1 where there is none."""
+    """Mean distance from a subsample row to its 10th neighbour: the scale of the pool. 1 without neighbours."""
 
     def measured() -> float:
-        squared = subsample_distances(pool)[:1_000]  # 1,000 of them give the mean to a percent
+        squared = subsample_distances(pool)[:1_000]  # 1,000 rows give the mean to about one percent
         k = min(NEIGHBOUR, squared.shape[1] - 1)
         return float(np.sqrt(np.partition(squared, k, axis=1)[:, k]).mean()) if k > 0 else 1.0
 
@@ -70,7 +71,7 @@ def spacing(pool: Pool) -> float:
 
 
 def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
-    """The cluster (T,) of each stand-in, by k-means into at most `count` clusters."""
+    """The cluster (T,) of each subsample row, by k-means with at most `count` clusters."""
 
     def fitted() -> NDArray[np.int64]:
         sample = pool.embeddings[subsample(pool)]
@@ -83,7 +84,7 @@ def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
 
 
 class Nearest:
-    """For each of some rows the squared distance to the nearest covered row; 4, the farthest there is, without any."""
+    """Squared distance from each of some rows to the nearest covered row; 4, the maximum, while nothing is covered."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -92,7 +93,10 @@ class Nearest:
         self.covered: Rows = np.empty(0, dtype=np.int64)
 
     def update(self, embeddings: Matrix, covered: Rows) -> None:
-        """Take in what joined and what left: only rows whose nearest row left are looked at in full again."""
+        """Account for rows that became covered or uncovered.
+
+        Only rows whose nearest covered row is gone are searched in full.
+        """
         left = np.setdiff1d(self.covered, covered, assume_unique=True)
         joined = np.setdiff1d(covered, self.covered, assume_unique=True)
         orphans = np.flatnonzero(np.isin(self.nearest, left)) if len(left) else np.empty(0, dtype=np.int64)
@@ -115,14 +119,14 @@ class Nearest:
 
 
 def nearest_covered(pool: Pool) -> Matrix:
-    """The squared distance (T,) of each stand-in to the nearest labeled or leased row."""
+    """Squared distance (T,) from each subsample row to the nearest labeled or leased row."""
     nearest = remembered(pool, "nearest", lambda: Nearest(subsample(pool)))
     nearest.update(pool.embeddings, pool.covered)
     return nearest.distance
 
 
 def remembered(pool: Pool, name: str, compute: Callable[[], T]) -> T:
-    """What `compute` gave for a pool of this size and seed; what was kept for another is dropped."""
+    """Cache `compute()` under `name` for a pool of this size and seed; drop a value cached for another pool."""
     key = (len(pool.labels), pool.seed)
     known = pool.memory.get(name)
     if not isinstance(known, tuple) or known[0] != key:

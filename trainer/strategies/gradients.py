@@ -1,4 +1,4 @@
-"""Diverse and uncertain at once, by the gradient that a label would give the head's last layer."""
+"""BADGE: diverse and uncertain images, by the gradient that a label would give the last layer of the head."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CANDIDATES = 4_000
 def badge(pool: Pool, count: int) -> Ranking:
     """k-means++ seeding on gradient embeddings (Ash et al. 2020, BADGE).
 
-    The gradient of a linear head for the likeliest label is the outer product of a = p − onehot(ŷ) and the embedding
-    h, so squared distances are |aᵢ|²|hᵢ|² + |aⱼ|²|hⱼ|² − 2(aᵢ·aⱼ)(hᵢ·hⱼ), and no vector of K·D values is ever made.
+    The gradient of a linear head for the likeliest label is the outer product of a = p − onehot(ŷ) and the embedding h.
+    So squared distances are |aᵢ|²|hᵢ|² + |aⱼ|²|hⱼ|² − 2(aᵢ·aⱼ)(hᵢ·hⱼ), and the K·D gradient is never built.
     """
     if pool.probabilities is None or not len(pool.candidates) or count <= 0:
         return random(pool, count)
@@ -35,7 +35,7 @@ def badge(pool: Pool, count: int) -> Ranking:
         distance = np.minimum(distance, np.maximum(to_pick, 0.0))
         chance = np.cumsum(np.where(left, distance, 0.0))
         pick = min(int(np.searchsorted(chance, draw.random() * chance[-1], side="right")), len(rows) - 1)
-        if not left[pick]:  # nothing is left but copies of what was picked
+        if not left[pick]:  # only copies of picked images are left
             pick = int(np.flatnonzero(left)[np.argmin(tie_breakers[left])])
         pick = take(distance, pick, waiting)
         picks.append(pick)

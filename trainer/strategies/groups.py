@@ -1,5 +1,6 @@
-"""Strategies over groups of images that look alike (k-means clusters): typical ones, central ones, uncertain ones
-from many groups. A list takes the groups in turn, so that every prefix is spread over them.
+"""Strategies over groups of similar images (k-means clusters): typical, central or uncertain images of each group.
+
+A list takes the groups in turn, so that every prefix is spread over them.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Floats, Pool, Ranking, completed, highest
 from trainer.strategies.uncertainty import margin_scores, torn_between
 
-BATCH = 10  # labels between two lists, as a rule
-MOST = 500  # clusters
-SMALL = 5  # a cluster of so few is noise
-NEIGHBOURS = 20  # whose mean distance is how typical an image is
+BATCH = 10  # typical number of labels between two lists
+MOST = 500  # maximum number of clusters
+SMALL = 5  # a cluster of this size or less counts as noise
+NEIGHBOURS = 20  # neighbours whose mean distance measures how typical an image is
 
 
 def typiclust(pool: Pool, count: int) -> Ranking:
-    """The most typical image of each group without labels, the largest group first (Hacohen et al. 2022, TypiClust)."""
+    """Rank the most typical image of each unlabeled group, the largest group first (Hacohen et al. 2022, TypiClust)."""
     if not len(pool.candidates):
         return NOTHING
     squared = subsample_distances(pool)
@@ -29,7 +30,7 @@ def typiclust(pool: Pool, count: int) -> Ranking:
 
 
 def representative(pool: Pool, count: int) -> Ranking:
-    """The image nearest to the centre of each group, groups with few labels first (Xu et al. 2003)."""
+    """Rank the image nearest to the centre of each group, groups with few labels first (Xu et al. 2003)."""
     if not len(pool.candidates):
         return NOTHING
     sample, groups = pool.embeddings[subsample(pool)], _groups(pool)
@@ -40,10 +41,10 @@ def representative(pool: Pool, count: int) -> Ranking:
 
 
 def cluster_margin(pool: Pool, count: int) -> Ranking:
-    """Of the most uncertain images one from each group in turn, small groups first (Citovsky et al. 2021).
+    """Take the most uncertain images from each group in turn, small groups first (Citovsky et al. 2021).
 
-    With k-means groups instead of hierarchical ones, and in blocks of ten images out of the hundred most uncertain,
-    so that prefixes are good too.
+    The groups are k-means clusters instead of hierarchical ones. Each block of ten images comes from the hundred most
+    uncertain ones, so that prefixes are good too.
     """
     if pool.probabilities is None:
         return random(pool, count)
@@ -57,7 +58,7 @@ def cluster_margin(pool: Pool, count: int) -> Ranking:
     order: list[int] = []
     while len(waiting) and len(order) < count:
         block = waiting[: 10 * BATCH]
-        turn = _occurrence(of[block])  # the how-manieth of its group
+        turn = _occurrence(of[block])  # position within its group
         chosen = block[np.lexsort((np.arange(len(block)), sizes[of[block]], turn))[:BATCH]]
         order.extend(chosen.tolist())
         waiting = np.setdiff1d(waiting, chosen, assume_unique=True)
@@ -67,31 +68,30 @@ def cluster_margin(pool: Pool, count: int) -> Ranking:
 
 
 def _groups(pool: Pool) -> NDArray[np.int64]:
-    """As many groups as there are labels and a batch more, rounded up beyond 50 so that not every list needs new
-    ones.
+    """The group (T,) of each subsample row: one group per label plus one batch.
+
+    Beyond 50, the number of groups is rounded up to a multiple of 50, so that not every list needs a new clustering.
     """
     wanted = len(pool.labeled) + BATCH
     return clusters(pool, min(MOST, wanted if wanted <= 50 else -(-wanted // 50) * 50))
 
 
 def _in_turn(pool: Pool, count: int, merit: Floats, reason: str) -> Ranking:
-    """From the groups with fewest labels, the largest first, the candidate of highest `merit` (T,); then a next
-    round.
-    """
+    """From the groups with the fewest labels, the largest first, pick the candidate of highest `merit` (T,); repeat."""
     targets, groups = subsample(pool), _groups(pool)
     sizes = np.bincount(groups, minlength=1)
     covered = np.bincount(groups[np.isin(targets, pool.covered)], minlength=len(sizes))
     inside = np.flatnonzero(np.isin(targets, pool.candidates))
     rows, scores = highest(pool, merit[inside], len(inside), targets[inside])
     of = groups[np.searchsorted(targets, rows)]
-    labels_then = covered[of] + _occurrence(of)  # in its group, by the time it is asked
+    labels_then = covered[of] + _occurrence(of)  # labels in the group by the time the image is asked
     order = np.lexsort((np.arange(len(rows)), of, -sizes[of], labels_then, sizes[of] <= SMALL))[:count]
     picked = Ranking(rows[order], scores[order], [reason] * len(order))
     return completed(pool, picked, count, "drawn at random")
 
 
 def _occurrence(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each element how many equal ones stand before it."""
+    """For each element, the number of equal elements before it."""
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(groups) else np.empty(0, dtype=np.int64)

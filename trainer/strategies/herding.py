@@ -1,10 +1,9 @@
-"""Herding: ask the images that stand for most of what is not yet covered (Bae et al. 2024, "MaxHerding"; 2025,
-"Uncertainty herding", ICLR).
+"""Herding: ask about the images that represent most of what is not covered yet.
 
-Every image weighs as much as the head is unsure of it (all alike before there is a head), and is covered to the
-degree that the nearest labeled image resembles it, exp(-d²/σ²). Greedily asked is the image that raises the weighted
-cover of the pool most, so that every prefix of the list is diverse, and no switch from exploring to exploiting has to
-be tuned.
+Bae et al. 2024, "MaxHerding", and 2025, "Uncertainty herding" (ICLR). The weight of an image is the uncertainty of the
+head (equal for all images until there is a head). Its cover is its similarity to the nearest labeled image,
+exp(-d²/σ²). The greedy step asks about the image that raises the weighted cover of the pool most. So every prefix of
+the list is diverse, and there is no switch from exploration to exploitation to tune.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from trainer.strategies.ranking import (
 )
 from trainer.strategies.uncertainty import margin_scores, torn_between
 
-CANDIDATES = 2_000  # looked at in one list of a pool too large to be its own subsample
+CANDIDATES = 2_000  # considered per list when the pool is larger than its subsample
 
 
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
-    """Cover what the head is unsure of; before there is a head, cover the pool (Bae et al. 2025).
+    """Cover the images that the head is unsure about; until there is a head, cover the pool (Bae et al. 2025).
 
-    An image weighs 1 − (p₁ − p₂), how close its two likeliest classes are. Roots of that, which keep in sight what the
-    head is fairly sure of, are worse on four data sets of five (docs/measurements/experiments.md).
+    The weight of an image is 1 − (p₁ − p₂): how close its two likeliest classes are. Roots of it, which give more
+    weight to fairly certain images, are worse on four data sets of five (docs/measurements/experiments.md).
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
@@ -50,7 +49,7 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:
-    """Cover the pool evenly, whatever the head thinks (Bae et al. 2024)."""
+    """Cover the pool evenly, whatever the head predicts (Bae et al. 2024)."""
     return _herd(pool, count, np.ones(len(pool.labels)))
 
 
@@ -59,9 +58,9 @@ def greedy_cover(
 ) -> tuple[Rows, Floats]:
     """Pick rows of `similarity` (M, T) one by one, each adding most to Σ weight·max(cover, similarity of the picked).
 
-    `weight` and `cover` are (T,). Exact: a gain only falls as more is picked (submodularity), so an old gain is an
-    upper bound and most rows need no second look (Minoux 1978). `tie_breakers` (M,) decide ties, and `upcoming`
-    indices keep their places while they gain 0.8 of the most. Returns indices (≤ count,) and gains.
+    `weight` and `cover` are (T,). The result is exact: a gain only falls as more is picked (submodularity), so an old
+    gain is an upper bound and most rows need no second look (Minoux 1978). `tie_breakers` are (M,). `upcoming` indices
+    keep their places while they gain at least 0.8 of the best. Returns indices (≤ count,) and gains.
     """
     total = len(similarity)
     bound = np.empty(total)
@@ -110,7 +109,7 @@ def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
 
 
 def _squared(pool: Pool, rows: Rows) -> Matrix:
-    """Squared distances (M, T) of `rows` to the subsample, from memory where these are the whole pool."""
+    """Squared distances (M, T) from `rows` to the subsample, cached when the subsample is the whole pool."""
     targets = subsample(pool)
     if len(targets) == len(pool.labels):
         return subsample_distances(pool)[rows]
@@ -124,5 +123,5 @@ def _reasons(pool: Pool, rows: Rows, width: float) -> list[str]:
     unsure = margin_scores(pool.probabilities[rows]) > 0.5
     labeled = pool.embeddings[pool.labeled]
     far = squared_distances(pool.embeddings[rows], labeled).min(axis=1, initial=FARTHEST) > width**2
-    words = {True: "like none of your labels yet", False: "stands for many that the model is not sure of"}
+    words = {True: "unlike everything labeled so far", False: "similar to many images that the model is unsure about"}
     return [torn[i] if unsure[i] else words[bool(far[i])] for i in range(len(rows))]

@@ -1,4 +1,4 @@
-"""Lists made of several: shares of other strategies, or equal shares of confidence bands."""
+"""Lists combined from several: shares of other strategies, or equal shares of confidence bands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ BANDS = 5
 
 
 def mixture(shares: Mapping[Strategy, float]) -> Strategy:
-    """A strategy whose list holds at every prefix `shares` of others' lists, scaled to sum to one (Monarch 2021).
+    """A strategy whose list contains the given shares of other lists at every prefix (Monarch 2021).
 
-    Raises ValueError for a share that is negative, or none that is positive.
+    Shares are scaled to sum to one. Raises ValueError if a share is negative or none is positive.
     """
     total = sum(shares.values())
     if not shares or not total > 0 or any(not share >= 0 for share in shares.values()):
@@ -28,9 +28,9 @@ def mixture(shares: Mapping[Strategy, float]) -> Strategy:
 
 
 def confidence_bands(pool: Pool, count: int) -> Ranking:
-    """Equal shares from five bands of confidence, random within each (Monarch 2021, "stratified by confidence").
+    """Equal shares from five confidence bands, random within each (Monarch 2021, "stratified by confidence").
 
-    Bands hold equally many images, so that none is empty. Random order before there is a head.
+    All bands contain equally many images, so that none is empty. The order is random until there is a head.
     """
     if pool.probabilities is None or not len(pool.candidates):
         return random(pool, count)

@@ -1,4 +1,4 @@
-"""What does not belong: images unlike all others, and images that the head is oddly unsure of."""
+"""Outliers: images unlike all others, and images with unusually low confidence for their predicted class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, highes
 
 
 def outlier(pool: Pool, count: int) -> Ranking:
-    """Farthest from its tenth nearest image first (Ramaswamy et al. 2000); needs no model."""
+    """Rank by distance to the tenth nearest image, farthest first (Ramaswamy et al. 2000). Needs no model."""
     if not len(pool.candidates):
         return NOTHING
     targets = subsample(pool)
@@ -23,10 +23,11 @@ def outlier(pool: Pool, count: int) -> Ranking:
 
 
 def model_outlier(pool: Pool, count: int) -> Ranking:
-    """Least confident among those taken for the same class first (after Monarch 2021, section 4.2).
+    """Rank the least confident images of each predicted class first (after Monarch 2021, section 4.2).
 
-    How many standard deviations the confidence lies below the mean of all images with the same likeliest class, so
-    that a class of which the head is never sure does not fill the list. Random order before there is a head.
+    The score is the number of standard deviations by which the confidence lies below the mean of all images with the
+    same predicted class. So a class with low confidence throughout does not fill the list. The order is random until
+    there is a head.
     """
     if pool.probabilities is None:
         return random(pool, count)
@@ -37,4 +38,4 @@ def model_outlier(pool: Pool, count: int) -> Ranking:
     spread = np.sqrt(np.bincount(likeliest, (confidence - mean[likeliest]) ** 2, minlength=p.shape[1]) / sizes)
     below = (mean[likeliest] - confidence) / (spread[likeliest] + 1e-3)
     rows, scores = highest(pool, below[pool.candidates], count)
-    return Ranking(rows, scores, ["the model is less sure of it than of its like"] * len(rows))
+    return Ranking(rows, scores, ["less confident than usual for its predicted class"] * len(rows))

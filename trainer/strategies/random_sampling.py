@@ -11,20 +11,20 @@ from trainer.strategies.ranking import Pool, Ranking, Strategy, highest
 
 
 def random(pool: Pool, count: int) -> Ranking:
-    """Candidates in random order. Under one seed an image keeps its place from list to list."""
+    """Candidates in random order. An image keeps its place from list to list while the seed stays the same."""
     rows, scores = highest(pool, pool.tie_breakers()[pool.candidates], count)
     return Ranking(rows, scores, ["drawn at random"] * len(rows))
 
 
 def with_exploration(strategy: Strategy, share: float) -> Strategy:
-    """`strategy` with `share` (0 to 1) of its list drawn at random, spread evenly: any n first rows hold about
-    n·share.
+    """Replace `share` (0 to 1) of the strategy's list by random images, spread evenly.
 
-    Which places are random is fixed, and so is the draw under `pool.seed`. Before there is a head nothing is
-    replaced: nothing is known yet that a random image could contradict. Raises ValueError when `share` is no share.
+    The first n rows contain about n·share random ones. The random places are fixed, and so is the order of the random
+    images for one `pool.seed`. Nothing is replaced until there is a head, because a random image cannot contradict a
+    model that does not exist. Raises ValueError for a share outside 0 to 1.
     """
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"exploration is a share between 0 and 1, not {share}")
+        raise ValueError(f"exploration must be between 0 and 1, not {share}")
     if share == 0.0:
         return strategy
 
@@ -38,10 +38,10 @@ def with_exploration(strategy: Strategy, share: float) -> Strategy:
 
 
 def interleave(rankings: list[Ranking], shares: list[float], count: int) -> Ranking:
-    """One list of `count` from several, each row once; at every prefix each list has had its share as nearly as can
-    be.
+    """Merge several rankings into one of `count` rows, each row once, with the given shares as close as possible
+    everywhere.
 
-    A list that has run dry leaves its places to the others. Scores are those of the lists; they need not fall.
+    When one ranking runs out, the others take its places. Scores are copied, so they need not descend.
     """
     lists = [list(zip(r.rows.tolist(), r.scores.tolist(), r.reasons, strict=True))[::-1] for r in rankings]
     taken: set[int] = set()

@@ -1,8 +1,8 @@
-"""What a strategy is given and what it returns.
+"""The input and output of a query strategy.
 
-A strategy is a function of a `Pool` and a number: it reads arrays, touches nothing, and returns pool rows in the
-order in which to ask. The order is good at every prefix, because the person may stop at any image and a new list may
-come at any.
+A strategy is a function of a `Pool` and a count. It changes nothing but `pool.memory`, and returns pool rows in the
+order in which to ask. Every prefix of the order must be good, because the person may stop at any image and a new list
+may arrive at any time.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-KEPT = 0.8  # of the best gain is enough for an image to keep its place at the head of the list in force
+KEPT = 0.8  # share of the best gain with which an upcoming image keeps its place
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The images that may be asked and everything a strategy may know of them. N images, D values, K classes.
+    """The candidates and everything a strategy may know about them. N images, D values, K classes.
 
-    `embeddings` (N, D) float32, centred and of unit length; `probabilities` (N, K) float32, or None before there is a
-    head; `labels` (N,) int64 class ids, -1 where unlabeled; `leased` (N,) bool, on somebody's screen now;
-    `candidates` (M,) int64 rows that may be asked; `classes` (K,) int64 class ids of the columns of `probabilities`;
-    `upcoming` (U,) int64 the few candidates at the head of the list in force, in its order. They keep their places
-    while their gain is at least 0.8 of the best, so that the queue does not flicker with every label.
-
-    `memory` is scratch for geometry that outlives a round. It lives as long as the embedding version: rows are
-    appended to `embeddings` under the same memory, but never changed. Labels may be given, changed and taken back at
-    any time.
+    - `embeddings` (N, D) float32: centred, of unit length.
+    - `probabilities` (N, K) float32, or None until there is a head.
+    - `labels` (N,) int64: class ids, -1 for unlabeled rows.
+    - `leased` (N,) bool: on somebody's screen now.
+    - `candidates` (M,) int64: rows that may be asked.
+    - `classes` (K,) int64: class ids of the columns of `probabilities`.
+    - `upcoming` (U,) int64: the first few candidates of the current list, in its order. They keep their places while
+      their gain is at least 0.8 of the best, so that the queue does not flicker with every label.
+    - `memory`: a cache for geometry that lives as long as the embedding version. Rows may be appended to `embeddings`
+      meanwhile, but existing rows never change. Labels may be given, changed and undone at any time.
     """
 
     embeddings: NDArray[np.float32]
@@ -52,20 +53,20 @@ class Pool:
 
     @property
     def covered(self) -> Rows:
-        """Rows that are labeled, or about to be."""
+        """Rows that are labeled or leased."""
         return np.flatnonzero((self.labels >= 0) | self.leased)
 
     def tie_breakers(self) -> Floats:
-        """One number in [0, 1) a row, drawn under `seed`: breaks ties. A row keeps its number while the pool grows."""
+        """A random number in [0, 1) for each row, to break ties. A row keeps its number while the pool grows."""
         return np.random.default_rng(self.seed).random(len(self.labels))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """`rows` (n,) int64 in the order in which to ask, `scores` (n,) float64, and for each row a few words for the
-    person.
+    """Rows to ask about, in order.
 
-    A word `{class:12}` in a reason stands for the name of class 12.
+    `rows` (n,) int64, `scores` (n,) float64, and a short reason for each row. `{class:12}` in a reason stands for the
+    name of class 12.
     """
 
     rows: Rows
@@ -79,7 +80,7 @@ NOTHING = Ranking(np.empty(0, dtype=np.int64), np.empty(0), [])
 
 
 def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
-    """`picked`, then other candidates by lot until there are `count`: for what only looks at a part of a large pool."""
+    """Fill `picked` up to `count` with random candidates, for strategies that only see a part of a large pool."""
     missing = min(count, len(pool.candidates)) - len(picked.rows)
     if missing <= 0:
         return picked
@@ -93,14 +94,15 @@ def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
 
 
 def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
-    """At most `limit` candidates, ascending: the half of highest utility (n,), what is upcoming among it, and a
-    random half of the rest.
+    """At most `limit` candidates, ascending.
+
+    Half have the highest utility (n,), with the upcoming ones among them; the other half are drawn at random.
     """
     rows = np.sort(pool.candidates)
     if len(rows) <= limit:
         return rows
     tie_breakers = pool.tie_breakers()[rows]
-    worth = utilities[rows] + 1e-9 * tie_breakers  # ties go by lot
+    worth = utilities[rows] + 1e-9 * tie_breakers  # random tie-breakers
     worth[upcoming_in(pool, rows)] = np.inf
     chosen = np.zeros(len(rows), dtype=bool)
     chosen[np.argpartition(-worth, limit // 2)[: limit // 2]] = True
@@ -110,12 +112,13 @@ def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
 
 
 def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None) -> tuple[Rows, Floats]:
-    """The `count` candidates of highest utility, ties drawn by lot, what is upcoming in its place; `utilities` belong
-    to `rows` (default: candidates).
+    """The `count` candidates of highest utility; ties are broken at random and upcoming rows keep their places.
+
+    `utilities` belong to `rows` (default: all candidates).
     """
     rows = pool.candidates if rows is None else rows
     order = np.lexsort((pool.tie_breakers()[rows], -utilities))
-    waiting, head = upcoming_in(pool, rows), dict[int, None]()  # a dict as a set that keeps its order
+    waiting, head = upcoming_in(pool, rows), dict[int, None]()  # a dict serves as an ordered set
     for best in order[: count + len(waiting)].tolist() if waiting else []:
         while waiting and best not in head and len(head) < count:
             head[take(utilities, best, waiting)] = None
@@ -126,18 +129,16 @@ def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None)
 
 
 def upcoming_in(pool: Pool, rows: Rows) -> list[int]:
-    """Where among `rows` the upcoming ones stand, in the order of the list in force; those that are not, are left
-    out.
-    """
+    """Indices in `rows` of the upcoming rows, in the order of the current list; rows that are absent are skipped."""
     return [int(place) for row in pool.upcoming for place in np.flatnonzero(rows == row)]
 
 
 def take(gains: Floats, best: int, waiting: list[int]) -> int:
-    """The next to ask: the first of `waiting` that gains at least 0.8 of what `best` gains, else `best`; it waits no
-    more.
+    """Take the next image: the first of `waiting` that gains at least 0.8 of `best`, else `best`.
 
-    All are indices of `gains`, which must be fresh: what a label adds to what is labeled or already picked. So an image
-    whose twin was just answered leaves the list, however high it stood, and a newcomer of much more gain comes first.
+    The image is removed from `waiting`. All arguments are indices of `gains`, which must be up to date: what a label
+    adds to what is labeled or picked so far. So an image whose twin was just answered leaves the list, however high it
+    stood, and a newcomer with much more gain comes first.
     """
     taken = next((each for each in waiting if gains[each] >= KEPT * gains[best]), best)
     if taken in waiting:

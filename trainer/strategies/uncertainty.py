@@ -1,8 +1,7 @@
-"""Uncertainty sampling: ask where the head's probabilities say least (Lewis & Gale 1994; Settles 2009, section 3.1).
+"""Uncertainty sampling: ask where the head is least certain (Lewis & Gale 1994; Settles 2009, section 3.1).
 
-Scoring is apart from selecting: `*_scores` turn probabilities (n, K) into uncertainties (n,), higher is asked sooner,
-and any of them goes with any selection. Without a head there is nothing to be uncertain about, and the order is
-random.
+Scoring is separate from selecting. The `*_scores` functions turn probabilities (n, K) into uncertainties (n,), where
+higher is asked sooner, and any of them works with any selection. The order is random until there is a head.
 """
 
 from __future__ import annotations

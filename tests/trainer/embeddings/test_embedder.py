@@ -245,7 +245,7 @@ def test_pixels_without_two_readable_train_images_goes_on_waiting(photos: Photos
     assert embedder.lacks is None  # others are on their way
     assert embedder.step(entries, more_coming=False) == []
     assert embedder.backbone is None
-    assert "One image to learn from is too few" in (embedder.progress(2).lacks or "")
+    assert "There is only one train image" in (embedder.progress(2).lacks or "")
     with pytest.raises(RuntimeError, match="no backbone yet"):
         embedder.embed_images([photos.png(1)])
 
@@ -254,7 +254,7 @@ def test_pixels_of_copies_alone_waits_for_another_image(photos: Photos, opened: 
     copies = [photos.entry(number, photos.png(1) + bytes(number)) for number in range(1, 31)]
     embedder = opened(model_fn="", backbone="pixels")
     assert [embedder.step(copies, more_coming=False) for _ in range(5)] == [[]] * 5
-    assert embedder.progress(30).lacks == "The 30 images to learn from are all the same picture: add others."
+    assert embedder.progress(30).lacks == "All 30 train images are the same picture: add others."
     held_out = photos.add(1, split="test", first=60)
     assert embedder.step(copies + held_out, more_coming=False) == []
     other = photos.add(1, first=50)

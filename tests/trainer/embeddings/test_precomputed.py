@@ -64,7 +64,7 @@ def test_a_file_name_alone_will_do_where_it_names_one_image(tmp_path, images):
     Image.new("RGB", (4, 4)).save(images / "c" / "b.png")  # not the one in the folder itself, which is meant
     assert not load(tmp_path / "v.npz", images).has("c/b.png")
     Image.new("RGB", (4, 4)).save(images / "c" / "2.png")
-    with pytest.raises(SettingsError, match=r"'2\.png', while there are 'a/2.png' and 'c/2.png'"):
+    with pytest.raises(SettingsError, match=r"'2\.png', which may be 'a/2.png' or 'c/2.png'"):
         load(tmp_path / "v.npz", images)
 
 
@@ -93,11 +93,14 @@ def nan_in_row_2(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda folder: folder / "no.npy", "no.npy, which is not there"),
-        (lambda folder: bare(folder / "v.npy", 3), "holds 3 vectors and no names, while there are 4 image files in"),
+        (lambda folder: folder / "no.npy", "no.npy, which does not exist"),
+        (lambda folder: bare(folder / "v.npy", 3), "contains 3 vectors without names, but there are 4 image files in"),
         (lambda folder: named(folder / "v.npz", ["b.png", "b.png"]), "two vectors for 'b.png'"),
-        (lambda folder: named(folder / "v.npz", ["x.png", "y.png"]), "begins with 'x.png', the folder with 'B.png'"),
-        (lambda folder: named(folder / "v.npz", ["b.png"], rows=2), "1 names and 2 vectors"),
+        (
+            lambda folder: named(folder / "v.npz", ["x.png", "y.png"]),
+            "its first name is 'x.png', the first image is 'B.png'",
+        ),
+        (lambda folder: named(folder / "v.npz", ["b.png"], rows=2), "1 names but 2 vectors"),
         (lambda folder: nan_in_row_2(folder / "v.npy"), "in row 2"),
     ],
 )
@@ -109,7 +112,7 @@ def test_what_does_not_fit_is_one_sentence_that_names_the_setting(tmp_path, imag
 
 def test_other_settings_that_it_depends_on_are_named(tmp_path, images):
     path = bare(tmp_path / "v.npy", 4)
-    with pytest.raises(SettingsError, match="give the image folder as 'images'"):
+    with pytest.raises(SettingsError, match="set the image folder as 'images'"):
         load(path, None)
     with pytest.raises(SettingsError, match=r"'images' is .*nowhere"):
         load(path, tmp_path / "nowhere")

@@ -1,9 +1,9 @@
-"""Which network turns images into vectors. Knows nothing of stores and labels.
+"""Chooses and loads the network that turns images into vectors. Knows neither stores nor labels.
 
-A backbone is frozen: the same image gives the same vector as long as the key is the same, and the key changes with the
-weights, the input size, the normalisation and the preprocessing. There are four ways to have one: a timm name (weights
-from the hub, its cache, or a local file), the network that comes with the installation, a function of one's own
-(`model_fn`), or `pixels`. `auto` chooses among them (`resolve_auto`).
+A backbone is frozen: while the key is the same, the same image gives the same vector. The key changes with the weights,
+the input size, the normalisation and the preprocessing. There are four kinds: a timm network (weights from the hub, its
+cache, or a local file), the network that comes with the installation, your own function (`model_fn`), and `pixels`.
+`auto` chooses among them (`resolve_auto`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from trainer.embeddings.backbones.preparation import Preprocessing
 log = logging.getLogger(__name__)
 
 SMALL = 32
-"""Pixels of the longer side up to which `auto` compares images by their pixels."""
+"""Longest side in pixels up to which `auto` compares images by their pixels."""
 
 
 class Backbone(Protocol):
-    """What an embedder needs. `key` is safe as a folder name; `banner` says what this backbone costs, if anything.
+    """What an embedder needs.
 
-    `preprocessing` makes inputs of image files.
+    `key` is safe as a folder name. `banner` is a notice about the limits of this backbone, or None. `preprocessing`
+    turns image files into inputs.
     """
 
     key: str
@@ -45,11 +46,11 @@ class Backbone(Protocol):
 
     @property
     def resolved(self) -> ResolvedBackbone:
-        """What it is and where its weights came from."""
+        """The network and where its weights came from."""
         ...
 
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Inputs (B, 3, H, W) to vectors (B, dim)."""
+        """Inputs (B, 3, H, W) → vectors (B, dim)."""
         ...
 
 
@@ -61,19 +62,19 @@ def resolve_auto(
     on_download: OnDownload | None = None,
     without: Collection[Weights] = (),
 ) -> ResolvedBackbone:
-    """What `auto` stands for, here and now: a network whose weights are here when this returns, else `pixels`.
+    """Resolve `auto`: a network whose weights are on this machine when this returns, or else `pixels`.
 
-    The first of these that can be had, but for weights that come from where `without` says:
+    Takes the first of these that is available, skipping the sources in `without`:
 
-    1. `remembered`, a network that an earlier start used, so that a project stays with one. `pixels` is not kept:
-       it was taken for want of better. Nor is a network of the hub other than settings.auto_backbone.
-    2. `pixels` for `small_images` (at most SMALL pixels a side), which a network adds nothing to.
-    3. settings.auto_backbone from the hub's cache, or from the hub where settings.auto_download allows that.
+    1. `remembered`, the network of an earlier start, so that a project keeps its network. This does not apply to
+       `pixels`, which was chosen for lack of a network, nor to a hub network other than settings.auto_backbone.
+    2. `pixels` for `small_images` (at most SMALL pixels per side), where a network adds nothing.
+    3. settings.auto_backbone from the hub's cache, or from the hub if settings.auto_download allows it.
     4. The network that comes with the installation.
     5. `pixels`.
 
-    Settings that are given (input_size, backbone_mean, backbone_std) win over what is remembered. May take minutes
-    while weights are fetched, of which `on_download` is told. Raises SettingsError for a name that timm does not know.
+    The settings input_size, backbone_mean and backbone_std override what is remembered. A download may take minutes and
+    is reported to `on_download`. Raises SettingsError for a name that timm does not know.
     """
     if remembered is not None and remembered.weights == "installed" and _have_installed(without):
         return _given(settings, remembered)
@@ -81,7 +82,7 @@ def resolve_auto(
     keep = remembered is not None and remembered.weights == "hub" and remembered.name == hub
     if small_images and not keep:
         return _pixels(settings)
-    # Looked at before torch is loaded, which takes seconds: without the hub there is nothing to load it for.
+    # Check this before loading torch, which takes seconds: without the hub there is nothing to load.
     if "hub" not in without and (any_cached(hub) or (settings.auto_download and hub_answers())):
         from trainer.embeddings.backbones import timm_networks
 
@@ -91,10 +92,10 @@ def resolve_auto(
         except UnreachableError as reason:
             log.info("%s", reason)
     if keep:
-        log.warning("This project has used %r, whose weights cannot be had now.", hub)
+        log.warning("This project has used %r, but its weights are not available now.", hub)
     if _have_installed(without):
         return _given(settings, installed.RESOLVED)
-    log.warning("No pretrained network can be had. Taking 'pixels'.")
+    log.warning("No pretrained network is available. Using 'pixels'.")
     return _pixels(settings)
 
 
@@ -106,9 +107,9 @@ def load_auto(
     small_images: bool = False,
     on_download: OnDownload | None = None,
 ) -> tuple[ResolvedBackbone, Backbone | None]:
-    """What `auto` stands for (as `resolve_auto`) and the backbone itself; None while `pixels` must still be fitted.
+    """Resolve `auto` (see `resolve_auto`) and load the backbone, which is None while `pixels` must still be fitted.
 
-    Weights that turn out to be damaged are passed over, with a line in the log. Raises SettingsError and OSError.
+    Damaged weights are skipped with a line in the log. Raises SettingsError and OSError.
     """
     without: set[Weights] = set()
     while True:
@@ -129,7 +130,7 @@ def load_auto(
 
 
 def is_auto(settings: TrainerSettings) -> bool:
-    """Whether the backbone is to be chosen. Raises SettingsError for settings that contradict each other."""
+    """Whether the backbone is still to be chosen. Raises SettingsError for contradictory settings."""
     if settings.backbone_weights and settings.backbone in {"auto", "pixels"} and not settings.model_fn:
         raise SettingsError(
             "The trainer setting 'backbone_weights' needs 'backbone' to be the timm name that the weights are for, "
@@ -139,7 +140,7 @@ def is_auto(settings: TrainerSettings) -> bool:
 
 
 def are_here(resolved: ResolvedBackbone) -> bool:
-    """Whether the weights of what `auto` was seem to be on this machine; cheap, and may say yes in vain."""
+    """Whether the weights of an earlier choice seem to be on this machine. A cheap check that may be wrong."""
     if resolved.weights == "hub":
         return any_cached(resolved.name)
     return resolved.weights == "installed" and _have_installed(())
@@ -152,9 +153,9 @@ def load_backbone(
     remembered: ResolvedBackbone | None = None,
     small_images: bool = False,
 ) -> Backbone | None:
-    """The backbone that the settings ask for; None while `pixels` must still be fitted (and saved in `folder`).
+    """The backbone in the settings; None while `pixels` must still be fitted (and saved in `folder`).
 
-    Raises SettingsError with one sentence when what is asked for cannot be had.
+    Raises SettingsError, with one sentence, if it is not available.
     """
     if is_auto(settings):
         return load_auto(settings, folder, remembered=remembered, small_images=small_images)[1]
@@ -175,7 +176,7 @@ def _have_installed(without: Collection[Weights]) -> bool:
 
 
 def _given(settings: TrainerSettings, found: ResolvedBackbone) -> ResolvedBackbone:
-    """`found` with what the settings say in its place."""
+    """`found`, overridden by the settings."""
     mean, std = settings.backbone_mean or found.mean, settings.backbone_std or found.std
     return replace(
         found,
@@ -206,6 +207,4 @@ def _network(settings: TrainerSettings, folder: Path) -> Backbone:
     try:
         return timm_networks.pretrained(settings, "backbone", settings.backbone)
     except UnreachableError as reason:
-        raise SettingsError(
-            f"{reason} Give a local file as 'backbone_weights', or set 'backbone' to 'pixels'."
-        ) from None
+        raise SettingsError(f"{reason} Set 'backbone_weights' to a local file, or 'backbone' to 'pixels'.") from None

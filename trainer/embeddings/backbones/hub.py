@@ -1,4 +1,4 @@
-"""The model hub: whether it can be reached, what this machine already has of it, and how to fetch the rest."""
+"""The model hub: whether it is reachable, which weights are cached on this machine, and how to download the rest."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 log = logging.getLogger(__name__)
 
 HUB_SECONDS = 4.0
-"""How long the hub may take to answer before it counts as out of reach."""
+"""Seconds after which a hub that does not answer counts as unreachable."""
 TELL_SECONDS = 0.5
-"""Between two looks at how far a download is."""
+"""Seconds between two progress reports of a download."""
 FILES = ("model.safetensors", "pytorch_model.bin")
-"""What a repository of the hub calls its weights; the first is what we fetch."""
+"""File names of weights in a hub repository; the first one is what we download."""
 
 
 class UnreachableError(RuntimeError):
-    """Pretrained weights that are neither here nor to be had from the hub now. The message is one sentence."""
+    """Pretrained weights that are neither cached nor available from the hub. The message is one sentence."""
 
 
 def cached_weights(repository: str | None) -> str | None:
-    """Path of the weights in the hub's cache on this machine."""
+    """Path of the weights in the hub's cache on this machine, or None."""
     for name in FILES:
         path = try_to_load_from_cache(repository, name) if repository else None
         if isinstance(path, str):
@@ -39,12 +39,12 @@ def cached_weights(repository: str | None) -> str | None:
 
 
 def any_cached(name: str) -> bool:
-    """Whether the hub's cache holds a timm model whose name begins with `name`; cheap, and may say yes in vain."""
+    """Whether the cache seems to contain a timm model whose name starts with `name`: a cheap check, not a proof."""
     return any(Path(constants.HF_HUB_CACHE).glob(f"models--timm--{name}*"))
 
 
 def hub_answers() -> bool:
-    """Whether the hub answers within HUB_SECONDS; in a thread, because looking up a name has no timeout of its own."""
+    """Whether the hub answers within HUB_SECONDS. Asked in a thread, because DNS look-ups have no timeout."""
     answers: list[bool] = []
 
     def ask() -> None:
@@ -61,7 +61,7 @@ def hub_answers() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A download that is under way; `total` is 0 while the hub has not said how large the file is."""
+    """A download in progress; `total` is 0 while the size is unknown."""
 
     name: str
     done: int  # bytes
@@ -72,16 +72,16 @@ OnDownload = Callable[[Download], None]
 
 
 def fetch_weights(name: str, repository: str, on_download: OnDownload | None = None) -> str:
-    """The weights of `name` from the hub, into its cache; returns the file. Raises UnreachableError.
+    """Download the weights of `name` into the hub's cache and return the file. Raises UnreachableError.
 
-    `on_download` is told how far it is twice a second. An interrupted download goes on where it was.
+    `on_download` is told the progress twice a second. An interrupted download resumes.
     """
     endpoint = _endpoint()
     try:
         address = huggingface_hub.hf_hub_url(repository, FILES[0], endpoint=endpoint)
         total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size or 0
         log.info(
-            "Fetching the weights of %s from the model hub, %.0f MB. To do without them, set auto_download = false.",
+            "Downloading the weights of %s from the model hub, %.0f MB. To prevent this, set auto_download = false.",
             name,
             total / 1e6,
         )
@@ -91,15 +91,15 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
                     repository, FILES[0], endpoint=endpoint, cache_dir=constants.HF_HUB_CACHE
                 )
             )
-    except Exception as error:  # the network, the disk, an answer that is none: of many kinds, none of them ours
+    except Exception as error:  # network, disk or a broken response: many kinds of error, none of them ours
         log.debug("The hub did not give %s", repository, exc_info=True)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
-        raise UnreachableError(f"The weights of {name!r} cannot be fetched from the model hub ({reason}).") from None
+        raise UnreachableError(f"The weights of {name!r} cannot be downloaded from the model hub ({reason}).") from None
 
 
 @contextmanager
 def _told(on_download: OnDownload | None, name: str, repository: str, total: int) -> Iterator[None]:
-    """While inside, tell how many bytes of the file have arrived."""
+    """Report the bytes received so far, while inside."""
     if on_download is None:
         yield
         return
@@ -113,7 +113,7 @@ def _told(on_download: OnDownload | None, name: str, repository: str, total: int
                 return
 
     quiet = are_progress_bars_disabled()
-    disable_progress_bars()  # ours stands on the page and in the terminal
+    disable_progress_bars()  # we show our own on the page and in the terminal
     thread = Thread(target=look, name="download", daemon=True)
     thread.start()
     try:
@@ -128,7 +128,7 @@ def _told(on_download: OnDownload | None, name: str, repository: str, total: int
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # it is whole by now, and has another name
+    except OSError:  # complete by now, under another name
         return 0
 
 

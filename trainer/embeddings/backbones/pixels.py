@@ -1,12 +1,12 @@
-"""The backbone that needs no download: principal components of the pixels of small copies of the images.
+"""A backbone without download: principal components of the pixels of downscaled images.
 
-It sees colours and where they are, not what they show. That is enough for small, aligned pictures and far from enough
-for photos, which the banner says. It is fitted once, on images of the train split alone, and kept: the components are
-part of what an embedding means, so their hash is part of the key.
+It sees colours and their positions, not what they show. This is enough for small, aligned pictures and far from enough
+for photos; the banner says so. It is fitted once, on train images only, and kept. The components define the embedding,
+so their hash is part of the key.
 
 They are not whitened. Right answers in % at 100 / 1,000 random labels, by `python -m benchmarks.preprocessing`:
 
-| | as they are | half whitened | whitened | mobilenetv2_100 |
+| | not whitened | half whitened | whitened | mobilenetv2_100 |
 |---|---|---|---|---|
 | 1,797 digits | 86.7 / 95.5 | 85.4 / 94.9 | 72.8 / 92.9 | |
 | 3,781 clothing photos | 27.5 / 34.2 | 28.8 / 32.0 | 25.4 / 31.6 | 64.6 / 80.9 |
@@ -30,12 +30,12 @@ from shared.storage.whole_files import write_whole
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
 
 SIZE = 32
-"""Pixels a side unless a setting says otherwise."""
+"""Default pixels per side."""
 FIT_IMAGES = 2_000
-"""Images that the components are fitted on; more do not change them noticeably."""
+"""Images that the components are fitted on; more make no noticeable difference."""
 COMPONENTS = 128
 NEGLIGIBLE = 1e-3
-"""Components weaker than this share of the strongest hold rounding errors: an 8 × 8 picture has no more than 64."""
+"""Components below this share of the strongest are rounding error: an 8 × 8 picture has at most 64."""
 BANNER = (
     "Images are compared by their raw pixels: fine for small, aligned pictures such as digits, but on real photos less "
     "than half as many answers are right as with a pretrained network. To use one, start again with --change "
@@ -59,7 +59,7 @@ class PixelBackbone:
 
     @classmethod
     def fit(cls, images: Sequence[npt.NDArray[np.uint8]], *, seed: int) -> PixelBackbone:
-        """Fit on at least two prepared images (3, S, S), which must all be of the train split."""
+        """Fit on at least two prepared images (3, S, S), all from the train split."""
         from sklearn.utils.extmath import randomized_svd  # here: importing it takes seconds, and few processes fit
 
         X = _rows(np.stack(images))
@@ -70,7 +70,7 @@ class PixelBackbone:
 
     @classmethod
     def load(cls, path: Path) -> PixelBackbone | None:
-        """What `save` wrote, or None when it is not there or not whole, and must be fitted again."""
+        """Load what `save` wrote; None if it is missing or incomplete and must be fitted again."""
         try:
             tensors = load_file(path)
             return cls(tensors["mean"], tensors["components"])
@@ -78,12 +78,12 @@ class PixelBackbone:
             return None
 
     def save(self, path: Path) -> None:
-        """Write to `path`, whole or not at all. Raises OSError."""
+        """Write to `path` atomically. Raises OSError."""
         write_whole(path, save({"mean": self.mean, "components": self.components}))
 
     @property
     def resolved(self) -> ResolvedBackbone:
-        """What it is: no network."""
+        """Describes this backbone: no network."""
         return ResolvedBackbone("pixels", "none", self.input_size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -92,7 +92,7 @@ class PixelBackbone:
 
 
 def key_of(mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32], number: int) -> str:
-    """What the embeddings by these components are called, made by the preprocessing of that number."""
+    """Key of the embeddings by these components under that version of the preprocessing."""
     size = round((len(mean) / 3) ** 0.5)
     digest = hashlib.sha256(b"" if number == 1 else f"preprocessing {number}".encode())
     digest.update(mean.tobytes() + components.tobytes())
@@ -100,17 +100,17 @@ def key_of(mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32], n
 
 
 def input_size(settings: TrainerSettings) -> int:
-    """Pixels a side."""
+    """Pixels per side."""
     return settings.input_size or SIZE
 
 
 def path_in(folder: Path, settings: TrainerSettings) -> Path:
-    """Where the fitted components are kept."""
+    """File of the fitted components."""
     return folder / f"pixels-{input_size(settings)}.safetensors"
 
 
 def preprocessing(size: int) -> Preprocessing:
-    """The whole image, squeezed to a square. Needed before there is a backbone to ask."""
+    """The whole image, resized to a square. Needed before there is a backbone to ask."""
     return Preprocessing(size, "squeezed")
 
 

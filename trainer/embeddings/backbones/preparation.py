@@ -1,20 +1,19 @@
-"""How the content of an image file becomes a network's input: the one definition, for everything that runs a network.
+"""How the content of an image file becomes a network's input: one definition for everything that runs a network.
 
-Embedding, training, comparing, predicting (catalogued images and uploads) and the exports all go through `read`: two
-ways that look alike are not alike. One version was right on 48 to 56 % of the same 87 photos while one path decoded a
-JPEG in full, another at the scale nearest to its own input size, and a third at that of the larger of two networks.
+Embedding, training, comparing, predicting (catalogued images and uploads) and the exports all use `read`, because small
+differences matter. One version was right on 48 to 56 % of the same 87 photos while one path decoded a JPEG in full,
+another at the scale nearest to its own input size, and a third at that of the larger of two networks.
 
-1. Decode. A JPEG is decoded at a half, a quarter or an eighth of its size, the smallest of these (or the whole) whose
-   short side is at least REDUCED times the input's (Pillow's `draft`); everything else in full.
-2. Turn it upright as its EXIF orientation says, lay transparency on white, and make it RGB of 8 bits a channel. Of more
-   bits, those in use go down to 8: the brightest channel says how many there are.
-3. `middle square`: cut the middle square, scale it to the input with Pillow's bicubic filter, which is antialiased.
-   `squeezed`: scale all of it to a square with the bilinear one.
+1. Decode. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size: the smallest of these (or full size) whose short side
+   is at least REDUCED times the input size (Pillow's `draft`). Everything else is decoded in full.
+2. Rotate as its EXIF orientation says, lay transparency on white, and convert to RGB of 8 bits per channel. Deeper
+   images are reduced to 8 bits; the brightest channel shows how many bits are in use.
+3. `middle square`: crop the middle square and resize it with Pillow's bicubic filter, which is antialiased.
+   `squeezed`: resize the whole image to a square with the bilinear filter.
 
-Twice the input is small enough to be worth it and large enough to hardly differ from the whole: a photo of 12
-megapixels for 192 pixels took 118 ms instead of 379 and differed by 0.25 of 255 grey levels on average, 2 at most. At
-once the input it differed by 1.1 and 6, and was no quicker. `docs/files/run_export.py` does the same without
-Flywheel, but for colour of 16 bits a channel.
+Twice the input size saves time and hardly differs from full size: a photo of 12 megapixels for 192 pixels took 118 ms
+instead of 379 and differed by 0.25 of 255 grey levels on average, 2 at most. At once the input size it differed by 1.1
+and 6, and was no quicker. `docs/files/run_export.py` does the same without Flywheel, except for 16-bit colour.
 """
 
 from __future__ import annotations
@@ -30,26 +29,26 @@ from shared.images.opening import ImageLimits, hold_rgb
 from shared.wire.models import ModelInput, Preparation
 
 PREPROCESSING = 2
-"""Number of this definition. It is part of what an embedding is called, so that those of another are made anew."""
+"""Version of this definition. It is part of an embedding's key, so that a new version makes new embeddings."""
 REDUCED = 2
-"""Times the input's size that a JPEG is decoded at, at least."""
+"""Minimum scale at which a JPEG is decoded, as a multiple of the input size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """The definition for one network. Safe in any number of threads."""
+    """The preprocessing for one network. Thread-safe."""
 
-    size: int  # pixels a side of the input
+    size: int  # pixels per side of the input
     way: Preparation = "middle square"
 
     @classmethod
     def of(cls, needs: ModelInput) -> Preprocessing:
-        """What a version needs."""
+        """The preprocessing that a version needs."""
         return cls(needs.size, needs.preparation)
 
     @property
     def decoded_at_least(self) -> int:
-        """Pixels of the short side that a JPEG is decoded at, at least."""
+        """Minimum short side in pixels at which a JPEG is decoded."""
         return REDUCED * self.size
 
     def read(self, data: bytes, limits: ImageLimits) -> NDArray[np.uint8]:
@@ -58,7 +57,7 @@ class Preprocessing:
             return self.cut(image)
 
     def cut(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An upright RGB image as (3, S, S) uint8: the third step alone."""
+        """An upright RGB image as (3, S, S) uint8: step 3 alone."""
         square = (self.size, self.size)
         if self.way == "squeezed":
             image = image.resize(square, Image.Resampling.BILINEAR)
@@ -68,7 +67,7 @@ class Preprocessing:
 
 
 def model_input(preprocessing: Preprocessing, mean: Sequence[float], std: Sequence[float]) -> ModelInput:
-    """As a version says it."""
+    """The preprocessing as recorded in a version."""
     return ModelInput(
         preprocessing=PREPROCESSING,
         size=preprocessing.size,
@@ -79,7 +78,7 @@ def model_input(preprocessing: Preprocessing, mean: Sequence[float], std: Sequen
 
 
 def in_words(preprocessing: Preprocessing) -> str:
-    """The definition, for a model card."""
+    """The preprocessing in one sentence per step, for a model card."""
     size, least = preprocessing.size, preprocessing.decoded_at_least
     square = f"to {size} × {size} pixels with Pillow's"
     whole, middle = f"scale all of it {square} bilinear filter", f"scale its middle square {square} bicubic filter"

@@ -1,8 +1,8 @@
-"""Opening a file of weights that somebody else may have written: nothing of it runs, and its size is known beforehand.
+"""Opens files of weights from untrusted sources: no code runs, and the size is checked before anything is read.
 
-Safetensors holds numbers only, so that no code can come along; a pickle is refused by its first bytes. The header says
-how long it is and what is in the file, and is believed only within bounds: a header of ten gigabytes, one that points
-beyond the end, and shapes that are not what the model needs are each a sentence before anything is allocated.
+Safetensors contains only numbers and no code. A pickle is recognised by its first bytes and refused. The header states
+its length and the contents of the file, and is trusted only within limits: a header of ten gigabytes, one that points
+beyond the end, or shapes that the model does not need are refused, with one sentence, before memory is allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class ModelFileError(ValueError):
-    """The file is refused. The message ends a sentence about it: "… is a pickle"."""
+    """The file is refused. The message completes a sentence about it: "… is a pickle"."""
 
 
 def shapes_in(path: Path) -> Shapes:
@@ -37,8 +37,8 @@ def shapes_in(path: Path) -> Shapes:
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     if len(head) <= LENGTH_BYTES or head[LENGTH_BYTES:] != b"{":
         if head.startswith((b"\x80", b"PK\x03\x04")):
-            raise ModelFileError("is a pickle, which may hold code: only safetensors is read")
-        raise ModelFileError("is no safetensors file")
+            raise ModelFileError("is a pickle, which may contain code: use safetensors")
+        raise ModelFileError("is not a safetensors file")
     if length > MAX_HEADER_BYTES:
         raise ModelFileError(f"has a header of {length:,} bytes, more than any model needs")
     if length > size - LENGTH_BYTES:
@@ -49,7 +49,7 @@ def shapes_in(path: Path) -> Shapes:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 part = file.get_slice(name)
                 if part.get_dtype() not in DTYPES:
-                    raise ModelFileError(f"holds {name!r} as {part.get_dtype()}, which is not read")
+                    raise ModelFileError(f"contains {name!r} as {part.get_dtype()}, which is not supported")
                 shapes[name] = tuple(part.get_shape())
             return shapes
     except (SafetensorError, OSError) as error:
@@ -57,7 +57,7 @@ def shapes_in(path: Path) -> Shapes:
 
 
 def read_arrays(path: Path, expected: Mapping[str, tuple[int | None, ...]] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of a file that holds those `expected` and no others; a size of None is any. Raises ModelFileError."""
+    """Read a file that contains exactly the `expected` arrays; a size of None matches any. Raises ModelFileError."""
     found = shapes_in(path)
     if expected is not None:
         check_shapes(found, expected)
@@ -68,16 +68,16 @@ def read_arrays(path: Path, expected: Mapping[str, tuple[int | None, ...]] | Non
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int | None, ...]]) -> None:
-    """Raise ModelFileError when names or shapes differ."""
+    """Raise ModelFileError if names or shapes differ."""
     for name, shape in expected.items():
         if name not in found:
             raise ModelFileError(f"lacks the tensor {name!r}")
         fits = len(shape) == len(found[name])
         if not fits or any(want not in (None, have) for want, have in zip(shape, found[name], strict=True)):
-            raise ModelFileError(f"holds {name!r} of shape {found[name]}, where {_shown(shape)} belongs")
+            raise ModelFileError(f"contains {name!r} with shape {found[name]} instead of {_shown(shape)}")
     unknown = sorted(set(found) - set(expected))
     if unknown:
-        raise ModelFileError(f"holds {unknown[0]!r}, which does not belong there")
+        raise ModelFileError(f"contains {unknown[0]!r}, which does not belong there")
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:

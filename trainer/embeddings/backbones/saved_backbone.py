@@ -1,8 +1,8 @@
-"""A backbone as a file, so that what was fitted on it can be used when the settings name another one.
+"""A backbone as a file, so that models fitted on it still work when the settings name another backbone.
 
-`FOLDER/KEY.safetensors` holds its arrays, and in the file's metadata how to build the network around them. It is
-written once a backbone. The key has a hash of the arrays in it, which is checked: embeddings of other weights under
-the same name would be scored in all innocence.
+`FOLDER/KEY.safetensors` contains its arrays, and the file's metadata says how to build the network around them. The
+file is written once per backbone. The key contains a hash of the arrays, which is checked: otherwise a model could
+score the embeddings of other weights under the same name without anybody noticing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, c
 
 
 class Normalised(Module):
-    """(B, 3, S, S) of values from 0 to 255 → `network` of the same, normalised by `mean` and `std` a channel."""
+    """Inputs (B, 3, S, S) from 0 to 255 → `network` of the inputs normalised by `mean` and `std` per channel."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -42,12 +42,12 @@ class Normalised(Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """What the network makes of them."""
+        """The network's output."""
         return cast(torch.Tensor, self.network((images.float() - self.mean) / self.std))
 
 
 class Components(Module):
-    """(B, 3, S, S) of values from 0 to 1 → projections (B, dim) on principal components."""
+    """Inputs (B, 3, S, S) from 0 to 1 → projections (B, dim) on principal components."""
 
     average: torch.Tensor
     components: torch.Tensor
@@ -58,20 +58,20 @@ class Components(Module):
         self.register_buffer("components", components)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Projections."""
+        """Projections (B, dim)."""
         return functional.linear(images.flatten(1) - self.average, self.components)
 
 
 def describe(backbone: Backbone) -> tuple[str, ModelInput]:
-    """The architecture of a backbone and how an image becomes its input."""
+    """The architecture of a backbone and its preprocessing."""
     if isinstance(backbone, PixelBackbone):
         return "pixels", model_input(backbone.preprocessing, [0.0] * 3, [1.0] * 3)
-    assert isinstance(backbone, TorchBackbone)  # noqa: S101 - there are two kinds
+    assert isinstance(backbone, TorchBackbone)  # noqa: S101 - there are only two kinds
     return backbone.name, model_input(backbone.preprocessing, backbone.mean, backbone.std)
 
 
 def freeze(backbone: Backbone, folder: Path) -> Path:
-    """Write `backbone` under `folder` unless it is there; returns the file. Raises OSError."""
+    """Write `backbone` to `folder` unless it is there; returns the file. Raises OSError."""
     path = folder / f"{backbone.key}.safetensors"
     if path.is_file():
         return path
@@ -93,20 +93,19 @@ def freeze(backbone: Backbone, folder: Path) -> Path:
 def thaw(folder: Path, key: str, *, model_fn: Module | None = None) -> Module:
     """The frozen backbone `key`: values from 0 to 255 (B, 3, S, S) → vectors (B, dim), on the CPU.
 
-    `model_fn` is the network of one's own that a backbone of one's own is built from: a file never names code. Raises
-    ModelFileError.
+    `model_fn` is your own network, which a backbone of your own needs: a file never names code. Raises ModelFileError.
     """
     made, needs, _ = _read(folder, key, model_fn)
-    if isinstance(made, PixelBackbone):  # its mean and components are of values from 0 to 1
+    if isinstance(made, PixelBackbone):  # mean and components refer to values from 0 to 1
         parts = Components(torch.from_numpy(made.mean), torch.from_numpy(made.components))
         return Normalised(parts, [0.0] * 3, [1.0] * 3)
     return Normalised(made.eval().requires_grad_(False), needs.mean, needs.std)
 
 
 def rebuild(folder: Path, key: str, device: torch.device, *, model_fn: Module | None = None) -> Backbone:
-    """The frozen backbone `key` as one that embeds, on `device`. Raises ModelFileError as `thaw` does.
+    """The frozen backbone `key`, ready to embed on `device`. Raises ModelFileError as `thaw` does.
 
-    One that was frozen under another preprocessing has another key now, because its embeddings are others.
+    A backbone frozen under another version of the preprocessing gets a new key, because its embeddings differ.
     """
     made, needs, said = _read(folder, key, model_fn)
     if isinstance(made, PixelBackbone):
@@ -126,10 +125,10 @@ def rebuild(folder: Path, key: str, device: torch.device, *, model_fn: Module | 
 
 
 def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | PixelBackbone, ModelInput, dict[str, str]]:
-    """The network of the file, how an image becomes its input, and its kind and architecture."""
+    """The network in the file, its preprocessing, and its kind and architecture."""
     path = folder / f"{key}.safetensors"
     if "/" in key or "\\" in key or not path.is_file():
-        raise ModelFileError(f"of the embeddings {key!r} is not there")
+        raise ModelFileError(f"of the embeddings {key!r} does not exist")
     shapes = shapes_in(path)
     try:
         with safe_open(path, framework="numpy") as file:
@@ -143,7 +142,7 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
         return _pixels(path, shapes, key, needs), needs, told
     if kind == "own":
         if model_fn is None:
-            raise ModelFileError(f"is of {architecture!r}, a network of your own: name it as 'model_fn'")
+            raise ModelFileError(f"belongs to {architecture!r}, a network of your own: name it as 'model_fn'")
         network = model_fn
     else:
         from trainer.embeddings.backbones import timm_networks
@@ -151,18 +150,18 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
         try:
             network = timm_networks.create_known(architecture, needs.size)
         except Exception as error:
-            raise ModelFileError(f"names the network {architecture!r}, which cannot be made ({error})") from None
+            raise ModelFileError(f"names the network {architecture!r}, which cannot be created ({error})") from None
         network = with_layout(network) if kind == "layout" else network
     fill(network, path, shapes)
     if content_of(network, needs.preprocessing, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
-        raise ModelFileError("holds other weights than its name says")
+        raise ModelFileError("contains other weights than its name says")
     return network, needs, told
 
 
 def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> TorchBackbone:
-    """The backbone of a fine-tuned version, on the CPU. Raises ValueError for one that is no network of timm's."""
+    """The backbone of a fine-tuned version, on the CPU. Raises ValueError unless it is a timm network."""
     if said.input is None:
-        raise ValueError("it does not say what its input is")
+        raise ValueError("it does not describe its input")
     from trainer.embeddings.backbones import timm_networks
 
     needs = said.input
@@ -184,15 +183,15 @@ def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> 
 
 
 def own_network(model_fn: str) -> Module:
-    """The network of one's own that the setting `model_fn` names. Raises ModelFileError."""
+    """Your own network, which the setting `model_fn` names. Raises ModelFileError."""
     try:
         return cast(Module, resolve_name(model_fn)())
     except Exception as error:  # it is the user's code
-        raise ModelFileError(f"is made by {model_fn!r}, which fails ({error})") from error
+        raise ModelFileError(f"is created by {model_fn!r}, which fails ({error})") from error
 
 
 def fill(network: Module, path: Path, shapes: dict[str, tuple[int, ...]], prefix: str = "") -> None:
-    """Load the tensors of `path` into `network`, whose own they must be in name and shape. Raises ModelFileError."""
+    """Load the tensors of `path`, which must match in name and shape, into `network`. Raises ModelFileError."""
     check_shapes(shapes, {prefix + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
     tensors: dict[str, Any] = load_file(path)
     network.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
@@ -204,5 +203,5 @@ def _pixels(path: Path, shapes: dict[str, tuple[int, ...]], key: str, needs: Mod
     tensors = load_file(path)
     mean, components = np.asarray(tensors["mean"]), np.asarray(tensors["components"])
     if key_of(mean, components, needs.preprocessing) != key:
-        raise ModelFileError("holds other components than its name says")
+        raise ModelFileError("contains other components than its name says")
     return PixelBackbone(mean, components)

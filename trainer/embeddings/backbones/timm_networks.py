@@ -1,6 +1,6 @@
-"""Networks that timm has, with published weights, with those of a file, or with random ones.
+"""Networks of timm, with published weights, weights from a file, or random weights.
 
-Apart from `networks`, because importing timm takes seconds, which whoever uses no network of it need not wait.
+Separate from `torch_networks`, because importing timm takes seconds that users of other networks need not wait.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackb
 def fetched(
     settings: TrainerSettings, setting: str, name: str, on_download: OnDownload | None = None
 ) -> ResolvedBackbone:
-    """What the published weights of `name` want; they are in the hub's cache on return. Raises UnreachableError."""
+    """Size and normalisation for the published weights of `name`, which are in the cache on return. Raises
+    UnreachableError.
+    """
     config = config_of(setting, name)
     if not config.has_weights:
-        raise UnreachableError(f"There are no published weights of {name!r} (setting {setting!r}).")
+        raise UnreachableError(f"timm has no published weights for {name!r} (setting {setting!r}).")
     if cached_weights(config.hf_hub_id) is None:
         if not hub_answers():
             raise UnreachableError(
-                f"The weights of {name!r} (setting {setting!r}) are not on this machine and the hub is out of reach."
+                f"The weights of {name!r} (setting {setting!r}) are not on this machine, and the hub cannot be reached."
             )
         fetch_weights(name, config.hf_hub_id, on_download)
     mean, std = tuple(config.mean), tuple(config.std)
@@ -52,13 +54,13 @@ def fetched(
 
 
 def from_hub(settings: TrainerSettings, resolved: ResolvedBackbone, *, setting: str = "auto_backbone") -> TorchBackbone:
-    """The network that `fetched` told of, from the hub's cache. Raises UnreachableError for damaged weights."""
+    """The network described by `fetched`, from the hub's cache. Raises UnreachableError for damaged weights."""
     name = resolved.name
     config = config_of(setting, name)
     try:
         overlay = {"file": cached_weights(config.hf_hub_id)}
         network = create(name, config, resolved.input_size, pretrained=True, pretrained_cfg_overlay=overlay)
-    except Exception as error:  # the disk, a half-written cache: of many kinds, none of them ours
+    except Exception as error:  # disk error or half-written cache: many kinds of error, none of them ours
         log.debug("timm could not load %s", name, exc_info=True)
         raise UnreachableError(
             f"The weights of {name!r} (setting {setting!r}) cannot be loaded ({first_line(error)})."
@@ -70,7 +72,7 @@ def from_hub(settings: TrainerSettings, resolved: ResolvedBackbone, *, setting: 
 
 
 def from_installed(settings: TrainerSettings, resolved: ResolvedBackbone, folder: Path) -> TorchBackbone:
-    """The network that comes with the installation, its weights prepared in `folder`. Raises NotInstalledError."""
+    """The network that comes with the installation, its weights converted in `folder`. Raises NotInstalledError."""
     file = installed.weights(folder)
     network = create(resolved.name, config_of("backbone", resolved.name), resolved.input_size)
     load_weights(network, file, repr(resolved.name))
@@ -101,19 +103,20 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
 def load_weights(
     network: Module, path: Path, named: str, *, setting: str = "backbone_weights", without: str = ""
 ) -> None:
-    """Load the file of weights that `setting` names into `network`, but for the tensors that begin with `without`.
+    """Load the weights in `path`, which `setting` names, into `network`, except tensors whose names begin with
+    `without`.
 
-    Raises SettingsError, which calls the network as it is `named`, when the file cannot be read or does not fit.
+    Raises SettingsError, in which the network is called `named`, if the file cannot be read or does not fit.
     """
     tensors = _read_weights(path, setting)
     adapt = getattr(import_module(type(network).__module__), "checkpoint_filter_fn", None)
     misfit = f"The trainer setting {setting!r} names {path}, which does not fit {named}"
     try:
-        if adapt is not None:  # timm's own: other names of older checkpoints, position embeddings of another size
+        if adapt is not None:  # timm's own: renames tensors of older checkpoints, resizes position embeddings
             tensors = adapt(tensors, network)
         if without:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(without)}
-        result = network.load_state_dict(tensors, strict=False)  # the file may hold a classifier that is not wanted
+        result = network.load_state_dict(tensors, strict=False)  # ignore a classifier in the file
     except Exception as error:
         raise SettingsError(f"{misfit}: {first_line(error)}.") from None
     missing = [name for name in result.missing_keys if not without or not name.startswith(without)]
@@ -122,20 +125,20 @@ def load_weights(
 
 
 def _usual_size(config: Any) -> int:
-    """Pixels a side that an input size of 0 stands for."""
+    """Pixels per side for an input size of 0."""
     return min(int(config.input_size[-1]), LARGEST_DEFAULT)
 
 
 def create(name: str, config: Any, size: int, **kwargs: Any) -> Module:
     """The timm network `name` without a classifier, for inputs of `size` pixels; random weights by default."""
-    if config.fixed_input_size:  # transformers are built for one size; their position embeddings are resampled to it
+    if config.fixed_input_size:  # transformers have one size; their position embeddings are resampled
         kwargs["img_size"] = size
     network: Module = timm.create_model(name, **{"num_classes": 0, **kwargs})
     return network
 
 
 def config_of(setting: str, name: str) -> Any:
-    """timm's pretrained configuration of `name`, which may carry a tag: `resnet50.a1_in1k`. Raises SettingsError."""
+    """timm's configuration of `name`, which may carry a tag: `resnet50.a1_in1k`. Raises SettingsError."""
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # the tag is unknown
@@ -149,38 +152,38 @@ def config_of(setting: str, name: str) -> Any:
 
 
 def create_known(name: str, size: int, **kwargs: Any) -> Module:
-    """The timm network `name`, as a file names it, with random weights; nothing is fetched. Raises ValueError."""
-    if not timm.is_model(name.partition(".")[0]):  # such as hf-hub:… or local-dir:…, which would be fetched or read
+    """The timm network `name`, as a file names it, with random weights; never downloads. Raises ValueError."""
+    if not timm.is_model(name.partition(".")[0]):  # such as hf-hub:… or local-dir:…, which timm would download or read
         raise ValueError(f"timm has no network {name!r}")
     return create(name, config_of("backbone", name), size, **kwargs)
 
 
 def _is_packed(path: Path) -> bool:
-    """Whether the file is a zip that is compressed, as torch never writes one."""
+    """Whether the file is a compressed zip; torch never compresses."""
     try:
         return unpacked_bytes(path) > 2 * path.stat().st_size
     except (OSError, zipfile.BadZipFile):
-        return False  # reading it says what is wrong
+        return False  # reading it reports the problem
 
 
 def _read_weights(path: Path, setting: str) -> dict[str, torch.Tensor]:
     named = f"The trainer setting {setting!r} names {path}, which"
     if _is_packed(path):
-        raise SettingsError(f"{named} becomes many times as large when it is read: save it again with torch.save.")
+        raise SettingsError(f"{named} is compressed and would become many times larger: save it again with torch.save.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise SettingsError(f"{named} is not there.") from None
+        raise SettingsError(f"{named} does not exist.") from None
     except (SafetensorError, Exception) as error:
         log.debug("weights", exc_info=error)
         raise SettingsError(
-            f"{named} cannot be read as .safetensors, or as .pth that holds tensors and no pickled code."
+            f"{named} cannot be read as .safetensors, or as .pth with tensors and without pickled code."
         ) from None
     for inside in ("state_dict_ema", "state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(inside), dict):
             loaded = loaded[inside]
     if not isinstance(loaded, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in loaded.values()):
-        raise SettingsError(f"{named} holds no tensors by name.")
+        raise SettingsError(f"{named} contains no named tensors.")
     return dict(clean_state_dict(loaded))

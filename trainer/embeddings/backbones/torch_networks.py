@@ -1,12 +1,12 @@
-"""Torch networks as backbones: those of timm (made by `zoo`), or a module of one's own.
+"""Torch networks as backbones: timm networks (created by `timm_networks`) or your own module.
 
-Apart from `backbones`, because importing torch takes seconds and hundreds of megabytes, which somebody whose images
-are compared by their pixels need not pay.
+Separate from `backbone`, because importing torch takes seconds and hundreds of megabytes, which comparing images by
+their pixels does not need.
 
-An image is scaled until its short side fits and cropped in the middle (`preparation`). On 3,781 clothing photos
-(mobilenetv2_100 at 160 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 %
-right, the whole image squeezed to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image
-gave 65.8 / 78.4 at twice the cost, and is left out.
+The middle square of an image is cropped and resized (`preparation`). On 3,781 clothing photos (mobilenetv2_100 at 160
+px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 % right, the whole image
+resized to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image gave 65.8 / 78.4 at
+twice the cost, and is left out.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessin
 log = logging.getLogger(__name__)
 
 LARGEST_DEFAULT = 224
-"""Pixels a side that an input size of 0 means at most: larger inputs cost their square and seldom pay here."""
+"""Largest default input size in pixels per side: the cost grows with its square, and larger inputs seldom pay here."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What inputs are normalised by where nothing else is said: a channel's mean and spread over ImageNet."""
+"""Default normalisation: mean and standard deviation of each channel over ImageNet."""
 Module = torch.nn.Module
 
 
 class TorchBackbone:
-    """A torch network (B, 3, S, S) → (B, dim) with the input size and normalisation that its weights want."""
+    """A torch network (B, 3, S, S) → (B, dim) with the input size and normalisation of its weights."""
 
     banner: str | None = None
 
@@ -51,9 +51,9 @@ class TorchBackbone:
         published: bool = True,
         weights: Weights = "none",
     ) -> None:
-        """`published`: timm makes a network of this `name`; otherwise it is a function of one's own.
+        """`published`: timm has a network of this `name`; otherwise it is your own function.
 
-        `weights` is where they came from.
+        `weights` is their source.
         """
         limit_threads()
         self.name = name
@@ -73,7 +73,7 @@ class TorchBackbone:
 
     @property
     def resolved(self) -> ResolvedBackbone:
-        """What it is and where its weights came from."""
+        """The network and where its weights came from."""
         mean, std = self.mean, self.std
         return ResolvedBackbone(
             self.name, self.weights, self.input_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
@@ -81,13 +81,13 @@ class TorchBackbone:
 
     @property
     def network(self) -> Module:
-        """Normalised inputs (B, 3, S, S) → (B, dim)."""
+        """The network: normalised inputs (B, 3, S, S) → (B, dim)."""
         return self._network
 
     def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Inputs (B, 3, S, S) uint8 to vectors (B, dim). Raises ValueError if the network returns another shape."""
+        """Inputs (B, 3, S, S) uint8 → vectors (B, dim). Raises ValueError if the network returns another shape."""
         with torch.inference_mode():
-            # In 32 bits on a GPU too: in 16 a version would say other probabilities here than its export elsewhere.
+            # float32 on a GPU too: with 16 bits, probabilities here would differ from those of the exported version.
             pixels = torch.from_numpy(batch).to(self.device).to(torch.float32)
             pixels = pixels.sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
             vectors = self._network(pixels)
@@ -106,21 +106,22 @@ def own(settings: TrainerSettings) -> TorchBackbone:
         raise SettingsError(f"The trainer setting 'model_fn' is {path!r}, which fails: {first_line(error)}.") from error
     if not isinstance(network, Module):
         raise SettingsError(
-            f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__} and no torch module."
+            f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__}, not a torch module."
         )
     return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
 
 
 def limit_threads() -> None:
-    """Leave a core to whoever labels, decodes or trains meanwhile: threads that wait for a busy core cost more than
-    they bring. On two busy cores tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3
-    with two; 13.9 against 3 to 7 at 160 px.
+    """Leave one core to whatever labels, decodes or trains meanwhile: threads waiting for a busy core are a net loss.
+
+    On two busy cores tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3 with two;
+    13.9 against 3 to 7 at 160 px.
     """
     torch.set_num_threads(min(torch.get_num_threads(), max((os.cpu_count() or 1) - 1, 1)))
 
 
 def device_named(name: str) -> torch.device:
-    """The device of the setting 'device'; `auto` takes the fastest there is. Raises SettingsError."""
+    """The device of the setting 'device'; `auto` takes the fastest one. Raises SettingsError."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.mps.is_available() else "cpu")
     try:
@@ -133,8 +134,8 @@ def device_named(name: str) -> torch.device:
 def fitted(
     settings: TrainerSettings, name: str, network: Module, size: int, *, setting: str, weights: Weights
 ) -> TorchBackbone:
-    """The backbone around `network`, which is run once, so that a size it cannot take is found at the start."""
-    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # what timm knows of these weights
+    """The backbone around `network`, which is run once, so that an unsupported size is found at the start."""
+    config: dict[str, Any] = getattr(network, "pretrained_cfg", {})  # timm's description of these weights
     mean = settings.backbone_mean or config.get("mean", IMAGENET_MEAN)
     std = settings.backbone_std or config.get("std", IMAGENET_STD)
     device = device_named(settings.device)
@@ -156,7 +157,7 @@ def fitted(
 
 
 def first_line(error: Exception) -> str:
-    """What an error of somebody else's code says, short enough for a sentence."""
+    """The first line of a foreign error, to fit into a sentence."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
@@ -165,7 +166,7 @@ def first_line(error: Exception) -> str:
 
 
 def content_of(network: Module, preprocessing: int, *numbers: tuple[float, ...]) -> str:
-    """Hash of weights, normalisation and preprocessing: a file replaced under its old name gives another key."""
+    """Hash of weights, normalisation and preprocessing: a file replaced under its old name gets a new key."""
     cut = "centre crop" if preprocessing == 1 else f"preprocessing {preprocessing}"
     digest = hashlib.sha256(repr((cut, numbers)).encode())
     for name, tensor in sorted(network.state_dict().items()):

@@ -1,9 +1,8 @@
-"""Vectors from a file of any common format: a matrix, and the names of its rows where the file holds them.
+"""Reads vectors from a file of any common format: a matrix, and row names if the file contains them.
 
-Knows nothing of images and catalogues. Nothing is unpickled: NumPy reads without objects, torch reads weights only,
-safetensors and parquet hold no code. A bare `.npy` is mapped and not read, so that it may be larger than memory. Any
-other file is refused before it is read where its own table of contents says that it takes too much: 3 MB of zip may
-hold 3 GB.
+It knows neither images nor catalogues. Nothing is unpickled: NumPy reads without objects, torch reads only weights, and
+safetensors and parquet contain no code. A bare `.npy` is memory-mapped, so it may be larger than memory. Any other file
+is refused before it is read if its own table of contents asks for too much memory: 3 MB of zip may contain 3 GB.
 """
 
 from __future__ import annotations
@@ -23,32 +22,32 @@ import numpy.typing as npt
 log = logging.getLogger(__name__)
 
 NAMES = ("filename", "filenames", "uri", "uris", "names")
-"""What the array, entry or column with the images' names may be called."""
+"""Accepted names for the array, entry or column with the image names."""
 INDEX = "__index_level_0__"
-"""How pandas calls an index without a name in parquet."""
+"""The name that pandas gives to an unnamed index in parquet."""
 
 MOST_DIMENSIONS = 65_536
-"""Of one vector."""
+"""Maximum length of a vector."""
 
 Array = npt.NDArray[Any]
 
 
 class VectorFileError(ValueError):
-    """What is wrong with a file of vectors. The text ends a sentence about it: "holds no matrix …"."""
+    """What is wrong with a file of vectors. The message completes a sentence about it: "holds no matrix …"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """One row an image: `matrix` (N, D) of real numbers; `names` has N entries, or is None where only order tells."""
+    """One row per image: `matrix` (N, D) of real numbers, and N `names`, or None if rows are matched by order."""
 
     matrix: Array
     names: list[str] | None
 
 
 def read_vectors(path: Path, most_bytes: int) -> Vectors:
-    """Read `path` by its ending, into up to `most_bytes` of memory.
+    """Read `path` by its extension, using at most `most_bytes` of memory.
 
-    Raises VectorFileError for whatever cannot be read, makes no sense or takes more.
+    Raises VectorFileError if it cannot be read, makes no sense or needs more memory.
     """
     readers: dict[str, Callable[[Path, int], Vectors]] = {
         ".npy": _npy,
@@ -61,30 +60,32 @@ def read_vectors(path: Path, most_bytes: int) -> Vectors:
     if reader is None:
         raise VectorFileError(f"must end in {', '.join(readers)}")
     if not path.is_file():
-        raise VectorFileError("is not there")
+        raise VectorFileError("does not exist")
     try:
         vectors = reader(path, most_bytes)
     except VectorFileError:
         raise
-    except Exception as error:  # each library has its own for a damaged file, and for one that holds pickled code
+    except Exception as error:  # each library has its own error for a damaged file and for pickled code
         log.debug("vectors", exc_info=error)
         raise VectorFileError(
-            f"cannot be read as {path.suffix.lower()} that holds numbers and no pickled code"
+            f"cannot be read as {path.suffix.lower()} with numbers and without pickled code"
         ) from None
     matrix = vectors.matrix
     if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiu":
         raise VectorFileError(
-            f"holds {matrix.dtype} of shape {matrix.shape} and must hold real numbers of shape (images, dimensions)"
+            f"contains {matrix.dtype} of shape {matrix.shape} instead of real numbers of shape (images, dimensions)"
         )
     if matrix.shape[1] > MOST_DIMENSIONS:
-        raise VectorFileError(f"holds vectors of {matrix.shape[1]:,} numbers and may hold {MOST_DIMENSIONS:,} in each")
+        raise VectorFileError(
+            f"contains vectors of {matrix.shape[1]:,} numbers, more than the limit of {MOST_DIMENSIONS:,}"
+        )
     if vectors.names is not None and len(vectors.names) != len(matrix):
-        raise VectorFileError(f"holds {len(vectors.names)} names and {len(matrix)} vectors")
+        raise VectorFileError(f"contains {len(vectors.names)} names but {len(matrix)} vectors")
     return vectors
 
 
 def unpacked_bytes(path: Path) -> int:
-    """What a zip holds when it is unpacked, or the size of a file that is none. Raises OSError, BadZipFile."""
+    """Uncompressed size of a zip, or the size of any other file, in bytes. Raises OSError, BadZipFile."""
     size = path.stat().st_size
     if not zipfile.is_zipfile(path):
         return size
@@ -95,7 +96,7 @@ def unpacked_bytes(path: Path) -> int:
 def _fits(size: int, most_bytes: int) -> None:
     if size > most_bytes:
         raise VectorFileError(
-            f"takes {size / 1e6:,.0f} MB of memory, and those of this project may take {most_bytes / 1e6:,.0f} MB: "
+            f"needs {size / 1e6:,.0f} MB of memory, more than this project's limit of {most_bytes / 1e6:,.0f} MB: "
             "save only the vectors of its images, or save the matrix as .npy, which is not read into memory"
         )
 
@@ -115,7 +116,7 @@ def _npz(path: Path, most: int) -> Vectors:
 
 
 def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Bytes of the array that a member's header promises."""
+    """Size in bytes of the array that a member's header declares."""
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -130,7 +131,7 @@ def _pth(path: Path, most: int) -> Vectors:
     content = torch.load(path, map_location="cpu", weights_only=True)
     entries = dict(content) if isinstance(content, Mapping) else {"": content}
     names = next((list(entries.pop(name)) for name in NAMES if name in entries), None)
-    # one stored number may be shown a billion times, and becomes so many once it is converted
+    # one stored number may stand for a billion elements, which conversion would expand
     _fits(sum(each.numel() * max(each.element_size(), 4) for each in entries.values() if torch.is_tensor(each)), most)
     return _from_arrays({name: _array(tensor) for name, tensor in entries.items()}, names)
 
@@ -155,7 +156,7 @@ def _parquet(path: Path, most: int) -> Vectors:
     with pyarrow.parquet.ParquetFile(path, read_dictionary=texts) as file:
         _fits(_unpacked_columns(file.metadata), most)
         table = file.read()
-    described = (schema.pandas_metadata or {}).get("index_columns", [])  # names, or a description of a range
+    described = (schema.pandas_metadata or {}).get("index_columns", [])  # names, or the description of a range
     index = [column for column in (*described, INDEX) if isinstance(column, str)]
     columns = table.column_names
     named = next((name for name in (*NAMES, *index) if name in columns and name in texts), None)
@@ -171,7 +172,7 @@ def _parquet(path: Path, most: int) -> Vectors:
 
 
 def _unpacked_columns(metadata: Any) -> int:
-    """Bytes of all columns: as they are packed a value that comes again and again takes almost none."""
+    """Uncompressed bytes of all columns: a repeated value takes almost no space when compressed."""
     size = 0
     for group in range(metadata.num_row_groups):
         for number in range(metadata.num_columns):
@@ -181,7 +182,7 @@ def _unpacked_columns(metadata: Any) -> int:
 
 
 def _told(column: Any, most: int) -> list[Any]:
-    """The texts of a column, whose chunks are dictionaries: one long text could come in every row."""
+    """The texts of a dictionary-encoded column; one long text could be repeated in every row."""
     import pyarrow.compute as pc
 
     for chunk in column.chunks:
@@ -191,7 +192,7 @@ def _told(column: Any, most: int) -> list[Any]:
 
 
 def _rows(column: Any) -> Array:
-    """A column of lists as a matrix, without a Python object for each number."""
+    """A column of lists as a matrix, without a Python object per number."""
     from pyarrow import types
 
     matrices = []
@@ -208,7 +209,7 @@ def _rows(column: Any) -> Array:
 
 
 def _from_arrays(arrays: Mapping[str, Array], names: Any) -> Vectors:
-    """One matrix, with or without names, or one vector an image under the image's name."""
+    """One matrix, with or without names, or one named vector per image."""
     if len(arrays) == 1 and next(iter(arrays.values())).ndim != 1:
         return Vectors(next(iter(arrays.values())), _texts(names))
     if names is not None or any(array.ndim != 1 for array in arrays.values()):
@@ -227,7 +228,7 @@ def _stacked(rows: Sequence[Any]) -> Array:
 
 def _texts(names: Any) -> list[str] | None:
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise VectorFileError("holds names that are no texts")
+        raise VectorFileError("contains names that are not strings")
     return names
 
 
@@ -235,7 +236,7 @@ def _array(tensor: Any) -> Array:
     import torch
 
     if not isinstance(tensor, torch.Tensor):
-        raise VectorFileError(f"holds {type(tensor).__name__} where a tensor of vectors should be")
+        raise VectorFileError(f"contains {type(tensor).__name__} instead of a tensor of vectors")
     return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
 

@@ -83,23 +83,23 @@ class Bomb:
 
 
 BAD = {
-    "bomb.npy": (lambda path: np.save(path, np.array([Bomb()]), allow_pickle=True), "no pickled code"),
-    "bomb.npz": (lambda path: np.savez(path, v=np.array([Bomb()])), "no pickled code"),
-    "bomb.pth": (lambda path: path.write_bytes(pickle.dumps({"a.png": Bomb()})), "no pickled code"),
+    "bomb.npy": (lambda path: np.save(path, np.array([Bomb()]), allow_pickle=True), "without pickled code"),
+    "bomb.npz": (lambda path: np.savez(path, v=np.array([Bomb()])), "without pickled code"),
+    "bomb.pth": (lambda path: path.write_bytes(pickle.dumps({"a.png": Bomb()})), "without pickled code"),
     "text.npy": (lambda path: path.write_text("no numbers"), "cannot be read as .npy"),
     "text.safetensors": (lambda path: path.write_text("no numbers"), "cannot be read as .safetensors"),
     "text.parquet": (lambda path: path.write_text("no numbers"), "cannot be read as .parquet"),
     "vectors.csv": (lambda path: path.write_text("a,1"), "must end in .npy, .npz, .pth, .safetensors, .parquet"),
-    "folder.npy": (lambda path: path.mkdir(), "is not there"),
+    "folder.npy": (lambda path: path.mkdir(), "does not exist"),
     "flat.npy": (lambda path: np.save(path, MATRIX[0]), r"float32 of shape \(2,\)"),
     "empty.npy": (lambda path: np.save(path, MATRIX[:0]), r"shape \(0, 2\)"),
-    "words.npy": (lambda path: np.save(path, np.array([["a"]])), "must hold real numbers"),
-    "complex.npy": (lambda path: np.save(path, MATRIX.astype(complex)), "must hold real numbers"),
-    "short.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.array(NAMES[:2])), "2 names and 3 vectors"),
-    "numbered.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.arange(3)), "names that are no texts"),
+    "words.npy": (lambda path: np.save(path, np.array([["a"]])), "instead of real numbers"),
+    "complex.npy": (lambda path: np.save(path, MATRIX.astype(complex)), "instead of real numbers"),
+    "short.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.array(NAMES[:2])), "2 names but 3 vectors"),
+    "numbered.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.arange(3)), "names that are not strings"),
     "two.npz": (lambda path: np.savez(path, v=MATRIX, w=MATRIX), "must hold one matrix"),
     "ragged.npz": (lambda path: np.savez(path, a=np.ones(2), b=np.ones(3)), "vectors of one length"),
-    "number.pth": (lambda path: torch.save({"a.png": 3}, path), "holds int where a tensor"),
+    "number.pth": (lambda path: torch.save({"a.png": 3}, path), "contains int instead of a tensor"),
     "ragged.parquet": (lambda path: pq.write_table(pa.table({"v": [[1.0], [1.0, 2.0]]}), path), "one length"),
     "two.parquet": (lambda path: pq.write_table(lists(more=[["a"]] * 3), path), "one column of lists"),
     "text_only.parquet": (lambda path: pq.write_table(pa.table({"filename": NAMES}), path), "one column of lists"),
@@ -148,12 +148,12 @@ LARGE = {
 def test_what_takes_too_much_memory_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
     LARGE[name](tmp_path / name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(VectorFileError, match="MB of memory, and those of this project may take 1 MB: save only"):
+    with pytest.raises(VectorFileError, match="MB of memory, more than this project's limit of 1 MB: save only"):
         read_vectors(tmp_path / name, MOST)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
 def test_a_vector_has_only_so_many_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((1, 70_000), np.float32))
-    with pytest.raises(VectorFileError, match="vectors of 70,000 numbers and may hold 65,536 in each"):
+    with pytest.raises(VectorFileError, match="vectors of 70,000 numbers, more than the limit of 65,536"):
         read_vectors(tmp_path / "wide.npy", MOST)
