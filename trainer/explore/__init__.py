@@ -1,1 +1,1 @@
-"""How the pool lies in embedding space, for the pages."""
+"""Views of the pool for the pages: similar images, groups, and maps."""

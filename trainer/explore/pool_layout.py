@@ -1,7 +1,7 @@
-"""How the pool lies in embedding space, for the pages: neighbours of an image, groups, and a flat map.
+"""The layout of the pool for the pages: neighbours of an image, groups, and a 2-D map.
 
-Functions over (N, D) rows of unit length, and `LayoutCache`, which computes what takes seconds once for each state
-of the pool. Only train-split images are ever given to them, so that no test image can be seen here.
+Functions over unit rows (N, D), and `LayoutCache`, which computes slow results once per state of the pool. The
+functions only ever get train images, so that no test image can be seen here.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
 FIT_SAMPLE = 20_000
-"""Rows that groups and map axes are fitted on; the rest is only assigned, so that a large pool costs little more."""
+"""Rows used for fitting groups and map axes; other rows are only assigned, so that a large pool costs little more."""
 
 
 ALIKE = 1e-5
-"""Numbers of unit rows that differ by less are the same."""
+"""Coordinates of unit rows that differ by less count as equal."""
 PATIENCE_SECONDS = 5.0
-"""That a request waits for what is being worked out."""
+"""Seconds that a request waits for a result."""
 
 Matrix = NDArray[np.float32]
 
 
 class Unfinished(Exception):  # noqa: N818 - a state, not a failure
-    """It is being worked out; the message says so."""
+    """The result is still being computed; the message says so."""
 
 
 class Grouping(NamedTuple):
-    """The group of each row (N,), and its similarity to the group's centre (N,)."""
+    """The group of each row (N,), and its cosine similarity to the group's centre (N,)."""
 
     group: NDArray[np.int64]
     closeness: Matrix
 
 
 class LayoutCache:
-    """Groups and maps of the pool in its newest state, each worked out once, on a thread of its own."""
+    """Groups and maps of the pool in its newest state, each computed once, on a background thread."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -49,7 +49,7 @@ class LayoutCache:
         self._work: dict[Hashable, Future[Any]] = {}
 
     def groups(self, state: Hashable, rows: Matrix, count: int) -> Grouping:
-        """See `groups`. `state` names the rows: what was worked out for another one is forgotten. Raises Unfinished."""
+        """See `groups`. `state` identifies the rows; results for another state are dropped. Raises Unfinished."""
         found: Grouping = self._once(state, ("groups", count), lambda: groups(rows, count, seed=self._seed))
         return found
 
@@ -65,20 +65,20 @@ class LayoutCache:
             future = self._work.get(what)
             if future is None or (future.done() and future.exception()):
                 future = self._work[what] = Future()
-                # A daemon, so that a service that ends does not wait for it.
+                # A daemon thread, so that shutdown does not wait for it.
                 threading.Thread(target=_work_out, args=(future, make), name="pool-layout", daemon=True).start()
         try:
             return future.result(PATIENCE_SECONDS)
         except TimeoutError:
-            raise Unfinished("The pool is being laid out; it comes by itself in a moment.") from None
+            raise Unfinished("The layout is being computed and will appear in a moment.") from None
 
 
 def neighbours(
     rows: Matrix, row: int, count: int, among: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Matrix]:
-    """The `count` rows most similar to `row`, most similar first, itself left out, and their cosine similarities.
+    """The `count` rows most similar to `row`, most similar first and without itself, with their cosine similarities.
 
-    `among` (M,) are the rows that come into question, by default all.
+    `among` (M,) are the rows to consider, by default all.
     """
     others = np.delete(np.arange(len(rows)), row) if among is None else among[among != row]
     similarity = np.delete(rows @ rows[row], row) if among is None else rows[others] @ rows[row]
@@ -91,7 +91,7 @@ def neighbours(
 
 
 def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:
-    """k-means into at most `count` groups."""
+    """k-means with at most `count` groups."""
     count = max(1, min(count, len(rows)))
     if len(rows) == 0:
         return Grouping(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -102,7 +102,7 @@ def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:
 
 
 def positions(rows: Matrix, *, seed: int) -> Matrix:
-    """(N, 2) positions along the two directions of most variance, scaled into −1 … 1; all 0 where all are alike."""
+    """Positions (N, 2) along the two directions of most variance, scaled into −1 … 1; all 0 if all rows are alike."""
     flat = np.zeros((len(rows), 2), np.float32)
     sample = _sample(rows, seed)
     ways = min(2, len(rows) - 1, rows.shape[1])
@@ -118,7 +118,7 @@ def positions(rows: Matrix, *, seed: int) -> Matrix:
 def _work_out(future: Future[Any], make: Callable[[], Any]) -> None:
     try:
         future.set_result(make())
-    except Exception as error:  # whoever waits is told
+    except Exception as error:  # passed on to whoever waits
         future.set_exception(error)
 
 

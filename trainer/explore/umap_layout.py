@@ -1,9 +1,9 @@
-"""The pool as UMAP lays it out (McInnes, Healy and Melville 2018): `python -m trainer.explore.umap_layout FOLDER SEED`.
+"""UMAP layout of the pool (McInnes, Healy and Melville 2018): `python -m trainer.explore.umap_layout FOLDER SEED`.
 
-It is a process of its own, on one core at the lowest priority: umap-learn compiles itself and then computes, half a
-minute together, and in the trainer's process labeling would wait for both. What it is fitted on is bounded, and any
-other image lies amid those of the sample that it is most like: UMAP's own way of placing one took longer than the fit.
-umap-learn is an extra, because the compiler that comes with it is larger than all the rest but torch.
+It runs in its own process, on one core at the lowest priority: umap-learn compiles itself and then computes, half a
+minute together, and inside the trainer's process labeling would wait for both. The fit uses a bounded sample. Any other
+image is placed between the sample images that it is most similar to: UMAP's own way took longer than the fit.
+umap-learn is an extra, because its compiler is larger than all other dependencies except torch.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ logger = logging.getLogger(__name__)
 Matrix = NDArray[np.float32]
 
 FIT_SAMPLE = 10_000
-LEAST = 10  # images: fewer have no shape that neighbours could tell
+LEAST = 10  # with fewer images, neighbours show no structure
 FAR = "{percentage:.0f}% done, {remaining_s:.0f} s left"
-"""What umap-learn writes of its progress, as tqdm formats it."""
+"""The progress format that umap-learn writes through tqdm."""
 NEAREST = 3
 BLOCK = 2_048
 DEADLINE_SECONDS = 1_800.0
-LOWEST = 19  # priority
+LOWEST = 19  # process priority
 ONE_CORE = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class UmapFailed(Exception):  # noqa: N818
-    """The pool could not be laid out; the message says why in a sentence."""
+    """The layout failed; the message says why in one sentence."""
 
 
 class UmapLayout:
-    """The newest layout, asked for in `folder`; one process at a time."""
+    """The newest layout, computed in `folder` by one process at a time."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
         self._log = folder / "log.txt"
         self._lock = threading.Lock()
         self._state: Hashable = None
-        self._found: Matrix | str | None = None  # the layout, or why there is none; None while it is worked out
+        self._found: Matrix | str | None = None  # the layout or an error; None while it is being computed
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
@@ -60,10 +60,10 @@ class UmapLayout:
         return find_spec("umap") is not None
 
     def positions(self, state: Hashable, rows: Matrix) -> Matrix | None:
-        """(N, 2) positions in −1 … 1 of rows (N, D) of unit length; None while they are worked out.
+        """Positions (N, 2) in −1 … 1 of unit rows (N, D); None while they are being computed.
 
-        `state` names the rows: another one is laid out anew, once what is being worked out is done. Raises
-        UmapFailed, and does not try again for the same state.
+        `state` identifies the rows; a new state is laid out once the current computation has ended. Raises UmapFailed,
+        and does not try again for the same state.
         """
         with self._lock:
             waiting = self._state is not None and self._found is None
@@ -76,7 +76,7 @@ class UmapLayout:
         return found
 
     def progress(self) -> tuple[float | None, float | None]:
-        """How far what is worked out is, 0 … 1, and the seconds left; None as long as that is not known."""
+        """Progress of the computation, 0 … 1, and the seconds left; None while unknown."""
         with self._lock:
             if self._process is None or self._found is not None:
                 return None, None
@@ -86,7 +86,7 @@ class UmapLayout:
             return None, None
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """Kill the process, if there is one."""
         with self._lock:
             self._closed = True
             if self._process is not None:
@@ -105,17 +105,17 @@ class UmapLayout:
 
     def _ask(self, rows: Matrix) -> Matrix:
         if len({row.tobytes() for row in rows}) < LEAST:
-            raise UmapFailed(f"it needs {LEAST} images at least that are not copies of each other.")
+            raise UmapFailed(f"it needs at least {LEAST} different images.")
         self._folder.mkdir(parents=True, exist_ok=True)
         given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
         np.save(given, rows, allow_pickle=False)
         with log.open("wb") as stream, self._lock:
             if self._closed:
-                raise UmapFailed("the trainer ends.")
+                raise UmapFailed("the trainer is stopping.")
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "trainer.explore.umap_layout", str(self._folder), str(self._seed)],
                 env=child_environment() | ONE_CORE,
-                stdin=subprocess.PIPE,  # closed when the trainer is gone
+                stdin=subprocess.PIPE,  # closes when the trainer is gone
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -128,15 +128,15 @@ class UmapLayout:
                 given.unlink(missing_ok=True)
         if code:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise UmapFailed(f"{said[-1] if said else f'its process ended with {code}'} (all of it is in {log}).")
+            raise UmapFailed(f"{said[-1] if said else f'its process ended with {code}'} (see {log}).")
         found: Matrix = np.load(done, allow_pickle=False)
         if found.shape != (len(rows), 2) or not np.isfinite(found).all():
-            raise UmapFailed("its positions are none.")
+            raise UmapFailed("it returned no valid positions.")
         return found
 
 
 def layout(rows: Matrix, *, seed: int) -> Matrix:
-    """(N, 2) positions in −1 … 1 of rows (N, D) of unit length, by umap-learn."""
+    """Positions (N, 2) in −1 … 1 of unit rows (N, D), by umap-learn."""
     from umap import UMAP  # the extra `umap`
 
     fitted = np.arange(len(rows))
@@ -159,20 +159,20 @@ def layout(rows: Matrix, *, seed: int) -> Matrix:
 
 
 def far(log: str) -> tuple[float | None, float | None]:
-    """Share and seconds left that were last written to the log in the form `FAR`; None when nothing was."""
+    """Share done and seconds left that were last written to the log in the form `FAR`; None without any."""
     told = re.findall(r"(\d+)% done, (\d+) s left", log)
     return (int(told[-1][0]) / 100, float(told[-1][1])) if told else (None, None)
 
 
 def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
-    """Where rows (n, D) lie: amid the `NEAREST` rows of the sample (M, D), which lies at `flat` (M, 2)."""
+    """Positions of rows (n, D): the mean of their `NEAREST` rows in the sample (M, D), which lies at `flat` (M, 2)."""
     nearest = np.argpartition(-(rows @ sample.T), NEAREST - 1, axis=1)[:, :NEAREST]  # (n, NEAREST)
     middle: Matrix = flat[nearest].mean(axis=1)
     return middle
 
 
 def main(argv: Sequence[str]) -> int:
-    """Lay out what the folder holds; returns the exit code."""
+    """Lay out the rows in the folder; returns the exit code."""
     os.nice(LOWEST)
     threading.Thread(target=_end_with_trainer, name="trainer", daemon=True).start()
     folder, seed = Path(argv[0]), int(argv[1])
@@ -181,7 +181,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _end_with_trainer() -> None:
-    os.read(0, 1)  # sys.stdin has a lock, which a thread must not hold when the interpreter ends
+    os.read(0, 1)  # sys.stdin has a lock, which a thread must not hold when the interpreter exits
     os._exit(1)
 
 

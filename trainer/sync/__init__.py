@@ -1,1 +1,1 @@
-"""The trainer's side of the connection to the labeler: its copy of the log and the catalog, and what it pushes."""
+"""Exchange with the labeler: its log and catalogue come in, ranked lists and evaluations go out."""

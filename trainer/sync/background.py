@@ -1,4 +1,4 @@
-"""Threads that talk to the labeler beside the loop, and back off while it is away."""
+"""Background threads of the trainer, which retry with growing pauses while the labeler is away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Worker:
-    """A thread that runs `work` whenever it is woken, and again with growing pauses while the labeler is away."""
+    """A thread that runs `work` whenever it is woken, and again after growing pauses while the labeler is away."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
@@ -24,15 +24,15 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to listen for `wake`."""
+        """Start the thread, which then waits for `wake`."""
         self._thread.start()
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Run `work` soon."""
         self._wake.set()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Stop after the work at hand."""
+        """Stop after the current work."""
         self._stopped.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -53,7 +53,7 @@ class Worker:
                 failures, self.last_error = failures + 1, str(error)
                 self._stopped.wait(pause)
                 self._wake.set()
-            except Exception as error:  # the thread must outlive a surprise, and say so
+            except Exception as error:  # the thread must survive and report an unexpected error
                 logger.exception("%s failed", self._thread.name)
                 self.last_error = f"{type(error).__name__}: {error}"
                 self._stopped.wait(BACK_OFF_SECONDS[-1])

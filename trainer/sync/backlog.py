@@ -1,4 +1,4 @@
-"""The remainder: what the labeler still has. Rows in its buffer, and images that somebody is to answer."""
+"""The backlog at the labeler: rows in its buffer, and images that still need an answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from trainer.sync.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 2.0  # that a stop waits for the labeler's last rows
+FLUSH_SECONDS = 2.0  # seconds that a stop waits for the labeler's last rows
 
 
 class Backlog:
-    """Asks `client`, which is not waited for long, what `replica` does not know."""
+    """Asks `client`, with a short timeout, for what `replica` does not know."""
 
     def __init__(self, client: LabelerClient, replica: Replica) -> None:
         self._client = client
         self._replica = replica
 
     def pull(self) -> None:
-        """Fetch rows that are still in the labeler's buffer, as long as it answers soon."""
+        """Fetch the rows that are still in the labeler's buffer, if it answers soon."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while time.monotonic() < deadline and self._replica.log_id is not None:
             try:
@@ -35,14 +35,14 @@ class Backlog:
             self._replica.follow_page(page)
 
     def to_answer(self, snapshot: Snapshot) -> int | None:
-        """Images of any split that somebody is still to answer; None when that cannot be said yet."""
+        """Number of images of any split that still need an answer; None if this is not known yet."""
         if not snapshot.labels:
             return None
         with self._replica.lock:
             left = len(self._replica.catalog.keys() - snapshot.begun)
         if left:
             return left
-        try:  # the labeler may still be reading the folder, and knows how many people are to answer each image
+        try:  # the labeler may still be scanning the folder, and it knows how many answers an image needs
             project = self._client.project()
         except (LabelerAway, Refused):
             return None

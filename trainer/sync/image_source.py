@@ -1,4 +1,4 @@
-"""Where an image's content comes from: a folder of the project that this machine can read, else the labeler."""
+"""The source of an image's content: a folder of the project that this machine can read, or else the labeler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.sync.labeler_client import LabelerAway, LabelerClient, Refused
 
 
 class Photos:
-    """Reads images; safe from any thread."""
+    """Reads images. Thread-safe."""
 
     def __init__(self, settings: TrainerSettings, client: LabelerClient) -> None:
         self.limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
@@ -21,12 +21,12 @@ class Photos:
         self._client = client
 
     def fetch(self, entry: ImageEntry) -> bytes:
-        """An image's bytes. Raises ImageProblem."""
+        """The bytes of an image. Raises ImageProblem."""
         for folder, uri in self._folders.places(entry.uri):
             try:
                 data = read(uri, folder, self.limits)
             except ImageProblem:
-                continue  # uploaded, or in a folder that only the labeler sees
+                continue  # uploaded, or in a folder that only the labeler can read
             if sha256(data).hexdigest() == entry.sha256:
                 return data
         try:

@@ -1,6 +1,6 @@
-"""Requests from the trainer to the labeler: finite timeouts, and one error that means "not now".
+"""Requests from the trainer to the labeler, with finite timeouts and one error that means "not now".
 
-It knows the contract and nothing else: what to do when the labeler is away is decided by those who call.
+This module knows only the HTTP contract. Callers decide what to do while the labeler is away.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from shared.wire.log import AnnotationPage
 from shared.wire.queries import QueryPush, QueryReceipt
 
 MOST_JSON_BYTES = 8_000_000
-"""Of an evaluation; the labeler takes a little more (`max_json_bytes`)."""
+"""Limit for an evaluation, in bytes; the labeler's own limit is slightly larger (`max_json_bytes`)."""
 
 
 class LabelerAway(Exception):  # noqa: N818 - a state of the peer, named as one
-    """The labeler did not answer in time, refused the connection, or failed (5xx). Worth another try later."""
+    """The labeler did not answer in time, refused the connection, or failed (5xx). Try again later."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer of the protocol
-    """The labeler answered, and the answer is no."""
+    """The labeler answered with a refusal (4xx)."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(str(body.get("detail", f"HTTP {status}")))
@@ -34,11 +34,11 @@ class Refused(Exception):  # noqa: N818 - an answer of the protocol
 
 
 class LabelerClient:
-    """One connection pool to the labeler. Safe to call from several threads."""
+    """One connection pool to the labeler. Thread-safe."""
 
     def __init__(self, url: str, *, timeout_seconds: float, headers: dict[str, str] | None = None) -> None:
         self.url = url
-        # trust_env: a proxy for the internet must not come between two services of one project, nor see the token.
+        # trust_env: an internet proxy must not stand between two services of one project, nor see the token.
         self._http = Peer(
             base_url=url,
             timeout=httpx.Timeout(timeout_seconds, connect=min(3.0, timeout_seconds)),
@@ -47,30 +47,30 @@ class LabelerClient:
         )
 
     def images(self, after: int, limit: int = 10_000) -> ImagePage:
-        """A page of the catalogue in order of change."""
+        """A page of the catalogue, in order of change."""
         return ImagePage.model_validate_json(self._get(f"/api/images?after={after}&limit={limit}"))
 
     def annotations(self, after: int, limit: int = 5_000) -> AnnotationPage:
-        """A page of the log."""
+        """A page of the annotation log."""
         return AnnotationPage.model_validate_json(self._get(f"/api/annotations?after={after}&limit={limit}"))
 
     def project(self) -> dict[str, Any]:
-        """Where the labeler stands."""
+        """The state of the labeler's project."""
         answer: dict[str, Any] = from_json(self._get("/api/project"))
         return answer
 
     def content(self, image_id: int) -> bytes:
-        """The bytes of an image as catalogued. Raises Refused when the labeler cannot give them."""
+        """The bytes of an image as catalogued. Raises Refused if the labeler does not have them."""
         return self._get(f"/api/images/{image_id}/content")
 
     def push_queries(self, push: QueryPush) -> QueryReceipt:
-        """Offer a ranked list. Raises Refused (409) when a list that had seen more is in force."""
+        """Offer a ranked list. Raises Refused (409) if a list based on more rows is in use."""
         return QueryReceipt.model_validate_json(self._post("/api/queries", push.model_dump_json()))
 
     def push_evaluation(self, evaluation: Evaluation) -> None:
-        """Hand over an evaluation; the labeler keeps it."""
+        """Hand over an evaluation, which the labeler keeps."""
         body = evaluation.model_dump_json()
-        if len(body) > MOST_JSON_BYTES:  # thousands of classes: the curve matters more than who is taken for whom
+        if len(body) > MOST_JSON_BYTES:  # thousands of classes: the curve matters more than the confusion matrix
             body = evaluation.model_copy(update={"confusion": []}).model_dump_json()
         self._post("/api/evaluations", body)
 

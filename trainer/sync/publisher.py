@@ -1,8 +1,8 @@
-"""What leaves the trainer for the labeler, and the catalogue that comes back, on threads of their own.
+"""Sends ranked lists and evaluations to the labeler and follows its catalogue, on background threads.
 
-A slow or absent labeler must not hold up training, so the loop only offers: the newest ranked list replaces one that
-still waits (an old question is worth nothing), evaluations wait in the replica until confirmed (each is a point of
-the curve). Both threads back off while the labeler is away and wake at once when there is something new.
+A slow or absent labeler must not block training, so the loop only offers. A new ranked list replaces one that still
+waits, because old questions are worthless. Evaluations wait in the replica until confirmed, because each is a point of
+the curve. Both threads retry with growing pauses while the labeler is away.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Pushes ranked lists and evaluations. `on_asked` is called with each list that is in force, and must be quick."""
+    """Pushes ranked lists and evaluations. `on_asked` is called with each accepted list and must be quick."""
 
     def __init__(
         self, client: LabelerClient, replica: Replica, on_asked: Callable[[QueryPush], None] = lambda _: None
@@ -31,11 +31,11 @@ class Publisher:
         self._on_asked = on_asked
         self._lock = threading.Lock()
         self._waiting: QueryPush | None = None
-        self.push_ms: float | None = None  # how long the last list took to be in force
+        self.push_ms: float | None = None  # how long it took until the last list was accepted
         self.worker = Worker("publisher", self._publish)
 
     def offer(self, push: QueryPush) -> None:
-        """The newest list; one that still waits is dropped."""
+        """Offer the newest list; one that still waits is dropped."""
         with self._lock:
             self._waiting = push
         self.worker.wake()
@@ -54,7 +54,7 @@ class Publisher:
             except Refused as error:
                 logger.warning("The labeler refused an evaluation: %s", error)
                 if evaluation.log_id == self._replica.log_id:
-                    continue  # a labeler of another version may take it; of another log, nobody wants it any more
+                    continue  # a labeler of another version may accept it; for another log, nobody wants it
             self._replica.mark_published(evaluation.id)
 
     def _push(self, push: QueryPush) -> None:
@@ -62,7 +62,7 @@ class Publisher:
         try:
             self._client.push_queries(push)
         except Refused as error:
-            # Another log, or a list that had seen more: what we hold is out of date, and the next round is not.
+            # Another log, or a list based on more rows is in use: this list is outdated, the next one will not be.
             logger.info("The labeler refused a list: %s", error)
         else:
             self.push_ms = (time.perf_counter() - began) * 1e3
@@ -70,17 +70,17 @@ class Publisher:
 
 
 class CatalogFollower:
-    """Keeps the replica's catalogue up to date with the labeler's."""
+    """Keeps the replica's catalogue in step with the labeler's."""
 
     def __init__(self, client: LabelerClient, replica: Replica, changed: Callable[[], None]) -> None:
         self._client = client
         self._replica = replica
         self._changed = changed
-        self.complete = threading.Event()  # read to its end at least once since start
+        self.complete = threading.Event()  # read completely at least once since the start
         self.worker = Worker("catalog", self._follow)
 
     def restart(self) -> None:
-        """Read everything again: the replica follows another log now."""
+        """Read everything again, because the replica follows another log now."""
         self.complete.clear()
         self.worker.wake()
 
@@ -90,15 +90,15 @@ class CatalogFollower:
             page = self._client.images(after)
             with self._replica.lock:
                 if self._replica.log_id != log_id or self._replica.catalog_after != after:
-                    continue  # the replica started anew meanwhile
+                    continue  # the replica was restarted meanwhile
                 if page.log_id not in (None, log_id):
                     raise LabelerAway(
                         f"The labeler at {self._client.url} has another project than the labeler that sends labels"
-                        f"{f', at {self._replica.labeler}' if self._replica.labeler else ''}: start the trainer again "
-                        "with the address of that one as --labeler-url."
+                        f"{f', at {self._replica.labeler}' if self._replica.labeler else ''}: restart the trainer "
+                        "with the address of the latter as --labeler-url."
                     )
                 if page.catalog_version < after:
-                    self._replica.forget_catalog()  # another catalogue under the same address
+                    self._replica.forget_catalog()  # another catalogue at the same address
                     continue
                 if page.images or page.next != after:
                     self._replica.update_catalog(page.images, page.next)

@@ -1,9 +1,9 @@
-"""What the trainer holds of the labeler's truth: the annotation log so far, and the catalogue of images.
+"""The trainer's durable copy of the labeler's data: the annotation log so far, and the catalogue of images.
 
-It is a follower. A batch is taken only when it continues the log without a gap, and is durable before it is
-acknowledged; a batch sent twice changes nothing. All of it can be had again from the labeler, so a log that is not
-the one followed so far (another workspace, a restored database) sets this file aside and starts at nought: nothing is
-merged, nothing guessed. It knows nothing of models; `fold` is what the rows mean, by the same code as the labeler's.
+The trainer is a follower. It takes a batch only if it continues the log without a gap, and makes it durable before
+acknowledging it. A batch sent twice changes nothing. Everything can be fetched from the labeler again. So if the
+labeler has another log (another workspace, a restored database), this file is set aside and the copy starts empty:
+nothing is merged or guessed. The replica knows no models; `fold` interprets the rows with the labeler's own code.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CatalogRow(SQLModel, table=True):
 
 
 class EvaluationRow(SQLModel, table=True):
-    """One evaluation, kept here until the labeler has it and afterwards for `GET /evaluations`."""
+    """One evaluation, kept until the labeler has it, and then for `GET /evaluations`."""
 
     __tablename__ = "evaluation"
     number: int | None = Field(default=None, primary_key=True)
@@ -69,17 +69,17 @@ TABLES = [SQLModel.metadata.tables[name] for name in ("replica_row", "replica_im
 
 
 class Gap(Exception):  # noqa: N818 - it is an answer of the protocol, not a failure
-    """The batch does not continue what is held; the sender should go on after `acked_seq`."""
+    """The batch does not continue the log; the sender should go on after `acked_seq`."""
 
     def __init__(self, acked_seq: int) -> None:
-        super().__init__(f"Rows up to {acked_seq} are held here; send what comes after them.")
+        super().__init__(f"The trainer has rows up to {acked_seq}; send the rows after that.")
         self.acked_seq = acked_seq
 
 
 class Replica:
-    """A durable copy of the log and the catalogue in `folder`/replica.db. Safe to call from several threads."""
+    """A durable copy of log and catalogue in `folder`/replica.db. Thread-safe."""
 
-    labeler: str | None  # its address, as it said last
+    labeler: str | None  # its address, as reported last
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -89,18 +89,18 @@ class Replica:
 
     @property
     def acked_seq(self) -> int:
-        """The last row that is durable here."""
+        """The number of the last durable row."""
         return self.fold.last_seq
 
     def accept(self, batch: AnnotationBatch) -> list[Row]:
-        """Make the batch durable and part of `fold`; returns the rows that were new.
+        """Make the batch durable and apply it to `fold`; returns the new rows.
 
-        Raises Gap when the batch starts beyond what is held, ValueError when its rows are not dense.
+        Raises Gap if the batch starts beyond the last row here, and ValueError if its rows are not consecutive.
         """
         for position, row in enumerate(batch.annotations, start=batch.after_seq + 1):
             if row.seq != position:
                 raise ValueError(
-                    f"Row {row.seq} stands where row {position} should: the log is dense from after_seq + 1."
+                    f"Found row {row.seq} where row {position} belongs: rows must be consecutive from after_seq + 1."
                 )
         with self.lock:
             if batch.log_id != self.log_id or batch.last_seq < self.acked_seq:
@@ -119,7 +119,7 @@ class Replica:
             return rows
 
     def follow_page(self, page: AnnotationPage) -> list[Row]:
-        """Take rows that were asked for, instead of sent."""
+        """Accept rows that the trainer asked for."""
         batch = AnnotationBatch(
             log_id=page.log_id,
             after_seq=page.annotations[0].seq - 1 if page.annotations else self.acked_seq,
@@ -130,7 +130,7 @@ class Replica:
         return self.accept(batch)
 
     def update_catalog(self, entries: Sequence[ImageEntry], after: int) -> None:
-        """Take a page of the catalogue; `after` is where the next page begins."""
+        """Store a page of the catalogue; the next page begins at `after`."""
         with self.lock:
             with write(self.engine) as connection:
                 if entries:
@@ -147,7 +147,7 @@ class Replica:
             self.catalog_after = after
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation until the labeler has it, and after."""
+        """Store an evaluation, for the labeler and for later."""
         with self.lock:
             with write(self.engine) as connection:
                 connection.execute(
@@ -163,14 +163,14 @@ class Replica:
             return [Evaluation.model_validate_json(payload) for payload in found]
 
     def mark_published(self, evaluation_id: UUID) -> None:
-        """The labeler has this evaluation."""
+        """Record that the labeler has this evaluation."""
         with write(self.engine) as connection:
             connection.execute(
                 update(EvaluationRow).where(col(EvaluationRow.id) == str(evaluation_id)).values(published=True)
             )
 
     def remember_labeler(self, url: str) -> None:
-        """The labeler of this log has this address."""
+        """Record the address of the labeler of this log."""
         with self.lock:
             if url != self.labeler:
                 with write(self.engine) as connection:
@@ -178,7 +178,7 @@ class Replica:
                 self.labeler = url
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self.engine.dispose()
 
     def _open(self) -> None:
@@ -186,7 +186,7 @@ class Replica:
         SQLModel.metadata.create_all(self.engine, tables=TABLES)
         self.fold = Fold()
         self.catalog: dict[int, ImageEntry] = {}
-        self.removed: set[int] = set()  # of the catalogue
+        self.removed: set[int] = set()  # removed images of the catalogue
         with read(self.engine) as connection:
             pairs = connection.execute(select(col(FactRow.key), col(FactRow.value)))
             facts: dict[str, Any] = {pair.key: pair.value for pair in pairs}
@@ -209,7 +209,7 @@ class Replica:
             self.removed.discard(entry.id)
 
     def _follow(self, log_id: UUID) -> None:
-        """Start at nought with another log; what was held is kept beside, in case it was a mistake."""
+        """Start an empty copy for another log; the old copy is set aside in case this was a mistake."""
         if self.log_id is not None:
             aside = self.folder / f"replica-{self.log_id}-{time.time_ns()}.db"
             logger.warning("The labeler has another log: the replica of %s is set aside as %s", self.log_id, aside.name)
@@ -228,13 +228,13 @@ class Replica:
         self.log_id = log_id
 
     def _prune(self) -> None:
-        """Of the copies set aside the newest stay."""
+        """Delete all but the newest copies that were set aside."""
         aside = sorted(self.folder.glob("replica-*.db"), key=lambda file: file.stem.rpartition("-")[2])
         for file in aside[:-KEPT_ASIDE]:
             file.unlink(missing_ok=True)
 
     def forget_catalog(self) -> None:
-        """Read the catalogue from its start again."""
+        """Forget the catalogue, so that it is read from the start again."""
         with self.lock:
             with write(self.engine) as connection:
                 connection.execute(delete(CatalogRow))

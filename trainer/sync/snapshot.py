@@ -1,4 +1,4 @@
-"""What the log means at one position, as plain values that no later row changes."""
+"""The meaning of the log at one position, as immutable values."""
 
 from __future__ import annotations
 
@@ -14,26 +14,22 @@ from trainer.sync.replica import Replica
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The log's meaning at one `acked_seq`, taken in one go."""
+    """The meaning of the log at one `acked_seq`, read under one lock."""
 
     log_id: UUID
     acked_seq: int
-    labels: Mapping[int, int]  # image id → class id, in the order in which they were given
-    answered: frozenset[int]  # images labeled, skipped, flagged or removed: not to be asked
+    labels: Mapping[int, int]  # image id → class id, in the order in which the labels were given
+    answered: frozenset[int]  # images labeled, skipped, flagged or removed, which are not asked about
     names: Mapping[int, str]  # live classes
-    settled: frozenset[int] = frozenset()  # images whose label somebody has decided on
-    here: tuple[int, ...] = ()  # labeled images that somebody answered here, not only in an import, the earliest first
-    begun: frozenset[int] = frozenset()  # images of which some answer stands, or that were removed
-    splits: Mapping[int, Split] = field(
-        default_factory=dict
-    )  # of images that were moved, of which the pool may not know
-    before: Mapping[int, int] = field(
-        default_factory=dict
-    )  # image that was settled → class id that it had by the votes
+    settled: frozenset[int] = frozenset()  # images with an adjudicated label
+    here: tuple[int, ...] = ()  # labeled images that somebody answered here and not only in an import, earliest first
+    begun: frozenset[int] = frozenset()  # images with at least one valid answer, and removed ones
+    splits: Mapping[int, Split] = field(default_factory=dict)  # of moved images; the pool may not know them yet
+    before: Mapping[int, int] = field(default_factory=dict)  # adjudicated image → class id by majority vote
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:
-        """None while no log is followed yet."""
+        """The snapshot now; None while no log is followed."""
         with replica.lock:
             fold = replica.fold
             if replica.log_id is None:
@@ -57,6 +53,6 @@ class Snapshot:
 
 
 def _voted(fold: Fold, image_id: int) -> int | None:
-    """The class that the answers alone would make its label."""
+    """The class that the votes alone give it, or None."""
     votes = Counter(fold.votes(image_id).values()).most_common(2)
     return votes[0][0] if votes and (len(votes) == 1 or votes[0][1] > votes[1][1]) else None

@@ -1,6 +1,6 @@
-"""The embedding's progress in the terminal that the trainer was started from: a bar with the time left.
+"""Embedding progress in the terminal in which the trainer was started: a bar with the time left.
 
-Drawn only where somebody can see it; a log file gets one line at the beginning and one at the end.
+The bar is drawn only in an interactive terminal. A log file gets one line at the beginning and one at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEGABYTE = 10**6
 
 
 class ProgressBar:
-    """Watches `progress` on a thread of its own, from `start` to `close`."""
+    """Shows `progress` from its own thread, from `start` to `close`."""
 
     def __init__(self, progress: Callable[[], EmbeddingProgress], console: Console | None = None) -> None:
         self._progress = progress
@@ -32,11 +32,11 @@ class ProgressBar:
         self._thread = threading.Thread(target=self._watch, name="terminal", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the terminal as it is."""
+        """Stop the thread."""
         self._ended.set()
         self._thread.join(2 * LOOK_SECONDS)
 
@@ -46,7 +46,7 @@ class ProgressBar:
                 self._show()
 
     def _show(self) -> None:
-        """One bar, from the first image that has no vector to the last."""
+        """Show one bar, from the first image without a vector to the last."""
         logger.info("Embedding %d images.", self._progress().total)
         description = TextColumn("{task.description}")
         columns = (description, BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
@@ -56,13 +56,13 @@ class ProgressBar:
                 now = self._progress()
                 if now.download is not None:
                     done, total = (size // MEGABYTE for size in (now.download.done_bytes, now.download.total_bytes))
-                    doing = f"Fetching {now.download.name}, MB"
+                    doing = f"Downloading {now.download.name}, MB"
                     bar.update(task, description=doing, completed=done, total=total or None, left="")
                     continue
                 left = f"about {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
                 bar.update(task, description="Embedding", completed=now.done, total=now.total, left=left)
                 if not _unfinished(now):
-                    logger.info("%d images embedded, %d could not be read.", now.done, now.problems)
+                    logger.info("Embedded %d images; %d could not be read.", now.done, now.problems)
                     return
 
 

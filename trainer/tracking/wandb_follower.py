@@ -1,10 +1,10 @@
-"""Figures kept with wandb beside our own files, for whoever looks at many projects there: the trainer's side.
+"""Metrics for wandb, in addition to our own files, for people who follow many projects there: the trainer's side.
 
-It is a follower of what is on disk already, the evaluations of the replica and the versions of the registry, so that
-nothing which matters lives with wandb alone, and what a kill costs there is told again: every run begins with the whole
-curve. wandb itself runs in a process of its own (`trainer.tracking.wandb_process`), begun when there is a first figure
-to keep, at the lowest priority. Nothing here is called by the loop; it holds one ranked list at most, and a process
-that hangs or fails costs a sentence in `/status`.
+It follows what is on disk already: the evaluations of the replica and the versions of the registry. So nothing
+important exists only in wandb, and what a kill loses there is sent again: every run starts with the whole curve. wandb
+runs in its own process (`trainer.tracking.wandb_process`), started at the lowest priority when there is a first metric
+to send. The loop never calls this module. At most one ranked list is kept, and a process that hangs or fails costs one
+sentence in `/status`.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from trainer.versions.registry import Registry
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-END_SECONDS = 3.0  # that wandb has to write the rest when the trainer ends
-PAUSES = (5.0, 60.0, 600.0)  # seconds until it is tried again
+END_SECONDS = 3.0  # time for wandb to write the rest when the trainer stops
+PAUSES = (5.0, 60.0, 600.0)  # seconds before the next attempt
 IMAGES = 8
-"""Of each list that is kept, the first images."""
+"""Number of first images kept of each list."""
 
 
 class TrackingFailed(Exception):  # noqa: N818
-    """wandb does not keep anything now; the message says why."""
+    """wandb does not work now; the message says why."""
 
 
 class Tracker:
-    """Follows `replica` and `registry`. `start` it, tell it what was `asked`, `close` it."""
+    """Follows `replica` and `registry`. Call `start`, report lists to `asked`, and `close`."""
 
     def __init__(self, settings: TrainerSettings, replica: Replica, registry: Registry) -> None:
         self._settings = settings
@@ -53,36 +53,36 @@ class Tracker:
         self._run: str | None = None
         self._error: str | None = None
         self._asked: QueryPush | None = None
-        self._known_versions = self._versions()  # those that were there at the start are of earlier runs
+        self._known_versions = self._versions()  # versions at the start belong to earlier runs
         self._known_last = self._last()
         self._stopped = threading.Event()
         self._log_id: UUID | None = None
-        self._told = 0  # evaluations that the run has, and the last of them
+        self._told = 0  # number of evaluations sent, and the last of them
         self._told_last: UUID | None = None
         self._told_versions: set[str] = set()
         self._forget()
         self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow; returns at once, and starts no process before there is something new to keep."""
+        """Start the thread; returns at once. No process starts until there is something new to send."""
         if self._settings.tracking != "off":
             self._thread.start()
 
     def asked(self, push: QueryPush) -> None:
-        """The list in force; its first images are kept with the next evaluation."""
+        """Set the current list; its first images are sent with the next evaluation."""
         self._asked = push
 
     def status(self) -> Tracking:
-        """Where figures are kept, or why not."""
+        """The address of the run, or the error."""
         return Tracking(mode=self._settings.tracking, run=self._run, error=self._error)
 
     def close(self) -> None:
-        """Let wandb write what it has, for a few seconds."""
+        """Give wandb a few seconds to write the rest."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(2 * END_SECONDS)
             process = self._process
-            if self._thread.is_alive() and process is not None:  # it hangs, and the thread with it
+            if self._thread.is_alive() and process is not None:  # the process hangs, and so does the thread
                 process.kill()
                 self._thread.join(END_SECONDS)
 
@@ -108,12 +108,12 @@ class Tracker:
         self._end()
 
     def _tell_news(self) -> bool:
-        """Whether there was any, and wandb took it."""
+        """Send what is new. Returns whether there was anything and wandb accepted it."""
         if self._process is not None and self._process.poll() is not None:
             raise TrackingFailed(self._last_words())
         with self._replica.lock:
             log_id, evaluations = self._replica.log_id, list(self._replica.evaluations)
-        if log_id != self._log_id:  # another project: its curve is another run
+        if log_id != self._log_id:  # another project gets its own run
             self._end()
             self._log_id = log_id
         last = evaluations[-1].id if evaluations else None
@@ -134,7 +134,7 @@ class Tracker:
         return True
 
     def _media(self, evaluation: Evaluation, evaluations: list[Evaluation]) -> dict[str, Any]:
-        """With the newest evaluation, the confusion and what is asked next."""
+        """For the newest evaluation: the confusion matrix and the upcoming images."""
         if evaluation is not evaluations[-1]:
             return {}
         images, push = [], self._asked
@@ -182,15 +182,15 @@ class Tracker:
     def _write(self, message: Mapping[str, Any]) -> None:
         process = self._process
         if process is None or process.stdin is None:
-            raise TrackingFailed("wandb has ended.")
+            raise TrackingFailed("The wandb process has ended.")
         try:
             process.stdin.write(json.dumps(message) + "\n")
             process.stdin.flush()
-        except (OSError, ValueError):  # closed, by whichever side
+        except (OSError, ValueError):  # either side closed it
             raise TrackingFailed(self._last_words()) from None
 
     def _answer(self) -> dict[str, Any]:
-        """The next thing that the process says; nothing when it has ended."""
+        """The next message of the process; empty when it has ended."""
         process = self._process
         try:
             line = process.stdout.readline() if process is not None and process.stdout is not None else ""
@@ -199,10 +199,10 @@ class Tracker:
             return {}
 
     def _last_words(self) -> str:
-        return str(self._answer().get("error", f"wandb's process has ended without saying why; see {self._log}."))
+        return str(self._answer().get("error", f"The wandb process ended without a reason; see {self._log}."))
 
     def _end(self) -> None:
-        """Let the process write what it has, or kill it."""
+        """Give the process time to write the rest, then kill it."""
         process, self._process = self._process, None
         self._forget()
         if process is None:
@@ -210,7 +210,7 @@ class Tracker:
         try:
             if process.stdin is not None:
                 process.stdin.close()
-        except OSError:  # it went first
+        except OSError:  # the process ended first
             pass
         try:
             process.wait(END_SECONDS)
@@ -221,7 +221,7 @@ class Tracker:
             process.stdout.close()
 
     def _forget(self) -> None:
-        """The next run is told everything from its beginning."""
+        """Reset, so that the next run gets everything from the beginning."""
         self._run = None
         self._log_id = self._replica.log_id
         self._told, self._told_last = 0, None

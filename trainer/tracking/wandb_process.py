@@ -1,8 +1,10 @@
-"""The process that talks to wandb: `python -m trainer.tracking.wandb_process FOLDER GROUP`, a message a line on stdin.
+"""The process that talks to wandb: `python -m trainer.tracking.wandb_process FOLDER GROUP`, one message per line on
+stdin.
 
-First the trainer's settings, then evaluations and versions as they come; the end of stdin is the end of the run. It
-says once on stdout where the run is, or why there is none. Metrics lie along the labels spent, epochs of a trained
-version along its own epochs. wandb's own folders are kept in the workspace, and it looks at nothing of the machine.
+The first message is the trainer's settings, followed by evaluations and versions as they come; the end of stdin ends
+the run. It reports once on stdout where the run is, or why there is none. The x axis of metrics is the number of
+labels, and epochs for the training of a version. wandb's own folders are in the workspace, and it collects no system
+data.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ from shared.wire.models import ModelVersion
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
-LOWEST = 19  # priority
-FINISH_SECONDS = 30.0  # that the last rows have to reach wandb once the trainer has ended
-MEDIA_SECONDS = 30.0  # between two looks at confusion and images, which are files of their own
+LOWEST = 19  # process priority
+FINISH_SECONDS = 30.0  # time for wandb to upload the last rows after the trainer has ended
+MEDIA_SECONDS = 30.0  # minimum time between two uploads of confusion matrix and images, which are files
 MOST_CLASSES = 50
-"""With more, neither a curve for each class nor a confusion matrix can be read."""
+"""With more classes, a curve per class and a confusion matrix are unreadable."""
 PIXELS = 160
-"""The longer side of an image that is kept."""
+"""Longer side of an uploaded image."""
 
 
 class WandbRun:
-    """One wandb run of a project. Raises what wandb raises."""
+    """One wandb run of a project. Raises the errors of wandb."""
 
     def __init__(self, settings: TrainerSettings, folder: Path, group: str, photos: Photos) -> None:
         import wandb
@@ -50,7 +52,7 @@ class WandbRun:
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "flywheel"),
             group=group,
-            dir=str(folder.parent),  # wandb makes its folder `wandb` in it
+            dir=str(folder.parent),  # wandb creates its folder `wandb` there
             mode=settings.tracking if settings.tracking != "off" else "disabled",
             config={key: named[key] for key in (*recorded, "exploration", "query_length", "batch_size")},
             settings=wandb.Settings(
@@ -62,11 +64,11 @@ class WandbRun:
 
     @property
     def place(self) -> str:
-        """Its address, or its folder where nothing is sent."""
+        """The address of the run, or its folder when offline."""
         return str(self.run.url if self._online else Path(self.run.dir).parent)
 
     def take(self, message: dict[str, Any]) -> None:
-        """Keep an evaluation or a version."""
+        """Send an evaluation or a version."""
         if "version" in message:
             self._version(Path(message["version"]))
         else:
@@ -92,7 +94,7 @@ class WandbRun:
         few = enough and len(said.classes) <= MOST_CLASSES
         if few:
             row |= {f"f1/{each.name}": each.f1 for each in said.classes}
-        # The last evaluation of a stop has nothing after it that could bring its confusion.
+        # The last evaluation before a stop has no successor that could bring its confusion matrix.
         if message.get("newest") and (said.final or time.monotonic() - self._media_at >= MEDIA_SECONDS):
             self._media_at = time.monotonic()
             row["asked_next"] = self._images(message["images"])
@@ -115,7 +117,7 @@ class WandbRun:
         )
 
     def _images(self, images: Sequence[dict[str, Any]]) -> list[Any]:
-        """Train images, as everything that is asked with a reason; one that cannot be read is left out."""
+        """Train images as wandb images with their reasons; unreadable ones are left out."""
         shown = []
         for each in images:
             try:
@@ -128,7 +130,7 @@ class WandbRun:
         return shown
 
     def _version(self, folder: Path) -> None:
-        """A saved version as an artifact, and the curves of its training. Versions never change: nothing is copied."""
+        """Send a version as an artifact, with its training curves. Versions never change, so nothing is copied."""
         described = ModelVersion.model_validate_json((folder / "model.json").read_bytes())
         said = described.model_dump(mode="json", exclude={"metrics", "classes"})
         artifact = self._wandb.Artifact("model", type="model", metadata=said)
@@ -141,7 +143,7 @@ class WandbRun:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Keep what stdin brings; returns the exit code."""
+    """Send what stdin brings; returns the exit code."""
     folder, group = Path(argv[0]), argv[1]
     os.nice(LOWEST)
     for name, value in {
@@ -165,17 +167,17 @@ def main(argv: Sequence[str]) -> int:
             run.take(json.loads(line))
         threading.Timer(FINISH_SECONDS, os._exit, [1]).start()
         run.run.finish()
-    except Exception as error:  # whatever it is, it is one sentence in the trainer's status
-        _say({"error": f"wandb keeps nothing: {' '.join(str(error).split()) or type(error).__name__}"})
+    except Exception as error:  # any error becomes one sentence in the trainer's status
+        _say({"error": f"wandb does not work: {' '.join(str(error).split()) or type(error).__name__}"})
         return 3
     return 0
 
 
 def _check_writable(folder: Path) -> None:
-    """wandb would take a temporary folder instead, where nobody looks for it."""
+    """Raise PermissionError instead of letting wandb silently use a temporary folder."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the folder {folder} cannot be written to.")
+        raise PermissionError(f"the folder {folder} is not writable.")
 
 
 def _say(message: dict[str, str]) -> None:
@@ -183,4 +185,4 @@ def _say(message: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv[1:]))  # neither the timer nor what wandb would do at exit is waited for
+    os._exit(main(sys.argv[1:]))  # do not wait for the timer or for wandb's exit handlers

@@ -1,8 +1,8 @@
-"""Which embeddings serve: those of the settings, or the ones with which a challenger took over.
+"""Which embeddings are active: those of the settings, or those that a challenger brought when it took over.
 
-One small file, replaced whole, is what a take-over comes down to: before it the old embeddings serve after a restart,
-after it the new ones. It belongs to the settings that it was written under; whoever names another backbone, or a
-version to start from (`reload_model`), gets that.
+Writing one small file atomically commits the backbone swap: after a restart, the old embeddings are active if it was
+not written, the new ones if it was. The file is valid only for the settings that it was written under. If the person
+names another backbone, or a version to start from (`reload_model`), that one is used.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion, Version
 
-BACKBONES = "backbones"  # folder of the backbones that saved versions were fitted on
+BACKBONES = "backbones"  # folder of the backbones of saved versions
 EMBEDDINGS = "embeddings"
 TRAINED_ON = "backbone_trained_on"
-"""In a version's config: the version with whose labels its backbone was trained."""
+"""Key in a version's config: the version whose labels its backbone was trained on."""
 AGAIN = "embedding the images again"
-"""What a job says that it does while the pool is embedded by what it has trained."""
+"""The step that a job reports while the pool is embedded with its new network."""
 
 FILE = "serving.json"
 
 
 class Serving(BaseModel):
-    """The embeddings `key`, which came with `version`; `settings` are those that choose a backbone.
+    """The active embeddings `key`, which came with `version`; `settings` are those that choose a backbone.
 
-    `trained` is the version whose labels their network has learned from, None for published weights.
+    `trained` is the version whose labels their network was trained on, or None for published weights.
     """
 
     key: str
@@ -46,7 +46,7 @@ class Serving(BaseModel):
 
     @classmethod
     def read(cls, folder: Path, settings: TrainerSettings) -> Serving | None:
-        """What serves in the place of the settings' own backbone. None: nothing does."""
+        """The embeddings that replace the settings' own backbone, or None."""
         try:
             found = cls.model_validate_json((folder / FILE).read_bytes())
         except (OSError, ValidationError):
@@ -54,7 +54,7 @@ class Serving(BaseModel):
         return found if found.settings == binding(settings) else None
 
     def write(self, folder: Path) -> None:
-        """Let it serve from here on. Raises OSError, and then what served before does."""
+        """Make these embeddings active from now on. Raises OSError, and then nothing changes."""
         write_whole(folder / FILE, self.model_dump_json(indent=1).encode())
 
 
@@ -72,10 +72,11 @@ def open_embedder(
     remembered: ResolvedBackbone | None = None,
     on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
 ) -> tuple[Embedder, Serving | None, str | None]:
-    """The embedder that serves after a start, what it is of (None: the settings' own backbone), and what is wrong.
+    """Open the embedder to use after a start. Returns it, its `Serving` (None for the settings' own backbone) and a
+    problem.
 
-    That is a sentence about embeddings that took over and cannot be used any more. `remembered` is what `auto` was at
-    an earlier start; `on_backbone` hears what the settings' own backbone is. Raises SettingsError.
+    The problem is a sentence about embeddings that took over and can no longer be used, or None. `remembered` is the
+    earlier choice for `auto`; `on_backbone` is called with the settings' own backbone. Raises SettingsError.
     """
     serving, problem = Serving.read(folder, settings), None
     if serving is not None:
@@ -83,7 +84,7 @@ def open_embedder(
             embedder = embedder_of(serving.key, settings, folder, fetch)
             serving = _renamed(serving, embedder, folder)
         except ValueError as error:
-            problem = f"The backbone of version {serving.version!r} {error}; that of the settings serves."
+            problem = f"The backbone of version {serving.version!r} {error}; the one in the settings is used instead."
         else:
             _forget(folder, registry, serving.key)
             return embedder, serving, None
@@ -101,7 +102,7 @@ def open_embedder(
 
 
 def _renamed(serving: Serving, embedder: Embedder, folder: Path) -> Serving:
-    """`serving` under the key that its embeddings have now: another where images were prepared otherwise before."""
+    """`serving` under its current key, which differs if images were preprocessed differently before."""
     if embedder.key == serving.key or embedder.backbone is None or isinstance(embedder.backbone, OwnVectors):
         return serving
     from trainer.embeddings.backbones.saved_backbone import freeze
@@ -115,7 +116,7 @@ def _renamed(serving: Serving, embedder: Embedder, folder: Path) -> Serving:
 def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Serving:
     named = f"The trainer setting 'reload_model' is {settings.reload_model!r}"
     if settings.embeddings:
-        raise SettingsError(f"{named}, which makes embeddings: leave 'embeddings' empty.")
+        raise SettingsError(f"{named}, which brings its own embeddings: leave 'embeddings' empty.")
     try:
         version = registry.get(settings.reload_model)
         said = version.description
@@ -123,21 +124,21 @@ def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Se
         if said.learner == "fine_tuner":
             key, trained = _body(version, folder), version.name
     except (UnknownVersion, RefusedVersion, ValueError) as error:
-        raise SettingsError(f"{named}, which cannot be started from: {str(error).rstrip('.')}.") from None
+        raise SettingsError(f"{named}, which is not a possible start: {str(error).rstrip('.')}.") from None
     if key is None or said.input is None:
-        raise SettingsError(f"{named}, whose vectors came from a file: there is no network to start from.")
+        raise SettingsError(f"{named}, whose embeddings came from a file: there is no network to start from.")
     return Serving(key=key, version=version.name, settings=binding(settings), trained=trained)
 
 
 def _body(version: Version, folder: Path) -> str:
-    """A fine-tuned network without its classifier, frozen as a backbone; returns its key. Raises ValueError."""
+    """Freeze a fine-tuned network without its classifier as a backbone; returns its key. Raises ValueError."""
     from trainer.embeddings.backbones.saved_backbone import freeze, without_classifier
 
     return freeze(without_classifier(version.description, version.tensors()), folder / BACKBONES).stem
 
 
 def _forget(folder: Path, registry: Registry, key: str | None) -> None:
-    """Delete the vectors of earlier take-overs. Their backbones are kept, so that they can be had again."""
+    """Delete the vectors of earlier swaps. Their backbones stay, so that the vectors can be computed again."""
     for version in registry.list()[0]:
         said = version.description
         if said.config.get(TRAINED_ON) and said.embeddings and said.embeddings != key:
@@ -145,7 +146,7 @@ def _forget(folder: Path, registry: Registry, key: str | None) -> None:
 
 
 def embedder_of(key: str, settings: TrainerSettings, folder: Path, fetch: Fetch) -> Embedder:
-    """An embedder by the frozen backbone `key`. Raises ModelFileError and SettingsError."""
+    """An embedder for the frozen backbone `key`. Raises ModelFileError and SettingsError."""
     from trainer.embeddings.backbones.saved_backbone import own_network, rebuild  # torch takes seconds
     from trainer.embeddings.backbones.torch_networks import device_named
 

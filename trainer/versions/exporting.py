@@ -1,9 +1,9 @@
-"""A saved version in the formats that others run: ONNX, torch.export, safetensors with its configuration, a model card.
+"""A saved version in common formats: ONNX, torch.export, safetensors with its configuration, a model card.
 
-An export takes an image's values from 0 to 255 and gives class probabilities: normalising, backbone and head are
-inside it, so that whoever runs it cuts the image to size and needs nothing else. It is run before it is handed out, and
-refused when it does not say what the version says. It is made in a process of its own (`python -m`),
-because tracing a network takes seconds that labeling should not wait for, and kept, because a version never changes.
+An export maps pixel values from 0 to 255 to class probabilities. Normalisation, backbone and head are inside it, so its
+user only crops and resizes the image. It is tried before it is handed out, and refused if its output differs from the
+version's. It is made in its own process (`python -m`), because tracing a network takes seconds that labeling must not
+wait for. It is cached, because a version never changes.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from trainer.versions.predictor import Classifier, load_classifier
 from trainer.versions.registry import RefusedVersion, Registry, Version
 
 TOLERANCE = 1e-4
-"""How far a probability of an export may be from torch's."""
+"""Maximum difference between a probability of the export and of torch."""
 EXPORT_SECONDS = 600.0
 CHECKED = 4
-"""Images of noise that an export is tried on."""
+"""Number of noise images for the trial."""
 FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip", "card": "md"}
-"""Format → ending. `zip` holds weights, configuration, labels and card; `fastai` also what makes a Learner of them."""
+"""Format → file extension. `zip` contains weights, configuration, labels and card; `fastai` also builds a Learner."""
 
 
 def to_onnx(classifier: Classifier) -> bytes:
     """An ONNX model: `images` (B, 3, S, S) float32 from 0 to 255 → `probabilities` (B, K), for any B.
 
-    Raises RefusedVersion when onnxruntime does not say what torch says.
+    Raises RefusedVersion if onnxruntime and torch disagree, or if packages are missing.
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None or find_spec("onnxruntime") is None:
         raise RefusedVersion("Exporting to ONNX needs more packages: pip install 'flywheel-labeling[onnx]'.")
@@ -61,7 +61,7 @@ def to_onnx(classifier: Classifier) -> bytes:
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
-    assert program is not None  # noqa: S101 - with dynamo it is one
+    assert program is not None  # noqa: S101 - with dynamo it returns a program
     model = program.model_proto
     for key, value in _metadata(classifier).items():
         model.metadata_props.add(key=key, value=value)
@@ -75,7 +75,7 @@ def to_onnx(classifier: Classifier) -> bytes:
 def to_torch(classifier: Classifier) -> bytes:
     """A torch.export program: values from 0 to 255 (B, 3, S, S) → probabilities (B, K), for any B.
 
-    Raises RefusedVersion when it does not say what the version says.
+    Raises RefusedVersion if the program and the version disagree.
     """
     program = torch.export.export(
         classifier.network, (_noise(classifier, 2),), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -88,7 +88,7 @@ def to_torch(classifier: Classifier) -> bytes:
 
 
 def to_zip(version: Version, classifier: Classifier) -> bytes:
-    """Everything that a version is: weights of network and head, configuration, labels, card."""
+    """All of a version: weights of network and head, configuration, labels, card."""
     stream = io.BytesIO()
     tensors = {name: tensor.contiguous() for name, tensor in classifier.network.state_dict().items()}
     with zipfile.ZipFile(stream, "w") as archive:
@@ -100,16 +100,16 @@ def to_zip(version: Version, classifier: Classifier) -> bytes:
 
 
 def to_fastai(version: Version) -> bytes:
-    """The version as it lies on disk, with the function that makes a fastai Learner of it. No pickle is in it, which
-    fastai's own export is: whoever opens one runs whatever it holds.
+    """The version's files and a function that builds a fastai Learner from them.
 
-    Raises RefusedVersion for what is not one of timm's networks, trained as a whole.
+    It contains no pickle, unlike fastai's own export: opening a pickle runs whatever code is in it. Raises
+    RefusedVersion unless the version is a fine-tuned timm network.
     """
     said = version.description
     if said.learner != "fine_tuner" or ":" in said.architecture:
         raise RefusedVersion(
-            f"Version {version.name!r} is no fastai Learner: only a network of timm's that was trained as a whole "
-            "(`flywheel train`) becomes one."
+            f"Version {version.name!r} cannot become a fastai Learner: only a fine-tuned timm network "
+            "(`flywheel train`) can."
         )
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -121,14 +121,14 @@ def to_fastai(version: Version) -> bytes:
 
 
 def export(registry: Registry, name: str, format: str, settings: TrainerSettings, exports: Path) -> Path:
-    """The file of a version in a format of `FORMATS`, made unless it is there; a process of its own runs the network.
+    """The file of a version in a format of `FORMATS`. Made on first use; a process of its own runs the network.
 
-    Raises UnknownVersion, RefusedVersion, and ValueError for a format that there is not.
+    Raises UnknownVersion, RefusedVersion, and ValueError for an unknown format.
     """
     version = registry.get(name)
     if format not in FORMATS:
-        raise ValueError(f"There is no export format {format!r}; it can be {', '.join(FORMATS)}.")
-    # The hash tells a version from one that had its name before.
+        raise ValueError(f"There is no export format {format!r}. Choose one of {', '.join(FORMATS)}.")
+    # The hash distinguishes a version from an earlier one of the same name.
     target = exports / f"{name}-{version.description.sha256[:8]}.{FORMATS[format]}"
     if target.is_file():
         return target
@@ -156,7 +156,7 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
 
 
 def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `main` in a process of its own. Raises subprocess.TimeoutExpired."""
+    """Run `main` in its own process. Raises subprocess.TimeoutExpired."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "trainer.versions.exporting"],
         input=asked,
@@ -168,7 +168,7 @@ def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[
 
 
 def main() -> int:
-    """Make the export that stdin asks for; what is wrong is the last line of stderr."""
+    """Make the export that stdin asks for. The last line of stderr describes an error."""
     asked: dict[str, Any] = json.load(sys.stdin)
     os.nice(10)
     limit_threads()
@@ -190,7 +190,7 @@ def main() -> int:
 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:
-    """What whoever runs an export must know, inside the file."""
+    """What a user of the export must know, stored inside the file."""
     licence = {"weights_licence": classifier.licence} if classifier.licence else {}
     return {
         **licence,
@@ -213,12 +213,10 @@ def _check(classifier: Classifier, answer: Callable[[torch.Tensor], NDArray[np.f
     images = _noise(classifier, CHECKED)
     with torch.inference_mode():
         expected = classifier.network(images).numpy()
-    sizes: Sequence[slice] = (slice(0, 1), slice(0, CHECKED))  # one image alone, and several
+    sizes: Sequence[slice] = (slice(0, 1), slice(0, CHECKED))  # a single image, and several
     apart = max(float(np.abs(answer(images[part]) - expected[part]).max()) for part in sizes)
     if not apart <= TOLERANCE:
-        raise RefusedVersion(
-            f"As {name} the version says something else than it says itself: up to {apart:.2g} apart in probability."
-        )
+        raise RefusedVersion(f"The {name} export differs from the version: by up to {apart:.2g} in probability.")
 
 
 if __name__ == "__main__":

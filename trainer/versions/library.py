@@ -1,8 +1,7 @@
-"""What can be done with saved versions: look at them, promote one, roll back, delete, and let one answer.
+"""What can be done with saved versions: list, promote, roll back, delete, export, and predict.
 
-The promoted version answers `POST /predict`; while none is, the current model does, which learns on with every batch.
-Queries always come from the current model. It knows nothing of HTTP, and of learning only what a version says of
-itself.
+The promoted version answers `POST /predict`. While none is promoted, the current model answers, which learns with every
+batch. Queries always come from the current model. This module knows no HTTP.
 """
 
 from __future__ import annotations
@@ -24,17 +23,18 @@ from trainer.sync.replica import Replica
 from trainer.versions.promotion import warning
 from trainer.versions.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
 
-if TYPE_CHECKING:  # torch takes seconds, which somebody whose images are compared by their pixels need not pay at start
+if TYPE_CHECKING:  # torch takes seconds to import; comparing images by pixels does not need it
     from trainer.versions.predictor import Classifier
 
 FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "dataset.csv"}
-"""Format → file of a version's folder, as it lies there."""
+"""Format → file in a version's folder, exported unchanged."""
 
 
 class Versions:
-    """The registry of one trainer, with what its versions mean for the project in `replica`.
+    """The registry of one trainer, applied to the project in `replica`.
 
-    `also_needed` says what else needs versions: name → sentence; `measured` is how good the current model is.
+    `also_needed` returns what else needs versions, as name → sentence. `measured` returns the accuracy of the current
+    model.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Versions:
         self._measured = measured
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._loading = Lock()
-        self._loaded: tuple[str, Classifier] | None = None  # hash and classifier of the version that was asked last
+        self._loaded: tuple[str, Classifier] | None = None  # hash and classifier of the version used last
 
     def list(self) -> ModelList:
-        """All versions, oldest first."""
+        """All versions, oldest first, and the promoted one."""
         found, refused = self.registry.list()
         promoted = self.registry.promoted
         return ModelList(
@@ -69,10 +69,11 @@ class Versions:
         return self._told(self.registry.get(name), self.registry.promoted)
 
     def promote(self, name: str, *, confirmed: bool = True) -> ModelList:
-        """Let a version answer predictions, or `now` the current model. Raises UnknownVersion, RefusedVersion.
+        """Let a version answer predictions, or the current model if `name` is `now`. Raises UnknownVersion,
+        RefusedVersion.
 
-        The version is built first, so that one which cannot answer is never in use. What speaks against it is in the
-        answer; unless `confirmed`, it is then not promoted.
+        The version is built first, so that one that cannot predict is never in use. The answer contains a warning if
+        the version is worse or was never measured; then it is promoted only if `confirmed`.
         """
         if name != NOW:
             self._classifier(self.registry.get(name))
@@ -86,7 +87,7 @@ class Versions:
         return self.list().model_copy(update={"warning": against})
 
     def _accuracy(self, name: str) -> Interval | None:
-        """As measured when it was saved, or of the current model."""
+        """The accuracy measured when the version was saved, or that of the current model."""
         if name == NOW:
             return self._measured()
         metrics = self.registry.get(name).description.metrics
@@ -97,7 +98,7 @@ class Versions:
         return version.description.model_copy(update=more)
 
     def roll_back(self) -> ModelList:
-        """Go back to what was promoted before. Raises ValueError when nothing was."""
+        """Return to the version promoted before. Raises ValueError if there is none."""
         self.registry.roll_back()
         return self.list()
 
@@ -107,15 +108,15 @@ class Versions:
         audit.note("version deleted", version=name)
 
     def prune(self, *, dry_run: bool = False) -> Pruned:
-        """Delete every version that nothing needs, or with `dry_run` only say which those are."""
+        """Delete every version that nothing needs, or only list those versions (`dry_run`)."""
         deleted: list[str] = []
         kept: dict[str, str] = {}
-        for version in reversed(self.registry.list()[0]):  # children first, so that their parents may go too
+        for version in reversed(self.registry.list()[0]):  # children first, so that their parents can go too
             needed = {**self.registry.needed(without=deleted), **self._also_needed()}.get(version.name)
             try:
                 if not needed and not dry_run:
                     self.delete(version.name)
-            except StillNeeded as error:  # since a moment ago
+            except StillNeeded as error:  # something began to need it a moment ago
                 needed = str(error)
             if needed:
                 kept[version.name] = needed
@@ -124,16 +125,16 @@ class Versions:
         return Pruned(deleted=deleted, kept=kept)
 
     def checked(self, name: str) -> Version:
-        """A version that may answer for this project. Raises UnknownVersion, RefusedVersion."""
+        """A version that may predict for this project. Raises UnknownVersion, RefusedVersion."""
         version = self.registry.get(name)
         self._check(version)
-        version.shapes()  # which refuses a file that is none
+        version.shapes()  # refuses a file that is not a model
         return version
 
     def export(self, name: str, format: str) -> tuple[Path, str]:
-        """A version as a file in a format, and what to call it.
+        """A version as a file in a format, and the name of the download.
 
-        Raises UnknownVersion, RefusedVersion, and ValueError for a format that there is not.
+        Raises UnknownVersion, RefusedVersion, and ValueError for an unknown format.
         """
         if format in FILES:
             return self.registry.get(name).folder / FILES[format], f"{name}-{FILES[format]}"
@@ -141,18 +142,18 @@ class Versions:
 
         if format not in exporting.FORMATS:
             formats = ", ".join([*FILES, *exporting.FORMATS])
-            raise ValueError(f"There is no export format {format!r}; it can be {formats}.")
+            raise ValueError(f"There is no export format {format!r}. Choose one of {formats}.")
         exports = self.registry.folder.parent / "exports"
         path = exporting.export(self.registry, name, format, self._settings, exports)
         return path, f"{name}.{exporting.FORMATS[format]}"
 
     def answering(self, name: str | None) -> Version | None:
-        """The version that answers when `name` is asked: the promoted one by default; None is the current model."""
+        """The version to use when `name` is asked for; the promoted one by default, or None for the current model."""
         wanted = name if name is not None else self.registry.promoted
         return None if wanted in (None, NOW) else self.registry.get(str(wanted))
 
     def predict(self, version: Version, images: Sequence[bytes]) -> Predictions:
-        """What a saved version says of images, under the class names of now. Raises RefusedVersion, ImageProblem."""
+        """Predict images with a saved version, with today's class names. Raises RefusedVersion, ImageProblem."""
         from trainer.versions.predictor import in_todays_classes, standing
 
         classifier = self._classifier(version)
@@ -165,13 +166,13 @@ class Versions:
         probabilities = classifier.predict_proba(inputs)
         with self._replica.lock:
             fold = self._replica.fold
-            if self._replica.log_id is None:  # no project to take names from: those of the version
+            if self._replica.log_id is None:  # without a project, use the class names of the version
                 names = [each.name for each in classifier.classes]
             else:
                 try:
                     ids, probabilities = in_todays_classes(probabilities, standing(classifier.classes, fold))
                 except ValueError as error:
-                    raise RefusedVersion(f"Version {version.name!r} cannot answer. {error}") from None
+                    raise RefusedVersion(f"Version {version.name!r} cannot predict. {error}") from None
                 names = [fold.classes[int(k)].name for k in ids]
         return as_predictions(version.name, names, probabilities)
 
@@ -196,7 +197,7 @@ class Versions:
 
 
 def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np.float32]) -> Predictions:
-    """Probabilities (n, K) of the classes `names` as they are told."""
+    """Probabilities (n, K) of the classes `names`, as a response."""
     return Predictions(
         model_version=version,
         predictions=[

@@ -1,4 +1,5 @@
-"""A fastai Learner of an exported version, with nothing of Flywheel and no pickle: pip install fastai timm safetensors
+"""Load an exported version as a fastai Learner, without Flywheel and without pickle: pip install fastai timm
+safetensors
 
 learner = load_learner("unpacked zip", "folder of photos"); learner.predict("photo.jpg"); learner.fine_tune(1)
 """
@@ -49,7 +50,7 @@ def prepare(path: str, size: int, squeezed: bool) -> Image.Image:
 
 
 def load_learner(folder: str, photos: str) -> Learner:
-    """The version in `folder`, with its train and validation images of `photos` to go on with; test images stay out."""
+    """The version in `folder` with its train and validation images from `photos`, to continue training."""
     said = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     size, architecture = said["input"]["size"], said["architecture"]
     config = timm.get_pretrained_cfg(architecture)
@@ -60,16 +61,16 @@ def load_learner(folder: str, photos: str) -> Learner:
     table = pd.read_csv(Path(folder) / "dataset.csv", dtype=str)
     table[["uri", "label"]] = table[["uri", "label"]].apply(
         lambda cells: cells.str.replace(r"(?<![^;|\t\r\n])'('*[^\S\t\r\n]*[=+\-@\t\r＝＋－＠])", r"\1", regex=True)
-    )  # the apostrophes that keep spreadsheets from running a cell
+    )  # drop the apostrophes that keep spreadsheets from running a cell as a formula
     table = table[(table["split"] != "test") & table["label"].isin(classes)].reset_index(drop=True)
     held_out = table.index[table["split"] == "validation"].tolist()
 
     class Photo(PILImage):  # type: ignore[misc]  # fastai is not typed
-        """A file as the network's input."""
+        """An image file as the network's input."""
 
         @classmethod
         def create(cls, file: str | Path, **_: object) -> PILImage:
-            """Open and prepare it."""
+            """Open and prepare the file."""
             return cls(prepare(str(file), size, squeezed=False))
 
     block = DataBlock(

@@ -1,6 +1,6 @@
-"""The model card of a version: what it is for, what it learned from, how good it is and where that ends.
+"""The model card of a version: its purpose, training data, accuracy and limits.
 
-After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It tells what the version says of itself.
+After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It contains only what the version records.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.preparation import Preprocessing, in_words
 
 FEW = 20
-"""Test images of a class below which its figures say little."""
+"""Test images of a class below which its figures are unreliable."""
 
 
 def model_card(version: ModelVersion) -> str:
-    """Markdown."""
+    """The card as Markdown."""
     parts = [_what(version), _data(version), _figures(version), _limits(version), _use(version)]
     return f"# {version.version}\n\n" + "\n\n".join(parts) + "\n"
 
 
 def _what(version: ModelVersion) -> str:
-    kind = "A network that was trained as a whole" if version.learner == "fine_tuner" else "A head on a frozen network"
+    kind = "A fine-tuned network" if version.learner == "fine_tuner" else "A head on a frozen network"
     parent = f" Made from version {version.parent}." if version.parent else ""
     licence = licence_of(version)
-    begun = f" Its network began with the weights of {installed.PACKAGE}, licence {licence}." if licence else ""
+    begun = (
+        f" Its network was initialised with the weights of {installed.PACKAGE}, licence {licence}." if licence else ""
+    )
     return (
         f"An image classifier of {len(version.classes)} classes. {kind}: {version.architecture}. Saved "
         f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {megabytes(version.bytes)} of weights."
@@ -34,7 +36,7 @@ def _what(version: ModelVersion) -> str:
 
 
 def licence_of(version: Description) -> str:
-    """The licence of the weights that it began with, where those came with the installation; else nothing is known."""
+    """The licence of the initial weights if they came with the installation; empty if unknown."""
     mine = version.config.get("backbone_weights") or version.config.get("weights") not in (None, "pretrained", "base")
     return installed.LICENCE if version.architecture == installed.NAME and not mine else ""
 
@@ -49,8 +51,8 @@ def _data(version: ModelVersion) -> str:
     only = f" Only images of: {_cell(chosen)}." if chosen else ""
     return (
         f"## What it learned from\n\n{version.labels:,} labeled images, as of row {version.acked_seq:,} of log "
-        f"{version.log_id}; each with its hash in dataset.csv.{only} Most were chosen by active learning and not "
-        f"at random, so that their shares are not those of the pool.\n\n| class | labels |\n|---|---:|\n{rows}"
+        f"{version.log_id}. dataset.csv lists each with its hash.{only} Most were chosen by active learning and not "
+        f"at random, so their class shares differ from those of the pool.\n\n| class | labels |\n|---|---:|\n{rows}"
     )
 
 
@@ -68,32 +70,32 @@ def _figures(version: ModelVersion) -> str:
     ]
     classes = "\n".join(_class_row(each) for each in said.classes)
     return (
-        f"## How good it is\n\nOn {accuracy.n:,} test images, drawn at random before anything was labeled, and never "
-        "learned from:\n\n| metric | value |\n|---|---|\n" + "\n".join(lines) + "\n\n"
+        f"## How good it is\n\nOn {accuracy.n:,} test images, drawn at random before labeling began and never "
+        "used for training:\n\n| metric | value |\n|---|---|\n" + "\n".join(lines) + "\n\n"
         "| class | precision | recall | F1 | test images |\n|---|---:|---:|---:|---:|\n" + classes
     )
 
 
 def _limits(version: ModelVersion) -> str:
     limits = [
-        "It knows its classes only: an image of anything else is given one of them too.",
-        "It was measured on images of the same pool. On others, from another camera or season, measure it anew.",
+        "It knows only its classes: an image of anything else also gets one of them.",
+        "It was measured on images of the same pool. Measure it again on others: another camera, another season.",
     ]
     said = version.metrics
     if said is not None and is_measured(said.accuracy):
         few = [_cell(each.name) for each in said.classes if each.support < FEW]
         if few:
-            limits.append(f"Fewer than {FEW} test images, so that figures say little: {', '.join(few)}.")
+            limits.append(f"Unreliable figures, with fewer than {FEW} test images: {', '.join(few)}.")
     return "## Limits\n\n" + "\n".join(f"- {each}" for each in limits)
 
 
 def _use(version: ModelVersion) -> str:
     if version.input is None:
-        return "## How to use it\n\nIts vectors came from a file, so that it takes vectors and no images."
+        return "## How to use it\n\nIt was fitted on vectors from a file, so its input is vectors and not images."
     prepared = in_words(Preprocessing.of(version.input))
     return (
         f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB, "
-        f"{version.input.preparation}. {prepared} An export takes values from 0 to 255 and does all else itself. "
+        f"{version.input.preparation}. {prepared} An export takes values from 0 to 255 and does the rest itself. "
         f"From the weights: {version.how_to_use}"
     )
 

@@ -1,9 +1,9 @@
-"""A saved version as something that answers: images in, class probabilities out, as one torch module.
+"""A saved version as one torch module: images in, class probabilities out.
 
-Everything that is done with a version goes through here: predicting, comparing, exporting. The module takes values
-from 0 to 255 and does all else itself, so that an export needs no more than the two lines that cut an image to size.
-What a file says is checked before it is built: names that timm knows, shapes that belong, numbers that are finite,
-classes that are this project's. A version that fails is refused with a sentence, and never scored as if it fitted.
+Predicting, comparing and exporting all use it. The module takes values from 0 to 255 and does everything else itself,
+so an export needs only the code that crops and resizes an image. The contents of a file are checked before anything is
+built: network names that timm knows, matching shapes, finite numbers, classes of this project. A version that fails a
+check is refused with one sentence.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from trainer.versions.model_card import licence_of
 from trainer.versions.registry import RefusedVersion, Version
 
 BATCH = 32
-"""Images in one forward pass."""
+"""Images per forward pass."""
 
 
 class HeadNetwork(Module):
-    """Images → probabilities: a backbone, the pool's transform, and the kernel head."""
+    """Images → probabilities: backbone, the pool's transform, and the kernel head."""
 
     mean: torch.Tensor
     axes: torch.Tensor
@@ -48,7 +48,7 @@ class HeadNetwork(Module):
             self.register_buffer(name, torch.from_numpy(np.array(tensors[name], dtype=np.float32)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Values from 0 to 255 (B, 3, S, S) → (B, K)."""
+        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
         rows = functional.normalize(self.backbone(images) - self.mean)
         rows = functional.normalize(rows @ self.axes)
         similarity = torch.exp(2.0 * GAMMA * (rows @ self.anchors.T) - 2.0 * GAMMA)
@@ -56,35 +56,35 @@ class HeadNetwork(Module):
 
 
 class FineTunedNetwork(Module):
-    """Images → probabilities: a network with a classifier of its own."""
+    """Images → probabilities: a network with its own classifier."""
 
     def __init__(self, network: Module, needs: ModelInput) -> None:
         super().__init__()
         self.network = Normalised(network, needs.mean, needs.std)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Values from 0 to 255 (B, 3, S, S) → (B, K)."""
+        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
         return torch.softmax(self.network(images), dim=1)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A version ready to answer. `network` is values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
+    """A version ready to predict. `network` maps values from 0 to 255 (B, 3, S, S) to probabilities (B, K)."""
 
     version: str
     classes: list[ModelClass]
     needs: ModelInput
     network: Module
     device: torch.device
-    licence: str = ""  # of the weights that it began with, where known
+    licence: str = ""  # of its initial weights, where known
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What makes inputs of image files."""
+        """The preprocessing from image files to inputs."""
         return Preprocessing.of(self.needs)
 
     def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Prepared images to probabilities (n, K); rows sum to 1, columns are in the order of `classes`."""
+        """Prepared images → probabilities (n, K). Rows sum to 1; columns are in the order of `classes`."""
         said = [np.empty((0, len(self.classes)), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(inputs), BATCH):
@@ -96,15 +96,15 @@ class Classifier:
 def load_classifier(
     version: Version, backbones: Path, *, model_fn: str = "", device: torch.device | None = None
 ) -> Classifier:
-    """Build what `version` describes; `backbones` is where frozen backbones lie.
+    """Build what `version` describes; `backbones` is the folder of frozen backbones.
 
-    `model_fn` is the setting of that name: a file is never asked which code to run. Raises RefusedVersion.
+    `model_fn` is the setting of that name: a file never decides which code runs. Raises RefusedVersion.
     """
     said = version.description
     needs = said.input
     if needs is None:
         raise RefusedVersion(
-            f"Version {version.name!r} was fitted on vectors from a file: no network makes them of images."
+            f"Version {version.name!r} was fitted on vectors from a file: no network computes them from images."
         )
     build = _head if said.learner == "head" else _fine_tuned
     network = build(version, needs, backbones, model_fn).eval().requires_grad_(False)
@@ -113,9 +113,9 @@ def load_classifier(
 
 
 def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:
-    """The class of now that each output counts for; None: it was deleted.
+    """The live class id of each output, or None if the class was deleted.
 
-    A renamed class keeps its id, so that it is what it was; of merged ones the outputs add up.
+    A renamed class keeps its id. The outputs of merged classes share one id and are added up.
     """
     return [fold.resolve(each.id) for each in classes]
 
@@ -123,13 +123,13 @@ def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:
 def in_todays_classes(
     probabilities: NDArray[np.float32], now: Sequence[int | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Outputs (n, K) as probabilities (n, L) of the live classes `now` (K), and the ids (L,), ascending.
+    """Outputs (n, K) as probabilities (n, L) of the live classes `now` (K), and their ids (L,), ascending.
 
-    What a deleted class had is shared out among the others in proportion. Raises ValueError when none is left.
+    The probability of a deleted class is distributed over the others in proportion. Raises ValueError if none is left.
     """
     ids = np.array(sorted({each for each in now if each is not None}), np.int64)
     if len(ids) == 0:
-        raise ValueError("None of the classes that this version knows is there any more.")
+        raise ValueError("None of its classes exists any more.")
     summed = np.zeros((len(probabilities), len(ids)), np.float32)
     for column, each in enumerate(now):
         if each is not None:
@@ -140,7 +140,7 @@ def in_todays_classes(
 
 
 def check_project(version: Version, log_id: str | None, fold: Fold) -> None:
-    """Raise RefusedVersion when the class ids of `version` are another project's."""
+    """Raise RefusedVersion if the class ids of `version` belong to another project."""
     said = version.description
     if log_id is None or said.log_id == log_id:
         return
@@ -169,9 +169,9 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
         }
     )
     if tensors["classes"].tolist() != [each.id for each in said.classes]:
-        raise version.refused("is of other classes than its description")
+        raise version.refused("has other classes than its description")
     if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes")):
-        raise version.refused("holds numbers that are not finite")
+        raise version.refused("contains numbers that are not finite")
     try:
         own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
         backbone = thaw(backbones, said.embeddings or "", model_fn=own)
@@ -183,7 +183,7 @@ def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -
             network(torch.zeros(1, 3, needs.size, needs.size))
     except RuntimeError as error:
         raise RefusedVersion(
-            f"Version {version.name!r} does not fit its backbone at {needs.size} pixels a side ({first_line(error)})."
+            f"Version {version.name!r} does not fit its backbone at {needs.size} pixels per side ({first_line(error)})."
         ) from None
     return network
 
@@ -194,11 +194,11 @@ def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn:
         network = _architecture(said.architecture, needs.size, len(said.classes), model_fn)
     except Exception as error:
         raise RefusedVersion(
-            f"Version {version.name!r} names the network {said.architecture!r}, which cannot be made ({error})."
+            f"Version {version.name!r} names the network {said.architecture!r}, which cannot be created ({error})."
         ) from None
     tensors = version.tensors({name: tuple(each.shape) for name, each in network.state_dict().items()})
     if not all(np.isfinite(each).all() for each in tensors.values()):
-        raise version.refused("holds numbers that are not finite")
+        raise version.refused("contains numbers that are not finite")
     try:
         fill(network, version.model_file, version.shapes())
     except ModelFileError as error:
@@ -207,11 +207,11 @@ def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn:
 
 
 def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
-    """timm's network of that name, or one's own if it is the one that the settings name. Raises ValueError."""
+    """The timm network of that name, or your own if the settings name it. Raises ValueError."""
     if ":" not in name:
         from trainer.embeddings.backbones import timm_networks  # here, because a head over pixels needs none of it
 
         return timm_networks.create_known(name, size, num_classes=classes)
     if name != model_fn:
-        raise ValueError("a network of your own: name it as the setting 'model_fn'")
+        raise ValueError("it is a network of your own: name it in the setting 'model_fn'")
     return own_classifier(name, size, classes)

@@ -1,4 +1,4 @@
-"""What speaks against promoting a version: it is measurably worse than what is in use, or nobody measured it."""
+"""A warning before promoting a version: it is measurably worse than what is in use, or it was never measured."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from shared.wire.evaluation import Interval
 
 
 def warning(name: str, candidate: Interval | None, used: str, in_use: Interval | None) -> str | None:
-    """A sentence or two with both accuracies; None where nothing speaks against it."""
+    """One or two sentences with both accuracies, or None if nothing speaks against the promotion."""
     if candidate is None or not is_measured(candidate):
-        said = f"Nobody knows how good {name} is ({accuracy_in_words(candidate)})."
+        said = f"The accuracy of {name} is unknown ({accuracy_in_words(candidate)})."
         return f"{said} {_used(used, in_use)}"
     if in_use is not None and is_measured(in_use) and is_worse(candidate, in_use):
         worse = f"{name} is measurably worse: its accuracy is {accuracy_in_words(candidate)}."
@@ -20,7 +20,7 @@ def warning(name: str, candidate: Interval | None, used: str, in_use: Interval |
 
 
 def is_worse(candidate: Interval, in_use: Interval) -> bool:
-    """Whether the 95 % interval of the difference lies below nought (Newcombe 1998, of two Wilson intervals)."""
+    """Whether the 95 % interval of the difference lies below zero (Newcombe 1998, from two Wilson intervals)."""
     difference = candidate.value - in_use.value
     return difference + hypot(candidate.high - candidate.value, in_use.value - in_use.low) < 0
 

@@ -1,10 +1,10 @@
-"""Model versions on disk: one folder a version, written whole or not at all, readable without Flywheel.
+"""Model versions on disk: one folder per version, written atomically, readable without Flywheel.
 
-A version is what was promoted, stopped at, trained as a job or named, not every fit of the head. Its folder holds
-`model.safetensors` (arrays only), `model.json` (how it came about and how good it was) and `dataset.csv` (every label
-that it stands on). The folder is written beside its place, synced, and renamed into it, so that a kill leaves either
-the whole version or none. Nothing is ever overwritten. Which version is promoted stands in one small file that is
-replaced the same way. It knows nothing of networks; what a version can do is `trainer.versions.predictor`.
+Not every fit of the head becomes a version, only those saved by name, at a stop, by a job or by a swap. Its folder
+contains `model.safetensors` (arrays only), `model.json` (origin and metrics) and `dataset.csv` (every label used). The
+folder is written under a temporary name, synced, and renamed, so that a kill leaves a whole version or none. Nothing is
+ever overwritten. The promoted version is recorded in one small file that is replaced atomically. The registry knows no
+networks; `trainer.versions.predictor` does.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from trainer.embeddings.backbones.safe_weights import ModelFileError, read_array
 COLUMNS = ("image_id", "uri", "sha256", "split", "label", "class_id")
 MAX_DESCRIPTION_BYTES = 64 * 2**20
 NOW = "now"
-"""Names the current model where a version is asked for."""
+"""The name of the current model where a version is asked for."""
 HISTORY = 100
-"""Promotions remembered, for rolling back."""
+"""Promotions remembered for rolling back."""
 Promotions = list[str | None]  # oldest first; None is the current model
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]+\.partial")
 
 
 class UnknownVersion(KeyError):  # noqa: N818 - an answer, named as one
-    """No version of that name is in the registry."""
+    """There is no version of that name in the registry."""
 
     def __str__(self) -> str:
         return f"There is no model version {self.args[0]!r}."
@@ -57,7 +57,7 @@ class StillNeeded(Exception):  # noqa: N818
 
 
 class RefusedVersion(ValueError):  # noqa: N818
-    """A version that is there and must not be used; the message says why."""
+    """The version exists and must not be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Version:
 
     @property
     def model_file(self) -> Path:
-        """Its arrays."""
+        """The file of its arrays."""
         return self.folder / "model.safetensors"
 
     def all_bytes(self, backbones: Path) -> int:
-        """Bytes of all that it takes to answer: its own file, and the network under a head."""
+        """Bytes needed to predict: its own file, plus the network under a head."""
         said = self.description
         network = backbones / f"{said.embeddings}.safetensors" if said.embeddings else None
         return said.bytes + (network.stat().st_size if network is not None and network.is_file() else 0)
@@ -87,18 +87,18 @@ class Version:
             raise self.refused(error) from None
 
     def tensors(self, expected: Mapping[str, tuple[int | None, ...]] | None = None) -> dict[str, np.ndarray]:
-        """The arrays, which must be those `expected` (None: any). Raises RefusedVersion."""
+        """The arrays, which must match `expected` (None: anything). Raises RefusedVersion."""
         try:
             arrays = read_arrays(self.model_file, expected)
         except ModelFileError as error:
             raise self.refused(error) from None
         with self.model_file.open("rb") as stream:
             if file_digest(stream, "sha256").hexdigest() != self.description.sha256:
-                raise self.refused("is not the one that was saved: its checksum differs")
+                raise self.refused("has changed since it was saved: its checksum differs")
         return arrays
 
     def dataset(self) -> list[dict[str, str]]:
-        """Every label that it stands on, as the columns of dataset.csv. Raises RefusedVersion."""
+        """Every label used, as rows of dataset.csv. Raises RefusedVersion."""
         try:
             with (self.folder / "dataset.csv").open(newline="", encoding="utf-8") as stream:
                 return [{key: meant(value) for key, value in row.items()} for row in csv.DictReader(stream)]
@@ -106,14 +106,14 @@ class Version:
             raise RefusedVersion(f"The dataset of version {self.name!r} cannot be read: {error}.") from None
 
     def refused(self, why: object) -> RefusedVersion:
-        """That its model file, which `why` ends the sentence about, is not used."""
+        """An error about the model file; `why` completes its sentence."""
         return RefusedVersion(f"The model file of version {self.name!r} {why}.")
 
 
 class Registry:
-    """All versions under `folder`. Any thread and any process may save; each process opens it once.
+    """All versions under `folder`. Any thread and process may save. Each process opens the registry once.
 
-    With `look_only` the folder is neither made nor tidied.
+    With `look_only` the folder is neither created nor cleaned up.
     """
 
     def __init__(self, folder: Path, *, look_only: bool = False) -> None:
@@ -128,18 +128,18 @@ class Registry:
                 shutil.rmtree(torn, ignore_errors=True)
 
     def check_name(self, name: str) -> Path:
-        """Where version `name` will be. Raises ValueError for a bad name, FileExistsError for one that is taken."""
+        """The folder of a future version. Raises ValueError for a bad name, FileExistsError for a taken one."""
         if not _VERSION.fullmatch(name) or name == NOW:
             raise ValueError(
-                f"A version cannot be called {name!r}: letters, digits, dots, dashes and underscores only, and "
-                f"{NOW!r} is the current model."
+                f"A version cannot be called {name!r}: use only letters, digits, dots, dashes and underscores; "
+                f"{NOW!r} means the current model."
             )
         if escaped(name) != name:
-            raise ValueError(f"A version cannot be called {name!r}: Windows cannot have a folder of that name.")
+            raise ValueError(f"A version cannot be called {name!r}: Windows allows no folder of that name.")
         place = self.folder / name
         taken = next((each.name for each in self.folder.iterdir() if each.name.lower() == name.lower()), None)
         if taken is not None:
-            raise FileExistsError(f"There is a model version {taken!r} already; versions are never overwritten.")
+            raise FileExistsError(f"Model version {taken!r} already exists, and versions are never overwritten.")
         return place
 
     def save(
@@ -149,7 +149,7 @@ class Registry:
         description: Description,
         dataset: Iterable[Mapping[str, Any]],
     ) -> Version:
-        """Write a version. Raises ValueError for a bad name, FileExistsError for one that is taken."""
+        """Write a version. Raises ValueError for a bad name, FileExistsError for a taken one."""
         place = self.check_name(name)
         partial = self._partial()
         partial.mkdir()
@@ -195,11 +195,11 @@ class Registry:
 
     @property
     def mark(self) -> str:
-        """Another one once a version is saved, deleted or promoted, by whichever process; costs nothing."""
+        """Changes when any process saves, deletes or promotes a version; costs nothing to read."""
         return str(self.folder.stat().st_mtime_ns)
 
     def get(self, name: str) -> Version:
-        """One version. Raises UnknownVersion, and RefusedVersion when its description cannot be read."""
+        """One version. Raises UnknownVersion, and RefusedVersion if its description cannot be read."""
         path = self.folder / name / "model.json"
         if not _VERSION.fullmatch(name) or not path.is_file():
             raise UnknownVersion(name)
@@ -214,7 +214,7 @@ class Registry:
         return history[-1] if history else None
 
     def promote(self, name: str | None) -> None:
-        """Let `name` answer predictions, or the current model. Raises UnknownVersion, RefusedVersion."""
+        """Let `name` answer predictions, or the current model (None). Raises UnknownVersion, RefusedVersion."""
         if name is not None:
             self.get(name)
         with self._promoting:
@@ -223,11 +223,11 @@ class Registry:
                 self._remember([*history, name])
 
     def roll_back(self) -> str | None:
-        """Go back to what was promoted before the last promotion; returns it. Raises ValueError when nothing was."""
+        """Undo the last promotion and return the version in use before. Raises ValueError if there is none."""
         with self._promoting:
             history = self._history()
             if not history:
-                raise ValueError("No version was ever promoted, so there is nothing to go back to.")
+                raise ValueError("There is no earlier promotion to go back to.")
             earlier = history[:-1]
             if earlier and earlier[-1] is not None:
                 self.get(earlier[-1])
@@ -246,11 +246,11 @@ class Registry:
         if needed:
             raise StillNeeded(needed)
         going = self._partial()
-        folder.rename(going)  # gone in one step; what a kill leaves of the rest is cleared at the next start
+        folder.rename(going)  # gone in one step; the next start removes what a kill leaves behind
         shutil.rmtree(going, ignore_errors=True)
 
     def needed(self, without: Collection[str] = ()) -> dict[str, str]:
-        """Version → why it must stay: it is promoted, or another one was made from it that is not among `without`."""
+        """Version → why it must stay: it is promoted, or the parent of a version that is not in `without`."""
         why = {
             each.description.parent: f"Version {each.description.parent!r} is the parent of {each.name!r}."
             for each in self.list()[0]
@@ -268,7 +268,7 @@ class Registry:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RefusedVersion(
-                f"{self.folder / 'promoted.json'} cannot be read ({error}): delete it, and promote a version anew."
+                f"{self.folder / 'promoted.json'} cannot be read ({error}): delete it, and promote a version again."
             ) from None
 
     def _remember(self, history: Promotions) -> None:
@@ -282,7 +282,7 @@ class Registry:
 def _described(name: str, path: Path) -> ModelVersion:
     try:
         if path.stat().st_size > MAX_DESCRIPTION_BYTES:
-            raise RefusedVersion(f"The description of version {name!r} is too large to be one.")
+            raise RefusedVersion(f"The description of version {name!r} is too large.")
         described = ModelVersion.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
@@ -293,7 +293,7 @@ def _described(name: str, path: Path) -> ModelVersion:
     except OSError as error:
         raise RefusedVersion(f"The description of version {name!r} cannot be read: {error.strerror}.") from None
     if described.format > FORMAT:
-        raise RefusedVersion(f"Version {name!r} was saved by a newer Flywheel: bring this one up to date.")
+        raise RefusedVersion(f"Version {name!r} was saved by a newer Flywheel: update this one.")
     return described
 
 
@@ -317,5 +317,5 @@ def _sync(path: Path) -> None:
 
 
 def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
-    """Labels of each class, by name."""
+    """Number of labels per class name."""
     return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}

@@ -116,7 +116,7 @@ def test_why_nothing_new_comes_is_said(
         last_error=error if error != "wandb" else None,
         embedding=embedding,
         timings={},
-        tracking=Tracking(mode="offline", error="wandb keeps nothing: no room." if error == "wandb" else None),
+        tracking=Tracking(mode="offline", error="wandb does not work: no room." if error == "wandb" else None),
     )
     page = AppTest.from_function(states_script, default_timeout=60)
     page.session_state["status"] = status.model_dump(mode="json")

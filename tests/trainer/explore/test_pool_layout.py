@@ -39,7 +39,7 @@ def test_a_request_that_waits_too_long_is_told_and_later_finds_it_done(rows, mon
     monkeypatch.setattr(pool_layout, "positions", lambda rows, seed: ready.wait(30) and rows[:, :2])
     seen = pool_layout.LayoutCache(seed=0)
     for _ in range(2):
-        with pytest.raises(pool_layout.Unfinished, match="comes by itself"):
+        with pytest.raises(pool_layout.Unfinished, match="will appear in a moment"):
             seen.positions("now", rows)
     ready.set()
     monkeypatch.setattr(pool_layout, "PATIENCE_SECONDS", 30)

@@ -51,7 +51,7 @@ def test_a_gap_is_refused_and_says_where_to_go_on(replica):
 def test_rows_that_are_not_dense_are_refused(replica):
     holey = batch(ROWS)
     del holey.annotations[2]
-    with pytest.raises(ValueError, match="dense"):
+    with pytest.raises(ValueError, match="consecutive"):
         replica.accept(holey)
     assert replica.acked_seq == 0
 

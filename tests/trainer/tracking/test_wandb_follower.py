@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_in_the_status(opened, tmp_p
     trainer, client = opened()
     teach(client, MEASURED)
     error = wait_for(lambda: tracked(client)["error"])
-    assert error.startswith("wandb keeps nothing: ")
+    assert error.startswith("wandb does not work: ")
     assert str(tmp_path / "w" / "wandb") in error
     assert "\n" not in error
     status = client.get("/status").json()

@@ -82,5 +82,5 @@ def test_embeddings_that_took_over_and_cannot_be_read_give_way_with_a_reason(tmp
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     said = client.get("/status").json()["challenger"]
     assert "'challenger-1'" in said["message"]
-    assert "that of the settings serves" in said["message"]
+    assert "the one in the settings is used instead" in said["message"]
     assert said["serving"] is None

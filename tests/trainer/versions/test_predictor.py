@@ -235,7 +235,7 @@ def test_what_a_deleted_class_had_is_shared_out():
 
 def test_a_version_of_no_class_that_is_left_cannot_answer():
     gone = fold_after(*({"action": "class_deleted", "label": k} for k in (1, 2, 3)))
-    with pytest.raises(ValueError, match="None of the classes"):
+    with pytest.raises(ValueError, match="None of its classes"):
         in_todays_classes(SAID, standing(THREE, gone))
 
 

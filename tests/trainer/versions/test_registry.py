@@ -112,7 +112,7 @@ def test_promoting_and_rolling_back(tmp_path):
     for name in ("first", "second"):
         registry.save(name, TENSORS, description(), [])
     assert registry.promoted is None
-    with pytest.raises(ValueError, match="nothing to go back to"):
+    with pytest.raises(ValueError, match="no earlier promotion"):
         registry.roll_back()
     registry.promote("first")
     registry.promote("second")
