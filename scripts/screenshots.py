@@ -1,7 +1,7 @@
-"""Take the screenshots of README and documents anew: `make screenshots`.
+"""Take the screenshots of README and documents: `make screenshots`.
 
-Both services run over the handwritten digits of the demo in a workspace of their own, and a simulated annotator answers
-enough for the model to suggest. Then a browser visits the pages and keeps what it sees in docs/images.
+Both services run with the handwritten digits of the demo in a workspace of their own. A simulated annotator gives
+enough labels for the model to suggest classes. Then a browser opens the pages, and the screenshots go to docs/images.
 """
 
 from __future__ import annotations
@@ -42,10 +42,14 @@ def main() -> None:
 
 def _while_labeling() -> None:
     with running_services(images=0, labeler=DEMO, trainer={"images": ""}) as services, sync_playwright() as playwright:
-        annotator = Annotator(services.labeler.url, demo_truth())
+        url, browser = services.labeler.url, launch(playwright)
+        with _page(browser, LAPTOP, "light") as page:
+            card = Card(page, url, "ann").open()
+            card.page.get_by_role("button", name="Close this note").click()
+            _keep(page, "label-first")
+        annotator = Annotator(url, demo_truth())
         annotator.run(LABELS)
         annotator.close()
-        url, browser = services.labeler.url, launch(playwright)
         with _page(browser, LAPTOP, "light") as page:
             _with_suggestion(Card(page, url, "ann").open())
             _keep(page, "label")
@@ -99,7 +103,7 @@ def _bring_labels(services: Services) -> None:
         for line, (uri, label) in enumerate(truth.items())
     ]
     httpx.post(f"{services.labeler.url}/api/import", json={"rows": rows}, timeout=60).raise_for_status()
-    wait_for(lambda: services.get("/api/review")["labels"] == len(truth), "the review", 120)
+    wait_for(lambda: services.get("/api/review")["labels"] == len(truth), "the review", 400)
 
 
 @contextmanager
@@ -120,6 +124,7 @@ def _with_suggestion(card: Card) -> None:
 
 
 def _keep(page: Page, name: str) -> None:
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)  # what Streamlit has not drawn yet
     page.wait_for_timeout(DRAWN_MS)
     path = IMAGES / f"{name}.png"
     page.screenshot(path=path)
