@@ -1,1 +1,1 @@
-"""Owns the model: embeddings, learners, query strategies, evaluation, versions. Knows nothing of the labeler's code."""
+"""The trainer: embeds images, learns from labels, and ranks what to ask next."""

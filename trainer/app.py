@@ -1,4 +1,4 @@
-"""The trainer as a process: settings in, one guarded application out."""
+"""The trainer process: reads the settings and serves one guarded application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 if __package__ in (
     None,
     "",
-):  # started as `python trainer/app.py`: the checkout, not this folder, is where imports begin
+):  # run as `python trainer/app.py`: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from fastapi import FastAPI
@@ -35,10 +35,10 @@ PUBLIC = frozenset({"/health"})
 
 
 def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port: int | None = None) -> ASGIApp:
-    """The trainer's application. Raises SettingsError for anything that cannot be."""
+    """The trainer's application. Raises SettingsError for settings that are not possible."""
     token = token_for(settings.host, os.environ)
     from trainer.routes.api import (
-        create_api,  # torch and timm take seconds: not before the settings are known to be right
+        create_api,  # torch and timm take seconds to import, so the settings are checked first
     )
     from trainer.service import Trainer
     from trainer.tracking.terminal import ProgressBar
@@ -73,7 +73,7 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the trainer; returns the exit code. A setting that cannot be is one sentence on stderr and code 2."""
+    """Start the trainer and return the exit code. An impossible setting gives one sentence on stderr and code 2."""
     workspace: Path | None = None
     try:
         line = parse_command_line(TrainerSettings, sys.argv[1:] if argv is None else argv)
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lock.acquire(timeout=0)
         except Timeout:
             raise SettingsError(
-                f"Another trainer works in {workspace}: stop it, or choose another --workspace."
+                f"Another trainer is running in {workspace}: stop it, or choose another --workspace."
             ) from None
         with lock:
             sock = bind(settings.host, settings.port, option=port_option("trainer"))

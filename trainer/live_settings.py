@@ -1,4 +1,4 @@
-"""Settings as a running trainer shows and changes them. A change is kept in the workspace's project.toml."""
+"""Settings that can be shown and changed while the trainer runs. Changes are kept in the workspace's project.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.strategies import strategy_named
 
 
 class RunningSettings:
-    """`apply` is called with the values that shall be in force. Raises SettingsError where they cannot be."""
+    """Shows and changes settings. `apply` gets the new values. Raises SettingsError for impossible values."""
 
     def __init__(
         self, settings: TrainerSettings, sources: Mapping[str, Source], apply: Callable[[dict[str, Any]], None]
@@ -28,7 +28,7 @@ class RunningSettings:
         _check_strategy(settings)
 
     def show(self) -> dict[str, SettingView]:
-        """Every setting with its value, its source and whether it may change while running."""
+        """Every setting with its value, its source, and whether it can be changed while running."""
         values, changeable = self._settings.model_dump(mode="json"), settings_with(CHANGEABLE, TrainerSettings)
         return {
             name: SettingView(value=value, source=self._sources.get(name, "default"), changeable=name in changeable)
@@ -36,11 +36,11 @@ class RunningSettings:
         }
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Take new values. Raises SettingsError with one sentence, and then changes nothing."""
+        """Apply new values. Raises SettingsError with one sentence, and then changes nothing."""
         checked = changed(self._settings, changes, settings_with(CHANGEABLE, TrainerSettings))
         named = changes.get("query_strategy", self._strategy_at_start)
         if ":" in str(named) and named != self._strategy_at_start:
-            raise SettingsError("A query strategy of your own is named in the settings at start, not by a request.")
+            raise SettingsError("Your own query strategy can only be named in the settings at start, not by a request.")
         _check_strategy(checked)
         before = self._settings.model_dump(mode="json")
         others = [name for name in changes if getattr(self._settings, name) != getattr(checked, name)]

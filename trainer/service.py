@@ -1,7 +1,7 @@
-"""One trainer, put together: what the routes call.
+"""One composed trainer, with one method per operation that the routes offer.
 
-Each method is one thing that the contract offers; it takes and returns wire types or plain values and raises errors
-that say what to do. No HTTP here, so that a test can call what a route calls.
+Methods take and return wire types or plain values, and raise errors that say what to do. There is no HTTP here, so a
+test can call what a route calls.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ logger = logging.getLogger(__name__)
 
 
 class NotReady(Exception):  # noqa: N818 - a state, not a failure
-    """What was asked for needs a model or embeddings that are not there yet; the message says what to do."""
+    """A model or embeddings are needed that do not exist yet; the message says what to do."""
 
 
 class NotInPool(Exception):  # noqa: N818
-    """The image is unknown, not embedded yet, or held out for measuring."""
+    """The image is unknown, not embedded yet, or held out."""
 
 
 class Trainer:
@@ -109,7 +109,7 @@ class Trainer:
             keep=KEPT,
             disk=self.disk,
         )
-        self.rounds.park(True)  # until the challenger has looked whether they may go on
+        self.rounds.park(True)  # until the challenger has checked whether they may continue
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
         self.loop = Loop(
             settings,
@@ -143,7 +143,7 @@ class Trainer:
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
 
     def start(self) -> None:
-        """Begin to learn; returns at once."""
+        """Start all threads; returns at once."""
         self.disk.start()
         self.disk.on_recovery(self.loop.disk_recovered)
         for worker in (self.publisher.worker, self.catalog.worker):
@@ -161,7 +161,7 @@ class Trainer:
         self.tracker.start()
 
     def close(self) -> None:
-        """End all threads and let go of the files."""
+        """Stop all threads and close the files."""
         self.disk.close()
         self.challenger.close()
         self.loop.close()
@@ -180,7 +180,7 @@ class Trainer:
     # ------------------------------------------------------------ the stream
 
     def accept(self, batch: AnnotationBatch, sender: Sender | None = None) -> Acknowledgement:
-        """Take a batch; durable when this returns. Raises replica.Gap, leader.Taken and ValueError."""
+        """Take a batch, which is durable on return. Raises replica.Gap, leader.Taken and ValueError."""
         with self.replica.lock:
             if sender is not None:
                 self.leader.check(sender)
@@ -192,11 +192,11 @@ class Trainer:
             self.catalog.worker.wake()
         return Acknowledgement(acked_seq=self.replica.acked_seq)
 
-    # ------------------------------------------------------------ how it is
+    # ------------------------------------------------------------ state
 
     def status(self) -> TrainerStatus:
-        """`GET /status`."""
-        loop, live = self.loop, self.loop.live  # looked at once: another may take over meanwhile
+        """The state for `GET /status`."""
+        loop, live = self.loop, self.loop.live  # read once, because a swap may replace it meanwhile
         model, latest = live.model, live.latest
         metrics: dict[str, Any] = {}
         if latest is not None:
@@ -234,23 +234,24 @@ class Trainer:
         )
 
     def wish(self, wish: Literal["run", "pause", "stop"]) -> TrainerState:
-        """Pause, resume, stop."""
+        """Pause, resume or stop."""
         return self.loop.wish(wish, "asked to stop" if wish == "stop" else None)
 
     def evaluations(self) -> list[Evaluation]:
-        """All evaluations of this log."""
+        """All evaluations of this log, oldest first."""
         return list(self.replica.evaluations)
 
     def strategies(self) -> StrategyList:
-        """Every query strategy that goes by a name, with when to use it."""
+        """Every named query strategy, with when to use it."""
         return StrategyList(
             strategies=[StrategyEntry(name=name, when=registered.when) for name, registered in STRATEGIES.items()]
         )
 
-    # ------------------------------------------------------------ what the model knows
+    # ------------------------------------------------------------ predictions and views of the pool
 
     def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
-        """Predict catalogued images, in the order given, by a saved version, or by the promoted one if there is one.
+        """Predict catalogued images, in the given order, by a saved version, the promoted one, or else the current
+        model.
 
         Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
         """
@@ -259,16 +260,16 @@ class Trainer:
         if saved is not None:
             known = [entry for entry in entries if entry is not None]
             if len(known) < len(entries):
-                raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown here.")
+                raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown.")
             return self.versions.predict(saved, [self.photos.fetch(entry) for entry in known])
         model, embedder = self._ready()
         for image_id, entry in zip(image_ids, entries, strict=True):
             if entry is None or not embedder.has(entry.sha256):
-                raise NotInPool(f"Image {image_id} is unknown here, or not embedded yet.")
+                raise NotInPool(f"Image {image_id} is unknown, or not embedded yet.")
         return self._predictions(model, embedder.read([entry.sha256 for entry in entries if entry is not None]))
 
     def predict_uploads(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
-        """Predict images that are not in the catalogue. Raises as `predict` does."""
+        """Predict images that are not in the catalogue. Raises the same errors as `predict`."""
         saved = self.versions.answering(version)
         if saved is not None:
             return self.versions.predict(saved, images)
@@ -276,11 +277,11 @@ class Trainer:
         return self._predictions(model, embedder.embed_images(images))
 
     def predictions(self) -> PoolPredictions:
-        """What the current model says of every train image. Raises NotReady."""
+        """The current model's prediction for every train image. Raises NotReady."""
         (model, _), space = self._ready(), self._space()
         ids, rows = space.train.view()
         if model.geometry != space.version:
-            raise NotReady("The pool was just laid out anew; ask again in a moment.")
+            raise NotReady("The embeddings have just changed; ask again in a moment.")
         state = (model.version, len(ids))
         if self._predicted is None or self._predicted[0] != state:
             probabilities = model.head.predict_proba(rows)  # (N, K)
@@ -296,7 +297,7 @@ class Trainer:
         return self._predicted[1]
 
     def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
-        """The train images most like one, most similar first; only `labeled` ones if so asked. Raises NotInPool."""
+        """The train images most similar to one, most similar first; optionally only labeled ones. Raises NotInPool."""
         matrix = self._space().train
         ids, rows = matrix.view()
         row = matrix.row_of.get(image_id)
@@ -318,7 +319,7 @@ class Trainer:
         )
 
     def clusters(self, count: int, limit: int) -> Groups:
-        """Groups of train images, the largest first, each with its most typical images. Raises atlas.Unfinished."""
+        """Groups of train images, the largest first, each with its most typical images. Raises Unfinished."""
         state, ids, rows = self._laid_out()
         group, closeness = self.layouts.groups(state, rows, count)
         found = []
@@ -329,9 +330,9 @@ class Trainer:
         return Groups(clusters=sorted(found, key=lambda entry: -entry.size))
 
     def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
-        """2-D positions of the train images, or of `limit` drawn at random. Raises atlas.Unfinished.
+        """2-D positions of the train images, or of `limit` random ones. Raises Unfinished.
 
-        While another layout than PCA is worked out, which begins once all images are embedded, PCA is shown.
+        UMAP starts once all images are embedded. PCA is returned until its layout is ready.
         """
         state, ids, rows = self._laid_out()
         positions, problem = None, None
@@ -342,7 +343,7 @@ class Trainer:
             except UmapFailed as error:
                 problem = str(error)
         elif layout == "umap":
-            problem = "UMAP needs umap-learn, which is not installed beside the trainer."
+            problem = "UMAP needs umap-learn, which is not installed in the trainer's environment."
         shown_layout: Drawn = "pca" if positions is None else "umap"
         if positions is None:
             positions = self.layouts.positions(state, rows)
@@ -366,26 +367,26 @@ class Trainer:
         )
 
     def label_issues(self, limit: int) -> LabelIssues:
-        """Doubtful labels of train images, worst first, with the label proposed. Raises NotReady."""
+        """Doubtful labels of train images, worst first, with a proposed label. Raises NotReady."""
         space, snapshot = self._space(), Snapshot.of(self.replica)
         if snapshot is None:
             raise NotReady("No labeler has sent its log yet.")
         return self.reviewer.look(space, snapshot, limit)
 
     def name_version(self, name: str) -> Saved:
-        """Save current model under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
+        """Save the current model under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
         self._ready()
         try:
             return self.loop.save_version(name)
         except NotNow:
-            raise NotReady("The trainer is ending, and saves nothing more under a name.") from None
+            raise NotReady("The trainer is stopping and saves no more versions.") from None
 
     def _needed_versions(self) -> dict[str, str]:
-        """What is needed outside the registry: by jobs, and by the page Finish."""
+        """Versions needed outside the registry, with the reason: by jobs, the page Finish, or the active embeddings."""
         saved = self.loop.desired.saved
-        finish = {saved.model_version: f"Version {saved.model_version!r} is what the last stop saved."} if saved else {}
+        finish = {saved.model_version: f"The last stop saved version {saved.model_version!r}."} if saved else {}
         serving = self.loop.live.serving
-        embeddings = {serving.version: f"The embeddings of version {serving.version!r} serve."} if serving else {}
+        embeddings = {serving.version: f"The embeddings of version {serving.version!r} are in use."} if serving else {}
         return {**self.model_jobs.needed(), **finish, **embeddings}
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
@@ -396,7 +397,7 @@ class Trainer:
         return near_duplicates(space, snapshot.labels, limit, seed=self.settings.seed)
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (N,) and rows (N, D) of the train images, and a name for the state that they are in."""
+        """Ids (N,) and rows (N, D) of the train images, and an identifier of their state."""
         space = self._space()
         ids, rows = space.train.view()
         return (self.replica.log_id, space.version, len(ids)), ids, rows
@@ -409,7 +410,7 @@ class Trainer:
         return pool.space()
 
     def _laid_out_by(self, key: str) -> Ingest:
-        """The pool by the embeddings `key`, beside the one that serves. Raises ModelFileError, SettingsError."""
+        """The pool in the embeddings `key`, next to the live one. Raises ModelFileError, SettingsError."""
         ingest = self._ingest_by(embedder_of(key, self.settings, self.folder, self.photos.fetch))
         ingest.refresh()
         return ingest
@@ -432,7 +433,7 @@ class Trainer:
 
 
 def package_version() -> str:
-    """Flywheel's version, or `checkout` when it is not installed."""
+    """Flywheel's version, or `checkout` if it is not installed."""
     try:
         return version("flywheel-labeling")
     except PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""Long-running work, one process a job."""
+"""Long work in processes of its own: training, comparing and challenging models."""

@@ -1,11 +1,12 @@
-"""A round of the challenger, as a job: train the whole network, let it answer beside the head, embed again if better.
+"""A round of the challenger, as a job: fine-tune the network, compare it with the head, and re-embed the pool if
+better.
 
-The network is the one that embeds the images (or a small one from scratch where they are compared by their pixels)
-with a linear classifier on its vectors, and begins anew from its published weights in each round: one that goes on
-from over-fitted weights learns badly what is new (Ash & Adams 2020). What is compared is what would serve: a head
-over the vectors of the network that was trained. It answers validation images, or each fold of the train labels after
-learning from the others; no epoch is chosen on what it is judged by. A challenger that is behind after a fold is given
-up. Everything that took minutes is on disk, so that a kill costs an epoch or a batch.
+The network is the one that embeds the images, or a small one trained from scratch if images are compared by their
+pixels. It gets a linear classifier, and each round starts again from the published weights: continuing from overfitted
+weights learns new labels badly (Ash & Adams 2020). The comparison uses what would go live: a head on the embeddings of
+the trained network. It predicts validation images, or each fold of the train labels after learning from the others; no
+epoch is chosen on the images that judge it. A challenger that is not ahead after a fold is given up. Everything that
+took minutes is on disk, so that a kill costs one epoch or one batch.
 """
 
 from __future__ import annotations
@@ -42,19 +43,19 @@ from trainer.learners.kernel_head import fit_head
 from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
 
 SCALE = 20.0
-"""Length of the vectors that the classifier reads; at 1 its gradients are too small to move it."""
+"""Length of the vectors for the classifier; at 1, its gradients are too small."""
 PASSES = 8_000
-"""Images that a round's training looks at, each time that it does; more labels get fewer epochs."""
+"""Image views per training; more labels get fewer epochs."""
 EPOCHS = (3, 20)
 FROM_SCRATCH = 3
-"""Times the epochs where there are no weights to begin with."""
+"""Factor for the epochs when training from scratch."""
 RATE = 4e-3
 BATCH = 32
 CHECKPOINT = "turn-{}.safetensors"
 
 
 class WithClassifier(Module):
-    """`body`, images → vectors (B, D), with a linear classifier on them: images → logits (B, K)."""
+    """`body`, images → vectors (B, D), followed by a linear classifier: images → logits (B, K)."""
 
     def __init__(self, body: Module, dim: int, classes: int) -> None:
         super().__init__()
@@ -62,31 +63,31 @@ class WithClassifier(Module):
         self.classifier = torch.nn.Linear(dim, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) → (B, K)."""
+        """(B, 3, S, S) → logits (B, K)."""
         return cast(torch.Tensor, self.classifier(SCALE * functional.normalize(self.body(images).float())))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the photographs, as the fine-tuner reads them."""
+    """A subset of the photographs, in the form that the fine-tuner reads."""
 
     photos: Photographs
     rows: NDArray[np.int64]
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """(n,)."""
+        """Positions of the classes (n,)."""
         return self.photos.targets[self.rows]
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
-        """(3, S, S)."""
+        """The image (3, S, S)."""
         return self.photos.pixels(int(self.rows[number]))
 
 
 def run(work: Work) -> dict[str, Any]:
-    """A round as the job's request says; returns a ChallengerRound as JSON."""
+    """Run the round in the job's request; returns a ChallengerRound as JSON."""
     decided = work.folder / "decided.json"
-    if decided.is_file():  # before a kill
+    if decided.is_file():  # decided before a kill
         found = ChallengerRound.model_validate_json(decided.read_bytes())
     else:
         found = _Match(work).play()
@@ -118,10 +119,10 @@ class _Match:
         self.truth = np.array([each.class_id for each in images], np.int64)
         on_validation = self.asked["ground"] == "validation"
         self.folds = [] if on_validation else sorted({int(k) for k in self.fold[self.train] if k >= 0})
-        self.turns = len(self.folds) + 1  # trainings
+        self.turns = len(self.folds) + 1  # number of trainings
 
     def play(self) -> ChallengerRound:
-        """Train, compare, and freeze the backbone of a challenger that is better."""
+        """Train, compare, and freeze the backbone if the challenger is better."""
         said = np.full(len(self.truth), -1, np.int64)
         judged = np.zeros(len(self.truth), bool)
         for turn, k in enumerate(self.folds):
@@ -163,7 +164,7 @@ class _Match:
         )
 
     def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The class ids that a head over the network trained on `learn` names for `asked`."""
+        """Class ids for the rows `asked`, predicted by a head on the network trained on the rows `learn`."""
         kept = self.work.folder / f"fold-{turn}.json"
         ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
         if kept.is_file():
@@ -180,7 +181,7 @@ class _Match:
         network = WithClassifier(deepcopy(start.network).requires_grad_(True), start.dim, len(self.known))
         rows = np.flatnonzero(learn)
         epochs = int(np.clip(PASSES // len(rows), *EPOCHS))
-        epochs = 1 + epochs if self.has_weights else FROM_SCRATCH * epochs  # the first for the classifier alone
+        epochs = 1 + epochs if self.has_weights else FROM_SCRATCH * epochs  # the first epoch trains only the classifier
         plan = Plan(
             epochs=epochs,
             batch_size=BATCH,
@@ -218,7 +219,7 @@ class _Match:
     def _head_over(
         self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        """The class ids (n,) that a head over the vectors of `backbone`, fitted on `learn`, names for `asked`."""
+        """Class ids (n,) for `asked`, predicted by a head fitted on the embeddings of `learn` by `backbone`."""
         vectors = {}
         for name, mask in (("learn", learn), ("asked", asked)):
             rows = np.flatnonzero(mask)
@@ -236,9 +237,9 @@ class _Match:
 
 
 def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:
-    """The network that a round begins with, and whether it has weights that are worth anything."""
+    """The network at the start of a round, and whether it has pretrained weights."""
     folder = work.folder.parent.parent / EMBEDDINGS
-    remembered, small_images = recall(folder) or (None, True)  # as the trainer has it: nothing is fetched here
+    remembered, small_images = recall(folder) or (None, True)  # as in the trainer; nothing is downloaded here
     found = load_backbone(work.settings, folder, remembered=remembered, small_images=small_images)
     if isinstance(found, TorchBackbone):
         return found, True
@@ -250,10 +251,10 @@ def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:
 
 
 def _embed_again(work: Work, key: str) -> None:
-    """The vectors of all images under the embeddings `key`, while the old ones serve."""
+    """Embed all images with the embeddings `key`, while the old ones stay live."""
     trainer = work.folder.parent.parent
     serving = Serving.read(trainer, work.settings)
-    if serving is not None and serving.key == key:  # a kill came after the take-over: they are the trainer's now
+    if serving is not None and serving.key == key:  # killed after the swap: they belong to the trainer now
         return
     embedder = embedder_of(key, work.settings, trainer, work.photos.fetch)
     try:
@@ -271,5 +272,5 @@ def _embed_all(
         first = [pending[each] for each in list(pending)[:look]]
         for entry in embedder.step(first, more_coming=False):
             pending.pop(entry.id)
-        for image_id in embedder.problems:  # the trainer will find them too, and say so
+        for image_id in embedder.problems:  # the trainer will find and report them too
             pending.pop(image_id, None)

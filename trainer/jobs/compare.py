@@ -1,7 +1,7 @@
-"""The job that compares two versions: both answer the same images from their pixels, then `model_comparison` judges.
+"""The job that compares two versions: both predict the same images from pixels, then `model_comparison` decides.
 
-An image that either version learned from is left out, whatever split it is in now. Which train images the two take for
-different classes is looked at on a sample; of images that are measured on, only counts are told.
+Images that either version learned from are left out, whatever their split is now. A sample of train images shows where
+the two disagree; for images of the measured split, only counts are reported.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from trainer.versions.predictor import BATCH, Classifier, in_todays_classes, loa
 from trainer.versions.registry import Version
 
 TIMED = 20
-"""Single images that latency is the median of, after a few to warm up."""
+"""Number of single images whose median is the latency, after WARM_UP images."""
 WARM_UP = 3
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Compare as the job's request says; returns a Comparison as JSON."""
+    """Run the comparison in the job's request; returns a Comparison as JSON. Raises ValueError without images."""
     request = ComparisonRequest.model_validate(work.job.request["comparison"])
     names = {int(each): name for each, name in work.job.request["classes"]["names"].items()}
     now = {int(each): live for each, live in work.job.request["classes"]["standing"].items()}
@@ -45,9 +45,7 @@ def run(work: Work) -> dict[str, Any]:
     kept = [image for image in fresh + train if image.image_id not in unreadable]
     count = sum(image.split == request.split for image in kept)
     if count == 0:
-        raise ValueError(
-            f"There is no labeled {request.split} image that neither version has learned from and that can be read."
-        )
+        raise ValueError(f"There is no readable labeled {request.split} image that neither version learned from.")
     latency = _latency(classifiers)
     answers = [
         _as_answers(version, classifier, said, now, rate, milliseconds, version.all_bytes(work.backbones))
@@ -93,7 +91,9 @@ def _learned_from(version: Version) -> set[str]:
 def answer(
     work: Work, classifiers: Sequence[Classifier], images: Sequence[LabeledImage]
 ) -> tuple[list[NDArray[np.float32]], list[float], set[int]]:
-    """Probabilities (n, K) of each version for the images that can be read, its images a second, and the others."""
+    """Probabilities (n, K) of each version for readable images, its images per second, and the ids of unreadable
+    images.
+    """
     said: list[list[NDArray[np.float32]]] = [[] for _ in classifiers]
     seconds, unreadable = [0.0 for _ in classifiers], set()
 
@@ -114,13 +114,13 @@ def answer(
                 began = time.perf_counter()
                 said[number].append(classifier.predict_proba([each[number] for each in opened]))
                 seconds[number] += time.perf_counter() - began
-            work.tell(start + len(some), len(images), "Both versions answer the same images")
+            work.tell(start + len(some), len(images), "Both versions predict the same images")
     readable = len(images) - len(unreadable)
     return [np.concatenate(each) for each in said], [readable / max(each, 1e-9) for each in seconds], unreadable
 
 
 def _latency(classifiers: Sequence[Classifier]) -> list[float]:
-    """Median milliseconds for one image, the versions in turn, so that a busy machine is busy for both."""
+    """Median milliseconds per image of each version, taken in turn, so that a busy machine affects both."""
     inputs = [np.zeros((3, each.needs.size, each.needs.size), np.uint8) for each in classifiers]
     taken: list[list[float]] = [[] for _ in classifiers]
     for turn in range(WARM_UP + TIMED):

@@ -1,4 +1,4 @@
-"""What a job has to work with: its request, the images that it may look at, and a place to say how far it is."""
+"""The inputs of a job: its request, the images that it may read, and a way to report progress."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TELL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A row of images.jsonl: an image and its class of now, None while it has none.
+    """A row of images.jsonl: an image and its class today, or None.
 
-    Where a challenger is judged by it: the `fold` that does, None for all at once, and the class that the `head` names.
+    If a challenger is judged on the image: its `fold` (None for all at once) and the class that the `head` predicts.
     """
 
     image_id: int
@@ -36,7 +36,7 @@ class LabeledImage:
 
     @property
     def entry(self) -> ImageEntry:
-        """As the catalogue has it."""
+        """The image as a catalogue entry."""
         return ImageEntry.model_validate(
             {"id": self.image_id, "uri": self.uri, "sha256": self.sha256, "split": self.split, "removed": False}
         )
@@ -44,7 +44,7 @@ class LabeledImage:
 
 @dataclass
 class Work:
-    """What a job has to work with."""
+    """The inputs of a job."""
 
     folder: Path
     job: Job
@@ -56,18 +56,18 @@ class Work:
     _told: float = field(default=0.0)
 
     def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
-        """Write how far it is, a few times a second at most."""
+        """Write the progress, at most a few times a second."""
         now = time.monotonic()
         if done < total and now - self._told < TELL_SECONDS:
             return
         self._told = now
         progress = JobProgress(done=done, total=total, message=message, seconds_left=seconds_left, metrics=metrics)
-        partial = self.folder / "progress.part"  # not synced: it is written often, and may be lost
+        partial = self.folder / "progress.part"  # not synced: written often, and may be lost
         partial.write_text(progress.model_dump_json(), encoding="utf-8")
         partial.replace(self.folder / "progress.json")
 
     def fetch(self, image: LabeledImage) -> bytes:
-        """The image's content. Raises ImageProblem."""
+        """The content of the image. Raises ImageProblem."""
         return self.photos.fetch(image.entry)
 
     def read(self, image: LabeledImage, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -1,9 +1,9 @@
-"""Long work beside the loop: one job at a time, each in a process of its own, so that labeling does not notice.
+"""Long work next to the loop: one job at a time, each in its own process, so that labeling is not slowed down.
 
-A job is a folder: what was asked, the images that it may look at, how far it is, what came of it. Its process runs at
-the lowest priority, is halted while the loop learns or is paused (SIGSTOP takes effect at once, in the middle of a
-batch), and ends when the trainer ends. After a kill of either, the job is begun again and takes up its own checkpoint;
-one that ends three times without a word has failed. It knows nothing of what jobs do: that is `trainer.jobs.worker`.
+A job is a folder with its request, the images it may read, its progress and its result. Its process runs at the lowest
+priority, is halted while the loop learns or is paused (SIGSTOP works at once, even within a batch), and ends when the
+trainer ends. After a kill of either, the job is started again and continues from its checkpoint. A job fails after
+ending three times without a reason. This module does not know what jobs do; `trainer.jobs.worker` does.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from shared.wire.jobs import ENDED, Job, JobKind, JobProgress
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-MOST = 200  # jobs remembered; the oldest that have ended go
+MOST = 200  # jobs remembered; the oldest finished ones are dropped
 LOOK_SECONDS = 0.3
-END_SECONDS = 5.0  # that a process has to end before it is killed
-REFUSED = 3  # exit code of a worker that says why in error.json
-NO_ROOM = 4  # exit code of one that the disk kept from going on
-TRAINER = "JOB_OF_TRAINER"  # the process that a worker ends with, in its environment
+END_SECONDS = 5.0  # time for a process to end before it is killed
+REFUSED = 3  # exit code of a worker that wrote a reason to error.json
+NO_ROOM = 4  # exit code of a worker that the disk stopped
+TRAINER = "JOB_OF_TRAINER"  # environment variable with the process id of the trainer
 CANCELLED = frozenset({"cancelled"})
 
 
 class UnknownJob(KeyError):  # noqa: N818 - an answer
-    """There is no job of that id."""
+    """There is no job with that id."""
 
     def __str__(self) -> str:
         return f"There is no job {self.args[0]!r}."
 
 
 class NotNow(Exception):  # noqa: N818 - an answer
-    """What follows from a job cannot be done, because the trainer ends: it is begun again at the next start."""
+    """The result cannot be used because the trainer is stopping; this happens again at the next start."""
 
 
 class Jobs:
-    """The jobs under `folder`, of which the last `keep` are remembered.
+    """The jobs under `folder`; the last `keep` are remembered.
 
-    `on_done` is called with each that came to its end, before it counts as done. It may raise NotNow.
+    `on_done` is called with each successful job before it counts as done. It may raise NotNow.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Jobs:
         self._closing = False
         self._process: subprocess.Popen[bytes] | None = None
         self._running: str | None = None
-        self._halting: set[str] = set()  # reasons to halt the process at work
+        self._halting: set[str] = set()  # reasons to halt the running process
         self._parked = False
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".*"):
@@ -90,11 +90,11 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self) -> None:
-        """Begin with what was not at its end when the trainer was."""
+        """Start the thread, which continues unfinished jobs."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the process at work; its job goes on at the next start."""
+        """End the running process; its job continues at the next start."""
         with self._news:
             self._closing = True
             self._news.notify_all()
@@ -103,11 +103,11 @@ class Jobs:
             self._thread.join(2 * END_SECONDS)
 
     def submit(self, kind: JobKind, request: Mapping[str, Any], images: Iterable[Mapping[str, Any]]) -> Job:
-        """Put a job at the end of the queue; it is on disk when this returns. `images` are what its worker reads."""
+        """Add a job to the queue; it is on disk on return. Its worker reads `images`."""
         return self._add(_new(kind, request), images)
 
     def remember(self, kind: JobKind, request: Mapping[str, Any], result: Mapping[str, Any]) -> Job:
-        """A job that needed no process, kept for whoever looks for its result among the others."""
+        """Record a job that needed no process, so that its result is listed with the others."""
         job = _new(kind, request).model_copy(update={"result": dict(result), "attempts": 1})
         self._on_done(job)
         return self._add(job.model_copy(update={"state": "done", "ended_at": datetime.now(UTC)}), [])
@@ -118,7 +118,7 @@ class Jobs:
             return [self._seen(job) for job in reversed(self._jobs.values())]
 
     def get(self, job_id: str) -> Job:
-        """One job, with how far it is. Raises UnknownJob."""
+        """One job with its progress. Raises UnknownJob."""
         with self._lock:
             if job_id not in self._jobs:
                 raise UnknownJob(job_id)
@@ -126,30 +126,30 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether any is at work or waits."""
+        """Whether any job is running or queued."""
         with self._lock:
             return any(job.state not in ENDED for job in self._jobs.values())
 
     @property
     def mark(self) -> str:
-        """Another one once a job is another, or further."""
+        """Changes when any job changes or progresses."""
         with self._lock:
             jobs = [self._seen(job) if job.state not in ENDED else job for job in self._jobs.values()]
         told = "".join(f"{job.id}{job.state}{job.progress.model_dump_json()}" for job in jobs)
         return blake2b(told.encode(), digest_size=8).hexdigest()
 
     def cancel(self, job_id: str) -> Job:
-        """End a job where it is; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""
+        """Stop a job; its checkpoint stays, so that it can be resumed. Raises UnknownJob."""
         process = None
         with self._news:
             if self.get(job_id).state not in ENDED:
                 self._set(job_id, state="cancelled", ended_at=datetime.now(UTC))
                 process = self._process if self._running == job_id else None
-        _end(process)  # without the lock: whoever wants to pause, or to send labels, must not wait for it
+        _end(process)  # without the lock, so that pausing and incoming labels do not wait for it
         return self.get(job_id)
 
     def resume(self, job_id: str) -> Job:
-        """Go on with a job that failed or was cancelled. Raises UnknownJob, ValueError for one that is done."""
+        """Continue a job that failed or was cancelled. Raises UnknownJob, ValueError for one that is done."""
         with self._news:
             job = self.get(job_id)
             if job.state == "done":
@@ -161,7 +161,7 @@ class Jobs:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Halt the process at work within the block; it loses nothing."""
+        """Halt the running process within the block; it loses nothing."""
         self._halt("round", True)
         try:
             yield
@@ -169,13 +169,13 @@ class Jobs:
             self._halt("round", False)
 
     def rest(self, wanted: bool) -> None:
-        """Halt the process at work until `rest(False)`."""
+        """Halt the running process until `rest(False)`."""
         self._halt("rest", wanted)
 
     def park(self, wanted: bool) -> None:
-        """End the process at work, which frees its memory, and begin none until `park(False)`.
+        """End the running process, which frees its memory, and start none until `park(False)`.
 
-        Its job goes on from its checkpoint then.
+        Its job then continues from its checkpoint.
         """
         process = None
         with self._news:
@@ -219,7 +219,7 @@ class Jobs:
                 try:
                     self._conclude(job.id, process.returncode)
                     break
-                except Exception as error:  # what came of it waits until it can be kept
+                except Exception as error:  # keep the result until the disk can store it
                     if self._disk.notice(error) is None:
                         raise
                     with self._news:
@@ -258,21 +258,21 @@ class Jobs:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
             elif self._parked or code == NO_ROOM:
                 if code == NO_ROOM:
-                    logger.warning("Job %s waits until the disk takes files again", job_id)
+                    logger.warning("Job %s waits until the disk is writable again", job_id)
                 self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)
                 return
             elif job.attempts < ATTEMPTS:
-                logger.warning("Job %s ended (exit code %s); it is begun again", job_id, code)
+                logger.warning("Job %s ended (exit code %s) and is started again", job_id, code)
                 self._set(job_id, unless=CANCELLED, state="queued")
                 return
             else:
                 error = (
-                    f"Its process ended {job.attempts} times without saying why (exit code {code}): killed, perhaps, "
+                    f"Its process ended {job.attempts} times without a reason (exit code {code}). It may have died "
                     f"because memory ran out. See {folder / 'log.txt'}."
                 )
         except NotNow:
             return
-        except Exception as problem:  # whatever was to follow: it must not end this thread
+        except Exception as problem:  # an error in what follows must not end this thread
             if kind_of(problem) is not None:
                 raise
             logger.exception("Job %s", job_id)
@@ -306,7 +306,7 @@ class Jobs:
                 self._jobs[job_id] = job
 
     def _seen(self, job: Job) -> Job:
-        """With its progress as of now, which its process writes."""
+        """The job with its current progress, which its process writes."""
         try:
             content = (self.folder / job.id / "progress.json").read_bytes()
             return job.model_copy(update={"progress": JobProgress.model_validate_json(content)})
@@ -318,7 +318,7 @@ class Jobs:
             try:
                 yield Job.model_validate_json(path.read_bytes())
             except (OSError, ValidationError) as error:
-                logger.warning("The job in %s cannot be read and is left alone: %s", path.parent, error)
+                logger.warning("The job in %s cannot be read and is ignored: %s", path.parent, error)
 
     def _forget(self) -> None:
         ended = [job.id for job in self._jobs.values() if job.state in ENDED]
@@ -328,15 +328,15 @@ class Jobs:
 
 
 def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """End a process and wait until it has."""
+    """Kill a process and wait for its end."""
     if process is None or process.poll() is not None:
         return
-    process.kill()  # checkpoints are whole at any instant
+    process.kill()  # checkpoints are always whole
     process.wait(END_SECONDS)
 
 
 def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start the process of the job in `folder`; what it says is kept in log.txt there."""
+    """Start the process of the job in `folder`; its output goes to log.txt there."""
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "trainer.jobs.worker", str(folder)],

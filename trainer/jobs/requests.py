@@ -1,4 +1,4 @@
-"""Long work on versions, put together: what a job is given when it is asked for, and what follows when it is done."""
+"""Requests for long work on versions: what a job is given, and what happens when it is done."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainer.sync.snapshot import Snapshot
 from trainer.versions.library import Versions
 
 TRAIN_SAMPLE = 300
-"""Train images on which two versions are looked at for differences."""
+"""Train images on which two versions are compared for differences."""
 
 
 class ModelJobs:
-    """Asks `jobs` for long work on `versions` of the project in `replica`."""
+    """Submits long work on `versions` of the project in `replica` to `jobs`."""
 
     def __init__(self, jobs: Jobs, versions: Versions, replica: Replica, settings: TrainerSettings) -> None:
         self._jobs = jobs
@@ -33,9 +33,10 @@ class ModelJobs:
         self._settings = settings
 
     def compare(self, request: ComparisonRequest) -> Job:
-        """Compare two versions, as a job; at once where both only say what they recorded.
+        """Compare two versions, as a job. Done at once if only their recorded metrics are compared.
 
-        Raises UnknownVersion, and RefusedVersion for one that cannot answer for this project.
+        Raises UnknownVersion, RefusedVersion for a version that cannot predict for this project, and ValueError without
+        labeled images.
         """
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
         said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
@@ -47,13 +48,15 @@ class ModelJobs:
             images = image_rows(self._replica)
         measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
         if not measured:
-            raise ValueError(f"No {request.split} image is labeled yet, so that nothing can be compared on them.")
+            raise ValueError(
+                f"No {request.split} image is labeled yet, so there is nothing to compare the versions on."
+            )
         train = sorted((row for row in images if row["split"] == "train"), key=lambda row: str(row["sha256"]))
         sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
         return self._jobs.submit("compare", said, measured + sample)
 
     def train(self, name: str, request: TrainRequest) -> Job:
-        """Train a network on all labels of now and keep it as version `name`, as a job.
+        """Train a network on all current labels and save it as version `name`, as a job.
 
         Raises FileExistsError and ValueError for the name or the network, UnknownVersion and RefusedVersion.
         """
@@ -75,14 +78,14 @@ class ModelJobs:
                 "acked_seq": self._replica.acked_seq,
             }
         if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
-            chose = " that 'train' chooses" if request.train else ""
+            chose = " selected by 'train'" if request.train else ""
             raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
         return self._jobs.submit("train", said, images)
 
     def check_network(self, name: str, weights: Weights = "auto") -> None:
-        """Raises ValueError for a network that cannot be trained; where none is named, the settings' is.
+        """Raise ValueError for a network that cannot be trained; an empty name means the network in the settings.
 
-        A network of one's own is code, and which code runs is for the settings to say.
+        Your own network is code, and only the settings decide which code runs.
         """
         if ":" not in name:
             if name:
@@ -90,13 +93,13 @@ class ModelJobs:
             return
         if name != self._settings.model_fn:
             raise ValueError(
-                f"A network of your own is named by the setting 'model_fn', not by a request for {name!r}."
+                f"Your own network can only be named in the setting 'model_fn', not by a request for {name!r}."
             )
         if weights in ("pretrained", "file"):
-            raise ValueError(f"'weights' cannot be {weights!r} for {name!r}, which loads what it needs itself.")
+            raise ValueError(f"'weights' cannot be {weights!r} for {name!r}, which loads its own weights.")
 
     def _with_filters(self, request: TrainRequest) -> TrainRequest:
-        """With those of the version that is cloned, where none are given."""
+        """`request` with the filters of the cloned version where it has none."""
         if request.base is None:
             return request
         config = self._versions.checked(request.base).description.config
@@ -104,7 +107,7 @@ class ModelJobs:
         return TrainRequest.model_validate({**request.model_dump(), **kept})
 
     def conclude(self, job: Job) -> None:
-        """What follows from a job that has come to its end; again changes nothing. Raises what makes it fail."""
+        """Act on a finished job; a second call changes nothing. Raises the error that makes the job fail."""
         if job.kind == "compare":
             request = ComparisonRequest.model_validate(job.request["comparison"])
             found = Comparison.model_validate(job.result)
@@ -112,18 +115,18 @@ class ModelJobs:
                 self._versions.promote(request.candidate)
 
     def needed(self) -> dict[str, str]:
-        """Version → which job needs it."""
+        """Version → the job that needs it."""
         needed = {}
         for job in self._jobs.list():
             if job.state not in ENDED:
                 asked = job.request["comparison"] if job.kind == "compare" else job.request["train"]
                 for name in filter(None, (asked["base"], asked.get("candidate"))):
-                    needed[str(name)] = f"Job {job.id} works with version {name!r}."
+                    needed[str(name)] = f"Job {job.id} uses version {name!r}."
         return needed
 
 
 def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> list[dict[str, Any]]:
-    """Those of the labeled `images` that the filters of their splits take. Raises ValueError for an unknown class."""
+    """The labeled `images` that pass the filters of their splits. Raises ValueError for an unknown class."""
     filters: dict[str, ImageFilter] = {part: getattr(request, part) or ImageFilter() for part in get_args(Split)}
     classes: dict[str, int | None] = {}
     for each in filters.values():
@@ -143,7 +146,7 @@ def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> l
 
 
 def image_rows(replica: Replica) -> list[dict[str, Any]]:
-    """Every image in the split that it is in now, with its class of now, None while it has none."""
+    """Every image with its current split and class; the class is None without a label."""
     with replica.lock:
         snapshot, fold = Snapshot.of(replica), replica.fold
         labels = snapshot.labels if snapshot is not None else {}
@@ -161,7 +164,7 @@ def image_rows(replica: Replica) -> list[dict[str, Any]]:
 
 
 def classes_of(fold: Fold) -> dict[str, Any]:
-    """What a job must know of the classes: each id that ever was → the live one, and the live names."""
+    """The classes for a job: every class id → its live class, and the live names."""
     return {
         "standing": {str(each): fold.resolve(each) for each in fold.classes},
         "names": {str(each.id): each.name for each in fold.live_classes()},

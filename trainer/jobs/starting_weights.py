@@ -1,7 +1,7 @@
-"""What a training begins with: which network, and whose weights.
+"""The start of a training: which network, and whose weights.
 
-`auto` takes the network that embeds the images where `auto` chose that one too, else one that can be had; without any
-weights it is a small one from scratch. It knows nothing of images and labels.
+`auto` takes the network that embeds the images if `auto` chose that one too, or else one that is available. Without any
+weights it takes a small network and trains it from scratch. This module knows neither images nor labels.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from trainer.versions.predictor import FineTunedNetwork, load_classifier
 from trainer.versions.registry import RefusedVersion, Version
 
 SHRINK, PERTURB = 0.6, 0.1
-"""Ash & Adams 2020, "On Warm-Starting Neural Network Training": what is kept of old weights, and added of new ones."""
+"""Shares of old weights kept and of new weights added (Ash & Adams 2020, "On Warm-Starting Neural Network Training").
+"""
 SCRATCH = "resnet10t"
-"""What is trained where there are no weights: small enough for a laptop and for few images."""
+"""The network to train without weights: small enough for a laptop and for few images."""
 SCRATCH_SIZE = 64
 
 
 def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
-    """The network to begin with, where its weights came from, its input, and its name."""
+    """The initial network, the source of its weights, its input, and its name. Raises SettingsError."""
     name, weights = asked.architecture, asked.weights
     settings = work.settings
     if name is not None and ":" in name:
@@ -69,7 +70,7 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
         classifier = classifier_of(network)
         network.eval()(torch.zeros(1, 3, size, size))
     except Exception as error:
-        raise SettingsError(f"The network {name!r} cannot be had at {size} pixels a side: {error}.") from None
+        raise SettingsError(f"The network {name!r} is not available at {size} pixels per side: {error}.") from None
     if weights == "file":
         found = _file_of(settings, name)
         if found is None:
@@ -84,13 +85,13 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
 
 
 def _used_by_auto(settings: TrainerSettings, embeddings: Path) -> ResolvedBackbone | None:
-    """The network that embeds the images, where `auto` chose one."""
+    """The network that embeds the images, if `auto` chose it."""
     known = recall(embeddings) if is_auto(settings) else None
     return known[0] if known is not None and known[0].weights != "none" else None
 
 
 def _can_be_had(settings: TrainerSettings, name: str) -> bool:
-    """Whether there are pretrained weights of the network: installed, in the hub's cache, or at a hub that answers."""
+    """Whether pretrained weights are installed, in the hub's cache, or on a hub that answers."""
     published = config_of("architecture", name)
     if installed.is_installed(name) or cached_weights(published.hf_hub_id):
         return True
@@ -98,7 +99,7 @@ def _can_be_had(settings: TrainerSettings, name: str) -> bool:
 
 
 def _file_of(settings: TrainerSettings, name: str) -> tuple[str, Path] | None:
-    """The user's own weights for the network, and which setting names them."""
+    """Your own weights for the network, and the setting that names them."""
     if settings.backbone_weights and name == settings.backbone:
         return "backbone_weights", Path(settings.backbone_weights).expanduser()
     file = Path(settings.weights_folder).expanduser() / f"{name}.safetensors"
@@ -106,7 +107,7 @@ def _file_of(settings: TrainerSettings, name: str) -> tuple[str, Path] | None:
 
 
 def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
-    """That of the setting `model_fn`, whatever a request names, with the weights that the function gives it."""
+    """The network of the setting `model_fn`, with its own weights; the name in the request is ignored."""
     settings, weights = work.settings, asked.weights
     name = settings.model_fn
     size = asked.input_size or settings.input_size or LARGEST_DEFAULT
@@ -121,24 +122,26 @@ def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module,
 
 
 def classifier_of(network: Module) -> str:
-    """What the names of its classifier's tensors begin with, as timm says."""
+    """Prefix of the names of the classifier's tensors, as timm reports it."""
     config: Any = network.pretrained_cfg
     return str(config["classifier"])
 
 
 def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
-    """Shrink and perturb: the weights of the base, but for its classifier, drawn towards the fresh ones here."""
+    """Shrink and perturb: mix the base's weights, except its classifier, with the fresh ones."""
     if asked.base is None:
-        raise SettingsError("'weights' can only be 'base' where a base is named.")
+        raise SettingsError("'weights' can only be 'base' if a base is named.")
     version: Version = work.registry.get(asked.base)
     if version.description.learner != "fine_tuner" or version.description.architecture != asked.architecture:
-        raise RefusedVersion(f"Version {asked.base!r} is no fine-tuned {asked.architecture!r} to begin with.")
+        raise RefusedVersion(
+            f"Version {asked.base!r} is not a fine-tuned {asked.architecture!r}, so training cannot start from it."
+        )
     old = load_classifier(version, work.backbones, model_fn=work.settings.model_fn).network
     assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner makes
     earlier = old.network.network.state_dict()
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            if earlier[name].shape != tensor.shape:  # the classifier, of other classes
+            if earlier[name].shape != tensor.shape:  # the classifier, which has other classes
                 continue
             trained = name in dict(network.named_parameters())
             tensor.copy_(SHRINK * earlier[name] + PERTURB * tensor if trained else earlier[name])

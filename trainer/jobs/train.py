@@ -1,9 +1,8 @@
-"""The job that trains a version: which images, which network and weights to begin with, and what is written down.
+"""The job that trains a version: which images, which initial network and weights, and what is recorded.
 
-Every label of now counts, whoever learned from it before: train images are trained on, validation images choose the
-epoch, and test images are touched once, when nothing is left to choose. Without enough validation labels a part of the
-train labels takes their place; where that would be too small to choose by, all are learned and no epoch is chosen. The
-version says so.
+All current labels count. Train images are trained on, validation images choose the epoch, and test images are used
+once, when nothing is left to choose. Without enough validation labels, a part of the train labels replaces them; if
+even that would be too small, all are learned and no epoch is chosen. The version records this.
 """
 
 from __future__ import annotations
@@ -33,26 +32,28 @@ from trainer.versions.predictor import Classifier, FineTunedNetwork
 from trainer.versions.registry import count_classes
 
 ENOUGH_VALIDATION = 50
-"""Labels that choosing an epoch needs. With fewer of the validation split a part of train is held out, and where that
-would have fewer, none: 15 labels tell nothing, and are worth more learned (docs/measurements/experiments.md)."""
+"""Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had
+fewer, none is: 15 labels tell nothing and are worth more for training (docs/measurements/experiments.md).
+"""
 HELD_OUT = 0.15
 STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base": "renewed"}
-"""Of batch normalisation, by where the weights come from; shrinking and perturbing them makes others of all layers."""
+"""Batch normalisation statistics, by the source of the weights; shrink and perturb changes all layers."""
 CACHE_BYTES = 2 * 2**30
-"""Decoded images kept in memory; what is beyond is decoded again each epoch."""
+"""Memory for decoded images; the rest is decoded again in each epoch."""
 DEFAULTS = {"batch_size": 32, "flip": True, "seed": 0}
 EPOCHS = (20, 200)
-"""What the epochs of all layers are kept within where none are given."""
+"""Limits for the default number of epochs for all layers."""
 STEPS = 400
-"""That a training takes at least, within those: 100 labels are two batches, and 20 times two steps move nothing."""
+"""Minimum training steps by default, within those limits: 100 labels are two batches, and 20 × 2 steps do little."""
 PATIENT = 6
-"""Epochs without gain after which it ends where none are given, or three quarters of all if those are more: the last
-ones of a cycle are the best, and those at its highest rates often worse than where it began."""
+"""Default patience in epochs, or three quarters of all epochs if that is more: the last epochs of a cycle are the best,
+and those at the highest rates are often worse than the start.
+"""
 
 
 @dataclass
 class Photographs:
-    """Labeled images at one size, decoded once as far as memory goes."""
+    """Labeled images at one size, decoded once as far as memory allows."""
 
     work: Work
     images: Sequence[LabeledImage]
@@ -62,7 +63,7 @@ class Photographs:
     _room: int
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
-        """(3, S, S) uint8. Raises ImageProblem."""
+        """The image (3, S, S) uint8. Raises ImageProblem."""
         known = self._kept.get(number)
         if known is None:
             known = self.work.read(self.images[number], Preprocessing(self.size))
@@ -72,7 +73,7 @@ class Photographs:
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Train as the job's request says and save the version; returns a `Trained` as JSON."""
+    """Train as the job's request says and save the version; returns a `Trained` as JSON. Raises ValueError."""
     name = str(work.job.request["name"])
     again = _saved_before(work, name)
     if again is not None:
@@ -95,7 +96,7 @@ def run(work: Work) -> dict[str, Any]:
     frozen = 0 if begun == "none" else 1
     asked = _with_length(asked, len(parts["train"]), frozen)
     if (asked.weights, begun) == ("auto", "none"):
-        notes.append(f"No published weights of {architecture!r} could be had: it began without any.")
+        notes.append(f"No published weights of {architecture!r} were available: it was trained from scratch.")
     classifier = classifier_of(network)
     learned = photographs(work, parts["train"], known, needs.size, notes)
     judges = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
@@ -128,7 +129,7 @@ def run(work: Work) -> dict[str, Any]:
         FineTunedNetwork(network, needs).eval().to(device),
         device,
     )
-    work.tell(0, 1, "Measuring on the test images, once")
+    work.tell(0, 1, "Measuring on the test images")
     evaluation = _measure(work, tested, parts["test"], names, len(parts["train"]))
     trained = Trained(
         version=name,
@@ -185,24 +186,24 @@ def run(work: Work) -> dict[str, Any]:
 
 HOW_TO_USE = (
     "Divide the prepared values by 255, subtract mean, divide by std, "
-    "then the timm network `architecture` with as many classes as there are (where it is module:function, what that "
-    "returns, and a linear layer on its vectors); softmax of its output."
+    "apply the timm network `architecture` with as many classes as there are (for a module:function: the network that "
+    "it returns, and a linear layer on its vectors), then softmax."
 )
 
 
 def _saved_before(work: Work, name: str) -> dict[str, Any] | None:
-    """The result of this very job, when a kill came after its version was saved."""
+    """The result of this same job, if it was killed after its version was saved."""
     try:
         said = work.registry.get(name).description
     except KeyError:
         return None
     if said.config.get("job") != work.job.id:
-        raise FileExistsError(f"There is a model version {name!r} already; versions are never overwritten.")
+        raise FileExistsError(f"Model version {name!r} already exists, and versions are never overwritten.")
     return dict(said.config["trained"])
 
 
 def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
-    """What is asked, completed by the configuration of the version that it is cloned from, and by the defaults."""
+    """The request, completed by the configuration of the cloned version and by the defaults."""
     settings, given = work.settings, asked.model_dump(exclude_none=True)
     values: dict[str, Any] = {**DEFAULTS}
     if asked.base is not None:
@@ -221,14 +222,16 @@ def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
 
 
 def _with_length(asked: TrainRequest, images: int, frozen: int) -> TrainRequest:
-    """What is asked, with epochs and patience for so many train images where none are given; `frozen` epochs first."""
+    """The request with default epochs and patience for this number of train images; the first `frozen` epochs are
+    extra.
+    """
     batches = max(images // (asked.batch_size or 1), 1)
     epochs = asked.epochs or frozen + int(np.clip(-(-STEPS // batches), *EPOCHS))
     return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
 
 
 def hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
-    """Train images without, and with, a share of each class that their hashes choose; a class of two keeps one."""
+    """Split train images into those kept and those held out: HELD_OUT of each class, by content hash, but never all."""
     held: set[int] = set()
     for label in {each.class_id for each in images}:
         mine = sorted((each for each in images if each.class_id == label), key=lambda each: each.sha256)
@@ -239,7 +242,9 @@ def hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[Label
 def photographs(
     work: Work, images: Sequence[LabeledImage], known: list[int], size: int, notes: list[str]
 ) -> Photographs:
-    """Those of `images` that can be read and whose class is `known`, read ahead as far as memory goes."""
+    """The readable `images` whose class is in `known`, decoded ahead as far as memory allows. Raises ValueError if
+    none.
+    """
     room = CACHE_BYTES // (3 * size * size)
     wanted = [each for each in images if each.class_id in known]
     kept: dict[str, NDArray[np.uint8]] = {}
@@ -271,7 +276,7 @@ def photographs(
 def _measure(
     work: Work, classifier: Classifier, images: Sequence[LabeledImage], names: dict[int, str], labels: int
 ) -> Evaluation | None:
-    """How good it is on the test images; None where none is labeled and can be read."""
+    """Evaluate on the readable labeled test images; None without any."""
     inputs, truth = [], []
     for image in images:
         try:

@@ -1,8 +1,8 @@
 """The process of one job: `python -m trainer.jobs.worker FOLDER`.
 
-It reads what was asked from the job's folder, writes how far it is and what came of it there, and ends by itself when
-the trainer is gone. What is wrong with a request is a sentence in error.json; anything else is a traceback in log.txt.
-Files are replaced whole, so that it may be killed at any instant.
+It reads the request from the job's folder, writes progress and result there, and ends by itself when the trainer is
+gone. An invalid request gives one sentence in error.json; any other error is a traceback in log.txt. Files are replaced
+atomically, so the process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 
-LOWEST = 19  # priority
+LOWEST = 19  # process priority
 
 
 def main(argv: Sequence[str]) -> int:
-    """Do the job in the folder that `argv` names; returns the exit code."""
+    """Run the job in the folder that `argv` names; returns the exit code."""
     _end_with_trainer()
     os.nice(LOWEST)
     try:
         return _do(Path(argv[0]))
-    except Exception as error:  # a disk that refuses is no failure of the job: it goes on once there is room
+    except Exception as error:  # a full disk is not a failure of the job: it continues once there is room
         if kind_of(error) is None:
             raise
         print(error, file=sys.stderr)
@@ -70,7 +70,7 @@ def _do(folder: Path) -> int:
 
 def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
     from trainer.embeddings.backbones.torch_networks import (
-        limit_threads,  # here: a request that cannot be read is refused at once
+        limit_threads,  # imported late: an invalid request is refused without loading torch
     )
 
     limit_threads()
@@ -88,8 +88,8 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
 
 
 def _end_with_trainer() -> None:
-    """An orphan would go on using the machine, beside the process that takes its place."""
-    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # it may be gone before this process looks
+    """An orphan would keep using the machine, next to the process that replaces it."""
+    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # the trainer may be gone before this process starts
     when_orphaned(trainer, lambda: os._exit(1))
 
 

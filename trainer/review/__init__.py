@@ -1,1 +1,1 @@
-"""Which labels and images deserve a second look."""
+"""Label review: doubtful labels, estimates of label errors, and near duplicates."""

@@ -1,14 +1,14 @@
-"""Which given labels are doubtful, worst first, with the label proposed and the neighbours that speak for it.
+"""Doubtful labels, worst first, with a proposed label and the neighbours that support it.
 
-An image is judged by a model that has not seen its label, and by its nearest neighbours as that model sees them; a
-neighbour whose label a person has confirmed speaks with that label. `cleanlab` puts labels in order by self-confidence,
-the probability of the label at hand (Northcutt, Jiang & Chuang 2021), and says which it calls errors. Images that were
-asked are hard by design, so its verdict counts as confident only where an error is likely, and the model is sure of
-another class or most neighbours are of it. Which labels are in doubt at all, and how many are wrong, is what
-`trainer.review.label_noise` says: of labels that are right none or few are listed.
+An image is judged by a model that has not seen its label, and by its nearest neighbours as that model predicts them; a
+neighbour with a confirmed label votes for that label. `cleanlab` ranks labels by self-confidence, the probability of
+the given label (Northcutt, Jiang & Chuang 2021), and flags errors. Images chosen by active learning are hard, so a flag
+counts as confident only if an error is likely, and the model is sure of another class or most neighbours have it.
+`trainer.review.label_noise` estimates which labels are doubtful and how many are wrong: if labels are correct, few or
+none are listed.
 
-Judging takes seconds, ordering milliseconds: judgements are cached and renewed on a thread of their own while somebody
-reviews, and each fix changes the order at once.
+Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
+somebody reviews, and each fix changes the ranking at once.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from trainer.review.label_noise import Errors, count_errors
 from trainer.sync.background import Worker
 from trainer.sync.snapshot import Snapshot
 
-NEIGHBOURS_SHARE = 1 / 3  # of what an image is judged by
-NEARNESS = 0.2  # cosine by which a neighbour's say falls to 1/e
-DOUBTFUL = 0.05  # probability of an error from which on a label is in doubt: below it lie about 5 % of the errors
-LIKELY = 0.2  # probability of an error below which none is confident
-SURE = 0.8  # probability of another class that makes an error confident …
-MOST = 0.6  # … or share of neighbours that are of it
-SHOWN = 5  # neighbours named as evidence
-STALE = 0.01  # share of labels that changed, from which on they are judged anew
+NEIGHBOURS_SHARE = 1 / 3  # weight of the neighbours
+NEARNESS = 0.2  # cosine distance at which a neighbour's weight falls to 1/e
+DOUBTFUL = 0.05  # minimum error probability of a doubtful label; about 5 % of the errors lie below it
+LIKELY = 0.2  # minimum error probability for a confident verdict
+SURE = 0.8  # probability of another class that makes a verdict confident …
+MOST = 0.6  # … or share of neighbours with that class
+SHOWN = 5  # neighbours shown as evidence
+STALE = 0.01  # share of changed labels after which all are judged again
 STALE_LEAST = 10
-REST = 3.0  # times a judgement's own duration until the next, so that learning goes before
+REST = 3.0  # minimum pause between judgements, as a multiple of the last duration, so that learning has priority
 
 
 @dataclass(frozen=True)
 class Doubts:
-    """Labels in doubt, worst first: rows of `OutOfFold` (m,), classes by position, and what speaks for them.
+    """Doubtful labels, worst first: rows of `OutOfFold` (m,), with class positions and scores.
 
-    `errors` counts what is wrong among the labels that nobody has confirmed.
+    `errors` estimates the errors among unconfirmed labels.
     """
 
     rows: NDArray[np.int64]
     given: NDArray[np.int64]
     proposed: NDArray[np.int64]
     quality: NDArray[np.float64]  # 0 … 1, low is bad
-    confidence: NDArray[np.float64]  # in the class proposed
+    confidence: NDArray[np.float64]  # in the proposed class
     confident: NDArray[np.bool_]
     errors: Errors
 
 
 def blended(known: OutOfFold, at: NDArray[np.int64], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Probabilities (n, K) of the model and of the neighbours; `at` (n,) are classes by position, `trusted` (n,)."""
+    """Mix the model's probabilities (n, K) with the neighbours'. `at` (n,) are class positions, `trusted` (n,) bool."""
     said = known.probabilities.astype(np.float64)
     said[trusted] = np.eye(said.shape[1])[at[trusted]]
     say = np.exp((known.similarity - known.similarity[:, :1]) / NEARNESS)
@@ -73,9 +73,9 @@ def blended(known: OutOfFold, at: NDArray[np.int64], trusted: NDArray[np.bool_])
 def find_doubts(
     known: OutOfFold, now: NDArray[np.int64], trusted: NDArray[np.bool_], before: NDArray[np.int64] | None = None
 ) -> Doubts:
-    """Doubts about the labels of `now` (n,), class ids, −1 for none; `trusted` (n,) are confirmed by a person.
+    """Find doubtful labels in `now` (n,): class ids, −1 for none. `trusted` (n,) are confirmed by a person.
 
-    `before` (n,) is what those were labeled as until then, −1 where nobody knows.
+    `before` (n,) is the label before the confirmation, −1 where unknown.
     """
     from cleanlab.filter import find_label_issues  # takes a second, and only a review needs it
     from cleanlab.rank import get_label_quality_scores
@@ -121,7 +121,7 @@ def _errors(
 
 
 class Reviewer:
-    """Keeps judgements of one trainer's labels; `look` asks for the doubts of now."""
+    """Caches judgements of one trainer's labels; `look` returns the current doubts."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -129,15 +129,15 @@ class Reviewer:
         self._known: OutOfFold | None = None
         self._geometry = -1
         self._wanted: tuple[Space, Snapshot] | None = None
-        self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts of the last log position looked at
+        self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts at the log position seen last
         self._took = 0.0  # seconds of the last judgement
         self._at = float("-inf")  # its end
-        self._progress = 0.0  # share that is done of the one under way
-        self._too_alike = False  # the last one could judge nothing: what there is are copies of too few images
+        self._progress = 0.0  # of the running judgement
+        self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
         self.worker = Worker("label-issues", self._judge)
 
     def look(self, space: Space, snapshot: Snapshot, limit: int) -> LabelIssues:
-        """The `limit` worst; labels that were never judged so far come with the next judgement."""
+        """The `limit` worst labels; new labels are judged with the next judgement."""
         with self._lock:
             known = self._known if self._geometry == space.version else None
         stale = self._is_stale(known, space, snapshot)
@@ -176,7 +176,7 @@ class Reviewer:
         )
 
     def _doubts(self, known: OutOfFold, now: NDArray[np.int64], snapshot: Snapshot) -> Doubts:
-        """Found once for each position of the log, however often somebody looks."""
+        """Computed once per position of the log."""
         found = self._found
         if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
             return found[3]
@@ -204,7 +204,7 @@ class Reviewer:
         rows, given = train_labels(space, snapshot)
         images = space.train.ids[rows]
         trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
-        import_module("cleanlab.filter")  # a second or two, which nobody who asks should wait for
+        import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
         known = out_of_fold(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
         with self._lock:
             self._progress, self._too_alike = 0.0, known is None and lacking(given) <= 0

@@ -1,17 +1,17 @@
-"""How many labels are wrong, with an interval, and how likely each one is: arrays in, numbers out.
+"""Estimates how many labels are wrong, with an interval, and how likely each one is wrong: arrays in, numbers out.
 
-A label that a model contradicts is an error or a hard image. Both explanations are weighed for all labels at once. The
-model's out-of-fold probabilities q, sharpened or flattened by an exponent, say what an image shows; a share ε of the
-labels is wrong, as any other class or as one that the model mixes up with the true one:
+A label that a model contradicts is an error or a hard image. Both explanations are weighed for all labels together. The
+model's out-of-fold probabilities q, sharpened or flattened by an exponent, describe the image. A share ε of the labels
+is wrong: any other class, or one that the model confuses with the true one:
 
-    P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
+P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
 
-Hard images are contradicted as often as q says, so that they need no error; what is contradicted more often does. ε,
-the exponent and the kind of mistake T lie on a grid, and each point counts by how well it explains the labels. A
-verdict counts as what it is: a label that was kept or fixed. The interval holds 95 % of the number of errors, and
-spans what two models say that trust suspicious labels differently. It reaches higher by a share of all errors found or
-counted: a model learns mistakes that are alike, and then they look like hard images. How often the interval contains
-the truth is measured by `benchmarks.error_counts`.
+Hard images are contradicted as often as q predicts, so they need no errors; more contradictions do. ε, the exponent and
+the kind of mistake T form a grid, and each point is weighted by how well it explains the labels. Confirmed labels are
+used as evidence, as kept or as fixed. The interval contains 95 % of the error count, and covers two models that trust
+suspicious labels differently. Its upper end is raised by a share of all errors found or counted: a model learns
+mistakes that are alike, and then they look like hard images. `benchmarks.error_counts` measures how often the interval
+contains the truth.
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-ENOUGH = 100  # labels that nobody has confirmed, before errors are counted
-ENOUGH_EACH = 5  # of them a class, on average
+ENOUGH = 100  # unconfirmed labels needed before errors are counted
+ENOUGH_EACH = 5  # per class, on average
 QUANTILES = (0.025, 0.5, 0.975)
 SHARES = np.concatenate([[0.0], np.geomspace(0.001, 0.6, 30)])  # ε
-NONE_WRONG = 3.0  # how much ε = 0 counts before any label is seen; each other share counts 1
+NONE_WRONG = 3.0  # prior weight of ε = 0; every other share has weight 1
 EXPONENTS = np.geomspace(0.4, 6.0, 14)
-BELIEVED = np.exp(-0.5 * (np.minimum(np.log(EXPONENTS), 0.0) / 0.35) ** 2)  # before any label: hardly below 0.5
-SHARPER = (1, 3)  # powers of how often the model mixes two classes up; by the side of all classes alike
-WORTH = 1 / 1.5  # of a label as evidence: images that look alike are hard, or wrong, together
-SAMPLE = 4_000  # labels by which the grid is weighed
-LEAST = 1e-6  # a probability below this counts as this
-LEARNED = 0.15  # of the errors, at most, are mistakes that the model has learned; measured on digits and clothing
-STEPS = 500  # numbers of errors that are told apart
-KEPT = 1e-4  # of the best point's weight, below which a point is left out
+BELIEVED = np.exp(-0.5 * (np.minimum(np.log(EXPONENTS), 0.0) / 0.35) ** 2)  # prior of the exponents: hardly below 0.5
+SHARPER = (1, 3)  # exponents of the model's confusion matrix, in addition to a uniform matrix
+WORTH = 1 / 1.5  # weight of a label as evidence: similar images are hard, or wrong, together
+SAMPLE = 4_000  # labels that weight the grid
+LEAST = 1e-6  # lower limit of a probability
+LEARNED = 0.15  # maximum share of errors that the model has learned; measured on digits and clothing
+STEPS = 500  # resolution of the error count
+KEPT = 1e-4  # points below this share of the largest weight are dropped
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Errors:
-    """`wrong` (n,): how likely each label is an error, as if nobody had confirmed it. `count` of those that nobody has
-    confirmed are errors, `low` to `high` with 95 % confidence; `enough` says whether that is worth saying."""
+    """Estimated label errors.
+
+    `wrong` (n,) is the probability that each label is an error, as if it were unconfirmed. `count` unconfirmed labels
+    are errors, `low` to `high` with 95 % confidence. `enough` says whether there are enough labels to report this.
+    """
 
     wrong: Numbers
     count: int
@@ -61,9 +64,9 @@ def count_errors(
     *,
     seed: int = 0,
 ) -> Errors:
-    """Count what is wrong among labels `given` (n,), positions of K classes, by each of `models` (n, K) out of fold.
+    """Estimate the errors in the labels `given` (n,), class positions, from out-of-fold `models` (n, K).
 
-    Of those `confirmed` (n,) by a person, `before` (n,) is what they were labeled as until then, −1 where nobody knows.
+    For labels `confirmed` (n,) by a person, `before` (n,) is the label before that, −1 where unknown.
     """
     open_ = int(np.count_nonzero(~confirmed))
     found = [_judged(np.asarray(each), given, confirmed, before, seed) for each in models]
@@ -84,7 +87,9 @@ def _judged(
     before: NDArray[np.int64],
     seed: int,
 ) -> tuple[Numbers, list[int]]:
-    """How likely each label is wrong (n,), and how many of the open ones are: quantiles, see `QUANTILES`."""
+    """The probability that each label is wrong (n,), and quantiles of the number of unconfirmed errors (see
+    `QUANTILES`).
+    """
     n = len(given)
     rows = np.arange(n)
     if n > SAMPLE:
@@ -125,7 +130,7 @@ def _judged(
 
 
 def _mistakes(said: NDArray[np.float32]) -> list[Numbers]:
-    """T (K, K), true class × class given instead: any other alike, and those that the model mixes up, ever sharper."""
+    """T (K, K), true class × wrong class: uniform, and the model's confusions with growing sharpness."""
     size = said.shape[1]
     together = _off_diagonal((said.T @ said).astype(np.float64))
     return [_off_diagonal(np.ones((size, size))), *(_off_diagonal(together**power) for power in SHARPER)]
@@ -140,7 +145,7 @@ def _off_diagonal(table: Numbers) -> Numbers:
 def _explained(
     said: NDArray[np.float32], given: NDArray[np.int64], power: float, kind: Numbers
 ) -> tuple[Numbers, Numbers]:
-    """How likely each label (n,) is where it is right, and where it is a mistake."""
+    """The likelihood of each label (n,) if it is right, and if it is a mistake."""
     logs = power * np.log(np.maximum(said, LEAST, dtype=np.float64))
     q = np.exp(logs - logs.max(axis=1, keepdims=True))
     q /= q.sum(axis=1, keepdims=True)
@@ -155,22 +160,22 @@ def _likelihood(
     power: float,
     kind: Numbers,
 ) -> Numbers:
-    """Log likelihood of the labels under each share of errors."""
+    """Log likelihood of the labels for each share of errors."""
     right, mistaken = _explained(said, given, power, kind)
     open_ = ~confirmed
     mixed = (1 - SHARES) * right[open_, None] + SHARES * mistaken[open_, None]
     log = np.log(np.maximum(mixed, LEAST * LEAST)).sum(axis=0)
-    log += np.log(np.maximum(right[confirmed], LEAST)).sum()  # what a person confirmed is what the image shows …
+    log += np.log(np.maximum(right[confirmed], LEAST)).sum()  # a confirmed label is what the image shows …
     kept = int(np.count_nonzero(confirmed & (before == given)))
     fixed = confirmed & (before >= 0) & (before != given)
-    log += kept * np.log1p(-SHARES)  # … and says whether the label before was an error
+    log += kept * np.log1p(-SHARES)  # … and tells whether the label before was an error
     made = np.maximum(kind[given[fixed], before[fixed]], LEAST)
     log += (np.log(made) + np.log(np.maximum(SHARES, LEAST * LEAST))[:, None]).sum(axis=1)
     return np.asarray(log)
 
 
 def _quantiles(means: Numbers, spreads: Numbers, weights: Numbers) -> list[int]:
-    """Of how many errors there are: a binomial of the same mean and variance at each point of the grid."""
+    """Quantiles of the number of errors: a binomial with the same mean and variance at each point of the grid."""
     share = np.clip(1 - spreads / np.maximum(means, 1e-9), 1e-3, 1 - 1e-9)
     tries = np.maximum(np.ceil(means / share), 1.0)
     most = int(np.ceil((means + 6 * np.sqrt(spreads)).max())) + 5

@@ -1,8 +1,7 @@
-"""Images that are near copies of each other and should not be: labeled differently, or learned from while the other one
-is kept to measure with.
+"""Near copies that cause trouble: labeled differently, or one in train and one held out.
 
-Of a pair across splits only the train image is named, because nobody should look at what is held out; taking it out of
-the train split is what mends it. Copies are near in the pool's space (`out_of_fold.NEAR_DUPLICATE`).
+Of a pair across splits only the train image is named, because nobody should see held-out images; removing it from the
+train split solves the problem. Near copies are close in the pool's space (`cross_validation.NEAR_DUPLICATE`).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Rows = NDArray[np.float32]
 
 
 def near_duplicates(space: Space, labels: Mapping[int, int], limit: int, *, seed: int) -> NearDuplicates:
-    """The `limit` nearest pairs of either kind, among at most `REFERENCE` train images and as many held out."""
+    """The `limit` nearest pairs of each kind, among at most `REFERENCE` train images and as many held-out ones."""
     train, rows = _some(space.train, seed)
     held, held_rows = _some(space.held, seed)
     given = np.array([labels.get(int(image), -1) for image in train], np.int64)
@@ -53,10 +52,10 @@ def _some(matrix: Matrix, seed: int) -> tuple[Ids, Rows]:
 
 
 def _near(rows: Rows, others: Rows) -> Iterator[tuple[int, int, float]]:
-    """Row of one, row of the other, cosine, of what is a near copy."""
+    """Row of one, row of the other, and cosine of each near copy."""
     for start in range(0, len(rows), _BLOCK):
         some = rows[start : start + _BLOCK]
         cosine = some @ others.T
-        cosine[np.ix_(~some.any(axis=1), ~others.any(axis=1))] = 1  # both at the pool's mean: the same
+        cosine[np.ix_(~some.any(axis=1), ~others.any(axis=1))] = 1  # both equal the pool's mean, so they are the same
         for a, b in zip(*np.nonzero(cosine > NEAR_DUPLICATE), strict=True):
             yield start + int(a), int(b), float(cosine[a, b])

@@ -38,18 +38,18 @@ from trainer.versions.registry import StillNeeded, UnknownVersion
 
 MAX_UPLOADS = 256
 FOR_EVERY_LABELER = frozenset({"/health", "/status", "/annotations", "/metrics"})
-"""What also a labeler may ask whose log is not followed."""
+"""Paths that a labeler may ask for even if the trainer follows another log."""
 UPLOADS = 4
-"""Requests with uploaded images that are answered together; the images of further ones wait on the disk."""
+"""Requests with uploads that are answered at the same time; the images of further ones wait on disk."""
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
 def create_api(trainer: Trainer) -> FastAPI:
-    """The FastAPI application over one trainer."""
+    """The FastAPI application for one trainer."""
     uploads = CapacityLimiter(UPLOADS)
 
     def known(request: Request) -> None:
-        """Note who asks. A labeler that is not followed gets no answers about another project's images, no orders."""
+        """Record who asks. A labeler that is not followed may neither see another project's images nor give orders."""
         sender = Sender.of(request.headers, request.client.host if request.client else None)
         if sender is not None:
             trainer.leader.hear(sender)
@@ -70,7 +70,7 @@ def create_api(trainer: Trainer) -> FastAPI:
     answer_for(api, trainer.disk, SafetensorError)
 
     @api.get("/health")
-    async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread
+    async def health() -> dict[str, str]:  # async, so that it needs no thread
         """Say that the trainer is running."""
         return {"status": "ok", "version": package_version()}
 
@@ -199,7 +199,7 @@ def create_api(trainer: Trainer) -> FastAPI:
 
 
 class Parts(Sequence[bytes]):
-    """Uploaded images, each read when it is looked at: one body may hold 200 MB of them."""
+    """Uploaded images, each read when it is accessed: one body may contain 200 MB of them."""
 
     def __init__(self, parts: Iterable[StarletteUpload]) -> None:
         self._parts = list(parts)
@@ -221,7 +221,7 @@ class Parts(Sequence[bytes]):
 
 
 def _add_errors(api: FastAPI, disk: Disk) -> None:
-    """Each error that the trainer names, as `{"detail": sentence}` with its status."""
+    """Answer each error that the trainer names as `{"detail": sentence}` with its status."""
 
     @api.exception_handler(Gap)
     async def gap(request: Request, error: Gap) -> JSONResponse:
@@ -243,7 +243,7 @@ def _add_errors(api: FastAPI, disk: Disk) -> None:
     for kind, status in statuses.items():
 
         async def named(request: Request, error: Exception, status: int = status) -> JSONResponse:
-            if (trouble := disk.notice(error)) is not None:  # behind it, as when a setting cannot be kept
+            if (trouble := disk.notice(error)) is not None:  # its cause, as when a setting cannot be stored
                 return refusal(trouble)
             return refused(request, status, str(error))
 

@@ -1,4 +1,4 @@
-"""The trainer's state as Prometheus text. Gauges are read when asked for, so nothing can grow or go stale."""
+"""The trainer's state as Prometheus text. Gauges are read on request, so nothing can grow or go stale."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _TrainerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._trainer.status()
         yield from _numbers(status)
-        state = GaugeMetricFamily("flywheel_trainer_state", "1 for the state that the trainer is in.", labels=["state"])
+        state = GaugeMetricFamily("flywheel_trainer_state", "1 for the current state of the trainer.", labels=["state"])
         for name in STATES:
             state.add_metric([name], float(status.state == name))
         yield state

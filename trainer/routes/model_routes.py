@@ -1,4 +1,4 @@
-"""The trainer's routes about saved versions."""
+"""The trainer's routes for saved versions and jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANY_FILE = "application/octet-stream"
 
 
 def model_routes(trainer: Trainer) -> APIRouter:
-    """The routes under /models."""
+    """The routes under /models, /networks and /jobs."""
     routes = APIRouter(route_class=StrictRoute)
 
     @routes.get("/models")

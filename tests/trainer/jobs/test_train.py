@@ -101,7 +101,7 @@ def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
     for train, said in [
         ({"train": {"split": "test"}}, "only select train images"),
         ({"train": {"label": "green"}}, "no class 'green'"),
-        ({"train": {"label": "red"}}, "that 'train' chooses"),
+        ({"train": {"label": "red"}}, "selected by 'train'"),
         ({"train": {"annotater": "ann"}}, "annotater"),
     ]:
         answer = many.post("/models", json={"name": "new", "train": {**SMALL, **train}})
@@ -179,7 +179,7 @@ def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypat
         assert onnx.status_code == 200, onnx.text
         for train, named in [
             ({"architecture": "os:getcwd"}, "not by a request"),
-            ({"architecture": "own_network:network", "weights": "pretrained"}, "loads what it needs"),
+            ({"architecture": "own_network:network", "weights": "pretrained"}, "loads its own weights"),
         ]:
             answer = client.post("/models", json={"name": "other", "train": train})
             assert (answer.status_code, named in answer.json()["detail"]) == (422, True), answer.text
