@@ -14,12 +14,12 @@ from shared.wire.evaluation import Evaluation
 from shared.wire.images import ScanView
 from shared.wire.trainer import TrainerStatus
 
-Shown = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
+Section = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
 UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
 """Parts of the trainer's status that no page shows, or that have a marker of their own."""
 
 
-def marks(
+def change_markers(
     last_seq: int,
     catalog_version: int,
     scanning: ScanView,
@@ -27,7 +27,7 @@ def marks(
     status: TrainerStatus | None,
     classes: Sequence[tuple[str, str | None]] = (),
     guidelines: str = "",
-) -> dict[Shown, str]:
+) -> dict[Section, str]:
     """Maps each section to its marker."""
     challenger = status.challenger if status is not None else None
     told = status.marks if status is not None else {}

@@ -28,15 +28,19 @@ INTERNAL_ERROR = 1011  # RFC 6455
 
 
 class Events:
-    """The open pages of one labeler. `snapshot` returns the current state."""
+    """The open pages of one labeler. Every room may `notify` it; what pages are told comes last, see `tell`."""
 
-    def __init__(self, snapshot: Callable[[], dict[str, Any]]) -> None:
-        self._snapshot = snapshot
+    def __init__(self) -> None:
+        self._snapshot: Callable[[], dict[str, Any]] = dict
         self._lock = threading.Lock()
         self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._changes = 0
         self._looking = threading.Lock()
         self._seen = ("", -1, -math.inf)  # last snapshot as JSON, number of changes in it, time taken
+
+    def tell(self, snapshot: Callable[[], dict[str, Any]]) -> None:
+        """Tell pages what `snapshot` returns, the current state. Before that they are told nothing."""
+        self._snapshot = snapshot
 
     def notify(self) -> None:
         """Tell all pages that something changed."""

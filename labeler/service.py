@@ -7,16 +7,14 @@ with each row that is written. Nothing here decides anything that a room could d
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
-from labeler.change_markers import Shown, marks
-from labeler.errors import Conflict, Invalid
+from labeler.errors import Conflict
 from labeler.explore.grid import Gallery
 from labeler.explore.similar_labels import Reminder
 from labeler.images.adding import Arrivals
@@ -31,31 +29,30 @@ from labeler.images.splits import Splitting
 from labeler.images.thumbnails import LARGE_PIXELS, Thumbnails
 from labeler.images.watcher import Watcher
 from labeler.labeling.answers import Annotations
-from labeler.labeling.classes import Classes, name_of
+from labeler.labeling.classes import Classes
 from labeler.labeling.guidelines import Guidelines
 from labeler.labeling.questions import Questions
 from labeler.labeling.single_image import Addresses
 from labeler.live_settings import RunningSettings
 from labeler.people.disagreements import Disagreements
 from labeler.progress.evaluations import Evaluations
-from labeler.progress.goal import target
 from labeler.progress.labels_over_time import label_history
+from labeler.project import ProjectState
 from labeler.push import Events
 from labeler.review.doubts import Review
 from labeler.review.odd_images import OddImages
 from labeler.review.verdicts import Verdicts
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import SPLITS, Tally
+from labeler.store.counts import Tally
 from labeler.store.database import Store
 from labeler.store.workspace import WorkspaceLock
 from labeler.trainer_link.client import TrainerClient
 from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.log_sender import Outbox
 from labeler.transfer.downloads import Downloads
-from labeler.transfer.formats import FORMATS, Format
+from labeler.transfer.exporting import Exports
 from labeler.transfer.importing import Imports
 from labeler.transfer.label_files import LabelFiles
-from labeler.transfer.rows.exported import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.transfer.snapshots import Snapshots
 from labeler.transfer.test_set import import_test_set, open_test_set
 from labeler.visibility import Visibility
@@ -64,11 +61,10 @@ from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings.services import LabelerSettings
 from shared.settings.starting import identity
 from shared.storage.disk_errors import Disk
-from shared.wire.dataset import ExportCount
 from shared.wire.evaluation import Evaluation, Progress, Stretch
 from shared.wire.fields import Source
 from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, Undo, UndoReceipt
-from shared.wire.project import ClassEntry, Project, Target
+from shared.wire.project import Project
 from shared.wire.queries import QueryPush, QueryReceipt, QueuePage
 
 logger = logging.getLogger(__name__)
@@ -104,10 +100,25 @@ class Service:
             raise
 
     def _open(self, token: str | None, address: str | None) -> None:
+        """Compose the rooms, from what is on disk to what pages ask. Each part gets only parts made before it."""
+        self._open_store()
+        self._open_images()
+        self._open_labeling()
+        self._open_trainer_link(token, address)
+        self._open_pages()
+        self._open_transfer()
+        self._open_project(token)
+        self.disk.on_recovery(self.scanner.again)
+        self.log.listen(self._written)
+        self.events.tell(self.state.snapshot)
+        began = self.settings.images or self.log.last_seq  # else it is the demo
+        self.classes.begin_with(self.settings.classes or ([] if began else DEMO_CLASSES))
+
+    def _open_store(self) -> None:
         settings = self.settings
-        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._test_set = open_test_set(settings.test_set) if settings.test_set else None
-        self.disk = Disk(settings.workspace, lambda: self.events.notify())
+        self.events = Events()
+        self.disk = Disk(settings.workspace, self.events.notify)
         self.store = Store(settings, self.disk)
         self.engine = self.store.engine
         self.log = AnnotationLog(self.store)
@@ -117,35 +128,36 @@ class Service:
         self.visibility = Visibility(self.tally.splits, settings)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
-        self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
-        self.classes = Classes(self.store, self.log, lambda: self.events.notify())
-        self.guidelines = Guidelines(self.store, lambda: self.events.notify())
-        self.questions = Questions(self.log, self.queue, self.catalog, self.visibility, settings)
-        self.addresses = Addresses(
-            self.store, self.log, self.tally, self.queue, self.questions, self.visibility, settings
-        )
-        self.annotations = Annotations(self.store, self.log, self.tally, self.leases, self.queue, settings)
-        self.disagreements = Disagreements(self.store, self.log, self.tally, self.catalog, self.annotations, settings)
-        self.evaluations = Evaluations(self.store, self.log.log_id)
-        self.events = Events(self.snapshot)
+
+    def _open_images(self) -> None:
+        settings, notify = self.settings, self.events.notify
+        limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         tested = self._test_set.folder if self._test_set is not None else None
+        self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
-        self.imports = Imports(self.store, self.log, self.tally, self.classes, self.catalog, self.files)
-        self.downloads = Downloads()
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
-        self.scanner = Scanner(self.files, self.catalog, self._scans(), self.events.notify)
-        self.folders = Folders(settings, self.files, self.catalog, self.scanner, self.events.notify)
+        self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
+        self.folders = Folders(settings, self.files, self.catalog, self.scanner, notify)
         self.watcher = Watcher(self.folders, settings.workspace)
-        self.identity = identity(settings)
-        self.arrivals = Arrivals(self.files, self.catalog, self.events.notify)
-        self.label_files = LabelFiles(
-            settings.workspace / "label-files", self.files.roots["uploads"], self.imports, self.scanner
-        )
+        self.arrivals = Arrivals(self.files, self.catalog, notify)
+        self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
+
+    def _open_labeling(self) -> None:
+        store, log, settings = self.store, self.log, self.settings
+        self.classes = Classes(store, log, self.events.notify)
+        self.guidelines = Guidelines(store, self.events.notify)
+        self.questions = Questions(log, self.queue, self.catalog, self.visibility, settings)
+        self.addresses = Addresses(store, log, self.tally, self.queue, self.questions, self.visibility, settings)
+        self.annotations = Annotations(store, log, self.tally, self.leases, self.queue, settings)
+        self.disagreements = Disagreements(store, log, self.tally, self.catalog, self.annotations, settings)
+        self.evaluations = Evaluations(store, log.log_id)
+
+    def _open_trainer_link(self, token: str | None, address: str | None) -> None:
+        settings = self.settings
         sender = {LABELER_HEADER: address, LOG_HEADER: str(self.log.log_id)} if address else None
         self.client = TrainerClient(
             settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token, sender=sender
         )
-        self.reminder = Reminder(self.store, self.log, self.visibility, self.catalog, self.client)
         self.outbox = Outbox(
             self.log,
             self.client,
@@ -155,28 +167,55 @@ class Service:
             changed=self.events.notify,
         )
         self.trainer = Trainer(self.client, self.outbox)
-        self.gallery = Gallery(
-            self.store, self.log, self.visibility, self.leases, self.queue, self.catalog, self.trainer, settings
-        )
-        self.snapshots = Snapshots(self.store, self.log, self.catalog)
-        self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
-        self.oddities = OddImages(
-            self.store,
-            self.visibility,
-            self.catalog,
-            self.trainer,
-            lambda image_id, size: self.thumbnail(image_id, size)[0],
-        )
+
+    def _open_pages(self) -> None:
+        store, log, visibility, catalog = self.store, self.log, self.visibility, self.catalog
+        self.reminder = Reminder(store, log, visibility, catalog, self.client)
+        self.gallery = Gallery(store, log, visibility, self.leases, self.queue, catalog, self.trainer, self.settings)
+        self.oddities = OddImages(store, visibility, catalog, self.trainer, self.thumbnail)
         self.review = Review(
-            self.store, self.log, self.visibility, self.catalog, self.annotations, self.verdicts, self.trainer, settings
+            store, log, visibility, catalog, self.annotations, self.verdicts, self.trainer, self.settings
         )
+
+    def _open_transfer(self) -> None:
+        store, log, catalog = self.store, self.log, self.catalog
+        self.imports = Imports(store, log, self.tally, self.classes, catalog, self.files)
+        folder, uploads = self.settings.workspace / "label-files", self.files.roots["uploads"]
+        self.label_files = LabelFiles(folder, uploads, self.imports, self.scanner)
+        self.snapshots = Snapshots(store, log, catalog)
+        self.downloads = Downloads()
+        self.exports = Exports(
+            store,
+            log,
+            self.tally,
+            self.visibility,
+            catalog,
+            self.snapshots,
+            self.downloads,
+            predictions=self.gallery.predictions,
+            content=self.content,
+        )
+
+    def _open_project(self, token: str | None) -> None:
         self.running = RunningSettings(
-            settings, self.sources, self._settings_changed, has_token=token is not None, disk=self.disk
+            self.settings, self.sources, self._settings_changed, has_token=token is not None, disk=self.disk
         )
-        self.disk.on_recovery(self.scanner.again)
-        self.log.listen(self._written)
-        began = settings.images or self.log.last_seq  # else it is the demo
-        self.classes.begin_with(settings.classes or ([] if began else DEMO_CLASSES))
+        self.identity = identity(self.settings)
+        self.state = ProjectState(
+            self.identity,
+            self.store,
+            self.log,
+            self.tally,
+            self.queue,
+            self.catalog,
+            self.scanner,
+            self.classes,
+            self.guidelines,
+            self.evaluations,
+            self.trainer,
+            self.outbox,
+            self.settings,
+        )
 
     def start(self) -> None:
         """Begin to scan and to talk to the trainer."""
@@ -205,81 +244,15 @@ class Service:
 
     def project(self) -> Project:
         """Everything about the workspace in one answer."""
-        with self.store.lock:
-            return Project(
-                **self.identity.model_dump(),
-                log_id=self.log.log_id,
-                last_seq=self.log.last_seq,
-                classes=self._class_entries(),
-                images=self.tally.counts(),
-                splits={split: self.tally.counts(split) for split in SPLITS},
-                trainer=self.trainer.view(),
-                outbox=self.outbox.view(),
-                query_version=self.queue.version,
-                query_acked_seq=self.queue.acked_seq,
-                catalog_version=self.catalog.version,
-                remaining=self.queue.remaining,
-                duplicates=self.catalog.duplicates,
-                rejected=self.catalog.files.rejected,
-                missing=len(self.catalog.missing),
-                scanning=self.scanner.view(),
-                accuracy=self.evaluations.last.accuracy if self.evaluations.last else None,
-                labels_per_minute=self.tally.pace.per_minute(),
-                people=self.tally.pace.active(),
-                target=self._target(),
-                blind_mode=self.settings.blind_mode,
-                disk=self.disk.trouble,
-            )
+        return self.state.project()
 
     def progress(self) -> Progress:
         """What the curve needs."""
-        evaluations = self.evaluations.all()
-        with self.store.lock:
-            per_class = {entry.name: entry.labels or 0 for entry in self._class_entries()}
-            return Progress(
-                evaluations=evaluations,
-                labels_per_class=per_class,
-                labels_per_minute=self.tally.pace.per_minute(),
-                labels=sum(per_class.values()),
-            )
+        return self.state.progress()
 
     def history(self) -> list[Stretch]:
         """Which classes were given when; see `label_history`."""
         return label_history(self.store, self.log)
-
-    def snapshot(self) -> dict[str, Any]:
-        """What open pages are told when something changes."""
-        with self.store.lock:
-            trainer = self.trainer.view()
-            last = self.evaluations.last
-            return {
-                "query_version": self.queue.version,
-                "last_seq": self.log.last_seq,
-                "trainer": trainer.model_dump(mode="json", exclude={"detail"}),
-                "embedding": trainer.detail.get("embedding"),
-                "challenger": trainer.detail.get("challenger"),
-                "metrics": last.model_dump(mode="json", exclude={"classes", "confusion"}) if last else None,
-                "images": self.tally.counts().model_dump(),
-                "splits": {split: self.tally.counts(split).model_dump() for split in SPLITS},
-                "outbox": self.outbox.view().model_dump(),
-                "classes": [entry.model_dump() for entry in self._class_entries()],
-                "catalog_version": self.catalog.version,
-                "accuracy": last.accuracy.model_dump() if last else None,
-                "labels_per_minute": self.tally.pace.per_minute(),
-                "people": [person.model_dump() for person in self.tally.pace.active()],
-                "target": ahead.model_dump() if (ahead := self._target()) else None,
-                "blind_mode": self.settings.blind_mode,
-                "scanning": self.scanner.view().model_dump(),
-                "disk": trouble.model_dump() if (trouble := self.disk.trouble) else None,
-                "marks": self.marks(),
-            }
-
-    def marks(self) -> dict[Shown, str]:
-        """By what an open page sees that what it shows is another; see `labeler.change_markers`."""
-        with self.store.lock:
-            looks = [(each.name, each.colour) for each in self.classes.entries()]
-            there = (self.log.last_seq, self.catalog.version, self.scanner.view())
-            return marks(*there, self.evaluations.last, self.trainer.status(), looks, self.guidelines.view.mark)
 
     # ---------------------------------------------------------------- questions and answers
 
@@ -343,57 +316,7 @@ class Service:
         data, media_type = self.thumbnails.get(located.sha256, size, lambda: self.files.content(located))
         return data, media_type, located.sha256
 
-    def export(
-        self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL, snapshot: str | None = None
-    ) -> tuple[Iterator[bytes], Format]:
-        """The labels as a stream; nothing is told of what the model thinks of an image held out.
-
-        Raises Invalid for a format or class that there is not, Missing for a snapshot, and for predictions what
-        `Gallery.predictions` raises.
-        """
-        if name not in FORMATS:
-            raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
-        said = self.gallery.predictions() if "predictions" in extras else {}
-        then = self.snapshots.fold(snapshot) if snapshot is not None else None
-        with self.store.lock:
-            if wanted.label is not None:
-                wanted = replace(wanted, label=name_of(then or self.log.fold, wanted.label))
-            predictions = {image: said[image] for image in self.visibility.listable(said)}
-        rows = export_rows(
-            self.store,
-            self.log,
-            self.catalog,
-            lambda image_id: self.content(image_id)[0],
-            wanted,
-            predictions,
-            then,
-        )
-        total = self.export_count(wanted).images if snapshot is None else None
-        running = self.downloads.begin(f"flywheel-labels.{FORMATS[name].suffix}", "image", total)
-        return FORMATS[name].write(self.downloads.counted(rows, running), extras), FORMATS[name]
-
-    def export_count(self, wanted: Wanted) -> ExportCount:
-        """How many images an export holds. Raises Invalid for a class that there is not."""
-        with self.store.lock:
-            if wanted.label is not None:
-                wanted = replace(wanted, label=name_of(self.log.fold, wanted.label))
-            images, labeled = count_rows(self.log, self.tally.splits, wanted)
-        return ExportCount(images=images, labeled=labeled)
-
     # ---------------------------------------------------------------- inside
-
-    def _class_entries(self) -> list[ClassEntry]:
-        entries = self.classes.entries()
-        return [entry.model_copy(update={"labels": self.tally.labels_of(entry.id)}) for entry in entries]
-
-    def _target(self) -> Target | None:
-        return target(
-            self.trainer.status(),
-            self.evaluations.last,
-            labeled=self.tally.counts().labeled,
-            given=self.tally.labeled_here,
-            pace=self.tally.pace.per_minute(),
-        )
 
     def _leased(self) -> list[int]:
         with self.store.lock:

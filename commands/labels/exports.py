@@ -176,7 +176,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     service = Service(settings)
     try:
         extras = extras_named([name.strip() for name in wanted.include.split(",") if name.strip()])
-        stream, _ = service.export(wanted.format, wanted=rows, extras=extras, snapshot=wanted.snapshot)
+        stream, _ = service.exports.begin(wanted.format, wanted=rows, extras=extras, snapshot=wanted.snapshot)
         _write(target, stream)
     except Problem as problem:
         raise SettingsError(str(problem.detail)) from None

@@ -34,7 +34,7 @@ _EDGES = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, -4, 1, 0, 1, 0], scale=1, offse
 
 
 class OddImages:
-    """Those of one workspace. `thumbnail` gives a small copy of an image as bytes."""
+    """Those of one workspace. `thumbnail` gives a small copy of an image: bytes, media type, content hash."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OddImages:
         visibility: Visibility,
         catalog: Catalog,
         trainer: Trainer,
-        thumbnail: Callable[[int, int], bytes],
+        thumbnail: Callable[[int, int], tuple[bytes, str, str]],
     ) -> None:
         self._store = store
         self._visibility = visibility
@@ -117,7 +117,7 @@ class OddImages:
             if self._closing.is_set():
                 return
             try:
-                self._measured[image_id] = measure(self._thumbnail(image_id, SIZE))
+                self._measured[image_id] = measure(self._thumbnail(image_id, SIZE)[0])
             except (Problem, OSError):
                 self._measured[image_id] = None
 

@@ -169,7 +169,7 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Export labels in a standard format, streamed. Filters choose the images; `include` adds columns."""
         extras = extras_named([name.strip() for name in include.split(",") if name.strip()])
         wanted = Wanted(split=split, label=label, annotator=annotator, status=status)
-        stream, chosen = service.export(format, wanted=wanted, extras=extras, snapshot=snapshot)
+        stream, chosen = service.exports.begin(format, wanted=wanted, extras=extras, snapshot=snapshot)
         headers = {"Content-Disposition": f'attachment; filename="flywheel-labels.{chosen.suffix}"'}
         return StreamingResponse(stream, media_type=chosen.media_type, headers=headers)
 

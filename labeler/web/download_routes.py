@@ -31,7 +31,7 @@ def download_routes(service: Service) -> APIRouter:
         split: Split | None = None, label: Named = None, annotator: Named = None, status: Status | None = None
     ) -> ExportCount:
         """The number of images in an export with these filters."""
-        return service.export_count(Wanted(split=split, label=label, annotator=annotator, status=status))
+        return service.exports.count(Wanted(split=split, label=label, annotator=annotator, status=status))
 
     @routes.get("/downloads")
     def downloads() -> DownloadList:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from labeler.change_markers import marks
+from labeler.change_markers import change_markers
 from shared.wire.images import ScanView
 from shared.wire.trainer import ChallengerView, EmbeddingProgress, TrainerStatus
 
@@ -37,13 +37,13 @@ TRAINS = ChallengerView(state="training", message="Round 1: epoch 2 of 9", round
     ],
 )
 def test_only_what_is_another_has_another_mark(news: dict[str, Any], changed: set[str]) -> None:
-    before = marks(3, 1, SCAN, None, STATUS)
-    after = marks(3, 1, SCAN, None, STATUS.model_copy(update=news))
+    before = change_markers(3, 1, SCAN, None, STATUS)
+    after = change_markers(3, 1, SCAN, None, STATUS.model_copy(update=news))
     assert {what for what in before if before[what] != after[what]} == changed
 
 
 def test_a_trainer_that_is_away_is_seen() -> None:
-    here, away = marks(3, 1, SCAN, None, STATUS), marks(3, 1, SCAN, None, None)
+    here, away = change_markers(3, 1, SCAN, None, STATUS), change_markers(3, 1, SCAN, None, None)
     assert here["trainer"] != away["trainer"]
     assert here["labels"] == away["labels"]
-    assert marks(4, 1, SCAN, None, STATUS)["labels"] != here["labels"]
+    assert change_markers(4, 1, SCAN, None, STATUS)["labels"] != here["labels"]

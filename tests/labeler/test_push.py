@@ -27,7 +27,8 @@ def app(events: Events) -> Starlette:
 
 def test_every_page_ends_with_the_newest_state_however_often_it_changes() -> None:
     state = Counting()
-    events = Events(state)
+    events = Events()
+    events.tell(state)
 
     def change() -> None:
         for _ in range(2_000):
@@ -56,7 +57,8 @@ def test_many_pages_share_what_they_are_told() -> None:
         taken += 1
         return state()
 
-    events = Events(snapshot)
+    events = Events()
+    events.tell(snapshot)
     with TestClient(app(events)) as client, contextlib.ExitStack() as stack:
         pages = [stack.enter_context(client.websocket_connect("/events")) for _ in range(8)]
         told = [page.receive_json()["number"] for page in pages]
@@ -74,7 +76,8 @@ def test_many_pages_share_what_they_are_told() -> None:
 )
 def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
     state = Counting()
-    events = Events(state)
+    events = Events()
+    events.tell(state)
     with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
         assert page.receive_json() == {"number": 0}
         page.send_bytes(said) if isinstance(said, bytes) else page.send_text(said)
@@ -84,14 +87,17 @@ def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
 
 
 def test_nobody_listens() -> None:
-    Events(Counting()).notify()
+    events = Events()
+    events.tell(Counting())
+    events.notify()
 
 
 def test_a_page_that_cannot_be_told_is_let_go_so_that_it_comes_again() -> None:
     def broken() -> dict[str, Any]:
         raise OSError("the disk is full")
 
-    events = Events(broken)
+    events = Events()
+    events.tell(broken)
     with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
         with pytest.raises(WebSocketDisconnect) as closed:
             page.receive_json()

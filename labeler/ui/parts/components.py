@@ -15,7 +15,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from labeler import service
-from labeler.change_markers import Shown
+from labeler.change_markers import Section
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
 from shared.images.finding import NO_IMAGES
@@ -99,11 +99,11 @@ def figure(chart: Any, alt: str) -> None:
     st.altair_chart(chart.configure_axis(**ink).configure_legend(**ink), width="stretch", alt=alt)
 
 
-def redraw(part: str, shown: Sequence[Shown], *, soonest: float) -> None:
+def redraw(part: str, shown: Sequence[Section], *, soonest: float) -> None:
     """Have the page, or the fragment that calls this, drawn again once something `shown` is another, after `soonest`
     seconds. Call it before what is shown is asked for, with a name of one's own for the `part`."""
-    marks = service.current().marks()
-    data = {"marks": {each: marks[each] for each in shown}, "soonest": soonest, "latest": LATEST_SECONDS}
+    markers = service.current().state.change_markers()
+    data = {"marks": {each: markers[each] for each in shown}, "soonest": soonest, "latest": LATEST_SECONDS}
     _WATCH(key=f"watch-{part}", data=data, on_changed_change=lambda: None)
 
 

@@ -33,7 +33,7 @@ MODELS: dict[str, tuple[str, str]] = {
 def labels(project: Project) -> None:
     """Filters, how many images they leave, and a link for each format."""
     wanted = _filters(project)
-    counted = service.current().export_count(Wanted(**wanted))  # type: ignore[arg-type]
+    counted = service.current().exports.count(Wanted(**wanted))  # type: ignore[arg-type]
     st.write(
         f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables hold "
         f"{many(counted.images, 'image')}, formats with photos leave out those without an answer."

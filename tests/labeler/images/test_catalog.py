@@ -111,7 +111,7 @@ def test_a_vanished_image_is_removed_and_comes_back(tmp_path: Path) -> None:
 
 
 def exported(service: Service) -> dict[str, str]:
-    rows = csv.DictReader(b"".join(service.export("csv")[0]).decode().splitlines())
+    rows = csv.DictReader(b"".join(service.exports.begin("csv")[0]).decode().splitlines())
     return {row["uri"]: row["label"] or row["status"] for row in rows}
 
 

@@ -82,7 +82,7 @@ def test_labels_find_photos_in_each_folder(tmp_path: Path) -> None:
         ]
         receipt = service.imports.take(ImportPost(rows=rows))
         assert [receipt.rejected, receipt.conflicts] == [[], []]
-        exported = csv.DictReader(b"".join(service.export("csv")[0]).decode().splitlines())
+        exported = csv.DictReader(b"".join(service.exports.begin("csv")[0]).decode().splitlines())
         labels = {row["uri"]: row["label"] for row in exported if row["label"]}
         assert labels == {"0000.png": "cat", "photos/0000.png": "dog"}
 

@@ -75,8 +75,8 @@ def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path:
             "there is no class 'dogg': add it first, or did you mean 'dog'?"
         )
         with pytest.raises(Invalid, match="no class 'dogg', or did you mean 'dog'"):
-            service.export("csv", wanted=Wanted(label="dogg"))
-        exported = b"".join(service.export("csv", wanted=Wanted(label="DOG"))[0])
+            service.exports.begin("csv", wanted=Wanted(label="dogg"))
+        exported = b"".join(service.exports.begin("csv", wanted=Wanted(label="DOG"))[0])
         assert exported.decode().count("dog") == 1
         service.classes.change(dog, ClassPatch(into=coat))
         with pytest.raises(Conflict, match="another name of the class 'jacket'"):
@@ -136,12 +136,12 @@ def test_colour_description_key_and_place_are_kept_and_bring_no_row(tmp_path: Pa
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path, classes=["cat", "dog", "cow"]) as service:
         cat, dog, cow = (entry.id for entry in service.classes.entries())
-        rows, mark = service.log.last_seq, service.marks()
+        rows, mark = service.log.last_seq, service.state.change_markers()
         patch = ClassPatch(colour="#12aBcd", description=" With whiskers. ", hotkey="Q")
         assert service.classes.change(cat, patch).hotkey == "q"
         service.classes.change(cow, ClassPatch(place=0))
         assert service.log.last_seq == rows
-        assert service.marks()["classes"] != mark["classes"]
+        assert service.state.change_markers()["classes"] != mark["classes"]
         assert [entry.id for entry in service.classes.entries()] == [cow, cat, dog]
         service.classes.add("hen")  # behind the others
         before = service.classes.entries()

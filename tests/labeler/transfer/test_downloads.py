@@ -38,21 +38,21 @@ def test_as_many_images_are_told_as_are_exported(service: Service) -> None:
     splits, statuses = (None, "train", "validation", "test"), (None, "labeled", "unlabeled", "skipped", "flagged")
     for split, label, who, status in product(splits, (None, "cat", "DOG"), (None, "ann", "bob"), statuses):
         wanted = Wanted(split=split, label=label, annotator=who, status=status)
-        stream, _ = service.export("jsonl", wanted=wanted)
+        stream, _ = service.exports.begin("jsonl", wanted=wanted)
         rows = [json.loads(line) for line in b"".join(stream).splitlines()]
-        counted = service.export_count(wanted)
+        counted = service.exports.count(wanted)
         assert (counted.images, counted.labeled) == (len(rows), sum(row["label"] is not None for row in rows)), wanted
 
 
 def test_a_class_that_is_not_there_is_said(service: Service) -> None:
     with pytest.raises(Invalid, match="There is no class 'bear'"):
-        service.export_count(Wanted(label="bear"))
+        service.exports.count(Wanted(label="bear"))
 
 
 def test_how_far_an_export_is(service: Service) -> None:
     client = TestClient(create_api(service))
     assert client.get("/export/count", params={"label": "cat"}).json() == {"images": 1, "labeled": 1}
-    stream, _ = service.export("csv")
+    stream, _ = service.exports.begin("csv")
     next(stream)
     (now,) = service.downloads.list()
     assert (now.name, now.state, now.unit, now.total) == ("flywheel-labels.csv", "writing", "image", 8)

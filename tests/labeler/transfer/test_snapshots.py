@@ -47,7 +47,7 @@ def save(service: Service, name: str) -> None:
 
 
 def state(service: Service, snapshot: str | None = None) -> list[Any]:
-    lines = b"".join(service.export("jsonl", snapshot=snapshot)[0]).splitlines()
+    lines = b"".join(service.exports.begin("jsonl", snapshot=snapshot)[0]).splitlines()
     told = ("id", "label", "split", "status", "annotators")
     return [[json.loads(line)[name] for name in told] for line in lines]
 

@@ -138,7 +138,7 @@ def test_every_route_counts_what_the_database_holds(service: Service, known: Kno
 
 def test_open_pages_are_told_what_the_project_says(service: Service) -> None:
     """Card, bar, Grid, Map and Review draw their numbers from these news."""
-    news, project = service.snapshot(), service.project().model_dump(mode="json")
+    news, project = service.state.snapshot(), service.project().model_dump(mode="json")
     for name in ("images", "splits", "classes", "accuracy", "target"):
         assert news[name] == project[name]
     assert {each["name"]: each["answers"] for each in news["people"]} == {

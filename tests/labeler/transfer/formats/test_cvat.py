@@ -77,7 +77,7 @@ def test_classes_and_splits_of_a_project_come_back(tmp_path: Path) -> None:
         service.annotate([answer(4, None, action="skip"), answer(5, None, action="flag")])
         said = {entry.uri: entry.split for entry in service.catalog.entries(0, 10) if entry.id < 4}
         labels = dict(zip([entry.uri for entry in service.catalog.entries(0, 10)], classes, strict=False))
-        (tmp_path / "labels.xml").write_bytes(b"".join(service.export("cvat")[0]))
+        (tmp_path / "labels.xml").write_bytes(b"".join(service.exports.begin("cvat")[0]))
     source = open_source(tmp_path / "labels.xml")
     rows = [each for each in source.rows() if isinstance(each, ImportRow)]
     assert {each.uri: each.split for each in rows} == said

@@ -130,7 +130,7 @@ def test_what_flywheel_exports_datasets_and_pandas_read(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path) as service:
         take_rows([ImportRow(line=1, uri="0000.png", label="cat")], tmp_path, service.imports.take)
-        data = b"".join(service.export("parquet")[0])
+        data = b"".join(service.exports.begin("parquet")[0])
     (tmp_path / "labels.parquet").write_bytes(data)
     frame = pd.read_parquet(io.BytesIO(data))
     loaded = datasets.Dataset.from_parquet(str(tmp_path / "labels.parquet"), cache_dir=str(tmp_path / "cache"))
@@ -151,7 +151,7 @@ def test_there_and_back_through_datasets(tmp_path: Path) -> None:
     with labeler(tmp_path) as service:
         take_rows(given, tmp_path, service.imports.take)
         before = labels(service)
-        zipped = b"".join(service.export("datasets")[0])
+        zipped = b"".join(service.exports.begin("datasets")[0])
     with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
         archive.extractall(tmp_path / "zip")
     loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "zip"), cache_dir=str(tmp_path / "cache"))

@@ -80,7 +80,7 @@ def sound(names: list[str]) -> bool:
 def test_a_zip_unpacks_anywhere_and_reads_back(tmp_path: Path, name: str) -> None:
     with start(tmp_path) as service:
         said = label_all(service)
-        with zipfile.ZipFile(BytesIO(b"".join(service.export(name)[0]))) as archive:
+        with zipfile.ZipFile(BytesIO(b"".join(service.exports.begin(name)[0]))) as archive:
             assert sound(archive.namelist())
             archive.extractall(tmp_path / "unpacked")
     assert read_back(tmp_path / "unpacked") == said
@@ -89,7 +89,7 @@ def test_a_zip_unpacks_anywhere_and_reads_back(tmp_path: Path, name: str) -> Non
 def test_a_folder_of_copies_reads_back(tmp_path: Path) -> None:
     with start(tmp_path) as service:
         said = label_all(service)
-        records = [json.loads(line) for line in b"".join(service.export("jsonl")[0]).splitlines()]
+        records = [json.loads(line) for line in b"".join(service.exports.begin("jsonl")[0]).splitlines()]
     written = folders.write(records, {"": [tmp_path / "photos"]}, tmp_path / "out", "copy")
     assert (written.count, written.left_out) == (len(NAMES), [])
     assert sound([path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")])

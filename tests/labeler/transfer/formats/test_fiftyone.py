@@ -76,7 +76,7 @@ def test_every_answer_comes_back_with_its_history(tmp_path: Path, name: str) -> 
         service.annotate([answer(3, CLASSES[2]), answer(4, None, action="flag"), answer(3, CLASSES[0])])
         before = {part: sorted(map(str, told)) for part, told in nameless(everything(service)).items()}
         extras = extras_named(["annotators", "history"])
-        unpacked(service.export(name, extras=extras)[0], tmp_path / "two" / "photos")
+        unpacked(service.exports.begin(name, extras=extras)[0], tmp_path / "two" / "photos")
     with labeler(tmp_path / "two", classes=CLASSES, overlap=3) as service:
         receipt = bring(service, tmp_path / "two" / "photos")
         assert (receipt.rejected, receipt.conflicts) == ([], [])

@@ -13,7 +13,7 @@ from tests.labeler.projects import answer, labeler, photo
 
 
 def exported(service: Service, name: str) -> bytes:
-    stream, _ = service.export(name)
+    stream, _ = service.exports.begin(name)
     return b"".join(stream)
 
 
@@ -62,4 +62,4 @@ def test_only_what_is_there_and_stands(tmp_path: Path) -> None:
         service.scanner.wait(10)
         assert [json.loads(line)["id"] for line in exported(service, "jsonl").splitlines()] == [2, 3, 4]
         with pytest.raises(Invalid, match=", ".join(sorted(FORMATS))):
-            service.export("xml")
+            service.exports.begin("xml")

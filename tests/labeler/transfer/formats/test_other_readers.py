@@ -36,9 +36,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ids = {entry.uri: entry.id for entry in service.catalog.entries(0, 10)}
         service.annotate([answer(ids[name], label) for name, label in zip(NAMES, LABELS, strict=True)])
         for name, suffix in {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "coco": "json"}.items():
-            (tmp / f"{name}.{suffix}").write_bytes(b"".join(service.export(name)[0]))
+            (tmp / f"{name}.{suffix}").write_bytes(b"".join(service.exports.begin(name)[0]))
         for name in ("imagefolder", "datasets"):
-            with zipfile.ZipFile(io.BytesIO(b"".join(service.export(name)[0]))) as archive:
+            with zipfile.ZipFile(io.BytesIO(b"".join(service.exports.begin(name)[0]))) as archive:
                 archive.extractall(tmp / name)
     return tmp
 

@@ -51,7 +51,7 @@ def start(tmp: Path) -> Any:
 
 def export(service: Service, name: str, path: Path, **more: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(service.export(name, **more)[0]))
+    path.write_bytes(b"".join(service.exports.begin(name, **more)[0]))
     return path
 
 
@@ -63,7 +63,7 @@ def bring(service: Service, path: Path) -> ImportReceipt:
 
 def state(service: Service, *statuses: str) -> dict[str, tuple[str | None, str, str]]:
     """Content hash → label, split and status, of the images that were answered."""
-    rows = [json.loads(line) for line in b"".join(service.export("jsonl")[0]).splitlines()]
+    rows = [json.loads(line) for line in b"".join(service.exports.begin("jsonl")[0]).splitlines()]
     wanted = statuses or ("labeled", "skipped", "flagged")
     return {row["sha256"]: (row["label"], row["split"], row["status"]) for row in rows if row["status"] in wanted}
 
@@ -73,7 +73,9 @@ def everything(service: Service) -> dict[str, Any]:
     fold, classes = service.log.fold, service.classes
     told = [
         json.loads(line)
-        for line in b"".join(service.export("jsonl", extras=extras_named(["annotators", "history"]))[0]).splitlines()
+        for line in b"".join(
+            service.exports.begin("jsonl", extras=extras_named(["annotators", "history"]))[0]
+        ).splitlines()
     ]
     entries = service.catalog.entries(0, 1_000)
     said = [(entry.uri, who, *given) for entry in entries for who, given in sorted(fold.answers(entry.id).items())]
@@ -238,7 +240,7 @@ def test_what_is_asked_for_and_nothing_else(tmp_path: Path) -> None:
         service.annotate([answer(1, "7"), answer(2, "7", annotator="bob"), answer(3, "@cat"), answer(4, "7")])
 
         def ids(**wanted: Any) -> list[int]:
-            stream, _ = service.export("jsonl", wanted=Wanted(**wanted))
+            stream, _ = service.exports.begin("jsonl", wanted=Wanted(**wanted))
             return [json.loads(line)["id"] for line in b"".join(stream).splitlines()]
 
         assert ids(split="test") == [2, 3]
@@ -253,7 +255,7 @@ def test_with_and_without_people_and_history(tmp_path: Path) -> None:
         service.annotate([answer(1, "7", note="=why?"), answer(1, "@cat")])
 
         def first(name: str, *names: str) -> Any:
-            data = b"".join(service.export(name, extras=extras_named(names))[0])
+            data = b"".join(service.exports.begin(name, extras=extras_named(names))[0])
             if name == "parquet":
                 return pq.read_table(io.BytesIO(data)).to_pylist()[0]
             return (
@@ -281,17 +283,19 @@ def test_predictions_are_told_of_train_images_alone(tmp_path: Path) -> None:
         follower.said = {1: (1, 0.9), 2: (2, 0.8)}
         wait_for(lambda: (status := service.trainer.status()) and status.log_id)
         with pytest.raises(Conflict):
-            service.export("csv", extras=extras_named(["predictions"]))
+            service.exports.begin("csv", extras=extras_named(["predictions"]))
         follower.model_version = "m1"
         wait_for(lambda: (status := service.trainer.status()) and status.model_version)
         rows = list(
             csv.DictReader(
-                io.StringIO(b"".join(service.export("csv", extras=extras_named(["predictions"]))[0]).decode())
+                io.StringIO(b"".join(service.exports.begin("csv", extras=extras_named(["predictions"]))[0]).decode())
             )
         )
         assert [row["prediction"] for row in rows] == ["cat", "", "", "", ""]
         assert rows[0]["prediction_confidence"] == "0.9"
-        (task, *_) = json.loads(b"".join(service.export("label_studio", extras=extras_named(["predictions"]))[0]))
+        (task, *_) = json.loads(
+            b"".join(service.exports.begin("label_studio", extras=extras_named(["predictions"]))[0])
+        )
         assert task["predictions"][0]["score"] == 0.9
 
 

@@ -19,7 +19,9 @@ def script() -> None:
 
 def drawn(monkeypatch: pytest.MonkeyPatch, view: ChallengerView | None) -> str:
     status = SimpleNamespace(challenger=view)
-    labeler = SimpleNamespace(trainer=SimpleNamespace(status=lambda: status), marks=lambda: {"challenger": ""})
+    labeler = SimpleNamespace(
+        trainer=SimpleNamespace(status=lambda: status), state=SimpleNamespace(change_markers=lambda: {"challenger": ""})
+    )
     monkeypatch.setattr("labeler.service.current", lambda: labeler)
     page = AppTest.from_function(script, default_timeout=60).run()
     assert not page.exception

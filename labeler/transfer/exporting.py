@@ -1,0 +1,87 @@
+"""Exports the labels: which images, in which format, as of now or of a snapshot.
+
+Predictions go along only where they may be seen: of train images, and not in blind mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from labeler.errors import Invalid
+from labeler.images.catalog import Catalog
+from labeler.labeling.classes import name_of
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.counts import Tally
+from labeler.store.database import Store
+from labeler.trainer_link.predictions import Prediction
+from labeler.transfer.downloads import Downloads
+from labeler.transfer.formats import FORMATS, Format
+from labeler.transfer.rows.exported import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
+from labeler.transfer.snapshots import Snapshots
+from labeler.visibility import Visibility
+from shared.wire.dataset import ExportCount
+
+
+class Exports:
+    """The exports of one workspace."""
+
+    def __init__(
+        self,
+        store: Store,
+        log: AnnotationLog,
+        tally: Tally,
+        visibility: Visibility,
+        catalog: Catalog,
+        snapshots: Snapshots,
+        downloads: Downloads,
+        predictions: Callable[[], Mapping[int, Prediction]],
+        content: Callable[[int], tuple[bytes, str, str]],
+    ) -> None:
+        """`predictions` returns what the model says of each image; `content` the bytes of one, with what they are."""
+        self._store = store
+        self._log = log
+        self._tally = tally
+        self._visibility = visibility
+        self._catalog = catalog
+        self._snapshots = snapshots
+        self._downloads = downloads
+        self._predictions = predictions
+        self._content = content
+
+    def begin(
+        self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL, snapshot: str | None = None
+    ) -> tuple[Iterator[bytes], Format]:
+        """The labels as a stream in the format of this name.
+
+        Raises Invalid for an unknown format or class, Missing for an unknown snapshot, and for predictions what
+        `Grid.predictions` raises.
+        """
+        if name not in FORMATS:
+            raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
+        said = self._predictions() if "predictions" in extras else {}
+        then = self._snapshots.fold(snapshot) if snapshot is not None else None
+        with self._store.lock:
+            if wanted.label is not None:
+                wanted = replace(wanted, label=name_of(then or self._log.fold, wanted.label))
+            predictions = {image: said[image] for image in self._visibility.listable(said)}
+        rows = export_rows(
+            self._store,
+            self._log,
+            self._catalog,
+            lambda image_id: self._content(image_id)[0],
+            wanted,
+            predictions,
+            then,
+        )
+        total = self.count(wanted).images if snapshot is None else None
+        running = self._downloads.begin(f"flywheel-labels.{FORMATS[name].suffix}", "image", total)
+        return FORMATS[name].write(self._downloads.counted(rows, running), extras), FORMATS[name]
+
+    def count(self, wanted: Wanted) -> ExportCount:
+        """How many images an export contains. Raises Invalid for an unknown class."""
+        with self._store.lock:
+            if wanted.label is not None:
+                wanted = replace(wanted, label=name_of(self._log.fold, wanted.label))
+            images, labeled = count_rows(self._log, self._tally.splits, wanted)
+        return ExportCount(images=images, labeled=labeled)
