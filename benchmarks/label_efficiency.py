@@ -43,9 +43,9 @@ from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
 from trainer.embeddings.transform import fit_projection
 from trainer.learners.kernel_head import Head, fit_head
-from trainer.loop.pool_scores import WORK, ranked, score
 from trainer.loop.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
+from trainer.tasks.pool_scores import WORK, ranked, score
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
@@ -211,7 +211,7 @@ def simulate(
         scored, length = np.zeros(len(train), dtype=bool), STEP + UPCOMING
         if head is not None:
             pool, scored = score(pool, head, length, work=work)
-        rows = ranked(pool, strategy, length, head, scored).rows
+        rows = ranked(pool, strategy, length, head.predict_proba if head is not None else None, scored).rows
         if len(rest):
             exchanged.append(float(1 - np.isin(rows[:STEP], rest[:STEP]).mean()))
         warm, rest = head is not None, rows[STEP:]

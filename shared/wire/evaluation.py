@@ -16,7 +16,7 @@ class Measured(Reply):
 
 
 class Interval(Measured):
-    """A proportion with its 95 % Wilson interval, and the number of images it was measured on."""
+    """A metric with its 95 % interval (Wilson's for a proportion), and the number of images it was measured on."""
 
     value: float
     low: float
@@ -97,7 +97,8 @@ class Evaluation(Measured):
     labels: Count  # on which the model was trained
     spent: Count  # all labels given, including test labels
     created_at: Time
-    accuracy: Interval
+    accuracy: Interval  # measured on 0 images: the task has no accuracy
+    metrics: dict[str, Interval] = Field(default_factory=dict)  # what a task measures beside the fields here
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval
     macro_f1_high: float | None = None
@@ -110,6 +111,11 @@ class Evaluation(Measured):
     calibration: list[CalibrationBin] = Field(default_factory=list)  # least confident first
     calibration_error: float | None = None  # ECE: mean distance between confidence and accuracy over the images
     timings: dict[str, float] = Field(default_factory=dict)  # milliseconds of the round's steps so far, this step last
+
+    @property
+    def test_labels(self) -> int:
+        """Labeled test images that it was measured on."""
+        return max([self.accuracy.n, *(each.n for each in self.metrics.values())])
 
 
 class Progress(Reply):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.evaluation import CalibrationBin, ClassMetrics, Interval
+from trainer.evaluation.measured import Measured, not_measured
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 LEAST = 1e-6  # a probability below this counts as this, so that one certain miss does not make the loss infinite
@@ -22,7 +23,7 @@ BINS = 10  # of equal width, as in Guo et al. (2017)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ClassScores:
     """`confusion` counts truth (rows) against prediction (columns), both in the order of `classes`.
 
     `macro_f1` is the mean over classes that occur as truth or as prediction, with a 95 % interval. `lower_bounds` are
@@ -39,13 +40,27 @@ class Measured:
     calibration: list[CalibrationBin]
     calibration_error: float | None
 
+    def measured(self) -> Measured:
+        """As the fields of an `Evaluation`."""
+        details = {
+            "macro_f1": self.macro_f1,
+            "macro_f1_low": self.macro_f1_interval[0],
+            "macro_f1_high": self.macro_f1_interval[1],
+            "log_loss": self.log_loss,
+            "classes": self.classes,
+            "confusion": self.confusion,
+            "calibration": self.calibration,
+            "calibration_error": self.calibration_error,
+        }
+        return Measured(self.lower_bounds, self.accuracy, details=details)
+
 
 def evaluate(
     y_true: NDArray[np.int64],
     probabilities: NDArray[np.float32],
     classes: NDArray[np.int64],
     names: Mapping[int, str],
-) -> Measured:
+) -> ClassScores:
     """Measure `probabilities` (n, K), columns `classes` (K,), against class ids `y_true` (n,).
 
     `names` lists the classes to report; ids that it does not know are reported by their number. No image is no error:
@@ -61,7 +76,7 @@ def evaluate(
     occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
     accuracy, interval = wilson(int(np.trace(confusion)), n), _macro_f1_interval(confusion)
     bins, error = calibrate(predicted == y_true, probabilities.max(axis=1) if n else np.empty(0, np.float32))
-    return Measured(
+    return ClassScores(
         accuracy=accuracy,
         macro_f1=float(scores[occurs].mean()) if n else None,
         macro_f1_interval=interval,
@@ -98,7 +113,7 @@ def calibrate(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> tupl
 def wilson(successes: int, n: int) -> Interval:
     """The share successes / n with its 95 % interval (Wilson 1927), which stays within 0 and 1; 0 to 1 for n = 0."""
     if n == 0:
-        return Interval(value=0.0, low=0.0, high=1.0, n=0)
+        return not_measured()
     share, square = successes / n, Z95 * Z95
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = Z95 * sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)

@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +27,8 @@ from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
+from trainer.tasks.classification import Classification
 from trainer.versions.predictor import Classifier, FineTunedNetwork
-from trainer.versions.registry import count_classes
 
 ENOUGH_VALIDATION = 50
 """Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had
@@ -161,7 +160,7 @@ def run(work: Work) -> dict[str, Any]:
         log_id=work.job.request["log_id"],
         acked_seq=work.job.request["acked_seq"],
         labels=len(given),
-        labels_by_class=count_classes(given, names),
+        labels_by_class=Classification().counts(given, names),
         metrics=evaluation,
         seconds=trained.seconds,
         reason=f"trained by job {work.job.id}",
@@ -287,21 +286,11 @@ def _measure(
     if not inputs:
         return None
     ids = np.array([each.id for each in classifier.classes], np.int64)
-    measured = evaluate(np.array(truth, np.int64), classifier.predict_proba(inputs), ids, names)
-    return Evaluation(
-        id=uuid4(),
+    measured = evaluate(np.array(truth, np.int64), classifier.predict_proba(inputs), ids, names).measured()
+    return measured.evaluation(
         log_id=UUID(work.job.request["log_id"]),
         acked_seq=work.job.request["acked_seq"],
         model_version=classifier.version,
-        round=0,
         labels=labels,
         spent=len(work.images),
-        created_at=datetime.now(UTC),
-        accuracy=measured.accuracy,
-        macro_f1=measured.macro_f1,
-        log_loss=measured.log_loss,
-        classes=measured.classes,
-        confusion=measured.confusion,
-        calibration=measured.calibration,
-        calibration_error=measured.calibration_error,
     )

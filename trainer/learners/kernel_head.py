@@ -13,6 +13,7 @@ times as long on two busy cores.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self, TypeVar
@@ -63,12 +64,38 @@ class Head:
         return {"classes": self.classes, "anchors": self.landmarks, "weights": self.weights, "bias": self.bias}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, NDArray[np.generic]]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
         """The head that `to_tensors` was called on."""
         landmarks, weights, bias = (
             np.asarray(tensors[key], dtype=np.float32) for key in ("anchors", "weights", "bias")
         )
         return cls(np.asarray(tensors["classes"], dtype=np.int64), landmarks, weights, bias)
+
+
+class KernelHead:
+    """The learner of `Head`s."""
+
+    name = "head"
+    how_to_use = (
+        "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
+        f"logits are exp(-{GAMMA} * squared distance to each of anchors) @ weights + bias."
+    )
+
+    def fit(self, rows: Matrix, targets: NDArray[np.int64], *, previous: Head | None = None, seed: int = 0) -> Head:
+        """As `fit_head`."""
+        return fit_head(rows, targets, previous=previous, seed=seed)
+
+    def predict(self, model: Head, rows: Matrix) -> Matrix:
+        """Probabilities (n, K)."""
+        return model.predict_proba(rows)
+
+    def save(self, model: Head) -> dict[str, NDArray[np.generic]]:
+        """All arrays of the head."""
+        return model.to_tensors()
+
+    def load(self, tensors: Mapping[str, NDArray[np.generic]]) -> Head:
+        """The head whose arrays `save` returned."""
+        return Head.from_tensors(tensors)
 
 
 def fit_head(

@@ -28,10 +28,11 @@ from trainer.jobs.job_queue import Jobs
 from trainer.jobs.requests import classes_of, image_rows
 from trainer.loop.ingest import Ingest
 from trainer.loop.loop import Loop
-from trainer.loop.rounds import fit, train_labels
+from trainer.loop.rounds import fit
 from trainer.loop.swap import Replacement
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.targets import train_targets
 from trainer.versions.active_backbone import AGAIN
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 
@@ -193,7 +194,7 @@ class Challenger:
         if ground is None:
             return
         images = [{**row, **judges.get(int(row["image_id"]), {})} for row in image_rows(self._replica)]
-        labels = len(train_labels(space, snapshot)[0])
+        labels = len(train_targets(space, snapshot)[0])
         truth, head = np.array([(row["class_id"], row["head"]) for row in images if "head" in row]).T
         if pair(truth, head, truth).p >= SURE:
             self._spared = labels
@@ -219,7 +220,7 @@ class Challenger:
 
     def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, int]]]:
         """What is compared on, and for each image that judges: what the head says, and in which fold."""
-        rows, given = train_labels(space, snapshot)
+        rows, given = train_targets(space, snapshot)
         seed = self._settings.seed
         asked = [
             image for image in space.held.row_of if image in snapshot.labels and space.split_of(image) == "validation"

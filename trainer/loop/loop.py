@@ -378,7 +378,7 @@ class Loop:
             return
         self._publisher.worker.wake()
         with self._changed:
-            reason = self.rules.measured(lower_bounds, live.latest.accuracy.n, live.latest.labels)
+            reason = self.rules.measured(lower_bounds, live.latest.test_labels, live.latest.labels)
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 

@@ -1,63 +1,72 @@
-"""One round of learning: from labels and embeddings to a fitted head, a ranked list, and an evaluation.
+"""One round of learning: from labels and embeddings to a fitted model, a ranked list, and an evaluation.
 
-Functions over arrays and plain values, without threads, clocks of their own or network, so that a test or a benchmark
-can run exactly what the service runs. The loop decides *when*; here stands *what*.
+Functions over arrays and plain values, without threads or network, so that a test or a benchmark runs exactly what the
+service runs. What depends on the kind of labels is asked of the snapshot's task. The loop decides *when*; this module
+does *what*.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.wire.evaluation import Evaluation, RandomEstimate
-from shared.wire.queries import Query, QueryPush, Suggestion
+from shared.wire.evaluation import Evaluation
+from shared.wire.queries import Query, QueryPush
 from trainer.embeddings.space import ImagePool, Space
 from trainer.embeddings.transform import Projection
 from trainer.evaluation.learning_curve import SAMPLE, Stability, advise
-from trainer.evaluation.metrics import evaluate
-from trainer.evaluation.random_baseline import MOST, beside_chosen, random_baseline
-from trainer.learners.kernel_head import Head, fit_head
-from trainer.loop.pool_scores import ranked, score
+from trainer.evaluation.random_baseline import MOST
+from trainer.learners.learner import Matrix
 from trainer.strategies import Pool, Strategy
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.pool_scores import ranked
+from trainer.tasks.registry import task_named
+from trainer.tasks.targets import moved_out, train_targets
+from trainer.tasks.task import Targets, Task
 
 COLD = "cold-"
-"""How the version of a list begins that was made without a model."""
-SUGGESTIONS = 5
-"""Classes proposed with each query, the likeliest first."""
+"""Prefix of the version of a list that was made without a model."""
 UPCOMING = 10
 """Images at the head of a list that keep their places if they can: a batch."""
-GROWN = 1.1
-"""Times the test sample has to grow until the random baseline is estimated anew."""
-_CLASS_TOKEN = re.compile(r"\{class:(\d+)\}")
+_OUTCOME_TOKEN = re.compile(r"\{class:(\d+)\}")
 
 
 @dataclass
 class Model:
     """A head, the geometry it was fitted in, and what it learned from."""
 
-    head: Head
+    head: Any  # what the task's learner fitted
     version: str
     geometry: int
     projection: Projection  # from raw vectors to its inputs
     rows: NDArray[np.int64]  # of the train matrix
-    classes: NDArray[np.int64]  # class id given to each of `rows`
+    targets: Targets  # of each of `rows`
     images: NDArray[np.int64]  # of each of `rows`
     snapshot: Snapshot  # the last one that gives this model
     seconds: float  # of the fit
 
-    def fits(self, geometry: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> bool:
+    @property
+    def task(self) -> Task:
+        """The task that it was fitted for."""
+        return task_named(self.snapshot.task)
+
+    def probabilities(self, rows: Matrix) -> Matrix:
+        """How likely each outcome is for rows (n, D): (n, K)."""
+        return self.task.probabilities(self.head, rows)
+
+    def fits(self, geometry: int, rows: NDArray[np.int64], targets: Targets) -> bool:
         """Whether fitting again would give the same model."""
-        return self.geometry == geometry and np.array_equal(self.rows, rows) and np.array_equal(self.classes, classes)
+        return self.geometry == geometry and np.array_equal(self.rows, rows) and np.array_equal(self.targets, targets)
 
 
 @dataclass
@@ -78,36 +87,27 @@ class Timings:
         return {name: round(value, 2) for name, value in self.steps.items()}
 
 
-def train_labels(pool: ImagePool | Space, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the train matrix that are labeled, ascending, and the class id of each."""
-    row_of = pool.train.row_of
-    held_out = _moved_out(snapshot)
-    labels = ((image, label) for image, label in snapshot.labels.items() if image in row_of and image not in held_out)
-    pairs = sorted((row_of[image], label) for image, label in labels)
-    table = np.array(pairs, np.int64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
-
-
 def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
-    """A model of all labels so far, None while fewer than two classes are labeled.
+    """A model of all labels so far, or None while they are too few.
 
-    When nothing that is learned has changed it is `previous`, under the same version.
+    It is `previous`, under the same version, if nothing that is learned has changed.
     """
-    rows, classes = train_labels(pool, snapshot)
-    if len(np.unique(classes)) < 2:
+    task = task_named(snapshot.task)
+    rows, targets = train_targets(pool, snapshot)
+    if not task.enough(targets):
         return None
-    if previous is not None and previous.fits(pool.version, rows, classes):
+    if previous is not None and previous.fits(pool.version, rows, targets):
         return previous if previous.snapshot is snapshot else replace(previous, snapshot=snapshot)
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     began = time.perf_counter()
-    head = fit_head(pool.train.rows[rows], classes, previous=warm, seed=seed)
+    head = task.learner.fit(pool.train.rows[rows], targets, previous=warm, seed=seed)
     return Model(
         head,
         version=f"head-{uuid4().hex}",
         geometry=pool.version,
         projection=pool.projection,
         rows=rows,
-        classes=classes,
+        targets=targets,
         images=pool.train.ids[rows],
         snapshot=snapshot,
         seconds=time.perf_counter() - began,
@@ -127,24 +127,24 @@ def rank(
     timings: Timings,
     before: QueryPush | None = None,
 ) -> QueryPush | None:
-    """A ranked list of at most `length` train images that nobody has answered; None when there is nothing to ask.
+    """A ranked list of at most `length` train images that nobody has answered. None when there is nothing to ask.
 
-    What comes next in the list `before` keeps its place while it is nearly as good as what is new, so that the queue
-    does not flicker. A list of another strategy or log has no say, nor one that was made without a model once there is
-    one: the first labels change the most (keeping to it cost 1.7 points at 20 labels on digits).
+    The next images of the list `before` keep their places while they are nearly as good as what is new, so that the
+    queue does not flicker. A list of another strategy or log has no say. Nor has one that was made without a model
+    once there is one: the first labels change the most (keeping to it cost 1.7 points at 20 labels on digits).
     """
-    size, row_of = len(pool.train.ids), pool.train.row_of
+    task, size, row_of = task_named(snapshot.task), len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    open_rows[[row_of[image] for image in snapshot.answered | _moved_out(snapshot) if image in row_of]] = False
+    open_rows[[row_of[image] for image in snapshot.answered | moved_out(snapshot) if image in row_of]] = False
     leased_rows = np.zeros(size, bool)
     leased_rows[[row_of[image] for image in leased if image in row_of]] = True
     open_rows &= ~leased_rows
     candidates = np.flatnonzero(open_rows)
     if len(candidates) == 0:
         return None
-    rows, classes = train_labels(pool, snapshot)
+    rows, targets = train_targets(pool, snapshot)
     labels = np.full(size, -1, np.int64)
-    labels[rows] = classes
+    labels[rows] = task.observed(targets)
     asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
     listed = np.array([row_of[each.image_id] for each in asked if each.image_id in row_of], np.int64)
     upcoming = listed[open_rows[listed]][:UPCOMING]
@@ -152,15 +152,16 @@ def rank(
     scored = np.zeros(size, bool)
     with timings.step("score"):
         if model is not None:
-            view, scored = score(view, model.head, length)
+            view, scored = task.score(view, model.head, length)
     with timings.step("rank"):
-        ranking = ranked(view, strategy, length, model.head if model is not None else None, scored)
+        ask = partial(task.probabilities, model.head) if model is not None else None
+        ranking = ranked(view, strategy, length, ask, scored)
     queries = [
         Query(
             image_id=int(pool.train.ids[row]),
             score=float(score),
-            reason=_named(reason, snapshot.names) or None,
-            suggestions=_suggestions(view.classes, view.probabilities[row], snapshot.names)
+            reason=_named(reason, task, snapshot) or None,
+            suggestions=task.suggestions(view.classes, view.probabilities[row], snapshot.names)
             if view.classes is not None and view.probabilities is not None
             else [],
         )
@@ -188,14 +189,15 @@ def measure(
     seed: int = 0,
     final: bool = False,
 ) -> tuple[Evaluation, dict[str, float]] | None:
-    """How good the model is on the test images labeled so far, and where each metric's 95 % interval begins.
+    """How good the model is on the test images labeled so far, and the lower end of each metric's 95 % interval.
 
-    `earlier` evaluations, `stability` and the `goal` for accuracy are what advice follows from. None while no test
-    image is labeled.
+    Advice follows from `earlier` evaluations, `stability` and the `goal` for accuracy. None while no test image is
+    labeled.
     """
+    task = model.task
     if stability is not None:
-        guessed = model.head.predict_proba(pool.train.rows[:SAMPLE]).argmax(axis=1)
-        stability.observe(len(model.rows), pool.train.ids[:SAMPLE], model.head.classes[guessed])
+        answers = task.answers(model.head, pool.train.rows[:SAMPLE])
+        stability.observe(len(model.rows), pool.train.ids[:SAMPLE], answers)
     tested = [
         (row, snapshot.labels[image_id])
         for image_id, row in pool.held.row_of.items()
@@ -205,43 +207,23 @@ def measure(
     ]
     if not tested:
         return None
-    rows, truth = (np.array(column, np.int64) for column in zip(*tested, strict=True))
-    measured = evaluate(truth, model.head.predict_proba(pool.held.rows[rows]), model.head.classes, dict(snapshot.names))
-    evaluation = Evaluation(
-        id=uuid4(),
+    rows = pool.held.rows[np.array([row for row, _ in tested], np.int64)]
+    truth = task.targets([value for _, value in tested])
+    measured = task.measure(model.head, rows, truth, snapshot.names)
+    before = earlier[-1].random_baseline if earlier else []
+    evaluation = measured.evaluation(
         log_id=snapshot.log_id,
         acked_seq=snapshot.acked_seq,
         model_version=model.version,
         round=round_number,
         labels=len(model.rows),
         spent=len(snapshot.labels),
-        created_at=datetime.now(UTC),
-        accuracy=measured.accuracy,
-        macro_f1=measured.macro_f1,
-        macro_f1_low=measured.macro_f1_interval[0],
-        macro_f1_high=measured.macro_f1_interval[1],
-        log_loss=measured.log_loss,
-        classes=measured.classes,
-        confusion=measured.confusion,
-        calibration=measured.calibration,
-        calibration_error=measured.calibration_error,
         final=final,
-        random_baseline=beside_chosen(
-            _random_baseline(pool.held.rows[rows], truth, earlier, seed),
-            _as_given(pool, snapshot),
-            pool.held.rows[rows],
-            truth,
-            seed=seed,
-        ),
+        random_baseline=task.random_baseline(rows, truth, _as_given(pool, snapshot, task), before, seed=seed),
     )
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
-    return evaluation.model_copy(update={"advice": advice}), measured.lower_bounds
-
-
-def _moved_out(snapshot: Snapshot) -> set[int]:
-    """Images that were moved out of the train split, whether or not the pool has heard of it."""
-    return {image for image, split in snapshot.splits.items() if split != "train"}
+    return evaluation.model_copy(update={"advice": advice}), dict(measured.lower_bounds)
 
 
 def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strategy_name: str) -> bool:
@@ -249,35 +231,21 @@ def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strat
     return (before.log_id, before.strategy, cold) == (snapshot.log_id, strategy_name, model is None)
 
 
-def _random_baseline(
-    rows: NDArray[np.float32], truth: NDArray[np.int64], earlier: Sequence[Evaluation], seed: int
-) -> list[RandomEstimate]:
-    """That of the last evaluation, until the test sample has grown by a tenth: a round should stay quick."""
-    last = earlier[-1].random_baseline if earlier else []
-    if last and last[0].accuracy.n <= len(truth) < GROWN * last[0].accuracy.n:
-        return last
-    return random_baseline(rows, truth, seed=seed)
-
-
-def _as_given(pool: ImagePool, snapshot: Snapshot) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Rows and class ids of the train labels given here first, in the order in which they were given."""
+def _as_given(pool: ImagePool, snapshot: Snapshot, task: Task) -> tuple[Matrix, Targets]:
+    """Rows and targets of the first train labels given here, in the order in which they were given."""
     row_of = pool.train.row_of
-    first = list(islice(((row_of[image], snapshot.labels[image]) for image in snapshot.here if image in row_of), MOST))
-    table = np.array(first, np.int64).reshape(-1, 2)
-    return pool.train.rows[table[:, 0]], table[:, 1]
+    first = list(islice((image for image in snapshot.here if image in row_of), MOST))
+    rows = np.array([row_of[image] for image in first], np.int64)
+    return pool.train.rows[rows], task.targets([snapshot.labels[image] for image in first])
 
 
-def _suggestions(
-    classes: NDArray[np.int64], probabilities: NDArray[np.float32], names: Mapping[int, str]
-) -> list[Suggestion]:
-    likeliest = np.argsort(-probabilities, kind="stable")[:SUGGESTIONS]
-    return [
-        Suggestion(label=int(classes[k]), confidence=float(np.clip(probabilities[k], 0, 1)))
-        for k in likeliest
-        if int(classes[k]) in names
-    ]
+def _named(reason: str, task: Task, snapshot: Snapshot) -> str:
+    """Strategies know outcomes by number; a person knows them by name."""
 
+    def name(match: re.Match[str]) -> str:
+        outcome = int(match[1])
+        if not task.is_offered(outcome, snapshot.names):
+            return "a class of before"
+        return task.outcome_name(outcome, snapshot.names)
 
-def _named(reason: str, names: Mapping[int, str]) -> str:
-    """Strategies know classes by id; a person knows them by name."""
-    return _CLASS_TOKEN.sub(lambda match: names.get(int(match[1]), "a class of before"), reason)
+    return _OUTCOME_TOKEN.sub(name, reason)

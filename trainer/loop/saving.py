@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.settings.services import TrainerSettings
 from shared.settings.traits import RECORDED, settings_with
-from shared.wire.models import Description, ModelClass, ModelInput
+from shared.wire.models import Description, ModelInput
 from shared.wire.trainer import Saved
 from trainer.embeddings.backbones.backbone import Backbone
 from trainer.embeddings.precomputed import OwnVectors
@@ -16,12 +16,7 @@ from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Model
 from trainer.sync.replica import Replica
 from trainer.versions.active_backbone import TRAINED_ON
-from trainer.versions.registry import Registry, count_classes
-
-HOW_TO_USE = (
-    "Embed with the backbone, subtract mean, scale to unit length; multiply by axes, scale to unit length again; "
-    "logits are exp(-0.4 * squared distance to each of anchors) @ weights + bias."
-)
+from trainer.versions.registry import Registry
 
 
 class Saver:
@@ -57,26 +52,26 @@ class Saver:
         if serving is not None:
             parent, trained_on = parent or serving.version, trained_on or serving.trained
         architecture, needs = self._describe(live.embedder.backbone)
-        snapshot, recorded = model.snapshot, set(settings_with(RECORDED, TrainerSettings))
+        task, snapshot, recorded = model.task, model.snapshot, set(settings_with(RECORDED, TrainerSettings))
         chosen = self._settings.model_dump(mode="json", include=recorded)
         description = Description(
             parent=parent,
-            learner="head",
+            learner=task.learner.name,
             architecture=architecture,
             config={**chosen, TRAINED_ON: trained_on},
-            classes=[ModelClass(id=int(k), name=snapshot.names.get(int(k), str(k))) for k in model.head.classes],
+            classes=task.saved_outcomes(model.head, snapshot.names),
             input=needs,
             embeddings=live.embedder.key,
             log_id=str(snapshot.log_id),
             acked_seq=snapshot.acked_seq,
             labels=len(model.rows),
-            labels_by_class=count_classes(model.classes.tolist(), snapshot.names),
+            labels_by_class=task.counts([snapshot.labels[image] for image in model.images.tolist()], snapshot.names),
             metrics=latest if latest is not None and latest.model_version == model.version else None,
             seconds=seconds or model.seconds,
             reason=reason,
-            how_to_use=HOW_TO_USE,
+            how_to_use=task.learner.how_to_use,
         )
-        tensors = {**model.head.to_tensors(), "mean": model.projection.mean, "axes": model.projection.axes}
+        tensors = {**task.learner.save(model.head), "mean": model.projection.mean, "axes": model.projection.axes}
         saved = self._registry.save(name, tensors, description, dataset(model, self._replica))
         return Saved(
             model=str(saved.model_file),
@@ -99,9 +94,9 @@ class Saver:
 
 
 def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
-    """Every label that there was when `model` was fitted, as the rows of a version's dataset.csv.
+    """Every label at the time `model` was fitted, as the rows of a version's dataset.csv.
 
-    What it has learned from is in the train split, whatever split the catalogue has given it since.
+    What it learned from is in the train split, whatever split the image has moved to since.
     """
     snapshot = model.snapshot
     splits = {**snapshot.splits, **dict.fromkeys(model.images.tolist(), "train")}
@@ -113,9 +108,8 @@ def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
                 "uri": catalog[image_id].uri,
                 "sha256": catalog[image_id].sha256,
                 "split": splits.get(image_id, catalog[image_id].split),
-                "label": snapshot.names.get(label, str(label)),
-                "class_id": label,
+                **model.task.cells(snapshot.labels[image_id], snapshot.names),
             }
-            for image_id, label in sorted(snapshot.labels.items())
+            for image_id in sorted(snapshot.labels)
             if image_id in catalog
         ]

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from shared.wire.review import Evidence, LabelIssue, LabelIssues
 from trainer.embeddings.space import Space
 from trainer.evaluation.cross_validation import OutOfFold, lacking, out_of_fold
-from trainer.loop.rounds import train_labels
 from trainer.review.label_noise import Errors, count_errors
 from trainer.sync.background import Worker
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.targets import train_targets
 
 NEIGHBOURS_SHARE = 1 / 3  # weight of the neighbours
 NEARNESS = 0.2  # cosine distance at which a neighbour's weight falls to 1/e
@@ -201,7 +201,7 @@ class Reviewer:
             return
         began = time.monotonic()
         space, snapshot = wanted
-        rows, given = train_labels(space, snapshot)
+        rows, given = train_targets(space, snapshot)
         images = space.train.ids[rows]
         trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
         import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from shared.log import Fold
 from shared.wire.fields import Split
 from trainer.sync.replica import Replica
+
+Value = Any
+"""What one image is labeled. Only the task knows the type."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +22,15 @@ class Snapshot:
 
     log_id: UUID
     acked_seq: int
-    labels: Mapping[int, int]  # image id → class id, in the order in which the labels were given
+    labels: Mapping[int, Value]  # image id → its label as the task has it, in the order in which the labels were given
     answered: frozenset[int]  # images labeled, skipped, flagged or removed, which are not asked about
     names: Mapping[int, str]  # live classes
     settled: frozenset[int] = frozenset()  # images with an adjudicated label
     here: tuple[int, ...] = ()  # labeled images that somebody answered here and not only in an import, earliest first
     begun: frozenset[int] = frozenset()  # images with at least one valid answer, and removed ones
     splits: Mapping[int, Split] = field(default_factory=dict)  # of moved images; the pool may not know them yet
-    before: Mapping[int, int] = field(default_factory=dict)  # adjudicated image → class id by majority vote
+    before: Mapping[int, Value] = field(default_factory=dict)  # adjudicated image → its label by majority vote
+    task: str = "classification"  # the kind of labels in this log
 
     @classmethod
     def of(cls, replica: Replica) -> Snapshot | None:

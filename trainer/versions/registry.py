@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -314,8 +313,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def count_classes(given: list[int], names: Mapping[int, str]) -> dict[str, int]:
-    """Number of labels per class name."""
-    return {names.get(label, str(label)): count for label, count in sorted(Counter(given).items())}

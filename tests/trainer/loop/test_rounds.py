@@ -44,7 +44,7 @@ def state(pool, model):
         pool.train.ids,
         pool.held.rows,
         model.rows,
-        model.classes,
+        model.targets,
         *model.head.to_tensors().values(),
     ]
     return [array.tobytes() for array in arrays], sorted(pool.memory), pool.version, model.version

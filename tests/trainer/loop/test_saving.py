@@ -47,7 +47,7 @@ def test_a_version_is_of_the_log_that_its_model_was_fitted_on(before, after, cat
 
 def check(rows, model, snapshot, splits):
     assert {row["image_id"]: row["class_id"] for row in rows} == dict(snapshot.labels)
-    learned = dict(zip(model.images.tolist(), model.classes.tolist(), strict=True))
+    learned = dict(zip(model.images.tolist(), model.targets.tolist(), strict=True))
     assert learned == {image: label for image, label in snapshot.labels.items() if splits[image] == "train"}
     assert all(row["split"] == "train" for row in rows if row["image_id"] in learned)
     assert not any(row["split"] == "train" for row in rows if splits[row["image_id"]] != "train")

@@ -10,6 +10,7 @@ by the head. What that costs in accuracy is in docs/measurements/experiments.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -31,20 +32,24 @@ BLOCK = 65_536  # rows estimated at a time
 Matrix = NDArray[np.float32]
 
 
-def ranked(pool: Pool, strategy: Strategy, length: int, head: Head | None, scored: NDArray[np.bool_]) -> Ranking:
-    """What `strategy` lists of a pool of which `head` itself, if there is one, scored the rows `scored` (N,).
+def ranked(
+    pool: Pool, strategy: Strategy, length: int, ask: Callable[[Matrix], Matrix] | None, scored: NDArray[np.bool_]
+) -> Ranking:
+    """What `strategy` lists of a pool of which the model itself scored the rows `scored` (N,).
+
+    `ask` gives a model's probabilities (n, K) of rows (n, D); None where there is no model.
 
     What it lists on the strength of an estimate is scored and the list made anew; if that does not settle, only what
     is scored may be listed. Writes to `scored` and to the probabilities.
     """
-    if head is None or pool.probabilities is None:
+    if ask is None or pool.probabilities is None:
         return strategy(pool, length)
     for _ in range(PASSES):
         ranking = strategy(pool, length)
         estimated = ranking.rows[~scored[ranking.rows]]
         if not len(estimated):
             return ranking
-        pool.probabilities[estimated] = head.predict_proba(pool.embeddings[estimated])
+        pool.probabilities[estimated] = ask(pool.embeddings[estimated])
         scored[estimated] = True
     return strategy(replace(pool, candidates=pool.candidates[scored[pool.candidates]]), length)
 

@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 
 from trainer.embeddings.transform import fit_projection
 from trainer.learners.kernel_head import fit_head
-from trainer.loop.pool_scores import ranked, score
 from trainer.strategies import STRATEGIES, Pool, Ranking, geometry, strategy_named, with_exploration
 from trainer.strategies.uncertainty import margin_scores, torn_between
+from trainer.tasks.pool_scores import ranked, score
 
 LABELS = 100
 
@@ -40,7 +40,7 @@ def pool_of(digits, *, upcoming=()):
 def listed(digits, strategy, *, images, count=50):
     """The pool as the strategy saw it last, and its list, where the head scores about so many `images`."""
     view, scored = score(pool_of(digits), digits[1], count, work=images * LABELS)
-    return view, ranked(view, strategy, count, digits[1], scored)
+    return view, ranked(view, strategy, count, digits[1].predict_proba, scored)
 
 
 def test_a_small_pool_is_scored_whole(digits):

@@ -1,0 +1,53 @@
+"""What a task measured on test images, and the one function that makes an `Evaluation` of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from shared.wire.evaluation import Evaluation, Interval
+
+
+def not_measured() -> Interval:
+    """The interval of what was measured on no image, which is also the accuracy of a task that has none."""
+    return Interval(value=0.0, low=0.0, high=1.0, n=0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one model.
+
+    `lower_bounds` are the lower ends of the 95 % intervals that may stop training, by metric. `metrics` are those that
+    an `Evaluation` has no field for. `details` are other fields of the `Evaluation`.
+    """
+
+    lower_bounds: Mapping[str, float]
+    accuracy: Interval = field(default_factory=not_measured)
+    metrics: Mapping[str, Interval] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def evaluation(
+        self, *, log_id: UUID, acked_seq: int, model_version: str, labels: int, spent: int, **more: Any
+    ) -> Evaluation:
+        """As it is sent and kept. `more` are fields that do not follow from the figures."""
+        return Evaluation.model_validate(
+            {
+                "id": uuid4(),
+                "log_id": log_id,
+                "acked_seq": acked_seq,
+                "model_version": model_version,
+                "round": 0,
+                "labels": labels,
+                "spent": spent,
+                "created_at": datetime.now(UTC),
+                "accuracy": self.accuracy,
+                "metrics": dict(self.metrics),
+                "macro_f1": None,
+                "log_loss": None,
+                **self.details,
+                **more,
+            }
+        )

@@ -1,0 +1,1 @@
+"""Tasks: how labels become targets, uncertainty, suggestions and metrics. One module per task."""

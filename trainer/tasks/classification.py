@@ -1,0 +1,83 @@
+"""Single-label classification: each image has one class. A label is the class id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.evaluation import RandomEstimate
+from trainer.evaluation.measured import Measured
+from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.random_baseline import beside_chosen, random_baseline
+from trainer.learners.kernel_head import Head, KernelHead
+from trainer.learners.learner import Matrix
+from trainer.strategies.ranking import Pool
+from trainer.tasks import pool_scores
+from trainer.tasks.task import Ids, Names, Targets, Task, Value
+
+GROWN = 1.1
+"""Growth of the test sample after which the random baseline is estimated again."""
+
+
+class Classification(Task):
+    """The outcomes are class ids."""
+
+    name: ClassVar[str] = "classification"
+    learner = KernelHead()
+    trains_networks = True
+    finds_label_issues = True
+
+    def targets(self, values: Sequence[Value]) -> Targets:
+        """Class ids (n,)."""
+        return np.array(values, np.int64)
+
+    def enough(self, targets: Targets) -> bool:
+        """A model needs two classes."""
+        return len(np.unique(targets)) >= 2
+
+    def outcomes(self, model: Head) -> Ids:
+        """The classes that the head was fitted on."""
+        return model.classes
+
+    def score(self, pool: Pool, model: Head, length: int) -> tuple[Pool, NDArray[np.bool_]]:
+        """A large pool is scored in part, see `trainer.tasks.pool_scores`."""
+        return pool_scores.score(pool, model, length)
+
+    def outcome_name(self, outcome: int, names: Names) -> str:
+        """The class name."""
+        return names.get(outcome, str(outcome))
+
+    def is_offered(self, outcome: int, names: Names) -> bool:
+        """Only classes that are still there."""
+        return outcome in names
+
+    def measure(self, model: Head, rows: Matrix, truth: Targets, names: Names) -> Measured:
+        """Accuracy, macro F1, log loss, calibration, the figures of each class and the confusion matrix."""
+        return evaluate(truth, model.predict_proba(rows), model.classes, dict(names)).measured()
+
+    def random_baseline(
+        self,
+        rows: Matrix,
+        truth: Targets,
+        chosen: tuple[Matrix, Targets],
+        earlier: list[RandomEstimate],
+        *,
+        seed: int,
+    ) -> list[RandomEstimate]:
+        """As `trainer.evaluation.random_baseline`. The estimate is kept until the test sample has grown by a tenth,
+        so that a round stays quick."""
+        kept = bool(earlier) and earlier[0].accuracy.n <= len(truth) < GROWN * earlier[0].accuracy.n
+        estimates = earlier if kept else random_baseline(rows, truth, seed=seed)
+        return beside_chosen(estimates, chosen, rows, truth, seed=seed)
+
+    def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
+        """Labels per class, in the order of class ids."""
+        return {names.get(label, str(label)): count for label, count in sorted(Counter(values).items())}
+
+    def cells(self, value: Value, names: Names) -> dict[str, Any]:
+        """The class by name and by id."""
+        return {"label": names.get(value, str(value)), "class_id": value}

@@ -1,0 +1,27 @@
+"""Finds a task by its name."""
+
+from __future__ import annotations
+
+from trainer.tasks.classification import Classification
+from trainer.tasks.task import Task
+
+_TASKS: dict[str, Task] = {}
+
+
+class UnknownTask(ValueError):  # noqa: N818 - an answer, named as one
+    """The trainer has no task of that name; the message says which there are."""
+
+
+def register(task: Task) -> None:
+    """Make `task` known by its name. A task of the same name is replaced."""
+    _TASKS[task.name] = task
+
+
+def task_named(name: str) -> Task:
+    """The task of that name. Raises UnknownTask."""
+    if name not in _TASKS:
+        raise UnknownTask(f"This trainer cannot learn the task {name!r}. It knows: {', '.join(sorted(_TASKS))}.")
+    return _TASKS[name]
+
+
+register(Classification())

@@ -1,0 +1,131 @@
+"""What the trainer must know of a task: how labels become targets, and how a model is asked and measured.
+
+The loop knows labels as values that only their task reads. A task turns them into targets, fits its learner on them,
+tells the query strategies how likely each outcome of an image is, and measures the model. All other code calls these
+methods and never looks at a value or a model itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.evaluation import RandomEstimate
+from shared.wire.models import ModelClass
+from shared.wire.queries import Suggestion
+from trainer.evaluation.measured import Measured
+from trainer.learners.learner import Learner, Matrix
+from trainer.strategies.ranking import Pool
+
+Value = Any
+"""What one image is labeled. Only its task knows the type."""
+Targets = NDArray[Any]
+"""Values as a learner reads them, one entry per label: (n, …)."""
+Names = Mapping[int, str]
+"""The names of the project's classes by id."""
+Ids = NDArray[np.int64]
+
+SUGGESTIONS = 5
+"""Suggestions sent with each query, the most likely first."""
+
+
+class Task(ABC):
+    """One kind of label. It keeps no state.
+
+    A model of the task has K outcomes, numbered by integers ≥ 0. An image's probabilities (K,) say how likely each is.
+    """
+
+    name: ClassVar[str]
+    learner: ClassVar[Learner[Any]]
+    trains_networks: ClassVar[bool] = False
+    """Whether training jobs and the challenger work for this task."""
+    finds_label_issues: ClassVar[bool] = False
+    """Whether doubtful labels can be found."""
+
+    @abstractmethod
+    def targets(self, values: Sequence[Value]) -> Targets:
+        """The targets (n, …) of n labels."""
+
+    @abstractmethod
+    def enough(self, targets: Targets) -> bool:
+        """Whether a model can be fitted."""
+
+    @abstractmethod
+    def outcomes(self, model: Any) -> Ids:
+        """The outcomes (K,) that a model knows, in the order of its probabilities."""
+
+    @abstractmethod
+    def measure(self, model: Any, rows: Matrix, truth: Targets, names: Names) -> Measured:
+        """Compare a model's predictions for rows (n, D) with the targets `truth` (n, …), n > 0."""
+
+    def probabilities(self, model: Any, rows: Matrix) -> Matrix:
+        """How likely each outcome is for rows (n, D): (n, K). The learner's outputs, unless a task says otherwise."""
+        return self.learner.predict(model, rows)
+
+    def score(self, pool: Pool, model: Any, length: int) -> tuple[Pool, NDArray[np.bool_]]:
+        """`pool` with probabilities for a list of `length` queries, and which rows (N,) the model itself scored.
+
+        The others are estimates, which a task may use where scoring all rows would take too long.
+        """
+        probabilities = self.probabilities(model, pool.embeddings)
+        scored = np.ones(len(pool.labels), dtype=np.bool_)
+        return replace(pool, probabilities=probabilities, classes=self.outcomes(model)), scored
+
+    def observed(self, targets: Targets) -> Ids:
+        """The outcome (n,) that each target counts as for the query strategies."""
+        return np.asarray(targets, np.int64)
+
+    def answers(self, model: Any, rows: Matrix) -> Ids:
+        """The most likely outcome (n,) of rows (n, D)."""
+        best = self.probabilities(model, rows).argmax(axis=1)
+        return np.asarray(self.outcomes(model)[best], np.int64)
+
+    def outcome_name(self, outcome: int, names: Names) -> str:
+        """What a person calls an outcome."""
+        return str(outcome)
+
+    def is_offered(self, outcome: int, names: Names) -> bool:
+        """Whether an outcome may be suggested."""
+        return True
+
+    def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names) -> list[Suggestion]:
+        """The most likely of the `outcomes` (K,) of an image with `probabilities` (K,)."""
+        likeliest = np.argsort(-probabilities, kind="stable")[:SUGGESTIONS]
+        return [
+            Suggestion(label=int(outcomes[k]), confidence=float(np.clip(probabilities[k], 0, 1)))
+            for k in likeliest
+            if self.is_offered(int(outcomes[k]), names)
+        ]
+
+    def random_baseline(
+        self,
+        rows: Matrix,
+        truth: Targets,
+        chosen: tuple[Matrix, Targets],
+        earlier: list[RandomEstimate],
+        *,
+        seed: int,
+    ) -> list[RandomEstimate]:
+        """What random labels would have achieved, estimated inside the test sample `rows` (n, D), `truth` (n, …).
+
+        `chosen` are the first labels given here, `earlier` is the last estimate. Empty for a task that has none.
+        """
+        return []
+
+    def saved_outcomes(self, model: Any, names: Names) -> list[ModelClass]:
+        """The outcomes of a saved version, in the order of its outputs."""
+        return [ModelClass(id=int(k), name=self.outcome_name(int(k), names)) for k in self.outcomes(model)]
+
+    def cells(self, value: Value, names: Names) -> dict[str, Any]:
+        """A label as the columns `label` and `class_id` of a version's dataset.csv."""
+        return {"label": str(value), "class_id": ""}
+
+    def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
+        """How many labels there are of each kind, by name."""
+        return dict(Counter(str(self.cells(value, names)["label"]) for value in values))
