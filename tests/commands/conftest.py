@@ -8,7 +8,7 @@ import uvicorn
 
 from shared.web.server import address, bind
 from tests import forks
-from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.learning import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from trainer.routes.api import create_api
 
 forks.use_for_jobs()

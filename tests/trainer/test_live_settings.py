@@ -4,6 +4,7 @@ import pytest
 
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.starting import start
+from tests.trainer.learning import teach, wait_for
 from trainer.live_settings import RunningSettings
 
 
@@ -24,3 +25,30 @@ def test_a_refused_change_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="guess"):
         RunningSettings(held, {}, lambda _: None).change({"query_strategy": "guess"})
     assert start(TrainerSettings, command_line=line).settings.query_strategy == held.query_strategy
+
+
+def test_settings_change_while_running_or_not_at_all(client):
+    view = client.patch("/settings", json={"query_strategy": "margin", "exploration": 0.2}).json()
+    assert view["query_strategy"] == {"value": "margin", "source": "changed while running", "changeable": True}
+    assert view["port"]["changeable"] is False
+    refused = [("query_strategy", "guess"), ("query_strategy", "os:system"), ("exploration", 2), ("port", 1), ("x", 1)]
+    for bad in ({name: value} for name, value in refused):
+        answer = client.patch("/settings", json={**bad, "query_length": 7})
+        assert answer.status_code == 422
+        assert next(iter(bad)).replace("_", " ") in answer.json()["detail"].replace("_", " ")
+    assert client.get("/settings").json()["query_length"]["value"] != 7
+
+
+def test_exploration_may_change_with_the_labels_spent(client, trainer):
+    schedule = "0:0, 12:1"
+    view = client.patch("/settings", json={"exploration": schedule}).json()
+    assert view["exploration"]["value"] == schedule
+    assert client.patch("/settings", json={"exploration": "12:1, 0:0"}).status_code == 422
+    offered = []
+    trainer.publisher.offer = offered.append
+    teach(client, range(11))
+    before = wait_for(lambda: next((push for push in offered if push.acked_seq == 13), None))
+    assert "drawn at random" not in {query.reason for query in before.queries}
+    teach(client, [11], after=13)
+    after = wait_for(lambda: next((push for push in offered if push.acked_seq == 14), None))
+    assert {query.reason for query in after.queries} == {"drawn at random"}

@@ -56,16 +56,12 @@ class NotNow(Exception):  # noqa: N818 - an answer
 
 
 class Jobs:
-    """The jobs under `folder`; the last `keep` are remembered.
-
-    `on_done` is called with each successful job before it counts as done. It may raise NotNow.
-    """
+    """The jobs under `folder`; the last `keep` are remembered."""
 
     def __init__(
         self,
         folder: Path,
         settings: TrainerSettings,
-        on_done: Callable[[Job], None] = lambda _: None,
         *,
         keep: int = MOST,
         disk: Disk | None = None,
@@ -75,7 +71,7 @@ class Jobs:
         self._disk = disk or Disk(folder)
         self._disk.on_recovery(self._wake)
         self._settings = settings
-        self._on_done = on_done
+        self._on_done: Callable[[Job], None] = lambda _: None
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)
         self._closing = False
@@ -89,8 +85,12 @@ class Jobs:
         self._jobs = {job.id: job for job in sorted(self._read(), key=lambda job: job.created_at)}
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread, which continues unfinished jobs."""
+    def start(self, on_done: Callable[[Job], None] = lambda _: None) -> None:
+        """Start the thread, which continues unfinished jobs.
+
+        `on_done` is called with each successful job before it counts as done. It may raise NotNow.
+        """
+        self._on_done = on_done
         self._thread.start()
 
     def close(self) -> None:

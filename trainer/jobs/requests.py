@@ -114,15 +114,16 @@ class ModelJobs:
             if request.promote and found.decision == "update_model":
                 self._versions.promote(request.candidate)
 
-    def needed(self) -> dict[str, str]:
-        """Version → the job that needs it."""
-        needed = {}
-        for job in self._jobs.list():
-            if job.state not in ENDED:
-                asked = job.request["comparison"] if job.kind == "compare" else job.request["train"]
-                for name in filter(None, (asked["base"], asked.get("candidate"))):
-                    needed[str(name)] = f"Job {job.id} uses version {name!r}."
-        return needed
+
+def versions_in_use(jobs: Jobs) -> dict[str, str]:
+    """Version → the job that needs it."""
+    needed = {}
+    for job in jobs.list():
+        if job.state not in ENDED:
+            asked = job.request["comparison"] if job.kind == "compare" else job.request["train"]
+            for name in filter(None, (asked["base"], asked.get("candidate"))):
+                needed[str(name)] = f"Job {job.id} uses version {name!r}."
+    return needed
 
 
 def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> list[dict[str, Any]]:

@@ -178,14 +178,14 @@ class Challenger:
 
     def _gone(self) -> str | None:
         """Why a round must leave the machine to something else."""
-        if self._loop.desired.wish == "stop":
+        if self._loop.control.desired.wish == "stop":
             return "the trainer is stopped"
         if self._others.busy:
             return "a job that was asked for goes first"
         return None
 
     def _resting(self) -> str | None:
-        return "the trainer is paused" if self._loop.desired.wish == "pause" else self._gone()
+        return "the trainer is paused" if self._loop.control.desired.wish == "pause" else self._gone()
 
     # ------------------------------------------------------------ what
 

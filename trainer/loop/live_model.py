@@ -10,17 +10,25 @@ from dataclasses import dataclass
 
 from shared.wire.evaluation import Evaluation, Interval
 from trainer.embeddings.embedder import Embedder
-from trainer.embeddings.space import ImagePool
+from trainer.embeddings.space import ImagePool, Space
 from trainer.loop.ingest import Ingest
 from trainer.loop.rounds import Model
 from trainer.versions.active_backbone import Serving
 
 
+class NotReady(Exception):  # noqa: N818 - a state, not a failure
+    """The request needs a model or embeddings that do not exist yet. The message says what to do."""
+
+
+class NotInPool(Exception):  # noqa: N818
+    """The image is unknown, not embedded yet, or held out for measuring."""
+
+
 @dataclass
 class LiveModel:
-    """`serving` says which version its embeddings came with; None: they are those of the settings.
+    """`serving` names the version that its embeddings came with; None: they follow from the settings.
 
-    Only the loop's thread changes it; `latest` is the last evaluation, which may be of an earlier model.
+    Only the loop's thread changes it. `latest` is the last evaluation, which may be of an earlier model.
     """
 
     ingest: Ingest
@@ -40,5 +48,19 @@ class LiveModel:
 
     @property
     def pool(self) -> ImagePool | None:
-        """What is embedded; None before there is a backbone."""
+        """The embedded images; None before there is a backbone."""
         return self.ingest.pool
+
+    def ready(self) -> Model:
+        """The model. Raises NotReady."""
+        model = self.model
+        if model is None:
+            raise NotReady("There is no model yet: label images of at least two classes first.")
+        return model
+
+    def space(self) -> Space:
+        """The embeddings at this moment. Raises NotReady."""
+        pool = self.pool
+        if pool is None:
+            raise NotReady(self.embedder.lacks or "No image is embedded yet; wait for the progress bar to begin.")
+        return pool.space()

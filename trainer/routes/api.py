@@ -29,9 +29,10 @@ from shared.wire.review import LabelIssues, NearDuplicates
 from shared.wire.trainer import TrainerStatus
 from trainer.explore.pool_layout import Unfinished
 from trainer.jobs.job_queue import UnknownJob
+from trainer.loop.live_model import NotInPool, NotReady
 from trainer.routes.metrics import prometheus_text
 from trainer.routes.model_routes import model_routes
-from trainer.service import NotInPool, NotReady, Trainer, package_version
+from trainer.service import Trainer, package_version, strategy_list
 from trainer.sync.leader import Sender, Taken
 from trainer.sync.replica import Gap
 from trainer.versions.registry import StillNeeded, UnknownVersion
@@ -88,19 +89,19 @@ def create_api(trainer: Trainer) -> FastAPI:
     @api.post("/pause")
     def pause() -> TrainerStatus:
         """Pause learning and embedding. Rows of the log are still accepted."""
-        trainer.wish("pause")
+        trainer.loop.wish("pause")
         return trainer.status()
 
     @api.post("/resume")
     def resume() -> TrainerStatus:
         """Continue after a pause or a stop. The rule that stopped the training does not fire again."""
-        trainer.wish("run")
+        trainer.loop.wish("run")
         return trainer.status()
 
     @api.post("/stop")
     def stop() -> TrainerStatus:
         """Learn the last labels, evaluate once more, save model and dataset. `/status` says where they are."""
-        trainer.wish("stop")
+        trainer.loop.wish("stop", "asked to stop")
         return trainer.status()
 
     @api.get("/settings")
@@ -117,42 +118,42 @@ def create_api(trainer: Trainer) -> FastAPI:
     @api.get("/strategies")
     def strategies() -> StrategyList:
         """The named query strategies, each with advice when to use it."""
-        return trainer.strategies()
+        return strategy_list()
 
     @api.get("/evaluations")
     def evaluations() -> dict[str, list[Evaluation]]:
         """All evaluations of this log, oldest first."""
-        return {"evaluations": trainer.evaluations()}
+        return {"evaluations": list(trainer.replica.evaluations)}
 
     @api.get("/label-issues", responses=refusals(409))
     def label_issues(limit: Limit = 100) -> LabelIssues:
         """Doubtful labels, worst first, each with a proposed label and the evidence."""
-        return trainer.label_issues(limit)
+        return trainer.explorer.label_issues(limit)
 
     @api.get("/near-duplicates", responses=refusals(409))
     def near_duplicates(limit: Limit = 200) -> NearDuplicates:
         """Near copies with different labels, and train images with a near copy among the held-out images."""
-        return trainer.near_duplicates(limit)
+        return trainer.explorer.near_duplicates(limit)
 
     @api.get("/similar", responses=refusals(404, 409))
     def similar(image_id: Id, limit: Limit = 20, labeled: bool = False) -> Neighbours:
         """The nearest neighbours of one image. `labeled`: only among images with a label."""
-        return trainer.similar(image_id, limit, labeled=labeled)
+        return trainer.explorer.similar(image_id, limit, labeled=labeled)
 
     @api.get("/clusters", responses=refusals(409))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:
         """Groups of similar images, each with its most typical ones. 409 while they are computed."""
-        return trainer.clusters(count, limit)
+        return trainer.explorer.clusters(count, limit)
 
     @api.get("/map", responses=refusals(409))
     def positions(limit: Limit = MAX_LISTED, layout: Drawn = "pca") -> PoolMap:
         """2-D positions of the pool, as columns. PCA until `layout=umap` is ready. 409 until there is one."""
-        return trainer.map(limit, layout)
+        return trainer.explorer.map(limit, layout)
 
     @api.get("/predictions", responses=refusals(409))
     def predictions() -> PoolPredictions:
         """The most likely class of every image of the pool, as columns. 409 while there is no model."""
-        return trainer.predictions()
+        return trainer.predictor.pool()
 
     @api.post(
         "/predict",
@@ -184,9 +185,9 @@ def create_api(trainer: Trainer) -> FastAPI:
                 images = Parts(
                     part for part in form.getlist("images") if isinstance(part, StarletteUpload | UploadFile)
                 )
-                return await to_thread.run_sync(trainer.predict_uploads, images, version, limiter=uploads)
+                return await to_thread.run_sync(trainer.predictor.predict_uploads, images, version, limiter=uploads)
         wanted = await read_json(request, PredictRequest)
-        return await run_in_threadpool(trainer.predict, wanted.image_ids, version)
+        return await run_in_threadpool(trainer.predictor.predict, wanted.image_ids, version)
 
     api.include_router(model_routes(trainer))
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import flywheel
-from tests.trainer.test_service import picture
+from tests.trainer.learning import picture
 
 
 def run(*words):

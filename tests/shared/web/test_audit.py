@@ -9,7 +9,7 @@ from labeler.web.api import create_api
 from shared.web import audit
 from shared.web.auth import Guard
 from tests.labeler.projects import labeler, photos
-from tests.trainer.test_service import settings_for
+from tests.trainer.learning import settings_for
 from trainer.live_settings import RunningSettings
 
 

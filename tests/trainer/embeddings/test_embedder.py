@@ -1,103 +1,22 @@
+"""Images become vectors: batch by batch, in any order, whatever cannot be read."""
+
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
-import huggingface_hub
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from starlette.datastructures import UploadFile
 
-from shared.images.finding import read
-from shared.images.opening import ImageLimits, ImageProblem
-from shared.settings.project_file import edit
+from shared.images.opening import ImageProblem
 from shared.settings.services import TrainerSettings
-from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
-from trainer.embeddings.auto_choice import recall
+from tests.trainer.embeddings.embedders import Opened, Photos, run
 from trainer.embeddings.embedder import Embedder
 from trainer.routes.api import Parts
-
-LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
-OWN = {"model_fn": f"{__name__}:mean_colour", "input_size": 8, "backbone_mean": "0,0,0", "backbone_std": "1,1,1"}
-
-
-def mean_colour() -> torch.nn.Module:
-    """A backbone whose vector is the image's mean colour, from 0 to 1."""
-    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-
-
-class Broken(torch.nn.Module):
-    """A backbone that fails on white images."""
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return 1 / (1 - pixels.mean(dim=(2, 3)))
-
-
-class Photos:
-    """A folder of one-coloured photos and its catalogue."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.fetched: list[int] = []
-        root.mkdir()
-
-    def add(self, count: int, *, split: Split = "train", first: int = 1) -> list[ImageEntry]:
-        return [self.entry(number, self.png(number), split) for number in range(first, first + count)]
-
-    def png(self, number: int) -> bytes:
-        stream = BytesIO()
-        colour = (number % 256, number // 256 % 256, 0)
-        Image.new("RGB", (20, 10), colour).save(stream, "PNG")
-        return stream.getvalue()
-
-    def entry(self, number: int, data: bytes, split: Split = "train") -> ImageEntry:
-        (self.root / f"{number}.png").write_bytes(data)
-        return ImageEntry(id=number, uri=f"{number}.png", sha256=sha256(data).hexdigest(), split=split, removed=False)
-
-    def fetch(self, entry: ImageEntry) -> bytes:
-        self.fetched.append(entry.id)
-        return read(entry.uri, self.root, LIMITS)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Photos:
-    return Photos(tmp_path / "photos")
-
-
-Opened = Callable[..., Embedder]
-
-
-@pytest.fixture
-def opened(tmp_path: Path, photos: Photos) -> Iterator[Opened]:
-    embedders: list[Embedder] = []
-
-    def open_with(fetch: Callable[[ImageEntry], bytes] = photos.fetch, **values: object) -> Embedder:
-        settings = TrainerSettings.load(command_line={"device": "cpu", "batch_size": 4, **OWN, **values})[0]
-        embedders.append(Embedder(settings, tmp_path / "embeddings", fetch))
-        return embedders[-1]
-
-    yield open_with
-    for embedder in embedders:
-        embedder.close()
-
-
-def run(embedder: Embedder, entries: Sequence[ImageEntry], *, steps: int = 100) -> list[ImageEntry]:
-    """Step until nothing is left, as the trainer's loop does."""
-    pending, done = list(entries), []
-    for _ in range(steps):
-        now = embedder.step(pending, more_coming=False)
-        done += now
-        settled = {entry.id for entry in now} | set(embedder.problems)
-        pending = [entry for entry in pending if entry.id not in settled]
-        if not pending:
-            return done
-    raise AssertionError(f"{len(pending)} images are still pending after {steps} steps")
-
 
 # ---------------------------------------------------------------- steps
 
@@ -194,7 +113,7 @@ def test_a_vector_that_is_not_finite_is_that_image_s_problem_alone(photos: Photo
     white = BytesIO()
     Image.new("RGB", (8, 8), "white").save(white, "PNG")
     entries = [*photos.add(2), photos.entry(3, white.getvalue())]
-    embedder = opened(model_fn=f"{__name__}:Broken")
+    embedder = opened(model_fn="tests.trainer.embeddings.embedders:Broken")
     assert [entry.id for entry in run(embedder, entries)] == [1, 2]
     assert "infinite" in embedder.problems[3]
 
@@ -337,66 +256,3 @@ def test_without_a_network_uploads_are_refused_with_the_reason(photos: Photos, o
     photos.add(1)
     with pytest.raises(ValueError, match=r"vectors\.npz.*only catalogued images"):
         opened(**from_file(photos, [1])).embed_images([photos.png(1)])
-
-
-# ---------------------------------------------------------------- auto
-
-
-def settled(embedder: Embedder, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
-    """`run`, for a backbone that is chosen meanwhile on a thread of its own."""
-    done: list[ImageEntry] = []
-    while not done:
-        done = embedder.step(entries, more_coming=False)
-        time.sleep(0.01)
-    return done + run(embedder, [entry for entry in entries if entry not in done])
-
-
-def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened: Opened) -> None:
-    entries = photos.add(6)  # 20 × 10 pixels
-    embedder = opened(model_fn="", backbone="auto", input_size=0)
-    assert (embedder.key, embedder.resolved, embedder.banner) == ("auto", None, None)
-    assert embedder.step(entries, more_coming=True) == []  # more may come that are larger
-    assert settled(embedder, entries) == entries
-    assert embedder.resolved is not None
-    assert embedder.resolved.name == "pixels"
-    again = opened(model_fn="", backbone="auto", input_size=0)
-    assert again.key == embedder.key  # at once: what was small before is small
-
-
-def test_auto_takes_pixels_for_the_demo_whose_digits_are_enlarged(
-    photos: Photos, opened: Opened, tmp_path: Path
-) -> None:
-    with edit(tmp_path / "demo") as project:
-        project.demo = True
-    large = BytesIO()
-    Image.new("RGB", (64, 64), "red").save(large, "PNG")
-    entries = [*photos.add(3), photos.entry(9, large.getvalue())]
-    embedder = opened(model_fn="", backbone="auto", input_size=0, workspace=tmp_path / "demo")
-    assert settled(embedder, entries) == entries
-    assert embedder.resolved is not None
-    assert embedder.resolved.name == "pixels"
-
-
-def test_auto_takes_a_network_for_photos_and_remembers_it(
-    photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    large = BytesIO()
-    Image.new("RGB", (64, 33), "red").save(large, "JPEG")
-    entries = [*photos.add(3), photos.entry(9, large.getvalue()), photos.entry(10, b"damaged")]
-    embedder = opened(model_fn="", backbone="auto", input_size=32)
-    assert settled(embedder, entries) == entries[:4]
-    assert embedder.resolved is not None
-    assert (embedder.resolved.name, embedder.resolved.weights) == ("tf_efficientnet_lite0", "installed")
-    told = embedder.progress(5)
-    assert (told.resolved, told.download, told.banner) == (embedder.resolved, None, None)
-    (tmp_path / "hub" / "models--timm--vit_small_patch14_dinov2.lvd142m").mkdir(parents=True)  # as if it were cached
-    again = opened(model_fn="", backbone="auto", input_size=32)
-    assert again.resolved == embedder.resolved
-    (tmp_path / "embeddings" / "auto.json").unlink()
-    settings = TrainerSettings.load(command_line={"device": "cpu", "input_size": 32})[0]
-    given = Embedder(settings, tmp_path / "embeddings", photos.fetch, remembered=embedder.resolved)
-    assert given.resolved == embedder.resolved
-    assert recall(tmp_path / "embeddings") == (embedder.resolved, False)  # a job beside finds it there
-    given.close()

@@ -15,7 +15,7 @@ from shared.storage.disk_errors import Disk
 from shared.wire.jobs import ENDED
 from tests.disks import no_room
 from tests.services import HOME
-from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.learning import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
 from trainer.jobs.job_queue import TRAINER, Jobs, UnknownJob
 from trainer.service import Trainer

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from shared.wire.models import TrainRequest
 from tests.services import HOME
 from tests.trainer.jobs.test_job_queue import finished, running
+from tests.trainer.learning import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.logs import batch, label_rows
-from tests.trainer.test_service import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
 from trainer.jobs.job_context import LabeledImage
 from trainer.jobs.train import hold_out

@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from tests import forks
 from tests.trainer.jobs.test_job_queue import running
+from tests.trainer.learning import picture, settings_for, teach, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
-from tests.trainer.test_service import picture, settings_for, teach, truth, wait_for
 from trainer.routes.api import create_api
 from trainer.service import Trainer
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.settings.services import TrainerSettings
-from tests.trainer.test_service import client, photos, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.learning import client, photos, teach, trainer, wait_for  # noqa: F401
 from trainer.loop.stopping import APART, APART_FIXED, StoppingRules, Thresholds
 
 
@@ -142,12 +142,12 @@ def test_what_the_rules_remember_changes_only_while_nobody_else_looks_at_it(clie
         def __getattribute__(self, name):
             if name in ("answered", "stopped", "resumed", "changed", "measured", "given", "left"):
                 called.add(name)
-                if not trainer.loop._changed._is_owned():
+                if not trainer.control.changed._is_owned():
                     unwatched.append(name)
             return super().__getattribute__(name)
 
     called = set()
-    trainer.loop.rules = Watched(trainer.settings, trainer.loop.desired.stopping)
+    trainer.control.rules = Watched(trainer.settings, trainer.control.desired.stopping)
     teach(client, [*range(12), *range(40, 60)])
     wait_for(lambda: {"answered", "measured", "given", "left"} <= called)
     client.patch("/settings", json={"label_budget": 20})

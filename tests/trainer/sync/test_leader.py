@@ -104,7 +104,7 @@ def test_the_newest_copies_that_were_set_aside_are_kept(replica, tmp_path):
 
 
 def test_over_http_the_second_gets_no_answers_about_the_firsts_images_and_gives_no_orders(tmp_path):
-    from tests.trainer.test_service import settings_for
+    from tests.trainer.learning import settings_for
 
     (tmp_path / "photos").mkdir()
     trainer = Trainer(*settings_for(tmp_path, tmp_path / "photos"))

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made by protobuf
 
 from shared.settings.services import TrainerSettings
-from tests.trainer.test_service import photos, settings_for, teach, wait_for  # noqa: F401
+from tests.trainer.learning import photos, settings_for, teach, wait_for  # noqa: F401
 from tests.trainer.versions.test_library import say
 from trainer.routes.api import create_api
 from trainer.service import Trainer

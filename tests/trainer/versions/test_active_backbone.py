@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from shared.settings.services import SettingsError
 from shared.wire.models import ModelInput
 from tests.trainer.descriptions import description
-from tests.trainer.test_service import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.learning import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from trainer.routes.api import create_api
 from trainer.service import Trainer
 

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 import flywheel
-from tests.trainer.test_service import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
+from tests.trainer.learning import client, photos, picture, settings_for, teach, trainer, wait_for  # noqa: F401
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.services import wait_for
-from tests.trainer.test_service import client, photos, teach, trainer  # noqa: F401
+from tests.trainer.learning import client, photos, teach, trainer  # noqa: F401
 from trainer.evaluation.metrics import wilson
 from trainer.versions.promotion import is_worse, warning
 

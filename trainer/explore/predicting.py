@@ -1,0 +1,84 @@
+"""Answers what a model says of images: the promoted version if there is one, else the live model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.images import PoolPredictions
+from shared.wire.models import Predictions
+from trainer.loop.live_model import NotInPool, NotReady
+from trainer.loop.loop import Loop
+from trainer.loop.rounds import Model
+from trainer.sync.image_source import Photos
+from trainer.sync.replica import Replica
+from trainer.versions.library import Versions, as_predictions
+
+
+class Predictor:
+    """Predicts with the saved `versions` and with the live model of `loop`."""
+
+    def __init__(self, loop: Loop, versions: Versions, replica: Replica, photos: Photos) -> None:
+        self._loop = loop
+        self._versions = versions
+        self._replica = replica
+        self._photos = photos
+        self._pool: tuple[Hashable, PoolPredictions] | None = None  # the last answer about the whole pool
+
+    def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
+        """Predict catalogued images, in the order given, by a saved version, or by the promoted one if there is one.
+
+        Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
+        """
+        saved = self._versions.answering(version)
+        entries = [self._replica.catalog.get(image_id) for image_id in image_ids]
+        if saved is not None:
+            known = [entry for entry in entries if entry is not None]
+            if len(known) < len(entries):
+                raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown.")
+            return self._versions.predict(saved, [self._photos.fetch(entry) for entry in known])
+        live = self._loop.live
+        model, embedder = live.ready(), live.embedder
+        for image_id, entry in zip(image_ids, entries, strict=True):
+            if entry is None or not embedder.has(entry.sha256):
+                raise NotInPool(f"Image {image_id} is unknown, or not embedded yet.")
+        return self._told(model, embedder.read([entry.sha256 for entry in entries if entry is not None]))
+
+    def predict_uploads(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
+        """Predict images that are not in the catalogue. Raises as `predict` does."""
+        saved = self._versions.answering(version)
+        if saved is not None:
+            return self._versions.predict(saved, images)
+        live = self._loop.live
+        return self._told(live.ready(), live.embedder.embed_images(images))
+
+    def pool(self) -> PoolPredictions:
+        """The live model's most likely outcome for every train image. Raises NotReady."""
+        live = self._loop.live
+        model, space = live.ready(), live.space()
+        ids, rows = space.train.view()
+        if model.geometry != space.version:
+            raise NotReady("The embeddings have just changed; ask again in a moment.")
+        state = (model.version, len(ids))
+        known = self._pool
+        if known is not None and known[0] == state:
+            return known[1]
+        probabilities = model.probabilities(rows)  # (N, K)
+        best = probabilities.argmax(axis=1)
+        confidences = np.clip(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0], 0, 1)
+        said = PoolPredictions(
+            model_version=model.version,
+            image_ids=ids.tolist(),
+            labels=model.task.outcomes(model.head)[best].tolist(),
+            confidences=np.round(confidences.astype(np.float64), 4).tolist(),
+        )
+        self._pool = (state, said)
+        return said
+
+    def _told(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
+        with self._replica.lock:
+            names = {known.id: known.name for known in self._replica.fold.classes.values()}
+        called = [model.task.outcome_name(int(k), names) for k in model.task.outcomes(model.head)]
+        return as_predictions(model.version, called, model.probabilities(model.projection.transform(raw)))
