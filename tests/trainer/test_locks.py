@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from shared.wire.images import ImageEntry
 from tests.guards import Violations, held
+from tests.trainer.learning import learning, photos, teach, truth, wait_for  # noqa: F401 - a fixture
 from tests.trainer.logs import batch, class_rows, label_rows
-from tests.trainer.test_service import learning, photos, teach, truth, wait_for  # noqa: F401 - a fixture
 from trainer.routes.api import create_api
 
 ROUTES = (
@@ -59,7 +59,7 @@ def test_nothing_shared_is_iterated_without_its_lock(
         client.post("/predict", json={"image_ids": [1, 2]}).raise_for_status()
         wait_for(lambda: trainer.status().state == "stopped")  # the budget is spent
         replica.update_catalog([each.model_copy(update={"removed": True}) for each in photos[1][:3]], after=63)
-        trainer.loop.wake()
+        trainer.control.wake()
         wait_for(lambda: trainer.status().embedding.done == 57)
         client.post("/annotations", json=batch(class_rows("new")).model_dump(mode="json")).raise_for_status()
         assert unlocked.found == []
