@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_said(two, trainer):  # noqa: F811
     next((trainer.folder / "backbones").iterdir()).unlink()
     job = finished(two, ask(two, "/models/compare", asked))
     assert job["state"] == "failed"
-    assert "is not there" in job["error"]
+    assert "does not exist" in job["error"]
     assert two.get("/jobs/none").status_code == 404
 
 
