@@ -1,1 +1,1 @@
-"""Labels and images that deserve a second look."""
+"""Finds labels and images that deserve a second look."""

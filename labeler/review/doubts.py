@@ -1,7 +1,7 @@
-"""Reviewing labels: the trainer's doubts that nobody has judged yet, and taking many proposals at once.
+"""Reviewing labels: the trainer's doubtful labels that nobody has judged yet, and accepting many proposals at once.
 
-The trainer says which labels are doubtful; what of it is shown is decided here, where the newest label and every
-verdict are known at once: train images only, with the label that they still have, and none that was judged already.
+The trainer says which labels are doubtful. The labeler knows the newest labels and all verdicts, so it decides what to
+show: only train images that still have the doubtful label and are not judged yet.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from shared.settings.services import LabelerSettings
 from shared.wire.log import Annotation, AnnotationReceipt
 from shared.wire.review import ACCEPTED, AcceptPost, LabelIssue, LabelIssues, Picture, ReviewItem, ReviewPage
 
-AHEAD = 1_000  # doubts that the trainer is asked for beyond those judged
-MOST = 10_000  # that it names at most
-CONFIDENCES = (0.99, 0.95, 0.9, 0.8)  # from which on many proposals may be taken at once
-EVIDENCE_SIZE = 160  # pixels of a neighbour's longest side
+AHEAD = 1_000  # doubts requested from the trainer beyond those judged
+MOST = 10_000  # maximum doubts requested
+CONFIDENCES = (0.99, 0.95, 0.9, 0.8)  # thresholds for accepting many proposals at once
+EVIDENCE_SIZE = 160  # pixels of a neighbour's longer side
 
 
 class Review:
@@ -50,9 +50,9 @@ class Review:
         self._settings = settings
 
     def page(self, limit: int) -> ReviewPage:
-        """The worst doubts that wait. Raises Unreachable, and Conflict while there is nothing to judge by."""
+        """The worst open doubts. Raises Unreachable, and Conflict while nothing can be judged."""
         with self._store.lock:
-            as_of = self._log.last_seq  # before looking: what comes meanwhile is news to whoever answers
+            as_of = self._log.last_seq  # read first: rows that come later are unknown to the person who answers
         found, waiting = self._waiting(AHEAD)
         with self._store.lock:
             judged, errors = self._verdicts.counts()
@@ -80,7 +80,8 @@ class Review:
         )
 
     def accept(self, post: AcceptPost) -> AnnotationReceipt:
-        """Take the proposals of all confident doubts that are sure enough; one step of undo, at most MAX_ROWS."""
+        """Accept the proposals of all confident doubts at or above `post.confidence`, as one undo step of at most
+        MAX_ROWS."""
         _, waiting = self._waiting(MOST)
         taken = [each for each in waiting if each.confident and each.confidence >= post.confidence][: post.most]
         return self._annotations.annotate(

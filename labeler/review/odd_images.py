@@ -1,9 +1,9 @@
-"""Images to look at for another reason than their label: copies labeled differently, copies across splits, and what is
-dark, blurred, tiny or of an extreme shape.
+"""Finds images to check for reasons other than their label: copies with different labels, copies across splits, and
+images that are dark, blurred, tiny or of extreme shape.
 
-Darkness and sharpness need the pixels of every image, so they are measured on thumbnails by a thread of its own, once
-somebody asks. What is odd is what differs much from the rest of the project: digits of 8 × 8 pixels are not tiny among
-themselves. Train images alone are listed.
+Darkness and sharpness need the pixels of every image, so a separate thread measures them on thumbnails once somebody
+opens the list. An image is odd if it differs much from the rest of the project: among digits of 8 × 8 pixels, none is
+tiny. Only train images are listed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from labeler.trainer_link.controls import Trainer
 from labeler.visibility import Visibility
 from shared.wire.review import NearDuplicates, Oddities
 
-DARK = 25.0  # mean of 0 … 255
-BLURRED = 0.1  # of the median variance of the Laplacian
-TINY = 0.25  # of the median short side
-EXTREME = 3.0  # times as long as wide, and twice as much so as the median
-FEWEST = 20  # images, below which nothing is compared with the rest
-SIZE = 160  # of the thumbnails that are measured
+DARK = 25.0  # mean brightness, 0 … 255
+BLURRED = 0.1  # share of the median variance of the Laplacian
+TINY = 0.25  # share of the median shorter side
+EXTREME = 3.0  # aspect ratio; also at least twice the median
+FEWEST = 20  # minimum images for comparisons with the median
+SIZE = 160  # pixels of the thumbnails measured
 LISTED = 200
 _BATCH = 500
 _EDGES = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, -4, 1, 0, 1, 0], scale=1, offset=128)
 
 
 class OddImages:
-    """Those of one workspace. `thumbnail` gives a small copy of an image: bytes, media type, content hash."""
+    """The odd images of one workspace. `thumbnail` returns a small copy of an image: bytes, media type, content hash."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class OddImages:
         self._catalog = catalog
         self._trainer = trainer
         self._thumbnail = thumbnail
-        self._measured: dict[int, tuple[float, float] | None] = {}  # brightness and sharpness; None: cannot be read
+        self._measured: dict[int, tuple[float, float] | None] = {}  # (brightness, sharpness); None: unreadable
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
-        self._known: tuple[object, NearDuplicates] | None = None  # the state of the trainer, and the copies then
+        self._known: tuple[object, NearDuplicates] | None = None  # the trainer's state, and the copies in that state
 
     def lists(self) -> Oddities:
-        """What is odd as far as it is known; measuring goes on meanwhile."""
+        """The odd images known so far; measuring continues meanwhile."""
         with self._store.lock:
             train = self._visibility.all_listable()
         self._measure(train)
@@ -80,7 +80,7 @@ class OddImages:
         )
 
     def close(self) -> None:
-        """End the measuring."""
+        """Stop measuring."""
         self._closing.set()
         if self._worker is not None:
             self._worker.join(10)
@@ -93,7 +93,7 @@ class OddImages:
             return known[1]
         try:
             copies = self._trainer.near_duplicates(LISTED)
-        except Problem:  # nothing is embedded, or nobody answers: the other lists do not need it
+        except Problem:  # nothing is embedded, or no trainer: the other lists do not need it
             return NearDuplicates(differing=[], across={})
         self._known = (state, copies)
         return copies
@@ -123,11 +123,11 @@ class OddImages:
 
 
 def measure(data: bytes) -> tuple[float, float]:
-    """Mean brightness 0 … 255 and sharpness, the variance of the Laplacian, of an encoded image."""
+    """Mean brightness (0 … 255) and sharpness (variance of the Laplacian) of an encoded image."""
     with Image.open(BytesIO(data)) as image:
         grey = image.convert("L")
     width, height = grey.size
-    inner = (1, 1, width - 1, height - 1)  # what the filter leaves as it was is no edge
+    inner = (1, 1, width - 1, height - 1)  # the filter does not process the outermost pixels
     sharpness = ImageStat.Stat(grey.filter(_EDGES).crop(inner)).var[0] if min(grey.size) > 2 else 0.0
     return ImageStat.Stat(grey).mean[0], sharpness
 

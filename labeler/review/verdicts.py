@@ -1,9 +1,8 @@
-"""What reviewers decided, read from the log alone: which doubts they have weighed, and how often they found an error.
+"""The reviewers' verdicts, read only from the log: which doubts they have judged, and how often they found an error.
 
-A verdict is a row with `source: review`: a `settle` for keep, fix and remove, a `skip` for unsure; `source: accepted`
-is a fix that was taken with many others, unseen. It holds as long as it is not taken back. A doubt that was judged
-comes back only when it proposes a class that nobody weighed for that image: neither given, nor proposed, nor chosen
-before.
+A verdict is a row with `source: review`: a `settle` for keep, fix and remove, or a `skip` for unsure. `source:
+accepted` is a fix that was accepted in bulk, unseen. A verdict holds until it is undone. A judged doubt comes back only
+if it proposes a class that was not considered for that image yet: neither given, nor proposed, nor chosen.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from shared.log import Fold
 from shared.wire.log import Row
 from shared.wire.review import ACCEPTED, REVIEW
 
-RECENT = 50  # verdicts by which one says whether going on is worth it
-_KEPT = 1_000  # of the newest, so that some are left when many are taken back
+RECENT = 50  # verdicts that show whether continuing is worthwhile
+_KEPT = 1_000  # newest verdicts, so that enough remain when many are undone
 FOUND = frozenset({"fix", "remove"})
 
 
@@ -26,11 +25,11 @@ class _Judged:
     id: UUID
     image_id: int
     error: bool
-    weighed: tuple[int | None, int | None]  # the class chosen, the class proposed
+    weighed: tuple[int | None, int | None]  # (class chosen, class proposed)
 
 
 class Verdicts:
-    """Those of one workspace. Not locked: whoever calls holds the store's lock."""
+    """The verdicts of one workspace. Has no lock of its own: callers hold the store's lock."""
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
@@ -38,16 +37,16 @@ class Verdicts:
         self._newest: deque[_Judged] = deque(maxlen=_KEPT)
 
     def observe(self, row: Row) -> None:
-        """Take note of a row."""
+        """Process a row of the log."""
         if row.source not in (REVIEW, ACCEPTED) or row.image_id is None or row.action not in ("settle", "skip"):
             return
         judged = _Judged(row.id, row.image_id, row.reason in FOUND, (row.label, row.proposed))
         self._by_image.setdefault(row.image_id, []).append(judged)
-        if row.source == REVIEW:  # what nobody looked at says nothing about how good the order is
+        if row.source == REVIEW:  # unseen proposals say nothing about the quality of the order
             self._newest.append(judged)
 
     def is_open(self, image_id: int, proposed: int) -> bool:
-        """Whether a doubt that proposes this class waits to be judged."""
+        """Whether a doubt that proposes this class is still to be judged."""
         standing = self._standing(image_id)
         if not standing:
             return True
@@ -55,12 +54,12 @@ class Verdicts:
         return self._fold.resolve(proposed) not in weighed | set(self._fold.votes(image_id).values())
 
     def counts(self) -> tuple[int, int]:
-        """Images judged, and those of them that were found to be wrong."""
+        """The number of judged images, and of errors among them."""
         latest = [standing[-1] for image_id in self._by_image if (standing := self._standing(image_id))]
         return len(latest), sum(judged.error for judged in latest)
 
     def recent(self) -> tuple[int, int]:
-        """Of the last verdicts that stand, at most RECENT: how many there are, and how many found an error."""
+        """The number of the latest valid verdicts, at most RECENT, and of errors among them."""
         standing = [judged for judged in self._newest if judged.id in self._fold.standing(judged.image_id)][-RECENT:]
         return len(standing), sum(judged.error for judged in standing)
 

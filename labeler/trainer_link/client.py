@@ -1,4 +1,4 @@
-"""Requests to the trainer. Every one is finite, and its failure is one of two named errors."""
+"""Requests to the trainer. Each has a timeout; every failure raises `TrainerProblem` or one of its subclasses."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from shared.wire.review import LabelIssues, NearDuplicates
 from shared.wire.trainer import Saved, TrainerStatus
 
 LONG_SECONDS = 120.0
-"""For what loads a network, or writes one."""
+"""Timeout of requests that load or write a network."""
 EXPORT_SECONDS = 700.0
-"""For a model file that may have to be made first; the trainer gives up sooner."""
+"""Timeout for a model file that may have to be created first; the trainer gives up sooner."""
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
 _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
@@ -47,35 +47,35 @@ _JOBS = TypeAdapter(JobList)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
-    """The trainer did not do what it was asked. The message is a sentence for the person."""
+    """The trainer did not do what was requested. The message is a sentence for the person."""
 
 
 class Rewind(TrainerProblem):
-    """The trainer has the log only up to `acked_seq`."""
+    """The trainer has the log only up to `acked_seq`, so the rest must be sent again."""
 
     def __init__(self, acked_seq: int) -> None:
-        super().__init__(f"The trainer has the log up to {acked_seq}; sending again from there.")
+        super().__init__(f"The trainer has the log up to {acked_seq}. Sending the rows after that again.")
         self.acked_seq = acked_seq
 
 
 class Taken(TrainerProblem):
-    """The trainer follows another labeler. The message is its own sentence."""
+    """The trainer follows another labeler. The message is the trainer's sentence."""
 
 
 class NoRoom(TrainerProblem):
-    """The trainer's disk refuses. The message is its own sentence."""
+    """The trainer's disk refuses writes, or the trainer is too busy. The message is the trainer's sentence."""
 
 
 class Refusal(TrainerProblem):
-    """The trainer understood and said no. The message is its own sentence."""
+    """The trainer refused an invalid request. The message is the trainer's sentence."""
 
 
 class NotYet(TrainerProblem):
-    """The trainer cannot say that now. The message is its own sentence."""
+    """The trainer cannot do this in its current state. The message is the trainer's sentence."""
 
 
 class ModelFile:
-    """A file on its way from the trainer: read `pieces` to its end, or close it."""
+    """A file being downloaded from the trainer: read `pieces` to the end, or close it."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self._answer = answer
@@ -87,32 +87,31 @@ class ModelFile:
 
     @property
     def pieces(self) -> Iterator[bytes]:
-        """Its bytes."""
+        """The file's bytes, in pieces."""
         try:
             yield from self._answer.iter_raw()
         finally:
             self._answer.close()
 
     def close(self) -> None:
-        """Leave the rest where it is."""
+        """Stop the download."""
         self._answer.close()
 
 
 class TrainerClient:
-    """Talks to the trainer at `url`, which may be changed while it is used; safe from any thread. `sender` are headers
-    that say who asks."""
+    """Talks to the trainer at `url`, which may change at any time; thread-safe. The headers `sender` say who asks."""
 
     def __init__(self, url: str, *, timeout: float, token: str | None, sender: Mapping[str, str] | None = None) -> None:
         self.url = url
-        # trust_env: a proxy for the internet must not come between two services of one project.
+        # trust_env=False: a proxy for the internet must not come between two services of one project.
         self._http = Peer(timeout=timeout, headers={**(sender or {}), **client_headers(token)}, trust_env=False)
 
     def status(self) -> TrainerStatus:
-        """What the trainer is doing. Raises TrainerProblem."""
+        """The trainer's status. Raises TrainerProblem."""
         return _understood(_STATUS, self._request("GET", "/status"))
 
     def send(self, batch: AnnotationBatch) -> int:
-        """Hand over rows of the log; returns how far the trainer then has it. Raises Rewind, Taken, TrainerProblem."""
+        """Send rows of the log; returns up to where the trainer then has it. Raises Rewind, Taken, TrainerProblem."""
         answer = self._request("POST", "/annotations", batch.model_dump(mode="json"))
         try:
             if answer.status_code == httpx.codes.CONFLICT and "acked_seq" not in answer.json():
@@ -124,7 +123,7 @@ class TrainerClient:
         return _understood(_ACKNOWLEDGEMENT, answer).acked_seq
 
     def order(self, order: Literal["pause", "resume", "stop"]) -> TrainerStatus:
-        """Returns what the trainer is doing then. Raises TrainerProblem."""
+        """Pause, resume or stop the trainer; returns its new status. Raises TrainerProblem."""
         return _understood(_STATUS, self._request("POST", f"/{order}"))
 
     def settings(self) -> dict[str, SettingView]:
@@ -132,29 +131,29 @@ class TrainerClient:
         return _understood(_SETTINGS, self._request("GET", "/settings"))
 
     def change_settings(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
-        """Change settings, all or none. Raises Refusal for what the trainer does not take, TrainerProblem."""
+        """Change settings, all or none. Raises Refusal for invalid values, TrainerProblem."""
         return _understood(_SETTINGS, self._request("PATCH", "/settings", dict(patch)))
 
     def strategies(self) -> list[StrategyEntry]:
-        """The query strategies that the trainer knows by name. Raises TrainerProblem."""
+        """The query strategies that the trainer offers. Raises TrainerProblem."""
         return _understood(_STRATEGIES, self._request("GET", "/strategies")).strategies
 
     def predictions(self) -> PoolPredictions:
-        """What the model says of every image of the pool. Raises NotYet without a model, TrainerProblem."""
+        """The model's prediction for every image of the pool. Raises NotYet without a model, TrainerProblem."""
         return _understood(_PREDICTIONS, self._request("GET", "/predictions"))
 
     def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
-        """Neighbours of an image, or the labeled ones, most similar first. Raises NotYet for one that is not embedded,
+        """Neighbours of an image, or only the labeled ones, most similar first. Raises NotYet if it is not embedded,
         TrainerProblem."""
         query = f"image_id={image_id}&limit={limit}&labeled={str(labeled).lower()}"
         return _understood(_NEIGHBOURS, self._request("GET", f"/similar?{query}"))
 
     def clusters(self, count: int, limit: int) -> Groups:
-        """The pool in at most `count` groups, with so many images of each. Raises NotYet, TrainerProblem."""
+        """The pool in at most `count` groups, with at most `limit` images of each. Raises NotYet, TrainerProblem."""
         return _understood(_GROUPS, self._request("GET", f"/clusters?count={count}&limit={limit}"))
 
     def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
-        """Positions of the pool's images, or of `limit` of them. Raises NotYet, TrainerProblem."""
+        """Positions of the pool's images, at most `limit`. Raises NotYet, TrainerProblem."""
         return _understood(_MAP, self._request("GET", f"/map?limit={limit}&layout={layout}"))
 
     def label_issues(self, limit: int) -> LabelIssues:
@@ -166,36 +165,36 @@ class TrainerClient:
         return _understood(_MODELS, self._request("GET", "/models"))
 
     def save_model(self, name: str) -> Saved:
-        """Save current model. Raises Refusal for a bad name, NotYet without a model or for one taken."""
+        """Save the live model. Raises Refusal for a bad name, NotYet without a model or if the name is taken."""
         return _understood(_SAVED, self._request("POST", "/models", {"name": name}, LONG_SECONDS))
 
     def train(self, name: str, request: TrainRequest) -> Job:
-        """Begin to train a version. Raises Refusal, NotYet, TrainerProblem."""
+        """Start to train a version. Raises Refusal, NotYet, TrainerProblem."""
         body = {"name": name, "train": request.model_dump(mode="json")}
         return _understood(_JOB, self._request("POST", "/models", body, LONG_SECONDS))
 
     def promote(self, version: str, *, confirmed: bool) -> ModelList:
-        """Let a version answer predictions. Raises Refusal for one that cannot, TrainerProblem."""
+        """Let a version answer predictions. Raises Refusal if it cannot, TrainerProblem."""
         path = f"/models/{quote(version)}/promote?confirmed={str(confirmed).lower()}"
         return _understood(_MODELS, self._request("POST", path, timeout=LONG_SECONDS))
 
     def compare(self, request: ComparisonRequest) -> Job:
-        """Begin to compare two versions. Raises Refusal, NotYet, TrainerProblem."""
+        """Start to compare two versions. Raises Refusal, NotYet, TrainerProblem."""
         body = request.model_dump(mode="json")
         return _understood(_JOB, self._request("POST", "/models/compare", body, LONG_SECONDS))
 
     def predict(self, images: Sequence[bytes], version: str | None) -> Predictions:
-        """What a version, by default the promoted one, says of images. Raises Refusal, NotYet, TrainerProblem."""
+        """Predictions of a version, by default the promoted one, for images. Raises Refusal, NotYet, TrainerProblem."""
         files = [("images", (f"{number}", data)) for number, data in enumerate(images)]
         query = f"?version={quote(version)}" if version else ""
         return _understood(_PREDICTED, self._request("POST", f"/predict{query}", files=files, timeout=LONG_SECONDS))
 
     def delete_model(self, version: str) -> ModelList:
-        """Delete a version. Raises NotYet for one that something needs, TrainerProblem."""
+        """Delete a version. Raises NotYet if something needs it, TrainerProblem."""
         return _understood(_MODELS, self._request("DELETE", f"/models/{quote(version)}", timeout=LONG_SECONDS))
 
     def model_file(self, version: str, format: str) -> ModelFile:
-        """A version as a file in a format, made if it is not there. Raises Refusal, NotYet, TrainerProblem."""
+        """A version as a file in a format, created if missing. Raises Refusal, NotYet, TrainerProblem."""
         query = {"format": format}
         request = self._http.build_request(
             "GET", f"{self.url}/models/{quote(version, safe='')}/export", params=query, timeout=EXPORT_SECONDS
@@ -210,19 +209,19 @@ class TrainerClient:
         raise TrainerProblem(f"The trainer answered {answer.status_code}.")
 
     def jobs(self) -> list[Job]:
-        """Long work, newest first. Raises TrainerProblem."""
+        """All jobs, newest first. Raises TrainerProblem."""
         return _understood(_JOBS, self._request("GET", "/jobs")).jobs
 
     def cancel(self, job: str) -> Job:
-        """End a job where it is. Raises NotYet for an unknown one, TrainerProblem."""
+        """Cancel a job. Raises NotYet if it is unknown, TrainerProblem."""
         return _understood(_JOB, self._request("DELETE", f"/jobs/{quote(job)}"))
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
-        """Near copies that should not be. Raises TrainerProblem."""
+        """Unwanted near copies. Raises TrainerProblem."""
         return _understood(_COPIES, self._request("GET", f"/near-duplicates?limit={limit}"))
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._http.close()
 
     def _request(
@@ -252,12 +251,12 @@ class TrainerClient:
 def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:
     try:
         return expected.validate_python(_checked(answer))
-    except ValueError as error:  # no JSON, or not of that shape
+    except ValueError as error:  # not JSON, or of another shape
         raise _garbled(error) from None
 
 
 def _garbled(error: Exception) -> TrainerProblem:
-    return TrainerProblem(f"The trainer's answer cannot be understood: {error}")
+    return TrainerProblem(f"The trainer's answer is not valid: {error}")
 
 
 def _checked(answer: httpx.Response) -> Any:

@@ -1,4 +1,4 @@
-"""The trainer as the pages use it: its last seen status, the buttons Pause, Resume and Stop, and its settings."""
+"""The trainer as the pages use it: its last known status, the actions Pause, Resume and Stop, and its settings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FLUSH_SECONDS = 3.0
 
 
 class Trainer:
-    """What asks or orders is one finite request and raises Unreachable when the trainer did not do it."""
+    """Each method that asks or orders something is one finite request, and raises Unreachable if the trainer fails."""
 
     def __init__(self, client: TrainerClient, outbox: Outbox) -> None:
         self._client = client
         self._outbox = outbox
 
     def status(self) -> TrainerStatus | None:
-        """As last seen, without a request; None while the trainer does not answer."""
+        """The last known status, without a request; None while the trainer does not answer."""
         return self._outbox.status
 
     @property
@@ -36,61 +36,61 @@ class Trainer:
         return self._outbox.away
 
     def status_now(self) -> TrainerStatus | None:
-        """As it says itself, by a request; None while it does not answer."""
+        """The current status, by a request; None if the trainer does not answer."""
         try:
             return self._client.status()
         except TrainerProblem:
             return None
 
     def view(self) -> TrainerView:
-        """The same with what the outbox knows."""
+        """The last known status, with what the outbox knows."""
         return self._outbox.trainer_view()
 
     def pause(self) -> TrainerStatus:
-        """Stop learning until resumed; labels are still taken."""
+        """Stop training until resumed; labels are still accepted."""
         return self._order("pause")
 
     def resume(self) -> TrainerStatus:
-        """Go on, also after a stop."""
+        """Continue, also after a stop."""
         return self._order("resume")
 
     def stop(self) -> TrainerStatus:
-        """Send what waits here, so that the last evaluation has seen it, then finish and save."""
+        """Send the waiting rows, so that the last evaluation includes them, then finish and save."""
         self._outbox.flush(FLUSH_SECONDS)
         return self._order("stop")
 
     def settings(self) -> dict[str, SettingView]:
-        """Every setting of the trainer with its value, its source and whether it may be changed now."""
+        """Every setting of the trainer with its value, its source and whether it can be changed now."""
         with _told():
             return self._client.settings()
 
     def change_settings(self, patch: Mapping[str, Any]) -> dict[str, SettingView]:
-        """Change settings until the trainer's next start, all or none. Raises Invalid, in the trainer's words."""
+        """Change settings, all or none; the project keeps them. Raises Invalid with the trainer's sentence."""
         with _told():
             return self._client.change_settings(patch)
 
     def strategies(self) -> list[StrategyEntry]:
-        """The query strategies that the trainer knows by name, with when to use each."""
+        """The query strategies that the trainer offers, with when to use each."""
         with _told():
             return self._client.strategies()
 
     def predictions(self) -> PoolPredictions:
-        """What the model says of every image of the pool. Raises Conflict while there is no model."""
+        """The model's prediction for every image of the pool. Raises Conflict while there is no model."""
         with _told():
             return self._client.predictions()
 
     def similar(self, image_id: int, limit: int) -> Neighbours:
-        """Neighbours of an image, most similar first. Raises Conflict for one that is not embedded."""
+        """Neighbours of an image, most similar first. Raises Conflict if it is not embedded."""
         with _told():
             return self._client.similar(image_id, limit)
 
     def clusters(self, count: int, limit: int) -> Groups:
-        """The pool in at most `count` groups. Raises Conflict while they are worked out."""
+        """The pool in at most `count` groups. Raises Conflict while they are being computed."""
         with _told():
             return self._client.clusters(count, limit)
 
     def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
-        """Positions of the pool's images. Raises Conflict while they are worked out."""
+        """Positions of the pool's images. Raises Conflict while they are being computed."""
         with _told():
             return self._client.map(limit, layout)
 
@@ -105,53 +105,52 @@ class Trainer:
             return self._client.models()
 
     def save_model(self, name: str) -> Saved:
-        """Save current model under a name. Raises Invalid and Conflict, in the trainer's words."""
+        """Save the live model under a name. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.save_model(name)
 
     def train(self, name: str, request: TrainRequest) -> Job:
-        """Begin to train a version. Raises Invalid and Conflict, in the trainer's words."""
+        """Start to train a version. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.train(name, request)
 
     def promote(self, version: str, *, confirmed: bool) -> ModelList:
-        """Let a version answer predictions; unless `confirmed`, not one that something speaks against. Raises Invalid
-        for one that cannot."""
+        """Let a version answer predictions; one with a warning only if `confirmed`. Raises Invalid if it cannot."""
         with _told():
             return self._client.promote(version, confirmed=confirmed)
 
     def delete_model(self, version: str) -> ModelList:
-        """Delete a version. Raises Conflict for one that something needs, in the trainer's words."""
+        """Delete a version. Raises Conflict with the trainer's sentence if something needs it."""
         with _told():
             return self._client.delete_model(version)
 
     def model_file(self, version: str, format: str) -> ModelFile:
-        """A version as a file in a format. Raises Invalid and Conflict, in the trainer's words."""
+        """A version as a file in a format. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.model_file(version, format)
 
     def compare(self, request: ComparisonRequest) -> Job:
-        """Begin to compare two versions. Raises Invalid and Conflict, in the trainer's words."""
+        """Start to compare two versions. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.compare(request)
 
     def predict(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
-        """What a version, by default the promoted one, says of images that need not be of the project."""
+        """Predictions of a version, by default the promoted one, for any images."""
         with _told():
             return self._client.predict(images, version)
 
     def jobs(self) -> list[Job]:
-        """Long work, newest first."""
+        """All jobs, newest first."""
         with _told():
             return self._client.jobs()
 
     def cancel(self, job: str) -> Job:
-        """End a job where it is."""
+        """Cancel a job."""
         with _told():
             return self._client.cancel(job)
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
-        """Near copies that should not be. Raises Conflict while no image is embedded."""
+        """Unwanted near copies. Raises Conflict while no image is embedded."""
         with _told():
             return self._client.near_duplicates(limit)
 
@@ -164,7 +163,7 @@ class Trainer:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """The trainer's problems as the labeler tells its own."""
+    """Turn the trainer's problems into the labeler's."""
     try:
         yield
     except Refusal as refusal:

@@ -1,9 +1,9 @@
-"""The log sender: one thread that keeps the trainer's copy of the log up to date and knows how the trainer is.
+"""The log sender: one thread that keeps the trainer's copy of the log up to date and knows the trainer's status.
 
-The only thing to reconcile is how much of the log the trainer has. It is never stored here, because the trainer says
-it. A full buffer goes at once, a part-filled one after `buffer_seconds`. What fails is tried again with growing
-pauses (up to five seconds), and nobody who labels ever waits for it. The thread looks at the trainer's status about
-once a second, so that it notices a trainer that lost its copy, or that follows another workspace, while nobody clicks.
+The only thing to reconcile is how much of the log the trainer has. That is never stored here, because the trainer
+reports it. A full buffer is sent at once, a partly filled one after `buffer_seconds`. Failed requests are retried with
+growing pauses (up to five seconds), and annotators never wait for them. The thread reads the trainer's status about
+once a second, so that it notices a trainer that lost its copy or follows another workspace even while nobody labels.
 
 One lock guards every field that changes. It is taken after the store's lock and never held during a request.
 """
@@ -26,14 +26,14 @@ from shared.wire.log import AnnotationBatch, Row
 from shared.wire.project import OutboxView, TrainerView
 from shared.wire.trainer import TrainerStatus
 
-ROW_BYTES = 600  # of a row, without its texts
+ROW_BYTES = 600  # per row, without its texts
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 logger = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Sends the log to the trainer. `catalog_version` and `leased` say what goes along with each message."""
+    """Sends the log to the trainer. `catalog_version` and `leased` supply values for each message."""
 
     def __init__(
         self,
@@ -52,16 +52,16 @@ class Outbox:
         self._leased = leased
         self._tell = changed
         self._thread: threading.Thread | None = None
-        self._changed = threading.Condition()  # guards all that follows; notified at every change
+        self._changed = threading.Condition()  # guards the fields below; notified at every change
         self._closing = False
-        self._news = False  # since the thread's last turn
+        self._news = False  # something changed since the thread's last turn
         self._sent_seq = 0
         self._sent_catalog = -1
         self._sent_at = -1e9  # time of the last message
         self._waiting_since: float | None = None  # when the oldest unsent row was written
-        self._force = False  # send, even without a row: the trainer must see where the log ends
-        self._wanted_seq = 0  # send up to there without waiting for more
-        self._asked = 0  # how often somebody asked for a turn now
+        self._force = False  # send even without rows: the trainer must learn where the log ends
+        self._wanted_seq = 0  # send up to here without waiting for more
+        self._asked = 0  # number of requests for an immediate turn
         self._failures = 0
         self._not_before = 0.0
         self._next_poll = 0.0
@@ -70,7 +70,7 @@ class Outbox:
         self._taken = False  # the trainer refused the log because it follows another labeler
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._log.listen(self._written)
         with self._changed:
             if self._log.last_seq:
@@ -79,7 +79,7 @@ class Outbox:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the request under way."""
+        """Stop after the current request."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -87,7 +87,7 @@ class Outbox:
             self._thread.join(timeout=2)
 
     def flush(self, timeout: float) -> bool:
-        """Send everything now; whether the trainer has it all within `timeout` seconds."""
+        """Send everything now; returns whether the trainer has it all within `timeout` seconds."""
         with self._changed:
             goal = self._wanted_seq = self._log.last_seq
             self._not_before = 0.0
@@ -95,13 +95,13 @@ class Outbox:
             return self._changed.wait_for(lambda: self._sent_seq >= goal, timeout)
 
     def look(self) -> None:
-        """Look at the trainer's status now instead of at the next turn."""
+        """Read the trainer's status now instead of at the next turn."""
         with self._changed:
             self._ask()
 
     @property
     def status(self) -> TrainerStatus | None:
-        """The trainer's status as last seen; None while it does not answer."""
+        """The trainer's last known status; None while it does not answer."""
         with self._changed:
             return self._status
 
@@ -112,7 +112,7 @@ class Outbox:
             return "taken" if self._taken else "absent"
 
     def view(self) -> OutboxView:
-        """What waits for the trainer."""
+        """The rows waiting for the trainer."""
         with self._changed:
             since = self._waiting_since
             pending = max(0, self._log.last_seq - self._sent_seq)
@@ -125,7 +125,7 @@ class Outbox:
             )
 
     def trainer_view(self) -> TrainerView:
-        """The trainer as it is seen from here."""
+        """The trainer as the labeler sees it."""
         with self._changed:
             status, error, sent_seq, away = self._status, self._error, self._sent_seq, self.away
         return TrainerView(
@@ -140,7 +140,7 @@ class Outbox:
         )
 
     def _ask(self) -> None:
-        """Have the thread take a turn now. A failure of the turn under way delays it no more."""
+        """Let the thread take a turn now; a failure of the current turn does not delay it."""
         self._asked += 1
         self._next_poll = 0.0
         self._notify()
@@ -168,13 +168,13 @@ class Outbox:
                 asked = self._asked
             try:
                 self._turn()
-            except NoRoom:  # its status and its log say why; it still does whatever needs no disk
+            except NoRoom:  # its status and log say why; it still does what needs no disk
                 with self._changed:
                     if asked == self._asked:
                         self._not_before = time.monotonic() + LONGEST_PAUSE
             except TrainerProblem as problem:
                 self._failed(str(problem), asked, taken=isinstance(problem, Taken))
-            except Exception as error:  # the thread must outlive whatever happens in one turn
+            except Exception as error:  # the thread must survive any error in one turn
                 logger.exception("Sending to the trainer failed.")
                 self._failed(f"Sending to the trainer failed: {error}.", asked)
 
@@ -194,14 +194,14 @@ class Outbox:
         return min(self._next_poll, max(self._due_at(), self._not_before))
 
     def _due_at(self) -> float:
-        """When the next message is due, in seconds of the clock."""
+        """When the next message is due, on the monotonic clock."""
         now = time.monotonic()
-        if self._status is None:  # nobody is there to take it: the next look comes first
+        if self._status is None:  # the trainer is away: read its status first
             return float("inf")
         pending = self._log.last_seq - self._sent_seq
         full = pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping")
         if self._force or full or self._sent_seq < self._wanted_seq:
-            return float("-inf")  # at once: a time read now would lie after the one that it is compared with
+            return float("-inf")  # at once: `now` would be later than the time it is compared with
         due = float("inf")
         if pending > 0:
             self._waiting_since = self._waiting_since or now
@@ -218,11 +218,11 @@ class Outbox:
                 taken = self._taken
             else:
                 taken = False
-                if status.acked_seq > self._log.last_seq:  # an older database was restored: show the trainer its end
+                if status.acked_seq > self._log.last_seq:  # an older database was restored: tell where it ends
                     self._rewind(self._log.last_seq)
                 elif status.acked_seq != self._sent_seq:
                     self._rewind(status.acked_seq)
-        if taken:  # as long as it follows another labeler, nothing that it says is about our images
+        if taken:  # while it follows another labeler, its status is not about our images
             self._send()
         with self._changed:
             recovered, before, self._status = self._failures > 0, self._status, status
@@ -256,7 +256,7 @@ class Outbox:
         except Rewind as rewind:
             logger.info("%s", rewind)
             if rewind.acked_seq == after:
-                raise TrainerProblem("The trainer refuses the log where it says that it is.") from None
+                raise TrainerProblem("The trainer refuses the rows that it asked for.") from None
             with self._changed:
                 self._acknowledged(min(rewind.acked_seq, self._log.last_seq))
                 self._force = True
@@ -278,7 +278,8 @@ class Outbox:
         self._changed.notify_all()
 
     def _failed(self, message: str, asked: int, *, taken: bool | None = None) -> None:
-        """Try again after a pause; at once if somebody asked after the `asked`-th time, during the turn that failed."""
+        """Retry after a pause; at once if somebody asked for a turn (`asked` is the earlier count) while this one
+        failed."""
         with self._changed:
             self._failures += 1
             known, self._error = self._error == message, message
@@ -294,5 +295,5 @@ class Outbox:
 
 
 def _length(row: Row) -> int:
-    """Bytes that a row takes in a message, about."""
+    """Approximate bytes of a row in a message."""
     return ROW_BYTES + text_length(row.name, row.annotator, row.reason, row.note, row.source)

@@ -1,7 +1,7 @@
-"""What the current model says of every image of the pool, as the pages last fetched it from the trainer.
+"""The live model's predictions for the pool, as last fetched from the trainer.
 
-Fetched when a page wants it and kept while the model is the same. A model that changes with every batch is not fetched
-more than once in a few seconds: a hundred thousand predictions are a megabyte.
+They are fetched when a page needs them, and kept while the model is the same. If the model changes with every batch,
+they are fetched at most once every few seconds: a hundred thousand predictions are a megabyte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEPT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The likeliest class of an image, and its probability."""
+    """The most probable class of an image, and its probability."""
 
     label: int
     confidence: float
@@ -39,7 +39,7 @@ NOTHING = Predicted(None, {})
 
 
 class Predictions:
-    """The predictions for the log `log_id`; safe from any thread, without the store's lock."""
+    """The predictions for the log `log_id`; thread-safe, does not need the store's lock."""
 
     def __init__(self, trainer: Trainer, log_id: UUID, workspace: Path) -> None:
         self._start = trainer_command(workspace)
@@ -50,21 +50,22 @@ class Predictions:
         self._fetched_at = 0.0
 
     def check(self) -> None:
-        """Raise Unreachable without a trainer, and Conflict while it has another project's images or none."""
+        """Raise Unreachable without a trainer, and Conflict if it has another project's images or none."""
         status = self._trainer.status()
         if status is not None and status.log_id != self._log_id:
-            status = self._trainer.status_now()  # it may have heard since it was last seen
+            status = self._trainer.status_now()  # it may have changed since the last status
         if status is None and self._trainer.away == "taken":
             raise Conflict(self._trainer.view().last_error or "The trainer follows another labeler.")
         if status is None:
             raise Unreachable(f"The trainer does not answer. Start it with: {self._start}")
         if status.log_id != self._log_id:
-            raise Conflict("The trainer has not heard of this project yet; it follows in a moment.")
+            raise Conflict("The trainer does not know this project yet. Try again in a moment.")
 
     def get(self) -> Predicted:
-        """Those of the newest model, at most a few seconds old. Raises Unreachable, and Conflict without a model."""
+        """The predictions of the newest model, at most a few seconds old. Raises Unreachable, and Conflict without a
+        model."""
         self.check()
-        # Whoever finds somebody else fetching takes what there is, if anything is.
+        # While another thread is fetching, use the last predictions, if any.
         if self._fetching.acquire(blocking=self._last is NOTHING):
             try:
                 if self._stale():
@@ -74,7 +75,7 @@ class Predictions:
         return self._last
 
     def last(self) -> Predicted:
-        """As last fetched, without a request."""
+        """The predictions last fetched, without a request."""
         return self._last
 
     def _stale(self) -> bool:

@@ -25,7 +25,7 @@ def test_every_failure_is_one_sentence() -> None:
     with following() as (follower, url):
         client = TrainerClient(url, timeout=5, token=None)
         follower.state = "dreaming"
-        with pytest.raises(TrainerProblem, match="cannot be understood"):
+        with pytest.raises(TrainerProblem, match="is not valid"):
             client.status()
         follower.failing = True
         with pytest.raises(TrainerProblem, match="The trainer answered 500: out of order"):
