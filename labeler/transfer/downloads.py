@@ -1,4 +1,4 @@
-"""How far files are that are being written for somebody, so that a page can show it: a browser shows no time left."""
+"""Progress of files being written for somebody, so that a page can show it: browsers show no remaining time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared.wire.dataset import Download, DownloadState
 T = TypeVar("T")
 MOST = 20
 SHOWN_SECONDS = 60.0
-"""How long one that ended is still told."""
+"""How long a finished download is still listed."""
 
 
 class Running:
-    """One file. What is told of it may be changed by any thread."""
+    """One file. Any thread may change its progress."""
 
     def __init__(self, download_id: int, name: str, unit: Literal["image", "byte"], total: int | None) -> None:
         self.name, self.unit, self.total = name, unit, total
@@ -30,15 +30,15 @@ class Running:
         self.ended: float | None = None
 
     def send(self, total: int | None) -> None:
-        """It is made, and is sent now."""
+        """Mark the file as made; now it is being sent."""
         self.state, self.total, self.writing_since = "writing", total, time.monotonic()
 
     def end(self, error: str | None = None) -> None:
-        """It is done, or failed."""
+        """Mark the file as done, or as failed with `error`."""
         self.state, self.error, self.ended = "failed" if error else "done", error, time.monotonic()
 
     def view(self) -> Download:
-        """How far it is now."""
+        """The current progress."""
         now = self.ended or time.monotonic()
         left = None
         if self.ended is None and self.total and self.done:
@@ -57,7 +57,7 @@ class Running:
 
 
 class Downloads:
-    """Those of one labeler."""
+    """The downloads of one labeler."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,15 +65,15 @@ class Downloads:
         self._running: list[Running] = []
 
     def begin(self, name: str, unit: Literal["image", "byte"], total: int | None = None) -> Running:
-        """Tell of a file from now on."""
+        """Start to track a file."""
         with self._lock:
             running = Running(next(self._ids), name, unit, total)
             self._running = [*self._running[-MOST:], running]
             return running
 
     def counted(self, items: Iterable[T], running: Running) -> Iterator[T]:
-        """The same items, each counted as it is asked for: an image as one, bytes as many as they are."""
-        error: str | None = "It was broken off before its end."
+        """Yield the same items and count them as they are consumed: an image as one, bytes by their length."""
+        error: str | None = "It was interrupted."
         try:
             for item in items:
                 yield item

@@ -1,10 +1,10 @@
-"""The rows of one import as answers: which are written, and what becomes of those that contradict another answer.
+"""Turns the rows of one import into answers: which are written, and what happens to those that contradict others.
 
-What somebody answered before, here or in an import, and an imported row may differ. Then whoever imports has said what
-counts (`shared.wire.Conflicts`), and each such row is named in the receipt with what became of it. Rows of one and
-the same import that contradict each other leave the image open: nobody knows which of them was meant.
+An imported row may differ from an earlier answer, given here or imported. The person who imports then chooses which
+counts (`shared.wire.imports.Conflicts`), and the receipt lists each such row and its outcome. Contradicting rows within
+one import leave the image open, because nobody knows which one is right.
 
-A row is judged after those before it (`import_plan`), so that it does not matter where a post ends.
+A row is judged after all rows before it (`import_plan`), so it does not matter where a post ends.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ Outcome = Literal["write", "keep", "overwrite", "reopen"]
 
 @dataclass(slots=True)
 class Given:
-    """A row whose image and classes are known. `classes` has each name that it uses."""
+    """A row whose image and classes are known. `classes` maps each class name in it to an id."""
 
     row: ImportRow
     image_id: int
     classes: dict[str, int]
 
     def label(self, name: str | None) -> int | None:
-        """The class that a name stands for."""
+        """The class id of a name."""
         return None if name is None else self.classes[name]
 
 
 class ImportAnswers:
-    """Those of one post: `drafts` are to be written. Whoever calls holds the store's lock."""
+    """The answers of one post: `drafts` are to be written. The caller holds the store's lock."""
 
     def __init__(self, log: AnnotationLog, plan: ImportPlan, receipt: ImportReceipt, known: Collection[UUID]) -> None:
         self._log = log
@@ -51,10 +51,10 @@ class ImportAnswers:
         self.drafts: list[Draft] = []
 
     def take(self, each: Given, ids: Sequence[UUID]) -> None:
-        """Take a row, whose answers have these ids."""
+        """Process a row; its answers get these ids."""
         if each.row.answers:
             self._votes(each, ids)
-        elif each.row.action != "open":  # which tells its split alone
+        elif each.row.action != "open":  # an open row only has a split
             self._answer(each, ids[0])
 
     # ------------------------------------------------------------ one answer
@@ -97,7 +97,7 @@ class ImportAnswers:
             )
 
     def _is_known(self, image_id: int, entry: Entry) -> bool:
-        """Whether a row said this before: of an earlier import, then it is said by this one too, or of this one."""
+        """Whether an earlier row said this. A row of an earlier import then counts as said by this import, too."""
         if self._plan.said.has(image_id, entry.id):
             return True
         if self._known and UUID(bytes=entry.id) in self._known:
@@ -106,13 +106,13 @@ class ImportAnswers:
         return False
 
     def _free(self, image_id: int, annotator: str) -> str:
-        """A name for one more vote of an annotator whose answer stands."""
+        """An unused name for one more vote of an annotator who already has an answer."""
         taken = self._plan.state(image_id).answered | {entry.annotator for entry, _ in self._plan.said.about(image_id)}
         names = (f"{annotator} ({n})" if n > 1 else annotator for n in count(1))
         return next(name for name in names if name not in taken)
 
     def _rule(self, each: Given, annotator: str, label: int | None) -> tuple[Outcome, str]:
-        """What becomes of a label, and why where something contradicts it."""
+        """The outcome of a label, and the reason if something contradicts it."""
         here = self._log.fold.state(each.image_id)
         if (
             label is not None
@@ -127,7 +127,7 @@ class ImportAnswers:
         other = next((entry.label for entry, _ in said if entry.label not in (None, label)), None)
         if other is not None:
             if state.settled or any(overwrites for _, overwrites in said) or self._overwrote(each.image_id, said):
-                return "keep", f"is labeled otherwise in a row before it: {name} is left out"
+                return "keep", f"has another label in an earlier row: {name} is skipped"
             return "reopen", self._opens(each, annotator, label, repr(self._plan.name(other)))
         if state.status == "unlabeled" and not state.disputed:
             return "write", ""
@@ -135,22 +135,23 @@ class ImportAnswers:
         if not by_hand and state.disputed and annotator not in state.answered:
             return "write", ""  # one more vote
         if not by_hand and state.label is None and state.answered <= {entry.annotator for entry, _ in said}:
-            return "write", ""  # a row before skipped or flagged it
+            return "write", ""  # an earlier row skipped or flagged it
         has = self._has(state)
         if not by_hand and state.status in ("labeled", "unlabeled"):
             vote = each.row.annotator is not None and annotator not in state.answered
             if vote or self._is_of_this_import(each.image_id):
                 return "reopen", self._opens(each, annotator, label, has)
         if self._plan.policy == "overwrite":
-            return "overwrite", f"was {has} here: {name} counts now"
+            return "overwrite", f"was {has} here: replaced by {name}"
         if self._plan.policy == "review" and self._would_tie(each.image_id, state, label, by_hand=by_hand):
             return "reopen", self._opens(each, annotator, label, has)
-        return "keep", f"is {has} here: that stays, {name} is left out"
+        return "keep", f"is {has} here: that is kept, {name} is skipped"
 
     def _overwrote(self, image_id: int, said: Sequence[tuple[Entry, bool]]) -> bool:
-        """Whether one of these rows took another label's place when this file was imported before: so it does again."""
+        """Whether one of these rows replaced another label when this file was imported before; it then does so
+        again."""
         if not self._plan.said.knew(image_id):
-            return False  # a first import asks nothing of the database here
+            return False  # avoids database queries on a first import
         rows = self._log.rows_about([image_id]).get(image_id, [])
         said_before = {UUID(bytes=entry.id) for entry, _ in said}
         return any(
@@ -161,14 +162,14 @@ class ImportAnswers:
         )
 
     def _opens(self, each: Given, annotator: str, label: int | None, has: str) -> str:
-        """What a vote that contradicts another comes to."""
+        """The result of a vote that contradicts another, as the end of a sentence."""
         vote = Entry(b"", "label", label, self._free(each.image_id, annotator))
         after = self._plan.now(each.image_id, [vote])[0]
         ends = "open until somebody decides" if after.label is None else f"most say {self._plan.name(after.label)!r}"
-        return f"is labeled {each.row.label!r} here and {has} already: {ends}"
+        return f"is labeled {each.row.label!r} in this row, but already {has}: {ends}"
 
     def _would_tie(self, image_id: int, state: ImageState, label: int | None, *, by_hand: bool) -> bool:
-        """Whether one more vote opens the image again: not where it was settled, nor where most agree."""
+        """Whether one more vote makes the image open again; not if it is settled or a majority remains."""
         if state.settled:
             return False
         if state.label is None:
@@ -177,27 +178,29 @@ class ImportAnswers:
         return votes[state.label] == votes[label] + 1
 
     def _is_of_this_import(self, image_id: int) -> bool:
-        """Whether all that is said of the image was imported since this import began, of which this is a later part."""
+        """Whether all answers for the image were imported since this import, continued in this post, began."""
         if self._plan.began is None:
             return False
         rows = self._log.answers_about([image_id]).get(image_id, [])
         return bool(rows) and all(row.source == IMPORT and row.seq > self._plan.began for row in rows)
 
     def _is_answered(self, each: Given) -> bool:
-        """Whether a skip or flag comes too late; told unless it says what the image is already."""
+        """Whether a skip or flag comes too late; reported unless the image already has that status."""
         state = self._plan.state(each.image_id)
         if not state.answered and not state.settled:
             return False
         if UNLABELED.get(state.status) == each.row.action:
             self._receipt.known += 1
         else:
-            self._tell(each, "keep", f"has a {each.row.action} here and was answered already: that answer stays")
+            self._tell(
+                each, "keep", f"has a {each.row.action} in this row, but is already answered: that answer is kept"
+            )
         return True
 
     # ------------------------------------------------------------ answers of several people
 
     def _votes(self, each: Given, ids: Sequence[UUID]) -> None:
-        """What one of them says otherwise here, or what was settled here, stays, unless it is to be overwritten."""
+        """Write each annotator's answer, except where a different answer or a settle here is to be kept."""
         plan, image_id = self._plan, each.image_id
         state, here = plan.now(image_id)
         settled = ("settle", state.label) if state.settled else None
@@ -219,14 +222,14 @@ class ImportAnswers:
         for row_id, answer in written:
             self._write(each, row_id, answer)
         if stays:
-            self._tell(each, "keep", f"has another answer of {', '.join(stays)} here already: that stays")
+            self._tell(each, "keep", f"already has another answer by {', '.join(stays)}: that is kept")
         elif written and given_here:
             self._tell_changed(each, state, here, written)
 
     def _tell_changed(
         self, each: Given, state: ImageState, here: Answers, written: Sequence[tuple[UUID, ImportedAnswer]]
     ) -> None:
-        """Name a row that changes what was answered here, and see to it that an overwritten answer gives way."""
+        """Report a row that changes an answer given here, and let an overwriting row take effect."""
         wanted = each.label(each.row.label)
         after = here | {answer.annotator: (answer.action, each.label(answer.label)) for _, answer in written}
         now = decided((action, None if label is None else str(label)) for action, label in after.values())
@@ -235,10 +238,10 @@ class ImportAnswers:
                 row_id, last = written[-1]
                 said = ImportedAnswer(action="settle", label=each.row.label, annotator=IMPORT, at=last.at)
                 self._write(each, UUID(int=row_id.int ^ 1), said, overwrites=True)
-            self._tell(each, "overwrite", f"was {self._has(state)} here: {each.row.label!r} counts now")
+            self._tell(each, "overwrite", f"was {self._has(state)} here: replaced by {each.row.label!r}")
         elif not state.settled and now != ("" if state.label is None else str(state.label)):
             self._tell(
-                each, "reopen", f"was {self._has(state)} here, and people differ now: open until somebody decides"
+                each, "reopen", f"was {self._has(state)} here, but annotators now disagree: open until somebody decides"
             )
 
     def _write(self, each: Given, row_id: UUID, answer: ImportedAnswer, *, overwrites: bool = False) -> None:
@@ -262,7 +265,7 @@ class ImportAnswers:
     def _has(self, state: ImageState) -> str:
         if state.label is not None:
             return f"{'settled as' if state.settled else 'labeled'} {self._plan.name(state.label)!r}"
-        return "labeled as several things" if state.disputed else state.status
+        return "labeled differently by several people" if state.disputed else state.status
 
     def _tell(self, each: Given, outcome: Outcome, reason: str) -> None:
         if not reason:

@@ -1,10 +1,10 @@
-"""One import, however many posts its rows come in: what held when it began, and all that it has said so far.
+"""One import, in one or many posts: the state when it began, and everything that it has said so far.
 
-Each row is judged by what the log holds and by the rows before it, never by which rows its post brought along. So a dry
-run, which writes nothing, comes to the same end as the import, and it does not matter where a post ends. What was said
-is kept packed, 33 bytes a row and 5 an image, so that a million rows take little memory.
+Each row is judged by the log and by the rows before it, never by which post it came in. So a dry run, which writes
+nothing, has the same result as the import, and it does not matter where a post ends. The rows are kept packed, 33 bytes
+per answer and 5 per image, so that a million rows take little memory.
 
-In a dry run a class or an image that would be added has a negative id. It knows nothing of files and of HTTP.
+In a dry run, a class or image that would be added has a negative id. This module knows nothing about files or HTTP.
 """
 
 from __future__ import annotations
@@ -26,29 +26,30 @@ from shared.wire.fields import Split
 from shared.wire.imports import Conflicts, ImportPost
 
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
-"""A picture that one import names in two splits is in the later of them: what measures is not learned from."""
+"""If one import names two splits for a picture, the later one in this order wins, so that no test image is trained
+on."""
 Answers = dict[str, tuple[str, int | None]]
 
-_PACKED = struct.Struct("<I16sBqI")  # the image's record before, id, action with marks, class, number of the annotator
+_PACKED = struct.Struct("<I16sBqI")  # the image's previous record, id, action with marks, class, annotator's number
 _ACTIONS = ("label", "skip", "flag", "settle")
-_KNOWN, _OVERWRITES = 0x80, 0x40  # marks: was in the log already; counts instead of what was answered here
+_KNOWN, _OVERWRITES = 0x80, 0x40  # marks: already in the log; replaces an answer given here
 _PLAIN = (0, _KNOWN)  # a label that overwrites nothing
 _NO_CLASS = -(2**63)
 
 
 class Said:
-    """What one import said of images, in the order of its rows."""
+    """What one import said about images, in the order of its rows."""
 
     def __init__(self) -> None:
-        self._last = (array("I"), array("I"))  # image → its last record, of images here and of those that would be new
+        self._last = (array("I"), array("I"))  # image → its last record; for existing and for new images
         self._splits = (bytearray(), bytearray())
         self._records = bytearray()
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._written = 0  # bytes of records that the log holds now
+        self._written = 0  # bytes of records that are now in the log
 
     def add(self, image_id: int, entry: Entry, *, known: bool = False, overwrites: bool = False) -> None:
-        """A row says this of the image; `known`: the log had it before."""
+        """Record that a row says this about the image; `known`: the log already had it."""
         number = self._numbers.setdefault(entry.annotator, len(self._names))
         if number == len(self._names):
             self._names.append(entry.annotator)
@@ -61,11 +62,11 @@ class Said:
         last[place] = len(self._records) // _PACKED.size
 
     def about(self, image_id: int) -> list[tuple[Entry, bool]]:
-        """What was said of the image, oldest first, and whether it overwrote an answer."""
+        """What was said about the image, oldest first, each with whether it overwrote an answer."""
         return [(entry, bool(marks & _OVERWRITES)) for entry, marks, _ in reversed([*self._chain(image_id)])]
 
     def pending(self, image_id: int) -> list[Entry]:
-        """What was said of it that the log does not hold, oldest first."""
+        """What was said about the image and is not in the log, oldest first."""
         last, place = self._last[image_id < 0], abs(image_id)
         if place >= len(last) or last[place] * _PACKED.size <= self._written:
             return []
@@ -73,7 +74,7 @@ class Said:
         return found[::-1]
 
     def has(self, image_id: int, row_id: bytes) -> bool:
-        """Whether a row before said the same of it."""
+        """Whether an earlier row said the same."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         while number:
@@ -87,7 +88,7 @@ class Said:
         return any(marks & _KNOWN for _, marks, _ in self._chain(image_id))
 
     def agrees(self, image_id: int, label: int) -> bool:
-        """Whether all that was said of it is this label, and nothing was overwritten; quicker than `about`."""
+        """Whether everything said about the image is this label, and nothing was overwritten; faster than `about`."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         while number:
@@ -97,23 +98,23 @@ class Said:
         return True
 
     def written(self) -> None:
-        """The log holds now what was said."""
+        """Mark everything said so far as being in the log."""
         self._written = len(self._records)
 
     def split(self, image_id: int) -> Split | None:
-        """The split that a row before named."""
+        """The split that an earlier row gave the image."""
         splits, place = self._splits[image_id < 0], abs(image_id)
         return ORDER[splits[place]] if place < len(splits) else None
 
     def put_split(self, image_id: int, split: Split) -> None:
-        """A row names this split."""
+        """Record that a row gives the image this split."""
         splits, place = self._splits[image_id < 0], abs(image_id)
         if place >= len(splits):
             splits.extend(bytes(place + 1024 - len(splits)))
         splits[place] = ORDER.index(split)
 
     def _chain(self, image_id: int) -> Iterator[tuple[Entry, int, int]]:
-        """Each record about the image with its marks and where it ends, newest first."""
+        """Each record about the image with its marks and its end, newest first."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         while number:
@@ -124,34 +125,34 @@ class Said:
 
 
 class ImportPlan:
-    """One import. Whoever asks what an image is holds the store's lock; `turn` is held during a post."""
+    """One import. Callers hold the store's lock to ask for an image's state; `turn` is held during a post."""
 
     def __init__(self, post: ImportPost, log: AnnotationLog, tally: Tally, catalog: Catalog, *, adding: bool) -> None:
         self.id = uuid4()
         self.dry_run = post.dry_run
         self.policy: Conflicts = post.conflicts
-        self.adding = adding  # whether a class that is not here is added
+        self.adding = adding  # whether unknown classes are added
         self.began = post.began
         self.turn = threading.Lock()
         self.used = monotonic()
         self.said = Said()
         self.spellings = Spellings()
-        self.added: dict[int, str] = {}  # classes that it added, or would: id → name
+        self.added: dict[int, str] = {}  # classes added, or to be added: id → name
         self._log, self._tally, self._catalog = log, tally, catalog
         self._would_add: dict[str, int] = {}
         self._moves: dict[int, Split] = {}
-        self._looked: dict[tuple[Root, str], int | str] = {}  # new file → image that it would be, or why it cannot be
-        self._contents: dict[str, int] = {}  # SHA-256 → image that would be new
-        self._splits: dict[int, Split] = {}  # where images would be that are new, or back
+        self._looked: dict[tuple[Root, str], int | str] = {}  # new file → its future image, or why it cannot have
+        self._contents: dict[str, int] = {}  # SHA-256 → future image
+        self._splits: dict[int, Split] = {}  # splits of images that would be new, or back
 
     # ------------------------------------------------------------ images and splits
 
     def looked(self, root: Root, uri: str) -> int | str | None:
-        """In a dry run: the image that a new file would be, or why it cannot be one; None if nobody looked yet."""
+        """In a dry run: the image that a new file would become, or why it cannot; None if it was not checked yet."""
         return self._looked.get((root, uri))
 
     def take_in(self, root: Root, found: list[Found], wanted: dict[str, Split | None]) -> int:
-        """In a dry run: take note of new files and the split that each row names; returns how many would be added."""
+        """In a dry run: record new files and the split in each row; returns how many images would be added."""
         here = self._catalog.with_content({each.inspected.sha256 for each in found if each.inspected is not None})
         before = len(self._contents)
         for each in found:
@@ -160,7 +161,7 @@ class ImportPlan:
 
     def _new(self, found: Found, wanted: Split | None, here: dict[str, tuple[int, Split]]) -> int | str:
         if found.inspected is None:
-            return found.reason or "cannot be taken"
+            return found.reason or "cannot be used"
         sha256 = found.inspected.sha256
         if sha256 in here:
             image_id, split = here[sha256]
@@ -174,18 +175,18 @@ class ImportPlan:
         return self._contents[sha256]
 
     def split(self, image_id: int) -> Split | None:
-        """The split that the image is in after the rows so far; None if it was removed."""
+        """The split of the image after the rows so far; None if it was removed."""
         now = self._tally.splits.get(image_id) or self._splits.get(image_id)
         return now and (self.said.split(image_id) or now)
 
     def move(self, image_id: int, split: Split) -> None:
-        """A row says that the image is in this split."""
+        """Record that a row puts the image in this split."""
         if self.split(image_id) != split:
             self._moves[image_id] = split
         self.said.put_split(image_id, split)
 
     def moves(self) -> dict[Split, list[int]]:
-        """The images to move after this post."""
+        """The images to move after this post, by split."""
         moves: dict[Split, list[int]] = {}
         for image_id, split in self._moves.items():
             moves.setdefault(split, []).append(image_id)
@@ -195,29 +196,29 @@ class ImportPlan:
     # ------------------------------------------------------------ classes
 
     def class_of(self, name: str) -> int | None:
-        """The class that goes by `name`, or that a dry run would have added for it."""
+        """The class with this name, or the one that a dry run would have added for it."""
         known = self._log.fold.named(name)
         return self._would_add.get(self.spellings.of(name)) if known is None else known
 
     def would_add(self, name: str) -> int:
-        """In a dry run: the class that would be added under this name."""
+        """In a dry run: the class that would be added with this name."""
         return self._would_add.setdefault(name, -1 - len(self._would_add))
 
     def name(self, class_id: int) -> str:
-        """What a class is called."""
+        """The name of a class."""
         return self.added[class_id] if class_id < 0 else self._log.fold.classes[class_id].name
 
     # ------------------------------------------------------------ answers
 
     def now(self, image_id: int, more: Sequence[Entry] = ()) -> tuple[ImageState, Answers]:
-        """What the image is after the rows so far and these answers, and who says what."""
+        """The image's state after the rows so far and these answers, and the answers by annotator."""
         fold, ahead = self._log.fold, [*self.said.pending(image_id), *more]
         if ahead:
             return fold.ahead(image_id, ahead, self._resolve)
         return fold.state(image_id), fold.answers(image_id)
 
     def state(self, image_id: int) -> ImageState:
-        """What the image is after the rows so far."""
+        """The image's state after the rows so far."""
         pending = self.said.pending(image_id)
         return self.now(image_id)[0] if pending else self._log.fold.state(image_id)
 

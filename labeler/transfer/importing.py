@@ -1,12 +1,12 @@
-"""Labels brought along: rows of a file become rows of the log with `source: import`.
+"""Imports labels: rows of a file become rows of the log with `source: import`.
 
-A file comes in one post or in many, and is one import all the same: what each row comes to depends on the rows before
-it, whichever post brought them (`import_plan`). A dry run comes to the same end and writes nothing.
+A file sent in one post or in many is one import: the result of each row depends on the rows before it, whichever post
+contained them (`import_plan`). A dry run has the same result and writes nothing.
 
-An id follows from the project, the image and what is said of it, so that a row imported twice, or after a kill, changes
-nothing. What becomes of a row that contradicts another answer is decided in `import_answers`. What the project drew to
-measure with keeps no given answer unless the row says which split it is in: accuracy is measured on labels that were
-given without looking at any other.
+An answer's id is derived from the project, the image and the answer, so that a row imported twice, or again after a
+kill, changes nothing. `import_answers` decides about rows that contradict other answers. An image that the project
+holds out gets no imported answer unless the row names its split: accuracy is measured on labels that were given
+independently.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ from shared.log import IMPORT
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 IN_THE_FILE = (
-    "is a picture inside the file that is not in the project, by content or by name: `flywheel fetch FOLDER NEW` "
-    "writes the pictures of such files with their labels"
+    "is an image inside the file, and the project has none with its content or name: `flywheel fetch FOLDER NEW` "
+    "extracts the images of such files with their labels"
 )
 OUTSIDE: Root = ""
-"""The root of a row whose file lies in none of them, by its text."""
-WORKERS = 2  # threads that look at files new to the catalogue
+"""The root of a row whose path is in none of the roots."""
+WORKERS = 2  # threads that read new files
 MOST_IMPORTS = 8
-"""Imports under way that are remembered."""
+"""Maximum number of unfinished imports that are remembered."""
 IDLE_SECONDS = 3_600.0
-"""After which one of which no further part came is forgotten, when the next one begins."""
+"""An import without a new part for so long is forgotten when the next one begins."""
 _BEGAN_WITHOUT_CLASSES = "import began without classes"
 
 
 @dataclass(slots=True)
 class _Given:
-    """A row and what was found out about it."""
+    """A row, and what is known about it."""
 
     row: ImportRow
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    classes: dict[str, int] = field(default_factory=dict)  # of the names in its answers, or of its label
+    classes: dict[str, int] = field(default_factory=dict)  # ids of the class names in its answers or its label
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
-        """The answers that it gives: of several people, or its own."""
+        """Its answers: those of several people, or its own."""
         return self.row.answers or [self.row]
 
     @property
@@ -73,7 +73,7 @@ class _Given:
 
 
 class Imports:
-    """Takes rows into one workspace. What one import said so far is kept in its `ImportPlan`."""
+    """Imports rows into one workspace. An `ImportPlan` keeps what one import has said so far."""
 
     def __init__(
         self, store: Store, log: AnnotationLog, tally: Tally, classes: Classes, catalog: Catalog, files: Files
@@ -86,19 +86,19 @@ class Imports:
         self._files = files
         self._uploads = Uploads(store)
         self.image_names = ImageNames(store)
-        self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it outlives a restore
-        self._plans: dict[UUID, ImportPlan] = {}  # imports of which further parts follow, the one used last at the end
+        self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it survives a restore
+        self._plans: dict[UUID, ImportPlan] = {}  # unfinished imports, last used at the end
 
     def like(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """Those of the names that may be misspelled classes: name → the classes that it may mean."""
+        """The names that may be misspelled classes: name → similar classes."""
         with self._store.lock:
             classes = [known.name for known in self._log.fold.live_classes()]
         return {name: found for name in names if (found := near(name, classes))}
 
     def take(self, post: ImportPost) -> ImportReceipt:
-        """Write the rows that can be taken, or in a dry run only look; what was written is on disk.
+        """Write the valid rows, or only check them in a dry run; what was written is on disk.
 
-        Raises Missing when this is a further part of an import that is not known any more.
+        Raises Missing if this continues an import that is no longer known.
         """
         plan = self._plan(post)
         try:
@@ -106,7 +106,7 @@ class Imports:
                 return self._take(post, plan)
         except Exception:
             with self._store.lock:
-                self._plans.pop(plan.id, None)  # what it said is not all in the log
+                self._plans.pop(plan.id, None)  # not everything it said is in the log
             raise
 
     def _take(self, post: ImportPost, plan: ImportPlan) -> ImportReceipt:
@@ -121,7 +121,7 @@ class Imports:
         return receipt
 
     def _plan(self, post: ImportPost) -> ImportPlan:
-        """The import that the post is a part of, or begins."""
+        """The import that the post begins or continues."""
         with self._store.lock:
             if post.import_id is None:
                 idle = [each for each in self._plans.values() if monotonic() - each.used > IDLE_SECONDS]
@@ -132,8 +132,8 @@ class Imports:
                 found = self._plans.pop(post.import_id, None)
                 if found is None:
                     raise Missing(
-                        "This import is not known here any more: start it again. What was written stays, and is "
-                        "passed over then."
+                        "This import is no longer known: start it again. Rows that were already written "
+                        "are then skipped."
                     )
                 plan = found
             plan.used = monotonic()
@@ -142,9 +142,9 @@ class Imports:
             return plan
 
     def _adds_classes(self, post: ImportPost) -> bool:
-        """Whether unknown classes are added: where that is wanted, or where there was no class when the import began.
+        """Whether unknown classes are added: if requested, or if there was no class when the import began.
 
-        One that was cut off stays so until an import comes to its end, so that it can be begun again.
+        This stays true after an interrupted import, until an import is completed, so that it can be started again.
         """
         if post.add_classes:
             return True
@@ -159,7 +159,7 @@ class Imports:
             self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
 
     def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[_Given]:
-        """Rows with the file that each names, by text alone: asking the disk about a million files takes minutes."""
+        """Find the file of each row by text alone: checking a million files on disk takes minutes."""
         bases = [
             (base.rstrip("/") + "/", root)
             for root, folder in self._files.roots.items()
@@ -184,7 +184,7 @@ class Imports:
         return f"the image folder {self._files.roots.get('images', '')}".rstrip()
 
     def _catalogue(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """Find the image of each row; files new to the catalogue are taken in, in a dry run only looked at."""
+        """Find the image of each row; new files are added to the catalogue, or only checked in a dry run."""
         self._find(given)
         self._find_uploaded(given, receipt)
         self._find_by_name(given, receipt)
@@ -200,8 +200,8 @@ class Imports:
                 looked = plan.looked(each.root, each.uri)
                 each.image_id = looked if isinstance(looked, int) else None
             if each.image_id is None:
-                reason = reasons.get((each.root, each.uri)) or "cannot be taken"
-                if each.row.sha256 is not None and reason == "is not there":
+                reason = reasons.get((each.root, each.uri)) or "cannot be used"
+                if each.row.sha256 is not None and reason == "does not exist":
                     reason = IN_THE_FILE
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         given[:] = [each for each in given if each.image_id is not None]
@@ -214,7 +214,7 @@ class Imports:
                 each.image_id = image_of.get(each.uri)
 
     def _find_uploaded(self, given: list[_Given], receipt: ImportReceipt) -> None:
-        """A row whose file is not in the image folder means the uploaded image of that name."""
+        """Find the uploaded images of rows whose file is not in the image folder, by name."""
         if not self._catalog.files.has("uploads"):
             return
         missing = [
@@ -229,14 +229,14 @@ class Imports:
             if len(fits) == 1:
                 each.root, each.uri = "uploads", fits[0]
             elif fits:
-                reason = f"is the name of {len(fits)} uploaded images: name its folder too"
+                reason = f"is the name of {len(fits)} uploaded images: include its folder"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
                 unclear.add(id(each))
         given[:] = [each for each in given if id(each) not in unclear]
         self._find(given)
 
     def _find_by_name(self, given: list[_Given], receipt: ImportReceipt) -> None:
-        """A row whose file is not there may write its name in another way; told, and rejected where it is unclear."""
+        """Find rows with a differently spelled name; reports them, and rejects ambiguous ones."""
         missing = [
             each
             for each in given
@@ -263,14 +263,14 @@ class Imports:
     def _take_in(
         self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt, plan: ImportPlan
     ) -> dict[tuple[Root, str], str]:
-        """Look at the files and record them, each in its row's split; returns why some cannot be taken."""
+        """Read the files and record them, each in its row's split; returns why some cannot be used."""
         reasons: dict[tuple[Root, str], str] = {}
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
             for root, some in groupby(new, key=lambda each: each[0]):  # in the order of the rows
                 uris = [uri for _, uri in some if plan.looked(root, uri) is None]
                 found = list(pool.map(partial(self._files.look_at, root), uris))
                 there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
-                reasons |= dict.fromkeys(((root, uri) for uri in uris), "is not there")
+                reasons |= dict.fromkeys(((root, uri) for uri in uris), "does not exist")
                 wanted = {uri: new[root, uri].split for uri in uris}
                 if plan.dry_run:
                     receipt.images += plan.take_in(root, there, wanted)
@@ -285,7 +285,8 @@ class Imports:
         return {key: reason for key, reason in reasons.items() if reason} | looked
 
     def _name_classes(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """The class of each row; an unknown one is added where that is wanted, or where there was no class yet."""
+        """Find the class of each row; an unknown one is added if the import adds classes, else its rows are
+        rejected."""
         fold = self._log.fold
         ids: dict[str, int | None] = {}
         for name, rows in Counter(name for each in given for name in each.names).items():
@@ -305,13 +306,13 @@ class Imports:
             lacking = next((name for name in each.names if ids[name] is None), None)
             if lacking is not None:
                 like = meant(lacking, [known.name for known in fold.live_classes()])
-                reason = f"is labeled {lacking!r}, which is no class here: add it first{like}"
+                reason = f"is labeled {lacking!r}, which is not a class here: add it first{like}"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         if not plan.adding:
             given[:] = [each for each in given if None not in map(ids.get, each.names)]
 
     def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """Judge one row after the other, then write what came of them: first where images are, then what they are."""
+        """Judge the rows one after another, then write the result: first splits, then answers."""
         ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
         known = self._log.known([row_id for some in ids for row_id in some])
         answers = ImportAnswers(self._log, plan, receipt, known)
@@ -326,7 +327,7 @@ class Imports:
         plan.said.written()
 
     def _is_placed(self, row: ImportRow, image_id: int, receipt: ImportReceipt, plan: ImportPlan) -> bool:
-        """Whether the row's label counts: not for an image held out to measure with, unless the import says so."""
+        """Whether the row's label counts: not for a held-out image, unless the row gives its split."""
         now, wanted, before = plan.split(image_id), row.split, plan.said.split(image_id)
         if now not in (None, "train") and wanted is None and before != now:
             receipt.held_out += 1
@@ -335,17 +336,17 @@ class Imports:
         if now is None:
             reason = "was removed from the project"
         elif wanted is not None and before is not None and ORDER.index(wanted) < ORDER.index(before):
-            reason = f"is in {wanted} here and in {before} in a row before it: it stays a {before} image"
+            reason = f"is in {wanted} in this row but in {before} in an earlier row: it stays a {before} image"
         elif now == "test" and wanted == "train" and plan.state(image_id).answered:
-            reason = "is a test image that was labeled already: it stays one"
+            reason = "is a labeled test image: it stays a test image"
         elif now == "train" and wanted in ("test", "validation") and image_id in self._log.fold.answered_here:
-            reason = f"was answered here with the model's opinion in sight: it cannot become a {wanted} image"
+            reason = f"was answered here with suggestions visible: it cannot become a {wanted} image"
         if reason is not None:
             receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             return False
         if wanted is not None:
             if before is not None and before != wanted:
-                told = f"was in {before} in a row before it: it is a {wanted} image now"
+                told = f"was in {before} in an earlier row: it is now a {wanted} image"
                 receipt.conflicts.append(ImportIssue(line=row.line, uri=row.uri, reason=told))
                 receipt.overwritten += 1
             plan.move(image_id, wanted)
@@ -353,20 +354,20 @@ class Imports:
 
 
 def _is_another(given: _Given) -> bool:
-    """Whether the row names a file of this machine that lies outside: another one than those of the same name here."""
+    """Whether the row names an existing file outside the roots: then it is not the image of the same name here."""
     return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
 
 
 def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
-    """What an answer says, of which its id is made."""
+    """The content of an answer, from which its id is derived."""
     said = answer.label or ""
     if answer.action != "label":
-        said = f"\0{answer.action}{said}"  # no class is called so
+        said = f"\0{answer.action}{said}"  # no class has such a name
     return f"{given.image_id}\0{answer.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:
-    """Root and URI of a path relative to the image folder, or absolute and inside a root; by its text alone."""
+    """Root and URI of a path that is relative to the image folder, or absolute and inside a root; by its text alone."""
     if "://" in uri:
         return None
     if not uri.startswith("/"):

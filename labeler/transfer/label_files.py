@@ -1,8 +1,8 @@
-"""Label files given on a page: kept in the workspace, looked at without writing, then imported when somebody says so.
+"""Label files given on a page: stored in the workspace, checked without writing, and imported on request.
 
-One thread works on one file after another, so that a million rows stop no request. What was imported is in the log, and
-an import that was cut off is begun again by giving the same file: nothing is written twice. So the files themselves are
-dropped when the labeler starts.
+One thread processes one file after another, so that a million rows block no request. What was imported is in the log,
+and an interrupted import is repeated by giving the same file again: nothing is written twice. So the files themselves
+are deleted when the labeler starts.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from shared.storage import safe_names
 from shared.wire.imports import BUSY, Conflicts, ImportPost, ImportReceipt, LabelFile, LabelFileState
 
 MOST = 20
-"""Files that are remembered."""
+"""Maximum number of files that are remembered."""
 SCAN_SECONDS = 0.3
 
 logger = logging.getLogger(__name__)
 
 
 _UNSAID = LabelFile(id="", name="", state="waiting").model_dump(exclude={"id", "name", "state", "folder"})
-"""What is said of a file before it is looked at."""
+"""The values of a file that was not checked yet."""
 
 
 class _Cut(Exception):  # noqa: N818 - nothing failed
-    """The file was dropped, or the labeler ends."""
+    """The file was dropped, or the labeler is stopping."""
 
 
 class _Given:
-    """One file: where it is, and how far."""
+    """One file: its path and its progress."""
 
     def __init__(self, name: str, path: Path, folder: Path, columns: Chosen | None = None) -> None:
         self.path, self.folder, self.columns = path, folder, columns
-        self.layout = ""  # of a folder: what its folders are, "" to find out
+        self.layout = ""  # for a folder: its layout; "": detect it
         self.cut = threading.Event()
         self.view = LabelFile(id=uuid4().hex, name=name, state="waiting", folder=path.is_dir())
 
 
 class LabelFiles:
-    """Those of one workspace: kept in `folder`, their names of images relative to the `uploads`."""
+    """The label files of one workspace, stored in `folder`; image names in them are relative to `uploads`."""
 
     def __init__(self, folder: Path, uploads: Path, imports: Imports, scanner: Scanner) -> None:
         self._folder, self._uploads = folder, uploads
@@ -67,9 +67,9 @@ class LabelFiles:
         shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, name: str, stream: IO[bytes], columns: str = "") -> LabelFile:
-        """Keep a file and begin to look at it. `name` may begin with the folder that it was uploaded in.
+        """Store a file and start to check it. `name` may begin with the folder in which it was uploaded.
 
-        `columns` are a table's, as `image=…,label=…`. Raises Invalid where they cannot be.
+        `columns` of a table look like `image=…,label=…`. Raises Invalid if they are not valid.
         """
         chosen = _chosen(columns)
         place = PurePosixPath(
@@ -80,48 +80,48 @@ class LabelFiles:
             kept.parent.mkdir(parents=True)
             with kept.open("wb") as target:
                 shutil.copyfileobj(stream, target)
-        except OSError:  # half of it would only take room
+        except OSError:  # a partial copy is useless
             shutil.rmtree(kept.parent, ignore_errors=True)
             raise
         return self._begin(_Given(name, kept, self._uploads / place.parent, chosen))
 
     def add_folder(self, folder: str) -> LabelFile:
-        """Begin to look at photos that were uploaded in a folder for each class. Raises Invalid for what is none."""
+        """Start to check photos uploaded in one folder per class. Raises Invalid if there is no such folder."""
         path = Path(os.path.realpath(self._uploads / folder))
-        if not path.is_relative_to(self._uploads.resolve()) or not os.path.isdir(path):  # noqa: PTH112 - also too long
-            raise Invalid(f"No photo was uploaded in a folder {folder!r}.")
+        if not path.is_relative_to(self._uploads.resolve()) or not os.path.isdir(path):  # noqa: PTH112 - or too long a name
+            raise Invalid(f"No photos were uploaded in a folder {folder!r}.")
         return self._begin(_Given(folder or "uploaded folders", path, path))
 
     def list(self) -> list[LabelFile]:
-        """Newest first."""
+        """All files, newest first."""
         with self._lock:
             return [each.view for each in reversed(self._files.values())]
 
     def get(self, file_id: str) -> LabelFile:
-        """Raises Missing."""
+        """One file. Raises Missing."""
         return self._one(file_id).view
 
     def take(self, file_id: str, *, add_classes: bool, conflicts: Conflicts = "keep") -> LabelFile:
-        """Begin to import a file that was looked at. Raises Missing, Conflict."""
+        """Start to import a checked file. Raises Missing, Conflict."""
         given = self._one(file_id)
         with self._lock:
             if given.view.state != "looked":
-                raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it was looked at.")
+                raise Conflict(f"{given.view.name} is {given.view.state}: it can be imported once it is checked.")
             given.view = given.view.model_copy(update=_UNSAID | {"state": "importing", "total": given.view.total})
         self._pool.submit(self._work, given, "importing", "imported", add_classes, conflicts)
         return given.view
 
     def look_again(self, file_id: str, columns: str) -> LabelFile:
-        """Look at a table again with these of its columns, or at a folder with this layout.
+        """Check a table again with these columns, or a folder with this layout.
 
-        Raises Missing, Conflict while it is at work, Invalid.
+        Raises Missing, Conflict while it is being processed, Invalid.
         """
         given = self._one(file_id)
         chosen = None if given.view.folder else _chosen(columns)
         with self._lock:
             if given.view.state not in ("looked", "failed"):
                 raise Conflict(
-                    f"{given.view.name} is {given.view.state}: its columns can be named before it is imported."
+                    f"{given.view.name} is {given.view.state}: its columns can only be named before the import."
                 )
             given.columns = chosen
             given.layout = columns.strip() if given.view.folder else ""
@@ -130,7 +130,7 @@ class LabelFiles:
         return given.view
 
     def drop(self, file_id: str) -> None:
-        """Forget a file; one that is being imported ends after the rows under way, which stay. Raises Missing."""
+        """Forget a file; a running import stops after the current rows, which stay. Raises Missing."""
         given = self._one(file_id)
         given.cut.set()
         with self._lock:
@@ -139,7 +139,7 @@ class LabelFiles:
             self._delete(given)
 
     def close(self) -> None:
-        """End the work after the rows under way."""
+        """Stop after the current rows."""
         self._closing.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -147,7 +147,7 @@ class LabelFiles:
         with self._lock:
             given = self._files.get(file_id)
         if given is None:
-            raise Missing("This label file is not here any more: give it again.")
+            raise Missing("This label file is no longer here: upload it again.")
         return given
 
     def _begin(self, given: _Given) -> LabelFile:
@@ -163,7 +163,7 @@ class LabelFiles:
     def _work(
         self, given: _Given, doing: LabelFileState, done: LabelFileState, add_classes: bool, conflicts: Conflicts
     ) -> None:
-        """Look at all rows, or write them; what goes wrong is told, never raised."""
+        """Check all rows, or import them; errors are shown in the file's view, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
             source = open_source(given.path, given.columns, given.layout)
@@ -179,7 +179,7 @@ class LabelFiles:
         except SettingsError as error:
             said = str(error).replace(str(given.path), given.view.name)
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
-        except Exception as error:  # a file that its reader stumbles over must be told, too
+        except Exception as error:  # errors of a reader must be reported, too
             logger.exception("The label file %s cannot be read", given.view.name)
             said = f"{given.view.name} cannot be read ({type(error).__name__}: {error})."
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
@@ -202,7 +202,7 @@ class LabelFiles:
         return outcome
 
     def _wait_for_scan(self, given: _Given) -> None:
-        """Files that are read twice cost twice."""
+        """Wait for the scan; otherwise the same files would be read twice."""
         while self._scanner.view().running:
             self._check(given)
             time.sleep(SCAN_SECONDS)

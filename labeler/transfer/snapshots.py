@@ -1,8 +1,8 @@
 """Named versions of labels and splits.
 
-The log is never rewritten, so a snapshot is a name for a position in it: what held there follows from the rows up to
-there. To restore one, rows are appended that take back what came since and repeat what was taken back; classes stay as
-they are now, and images that came later lose their answers.
+The log is never rewritten, so a snapshot is a name for a position in it: its content follows from the rows up to there.
+To restore one, rows are appended that undo later answers and repeat undone ones. Classes keep their current state, and
+images that came later lose their answers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from shared.wire.fields import MAX_ROWS, Split
 from shared.wire.log import Row
 
 RESTORE = "restore"
-"""The source of rows that bring a snapshot back."""
+"""The source of rows that restore a snapshot."""
 _KEY = "snapshot/"
 _NOBODY = UUID(int=0)
 
 
 class Snapshots:
-    """Those of one workspace."""
+    """The snapshots of one workspace."""
 
     def __init__(self, store: Store, log: AnnotationLog, catalog: Catalog) -> None:
         self._store = store
@@ -40,25 +40,25 @@ class Snapshots:
         self._catalog = catalog
 
     def entries(self) -> list[SnapshotEntry]:
-        """Oldest first."""
+        """All snapshots, oldest first."""
         with self._store.read() as connection:
             found = connection.execute(select(META.c.value).where(META.c.key.startswith(_KEY, autoescape=True)))
             entries = [SnapshotEntry.model_validate_json(value) for value in found.scalars()]
         return sorted(entries, key=lambda entry: (entry.seq, entry.at))
 
     def save(self, post: SnapshotPost) -> SnapshotEntry:
-        """Name what is there now. Raises Conflict when the name is taken."""
+        """Name the current state. Raises Conflict if the name is taken."""
         with self._store.lock:
             entry = SnapshotEntry(
                 name=post.name, seq=self._log.last_seq, annotator=post.annotator, at=datetime.now(UTC)
             )
             kept = self._store.settled(_KEY + post.name, entry.model_dump_json())
         if SnapshotEntry.model_validate_json(kept) != entry:
-            raise Conflict(f"There is a snapshot {post.name!r} already: nothing is overwritten, take another name.")
+            raise Conflict(f"There is already a snapshot {post.name!r}: choose another name.")
         return entry
 
     def get(self, name: str) -> SnapshotEntry:
-        """Raises Missing."""
+        """One snapshot. Raises Missing."""
         found = next((entry for entry in self.entries() if entry.name == name), None)
         if found is None:
             raise Missing(f"There is no snapshot {name!r}.")
@@ -69,7 +69,7 @@ class Snapshots:
         return Fold(self._rows(self.get(name).seq))
 
     def diff(self, name: str, other: str | None, limit: int) -> SnapshotDiff:
-        """What differs between the snapshot and another, or now. Raises Missing."""
+        """The differences between the snapshot and another one, or the current state. Raises Missing."""
         before = self.fold(name)
         after = self._log.fold if other is None else self.fold(other)
         labels = splits = 0
@@ -88,7 +88,7 @@ class Snapshots:
         return SnapshotDiff(differences=differences, labels=labels, splits=splits)
 
     def restore(self, name: str, annotator: str, *, dry_run: bool = False) -> Restored:
-        """Let labels and splits be those of the snapshot again, or with `dry_run` only count. Raises Missing."""
+        """Restore the snapshot's labels and splits, or only count with `dry_run`. Raises Missing."""
         then = Fold()
         stood: dict[int, list[Row]] = {}
         for row in self._rows(self.get(name).seq):  # these rows never change, so this needs no lock
@@ -139,11 +139,11 @@ class Snapshots:
 
 
 def _brought_back(image_id: int, now: list[Row], then: list[Row], annotator: str, name: str) -> Iterator[Draft]:
-    """Rows after which the image's answers are `then` again, in that order; none where they are already."""
+    """Rows that make `then` the image's answers again, in that order; none if they already are."""
     if [_content(row) for row in now] == [_content(row) for row in then]:
         return
     kept = {row.id for row in then}
-    kept = kept if kept <= {row.id for row in now} else set()  # what was taken back must be said again, in order
+    kept = kept if kept <= {row.id for row in now} else set()  # undone answers must be repeated, in order
     for row in now:
         if row.id not in kept:
             yield Draft(
@@ -154,7 +154,7 @@ def _brought_back(image_id: int, now: list[Row], then: list[Row], annotator: str
 
 
 def _content(row: Row) -> Draft:
-    """What a row says, without its place in the log: two that say the same are equal."""
+    """A row's content without its place in the log: rows with equal content are equal."""
     return Draft(
         action=row.action,
         id=_NOBODY,

@@ -1,6 +1,6 @@
-"""What labels are brought along in: a file or folder is looked at, and read by the module of its format.
+"""The files and folders from which labels are imported; each is read by the module of its format.
 
-A source knows the folder that its image names are relative to. Rows come one at a time, so that memory does not grow
+A source knows the folder to which its image names are relative. Rows come one at a time, so that memory does not grow
 with the file.
 """
 
@@ -31,16 +31,16 @@ READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read
     ".xml": lambda path, _, left: cvat.read(path, left),
 }
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-"""Those whose columns may be named."""
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # as Hugging Face `datasets` lays out an imagefolder
+"""Formats whose columns may be named."""
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the imagefolder layout of Hugging Face `datasets`
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Labels to read: `folder` is what their image names are relative to, `total` the rows, None if unknown.
+    """Labels to read. `folder`: to which image names are relative. `total`: number of rows, None if unknown.
 
-    `told` is how it is read, in words; once the rows are read also what was left out of them. `located` says where an
-    issue about one of its rows stands.
+    `told` describes how it is read, and after reading also what was skipped. `located` adds to an issue where its row
+    is.
     """
 
     folder: Path
@@ -50,19 +50,19 @@ class Source:
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
 
     def without_label(self, name: str) -> str:
-        """Says that no row came of it, and what was left out."""
+        """The message that there are no labels, with what was skipped."""
         return "; ".join([f"{name} has no label that can be imported", *self.told()]) + "."
 
 
 def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
-    """Labels in a file or folder; `columns` are those of a table, `layout` says what the folders in a folder are.
+    """The labels in a file or folder; `columns` are those of a table, `layout` says what the levels of folders mean.
 
     Raises SettingsError for what cannot be read.
     """
     if columns is not None and path.suffix.lower() not in TABLES:
-        raise SettingsError(f"{path} is no table, so that no columns of it can be named ({', '.join(sorted(TABLES))}).")
+        raise SettingsError(f"{path} is not a table, so its columns cannot be named ({', '.join(sorted(TABLES))}).")
     if layout and not path.is_dir():
-        raise SettingsError(f"{path} is no folder, so that it has no layout.")
+        raise SettingsError(f"{path} is not a folder, so it has no layout.")
     if path.is_dir():
         tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
         tables = [table for table in tables if table.is_file()]
@@ -85,7 +85,7 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))
-        raise SettingsError(f"{path} is no folder and no file that labels can be read from ({kinds}).")
+        raise SettingsError(f"{path} is neither a folder nor a file that labels can be read from ({kinds}).")
     if reader is csv_table.read:
         left = LeftOut()
         table = csv_table.Table(path, columns, left)
@@ -94,9 +94,9 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
 
 
 def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: str = "") -> Source:
-    """Labels in several files and folders, as one source. Raises SettingsError for what cannot be read."""
+    """The labels of several files and folders, as one source. Raises SettingsError for what cannot be read."""
     if not paths:
-        raise SettingsError("No file or folder of labels is named.")
+        raise SettingsError("Name a file or folder of labels.")
     if len(paths) == 1:
         return open_source(paths[0], columns, layout)
     named = [(str(path), open_source(path, columns, layout)) for path in paths]
@@ -112,11 +112,11 @@ def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: s
 
 
 class _Together:
-    """Several sources, one after the other. Their lines are counted on, so that an issue can be found again."""
+    """Several sources, one after another. Line numbers continue from one to the next, so that issues can be located."""
 
     def __init__(self, named: Sequence[tuple[str, Source]]) -> None:
         self._named = named
-        self._starts: list[int] = []  # before the first line of each
+        self._starts: list[int] = []  # offset of each source's lines
 
     def rows(self) -> Iterator[Read]:
         self._starts, start = [], 0
@@ -133,7 +133,7 @@ class _Together:
             start += last + 1  # an issue of a whole file has line 0
 
     def located(self, issue: ImportIssue) -> ImportIssue:
-        """The issue by the line of its own file, which it names."""
+        """The issue with the line number and name of its own file."""
         at = bisect_right(self._starts, issue.line) - 1
         name, line = self._named[at][0], issue.line - self._starts[at]
         return issue.model_copy(update={"line": line, "reason": f"{issue.reason} (in {name})"})
@@ -142,7 +142,7 @@ class _Together:
 def _counted(
     folder: Path, read: Callable[..., Iterator[Read]], total: int | None, left: LeftOut | None = None
 ) -> Source:
-    """A source whose reader counts what it leaves out."""
+    """A source whose reader counts what it skips."""
     left = LeftOut() if left is None else left
 
     def rows() -> Iterator[Read]:
@@ -153,7 +153,8 @@ def _counted(
 
 
 def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
-    """Label Studio's JSON is a list, COCO's an object, FiftyOne's one that begins with its samples or classes."""
+    """Tell formats apart: Label Studio's JSON is a list, COCO's an object, FiftyOne's an object with its own first
+    key."""
     if fiftyone.is_ours(path):
         return fiftyone.read
     with path.open("rb") as stream:
@@ -161,7 +162,7 @@ def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
 
 
 def _shards(paths: list[Path], left: LeftOut) -> Iterator[Read]:
-    """Rows of several files of one data set; an issue names its file, as each counts its lines from 1."""
+    """Rows of several files of one dataset; an issue names its file, because each counts its lines from 1."""
     for path in paths:
         for row in parquet.read(path, left=left):
             yield row.model_copy(update={"reason": f"{row.reason} (in {path.name})"}) if _is_issue(row) else row
@@ -172,7 +173,7 @@ def _is_issue(row: Read) -> TypeGuard[ImportIssue]:
 
 
 def _imagefolder(folder: Path, tables: list[Path], left: LeftOut) -> Iterator[Read]:
-    """Rows of `datasets` folders: names are relative to the table's own folder, whose name may be a split."""
+    """Rows of `datasets` folders: names are relative to the table's folder, whose name may be a split."""
     for table in tables:
         prefix = table.parent.relative_to(folder).as_posix()
         split = SPLITS.get(prefix.lower())
@@ -185,7 +186,7 @@ def _imagefolder(folder: Path, tables: list[Path], left: LeftOut) -> Iterator[Re
 
 
 def _count(path: Path) -> int | None:
-    """Rows, as far as that is quick to know."""
+    """The number of rows, if it can be found quickly."""
     if path.suffix.lower() == ".parquet":
         return parquet.count(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):

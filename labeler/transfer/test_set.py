@@ -1,7 +1,7 @@
-"""A labeled evaluation set that somebody brings along: a folder per class, or a CSV with columns filename,label.
+"""A labeled test set given by the user: a folder per class, or a CSV with columns filename,label.
 
-Its images join as test images with their labels, so that no test image has to be asked. They are scanned before the
-image folder: a photo that is in both is a test image and is never learned from.
+Its images are added as test images with their labels, so that no test images need to be asked. They are scanned before
+the image folder: a photo in both is a test image and is never trained on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """`folder` becomes the root `test`; `table` is the CSV that was given, if one was."""
+    """`folder` becomes the root `test`; `table` is the given CSV, if any."""
 
     __test__ = False  # not a test class
 
@@ -42,9 +42,9 @@ class TestSet:
     table: Path | None
 
     def labels(self, images: Path | None) -> dict[tuple[Root, str], str]:
-        """Class name of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
+        """The class name of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
 
-        Raises SettingsError when the set cannot be read.
+        Raises SettingsError if the set cannot be read.
         """
         if self.table is None:
             return {("test", row.uri): row.label for row in _in_folders(self.folder) if row.label is not None}
@@ -58,7 +58,7 @@ class TestSet:
 
 
 def open_test_set(given: str) -> TestSet:
-    """Raises SettingsError when there is no such folder or CSV."""
+    """Open the test set at a path. Raises SettingsError if it is neither a folder with images nor a CSV with rows."""
     path = Path(given).expanduser()
     if path.is_dir():
         if next(_in_folders(path), None) is None:
@@ -67,7 +67,9 @@ def open_test_set(given: str) -> TestSet:
             )
         return TestSet(path, None)
     if path.suffix.lower() != ".csv" or not path.is_file():
-        raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: it is no folder and no CSV file.")
+        raise SettingsError(
+            f"The labeler setting 'test_set' cannot be {given!r}: it is neither a folder nor a CSV file."
+        )
     if next(_rows(path), None) is None:
         raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: the file has no row.")
     return TestSet(path.parent, path)
@@ -82,7 +84,7 @@ def import_test_set(
     catalog: Catalog,
     scanner: Scanner,
 ) -> None:
-    """Scan the set and write its labels to the log; what is there already stays as it is."""
+    """Scan the set and write its labels to the log; existing answers are kept."""
     labels = test_set.labels(images)
     classes.begin_with(dict.fromkeys(labels.values()))
     for root in ("images", "test"):
@@ -105,13 +107,13 @@ def import_test_set(
 
 
 def _in_folders(folder: Path) -> Iterator[ImportRow]:
-    """The images of a folder in class folders; of one with splits, those of the test split."""
+    """Images in class folders; if there are splits, only those of the test split."""
     rows = (row for row in FolderLabels(folder).rows() if isinstance(row, ImportRow))
     return (row for row in rows if row.split in (None, "test"))
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str]]:
-    """File and class of each labeled row. Raises SettingsError when it cannot be read."""
+    """File and class of each labeled row. Raises SettingsError if the table cannot be read."""
     try:
         rows = Table(table).rows()
         for row in rows:
@@ -124,17 +126,17 @@ def _rows(table: Path) -> Iterator[tuple[str, str]]:
 
 
 class _Folders:
-    """Where the files of a table lie: in the image folder, or beside it; also those that it names otherwise."""
+    """Finds the files of a table in the image folder or beside the table, also by inexact names."""
 
     def __init__(self, images: Path | None, beside: Path) -> None:
         self._folders: dict[Root, Path] = {"images": images} if images is not None else {}
         self._folders["test"] = beside
         self._listed: dict[Root, list[str]] = {}
         self._names: dict[Root, NamesInList] = {}
-        self.matched: dict[str, list[tuple[str, str]]] = {}  # by what differs: the name, and the file
+        self.matched: dict[str, list[tuple[str, str]]] = {}  # by difference: (name, file)
 
     def find(self, name: str) -> tuple[Root, str]:
-        """Root and file that a name means."""
+        """The root and file that a name means."""
         for root, folder in self._folders.items():
             if _is_in(folder, name):
                 return root, name
@@ -148,7 +150,7 @@ class _Folders:
                 self.matched.setdefault(difference or "", []).append((name, files[0]))
                 return root, files[0]
             if files:
-                log.warning("In the test set %s may mean %s: name it with its folder.", name, ", ".join(files[:3]))
+                log.warning("In the test set, %s may mean %s: include its folder.", name, ", ".join(files[:3]))
         return "test", name
 
 

@@ -1,4 +1,4 @@
-"""Which uploaded image a file of labels means, by the name that it was uploaded with."""
+"""Finds the uploaded image that a label file means, by the name under which it was uploaded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Uploads:
         self._store = store
 
     def meant(self, uris: Collection[str]) -> dict[str, list[str]]:
-        """The uploads that each of these may mean: the one called so, else those so called in whatever folder.
+        """The uploads that each URI may mean: the exact name, else all with that name in any folder.
 
-        A URI that fits none is left out.
+        URIs without a match are left out.
         """
         if not uris:
             return {}
@@ -37,7 +37,7 @@ class Uploads:
         return found
 
     def _named(self, names: Collection[str]) -> dict[str, list[str]]:
-        """The URIs of uploads by the name of their file, of those with one of `names`; all are looked through."""
+        """URIs of uploads by file name, for the given `names`; reads all uploads."""
         found: dict[str, list[str]] = {}
         statement = select(FILE.c.uri).where(FILE.c.root == "uploads", FILE.c.image_id.is_not(None))
         with self._store.read() as connection:

@@ -57,7 +57,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     file.get_by_role("button", name="Import 2 labels").click()
     expect(file).to_contain_text("2labels imported")
     file.get_by_text("The first of 1 row to look at").click()
-    expect(file.locator("li")).to_have_text("line 4: no.png is not there")
+    expect(file.locator("li")).to_have_text("line 4: no.png does not exist")
     wait_for(lambda: services.get("/api/project")["images"]["labeled"] == 2)
     expect(page.get_by_text("2 of them labeled")).to_be_visible()
 

@@ -70,7 +70,7 @@ def assert_sound(names: dict[str, Any]) -> None:
     with pytest.raises(FlywheelError, match="no such"):
         flywheel.restore("no such")
     gone = flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"], "label": ["red"]}), report="report.csv")
-    assert gone["issues"] == ["line 1: gone.png is not there"]
+    assert gone["issues"] == ["line 1: gone.png does not exist"]
     assert "gone.png" in Path("report.csv").read_text()
     classes = ["red", "green", "blue"]
     image = int(held.index[0])

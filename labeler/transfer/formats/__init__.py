@@ -1,7 +1,7 @@
-"""Formats in which labels leave, one module each.
+"""Export formats, one module each.
 
-Each module has a `write(rows, extras) -> Iterator[bytes]` that streams, so that a million rows never lie in memory. A
-format is added by a module and a line in `FORMATS`.
+Each module has a `write(rows, extras) -> Iterator[bytes]` that streams, so that a million rows are never in memory. A
+new format needs a module and a line in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from labeler.transfer.rows.exported import ExportRow, Extras
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a format is written and what its file is called."""
+    """How a format is written, and the suffix of its file."""
 
     write: Callable[[Iterator[ExportRow], Extras], Iterator[bytes]]
     media_type: str

@@ -1,6 +1,6 @@
 """COCO's JSON for classification: `images`, `annotations` without boxes, `categories`.
 
-Flagged, skipped and unlabeled images stand among the images and have no annotation.
+Flagged, skipped and unlabeled images are listed without an annotation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from labeler.transfer.rows.left_out import LeftOut
 from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue
 
-_IN_MEMORY = 1 << 20  # bytes of annotations, beyond which they wait on disk
+_IN_MEMORY = 1 << 20  # bytes of annotations kept in memory; more are kept on disk
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """One JSON object; ids of categories count from 1 in the order in which classes come."""
+    """Write one JSON object; category ids count from 1 in the order in which classes occur."""
     categories: dict[str, int] = {}
     with SpooledTemporaryFile(_IN_MEMORY) as annotations:
         yield b'{"info": {"description": "Flywheel"}, "images": [\n'
@@ -44,7 +44,8 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
-    """A row for each image with one category; `line` counts images. Raises SettingsError when it is no such file."""
+    """Yield a row for each image with one category; `line` counts images. Raises SettingsError for another file
+    format."""
     counted = LeftOut() if left is None else left
     try:
         content = json.loads(path.read_bytes())

@@ -1,7 +1,7 @@
-"""CSV, one image a row: written as RFC 4180 has it, read in any dialect that `dialects` finds.
+"""CSV with one row per image: written as in RFC 4180, read in any dialect that `dialects` detects.
 
-A cell that a spreadsheet would run as a formula gets an apostrophe before it: file names and class names are other
-people's text. Reading takes that apostrophe away again.
+A cell that a spreadsheet could run as a formula is written with a leading apostrophe, because file names and class
+names come from others. Reading removes that apostrophe.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from labeler.transfer.rows.left_out import LeftOut
 from shared.cells import harmless, meant
 from shared.wire.imports import CellIssue, ImportIssue, ImportRow
 
-_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that Python keeps as they are
+_ESCAPED = re.compile("[\udc80-\udcff]")  # undecodable bytes, kept by surrogateescape
 _REPLACED = re.compile("\ufffd")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """UTF-8, with `\\r\\n` at line ends as RFC 4180 has it; history is JSON in a cell."""
+    """Write UTF-8 with `\\r\\n` line ends, as in RFC 4180; the history is JSON in a cell."""
     yield _line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
     for row in rows:
         yield _line(harmless(_cell(value)) for value in row.record(extras).values())
@@ -45,12 +45,12 @@ def _line(cells: Iterable[str]) -> bytes:
 
 
 def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError when it has none."""
+    """Rows of a CSV (or TSV) with columns for image and label. Raises SettingsError if it has none."""
     return Table(path, columns, left).rows()
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
-    """(line, column → cell) of each row, or what is the matter with it. Raises SettingsError without a header."""
+    """(line, column → cell) of each row, or what is wrong with it. Raises SettingsError without a header."""
     table = Table(path)
     for given in table.cells():
         if isinstance(given, ImportIssue):
@@ -61,7 +61,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
 
 
 class Table:
-    """A table of labels, read row by row. Raises SettingsError where its columns cannot be told."""
+    """A table of labels, read row by row. Raises SettingsError if its columns cannot be determined."""
 
     def __init__(self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> None:
         self.path = path
@@ -69,11 +69,11 @@ class Table:
         self._left = LeftOut() if left is None else left
 
     def told(self) -> list[str]:
-        """How it is read, and once it is, how many rows have no label."""
+        """How it is read, and after reading, how many rows have no label."""
         return [f"read with {self.dialect}", *self._left.told()]
 
     def rows(self) -> Iterator[Read]:
-        """Its rows; an optional cell that cannot be read comes as a CellIssue before its row."""
+        """Its rows; an optional cell that cannot be read gives a CellIssue before its row."""
         dialect, columns = self.dialect, tuple(self.dialect.columns.items())
         for given in self.cells():
             if isinstance(given, ImportIssue):
@@ -88,11 +88,11 @@ class Table:
             if row is not None:
                 yield from lost if isinstance(row, ImportRow) else ()
                 yield row
-            elif "status" not in parts:  # else it says itself that it has none
+            elif "status" not in parts:  # otherwise the status says that there is none
                 self._left.add("row", "without a label", line)
 
     def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
-        """(line, cells) of each row, or what is the matter with it."""
+        """(line, cells) of each row, or what is wrong with it."""
         dialect = self.dialect
         width = len(dialect.names)
         wide = dialect.encoding.startswith(("utf-16", "utf-32"))

@@ -1,7 +1,7 @@
-"""CVAT's `CVAT for images 1.1`: XML with a tag an image. Its ImageNet export is a folder per class.
+"""CVAT's `CVAT for images 1.1`: XML with one tag per image. CVAT's ImageNet export is a folder per class.
 
-Images that were skipped, flagged or not asked yet have no tag. What XML cannot hold, such as most control characters,
-is written as in a URL, and read back.
+Skipped, flagged and unanswered images have no tag. Characters that XML cannot hold, such as most control characters,
+are percent-encoded, and decoded when read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from shared.storage.safe_names import quoted, unquoted
 from shared.wire.imports import ImportIssue
 
 SUBSETS = {"train": "Train", "validation": "Validation", "test": "Test"}
-"""Our split → as CVAT offers it for a task."""
-_IN_MEMORY = 1 << 20  # bytes of images, beyond which they wait on disk for the list of labels that comes first
-_PULSE = 1_000  # images after which a line feed is sent, so that nobody takes the download for dead
+"""Our split → the subset that CVAT offers for a task."""
+_IN_MEMORY = 1 << 20  # bytes of images in memory; more are kept on disk until the list of labels is written
+_PULSE = 1_000  # a line feed is sent after so many images, so that the download does not seem dead
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """One XML document; `id` counts images from 0, as the frames of a task."""
+    """Write one XML document; `id` counts images from 0, like the frames of a task."""
     labels: dict[str, None] = {}
     size = 0
     with SpooledTemporaryFile(_IN_MEMORY) as images:
@@ -59,7 +59,8 @@ def _image(number: int, row: ExportRow) -> str:
 
 
 def written(name: str) -> str:
-    """`name` as XML can hold it: as in a URL if it has a sign that XML cannot, or could be taken for such a name."""
+    """`name` in a form that XML can hold: percent-encoded if it has a character that XML cannot hold, or looks
+    encoded."""
     plain = name
     while (shorter := unquoted(plain)) != plain:
         plain = shorter
@@ -69,7 +70,7 @@ def written(name: str) -> str:
 
 
 def meant(text: str) -> str:
-    """The name that `written` made `text` of; `text` itself where it is not one of these."""
+    """The name from which `written` made `text`; `text` itself if it is not one of these."""
     name = unquoted(text)
     return name if name != text and written(name) == text else text
 
@@ -77,7 +78,7 @@ def meant(text: str) -> str:
 def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts images from 1.
 
-    Entities that would grow without end are refused by the expat that Python brings (2.4.1 and later).
+    Python's expat (2.4.1 and later) refuses entities that would grow without end.
     """
     number, counted = 0, LeftOut() if left is None else left
     try:
@@ -89,7 +90,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
                 continue
             if element.tag == "track":
                 counted.add("track", "of a video", number)
-                root.clear()  # what was read, so that memory does not grow with the file
+                root.clear()  # frees what was read, so that memory does not grow with the file
             if element.tag != "image":
                 continue
             number += 1
@@ -98,7 +99,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
                 if shape.tag != "tag":
                     counted.add("shape", f"of the kind {shape.tag}, which gives the image no class", number)
             name, subset = meant(element.get("name", "")), element.get("subset", "")
-            split = subset if subset.lower() in SPLITS else None  # CVAT's own name for none is "default"
+            split = subset if subset.lower() in SPLITS else None  # CVAT calls no subset "default"
             silent = True
             for row in told(number, {"uri": name, "label": tags, "split": split}):
                 silent = False

@@ -1,7 +1,8 @@
-"""A zip that Hugging Face `datasets` loads as an `imagefolder`: a folder a split, with its `metadata.jsonl`.
+"""A zip that Hugging Face `datasets` loads as an `imagefolder`: a folder per split, each with a `metadata.jsonl`.
 
-Images that were answered; one that was skipped or flagged has null as its label. Unlike a folder per class it keeps
-what else is known of an image. An image that cannot be read any more is left out and named in `left_out.txt`.
+It contains the answered images; the label of a skipped or flagged one is null. Unlike a folder per class, it keeps
+everything else that is known about an image. Images that can no longer be read are skipped and listed in
+`left_out.txt`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from tempfile import SpooledTemporaryFile
 from labeler.transfer.formats.imagefolder import Pipe, write_answered, write_table
 from labeler.transfer.rows.exported import ExportRow, Extras
 
-_IN_MEMORY = 1 << 20  # bytes of a split's table, beyond which it waits on disk
+_IN_MEMORY = 1 << 20  # bytes of a split's table in memory; more are kept on disk
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Images as they come, each split's table at the end."""
+    """Write images as they come, and each split's table at the end."""
     pipe = Pipe()
     tables: dict[str, SpooledTemporaryFile[bytes]] = {}
     with ExitStack() as stack:

@@ -1,10 +1,11 @@
 """FiftyOne's dataset folders: FiftyOneDataset (`samples.json`), FiftyOneImageClassificationDataset (`labels.json`).
 
-Written is the first, as a zip: it has a place for splits (tags) and for what else is known of an image (fields). Its
-`metadata.json` names no version of FiftyOne's database, so that every FiftyOne reads it, as one of before 0.8.
+We write the first, as a zip: it has room for splits (tags) and for everything else known about an image (fields). Its
+`metadata.json` names no version of FiftyOne's database, so that every FiftyOne reads it, like datasets from before 0.8.
 
-Of a sample it is the field of one classification that counts, `ground_truth` where there are several; a tag that is a
-split's name says the split. What else a sample has (detections, predictions beside the truth) is counted by field.
+When reading, only the single classification field of a sample counts, or `ground_truth` if there are several; a tag
+with a split's name gives the split. Everything else in a sample (detections, predictions beside the truth) is counted
+by field.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from shared.wire.imports import ImportIssue
 
 TRUTH = "ground_truth"
 PREDICTED = frozenset({"prediction", "predictions"})
-_IN_MEMORY = 1 << 20  # bytes of samples, beyond which they wait on disk
+_IN_MEMORY = 1 << 20  # bytes of samples in memory; more are kept on disk
 _BEGINS = re.compile(rb'\{\s*"(samples|classes|labels)"')
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Images that were answered as they come, the files of labels at the end."""
+    """Write answered images as they come, and the label files at the end."""
     pipe = Pipe()
     classes: dict[str, None] = {}
     with SpooledTemporaryFile(_IN_MEMORY) as samples:
@@ -52,7 +53,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def _sample(row: ExportRow, name: str, extras: Extras) -> dict[str, Any]:
-    """The image, with its split as a tag. What has a name or kind of its own in FiftyOne is no field beside it."""
+    """The image, with its split as a tag. What FiftyOne has its own name or type for is not repeated as a field."""
     own = ("id", "split", "label", "prediction", "prediction_confidence")
     known = {column: value for column, value in row.record(extras).items() if column not in own}
     sample = {"filepath": f"data/{name}", "tags": [row.split], "metadata": None, TRUTH: _class(row.label), **known}
@@ -67,19 +68,19 @@ def _class(label: str | None, confidence: float | None = None) -> dict[str, Any]
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a JSON file begins as one of FiftyOne's."""
+    """Whether a JSON file begins like one of FiftyOne's."""
     with path.open("rb") as stream:
         return bool(_BEGINS.match(stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")))
 
 
 def table_in(folder: Path) -> Path | None:
-    """The file that holds the labels of a dataset folder; None where it is no folder of FiftyOne."""
+    """The file with the labels of a dataset folder; None if it is not a FiftyOne folder."""
     files = [folder / "samples.json", folder / "labels.json"]
     return next((path for path in files if (folder / "data").is_dir() and path.is_file() and is_ours(path)), None)
 
 
 def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of the file; `line` counts samples from 1. Raises SettingsError when it is no such file."""
+    """Rows of the file; `line` counts samples from 1. Raises SettingsError for another file format."""
     counted = LeftOut() if left is None else left
     try:
         content = json.loads(path.read_bytes())
@@ -103,7 +104,7 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
         fields = {name: value for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
         classes = {name: value for name, value in fields.items() if value["_cls"].startswith("Classification")}
         beside = classes.keys() - {TRUTH}
-        if TRUTH not in classes:  # beside one that is null, what a model says is no label either
+        if TRUTH not in classes:  # if the truth is null, a prediction is not a label either
             beside &= PREDICTED if TRUTH in sample else set()
         for name in sorted(beside):
             left.add("classification", f"of the field {name} beside {TRUTH}", number)
@@ -112,7 +113,7 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
             if not value["_cls"].startswith("Classification"):
                 left.add("field", f"{name} of the kind {value['_cls']}, which gives the image no class", number)
         if len(classes) > 1:
-            yield f"has a class in several fields ({', '.join(classes)}), and an image has one: leave one"
+            yield f"has a class in several fields ({', '.join(classes)}), and an image has one: keep one"
             continue
         given = next(iter(classes.values()), {})
         many = given.get("classifications")
@@ -128,7 +129,7 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
 
 
 def _labels(content: Mapping[str, Any], data: Path) -> Iterator[Mapping[str, Any] | str]:
-    """The names of images have no endings there; what is in the folder `data` says them."""
+    """Image names have no extensions in this format; the files in the folder `data` have them."""
     names: list[str] | None = content.get("classes")
     files = {path.relative_to(data).with_suffix("").as_posix(): path for path in data.rglob("*") if path.is_file()}
     for key, target in content["labels"].items():
@@ -136,7 +137,7 @@ def _labels(content: Mapping[str, Any], data: Path) -> Iterator[Mapping[str, Any
         try:
             label = _named(label, names)
         except IndexError:
-            yield "has a label that is none of the classes that the file names"
+            yield "has a label that is not among the classes of the file"
             continue
         uri = files[key].relative_to(data).as_posix() if key in files else key
         yield {"uri": f"data/{uri}", "label": label}

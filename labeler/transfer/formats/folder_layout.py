@@ -1,8 +1,8 @@
-"""A folder of photos whose folders say their class, and maybe their split: which folder says what.
+"""A folder of photos whose folders name the class, and maybe the split: determines which level means what.
 
-`train/cat/1.jpg`, `cat/1.jpg`, `cat/train/1.jpg`, each maybe inside one folder more, as an archive unpacks. Names and
-what lies where decide; whoever means another one gives it as `split/class`, `class`, `*/class` and so on. How a folder
-was taken is told in words, and so is every photo and folder that got no label.
+The layouts are `train/cat/1.jpg`, `cat/1.jpg` and `cat/train/1.jpg`, each possibly inside one more folder, as archives
+unpack. Folder names and contents decide; a user can give another layout as `split/class`, `class`, `*/class` and so on.
+Sentences report how the folder was read, and every photo and folder without a label.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, ImportRow
 
 _SPLIT = re.compile(rf"({'|'.join(SPLITS)})([-_ ]?(set|split|data|images|imgs|20\d\d))?", re.IGNORECASE)
-_DEEPEST = 3  # folders, one in the other, that are looked through
+_DEEPEST = 3  # nested folders that are searched
 _SHOWN = 5
 
 
 @dataclass
 class FolderLabels:
-    """The labels that the folders of `folder` give. `layout`, as split/class, says which folder is what; "" finds out.
+    """The labels that the folders in `folder` give. `layout`, such as split/class, says what each level is; "": detect
+    it.
 
-    Raises SettingsError for a layout that cannot be.
+    Raises SettingsError for an invalid layout.
     """
 
     folder: Path
     layout: str = ""
     _reason: str = ""
-    _without: Counter[str] = field(default_factory=Counter)  # folders → photos that got no label
+    _without: Counter[str] = field(default_factory=Counter)  # folder → photos without a label
     _passed: Passed = field(default_factory=Passed)
 
     def __post_init__(self) -> None:
-        self._classes = classes_in(self.folder)  # by the names of their folders, of an export
+        self._classes = classes_in(self.folder)  # folder name → class, in an export
         self._parts = _parts_of(self.layout) if self.layout else self._found()
 
     def rows(self) -> Iterator[Read]:
-        """A row for each image in a class folder; `line` counts images. Links to nothing come last, as issues."""
+        """A row for each image in a class folder; `line` counts images. Broken links come last, as issues."""
         self._without, self._passed = Counter(), Passed()
         number = 0
         for number, uri in enumerate(find_images(self.folder, self._passed, None), start=1):
@@ -65,7 +66,7 @@ class FolderLabels:
             yield ImportIssue(line=line, uri=name, reason=reason)
 
     def told(self) -> list[str]:
-        """How the folder is read; once the rows are read also what was left out of them."""
+        """How the folder is read, and after reading also what was skipped."""
         told = [self._reason] if self._reason else []
         if self._without:
             named = [f"{name} ({count:,})" for name, count in self._without.most_common(_SHOWN)]
@@ -75,11 +76,11 @@ class FolderLabels:
 
     def _broken(self) -> Iterator[tuple[str, str]]:
         for why, names in self._passed.links.items():
-            if "another link" not in why:  # what that one leads to is read
+            if "another link" not in why:  # the other link's target is read
                 yield from ((why, name) for name in names)
 
     def _said(self, folders: list[str]) -> tuple[str | None, Split | None]:
-        """Class and split of an image in these folders; no class where they do not fit."""
+        """Class and split of an image in these folders; no class if they do not fit the layout."""
         if len(folders) < len(self._parts):
             return None, None
         label: str | None = None
@@ -92,7 +93,7 @@ class FolderLabels:
         return label, split
 
     def _found(self) -> list[str]:
-        """What each level of folders is: `split`, `class`, or `*` where one folder wraps all."""
+        """The meaning of each level of folders: `split`, `class`, or `*` for one folder around everything."""
         top, around = self.folder, list[str]()
         while len(around) < _DEEPEST and not _holds_images(top):
             inside = _folders(top)
@@ -108,27 +109,27 @@ class FolderLabels:
         start = "*/" * len(above)
         if classes and (len(splits) > 1 or not others or len(classes) > 1):
             names = _listed([each.name for each in splits])
-            self._reason = f"Splits are the folders {names}, and classes the folders in them."
+            self._reason = f"The folders {names} are read as splits, and the folders in them as classes."
             if others:
-                self._reason += f" Beside them lie photos, in {_listed(others)}: to take all of these as classes, "
+                self._reason += f" Photos are also in {_listed(others)}: to read all of these as classes, "
                 self._reason += f"give the layout {start}class."
             return [*above, "split", "class"]
         if inside and all(_is_class_of_splits(each) for each in inside):
             example = f"{inside[0].name}/{_folders(inside[0])[0].name}"
-            self._reason = f"Splits are the folders in each class, such as {example}."
-            self._reason += f" To leave the splits out, give the layout {start}class."
+            self._reason = f"The folders in each class are read as splits, such as {example}."
+            self._reason += f" To ignore the splits, give the layout {start}class."
             return [*above, "class", "split"]
         if splits:
-            self._reason = f"Every folder is a class here, {_listed([each.name for each in splits])} too. To take such "
+            self._reason = f"Every folder is a class, even {_listed([each.name for each in splits])}. To read such "
             self._reason += f"names as splits, give the layout {start}split/class."
         elif above:
-            self._reason = f"Everything lies in the folder {'/'.join(around)}, whose folders are the classes. To take "
+            self._reason = f"Everything is in the folder {'/'.join(around)}, whose folders are classes. To read "
             self._reason += "the first folder as the class, give the layout class."
         return [*above, "class"]
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a folder of this name means: train, val, valid, test and so on, in any case."""
+    """The split that a folder name means: train, val, valid, test and so on, in upper or lower case."""
     found = _SPLIT.fullmatch(name.strip())
     return None if found is None else SPLITS[found[1].lower()]
 
@@ -136,9 +137,7 @@ def split_of(name: str) -> Split | None:
 def _parts_of(layout: str) -> list[str]:
     parts = [part.strip().lower() for part in layout.strip("/").split("/")]
     if parts.count("class") != 1 or parts.count("split") > 1 or set(parts) - {"class", "split", "*"}:
-        raise SettingsError(
-            f"A layout names what each folder is, as class, split/class, class/split or */class, not {layout!r}."
-        )
+        raise SettingsError(f"A layout is one of class, split/class, class/split or */class, not {layout!r}.")
     return parts
 
 
@@ -148,7 +147,7 @@ def _is_class_of_splits(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in it that hold an image anywhere."""
+    """The folders in it that contain an image at any depth."""
     try:
         inside = sorted(each for each in folder.iterdir() if not is_left_out(each.name) and each.is_dir())
     except OSError:
@@ -157,7 +156,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _holds_images(folder: Path, below: int = 0) -> bool:
-    """Whether an image lies in it, or in up to so many folders below it."""
+    """Whether an image is in it, or in its subfolders down to depth `below`."""
     inside: list[Path] = []
     try:
         for each in folder.iterdir():

@@ -1,11 +1,11 @@
 """A zip with a folder per split and class, as torchvision's ImageFolder, timm and fastai read it.
 
-Labeled images alone, as `train/shirt/17-photo.jpg`; the id keeps files of one name apart, and what no folder can be
-called is written as in a URL: `a/b` is `a%2Fb` (`shared.storage.safe_names`). A name that does not tell what it stands
-for, as it was too long or another one differs by capital letters alone, stands in `names.csv`. Written member by member
-while it is sent. An image that cannot be read any more is left out and named in `left_out.txt`.
-`commands.labels.folders` writes the same as a folder on this machine, `yolo` other names of the same, and
-`folder_layout` reads it back.
+It contains only labeled images, such as `train/shirt/17-photo.jpg`. The id keeps files of the same name apart. What a
+folder name cannot hold is percent-encoded: `a/b` is `a%2Fb` (`shared.storage.safe_names`). Names that cannot be
+decoded, because they were too long or differ from another only in capital letters, are listed in `names.csv`. The zip
+is sent while it is written. Images that can no longer be read are skipped and listed in `left_out.txt`.
+`commands.labels.folders` writes the same as a folder on this machine, `yolo` is a variant, and `folder_layout` reads it
+back.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from shared.storage.safe_names import meant as meant_by
 NAMES = "names.csv"
 LEFT_OUT = "left_out.txt"
 _AS_NAMED: Mapping[str, str] = MappingProxyType({})
-_IN_MEMORY = 1 << 20  # bytes of that table, beyond which it waits on disk
+_IN_MEMORY = 1 << 20  # bytes of that table in memory; more are kept on disk
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
-"""Names, lower case, of folders whose photos have no class yet: they are photos to label, not a class."""
+"""Names, lower case, of folders with photos that have no class yet: they are photos to label, not a class."""
 RESERVED = NO_CLASS | LEFT_BEHIND
-"""Folders that reading passes over: a class of such a name is written otherwise."""
+"""Folders that reading skips: a class with such a name is written differently."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Images are stored as they are: they are compressed already."""
+    """Write images uncompressed: their formats are compressed already."""
     return write_folders(rows, ExportNames(), lambda uri, data: "")
 
 
 def write_folders(
     rows: Iterator[ExportRow], names: ExportNames, ending: Callable[[str, bytes], str]
 ) -> Iterator[bytes]:
-    """The zip, by these names. `ending` gives what is added to an image's name, and raises Problem to leave it out."""
+    """The zip, with these names. `ending` returns what is appended to an image's name, or raises Problem to skip it."""
     pipe = Pipe()
     left_out: list[str] = []
     with names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
@@ -75,9 +75,9 @@ def write_folders(
 def write_answered(
     rows: Iterator[ExportRow], extras: Extras, archive: zipfile.ZipFile, folder: Callable[[ExportRow], str]
 ) -> Iterator[tuple[ExportRow, str]]:
-    """Write each answered image into its folder; yields it with its file name. Names those that cannot be read.
+    """Write each answered image into its folder; yields it with its file name. Lists images that cannot be read.
 
-    Where answers are told one by one, those that are at odds count as well.
+    If single answers are exported (`history`), images with conflicting answers are included.
     """
     left_out: list[str] = []
     for row in rows:
@@ -96,7 +96,7 @@ def write_answered(
 
 
 def write_table(archive: zipfile.ZipFile, pipe: Pipe, name: str, table: IO[bytes]) -> Iterator[bytes]:
-    """Write all of `table` as a file of the archive, piece by piece."""
+    """Write `table` as a file of the archive, piece by piece."""
     table.seek(0)
     with archive.open(zipfile.ZipInfo(name), "w") as member:
         while piece := table.read(_IN_MEMORY):
@@ -105,16 +105,16 @@ def write_table(archive: zipfile.ZipFile, pipe: Pipe, name: str, table: IO[bytes
 
 
 class ExportNames:
-    """Where images lie in an export, by class, and a table of the names that do not tell what they stand for.
+    """Paths of images in an export, by class, and a table of the names that cannot be decoded.
 
-    `splits` are the names of their folders. With `every_class` each split has a folder for each class, though empty.
+    `splits` maps splits to folder names. With `every_class`, each split has a folder for each class, even if empty.
     """
 
     def __init__(self, splits: Mapping[str, str] = _AS_NAMED, *, every_class: bool = False) -> None:
         self._splits, self._every_class = splits, every_class
         self._folders = SafeNames(RESERVED)
         self._used: dict[str, set[str]] = {}  # split → its folders of classes
-        self._told: set[str] = set()  # folders in the table
+        self._told: set[str] = set()  # folders listed in the table
         self._table = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the export
         self._note("path", "label", "uri")
         self._empty = self._table.tell()
@@ -126,11 +126,11 @@ class ExportNames:
         self.close()
 
     def close(self) -> None:
-        """Forget the table."""
+        """Delete the table."""
         self._table.close()
 
     def member(self, image_id: int, uri: str, split: str, label: str, ending: str = "") -> str:
-        """Where an image lies in the folder; `ending` is added to its name."""
+        """The path of an image in the export; `ending` is appended to its name."""
         named = self._splits.get(split, split)
         self._used.setdefault(named, set()).add(self._folders.of(label))
         folder = f"{named}/{self._folders.of(label)}"
@@ -143,7 +143,7 @@ class ExportNames:
         return f"{folder}/{file}"
 
     def empty(self) -> Iterator[str]:
-        """Folders of classes without an image, of which the train split has each too."""
+        """Class folders without images; the train split has every class folder, too."""
         if self._every_class and self._used:
             train = self._splits.get("train", "train")
             every = set().union(*self._used.values())
@@ -151,7 +151,7 @@ class ExportNames:
                 yield from (f"{split}/{name}" for name in sorted(every - self._used.get(split, set())))
 
     def table(self) -> Iterator[bytes]:
-        """The table as a CSV with path, class of a folder, address of an image; nothing where all names tell it."""
+        """The table as CSV (path, class of a folder, URI of an image); empty if all names can be decoded."""
         if self._table.tell() > self._empty:
             self._table.seek(0)
             yield from iter(lambda: self._table.read(_IN_MEMORY), b"")
@@ -163,7 +163,7 @@ class ExportNames:
 
 
 def classes_in(folder: Path) -> dict[str, str]:
-    """Names of folders → the class of each, of an export whose names do not tell it."""
+    """Folder name → class, for an export with a table of names."""
     tables = [each for each in (folder / NAMES, *sorted(folder.glob(f"*/{NAMES}"))) if each.is_file()]
     if not tables:
         return {}
@@ -176,12 +176,12 @@ def classes_in(folder: Path) -> dict[str, str]:
 
 
 def label_of(folder: str) -> str:
-    """The class whose folder this is."""
+    """The class with this folder name."""
     return meant_by(folder, RESERVED)
 
 
 def file_name(image_id: int, uri: str) -> str:
-    """The image's file name in an archive; the id keeps files of one name apart."""
+    """The image's file name in an archive; the id keeps files of the same name apart."""
     return plain(f"{image_id}-{uri.rsplit('/', 1)[-1]}")
 
 

@@ -1,4 +1,4 @@
-"""JSON lines: one object an image."""
+"""JSON lines: one object per image."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from shared.wire.imports import ImportIssue
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """UTF-8; `label` and `labeled_at` are null where there is none."""
+    """Write UTF-8; `label` and `labeled_at` are null if there is none."""
     for row in rows:
         yield json.dumps(row.record(extras), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of a file with one object a line."""
+    """Rows of a file with one object per line."""
     return rows_of(records(path), columns, left)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
-    """(line, object) of each line, or what is the matter with it."""
+    """(line, object) of each line, or what is wrong with it."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-            except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or brackets without end
+            except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
                 yield ImportIssue(line=number, uri="", reason=f"is not JSON: {error}")
                 continue
             if isinstance(record, dict):
                 yield number, record
             else:
-                yield ImportIssue(line=number, uri="", reason="is no JSON object")
+                yield ImportIssue(line=number, uri="", reason="is not a JSON object")

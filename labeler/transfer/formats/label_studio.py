@@ -1,10 +1,11 @@
-"""Label Studio's JSON of image classification: written as tasks, its exports (`JSON`, `JSON-MIN`) read task by task.
+"""Label Studio's JSON for image classification: writes tasks, reads its exports (`JSON`, `JSON-MIN`) task by task.
 
-A class is one choice, whatever its control is called, or one path of a taxonomy, whose parts are joined by a slash.
-What else a task may hold (regions, text, ratings, predictions) gives the image no class: it is counted by kind.
+A class is a single choice, whatever its control is called, or one path of a taxonomy, whose parts are joined by
+slashes. Everything else in a task (regions, text, ratings, predictions) gives the image no class and is counted by
+kind.
 
-A task's image is an address of Label Studio's own: `/data/local-files/?d=PATH` names a file under its document root,
-`/data/upload/3/0a1b2c3d-photo.jpg` one that was uploaded as `photo.jpg`. Both become the path of the file.
+The image of a task has a URL of Label Studio: `/data/local-files/?d=PATH` is a file under its document root, and
+`/data/upload/3/0a1b2c3d-photo.jpg` was uploaded as `photo.jpg`. Both become the path of the file.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from labeler.transfer.rows.texts import one_of
 from shared.wire.imports import ImportIssue
 
 CONTROLS = ("choices", "taxonomy")
-"""Kinds of result that give the whole image a class."""
+"""Types of results that give the whole image a class."""
 _HOW = {"choices": "", "taxonomy": ", a path of a taxonomy with / between its parts"}
-_PLACES = frozenset({"x", "points", "rle", "start"})  # what the value of a region has
-_ANNOTATED = frozenset({"annotation_id", "annotator", "lead_time"})  # what a task of JSON-MIN has once it is annotated
+_PLACES = frozenset({"x", "points", "rle", "start"})  # keys in the value of a region
+_ANNOTATED = frozenset({"annotation_id", "annotator", "lead_time"})  # keys of an annotated task in JSON-MIN
 _META = frozenset(
     {"id", "annotation_id", "created_at", "updated_at", "lead_time", "file_upload", "inner_id", "counter"}
 )
-_PIECE = 1 << 16  # characters read at a time
-_LARGEST = 1 << 24  # characters of one task, or the file is no list of tasks
+_PIECE = 1 << 16  # characters read at once
+_LARGEST = 1 << 24  # maximum characters of one task
 _LOCAL = re.compile(r"[?&]d=([^&]+)")
 _UPLOAD = re.compile(r"^/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)$")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """A task an image, for `<Choices name="choice" toName="image">`; each annotator's standing label is an annotation.
+    """Write one task per image, for `<Choices name="choice" toName="image">`; the image's label is its annotation.
 
-    Images are addressed as local files: set `LOCAL_FILES_DOCUMENT_ROOT` of Label Studio to the image folder.
+    Images are referenced as local files: set Label Studio's `LOCAL_FILES_DOCUMENT_ROOT` to the image folder.
     """
     comma = b"["
     for row in rows:
@@ -71,7 +72,7 @@ def _choice(name: str) -> dict[str, Any]:
 
 
 def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of the file; `line` counts tasks from 1. A task with several annotators gives a row each."""
+    """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each."""
     counted = LeftOut() if left is None else left
     try:
         for number, task in enumerate(items(path), start=1):
@@ -116,7 +117,7 @@ def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
 
 def _rows(number: int, task: Any, left: LeftOut) -> Iterator[Read]:
     if not isinstance(task, dict):
-        yield ImportIssue(line=number, uri="", reason="is no task")
+        yield ImportIssue(line=number, uri="", reason="is not a task")
     elif isinstance(task.get("data"), dict):
         yield from _full(number, task, left)
     else:
@@ -124,14 +125,14 @@ def _rows(number: int, task: Any, left: LeftOut) -> Iterator[Read]:
 
 
 def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
-    """A task of the export called JSON: a row for each annotation."""
+    """A task of the JSON export: a row for each annotation."""
     data = task["data"]
     image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
     known = {"uri": _file(image), "split": data.get("split")}
     annotations = _list(task.get("annotations")) or _list(task.get("completions"))
     for noun in ("predictions", "drafts"):
         left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
-    if not annotations:  # our own say of such an image what it is
+    if not annotations:  # our own exports have the status of such an image
         said = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
         row = row_of(number, known | said)
         if row is not None:
@@ -140,9 +141,9 @@ def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
             left.add("task", "without an annotation", number)
     for annotation in annotations:
         if not isinstance(annotation, dict):
-            yield ImportIssue(line=number, uri=image, reason="has an annotation that is no object")
+            yield ImportIssue(line=number, uri=image, reason="has an annotation that is not an object")
             continue
-        cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio says that a task was skipped
+        cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio marks skipped tasks
         try:
             label = "" if cancelled else _class_of(annotation, number, left)
         except ValueError as error:
@@ -152,14 +153,14 @@ def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
         annotator = by.get("email") if isinstance(by, dict) else by
         said = {"label": label, "annotator": annotator, "status": "skipped" if cancelled else None}
         said["labeled_at"] = data.get("labeled_at") or annotation.get("created_at")
-        said["history"] = data.get("history") if len(annotations) == 1 else None  # more were given there
+        said["history"] = data.get("history") if len(annotations) == 1 else None  # the task has several annotations
         if cancelled:
             left.add("annotation", "that was skipped or cancelled there", number, what="taken as skipped here")
         yield from told(number, known | said)
 
 
 def _class_of(annotation: dict[str, Any], number: int, left: LeftOut) -> str:
-    """The class of the whole image; empty where there is none. Raises ValueError where there are several."""
+    """The class of the whole image; "" if there is none. Raises ValueError if there are several."""
     names: dict[str, list[str]] = {}
     results = [result for result in _list(annotation.get("result")) if isinstance(result, dict)]
     for result in results:
@@ -177,12 +178,12 @@ def _class_of(annotation: dict[str, Any], number: int, left: LeftOut) -> str:
     if not results:
         left.add("annotation", "without a result", number)
     if len(names) > 1:
-        raise ValueError(f"has a class in several controls ({', '.join(names)}), and an image has one: leave one")
+        raise ValueError(f"has a class in several controls ({', '.join(names)}), and an image has one: keep one")
     return one_of([name for some in names.values() for name in some])
 
 
 def _minimal(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
-    """A task of the export called JSON-MIN, one flat object: each control is a key beside those of the data."""
+    """A task of the JSON-MIN export, one flat object: each control is a key beside those of the data."""
     image = next((name for name in COLUMNS["uri"] if name in task), None)
     flat = task | ({} if image is None else {image: _file(str(task[image]))})
     control = next((name for name in ("choice", *COLUMNS["label"]) if name in task), None)
@@ -219,7 +220,7 @@ def _minimal(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]
 
 
 def _names(inner: list[Any]) -> list[Any]:
-    """Choices, or the paths of a taxonomy; where a path begins another one, the longer one says it."""
+    """Choices, or paths of a taxonomy; of paths that begin with each other, only the longest."""
     paths = [tuple(map(str, each)) for each in inner if isinstance(each, list)]
     longest = [path for path in paths if not any(other != path and other[: len(path)] == path for other in paths)]
     return [each for each in inner if not isinstance(each, list)] + ["/".join(path) for path in longest]
@@ -242,7 +243,9 @@ def _list(value: Any) -> list[Any]:
 def _file(address: str) -> str:
     local = _LOCAL.search(address)
     if local:
-        return unquote(local[1])  # a plus is of the name, as `quote` has it; one that was a space is found all the same
+        return unquote(
+            local[1]
+        )  # a plus is part of the name, as in `quote`; a name where it was a space is found anyway
     parts = urlsplit(address)
     upload = _UPLOAD.match(parts.path) if not parts.scheme else None
     return unquote(upload[1]) if upload else address

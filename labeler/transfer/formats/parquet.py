@@ -1,8 +1,8 @@
-"""Parquet with columns for image and label, read in batches so that a million rows never lie in memory.
+"""Parquet with columns for image and label, read in batches so that a million rows are never in memory.
 
-What Hugging Face `datasets` writes is read as it is meant: a number of a `ClassLabel` is the class that the schema
-names, a picture inside the file is known by its bytes, and shards such as `test-00000-of-00002.parquet` are one data
-set, each in the split that its name begins with.
+Files of Hugging Face `datasets` are supported: the number of a `ClassLabel` is the class in the schema, an embedded
+picture is recognized by its bytes, and shards such as `test-00000-of-00002.parquet` are one dataset, each in the split
+that its name begins with.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, ImportRow
 
 SHARD = re.compile(r"([A-Za-z]+)-\d{5}-of-\d{5}.*\.parquet$", re.IGNORECASE)
-"""The name of a file that `datasets` writes, which begins with its split."""
+"""The name of a shard that `datasets` writes; it begins with its split."""
 _BATCH = 5_000
-_ROOM = 320_000_000  # bytes that the texts of one column may take in a batch
-_PICTURES = 64  # rows read at a time where pictures lie in the file
+_ROOM = 320_000_000  # maximum bytes of text per column and batch
+_PICTURES = 64  # rows per batch if the file contains pictures
 
 
 def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of the file; `line` counts them from 1. Raises SettingsError when it cannot be read."""
+    """Rows of the file; `line` counts them from 1. Raises SettingsError if it cannot be read."""
     with _opened(path) as file:
         schema = file.schema_arrow
         features = _features(schema)
@@ -59,7 +59,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, record) of each row, with all columns. Raises SettingsError when it cannot be read."""
+    """(line, record) of each row, with all columns. Raises SettingsError if it cannot be read."""
     with _opened(path) as file:
         line = 1
         for batch in _batches(path, file, _PICTURES, file.schema_arrow.names):
@@ -68,7 +68,8 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def shards(folder: Path) -> list[Path]:
-    """The parquet files of a data set as `datasets` lays it out: in the folder, in `data`, or in one for each split."""
+    """The parquet files of a dataset in the layout of `datasets`: in the folder, in `data`, or in a folder per
+    split."""
     return sorted(path for pattern in ("*.parquet", "*/*.parquet") for path in folder.glob(pattern) if path.is_file())
 
 
@@ -77,7 +78,7 @@ def _lacks_split(row: Read, split: Split | None) -> TypeGuard[ImportRow]:
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """What `datasets` says of the columns; empty where another tool wrote the file."""
+    """The column types that `datasets` stored; empty if another tool wrote the file."""
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = told.get("info", {}).get("features", {})
@@ -91,7 +92,7 @@ def _is(feature: Any, kind: str) -> bool:
 
 
 def _with_features(features: dict[str, Any], names: list[str], chosen: Chosen) -> Chosen:
-    """The columns, where the names of columns do not tell them: those that alone are an image, and a class."""
+    """Columns that their names do not reveal: the only image column, and the only class column."""
     found = columns_of(names, chosen)
     kinds = {"uri": "Image", "label": "ClassLabel"}
     alone = {part: [name for name in names if _is(features.get(name), kind)] for part, kind in kinds.items()}
@@ -108,12 +109,12 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _named(
     records: Iterable[tuple[int, dict[str, Any]]], classes: dict[str, list[str]]
 ) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
-    """Records with the names of classes instead of their numbers; -1 stands for none."""
+    """Records with class names instead of numbers; -1 means no class."""
     for line, record in records:
         try:
             yield line, record | {name: _name(record[name], names) for name, names in classes.items()}
         except (IndexError, TypeError):
-            reason = "has a label that is none of the classes that the file names"
+            reason = "has a label that is not among the classes of the file"
             yield ImportIssue(line=line, uri="", reason=reason)
 
 
@@ -124,7 +125,7 @@ def _name(number: Any, names: list[str]) -> Any:
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """A file with the columns of the other tables; history is JSON in a column."""
+    """Write a file with the columns of the other tables; the history is JSON in a column."""
     pipe, schema = Pipe(), _schema(extras)
     with pq.ParquetWriter(pa.PythonFile(pipe, "w"), schema) as writer:
         for batch in iter(lambda: list(islice(rows, _BATCH)), []):
@@ -144,15 +145,15 @@ def _schema(extras: Extras) -> pa.Schema:
 
 
 def count(path: Path) -> int:
-    """Rows of the file, without reading them. Raises SettingsError when it cannot be read."""
+    """The number of rows, without reading them. Raises SettingsError if the file cannot be read."""
     with _opened(path) as file:
         return int(file.metadata.num_rows)
 
 
 def _batches(path: Path, file: pq.ParquetFile, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows in batches. Raises SettingsError for a text that is longer than any name or label.
+    """The rows in batches. Raises SettingsError for a text longer than any name or label.
 
-    A file holds a text once, however many rows have it: a few kilobytes could become terabytes.
+    A file stores a repeated text once: a few kilobytes could become terabytes in memory.
     """
     for batch in file.iter_batches(rows, columns=columns):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -160,8 +161,8 @@ def _batches(path: Path, file: pq.ParquetFile, rows: int, columns: list[str]) ->
                 longest = pc.max(pc.binary_length(column.dictionary)).as_py() or 0
                 if longest > _ROOM // rows:
                     raise SettingsError(
-                        f"{path} has {longest:,} bytes in one cell of its column {name}, and may have "
-                        f"{_ROOM // rows:,}: take the column out, or shorten it."
+                        f"{path} has {longest:,} bytes in one cell of its column {name}, but the limit is "
+                        f"{_ROOM // rows:,}: remove or shorten that column."
                     )
         yield batch
 

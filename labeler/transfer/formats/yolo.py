@@ -1,8 +1,9 @@
-"""A zip that Ultralytics YOLO trains a classifier from, once unpacked: `train/`, `val/` and `test/` with class folders.
+"""A zip that, once unpacked, trains a classifier of Ultralytics YOLO: `train/`, `val/` and `test/` with class folders.
 
-It differs from `imagefolder` where YOLO does. Its validation folder is `val`. It numbers the classes of each split by
-that split's own folders, so every split has a folder for every class, though empty. It passes over a file by its
-ending: a photo with another ending gets the one of its kind, and kinds that YOLO does not read stand in `left_out.txt`.
+It differs from `imagefolder` where YOLO requires it. The validation folder is `val`. YOLO numbers the classes of each
+split by that split's folders, so every split has a folder for every class, even if empty. YOLO skips files by
+extension: a photo with an unknown extension gets a second one for its format, and formats that YOLO does not read are
+listed in `left_out.txt`.
 """
 
 from __future__ import annotations
@@ -25,24 +26,25 @@ _KINDS = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), ".tif"),
     (re.compile(rb"BM"), ".bmp"),
 )
-"""How a file begins → the ending of its kind."""
+"""First bytes of a file → extension of its format."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Labeled images alone, each stored as it is."""
+    """Write only labeled images, uncompressed."""
     return write_folders(rows, names(), ending)
 
 
 def names() -> ExportNames:
-    """Where the photos lie."""
+    """The paths of the photos."""
     return ExportNames(SPLITS, every_class=True)
 
 
 def ending(uri: str, head: bytes) -> str:
-    """What is added to a name so that YOLO takes a file that begins so. Raises Invalid for a kind it does not read."""
+    """The extension to append so that YOLO reads a file with these first bytes. Raises Invalid for an unsupported
+    format."""
     if _TAKEN.fullmatch(PurePosixPath(uri).suffix):
         return ""
     added = next((each for begins, each in _KINDS if begins.match(head)), None)
     if added is None:
-        raise Invalid("is of a kind that YOLO does not read: save it as JPEG or PNG")
+        raise Invalid("has a format that YOLO does not read: save it as JPEG or PNG")
     return added

@@ -1,1 +1,1 @@
-"""Rows of label files: how one is read from any table, and what is exported of an image."""
+"""Rows of label files: reading one from any table, and what an export has about an image."""

@@ -1,9 +1,10 @@
-"""How a table is written: its encoding, what is between its cells, and which column is what.
+"""Detects how a table is written: its encoding, its separator, and the meaning of its columns.
 
-People's tables come out of spreadsheets of many countries. The encoding is told by a byte order mark, by whether the
-whole file is UTF-8, and else by charset-normalizer. The separator is the one under which the first row names the image
-and the label; where no row does, `csv.Sniffer` finds it. What was found is told, and whoever knows better says so by
-`Chosen`. At most `SAMPLE_BYTES` are looked at, except that the whole file is passed through once to count its lines.
+People's tables come from spreadsheets of many countries. The encoding follows from a byte order mark, or from whether
+the whole file is UTF-8, or else from charset-normalizer. The separator is the one with which the first row names the
+image and the label; if none does, `csv.Sniffer` finds it. The findings are reported, and a user can correct them with
+`Chosen`. At most `SAMPLE_BYTES` are examined, except that the whole file is read once to count lines and check for
+UTF-8.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from shared.settings.services import SettingsError
 SAMPLE_BYTES: Final = 1 << 16
 SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LEGACY: Final = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932", "gb18030", "big5", "euc_kr")
-"""Encodings of before UTF-8 that are considered, those of spreadsheets on Windows."""
+"""Encodings from before UTF-8 that are considered: those of spreadsheets on Windows."""
 MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it begins with that mark
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -35,23 +36,23 @@ IMAGE: Final = re.compile(r"\.(jpe?g|jpe|jfif|png|webp|bmp|tiff?|gif|avif|heic|h
 _MIXED: Final = re.compile(
     "[\u00c0-\u024f]{3,}|[A-Za-z\u00c0-\u024f][\u4e00-\u9fff\uac00-\ud7af]|[\u4e00-\u9fff][\uac00-\ud7af]|[\uac00-\ud7af][\u4e00-\u9fff]"
 )
-_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own: which separator follows
+_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # written by Excel to name the separator
 _PIECE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one table is written. `columns` are its parts with their position, `names` the header or numbers from 1."""
+    """How one table is written. `columns`: part → position; `names`: the header, or numbers from 1."""
 
     encoding: str
     separator: str
     names: tuple[str, ...]
     columns: dict[str, int]
     has_header: bool
-    skipped: int  # lines before the header, or before the first row
+    skipped: int  # lines before the header or the first row
     spaced: bool  # whether a space follows the separator
-    lines: int  # about so many
-    clean: bool  # whether every byte is of the encoding
+    lines: int  # approximate number of lines
+    clean: bool  # whether every byte is valid in the encoding
     habits: Habits
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class Dialect:
 
 
 def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
-    """How the table is written. Raises SettingsError where that cannot be told, with what to say then."""
+    """Detect how the table is written. Raises SettingsError, with what to do, if that fails."""
     chosen = chosen or Chosen()
     encoding, lines, clean = _encoding_of(path, chosen)
     text = _sample(path, encoding)
@@ -101,7 +102,7 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
 
 
 def _encoding_of(path: Path, chosen: Chosen) -> tuple[str, int, bool]:
-    """Encoding, lines, and whether all bytes are of it."""
+    """Encoding, number of lines, and whether all bytes are valid in it."""
     with path.open("rb") as stream:
         start = stream.read(SAMPLE_BYTES)
         stream.seek(0)
@@ -111,18 +112,18 @@ def _encoding_of(path: Path, chosen: Chosen) -> tuple[str, int, bool]:
     marked = next((name for mark, name in MARKS if start.startswith(mark)), None)
     if marked is not None:
         return marked, lines, is_utf8 and marked == "utf-8-sig"
-    if b"\0" in start and start.count(b"\0") > len(start) / 8:  # letters of two bytes, one of which is zero
+    if b"\0" in start and start.count(b"\0") > len(start) / 8:  # two-byte characters with one zero byte
         return ("utf-16-be" if start[:1] == b"\0" else "utf-16-le"), lines, False
     if is_utf8:
         return "utf-8", lines, True
     whole = sum(map(_is_utf8, odd))
-    if whole * 2 >= len(odd):  # most are UTF-8: the others are damaged
+    if whole * 2 >= len(odd):  # most lines are UTF-8: the others are damaged
         return "utf-8", lines, False
     return _legacy(b"\n".join(odd)), lines, False
 
 
 def _passed_through(pieces: Iterator[bytes]) -> tuple[int, bool, list[bytes]]:
-    """Lines, whether all is UTF-8, and some of the lines that are not ASCII where it is not."""
+    """Number of lines, whether everything is UTF-8, and if not, some of the non-ASCII lines."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, is_utf8, odd, size = 0, True, [], 0
     for piece in pieces:
@@ -151,8 +152,8 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _legacy(sample: bytes) -> str:
-    """The likeliest encoding of before UTF-8: of those that charset-normalizer finds about as likely, the one in which
-    fewest letters stand where none would; Western Europe's of equals."""
+    """The most likely encoding from before UTF-8: among those that charset-normalizer finds about equally likely, the
+    one with the fewest implausible letters; on a tie, Western European."""
     from charset_normalizer import from_bytes
 
     found = list(from_bytes(sample[:SAMPLE_BYTES], cp_isolation=list(LEGACY), enable_fallback=False))
@@ -167,13 +168,13 @@ def _legacy(sample: bytes) -> str:
 
 
 def _odd(text: str) -> int:
-    """Signs among letters, three accented letters in a row, and letters of two scripts beside each other."""
+    """Count symbols, runs of three accented letters, and adjacent letters of two scripts."""
     signs = sum(not letter.isascii() and not letter.isalpha() for letter in text)
     return signs + len(_MIXED.findall(text))
 
 
 def _sample(path: Path, encoding: str) -> str:
-    """The first whole lines of the file."""
+    """The first complete lines of the file."""
     with path.open("rb") as stream:
         data = stream.read(SAMPLE_BYTES)
         more = bool(stream.read(1))
@@ -191,7 +192,7 @@ _Layout = tuple[str, tuple[str, ...], dict[str, int], bool]
 
 
 def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | None:
-    """The separator under which the first row names image and label; of several, the one that gives most cells."""
+    """The separator with which the first row names image and label; of several, the one that gives most cells."""
     found: list[_Layout] = []
     for separator in tried:
         names = tuple(next(_rows(text, separator), []))
@@ -208,7 +209,7 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
 
 
 def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> _Layout:
-    """By which column holds names of images, and what was chosen by number. Raises SettingsError."""
+    """Find the columns by content, and by the numbers given. Raises SettingsError."""
     separator = tried[0] if len(tried) == 1 else _sniffed(text, tried)
     rows = [row for row in _rows(text, separator) if row][:1_000]
     width = len(rows[0]) if rows else 0
@@ -241,7 +242,7 @@ def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> 
 
 
 def _both(columns: dict[str, int]) -> dict[str, int]:
-    """Of two columns, one of which is known: the other one is the label, or the image."""
+    """Of two columns with one known, the other is the label or the image."""
     known, other = ("uri", "label") if "uri" in columns else ("label", "uri")
     return columns | {other: 1 - columns[known]}
 
@@ -258,7 +259,7 @@ def _sniffed(text: str, tried: Sequence[str]) -> str:
 
 
 def _rows(text: str, separator: str) -> Iterator[list[str]]:
-    """Rows of the sample that can be read."""
+    """The readable rows of the sample."""
     lines = csv.reader(text.splitlines(keepends=True), delimiter=separator, skipinitialspace=_spaced(text, separator))
     while True:
         try:
@@ -272,7 +273,8 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _spaced(text: str, separator: str) -> bool:
-    """Whether a space follows the separator: before quotes, which it would make part of the cell, or in the header."""
+    """Whether a space follows the separator: before quotes, which would otherwise be part of the cell, or in the
+    header."""
     first = text[: text.find("\n") + 1].split(separator)[1:]
     return f'{separator} "' in text or (bool(first) and all(cell.startswith(" ") for cell in first))
 

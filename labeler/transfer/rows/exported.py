@@ -1,4 +1,4 @@
-"""What is exported of an image, and reading it from a workspace in batches."""
+"""What an export has about an image, read from a workspace in batches."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BATCH = 500
 Extra = Literal["annotators", "predictions", "history"]
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
 EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
-"""Of some of them, separated by commas."""
+"""Pattern of some of them, separated by commas."""
 Extras = frozenset[Extra]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A row of the log about the image, with its class by the name of now."""
+    """A row of the log about the image; the class has its current name."""
 
     action: str
     label: str | None
@@ -37,12 +37,12 @@ class Answer:
     source: str | None
     reason: str | None
     note: str | None
-    counts: bool  # whether the image's label follows from it, with others: not undone, late or replaced by a later one
+    counts: bool  # whether it determines the image's label: not undone, late or replaced
 
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """One image. `answers` are those that stand, `history` all that was ever said; `read` gives the original bytes."""
+    """One image. `answers` are those in force, `history` all that were given; `read` returns the original bytes."""
 
     id: int
     uri: str
@@ -59,7 +59,7 @@ class ExportRow:
 
     @property
     def annotators(self) -> list[str]:
-        """Those whose answer stands, who agree with the label first."""
+        """Annotators with an answer in force; those who agree with the label come first."""
         agreeing = [each.annotator for each in self.answers if each.label == self.label]
         return list(dict.fromkeys([*agreeing, *(each.annotator for each in self.answers)]))
 
@@ -69,7 +69,7 @@ class ExportRow:
         return next((each.at for each in reversed(self.answers) if each.counts), None)
 
     def record(self, extras: Extras) -> dict[str, Any]:
-        """Column → value, as tables have them; the same columns for every image."""
+        """Column → value, as in tables; the same columns for every image."""
         record: dict[str, Any] = {
             "id": self.id,
             "uri": self.uri,
@@ -99,7 +99,7 @@ def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which images are exported; what is None does not matter. `annotator`: whose answer stands."""
+    """Which images to export; None matches everything. `annotator`: whose answer is in force."""
 
     split: Split | None = None
     label: str | None = None
@@ -107,7 +107,7 @@ class Wanted:
     status: Status | None = None
 
     def holds(self, row: ExportRow) -> bool:
-        """Whether the image is one of them."""
+        """Whether the image matches."""
         return (
             self.split in (None, row.split)
             and self.label in (None, row.label)
@@ -117,7 +117,7 @@ class Wanted:
 
 
 def count_rows(log: AnnotationLog, splits: Mapping[int, Split], wanted: Wanted) -> tuple[int, int]:
-    """Images that `export_rows` would give of those in `splits`, and how many of them have a label; from memory."""
+    """Number of images that `export_rows` would yield from `splits`, and of labeled ones among them; from memory."""
     fold, images, labeled = log.fold, 0, 0
     for image_id, split in splits.items():
         state = fold.state(image_id)
@@ -138,7 +138,7 @@ USUAL: Extras = frozenset({"annotators"})
 
 
 def extras_named(names: Collection[str]) -> Extras:
-    """Raises Invalid for what cannot be added."""
+    """The extras with these names. Raises Invalid for unknown names."""
     unknown = set(names) - set(EXTRAS)
     if unknown:
         raise Invalid(f"An export can include {', '.join(EXTRAS)}, not {min(unknown)!r}.")
@@ -154,7 +154,7 @@ def export_rows(
     predictions: Mapping[int, Prediction],
     fold: Fold | None = None,
 ) -> Iterator[ExportRow]:
-    """Every image that is there and wanted, in order of id; by an earlier `fold` of the log, as it was then."""
+    """Every matching image that still exists, in order of id; with `fold`, in the state of that earlier log."""
     after = 0
     while entries := catalog.entries(after, _BATCH):
         after = entries[-1].id

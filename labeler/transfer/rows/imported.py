@@ -1,8 +1,8 @@
-"""A label as other tools name its parts: from a mapping of column to value to one row of an import.
+"""Turns a mapping of column to value, with the column names of various tools, into one row of an import.
 
-Column names are those of our own exports and of what is common elsewhere; others are said by `Chosen`. What cannot be
-is an `ImportIssue` with its line, so that one bad row stops nothing else, and a `CellIssue` where the row counts
-without the cell.
+Column names are those of our exports and of common tools; `Chosen` gives others. What is invalid becomes an
+`ImportIssue` with its line, so that one bad row does not stop the others, or a `CellIssue` if the row counts without
+that cell.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "labeled_at": ("labeled_at",),
     "history": ("history",),
 }
-"""Part of a row → names of its column, the first that is there is taken; without regard to case, space, - and _."""
-ID = "id"  # names an image where no other column of a table does
+"""Part of a row → names of its column, in order of preference; ignores case, spaces, - and _."""
+ID = "id"  # names the image if no other column does
 CHOSEN: dict[str, str] = {
     **{"image": "uri", "score": "confidence", "time": "labeled_at"},
     **{part: part for part in COLUMNS},
 }
-"""What a part is called when somebody says which column it is."""
+"""User-facing name of a part → the part."""
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -59,14 +59,14 @@ SPLITS: dict[str, Split] = {
 }
 
 UNLABELED: dict[str, Literal["skip", "flag"]] = {"skipped": "skip", "flagged": "flag"}
-"""Status of an image without a label → what was answered; other words are other tools' own."""
+"""Status of an image without a label → its action; other words belong to other tools."""
 
 Read = ImportRow | ImportIssue
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What somebody said of a table: part → its column, and how it is written where that is not to be found out."""
+    """What a user said about a table: part → column, and separator and encoding if they cannot be detected."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     separator: str | None = None
@@ -74,7 +74,7 @@ class Chosen:
 
     @classmethod
     def of(cls, said: str | Mapping[str, str] | None) -> Chosen:
-        """From `image=…,label=…`, or a mapping of that. Raises SettingsError for a part that there is not."""
+        """Parse `image=…,label=…`, or take a mapping. Raises SettingsError for an unknown part."""
         pairs = said if isinstance(said, Mapping) else dict(_pairs(said or ""))
         given = {name.strip().lower(): value.strip() if name != "separator" else value for name, value in pairs.items()}
         separator, encoding = given.pop("separator", None), given.pop("encoding", None)
@@ -90,7 +90,7 @@ class Chosen:
 
 
 def _pairs(said: str) -> Iterator[tuple[str, str]]:
-    """Parts with their columns, whose names may have commas in them."""
+    """Parts with their columns, whose names may contain commas."""
     known = "|".join([*CHOSEN, "separator", "encoding"])
     for part in re.split(rf",(?=\s*(?:{known})\s*=)", said.strip(), flags=re.IGNORECASE) if said.strip() else []:
         name, equals, column = part.partition("=")
@@ -104,7 +104,7 @@ def rows_of(
     chosen: Chosen | None = None,
     left: LeftOut | None = None,
 ) -> Iterator[Read]:
-    """(line, columns) → rows; what has no label and was not skipped or flagged is left out. Issues pass on."""
+    """(line, columns) → rows; rows without a label, skip or flag are left out. Issues are passed on."""
     wanted = tuple((chosen or _AS_USUAL).columns.items())
     for given in records:
         if isinstance(given, ImportIssue):
@@ -116,12 +116,12 @@ def rows_of(
         for each in told(line, parts):
             silent = False
             yield each
-        if silent and left is not None and "status" not in parts:  # else it says itself that it has none
+        if silent and left is not None and "status" not in parts:  # otherwise the status says that there is none
             left.add("row", "without a label", line)
 
 
 def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> Iterator[Read]:
-    """What a row says, from the parts that `COLUMNS` names: itself, and each optional cell that cannot be read."""
+    """What a row gives, from the parts in `COLUMNS`: the row, and each optional cell that cannot be read."""
     lost: list[CellIssue] = []
     row = row_of(line, parts, lost, habits)
     if isinstance(row, ImportRow):
@@ -133,9 +133,9 @@ def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> I
 def row_of(
     line: int, parts: Mapping[str, Any], lost: list[CellIssue] | None = None, habits: Habits | None = None
 ) -> Read | None:
-    """One row from the parts that `COLUMNS` names; None without an answer.
+    """One row from the parts in `COLUMNS`; None if it has no answer.
 
-    Optional cells that cannot be read are appended to `lost`; the row is as if they were empty.
+    Optional cells that cannot be read are appended to `lost`; the row is read as if they were empty.
     """
     try:
         name_given = parts.get("uri")
@@ -157,7 +157,7 @@ def row_of(
     for name, value in parts.items():
         if name not in ("uri", "label", "history"):
             try:
-                given[name] = value.strip() if isinstance(value, str) else joined(value)  # a million times
+                given[name] = value.strip() if isinstance(value, str) else joined(value)  # called a million times
             except ValueError as error:
                 lose(f"has a {name} {error}")
     answers = answers_of(parts.get("history"), label)
@@ -169,7 +169,7 @@ def row_of(
     action = "label" if label else UNLABELED.get(given.get("status", "").lower())
     if action is None and not answers and not measures:
         return None
-    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports name all, who agree with the label first
+    annotator = given.get("annotator", "").split(";")[0].strip()  # our exports list agreeing ones first
     values: dict[str, Any] = {
         "line": line,
         "uri": uri,
@@ -193,15 +193,15 @@ def row_of(
 
 
 def unfit(error: ValidationError) -> tuple[str, str]:
-    """Which part of a row cannot be, if it is one part, and why in words for a person."""
+    """The invalid part of a row ("" if not a single part), and the reason in words."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0]) if first["loc"] else ""
-    return name, f"has a {name} that cannot be: {message}" if name else message
+    return name, f"has an invalid {name}: {message}" if name else message
 
 
 def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:
-    """The row of these values, without the optional ones that cannot be."""
+    """The row with these values, without invalid optional ones."""
     while True:
         try:
             return ImportRow.model_validate(values)
@@ -214,17 +214,17 @@ def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:
 
 
 def has_columns(names: Iterable[str], chosen: Chosen | None = None) -> bool:
-    """Whether rows can be read from columns of these names."""
+    """Whether rows can be read from columns with these names."""
     return {"uri", "label"} <= columns_of(names, chosen).keys()
 
 
 def is_column(name: str, chosen: Chosen | None = None) -> bool:
-    """Whether a column of this name may be a part of a row."""
+    """Whether a column with this name may be a part of a row."""
     return _plain(name) in _KNOWN or name.strip() in (chosen or _AS_USUAL).columns.values()
 
 
 def columns_of(names: Iterable[str], chosen: Chosen | None = None, *, by_id: bool = False) -> dict[str, str]:
-    """Part → its column among `names`; with `by_id` a column `id` names the images where no other one does."""
+    """Part → its column in `names`; with `by_id`, a column `id` names the images if no other does."""
     given = tuple(names)
     found = _columns(given, tuple((chosen or _AS_USUAL).columns.items()))
     if by_id and "uri" not in found and "uri" not in (chosen or _AS_USUAL).columns:
@@ -252,5 +252,5 @@ def _plain(name: str) -> str:
 OPTIONAL: dict[str, Any] = {"annotator": None, "confidence": None, "labeled_at": None, "answers": []}
 _AS_USUAL = Chosen()
 _UNKNOWN = Habits()
-_PLAIN = {part: tuple(_plain(name) for name in names[::-1]) for part, names in COLUMNS.items()}  # the first comes last
+_PLAIN = {part: tuple(_plain(name) for name in names[::-1]) for part, names in COLUMNS.items()}  # first name wins
 _KNOWN = {name for names in _PLAIN.values() for name in names}

@@ -1,6 +1,7 @@
-"""The answers behind a label, out of the history that an export may hold: those that count, of every annotator.
+"""The answers behind a label, from the history in an export: those of every annotator that count.
 
-History without annotators, of another tool, or beside a label that was changed since gives none: the label stands.
+There are none if the history has no annotators, comes from another tool, or contradicts the label; then the label
+counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 
 def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
-    """Parts of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` empty where there is none."""
+    """Fields of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` is "" if there is none."""
     if isinstance(history, str):
         try:
             history = json.loads(history)
@@ -33,7 +34,7 @@ def _is_ours(told: Any) -> bool:
 
 
 def decided(answers: Iterable[tuple[str, str | None]]) -> str:
-    """The label that follows from (action, label), as `shared.log` has it; empty where none does."""
+    """The label that follows from (action, label) pairs, by the rule of `shared.log`; "" if none does."""
     given = list(answers)
     settled = [label for action, label in given if action == "settle"]
     votes = Counter(label for action, label in given if action == "label").most_common(2)

@@ -1,7 +1,8 @@
-"""Values of other people's files as text: the name of a class, or of an image, and nothing of the type that held it.
+"""Converts values in other people's files to text: class names or image names, independent of the stored type.
 
-A whole number that a gap made a fraction is 7 and not 7.0, bytes are the text in them, and what is missing is empty,
-whichever way pandas, NumPy, arrow or JSON say so. What is no name is never printed: it may be a picture.
+A whole number that gaps in its column turned into a float is 7, not 7.0. Bytes become the text in them. A missing value
+is "", however pandas, NumPy, arrow or JSON express it. Values that are not names are never printed: they may be
+pictures.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
-_SHOWN: Final = 3  # labels of a row that has several
-_LONGEST: Final = 40  # characters of each
-_NAMED_BY: Final = ("choices", "label", "name", "class")  # keys under which an object has the name of a class
+_SHOWN: Final = 3  # labels shown of a row with several
+_LONGEST: Final = 40  # characters shown of each
+_NAMED_BY: Final = ("choices", "label", "name", "class")  # keys of an object that may hold the class name
 
 
 def text(value: Any) -> str:
-    """One value; empty where it is missing. Raises ValueError, with what is the matter, for what is none."""
+    """One value; "" if it is missing. Raises ValueError with the reason if it is not text."""
     if isinstance(value, str):
         return value.strip()
     value = _python(value)
@@ -48,7 +49,7 @@ def text(value: Any) -> str:
 
 
 def joined(value: Any) -> str:
-    """A value, or several with ; between them. Raises ValueError."""
+    """A value, or several joined with ;. Raises ValueError."""
     if isinstance(value, str):
         return value.strip()
     value = _python(value)
@@ -56,7 +57,7 @@ def joined(value: Any) -> str:
 
 
 def class_name(value: Any) -> str:
-    """The one class that a value names; empty where it names none. Raises ValueError, with what is the matter."""
+    """The single class that a value names; "" if none. Raises ValueError with the reason."""
     if isinstance(value, str):
         value = _parsed(value)
         if isinstance(value, str):
@@ -79,22 +80,22 @@ def class_name(value: Any) -> str:
 
 
 def one_of(names: list[str]) -> str:
-    """The one class that all these names are; empty where there is none. Raises ValueError where they are several."""
+    """The class that all these names agree on; "" if there is none. Raises ValueError if there are several."""
     different = list(dict.fromkeys(filter(None, names)))
     if len(different) > 1:
         shown = ", ".join(repr(name[:_LONGEST]) for name in different[:_SHOWN])
         more = ", …" if len(different) > _SHOWN else ""
-        raise ValueError(f"has several labels ({shown}{more}), and an image has one class here: leave one")
+        raise ValueError(f"has several labels ({shown}{more}), and an image has one class here: keep one")
     return different[0] if different else ""
 
 
 def image_name(value: Any) -> tuple[str, str | None]:
-    """The path of an image, and the SHA-256 of its bytes where they are in the file, as `datasets` writes them.
+    """The path of an image, and the SHA-256 of its bytes if the file contains them, as `datasets` files do.
 
-    Both are empty where no image is named. Raises ValueError, with what is the matter.
+    Both are empty if no image is named. Raises ValueError with the reason.
     """
     if isinstance(value, str):
-        return value, None  # spaces may be of the name
+        return value, None  # spaces may be part of the name
     value = _python(value)
     if isinstance(value, Mapping):
         data, path = _python(value.get("bytes")), value.get("path") or value.get("src") or value.get("url")
@@ -103,7 +104,7 @@ def image_name(value: Any) -> tuple[str, str | None]:
             return text(path) or f"picture {digest[:12]}", digest
         if isinstance(path, str):
             return path, None
-        raise ValueError("names its image by an object without bytes and path: a path is needed")
+        raise ValueError("has an image object without bytes and path: give a path")
     if isinstance(value, bytes):
         try:
             return _decoded(value), None
@@ -112,13 +113,13 @@ def image_name(value: Any) -> tuple[str, str | None]:
             return f"picture {digest[:12]}", digest
     if isinstance(value, list):
         if len(value) != 1:
-            raise ValueError(f"names {len(value)} images: a row is about one")
+            raise ValueError(f"names {len(value)} images: a row names one")
         return image_name(value[0])
     return text(value), None
 
 
 def _python(value: Any) -> Any:
-    """Without the types of NumPy and pandas; None where it is missing."""
+    """Convert NumPy and pandas types to Python's; None if missing."""
     kind = type(value).__name__
     if kind == "NAType":
         return None
@@ -131,7 +132,7 @@ def _python(value: Any) -> Any:
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if not isinstance(value, list | Mapping) and value != value:
-        return None  # not a number, not a time
+        return None  # NaN or NaT
     return value
 
 
@@ -152,13 +153,13 @@ def _decoded(value: bytes) -> str:
 
 
 def _parsed(said: str) -> Any:
-    """A list or an object that was written into a cell, else the text as it is."""
+    """Parse a list or object written into a cell; other text is returned unchanged."""
     said = said.strip()
     if said[:1] + said[-1:] not in ("[]", "{}"):
         return said
     try:
         value = json.loads(said)
-    except (ValueError, RecursionError):  # brackets within brackets, thousands deep
+    except (ValueError, RecursionError):  # or thousands of nested brackets
         try:
             value = ast.literal_eval(said)
         except (ValueError, SyntaxError, MemoryError, RecursionError):

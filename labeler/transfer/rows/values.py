@@ -1,7 +1,7 @@
-"""Numbers and times as people's tables have them: `0,9`, `90 %`, Excel's days, `31.12.2025 14:05`.
+"""Numbers and times as people write them in tables: `0,9`, `90 %`, Excel's days, `31.12.2025 14:05`.
 
-What one cell alone does not tell, the cells of its column do: whether scores are per cent, and whether the day or the
-month comes first. A time that may be either is refused rather than guessed.
+What a single cell does not reveal, the cells of its column may: whether scores are percentages, and whether the day or
+the month comes first. An ambiguous time is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _EXCEL_DAYS: Final = (25_569.0, 80_000.0)  # 1970 to 2119
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a table writes numbers and times; None where nothing tells, so that each number over 1 is per cent."""
+    """How a table writes numbers and times; None if unknown: then each number above 1 is a percentage."""
 
     percent: bool | None = None
     day_first: bool | None = None
-    gapped: bool = False  # whether classes are whole numbers that a gap in their column made 1.0
+    gapped: bool = False  # whether gaps in the column turned whole-number classes into 1.0
 
     def told(self) -> list[str]:
-        """In words, for the report."""
+        """Sentence fragments for the report."""
         order = {True: ["dates as day, month, year"], False: ["dates as month, day, year"], None: []}[self.day_first]
         numbers = ["classes 1.0 as 1, since their column has gaps"] if self.gapped else []
-        return [*(["scores in per cent"] if self.percent else []), *order, *numbers]
+        return [*(["scores in percent"] if self.percent else []), *order, *numbers]
 
     def name(self, label: str) -> str:
-        """What a cell of the column for the class says."""
+        """The class name in a cell of the class column."""
         return label[:-2] if self.gapped and _WHOLE.fullmatch(label) else label
 
 
 def habits_of(scores: Sequence[str], times: Sequence[str], labels: Sequence[str] = ()) -> Habits:
-    """From cells of the columns for score, time and class."""
+    """Detect the habits from cells of the columns for score, time and class."""
     numbers = [number for text in scores if (number := _number(text)) is not None]
     dates = [found for text in times if (found := _DATE.fullmatch(text.strip()))]
     day_first = None
@@ -60,7 +60,7 @@ def share(text: str, habits: Habits) -> float:
     """A score as a number from 0 to 1. Raises ValueError."""
     number = _number(text)
     if number is None:
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     if habits.percent or text.rstrip().endswith("%") or (habits.percent is None and number > 1):
         number /= 100
     if not 0 <= number <= 1:
@@ -69,7 +69,7 @@ def share(text: str, habits: Habits) -> float:
 
 
 def moment(text: str, habits: Habits) -> str | datetime:
-    """A time in the form that wire types read. Raises ValueError."""
+    """A time in a form that the messages accept. Raises ValueError."""
     if text[4:5] == "-":
         return text
     try:

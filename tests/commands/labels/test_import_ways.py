@@ -88,7 +88,7 @@ def test_several_files_and_folders_are_one_import(tmp_path: Path) -> None:
             assert [line.rpartition("(in ")[2].partition(")")[0] for line in lines] == [
                 str(path) for path in (given[2], given[1], given[2])
             ]
-            assert f"line 3: gone.png is not there (in {given[2]})" in done.output
+            assert f"line 3: gone.png does not exist (in {given[2]})" in done.output
         counts = service.tally.counts()
         assert (counts.labeled, counts.total) == (2, 4)  # 0001.png is open: one import says two things of it
         again = Flywheel(url, url).import_labels(given)

@@ -37,7 +37,7 @@ def test_an_import_says_how_the_table_is_read(tmp_path: Path) -> None:
                 "labels.csv: read with separator semicolon, encoding cp1252, image from 'foto', label from 'art'",
                 "1 row without a label, first line 4",
                 "1 name matched by ignoring capital letters: \\0001.PNG is 0001.png",
-                "line 3: \\0001.PNG has a confidence that cannot be read: 'hoch' is no number: the row is imported",
+                "line 3: \\0001.PNG has a confidence that cannot be read: 'hoch' is not a number: the row is imported",
             ):
                 assert said in done.output
         assert service.tally.counts().labeled == 2

@@ -103,7 +103,7 @@ def test_a_name_that_may_be_several_images_is_rejected_with_them(tmp_path: Path)
         done = bring(service, path, dry_run=True)
         assert [(each.line, each.reason) for each in done.issues["rejected"]] == [
             (2, "may mean cat/1.png, dog/1.png: give the exact path of the file"),
-            (3, "is not there"),
+            (3, "does not exist"),
         ]
         assert done.matched == {"capital letters": 1, "endings": 1}
 

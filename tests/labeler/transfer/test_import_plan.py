@@ -117,8 +117,8 @@ def test_a_dry_run_counts_contradictions_wherever_they_lie(tmp_path: Path) -> No
     assert outcomes[0] == outcomes[1]
     assert outcomes[0].counts["reopened"] == 2
     assert [each.reason for each in outcomes[0].issues["conflict"]] == [
-        "is labeled 'dog' here and 'cat' already: open until somebody decides",
-        "is labeled 'dog' here and 'cat' already: most say 'cat'",
+        "is labeled 'dog' in this row, but already 'cat': open until somebody decides",
+        "is labeled 'dog' in this row, but already 'cat': most say 'cat'",
     ]
 
 

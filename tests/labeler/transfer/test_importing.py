@@ -47,8 +47,8 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
         )
         assert (found.labels, found.images, found.new_classes) == (2, 1, {"bird": 1})
         assert [(each.line, each.reason.split(":")[0]) for each in found.rejected] == [
-            (7, "is not there"),
-            (1, "is labeled 'bird', which is no class here"),
+            (7, "does not exist"),
+            (1, "is labeled 'bird', which is not a class here"),
         ]
         assert (service.log.last_seq, labels(service)) == (end, {})
 
@@ -65,7 +65,7 @@ def test_a_row_may_mean_an_uploaded_image(tmp_path: Path) -> None:
             found = take(service, *rows, row("b.png", line=4), dry_run=dry_run)
             assert (found.labels, found.images) == (3, 0)
             assert [(each.line, each.reason) for each in found.rejected] == [
-                (4, "is the name of 2 uploaded images: name its folder too")
+                (4, "is the name of 2 uploaded images: include its folder")
             ]
         assert labels(service) == {"0000.png": "cat", "trip/a.png": "dog", "party/b.png": "cat"}
         assert service.tally.counts().labeled == 3
@@ -87,7 +87,7 @@ def test_new_classes_are_added_where_that_is_wanted_or_there_is_none(tmp_path: P
     with labeler(tmp_path, classes=[]) as service:
         assert take(service, row("0000.png", "owl")).labels == 1
         assert [each.reason for each in take(service, row("0001.png", "hen")).rejected] == [
-            "is labeled 'hen', which is no class here: add it first"
+            "is labeled 'hen', which is not a class here: add it first"
         ]
         take(service, row("0001.png", "hen"), add_classes=True)
         assert labels(service) == {"0000.png": "owl", "0001.png": "hen"}
@@ -176,7 +176,7 @@ def test_another_spelling_is_the_class_that_is_there_and_a_misspelled_one_is_ref
         assert looked == done
         assert done.counted_as == {"coat": "Coat", "Cafe\u0301": "Caf\u00e9", "DRESS ": "dress"}
         assert [each.reason for each in done.rejected] == [
-            "is labeled 'drss', which is no class here: add it first, or did you mean 'dress'?"
+            "is labeled 'drss', which is not a class here: add it first, or did you mean 'dress'?"
         ]
         assert list(labels(service).values()) == ["Coat", "Caf\u00e9", "dress", "dress"]
         assert len(service.classes.entries()) == 3
@@ -220,7 +220,7 @@ def test_an_answered_test_image_is_never_moved_where_it_would_be_learned_from(tm
         entry = next(entry for entry in service.catalog.entries(0, 100) if entry.split == "test")
         service.annotate([answer(entry.id)])
         receipt = take(service, row(entry.uri, "dog", split="train"))
-        assert "it stays one" in receipt.rejected[0].reason
+        assert "it stays a test image" in receipt.rejected[0].reason
         assert service.tally.splits[entry.id] == "test"
 
 

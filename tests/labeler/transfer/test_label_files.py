@@ -84,11 +84,11 @@ def test_folders_of_uploads_are_classes(tmp_path: Path) -> None:
         assert (looked.state, looked.labels, looked.rejected) == ("looked", 3, 0)
         assert (looked.folder, looked.told) == (True, [])
         every = service.label_files.add_folder("").id
-        assert "Everything lies in the folder mine" in settled(service, every).told[0]
+        assert "Everything is in the folder mine" in settled(service, every).told[0]
         service.label_files.look_again(every, "class")
         assert settled(service, every).new_classes == {"mine": 3}
         service.label_files.look_again(every, "classes")
-        assert "A layout names what each folder is" in (settled(service, every).error or "")
+        assert "A layout is one of class" in (settled(service, every).error or "")
         for outside in ("..", "none", "/etc"):
             with pytest.raises(Invalid):
                 service.label_files.add_folder(outside)
@@ -98,7 +98,7 @@ def test_what_holds_no_label_says_what_is_missing(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:
         for name, text, said in [
-            ("notes.txt", "hello", "notes.txt is no folder and no file that labels can be read from"),
+            ("notes.txt", "hello", "notes.txt is neither a folder nor a file that labels can be read from"),
             ("labels.csv", "filename,label\n", "labels.csv has no label"),
             ("labels.json", "{", "labels.json"),
             ("labels.parquet", "no parquet", "labels.parquet"),

@@ -116,7 +116,7 @@ def test_label_studio(tmp_path: Path) -> None:
     ]
     path = written(tmp_path, "tasks.json", json.dumps(tasks, indent=1))
     assert rows(path) == [("photos/a b.png", "cat"), ("b.png", "dog"), ("d.png", None)]
-    assert issues(path) == [(3, "has several labels ('cat', 'dog'), and an image has one class here: leave one")]
+    assert issues(path) == [(3, "has several labels ('cat', 'dog'), and an image has one class here: keep one")]
     cut = written(tmp_path, "cut.json", json.dumps(tasks)[:-20])
     assert len(rows(cut)) == 2
     assert "to its end" in issues(cut)[-1][1]

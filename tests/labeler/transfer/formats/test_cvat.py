@@ -82,7 +82,7 @@ def test_classes_and_splits_of_a_project_come_back(tmp_path: Path) -> None:
     rows = [each for each in source.rows() if isinstance(each, ImportRow)]
     assert {each.uri: each.split for each in rows} == said
     assert {each.uri: each.label for each in rows} == labels
-    assert source.told() == ["left out: 2 images without a tag, first line 4"]
+    assert source.told() == ["skipped: 2 images without a tag, first line 4"]
 
 
 def test_names_that_xml_cannot_hold_come_back(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_column_of_plain_bytes_is_a_picture_and_one_without_any_is_named(tmp_p
         done = bring(service, tmp_path / "empty.parquet")
         assert done.counts["known"] == 1
         (issue,) = done.issues["rejected"]
-        assert issue.reason == "names its image by an object without bytes and path: a path is needed"
+        assert issue.reason == "has an image object without bytes and path: give a path"
 
 
 def test_what_flywheel_exports_datasets_and_pandas_read(tmp_path: Path) -> None:

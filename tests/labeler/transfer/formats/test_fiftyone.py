@@ -63,7 +63,7 @@ def test_what_a_model_says_is_no_label(tmp_path: Path) -> None:
     source = open_source(folder)
     found = [(each.action, each.label) for each in source.rows() if isinstance(each, ImportRow)]
     assert found == [("label", "cat"), ("skip", None), ("label", "cat")]
-    assert source.told() == ["left out: 2 classifications of the field prediction beside ground_truth, first line 1"]
+    assert source.told() == ["skipped: 2 classifications of the field prediction beside ground_truth, first line 1"]
 
 
 @pytest.mark.parametrize("name", ["fiftyone", "datasets"])

@@ -47,7 +47,7 @@ def test_a_folder_beside_the_splits_changes_nothing(tmp_path: Path, beside: str,
     labels = FolderLabels(filled(tmp_path, *TWO, beside))
     assert said(labels) == HELD_OUT
     assert any(told in each for each in labels.told()), labels.told()
-    assert labels.told()[0].startswith("Splits are the folders train, val, and classes the folders in them.")
+    assert labels.told()[0].startswith("The folders train, val are read as splits, and the folders in them as classes.")
 
 
 @pytest.mark.parametrize("wrapped", ["photos", "export-2026/photos"])
@@ -91,9 +91,9 @@ def test_a_layout_can_be_chosen(tmp_path: Path) -> None:
     assert said(FolderLabels(folder, "split/class")) == {("cat", "train")}
     assert said(FolderLabels(folder, "*/class")) == {("cat", None), ("red", None)}
     for wrong in ("classes", "split", "split/split/class", "class/class"):
-        with pytest.raises(SettingsError, match="A layout names what each folder is"):
+        with pytest.raises(SettingsError, match="A layout is one of class"):
             FolderLabels(folder, wrong)
-    with pytest.raises(SettingsError, match="is no folder"):
+    with pytest.raises(SettingsError, match="is not a folder"):
         open_source(folder / "car" / "3.png", layout="class")
 
 

@@ -20,7 +20,7 @@ from shared.wire.imports import ImportIssue, ImportRow
 from tests.labeler.projects import photo
 from tests.labeler.transfer.test_sources import issues, rows, written
 
-SEVERAL = "has several labels ('cat', 'dog'), and an image has one class here: leave one"
+SEVERAL = "has several labels ('cat', 'dog'), and an image has one class here: keep one"
 
 
 def told(path: Path) -> list[str]:
@@ -141,7 +141,7 @@ def test_integers_with_a_gap_in_parquet_csv_of_pandas_and_json(tmp_path: Path) -
     mixed = [{"image": "a.png", "label": True}, {"image": "b.png", "label": None}, {"image": "c.png", "label": 2.0}]
     path = written(tmp_path, "json.jsonl", "\n".join(map(json.dumps, mixed)))
     assert rows(path) == [("a.png", "true"), ("c.png", "2")]
-    assert told(path) == ["left out: 1 row without a label, first line 2"]
+    assert told(path) == ["skipped: 1 row without a label, first line 2"]
 
 
 def test_columns_of_bytes_and_of_categories(tmp_path: Path) -> None:
@@ -191,25 +191,25 @@ def test_what_gives_an_image_no_class_is_counted_by_kind(tmp_path: Path) -> None
     path = written(tmp_path, "tasks.json", json.dumps(tasks))
     assert rows(path) == [("b.png", "cat"), ("e.png", None)]
     assert told(path) == [
-        "left out: 2 results of the kind rectanglelabels, which gives the image no class, first line 1",
-        "left out: 1 result of the kind textarea, which gives the image no class, first line 1",
-        "left out: 2 predictions, first line 2",
-        "left out: 1 result of the kind choices for a region of the image, first line 2",
-        "left out: 1 task without an annotation, first line 3",
-        "left out: 1 annotation without a result, first line 4",
-        "left out: 1 draft, first line 5",
+        "skipped: 2 results of the kind rectanglelabels, which gives the image no class, first line 1",
+        "skipped: 1 result of the kind textarea, which gives the image no class, first line 1",
+        "skipped: 2 predictions, first line 2",
+        "skipped: 1 result of the kind choices for a region of the image, first line 2",
+        "skipped: 1 task without an annotation, first line 3",
+        "skipped: 1 annotation without a result, first line 4",
+        "skipped: 1 draft, first line 5",
         "taken as skipped here: 1 annotation that was skipped or cancelled there, first line 5",
     ]
     two = task(result("choices", ["cat"], "animal"), result("choices", ["good"], "quality"))
     path = written(tmp_path, "two.json", json.dumps([two, {"data": {"image": "b.png"}, "annotations": [3]}]))
     assert issues(path) == [
-        (1, "has a class in several controls (animal, quality), and an image has one: leave one"),
-        (2, "has an annotation that is no object"),
+        (1, "has a class in several controls (animal, quality), and an image has one: keep one"),
+        (2, "has an annotation that is not an object"),
     ]
     boxes = [{"image": "a.png", "annotation_id": 1, "box": [{"x": 1, "rectanglelabels": ["Car"]}]}]
     assert told(written(tmp_path, "boxes.json", json.dumps(boxes))) == [
-        "left out: 1 region of the control box, which gives the image no class, first line 1",
-        "left out: 1 task without a class, first line 1",
+        "skipped: 1 region of the control box, which gives the image no class, first line 1",
+        "skipped: 1 task without a class, first line 1",
     ]
 
 
@@ -230,13 +230,13 @@ def test_boxes_and_shapes_of_coco_and_cvat(tmp_path: Path) -> None:
     list(source.rows())
     assert source.told() == [
         "read: 1 region of an image, of which the category alone is read, first line 1",
-        "left out: 1 annotation of an image that the file does not list, first line 0",
-        "left out: 1 image without an annotation, first line 2",
+        "skipped: 1 annotation of an image that the file does not list, first line 0",
+        "skipped: 1 image without an annotation, first line 2",
     ]
     text = '<annotations><image name="a.png"><box label="cat"/></image><image name="b.png"/></annotations>'
     assert told(written(tmp_path, "shapes.xml", text)) == [
-        "left out: 1 shape of the kind box, which gives the image no class, first line 1",
-        "left out: 2 images without a tag, first line 1",
+        "skipped: 1 shape of the kind box, which gives the image no class, first line 1",
+        "skipped: 2 images without a tag, first line 1",
     ]
 
 
@@ -249,7 +249,7 @@ def test_folders_of_fiftyone(tmp_path: Path) -> None:
     written(tmp_path / "plain", "labels.json", json.dumps(content))
     assert rows(tmp_path / "plain") == [("data/sub/a.jpeg", "dog"), ("data/gone", "cat")]
     assert issues(tmp_path / "plain") == [
-        (4, "has a label that is none of the classes that the file names"),
+        (4, "has a label that is not among the classes of the file"),
         (5, SEVERAL),
     ]
     samples = [
@@ -270,12 +270,12 @@ def test_folders_of_fiftyone(tmp_path: Path) -> None:
     found = [(row.uri, row.label, row.split) for row in source.rows() if isinstance(row, ImportRow)]
     assert found == [("data/a.png", "cat", "test"), ("data/b.png", "dog", None), ("data/c.png", "cat", None)]
     assert source.told() == [
-        "left out: 1 classification of the field model beside ground_truth, first line 2",
-        "left out: 1 field boxes of the kind Detections, which gives the image no class, first line 2",
-        "left out: 1 sample without a classification, first line 4",
+        "skipped: 1 classification of the field model beside ground_truth, first line 2",
+        "skipped: 1 field boxes of the kind Detections, which gives the image no class, first line 2",
+        "skipped: 1 sample without a classification, first line 4",
     ]
     assert issues(tmp_path / "full") == [
-        (5, "has a class in several fields (one, two), and an image has one: leave one")
+        (5, "has a class in several fields (one, two), and an image has one: keep one")
     ]
 
 
@@ -311,8 +311,8 @@ def test_brackets_beyond_any_depth_in_a_file_are_a_sentence(tmp_path, name, cont
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (r'{"image": "\ud800.png", "label": "cat"}', "has a uri that cannot be: Input should be a valid string"),
-        (r'{"image": "a.png", "label": "\udfff"}', "has a label that cannot be: Input should be a valid string"),
+        (r'{"image": "\ud800.png", "label": "cat"}', "has an invalid uri: Input should be a valid string"),
+        (r'{"image": "a.png", "label": "\udfff"}', "has an invalid label: Input should be a valid string"),
         (r'{"image": "a.png", "label": "c\u0000"}', "holds the character NUL"),
         (r'{"image": "a.png", "label": "cat", "annotator": "a\u0000"}', "holds the character NUL"),
     ],

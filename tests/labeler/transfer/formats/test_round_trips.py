@@ -205,9 +205,9 @@ def test_what_somebody_said_here_since_stays(tmp_path: Path) -> None:
         service.annotate([answer(1, "@cat"), answer(2, "7", action="settle", annotator="cem")])
         before = everything(service)
         receipt = bring(service, path)
-        assert [issue.reason.split(" here")[0] for issue in receipt.conflicts] == [
-            "has another answer of ann",
-            "has another answer of bob",
+        assert [issue.reason.split(":")[0] for issue in receipt.conflicts] == [
+            "already has another answer by ann",
+            "already has another answer by bob",
         ]
         assert (receipt.labels, everything(service)) == (0, before)
 

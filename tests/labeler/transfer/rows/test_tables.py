@@ -142,7 +142,7 @@ def test_columns_are_said_where_nothing_tells_them(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingsError):
             open_source(path, Chosen.of(wrong))
-    with pytest.raises(SettingsError, match="no table"):
+    with pytest.raises(SettingsError, match="not a table"):
         open_source(tmp_path, Chosen.of("image=a"))
 
 
@@ -158,7 +158,7 @@ def test_scores_as_they_are_written(tmp_path: Path) -> None:
     assert [row.confidence for row in taken(comma)] == [0.9, 1.0]
     percent = table(tmp_path, "filename,label,score\na.png,cat,90\nb.png,dog,1\nc.png,dog,12.5 %\n", "percent.csv")
     assert [row.confidence for row in taken(percent)] == [0.9, 0.01, 0.125]
-    assert "scores in per cent" in open_source(percent).told()[0]
+    assert "scores in percent" in open_source(percent).told()[0]
     shares = table(
         tmp_path, "filename,label,score\na.png,cat,0.9\nb.png,dog,90\nc.png,dog,high\nd.png,cat,0.1\n", "s.csv"
     )
@@ -205,6 +205,6 @@ def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path:
     found = list(source.rows())
     assert [(each.uri, each.label) for each in found if isinstance(each, ImportRow)] == CATS
     assert [(each.line, each.reason) for each in found if isinstance(each, ImportIssue)] == [(4, "names no image")]
-    assert source.told()[1] == "left out: 2 rows without a label, first line 3"
+    assert source.told()[1] == "skipped: 2 rows without a label, first line 3"
     ours = Table(table(tmp_path, "uri,label,status\na.png,,unlabeled\n", "ours.csv"))
     assert (list(ours.rows()), len(ours.told())) == ([], 1)  # it says so itself
