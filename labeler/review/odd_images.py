@@ -34,7 +34,7 @@ _EDGES = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, -4, 1, 0, 1, 0], scale=1, offse
 
 
 class OddImages:
-    """The odd images of one workspace. `thumbnail` returns a small copy of an image: bytes, media type, content hash."""
+    """The odd images of one workspace. `thumbnail` returns a small copy: bytes, media type, content hash."""
 
     def __init__(
         self,

@@ -124,6 +124,8 @@ def test_a_text_that_every_row_of_a_parquet_repeats_is_refused(tmp_path: Path) -
     table = pa.table({"uri": [f"{number}.png" for number in range(count)], "label": long})
     pq.write_table(table.replace_schema_metadata(), tmp_path / "labels.parquet", store_schema=False)
     assert (tmp_path / "labels.parquet").stat().st_size < 200_000
-    with pytest.raises(SettingsError, match="300,000 bytes in one cell of its column label, but the limit is 64,000: remove"):
+    with pytest.raises(
+        SettingsError, match="300,000 bytes in one cell of its column label, but the limit is 64,000: remove"
+    ):
         list(parquet.read(tmp_path / "labels.parquet"))
     assert [line for line, _ in parquet.records(tmp_path / "labels.parquet")][-1] == count
