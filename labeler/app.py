@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from labeler.service import Service
+from labeler.ui.parts.scripts import ROUTE, script
 from labeler.web.api import create_api
 from shared.settings import recent_projects
 from shared.settings.command_line import parse_command_line
@@ -62,7 +63,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
             service.close()
 
     # Streamlit serves its first page only at the root, and calls its own name an unknown page.
-    routes = [Mount("/api", create_api(service)), Route("/label", _to_first_page)]
+    routes = [Route(ROUTE, script), Mount("/api", create_api(service)), Route("/label", _to_first_page)]
     return Guard(
         PlainText(_with_pages(settings, routes, lifespan)),
         host=settings.host,

@@ -281,7 +281,7 @@ def test_with_many_classes_letters_look_for_one_as_on_the_page_label(open_grid: 
         grid.tile(second).click()
         grid.page.keyboard.type("zzz")
         press("Enter")
-        expect(grid.part("message")).to_have_text("No class matches “zzz”. Esc clears it.")
+        expect(grid.part("message")).to_have_text("No class matches “zzz”. Press Esc to clear it.")
         press("Escape")
         expect(grid.part("find")).to_have_value("")
         grid.page.keyboard.type("blue")

@@ -229,9 +229,9 @@ def test_a_page_that_nobody_touches_follows_new_lists_once_it_is_touched(card: C
 
 
 NOTHING_MEANT = [
-    ("Qqq", "Enter", "No class matches “Qqq”. Esc clears it."),  # and not the suggestion
-    ("shade h", "2", "No class stands at place 2 of those found."),
-    ("", "Backspace", "Nothing is typed. Shift+Z undoes."),
+    ("Qqq", "Enter", "No class matches “Qqq”. Press Esc to clear it."),  # and not the suggestion
+    ("shade h", "2", "The classes found have no number 2."),
+    ("", "Backspace", "Nothing is typed. Press Shift+Z to undo."),
 ]
 """What is typed with many classes, then a key that means nothing, and what is said."""
 
@@ -262,7 +262,7 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -
         card.page.keyboard.press("/")
         card.page.keyboard.type("5 of them")  # a digit in a field is text
         card.page.keyboard.press("Enter")
-        expect(card.part("message")).to_have_text("No class matches “5 of them”. Esc clears it.")
+        expect(card.part("message")).to_have_text("No class matches “5 of them”. Press Esc to clear it.")
         expect(card.part("filter")).to_be_focused()
         card.page.keyboard.press("Escape")
         expect(card.part("filter")).not_to_be_focused()

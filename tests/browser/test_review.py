@@ -235,7 +235,7 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     page.keyboard.type("xyz")  # and not the proposal, nor a removal
     for key in ("Enter", "Delete"):
         page.keyboard.press(key)
-        expect(review.part("message")).to_have_text("No class matches “xyz”. Esc clears it.")
+        expect(review.part("message")).to_have_text("No class matches “xyz”. Press Esc to clear it.")
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     expect(review.part("key-table")).to_be_visible()

@@ -1,19 +1,25 @@
-// What somebody dropped or chose, as files with the folders that they lay in: [{ file, name }].
+// What somebody dropped or chose: files, each with its folders in its name.
 
-/** All files of a drop, those in folders too. */
-async function droppedFiles(transfer) {
-  const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry?.()).filter(Boolean); // before any await
+/** @typedef {{ file: File, name: string }} Given */
+
+/** All files of a drop, those in folders too. @param {any} transfer @returns {Promise<Given[]>} */
+export async function droppedFiles(transfer) {
+  const entries = Array.from(transfer.items, (/** @type {any} */ item) => item.webkitGetAsEntry?.()).filter(Boolean); // before any await
   if (!entries.length) return chosenFiles(transfer.files);
+  /** @type {Given[]} */
   const found = [];
   for (const entry of entries) await walk(entry, found);
   return found;
 }
 
-/** Files of an input; of a folder with its name. Hidden ones are nobody's photos. */
-function chosenFiles(files) {
-  return Array.from(files, (file) => ({ file, name: file.webkitRelativePath || file.name })).filter(({ name }) => !hidden(name));
+/** Files of an input; those of a folder with its name. Hidden files are nobody's photos. @param {FileList} files @returns {Given[]} */
+export function chosenFiles(files) {
+  return Array.from(files, (file) => ({ file, name: file.webkitRelativePath || file.name })).filter(
+    ({ name }) => !hidden(name),
+  );
 }
 
+/** @param {any} entry @param {Given[]} found */
 async function walk(entry, found) {
   if (hidden(entry.name)) return;
   if (entry.isFile) {
@@ -29,6 +35,7 @@ async function walk(entry, found) {
   }
 }
 
-function hidden(name) {
+/** @param {string} name */
+export function hidden(name) {
   return name.split("/").some((part) => part.startsWith(".")) || name.endsWith("Thumbs.db");
 }

@@ -1,35 +1,57 @@
-// Photos and label files on their way to the labeler. It hangs on the window, so that somebody may look at another page
-// meanwhile; requests are bounded, and one that fails is sent again, because a photo that is there already is only
-// counted as such.
+// Photos and label files on their way to the labeler. Sending goes on while somebody looks at another page. Requests are
+// bounded in size. One that fails is sent again; a photo that is already there is only counted.
 
-const UPLOADS = Symbol.for("flywheel.uploads");
+import { ask, isAbort, Refused } from "../lib/api.js";
+import { pause } from "../lib/time.js";
+
+/** @typedef {import("./dropped.js").Given} Given */
+/** @typedef {{ image: number, request: number, noImages: Set<string> }} Limits in bytes, and endings that no photo has */
+
 const REQUEST_BYTES = 4 << 20; // of photos in one request; a larger one goes alone
 const REQUEST_FILES = 20;
 const MOST_LABEL_FILES = 20;
-const MOST_LISTED = 500;
 const TRIES = [500, 2000, 5000]; // milliseconds before each next try
 const LOOK_MS = 500;
 const SEND_MS = 600_000; // one request, over a slow line
 const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml)$/i;
 
-function uploads() {
-  return (globalThis[UPLOADS] ??= new Uploads());
-}
+export class Uploads {
+  /** @type {Set<(uploads: Uploads) => void>} */
+  listeners = new Set();
+  /** @type {any[]} label files as the labeler lists them */
+  files = [];
+  /** @type {string | null} why the last order about a label file was refused */
+  refused = null;
+  /** @type {Given[]} still to be sent */
+  photos = [];
+  /** @type {Given[]} still to be sent */
+  labels = [];
+  bytes = 0; // of all photos
+  sent = 0; // of these
+  count = 0; // photos
+  done = 0; // of these
+  added = 0; // of these, because they were new
+  /** @type {string[]} */
+  duplicates = [];
+  /** @type {{ uri: string, reason: string }[]} */
+  rejected = [];
+  /** @type {Map<string, Set<string>>} a folder that was given → the folders in it */
+  folders = new Map();
+  /** @type {number | null} */
+  began = null;
+  /** @type {string | null} */
+  problem = null;
+  running = false;
+  /** @type {object | null} the run under way; another one means that this was cancelled */
+  turn = null;
 
-class Uploads {
-  constructor() {
-    this.listeners = new Set();
-    this.files = []; // label files as the labeler tells of them
-    this.reset();
-    this.poll();
-    addEventListener("beforeunload", (event) => this.running && event.preventDefault());
-  }
-
+  /** Forget what was sent before. */
   reset() {
-    Object.assign(this, { photos: [], labels: [], bytes: 0, sent: 0, count: 0, done: 0, added: 0 });
-    Object.assign(this, { duplicates: [], rejected: [], folders: new Map(), began: null, problem: null, running: false });
+    const { listeners, files, refused } = this;
+    Object.assign(this, new Uploads(), { listeners, files, refused });
   }
 
+  /** @param {(uploads: Uploads) => void} listener */
   subscribe(listener) {
     this.listeners.add(listener);
     listener(this);
@@ -40,12 +62,12 @@ class Uploads {
     for (const listener of this.listeners) listener(this);
   }
 
-  /** Take [{ file, name }] in; `limits` are the labeler's. What may be a photo is sent: it looks into the file. */
+  /** Take files in. Whatever may be a photo is sent; the labeler looks into it. @param {Given[]} given @param {Limits} limits of the labeler */
   add(given, limits) {
     if (!this.running && !this.problem) this.reset();
     for (const { file, name } of given) {
-      const last = name.split("/").pop();
-      const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase());
+      const last = name.split("/").pop() ?? "";
+      const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase() ?? "");
       const noLabels = last.startsWith(".") || !LABELS.test(name);
       if (noPhoto && noLabels) this.reject(name, "is neither a photo nor a label file");
       else if (noLabels && file.size > limits.image) this.reject(name, "is larger than max_image_bytes allows");
@@ -53,13 +75,16 @@ class Uploads {
         this.photos.push({ file, name });
         this.bytes += file.size;
         this.count += 1;
-      } else if (this.labels.length >= MOST_LABEL_FILES) this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once`);
-      else if (file.size > limits.request) this.reject(name, "is larger than max_request_bytes allows: use flywheel import");
+      } else if (this.labels.length >= MOST_LABEL_FILES)
+        this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once`);
+      else if (file.size > limits.request)
+        this.reject(name, "is larger than max_request_bytes allows: use flywheel import");
       else this.labels.push({ file, name });
     }
     this.run();
   }
 
+  /** @param {string} uri @param {string} reason */
   reject(uri, reason) {
     this.rejected.push({ uri, reason });
   }
@@ -67,7 +92,8 @@ class Uploads {
   async run() {
     if (this.running) return this.tell();
     const turn = (this.turn = {});
-    Object.assign(this, { running: true, problem: null });
+    this.running = true;
+    this.problem = null;
     this.began ??= performance.now();
     this.tell();
     try {
@@ -85,11 +111,16 @@ class Uploads {
   cancel() {
     this.turn = null;
     this.controller?.abort();
-    Object.assign(this, { running: false, problem: null, photos: [], labels: [] });
+    this.running = false;
+    this.problem = null;
+    this.photos = [];
+    this.labels = [];
     this.tell();
   }
 
+  /** @param {object} turn */
   async sendPhotos(turn) {
+    /** @type {Given[]} */
     const batch = [];
     let bytes = 0;
     for (const each of this.photos) {
@@ -111,7 +142,7 @@ class Uploads {
     this.tell();
   }
 
-  /** Folders with photos, which may be classes: the folder that was given → those in it. */
+  /** Note the folder of a photo, which may be a class. @param {string} name */
   note(name) {
     const folders = name.split("/").slice(0, -1);
     const [top, inner] = folders.length > 1 ? folders : ["", folders[0]];
@@ -125,6 +156,7 @@ class Uploads {
     await this.poll();
   }
 
+  /** @param {string} address @param {string} field @param {Given[]} batch @returns {Promise<any>} undefined when it was refused */
   async post(address, field, batch) {
     for (let tries = 0; ; tries++) {
       const form = new FormData();
@@ -133,8 +165,11 @@ class Uploads {
       try {
         return await ask(address, { body: form, signal: this.controller.signal, patience: SEND_MS });
       } catch (error) {
-        if (error instanceof Refused && error.status < 500) return void batch.forEach(({ name }) => this.reject(name, error.message));
-        if (error.name === "AbortError" || tries === TRIES.length) throw error;
+        if (error instanceof Refused && error.status < 500) {
+          for (const { name } of batch) this.reject(name, error.message);
+          return undefined;
+        }
+        if (isAbort(error) || tries === TRIES.length) throw error;
       }
       await pause(TRIES[tries]);
     }
@@ -142,13 +177,13 @@ class Uploads {
 
   /** Seconds until all photos are there; null while that is not known. */
   get left() {
-    const seconds = (performance.now() - this.began) / 1000;
+    const seconds = (performance.now() - (this.began ?? 0)) / 1000;
     return this.sent && seconds > 1 ? (seconds / this.sent) * (this.bytes - this.sent) : null;
   }
 
   // ------------------------------------------------------------ label files
 
-  /** What the labeler says of label files, again and again while it works on one. */
+  /** Ask what the labeler says of label files, again and again while it works on one. */
   async poll() {
     clearTimeout(this.polling);
     try {
@@ -162,29 +197,37 @@ class Uploads {
     this.tell();
   }
 
+  /** @param {string} address @param {{ body?: unknown, method?: string }} options */
   async order(address, options) {
     try {
       await ask(address, options);
       this.refused = null;
     } catch (error) {
-      this.refused = error.message;
+      this.refused = /** @type {Error} */ (error).message;
     }
     await this.poll();
   }
 
+  /** @param {string} id @param {boolean} addClasses @param {string} [conflicts] */
   import(id, addClasses, conflicts) {
     return this.order(`/api/label-files/${id}/import`, { body: { add_classes: addClasses, conflicts } });
   }
 
+  /** @param {string} id @param {string} columns */
   lookAgain(id, columns) {
     return this.order(`/api/label-files/${id}/columns`, { body: { columns } });
   }
 
+  /** @param {string} id */
   drop(id) {
     return this.order(`/api/label-files/${id}`, { method: "DELETE" });
   }
 
+  /** Use the names of the folders in this one as labels. @param {string} folder */
   takeFolders(folder) {
     return this.order("/api/label-files", { body: { folder } });
   }
 }
+
+/** The uploads of this tab, which outlive the page that began them. */
+export const uploads = new Uploads();

@@ -1,11 +1,27 @@
-// The labeling card. It runs its own loop beside Streamlit: a key or a click puts the next image on screen at once and
-// the answer into the outbox. Streamlit may call this again at any rerun; what is set up once stays on the parent element.
+// The labeling card. It runs its own loop beside Streamlit: a key or a click puts the next image on screen at once and the
+// answer into the outbox. Streamlit may call this again at any rerun; what is set up once stays on the parent element.
+
+import { ask, Refused } from "../lib/api.js";
+import { afterPaint, tell, uuid } from "../lib/dom.js";
+import { fitBelow } from "../lib/fit.js";
+import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { outboxOf } from "../lib/outbox.js";
+import { live } from "../lib/project.js";
+import { count } from "../lib/text.js";
+import { forgetAddress, namedByAddress } from "./file.js";
+import { Questions } from "./questions.js";
+import { View } from "./view.js";
+
+/** @typedef {import("../lib/keys.js").Key} Key */
 
 const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
 const ASK_AGAIN_MS = 2000; // after a request for questions that failed
+const ASK_MS = 15_000;
 const CARD = Symbol("card");
+/** @type {Record<string, string>} */
 const LETTERS = { S: "skip", R: "because", F: "flag", N: "note", Z: "undo", C: "manage", G: "guide" };
 
+/** @param {any} component */
 export default function ({ parentElement, data }) {
   parentElement[CARD] ??= new Card(parentElement, data);
   return () => {
@@ -15,36 +31,67 @@ export default function ({ parentElement, data }) {
 }
 
 class Card {
+  /** @type {View} */
+  view;
+  /** @type {import("../lib/outbox.js").Outbox} */
+  outbox;
+  /** @type {Questions} */
+  questions;
+
+  /** @param {Element} root @param {any} data */
   constructor(root, data) {
-    this.view = new View(root, data);
-    this.painted = false; // whether the image in place has been on screen: no answer counts before
+    this.stopListening = new AbortController();
+    this.painted = false; // whether the image in place was on screen: no answer counts before
+    /** @type {(() => void) | null} */
     this.held = null; // an answer given while the image in place was not painted yet
-    this.undoing = 0;
+    this.placedAt = 0;
+    this.paintedAt = 0;
+    this.undoing = 0; // presses of undo that are not done yet
+    /** @type {string[]} */
     this.history = []; // this page's answers, latest last
-    this.named = null; // an answer of a step that is named to the person, and taken back by the next undo
-    this.open(data);
+    /** @type {string | null} */
+    this.named = null; // the answer that the next undo takes back, because the person was told of it
+    /** @type {any} */
+    this.shown = null; // the question on screen
+    this.waited = false; // whether the image is hidden because the outbox is full
+    this.wasConnected = false;
+    this.closed = false;
+    this.open(root, data);
   }
 
-  async open(data) {
+  /** @param {Element} root @param {any} data */
+  async open(root, data) {
     this.outbox = await outboxOf(data);
     if (this.closed) return;
-    this.questions = new Questions(this.outbox, data.read_ahead);
-    this.outbox.changed = () => this.show();
-    this.outbox.confirmed = (ids) => this.questions.confirmed(ids);
-    this.outbox.refused = ({ id, image_id }, reason) => {
-      this.view.strip.takeBack(image_id, id);
-      this.view.say(`Image ${image_id} was not saved: ${reason}`, true);
-    };
-    this.questions.changed = () => this.show();
-    this.questions.annotator = this.view.annotator;
+    this.view = new View(root, data, {
+      answer: (classId, at) => this.answer("label", classId, at),
+      act: (name, at, reason) => this.act(name, at, reason),
+      add: (name) => this.addClass(name),
+      change: (method, classId, body) => this.changeClass(method, classId, body),
+      rename: (annotator) => this.rename(annotator),
+      revisit: (entry) => this.revisit(entry),
+      refuse: (words) => this.refuse(words),
+    });
+    const { outbox } = this;
+    const changed = () => this.show();
+    this.questions = new Questions(outbox, data.read_ahead, { changed, annotator: this.view.annotator });
+    const { questions } = this;
+    outbox.join({
+      changed,
+      confirmed: (ids) => questions.confirmed(ids),
+      refused: ({ id, image_id }, reason) => {
+        this.view.strip.takeBack(image_id, id);
+        this.view.say(`Image ${image_id} was not saved: ${reason}`, true);
+      },
+    });
     this.listen();
-    this.renewal = setInterval(() => this.questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
-    this.again = setInterval(() => this.questions.failed && this.questions.ask(), ASK_AGAIN_MS);
-    this.unsubscribe = live().subscribe((project, connected) => this.hear(project, connected));
-    this.view.fit();
+    this.renewal = setInterval(() => questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
+    this.again = setInterval(() => questions.failed && questions.ask(), ASK_AGAIN_MS);
+    this.unsubscribe = live.follow(outbox.logId, (project, connected) => this.hear(project, connected));
     this.view.strip.draw();
-    if (data.image && namedByAddress() === data.image) await this.openByAddress(data.image); // before the queue, which frees what this page does not hold
-    if (!this.closed) this.questions.ask();
+    // Before the queue, which frees the images that this page does not hold.
+    if (data.image && namedByAddress() === data.image) await this.openByAddress(data.image);
+    if (!this.closed) questions.ask();
   }
 
   close() {
@@ -52,43 +99,23 @@ class Card {
     clearInterval(this.renewal);
     clearInterval(this.again);
     this.unsubscribe?.();
-    this.stopListening?.abort();
-    if (!this.outbox) return;
-    this.outbox.changed = this.outbox.confirmed = this.outbox.refused = () => {};
+    this.stopListening.abort();
+    this.outbox?.leave();
   }
 
   listen() {
-    this.stopListening = new AbortController();
     const { signal } = this.stopListening;
-    // In the capture phase, so that a key which the card takes never reaches Streamlit's own shortcuts.
-    addEventListener("keydown", (event) => this.key(event), { capture: true, signal });
-    addEventListener("resize", () => this.view.fit(), { signal });
-    document.addEventListener("flywheel:bar", () => this.view.fit(), { signal }); // it grew or shrank above the card
-    this.view.on({
-      answer: (classId, at) => this.answer("label", classId, at),
-      act: (name, at, reason) => this.act(name, at, reason),
-      add: (name) => this.addClass(name),
-      change: (method, classId, body) => this.changeClass(method, classId, body),
-      rename: (annotator) => {
-        this.history = [];
-        this.named = null;
-        this.view.strip.forget(); // another person's answers are theirs to correct
-        this.questions.annotator = annotator;
-        this.questions.ask();
-      },
-      revisit: (entry) => this.revisit(entry),
-      refuse: (words) => this.refuse(words),
-    });
-    leaveFields(this.view.root, signal);
+    listenForKeys((key) => this.press(key), { signal, commands: ["Z"], elsewhere: () => this.view.inDialog });
+    fitBelow(this.view.card, signal);
+    leaveFields(/** @type {HTMLElement} */ (this.view.root), signal);
   }
 
+  /** @param {import("../lib/types.js").Project} project @param {boolean} connected */
   hear(project, connected) {
     if (connected && !this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;
-    if (!project) return;
-    if (project.log_id && project.log_id !== this.outbox.logId) return location.reload(); // another project is served
     if (this.questions.current) this.questions.renew(project.query_version);
-    else if (this.questions.empty) this.questions.ask(); // images may have come, or come free
+    else if (this.questions.empty) this.questions.ask(); // images may have come, or become free
     this.view.project(project);
     this.show();
   }
@@ -106,9 +133,10 @@ class Card {
       this.view.question(waiting ? null : current);
       if (current && !waiting) this.wait(current);
     }
-    this.view.state(this.outbox, this.questions, live().connected);
+    this.view.state(this.outbox, this.questions, live.connected);
   }
 
+  /** @param {import("./questions.js").Question} question */
   wait(question) {
     afterPaint(() => {
       if (question !== this.shown || this.waited) return;
@@ -120,51 +148,45 @@ class Card {
     });
   }
 
-  key(event) {
-    const target = event.composedPath()[0];
-    const undo = commands(event, "Z") && !event.shiftKey;
-    if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || this.view.inDialog) return;
-    if ((event.ctrlKey || event.metaKey) && !undo) return;
-    if (!this.press(event, undo)) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
+  // ------------------------------------------------------------ what the person does
+
+  /** Do what the key means; false if it means nothing here. @param {Key} key */
+  press(key) {
+    const { classes, stage } = this.view;
+    const { search } = classes;
+    if (key.command !== null) {
+      if (!key.shift) this.undo();
+      return !key.shift;
+    }
+    const meaning = search.meaning(key, LETTERS);
+    if (meaning && "act" in meaning) this.act(meaning.act, key.at);
+    else if (meaning && "classId" in meaning) this.answer("label", meaning.classId, key.at);
+    else if (meaning) this.refuse(meaning.refusal);
+    else if (key.name === "Enter") this.act("accept", key.at);
+    else if (!search.text && stage.press(key.name)) return true;
+    else if (!search.text && key.name === "?") this.view.keys.show();
+    else if (search.typing && classes.type(key.name)) return true;
+    else return this.pressOther(key.name, search.typing);
+    return true;
   }
 
-  /** Do what the key means; false if it means nothing here. */
-  press(event, undo) {
-    const at = event.timeStamp;
-    const digit = digitOf(event);
-    const { classes, stage } = this.view;
-    // With many classes letters look for one, and the actions take Shift, but in the midst of what is typed.
-    const typing = classes.filtering && (!event.shiftKey || classes.typed);
-    const letter = LETTERS[typing ? "" : event.key.toUpperCase()];
-    const own = event.shiftKey ? undefined : classes.withKey(event.key);
-    const place = typing ? undefined : placeOf(event);
-    const there = event.shiftKey ? undefined : classes.withKey(place);
-    if (undo) this.undo();
-    else if (letter) this.act(letter, at);
-    else if (own !== undefined) this.answerWith(own, at);
-    else if (LETTERS[place]) this.act(LETTERS[place], at);
-    else if (there !== undefined) this.answerWith(there, at);
-    else if (digit) this.answerWith(classes.classOf(digit), at, noClassHas(digit, classes.typed));
-    else if (event.key === "Enter") this.act("accept", at);
-    else if (!classes.filter.value && stage.press(event.key)) return true;
-    else if (!classes.filter.value && event.key === "?") this.view.keys();
-    else if (classes.filtering && classes.type(event.key)) return true;
-    else if (event.key === "Backspace" && classes.filtering) this.view.say("Nothing is typed. Shift+Z undoes.");
-    else if (event.key === "Backspace") this.undo();
-    else if (event.key === "ArrowLeft") this.step(-1);
-    else if (event.key === "ArrowRight") this.step(1);
-    else if (event.key === "Escape" && (this.questions.current?.given || this.questions.current?.opened)) this.questions.advance();
+  /** @param {string} name @param {boolean} typing whether letters look for a class */
+  pressOther(name, typing) {
+    const { current } = this.questions;
+    if (name === "Backspace" && typing) this.view.say("Nothing is typed. Press Shift+Z to undo.");
+    else if (name === "Backspace") this.undo();
+    else if (name === "ArrowLeft") this.step(-1);
+    else if (name === "ArrowRight") this.step(1);
+    else if (name === "Escape" && (current?.given || current?.opened)) this.questions.advance();
     else return false;
     return true;
   }
 
-  /** Do what a button or its key says. */
+  /** Do what a button or its key says. @param {string} name @param {number} at @param {string} [reason] */
   act(name, at, reason) {
     if (name === "undo") this.undo();
     else if (name === "manage") this.view.panel.start();
-    else if (name === "keys") this.view.keys();
+    else if (name === "keys") this.view.keys.show();
     else if (name === "guide") this.view.guide.toggle();
     else if (name === "accept") this.accept(at);
     else if (!this.questions.current) this.refuse("There is no image yet: that was not counted.");
@@ -173,28 +195,24 @@ class Card {
     else this.answer(name, null, at, reason);
   }
 
-  /** Enter: the class that the letters found, else the suggestion; what came back to be corrected stays as it is. */
+  /** Enter: the class that the letters found, else the suggestion. An answer that came back to be corrected stays. @param {number} at */
   accept(at) {
-    const { chosen, unmatched } = this.view.classes;
+    const { found, unmatched } = this.view.classes.search;
+    const classId = found ?? this.view.suggestions[0]?.label;
     if (unmatched) this.refuse(unmatched);
-    else if (this.questions.current?.given && chosen === undefined) this.questions.advance();
-    else this.answerWith(chosen ?? this.view.suggestions[0]?.label, at);
+    else if (this.questions.current?.given && found === undefined) this.questions.advance();
+    else if (classId !== undefined) this.answer("label", classId, at);
   }
 
-  answerWith(classId, at, otherwise) {
-    if (classId !== undefined) this.answer("label", classId, at);
-    else if (otherwise) this.refuse(otherwise);
-  }
-
+  /** @param {string} action @param {number | null} classId @param {number} at @param {string} [reason] */
   answer(action, classId, at, reason) {
     const { current } = this.questions;
     if (this.outbox.full) return this.refuse("The labels before this one are not saved yet: it was not counted.");
-    if (this.undoing) return this.refuse("An answer is being taken back: this one was not counted.");
+    if (this.undoing) return this.refuse("An undo is under way: this answer was not counted.");
     if (!current) return this.refuse("There is no image yet: that was not counted.");
     if (!this.painted) return this.hold(action, classId, at, reason);
-    if (current.opened?.held) return this.refuse("This image is on someone else's screen: that was not counted.");
-    if (current.opened?.settles && action !== "label") return this.refuse("Others have answered this image: choose a class to correct it.");
-    if (current.broken && action === "label") return this.refuse("There is no image to label: skip it or flag it.");
+    const refusal = whyRefused(current, action);
+    if (refusal) return this.refuse(refusal);
     const { item } = current;
     const annotation = {
       id: uuid(),
@@ -217,57 +235,66 @@ class Card {
     this.questions.advance();
   }
 
-  /** Keep one answer until its image is painted. One that was given before the image was even in place, while the
-   *  browser was busy, was meant for another image: it is not counted, and the card says so. */
+  /**
+   * Keep one answer until its image is painted. One given before the image was even in place, while the browser was busy,
+   * was meant for another image: it is not counted, and the card says so.
+   * @param {string} action @param {number | null} classId @param {number} at @param {string} [reason]
+   */
   hold(action, classId, at, reason) {
-    if (this.held || at < this.placedAt) this.refuse("Too quick: that came before its image and was not counted.");
+    if (this.held || at < this.placedAt)
+      this.refuse("Too quick: the image was not on screen yet, so that was not counted.");
     else this.held = () => this.answer(action, classId, at, reason);
   }
 
+  /** @param {string} words */
   refuse(words) {
     this.view.say(words);
     tell("refused", { words });
   }
 
-  /** Show the image that the page's address names, to be looked at or corrected; or say why not. */
+  /** @param {string} annotator */
+  rename(annotator) {
+    this.history = [];
+    this.named = null;
+    this.view.strip.forget(); // another person's answers are theirs to correct
+    this.questions.annotator = annotator;
+    this.questions.ask();
+  }
+
+  /** Show the image that the page's address names; or say why not. @param {string} image */
   async openByAddress(image) {
     const query = new URLSearchParams({ annotator: this.view.annotator, session: this.outbox.session });
     try {
-      const response = await fetch(`/api/images/${encodeURIComponent(image)}/question?${query}`, {
-        signal: AbortSignal.timeout(10000),
-      });
-      const answer = await response.json();
-      if (!response.ok) throw new Error(wordsOf(answer));
-      const { given, label, status, settles, held, ...item } = answer;
+      const address = `/api/images/${encodeURIComponent(image)}/question?${query}`;
+      const { given, label, status, settles, held, ...item } = await ask(address, { patience: ASK_MS });
       const entry = given ? (this.view.strip.of(item.image_id) ?? { item, answers: [given] }) : undefined;
       if (given) item.suggestions = [];
       await this.questions.putFirst(item, entry, { label, status, settles, held });
     } catch (error) {
       forgetAddress();
-      this.view.say(`Image ${image} was not opened: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.view.say(`Image ${image} was not opened: ${/** @type {Error} */ (error).message}`, true);
     }
   }
 
-  /** Bring an answered image back to be corrected; the one on screen comes next. */
+  /** Bring an answered image back to be corrected; the one on screen comes next. @param {import("./strip.js").Entry} entry */
   async revisit(entry) {
-    if (this.undoing) return;
-    await this.questions.putFirst(entry.item, entry);
+    if (!this.undoing) await this.questions.putFirst(entry.item, entry);
   }
 
-  /** Go back to the answer before the one on screen (-1), or forth (1) and at last to the queue. */
+  /** Go back to the answer before the one on screen (-1), or forth (1) and at last to the queue. @param {number} by */
   step(by) {
-    const { strip } = this.view;
-    const entry = strip.beside(this.questions.current?.given, by);
+    const given = this.questions.current?.given;
+    const entry = this.view.strip.beside(given, by);
     if (entry) this.revisit(entry);
-    else if (by > 0 && this.questions.current?.given) this.questions.advance();
+    else if (by > 0 && given) this.questions.advance();
   }
 
-  /** Take back this page's last answer, or after a reload the annotator's last; labels on their way arrive first. */
+  /** Undo this page's last answer, or after a reload the annotator's last. Labels being saved arrive first. */
   async undo() {
-    if (!live().connected && this.outbox.items.length) {
+    if (!live.connected && this.outbox.items.length) {
       return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
     }
-    if (this.undoing++) return; // the loop below takes it
+    if (this.undoing++) return; // the loop below does it
     this.view.say("Undoing …");
     while (this.undoing > 0) {
       await this.undoOne();
@@ -278,17 +305,11 @@ class Card {
   async undoOne() {
     await this.outbox.empty();
     const target = this.history.at(-1) ?? this.named;
-    // What this page did not do itself is named first, and taken back by a second press.
-    const undo = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target, ask: !target };
+    // What this page did not do itself is named first; a second press then undoes it.
+    const body = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target, ask: !target };
     try {
-      const response = await send("POST", "/api/undo", undo);
-      const answer = await response.json();
-      this.named = response.ok ? null : answer.target;
-      if (this.named) {
-        this.undoing = 0; // presses that came before this was said do not mean it
-        return this.view.say(`${wordsOf(answer)} Undo again to do that.`);
-      }
-      if (!response.ok) throw new Error(wordsOf(answer));
+      const answer = await ask("/api/undo", { body, patience: ASK_MS });
+      this.named = null;
       this.history.pop();
       const many = answer.undone > 1; // of another page: the strip does not have them
       if (!many) this.view.strip.takeBack(answer.image_id, target);
@@ -296,34 +317,62 @@ class Card {
       this.view.say(many ? `Undid ${count(answer.undone, "answer")} given at once.` : "Undone.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {
-      this.undoing = 0;
-      if (!(error instanceof TypeError)) this.history.pop(); // what the labeler refuses once it will refuse again
-      this.view.say(`Nothing was undone: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.notUndone(/** @type {Error} */ (error));
     }
   }
 
+  /** @param {Error} error */
+  notUndone(error) {
+    this.undoing = 0; // presses before this was said do not mean what it names
+    if (error instanceof Refused && error.answer.target) {
+      this.named = error.answer.target;
+      return this.view.say(`${error.message} Undo again to do that.`);
+    }
+    if (error instanceof Refused) {
+      this.named = null;
+      this.history.pop(); // the labeler would refuse it again
+    }
+    this.view.say(`Nothing was undone: ${error.message}`, true);
+  }
+
+  /** @param {string} name */
   async addClass(name) {
-    const refusal = await this.askLabeler("POST", "/api/classes", { name });
+    const refusal = await this.changeClasses("POST", "/api/classes", { name });
     this.view.say(refusal ? `Class “${name}” was not added: ${refusal}` : `Class “${name}” added.`, Boolean(refusal));
     return !refusal;
   }
 
+  /** @param {string} method @param {number} id @param {any} body */
   async changeClass(method, id, body) {
     const annotator = encodeURIComponent(this.view.annotator);
-    const refusal = await this.askLabeler(method, `/api/classes/${id}${body ? "" : `?annotator=${annotator}`}`, body);
+    const refusal = await this.changeClasses(
+      method,
+      `/api/classes/${id}${body ? "" : `?annotator=${annotator}`}`,
+      body,
+    );
     if (!refusal && body?.into) this.view.strip.relabel(id, body.into);
     return refusal;
   }
 
-  /** Have the classes changed, and see it; returns why it was not done, or null. */
-  async askLabeler(method, url, body) {
+  /** Have the classes changed, and see it; returns why it was not done, or null. @param {string} method @param {string} url @param {any} body */
+  async changeClasses(method, url, body) {
     try {
-      const response = await send(method, url, body && { ...body, annotator: this.view.annotator });
-      if (!response.ok) return wordsOf(await response.json());
-      await live().refresh();
+      await ask(url, {
+        method,
+        body: body ? { ...body, annotator: this.view.annotator } : undefined,
+        patience: ASK_MS,
+      });
+      await live.refresh();
       return null;
     } catch (error) {
-      return error instanceof TypeError ? "connection lost" : error.message;
+      return /** @type {Error} */ (error).message;
     }
   }
+}
+
+/** Why this answer to the question on screen does not count; null if it does. @param {import("./questions.js").Question} question @param {string} action */
+function whyRefused({ opened, broken }, action) {
+  if (opened?.held) return "Someone else is labeling this image: that was not counted.";
+  if (opened?.settles && action !== "label") return "Others have answered this image: choose a class to correct it.";
+  return broken && action === "label" ? "There is no image to label: skip it or flag it." : null;
 }

@@ -1,22 +1,36 @@
-// The project's guidelines beside the image, with what each class is described as. Whether they are open is remembered in
-// this browser; the labeler renders the text, and nothing in it is markup that somebody typed.
+// The project's guidelines beside the image, with the description of each class. This browser remembers whether they are
+// open. The labeler renders the text; markup that somebody typed stays text.
 
-const GUIDE = "flywheel/guidelines"; // in this browser's storage: open or closed
+import { ask } from "../lib/api.js";
+import { element, find, setText } from "../lib/dom.js";
+import { store, stored } from "../lib/storage.js";
 
-class Guide {
-  /** `guidelines`: as the page was drawn; `annotator()` who edits them. */
+const GUIDE = "flywheel/guidelines"; // in this browser's storage: "open" or "closed"
+const READ_MS = 10_000;
+
+/** @typedef {{ text: string, html: string, mark: string }} Guidelines */
+
+export class Guide {
+  /**
+   * @param {Element} root
+   * @param {Guidelines} guidelines as the page was drawn
+   * @param {() => string} annotator who edits them
+   */
   constructor(root, guidelines, annotator) {
     this.annotator = annotator;
-    this.card = root.querySelector(".card");
-    this.panel = root.querySelector(".guide");
-    this.button = root.querySelector("[data-act=guide]");
-    this.dialog = root.querySelector("dialog.guide-edit");
-    this.message = this.dialog.querySelector("[role=status]");
-    this.text = this.dialog.querySelector("textarea");
-    this.dialog.onkeydown = (event) => event.stopPropagation(); // Streamlit has keys of its own
-    this.panel.querySelector("[data-guide=edit]").onclick = () => this.edit();
-    this.panel.querySelector("[data-guide=close]").onclick = () => this.turn(false);
-    this.dialog.querySelector("form").onsubmit = (event) => {
+    this.card = find(root, ".card");
+    this.panel = find(root, ".guide");
+    this.button = find(root, "[data-act=guide]");
+    this.dialog = find(root, "dialog.guide-edit");
+    this.message = find(this.dialog, "[role=status]");
+    this.text = find(this.dialog, "textarea");
+    this.now = guidelines;
+    this.edited = guidelines.mark;
+    this.asking = false;
+    this.dialog.onkeydown = (/** @type {KeyboardEvent} */ event) => event.stopPropagation(); // Streamlit has keys of its own
+    find(this.panel, "[data-guide=edit]").onclick = () => this.edit();
+    find(this.panel, "[data-guide=close]").onclick = () => this.turn(false);
+    find(this.dialog, "form").onsubmit = (/** @type {any} */ event) => {
       if (event.submitter?.value === "cancel") return;
       event.preventDefault();
       this.save();
@@ -30,30 +44,30 @@ class Guide {
     return !this.panel.hidden;
   }
 
+  /** @param {Guidelines} guidelines */
   show(guidelines) {
     this.now = guidelines;
-    const [text, empty] = [this.panel.querySelector(".words"), this.panel.querySelector(".empty")];
-    text.innerHTML = guidelines.html; // rendered by the labeler, which lets no markup through
-    empty.hidden = Boolean(guidelines.mark);
+    find(this.panel, ".words").innerHTML = guidelines.html; // rendered by the labeler, which lets no markup through
+    find(this.panel, ".empty").hidden = Boolean(guidelines.mark);
   }
 
-  /** The classes of now, for what they are described as. */
+  /** @param {import("../lib/types.js").ClassEntry[]} classes */
   describe(classes) {
-    const list = this.panel.querySelector("dl");
+    const list = find(this.panel, "dl");
+    const described = classes.filter(({ description }) => description);
     list.replaceChildren(
-      ...classes
-        .filter(({ description }) => description)
-        .flatMap(({ name, description }) => [element("dt", name), element("dd", description)]),
+      ...described.flatMap(({ name, description }) => [element("dt", name), element("dd", description ?? "")]),
     );
     list.hidden = !list.firstChild;
   }
 
   toggle() {
     this.turn(!this.open);
-    if (this.open && !this.now.mark) this.panel.querySelector("[data-guide=edit]").focus();
+    if (this.open && !this.now.mark) find(this.panel, "[data-guide=edit]").focus();
     if (this.open) this.panel.scrollIntoView({ block: "nearest" });
   }
 
+  /** @param {boolean} open @param {{ remember?: boolean }} [options] */
   turn(open, { remember = true } = {}) {
     this.panel.hidden = !open;
     this.card.classList.toggle("guided", open);
@@ -61,15 +75,14 @@ class Guide {
     if (remember) store(GUIDE, open ? "open" : "closed");
   }
 
-  /** Somebody changed them: `mark` is that of the text of now. */
+  /** News came: `mark` identifies the labeler's text. If it is another one, somebody changed it. @param {unknown} mark */
   async hear(mark) {
     if (mark === undefined || mark === this.now.mark || this.asking) return;
     this.asking = true;
     try {
-      const response = await fetch("/api/project/guidelines", { signal: AbortSignal.timeout(10000) });
-      if (response.ok) this.show(await response.json());
+      this.show(await ask("/api/project/guidelines", { patience: READ_MS }));
     } catch {
-      // unreachable: the next news asks again
+      // the next news asks again
     }
     this.asking = false;
   }
@@ -85,16 +98,14 @@ class Guide {
   async save() {
     try {
       const body = { text: this.text.value, annotator: this.annotator(), as_of: this.edited };
-      const response = await send("PATCH", "/api/project/guidelines", body);
-      const answer = await response.json();
-      if (!response.ok) return this.tell(wordsOf(answer), true);
-      this.show(answer);
+      this.show(await ask("/api/project/guidelines", { method: "PATCH", body }));
       this.dialog.close();
     } catch (error) {
-      this.tell(`Not saved: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.tell(`Not saved: ${/** @type {Error} */ (error).message}`, true);
     }
   }
 
+  /** @param {string} words @param {boolean} [trouble] */
   tell(words, trouble = false) {
     setText(this.message, words);
     this.message.classList.toggle("trouble", trouble);

@@ -1,21 +1,35 @@
 // The order of the classes, in the panel that changes them: each row has a handle that is dragged, or moved by the arrow
-// keys. Nothing is written before the hand lets go.
+// keys. Nothing is saved before the pointer is lifted.
 
-const EDGE = 40; // pixels from the panel's edge in which a row that is dragged scrolls it
+import { element } from "../lib/dom.js";
+import { Pointers } from "../lib/pointer.js";
+
+const EDGE = 40; // pixels from the panel's edge in which a dragged row scrolls the panel
 const STEP_PX = 12;
 
-class ClassOrder {
-  /** `move(class id, place)` has the labeler move it. */
+export class ClassOrder {
+  /**
+   * @param {HTMLElement} list
+   * @param {(classId: number, place: number) => void} move has the labeler move it
+   */
   constructor(list, move) {
-    Object.assign(this, { list, move });
-    list.addEventListener("pointerdown", (event) => this.take(event));
-    list.addEventListener("pointermove", (event) => this.drag(event));
-    list.addEventListener("pointerup", () => this.drop());
-    list.addEventListener("pointercancel", () => this.leave());
+    this.list = list;
+    this.move = move;
+    /** @type {HTMLElement | null} */
+    this.item = null;
+    this.from = 0;
+    new Pointers(list, [
+      {
+        begins: ({ target }, fresh) => fresh && this.take(target.closest(".handle")),
+        moves: ({ y }) => this.drag(y),
+        ends: () => this.drop(),
+        cancels: () => this.leave(),
+      },
+    ]);
     list.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** A button that holds a row. */
+  /** A button that holds a row. @param {string} name of its class */
   static handle(name) {
     const handle = element("button", "⠿", "handle");
     handle.type = "button";
@@ -33,27 +47,29 @@ class ClassOrder {
     return [...this.list.children];
   }
 
-  take(event) {
-    const handle = event.target.closest(".handle");
-    if (!handle || event.button) return;
-    this.item = handle.closest("li");
+  /** @param {Element | null} handle */
+  take(handle) {
+    if (!handle) return false;
+    this.item = /** @type {HTMLElement} */ (handle.closest("li"));
     this.from = this.places().indexOf(this.item);
-    this.list.setPointerCapture(event.pointerId);
     this.item.classList.add("dragged");
+    return true;
   }
 
-  drag({ clientY }) {
-    if (!this.item) return;
-    const dialog = this.list.closest("dialog");
+  /** @param {number} y of the pointer, in the window */
+  drag(y) {
+    const { item } = this;
+    if (!item) return;
+    const dialog = /** @type {HTMLElement} */ (this.list.closest("dialog"));
     const { top, bottom } = dialog.getBoundingClientRect();
-    if (clientY < top + EDGE || clientY > bottom - EDGE) dialog.scrollBy(0, clientY < top + EDGE ? -STEP_PX : STEP_PX);
+    if (y < top + EDGE || y > bottom - EDGE) dialog.scrollBy(0, y < top + EDGE ? -STEP_PX : STEP_PX);
     const over = this.places().find((each) => {
       const { top, bottom } = each.getBoundingClientRect();
-      return each !== this.item && clientY >= top && clientY < bottom;
+      return each !== item && y >= top && y < bottom;
     });
     if (!over) return;
-    const down = this.places().indexOf(over) > this.places().indexOf(this.item);
-    over[down ? "after" : "before"](this.item);
+    const down = this.places().indexOf(over) > this.places().indexOf(item);
+    over[down ? "after" : "before"](item);
   }
 
   drop() {
@@ -69,9 +85,10 @@ class ClassOrder {
     this.item = null;
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    const item = event.target.closest(".handle")?.closest("li");
+    const item = /** @type {HTMLElement} */ (event.target).closest(".handle")?.closest("li");
     if (!by || !item) return;
     event.preventDefault();
     const to = this.places().indexOf(item) + by;

@@ -1,29 +1,64 @@
 // The images to ask about: the one on screen, and those decoded behind it. A new order at the labeler replaces what lies
-// behind, but for the next one or two, and never the one on screen. The images replaced stay usable until the new ones
+// behind, except for the next one or two, and never the one on screen. The images replaced stay usable until the new ones
 // are decoded, so that a fast hand never waits for the network.
 
+import { answers, ask } from "../lib/api.js";
+import { live } from "../lib/project.js";
+import { pause } from "../lib/time.js";
+
+/** @typedef {import("../lib/types.js").Item} Item */
+/**
+ * An image to answer, decoded or on its way.
+ * @typedef {object} Question
+ * @property {Item} item
+ * @property {HTMLImageElement} image
+ * @property {boolean} ready decoded, or known to be broken
+ * @property {boolean} broken
+ * @property {Promise<void>} decoded
+ * @property {any} [given] its entry in the strip, where it came back to be corrected
+ * @property {any} [opened] what its address asked for
+ */
+
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
-const ASK_BELOW = 3 / 4; // of the images read ahead: when fewer are left, the queue is asked again
+const ASK_BELOW = 3 / 4; // of the images read ahead: with fewer left, the queue is asked again
+const ASK_MS = 10_000;
 const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
 const BROKEN_RETRY_MS = 1000;
 const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
 
-class Questions {
-  /** `changed()` whenever a question has come, is decoded, or there are none. */
-  constructor(outbox, readAhead) {
+export class Questions {
+  /**
+   * @param {{ items: { image_id: number }[], session: string }} outbox
+   * @param {number} readAhead images to decode behind the one on screen
+   * @param {{ changed?: () => void, annotator?: string, now?: () => number, touched?: () => boolean }} [page] `changed()`
+   *   whenever a question has come, is decoded, or there are none
+   */
+  constructor(outbox, readAhead, { changed, annotator, now, touched } = {}) {
     this.outbox = outbox;
     this.readAhead = readAhead;
+    this.changed = changed ?? (() => {});
+    this.annotator = annotator ?? "me";
+    this.now = now ?? (() => performance.now());
+    this.touched = touched ?? (() => live.touched);
+    /** @type {Question | null} */
     this.current = null;
+    /** @type {Question[]} */
     this.next = [];
+    /** @type {Question[]} */
     this.stale = []; // replaced by a newer order, still decoded
+    /** @type {Question | null} */
     this.returning = null; // given back by an undo, not decoded yet
-    this.remaining = null; // images that nobody has finished, as of the last answer of the queue
+    /** @type {number | null} */
+    this.remaining = null; // images that nobody has finished, as of the queue's last answer
     this.version = 0; // of the order that `next` follows
-    this.asked = 0;
+    this.asked = 0; // requests so far
     this.askedAt = 0;
-    this.done = new Map(); // image id → number of the last request that may still name it although it is answered
-    this.annotator = "me";
-    this.changed = () => {};
+    this.asking = false;
+    this.failed = false;
+    /** @type {number | undefined} */
+    this.again = undefined; // how many of `next` stay at the request that follows the one under way
+    /** @type {Map<number, number>} */
+    this.done = new Map(); // image id → the last request that may still name it although it is answered
   }
 
   /** Answered: show the next one. */
@@ -33,8 +68,13 @@ class Questions {
     if (this.next.length <= this.readAhead * ASK_BELOW) this.ask();
   }
 
-  /** Put `item` on screen before all others: an undo gave it back, or it is to be corrected, `given` being its answer in
-   *  the strip, or was `opened` by its address. What was there comes next. */
+  /**
+   * Put an image on screen before all others; what was there comes next. An undo gave it back, or it is to be corrected
+   * (`given` is its entry in the strip), or its address `opened` it.
+   * @param {Item} item
+   * @param {any} [given]
+   * @param {any} [opened]
+   */
   async putFirst(item, given, opened) {
     if (!given) this.done.delete(item.image_id);
     const question = (this.returning = this.question(item));
@@ -42,7 +82,8 @@ class Questions {
     await question.decoded;
     if (this.returning !== question) return; // another one was asked for meanwhile
     this.next = [this.current, ...this.next].filter(
-      (other) => other && !other.given && !other.opened && other.item.image_id !== item.image_id,
+      /** @returns {other is Question} */ (other) =>
+        other !== null && !other.given && !other.opened && other.item.image_id !== item.image_id,
     );
     this.stale = [];
     this.current = question;
@@ -55,40 +96,33 @@ class Questions {
     return !this.current && !this.next.length && (this.remaining !== null || this.failed);
   }
 
-  /** These answers are in the log: requests sent from now on will not name their images. */
+  /** These answers are in the log: requests sent from now on will not name their images. @param {number[]} imageIds */
   confirmed(imageIds) {
     for (const id of imageIds) this.done.set(id, this.asked);
   }
 
-  /** There may be a newer order. While nobody is at the page it is not followed at once: whoever works elsewhere has
-   *  the first of it, and the images that this page would fetch for nothing cost them time. */
+  /**
+   * There may be a newer order. A page that nobody touches does not follow it at once: whoever works elsewhere has the
+   * first of it, and images fetched here for nothing would cost them time.
+   * @param {number} version
+   */
   renew(version) {
-    const due = live().touched || performance.now() - this.askedAt >= RENEW_UNTOUCHED_MS;
+    const due = this.touched() || this.now() - this.askedAt >= RENEW_UNTOUCHED_MS;
     if (version > this.version && due) this.ask(KEPT);
   }
 
-  /** Ask the queue; renews the leases of what is held, and frees the rest. `kept`: how many of `next` stay. */
+  /** Ask the queue. It renews the leases of what is held and frees the rest. @param {number} [kept] how many of `next` stay */
   async ask(kept = this.next.length) {
     if (this.asking) {
       this.again = Math.min(kept, this.again ?? kept);
       return;
     }
     this.asking = true;
-    this.askedAt = performance.now();
-    const number = ++this.asked;
-    const held = [this.current, this.returning, ...this.next.slice(0, kept)].filter(Boolean);
-    const waiting = this.outbox.items.map((item) => item.image_id);
-    const keep = [...new Set([...held.map((question) => question.item.image_id), ...waiting])];
-    const query = new URLSearchParams({
-      annotator: this.annotator,
-      session: this.outbox.session,
-      limit: this.readAhead + 1 + waiting.length,
-      keep: keep.join(","),
-    });
+    this.askedAt = this.now();
+    const request = ++this.asked;
+    const held = present([this.current, this.returning, ...this.next.slice(0, kept)]);
     try {
-      const response = await fetch(`/api/queue?${query}`, { signal: AbortSignal.timeout(10000) });
-      if (!response.ok) throw new Error(String(response.status));
-      this.take(await response.json(), number, new Set(held));
+      this.take(await ask(`/api/queue?${this.query(held)}`, { patience: ASK_MS }), request, new Set(held));
       this.failed = false;
     } catch {
       this.failed = true; // the card asks again
@@ -96,37 +130,69 @@ class Questions {
     this.asking = false;
     this.fill();
     if (this.again !== undefined) {
-      const again = this.again;
+      const { again } = this;
       this.again = undefined;
       this.ask(again);
     }
   }
 
-  take(page, number, held) {
+  /** @param {Question[]} held */
+  query(held) {
+    const waiting = this.outbox.items.map((item) => item.image_id);
+    return new URLSearchParams({
+      annotator: this.annotator,
+      session: this.outbox.session,
+      limit: String(this.readAhead + 1 + waiting.length),
+      keep: [...new Set([...held.map(({ item }) => item.image_id), ...waiting])].join(","),
+    });
+  }
+
+  /**
+   * Take over the queue's answer.
+   * @param {{ items: Item[], remaining: number, query_version: number }} page
+   * @param {number} request its number
+   * @param {Set<Question>} held the questions that this request kept
+   */
+  take(page, request, held) {
     this.remaining = page.remaining;
     this.version = page.query_version;
-    for (const [id, last] of this.done) if (last < number) this.done.delete(id);
+    for (const [id, last] of this.done) if (last < request) this.done.delete(id);
     const answered = new Set([...this.done.keys(), ...this.outbox.items.map((item) => item.image_id)]);
-    for (const shown of [this.current, this.returning]) if (shown) answered.add(shown.item.image_id);
+    for (const shown of present([this.current, this.returning])) answered.add(shown.item.image_id);
     const known = new Map([...this.next, ...this.stale].map((question) => [question.item.image_id, question]));
     const fresh = page.items.filter((item) => !answered.has(item.image_id));
     const given = new Set(fresh.map((item) => item.image_id));
     const stay = this.next.filter((question) => held.has(question) && given.has(question.item.image_id));
-    // An image that is decoded already says what the new order says of it: another reason, another suggestion.
-    for (const item of fresh) if (known.has(item.image_id)) known.get(item.image_id).item = item;
-    const staying = new Set(stay.map((question) => question.item.image_id));
-    let turn; // with nothing on screen the first image goes alone, so that the labeler does not make all at once
-    const come = fresh
-      .filter((item) => !staying.has(item.image_id))
-      .map((item) => {
-        const question = known.get(item.image_id) ?? this.question(item, turn);
-        if (!this.current) turn ??= Promise.race([question.decoded, pause(HEAD_START_MS)]);
-        return question;
-      });
     const replaced = [...this.next, ...this.stale].filter((question) => !given.has(question.item.image_id));
+    // The new order may give another reason or suggestion for an image that is decoded already.
+    for (const item of fresh) {
+      const question = known.get(item.image_id);
+      if (question) question.item = item;
+    }
+    const staying = new Set(stay.map(({ item }) => item.image_id));
+    const come = this.questions(
+      fresh.filter(({ image_id }) => !staying.has(image_id)),
+      known,
+    );
     this.next = [...stay, ...come].slice(0, this.readAhead);
     const ready = this.next.some((question) => question.ready);
     this.stale = ready ? [] : replaced.filter((question) => question.ready && !answered.has(question.item.image_id));
+  }
+
+  /**
+   * Questions for these items, known ones again. With nothing on screen the first image has a head start, so that the
+   * labeler does not make all thumbnails at once.
+   * @param {Item[]} items
+   * @param {Map<number, Question>} known
+   */
+  questions(items, known) {
+    /** @type {Promise<void> | undefined} */
+    let turn;
+    return items.map((item) => {
+      const question = known.get(item.image_id) ?? this.question(item, turn);
+      if (!this.current) turn ??= Promise.race([question.decoded, pause(HEAD_START_MS)]);
+      return question;
+    });
   }
 
   /** Put the first decoded question on screen, if there is none. */
@@ -139,16 +205,16 @@ class Questions {
     this.changed();
   }
 
-  /** An item with its image, which is fetched after `turn`. */
+  /** An item with its image, which is fetched after `turn`. @param {Item} item @param {Promise<void>} [turn] @returns {Question} */
   question(item, turn) {
-    const question = { item, image: new Image(), ready: false, broken: false };
-    question.image.alt = `Image ${item.image_id}, to be labeled`;
-    question.image.draggable = false;
-    question.image.decoding = "sync";
+    const image = new Image();
+    Object.assign(image, { alt: `Image ${item.image_id}, to be labeled`, draggable: false, decoding: "sync" });
+    const question = { item, image, ready: false, broken: false, decoded: Promise.resolve() };
     question.decoded = Promise.resolve(turn).then(() => this.decode(question));
     return question;
   }
 
+  /** @param {Question} question */
   async decode(question) {
     const { image, item } = question;
     while (!question.ready) {
@@ -158,12 +224,16 @@ class Questions {
         question.ready = true;
       } catch {
         // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
-        const response = await fetch(item.url).catch(() => null);
-        question.broken = question.ready = Boolean(response && response.status < 500);
+        question.broken = question.ready = await answers(item.url);
         if (!question.ready) await pause(BROKEN_RETRY_MS);
-        if (![this.current, this.returning, ...this.next].includes(question)) return;
+        if (!present([this.current, this.returning, ...this.next]).includes(question)) return;
       }
     }
     this.fill();
   }
+}
+
+/** @param {(Question | null)[]} questions */
+function present(questions) {
+  return questions.filter(/** @returns {each is Question} */ (each) => each !== null);
 }

@@ -1,7 +1,11 @@
 // What a person says beside a label: a note on the image, which goes along with its answer, and the reason why an image
 // gets no label.
 
-// Why an image gets no label, and whether it is then passed over (skip) or to be looked at by someone (flag).
+import { element, find } from "../lib/dom.js";
+import { digitOf } from "../lib/keys.js";
+import { singleKeysOn } from "../lib/storage.js";
+
+// Why an image gets no label, and whether it is then skipped, or flagged for someone to look at.
 const REASONS = [
   ["skip", "I cannot tell"],
   ["skip", "Several classes fit"],
@@ -10,11 +14,13 @@ const REASONS = [
   ["flag", "Should not be here"],
 ];
 
-class Remarks {
-  constructor(root) {
-    this.input = root.querySelector(".note");
-    this.dialog = root.querySelector("dialog.because");
-    const list = this.dialog.querySelector("ol");
+export class Remarks {
+  /** @param {Element} root @param {(action: string, at: number, reason: string) => void} act */
+  constructor(root, act) {
+    this.act = act;
+    this.input = find(root, ".note");
+    this.dialog = find(root, "dialog.because");
+    const list = find(this.dialog, "ol");
     REASONS.forEach(([action, reason], index) => {
       const [item, button] = [element("li"), element("button")];
       button.type = "button";
@@ -23,29 +29,25 @@ class Remarks {
       item.append(button);
       list.append(item);
     });
-    this.dialog.onkeydown = (event) => this.key(event, list);
-    this.dialog.querySelector("form").onsubmit = (event) => {
+    this.dialog.onkeydown = (/** @type {KeyboardEvent} */ event) => this.key(event, list);
+    find(this.dialog, "form").onsubmit = (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
-      const words = event.target.elements.words.value.trim();
+      const form = /** @type {any} */ (event.target);
+      const words = form.elements.words.value.trim();
       if (words) this.choose("skip", words, event.timeStamp);
     };
-    this.input.onkeydown = (event) => {
+    this.input.onkeydown = (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "Escape") this.input.value = "";
       if (event.key === "Escape" || event.key === "Enter") this.close();
     };
   }
 
-  /** Call `act(skip or flag, time, reason)`. */
-  on(act) {
-    this.act = act;
-  }
-
-  /** The note on the image on screen, undefined where there is none. */
+  /** The note on the image on screen, undefined where there is none. @returns {string | undefined} */
   get note() {
     return this.input.value.trim() || undefined;
   }
 
-  /** Another image is on screen, with the note that it was given before, if it was. */
+  /** Another image is on screen, with the note that it was given before, if any. @param {string} [note] */
   show(note) {
     if (this.dialog.open) this.dialog.close();
     if (this.input.value !== (note ?? "")) this.input.value = note ?? "";
@@ -63,18 +65,21 @@ class Remarks {
   }
 
   ask() {
-    this.dialog.querySelector("form").reset();
+    find(this.dialog, "form").reset();
     this.dialog.showModal();
   }
 
+  /** @param {string} action @param {string} reason @param {number} at */
   choose(action, reason, at) {
     this.dialog.close();
     this.act(action, at, reason);
   }
 
+  /** @param {KeyboardEvent} event @param {HTMLElement} list */
   key(event, list) {
     event.stopPropagation(); // Streamlit has keys of its own
-    const button = event.target.tagName !== "INPUT" && list.querySelectorAll("button")[Number(digitOf(event)) - 1];
+    const typing = /** @type {HTMLElement} */ (event.target).tagName === "INPUT";
+    const button = !typing && singleKeysOn() && list.querySelectorAll("button")[Number(digitOf(event)) - 1];
     if (!button) return;
     event.preventDefault();
     button.click();

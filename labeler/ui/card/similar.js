@@ -1,17 +1,26 @@
-// A reminder of how images like the one on screen were labeled. It is fetched once someone hesitates, never on the way
-// to the next image, and never for a held-out image.
+// Images like the one on screen, and how they were labeled. They are fetched once someone hesitates, never on the way to the
+// next image, and never for a held-out image.
+
+import { ask } from "../lib/api.js";
+import { element, find } from "../lib/dom.js";
 
 const HESITATION_MS = 300;
 const REMEMBERED = 50; // images
 
-class Similar {
+/** @typedef {{ image_id: number, url: string, name: string }} SimilarImage */
+
+export class Similar {
+  /** @param {Element} root */
   constructor(root) {
-    this.part = root.querySelector(".similar");
+    this.part = find(root, ".similar");
     this.list = this.part.querySelector("ol");
-    this.known = new Map(); // image id → its similar images
+    /** @type {Map<number, SimilarImage[]>} */
+    this.known = new Map(); // by image id
+    /** @type {import("../lib/types.js").Item | null} */
+    this.item = null;
   }
 
-  /** `item` is on screen; null when there is nothing to be reminded of. */
+  /** This is on screen; null where nothing similar may be shown. @param {import("../lib/types.js").Item | null} item */
   show(item) {
     clearTimeout(this.waiting);
     this.asked?.abort();
@@ -21,23 +30,26 @@ class Similar {
     if (item) this.waiting = setTimeout(() => this.fetch(item), HESITATION_MS);
   }
 
+  /** @param {import("../lib/types.js").Item} item */
   async fetch(item) {
-    let images = this.known.get(item.image_id);
-    if (!images) {
-      this.asked = new AbortController();
-      try {
-        const response = await fetch(`/api/images/${item.image_id}/similar`, { signal: this.asked.signal });
-        if (!response.ok) return;
-        ({ images } = await response.json());
-      } catch {
-        return; // the next image is on screen, or the connection is lost
-      }
-      if (images.length) this.known.set(item.image_id, images); // else the trainer may know some later
-      if (this.known.size > REMEMBERED) this.known.delete(this.known.keys().next().value);
-    }
-    if (this.item === item) this.draw(images);
+    const images = this.known.get(item.image_id) ?? (await this.ask(item.image_id));
+    if (images && this.item === item) this.draw(images);
   }
 
+  /** @param {number} imageId @returns {Promise<SimilarImage[] | null>} */
+  async ask(imageId) {
+    this.asked = new AbortController();
+    try {
+      const { images } = await ask(`/api/images/${imageId}/similar`, { signal: this.asked.signal });
+      if (images.length) this.known.set(imageId, images); // else the trainer may know some later
+      if (this.known.size > REMEMBERED) this.known.delete(/** @type {number} */ (this.known.keys().next().value));
+      return images;
+    } catch {
+      return null; // the next image is on screen, or the connection is lost
+    }
+  }
+
+  /** @param {SimilarImage[]} images */
   draw(images) {
     this.part.classList.toggle("found", images.length > 0);
     this.list.replaceChildren(

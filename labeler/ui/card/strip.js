@@ -1,58 +1,80 @@
-// The last answers as thumbnails, so that a slip is seen and put right: a click brings the image back, a new answer
-// replaces the old one. It is drawn once the hand pauses, not between quick keys, and takes over the images that are
-// decoded anyway. A reload keeps it: it lies in the tab's own storage.
+// The last answers as thumbnails, so that a slip is seen and corrected: a click brings the image back, a new answer replaces
+// the old one. The strip is drawn when the hand pauses, not between quick keys, and reuses the images that are decoded
+// anyway. A reload keeps it: it is in the tab's own storage.
+
+import { element, find, setText } from "../lib/dom.js";
+
+/** @typedef {{ id: string, action: string, label?: number | null, note?: string }} Answer */
+/** @typedef {{ item: import("../lib/types.js").Item, answers: Answer[], image?: HTMLImageElement | null, node?: HTMLElement }} Entry */
 
 const ANSWERS_KEPT = 12;
-const PAUSE_MS = 80; // after an image is on screen; quick keys come each 40 ms
-const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
+const PAUSE_MS = 80; // after an image is on screen; quick keys come every 40 ms
+/** @type {Record<string, string>} */
+export const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
 
-class Strip {
-  constructor(root, logId, nameOf) {
-    this.list = root.querySelector(".strip");
+export class Strip {
+  /**
+   * @param {Element} root
+   * @param {string} logId
+   * @param {(classId: number | null | undefined) => string} nameOf
+   * @param {(entry: Entry) => void} open an answer was clicked
+   */
+  constructor(root, logId, nameOf, open) {
+    this.list = find(root, ".strip");
     this.key = `flywheel/strip/${logId}`;
     this.nameOf = nameOf;
-    this.entries = this.load(); // newest first: {item, answers: [{id, action, label, note}], node}
-  }
-
-  /** Call `open(entry)` when one is chosen. */
-  on(open) {
-    this.list.onclick = (event) => {
+    /** @type {Entry[]} newest first */
+    this.entries = this.load();
+    /** @type {Entry | null | undefined} */
+    this.current = null;
+    this.list.onclick = (/** @type {any} */ event) => {
       const node = event.target.closest("li");
-      if (node) open(this.entries.find((entry) => entry.node === node));
+      const entry = node && this.entries.find((each) => each.node === node);
+      if (entry) open(entry);
     };
   }
 
+  /** @param {number} imageId */
   of(imageId) {
     return this.entries.find(({ item }) => item.image_id === imageId);
   }
 
-  /** The entry one step before (-1) or after (1) the given one; before none comes the newest, and after that none. */
+  /**
+   * The entry one step before (-1) or after (1) the given one; before none comes the newest, and after that none.
+   * @param {Entry | null | undefined} entry
+   * @param {number} step
+   * @returns {Entry | undefined}
+   */
   beside(entry, step) {
-    return this.entries[this.entries.indexOf(entry) - step];
+    return this.entries[(entry ? this.entries.indexOf(entry) : -1) - step];
   }
 
-  /** Note an answer; `draw` shows it. */
+  /**
+   * Note an answer; `draw` shows it.
+   * @param {Pick<import("./questions.js").Question, "item" | "image" | "broken" | "given">} question
+   * @param {any} answer
+   */
   add({ item, image, broken, given }, { id, action, label, note }) {
     let entry = this.of(item.image_id);
     if (!entry) {
-      const answers = given?.answers ?? []; // of a question that its address has opened
+      const answers = given?.answers ?? []; // of a question that its address opened
       entry = { item: { ...item, suggestions: [] }, answers, image: broken ? null : image };
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
     entry.answers.push({ id, action, label, note });
   }
 
-  /** The image's last answer, or the one of this id, does not count any more. */
+  /** The image's last answer, or the one with this id, no longer counts. @param {number} imageId @param {string | null} [id] */
   takeBack(imageId, id) {
     const entry = this.of(imageId);
     if (!entry) return;
-    const last = id ?? entry.answers.at(-1).id;
+    const last = id ?? entry.answers.at(-1)?.id;
     entry.answers = entry.answers.filter((answer) => answer.id !== last);
     if (!entry.answers.length) this.entries = this.entries.filter((each) => each !== entry);
     this.draw();
   }
 
-  /** A class became part of another one. */
+  /** A class was merged into another. @param {number} from @param {number} into */
   relabel(from, into) {
     for (const { answers } of this.entries) {
       for (const answer of answers) if (answer.label === from) answer.label = into;
@@ -65,39 +87,41 @@ class Strip {
     this.draw();
   }
 
-  /** Draw when nothing else happens for a moment. */
+  /** Draw when nothing else happens for a moment. @param {Entry | null} current */
   drawSoon(current) {
     this.current = current;
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.draw(), PAUSE_MS);
   }
 
-  /** `current` is the entry whose image is on screen again. */
+  /** @param {Entry | null | undefined} [current] the entry whose image is on screen again */
   draw(current = this.current) {
     this.current = current;
     this.entries.forEach((entry, index) => {
       const node = (entry.node ??= this.node(entry));
-      this.caption(entry, node.firstChild, entry === current);
+      this.caption(entry, node.firstElementChild, entry === current);
       if (this.list.children[index] !== node) this.list.insertBefore(node, this.list.children[index] ?? null);
     });
     while (this.list.children.length > this.entries.length) this.list.lastChild.remove();
     this.keep();
   }
 
+  /** @param {Entry} entry */
   node({ item, image }) {
     const [node, button] = [element("li"), element("button")];
     const picture = image ?? Object.assign(new Image(), { src: item.url });
     Object.assign(picture, { alt: "", decoding: "async", draggable: false });
     button.type = "button";
     button.dataset.testid = "answer";
-    button.dataset.imageId = item.image_id;
+    button.dataset.imageId = String(item.image_id);
     button.append(picture, element("span"));
     node.append(button);
     return node;
   }
 
+  /** @param {Entry} entry @param {any} button @param {boolean} isCurrent */
   caption({ item, answers }, button, isCurrent) {
-    const { action, label } = answers.at(-1);
+    const { action = "", label } = answers.at(-1) ?? {};
     const given = WITHOUT_LABEL[action] ?? this.nameOf(label);
     setText(button.lastChild, given);
     button.title = given;
@@ -105,6 +129,7 @@ class Strip {
     button.ariaCurrent = isCurrent ? "true" : null;
   }
 
+  /** @returns {Entry[]} */
   load() {
     try {
       return JSON.parse(sessionStorage.getItem(this.key) ?? "[]");

@@ -1,55 +1,60 @@
-// A finger that sweeps over the image: to the right takes the suggestion, to the left skips. The picture follows the
-// finger and says what letting go will do; below the way that counts it springs back.
+// A finger that sweeps over the image: to the right takes the suggestion, to the left does the other thing. Below the way
+// that counts the picture springs back.
 
-const FAR = 72; // pixels
+/** @typedef {import("../lib/pointer.js").Pointer} Pointer */
+/** @typedef {import("../lib/pointer.js").Gesture} Gesture */
+/** @typedef {"left" | "right"} Direction */
+/** @typedef {{ way: number, words: string, far: boolean }} Sweep how far the picture moves, and what lifting the finger will do */
+/**
+ * What a swipe does on a page.
+ * @typedef {object} Answers
+ * @property {(direction: Direction) => string | null | undefined} words what a sweep would do; null if nothing
+ * @property {(direction: Direction, at: number) => void} done
+ */
 
-class Swipe {
-  /** `words(direction)` says what a sweep would do, or null if nothing; `done(direction, time)` does it. */
-  constructor(root, stage, { words, done }) {
-    Object.assign(this, { stage, words, done });
-    this.picture = root.querySelector(".picture");
-    this.hint = root.querySelector(".sweep");
-    const area = root.querySelector(".stage");
-    area.addEventListener("pointerdown", (event) => this.down(event));
-    area.addEventListener("pointermove", (event) => this.move(event));
-    area.addEventListener("pointerup", (event) => this.up(event));
-    area.addEventListener("pointercancel", () => this.end());
+export const FAR = 72; // pixels
+
+/** @implements {Gesture} */
+export class Swipe {
+  /** @param {Answers & { allowed: () => boolean, show: (sweep: Sweep | null) => void }} page `show(null)`: it is over */
+  constructor({ words, done, allowed, show }) {
+    this.words = words;
+    this.done = done;
+    this.allowed = allowed;
+    this.show = show;
+    this.from = { x: 0, y: 0 };
   }
 
-  down(event) {
-    const alone = event.pointerType === "touch" && event.isPrimary && !event.target.closest("button");
-    if (alone && !this.stage.zoomed) this.start = { x: event.clientX, y: event.clientY };
-    else this.end();
+  /** @param {Pointer} pointer @param {boolean} fresh */
+  begins(pointer, fresh) {
+    if (!fresh || pointer.type !== "touch" || !this.allowed()) return false;
+    this.from = { x: pointer.x, y: pointer.y };
+    return true;
   }
 
-  move(event) {
-    if (!this.start || !event.isPrimary) return;
-    const way = event.clientX - this.start.x;
-    if (this.stage.pointers.size > 1 || Math.abs(event.clientY - this.start.y) > Math.max(FAR, Math.abs(way))) {
-      return this.end();
-    }
-    const words = this.words(directionOf(way));
-    this.picture.style.transform = `translateX(${words ? way : way / 4}px)`;
-    this.hint.hidden = !words || Math.abs(way) < FAR / 3;
-    setText(this.hint, words ?? "");
-    this.hint.classList.toggle("far", Math.abs(way) >= FAR);
+  /** False once the finger goes up or down, which scrolls. @param {Pointer} now */
+  moves(now) {
+    const way = now.x - this.from.x;
+    if (Math.abs(now.y - this.from.y) > Math.max(FAR, Math.abs(way))) return false;
+    const words = this.words(directionOf(way)) ?? "";
+    const far = Math.abs(way) >= FAR;
+    this.show({ way: words ? way : way / 4, words: Math.abs(way) < FAR / 3 ? "" : words, far });
+    return true;
   }
 
-  up(event) {
-    if (!this.start) return;
-    const way = event.clientX - this.start.x;
-    this.end();
-    if (Math.abs(way) >= FAR && this.words(directionOf(way))) this.done(directionOf(way), event.timeStamp);
+  /** @param {Pointer} pointer */
+  ends(pointer) {
+    const way = pointer.x - this.from.x;
+    this.show(null);
+    if (Math.abs(way) >= FAR && this.words(directionOf(way))) this.done(directionOf(way), pointer.at);
   }
 
-  end() {
-    if (!this.start) return;
-    this.start = null;
-    this.hint.hidden = true;
-    this.stage.draw();
+  cancels() {
+    this.show(null);
   }
 }
 
+/** @param {number} way @returns {Direction} */
 function directionOf(way) {
   return way > 0 ? "right" : "left";
 }

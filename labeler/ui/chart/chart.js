@@ -1,18 +1,36 @@
 // The map: every image of the pool as a point. What is drawn around opens in the grid, so that a region is labeled at once.
 
-const RENEWED_MS = 15000; // after news at the earliest: a hundred thousand points are some megabytes
-const COMPUTED_MS = 5000; // until it is looked whether another layout has been worked out
+import { ask, isAbort, Refused } from "../lib/api.js";
+import { element, find, setText } from "../lib/dom.js";
+import { fitBelow } from "../lib/fit.js";
+import { KeyTable } from "../lib/key_table.js";
+import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { Pointers } from "../lib/pointer.js";
+import { drawHeldOut, embeddedShare, live } from "../lib/project.js";
+import { store, stored } from "../lib/storage.js";
+import { count, number, timeLeft } from "../lib/text.js";
+import { legendOf } from "./legend.js";
+import { Overlay } from "./overlay.js";
+import { Points } from "./points.js";
+import { waits, whyEmpty, whyFlat } from "./words.js";
+
+/** @typedef {[number, number]} Place pixels from the left and the top */
+
+const RENEWED_MS = 15_000; // after news at the earliest: a hundred thousand points are some megabytes
+const COMPUTED_MS = 5000; // until it is looked whether another layout is ready
 const AGAIN_MS = 3000; // after a map that could not be had
 const HOVER_MS = 80;
 const REACH = 9; // pixels from the pointer to a point
 const SHAPES = ["square", "diamond", "triangle", "plus"]; // of the first classes, and of those after them
 const STEP = 12; // pixels that an arrow moves the cross; with Shift four times that
 const LAYOUT = "flywheel/layout"; // in this browser's storage: which layout was chosen
+const TILES_KEPT = 500;
 const CHART = Symbol("chart");
 
+/** @param {any} component */
 export default function ({ parentElement, data, setTriggerValue }) {
   const chart = (parentElement[CHART] ??= new Chart(parentElement, data));
-  chart.open = (ids) => setTriggerValue("chosen", ids);
+  chart.open = (/** @type {number[]} */ ids) => setTriggerValue("chosen", ids);
   return () => {
     chart.close();
     delete parentElement[CHART];
@@ -20,22 +38,41 @@ export default function ({ parentElement, data, setTriggerValue }) {
 }
 
 class Chart {
+  /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.data = data;
-    this.root = root.querySelector(".chart");
-    this.part = (name) => this.root.querySelector(name);
+    this.root = find(root, ".chart");
+    this.part = (/** @type {string} */ selector) => find(this.root, selector);
+    this.open = (/** @type {number[]} */ _ids) => {};
     this.points = new Points(this.part(".points"));
-    this.overlay = this.part(".overlay");
+    this.overlay = new Overlay(this.part(".overlay"), this.points);
+    this.keys = new KeyTable(root);
     this.layout = this.part("[data-testid=layout]");
     this.layout.value = stored(LAYOUT) === "umap" ? "umap" : "pca";
-    this.tiles = new Map();
+    /** @type {any} the trainer's answer */
+    this.map = null;
+    /** @type {Error | null} */
+    this.problem = null;
+    /** @type {import("../lib/types.js").Project | null} */
+    this.project = null;
+    /** @type {import("./legend.js").Entry[]} */
+    this.legend = [];
+    /** @type {Map<number, any>} */
+    this.tiles = new Map(); // by image id
     this.mode = "lasso";
+    this.names = ""; // of the classes as drawn
+    this.drawnLegend = "";
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.renewal = undefined; // reads the map again after news
+    /** @type {number | undefined} */
+    this.soon = undefined; // draws at the next frame
+    /** @type {number | null} */
     this.lit = null; // the colour pointed at in the legend
-    this.outline = null; // while something is drawn
+    this.stopListening = new AbortController();
     this.listen();
     this.size = new ResizeObserver(() => this.fit());
     this.size.observe(this.part(".stage"));
-    this.unsubscribe = live().subscribe((project) => this.hear(project));
+    this.unsubscribe = live.follow(data.log_id, (project) => this.hear(project));
     this.load();
   }
 
@@ -48,45 +85,57 @@ class Chart {
   }
 
   listen() {
-    this.stopListening = new AbortController();
     const { signal } = this.stopListening;
-    const on = (name, act, options = {}) => this.overlay.addEventListener(name, act, { signal, ...options });
-    on("pointerdown", (event) => this.begin(event));
-    on("pointermove", (event) => (this.outline ? this.drag(event) : this.hover(event.offsetX, event.offsetY)));
-    on("pointerup", (event) => this.end(event));
-    on("pointercancel", () => this.end(null));
-    on("pointerleave", () => this.outline || this.tell(-1));
-    on("wheel", (event) => this.wheel(event), { passive: false });
-    on("blur", () => this.show({ cross: null, corner: null }));
-    addEventListener("keydown", (event) => this.key(event), { signal });
-    const rest = () => this.overlay.focus({ preventScroll: true });
-    leaveFields(this.root, signal, rest);
-    // A mouse must not leave the focus on a button: Enter then opens what is chosen.
-    this.root.addEventListener("mousedown", (event) => {
-      if (!event.target.closest("button")) return;
-      event.preventDefault();
-      rest();
+    const { canvas } = this.overlay;
+    new Pointers(canvas, [this.drawing()], {
+      hover: ({ left, top }) => this.hover([left, top]),
+      pinch: (factor, x, y) => this.pinch(factor, x, y),
+      signal,
     });
-    addEventListener("resize", () => this.stand(), { signal });
-    document.addEventListener("flywheel:bar", () => this.stand(), { signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => setTimeout(() => this.draw(), 300), { signal });
-    this.root.addEventListener("click", (event) => {
+    canvas.addEventListener("pointerleave", () => this.overlay.outline || this.tell(-1), { signal });
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false, signal });
+    canvas.addEventListener("blur", () => this.overlay.show({ cross: null, corner: null }), { signal });
+    const elsewhere = (/** @type {HTMLElement} */ target, /** @type {Event} */ event) =>
+      this.keys.open || (target !== document.body && !event.composedPath().includes(this.root));
+    listenForKeys((key) => this.key(key), { signal, repeats: true, elsewhere });
+    leaveFields(this.root, signal, () => this.rest());
+    this.measure = fitBelow(this.root, signal);
+    // A mouse must not leave the focus on a button: Enter then opens what is chosen.
+    this.root.addEventListener("mousedown", (/** @type {any} */ event) => {
+      if (!event.target.closest("button") || event.target.closest("dialog")) return;
+      event.preventDefault();
+      this.rest();
+    });
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", () => setTimeout(() => this.draw(), 300), { signal });
+    this.root.addEventListener("click", (/** @type {any} */ event) => {
       const { act, mode, colour } = event.target.closest("button")?.dataset ?? {};
       if (act) this.act(act);
       else if (mode) this.turn(mode);
       else if (colour) this.chooseColour(Number(colour));
     });
+    this.listenToTools(signal);
+  }
+
+  /** @param {AbortSignal} signal */
+  listenToTools(signal) {
     const legend = this.part(".legend");
-    for (const name of ["pointerover", "focusin"]) legend.addEventListener(name, ({ target }) => this.light(target), { signal });
+    for (const name of ["pointerover", "focusin"])
+      legend.addEventListener(name, (/** @type {any} */ { target }) => this.light(target), { signal });
     for (const name of ["pointerleave", "focusout"]) legend.addEventListener(name, () => this.light(null), { signal });
     const narrow = matchMedia("(max-width: 48rem)");
     this.part(".legend-box").open = !narrow.matches;
     narrow.addEventListener("change", () => (this.part(".legend-box").open = !narrow.matches), { signal });
-    this.part(".tools").onchange = ({ target }) => {
+    this.part(".tools").onchange = (/** @type {any} */ { target }) => {
       if (target !== this.layout) return this.draw();
       store(LAYOUT, target.value);
       this.load();
     };
+  }
+
+  /** Put the focus where the cross of the keys is. */
+  rest() {
+    this.overlay.canvas.focus({ preventScroll: true });
   }
 
   // ------------------------------------------------------------ what is shown
@@ -102,121 +151,89 @@ class Chart {
       this.map = map;
       this.problem = null;
       this.points.hold(map);
-      map.image_ids.forEach((id, index) => chosen.has(id) && this.points.chosen.add(index));
+      map.image_ids.forEach((/** @type {number} */ id, /** @type {number} */ index) => {
+        if (chosen.has(id)) this.points.chosen.add(index);
+      });
       if (map.computing) this.again = setTimeout(() => this.load(), COMPUTED_MS);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (isAbort(error)) return;
       if (this.map && !(error instanceof Refused)) return; // what is on screen stays; the next news asks again
-      this.problem = error;
+      this.problem = /** @type {Error} */ (error);
       this.again = setTimeout(() => this.load(), AGAIN_MS);
     }
-    this.stand();
+    this.measure?.();
     this.draw();
   }
 
+  /** @param {import("../lib/types.js").Project} project */
   hear(project) {
-    if (!project) return;
-    if (project.log_id && project.log_id !== this.data.log_id) return location.reload(); // another project is served
-    const news = this.project && (project.last_seq !== this.project.last_seq || project.query_version !== this.project.query_version);
-    const names = JSON.stringify(project.classes.map(({ id, name, colour }) => [id, name, colour])); // without counts, which always change
+    const before = this.project;
+    const news = before && (project.last_seq !== before.last_seq || project.query_version !== before.query_version);
+    const names = JSON.stringify(project.classes.map(({ id, name, colour }) => [id, name, colour])); // counts always change
     const renamed = names !== this.names;
     this.names = names;
     this.project = project;
-    if (news && this.map) this.renewal ??= setTimeout(() => ((this.renewal = null), this.load()), RENEWED_MS);
+    if (news && this.map)
+      this.renewal ??= setTimeout(() => {
+        this.renewal = undefined;
+        this.load();
+      }, RENEWED_MS);
     drawHeldOut(this.part("[data-testid=held-out]"), project);
     if (renamed) this.draw();
     else this.drawNotice();
   }
 
-  stand() {
-    const top = this.root.getBoundingClientRect().top + (this.root.getRootNode().host?.closest(".stMain")?.scrollTop ?? 0);
-    this.root.style.setProperty("--above", `${Math.round(top)}px`);
-  }
-
   fit() {
     this.points.fit();
-    this.overlay.width = this.part(".points").width;
-    this.overlay.height = this.part(".points").height;
+    this.overlay.fit();
     this.draw();
   }
 
   draw() {
     if (!this.points.width) return;
-    const dark = getComputedStyle(this.root).colorScheme === "dark";
-    this.legend = this.legendOf(this.part("select").value, this.data[dark ? "dark" : "light"]);
+    const palette = this.data[getComputedStyle(this.root).colorScheme === "dark" ? "dark" : "light"];
+    const { colours } = this.points;
+    const by = this.part("select").value;
+    this.legend = legendOf(by, this.map ?? {}, this.project?.classes ?? [], palette, this.data.first, colours);
     const quiet = new Set(this.legend.flatMap(({ quiet }, index) => (quiet ? [index] : [])));
     this.points.draw(this.legend, quiet, this.lit);
     this.drawLegend();
     this.drawLayout();
-    this.show({});
+    this.overlay.show({ next: new Set(this.part("[data-testid=next]").checked ? this.map?.next : []) });
     this.drawNotice();
     const { size } = this.points.chosen;
-    const most = size > this.data.most ? `the first ${this.data.most.toLocaleString("en")} of ` : "";
+    const most = size > this.data.most ? `the first ${number(this.data.most)} of ` : "";
     setText(this.part(".open"), size ? `Open ${most}${count(size, "image")} in Grid` : "Open in Grid");
     for (const name of [".open", "[data-act=none]"]) this.part(name).disabled = !size;
-    this.overlay.setAttribute("aria-label", `Map of ${count(this.points.ids.length, "image")}, ${size.toLocaleString("en")} chosen`);
-  }
-
-  /** Give each point its colour; returns what the colours mean: [{ name, colour, number, quiet }]. */
-  legendOf(by, { classes, uncertainty, quiet }) {
-    const { colours } = this.points;
-    const { labels = [], predicted = [], confidences = [] } = this.map ?? {};
-    const legend = [{ name: by === "label" ? "no label" : "no prediction", colour: quiet, quiet: true }];
-    const bins = uncertainty.length;
-    let group = (index) => (predicted[index] ? 1 + Math.min(bins - 1, Math.floor((1 - confidences[index]) * bins)) : 0);
-    if (by === "uncertainty") {
-      uncertainty.forEach((colour, bin) => {
-        legend.push({ name: `${Math.round((100 * bin) / bins)}–${Math.round((100 * (bin + 1)) / bins)}%`, colour });
-      });
-    } else {
-      const given = by === "label" ? labels : predicted;
-      const numbers = new Map();
-      for (const id of given) if (id) numbers.set(id, (numbers.get(id) ?? 0) + 1);
-      const all = this.project?.classes ?? [];
-      const plain = all.filter(({ colour }) => !colour); // those that take a colour of the palette
-      // As long as there are colours for all, a class keeps its own, however many images it has.
-      const ordered = [...plain].sort((a, b) => (numbers.get(b.id) ?? 0) - (numbers.get(a.id) ?? 0));
-      const largest = new Set(plain.length > classes.length ? ordered.slice(0, classes.length) : plain);
-      const named = all.filter((each) => each.colour || largest.has(each)); // in the order of the classes
-      const places = new Map(named.map(({ id }, place) => [id, place + 1]));
-      let free = 0;
-      for (const { name, colour } of named) {
-        if (colour) legend.push({ name, colour });
-        else legend.push({ name, colour: classes[free], shape: Math.floor(free++ / this.data.first) });
-      }
-      if (all.length > named.length) legend.push({ name: `${all.length - named.length} more ${all.length - named.length === 1 ? "class" : "classes"}`, colour: quiet });
-      group = (index) => (given[index] ? (places.get(given[index]) ?? legend.length - 1) : 0);
-    }
-    for (const each of legend) each.number = 0;
-    for (let index = 0; index < colours.length; index++) legend[(colours[index] = group(index))].number++;
-    return legend;
+    const label = `Map of ${count(this.points.ids.length, "image")}, ${number(size)} chosen`;
+    this.overlay.canvas.setAttribute("aria-label", label);
   }
 
   drawLegend() {
     const shown = JSON.stringify(this.legend);
-    if (shown === this.drawnLegend) return; // whoever has the focus on one keeps it
+    if (shown === this.drawnLegend) return; // a button with the focus keeps it
     this.drawnLegend = shown;
     this.part(".legend").replaceChildren(
-      ...this.legend.flatMap(({ name, colour, number, shape }, index) => {
-        if (!number) return [];
+      ...this.legend.flatMap(({ name, colour, number: size, shape }, index) => {
+        if (!size) return [];
         const [item, button, mark] = [element("li"), element("button"), element("i")];
         button.type = "button";
-        button.dataset.colour = index;
+        button.dataset.colour = String(index);
         button.dataset.testid = "colour-of";
-        button.setAttribute("aria-label", `Choose ${name}, ${count(number, "image")}`);
+        button.setAttribute("aria-label", `Choose ${name}, ${count(size, "image")}`);
         mark.style.setProperty("--colour", colour);
         mark.className = SHAPES[shape ?? 0];
-        button.append(mark, name, element("span", number.toLocaleString("en")));
+        button.append(mark, name, element("span", number(size)));
         item.append(button);
-        return item;
+        return [item];
       }),
     );
     setText(this.part(".legend-box summary"), `Colours (${this.part(".legend").childElementCount})`);
   }
 
-  /** Point at a colour, with the mouse or with Tab: all other points step back. */
+  /** Point at a colour, with the mouse or with Tab: all other points step back. @param {Element | null} target */
   light(target) {
-    const button = target?.closest?.("button[data-colour]");
+    const button = /** @type {HTMLElement | null} */ (target?.closest("button[data-colour]") ?? null);
     const lit = button ? Number(button.dataset.colour) : null;
     if (lit === this.lit) return;
     this.lit = lit;
@@ -224,16 +241,15 @@ class Chart {
   }
 
   drawLayout() {
-    const { layout = "pca", layouts = ["pca"], computing, problem } = this.map ?? {};
+    const { layout = "pca", layouts = ["pca"], computing, problem, progress, seconds_left } = this.map ?? {};
     this.layout.parentElement.hidden = layouts.length < 2;
     this.part("[data-testid=umap-hint]").hidden = !this.map || layouts.length > 1;
     const state = this.part(".layout-state");
     const asked = layouts.includes(this.layout.value) && this.layout.value !== layout;
-    const flat = asked ? "" : this.whyFlat();
+    const flat = asked ? "" : whyFlat(this.map);
     state.hidden = !asked && !flat;
-    const { progress, seconds_left } = this.map ?? {};
     const left = timeLeft(seconds_left) || "a minute or more";
-    const why = computing ? `UMAP is being computed: ${left}. It comes by itself.` : problem;
+    const why = computing ? `UMAP is being computed: ${left}. It appears by itself.` : problem;
     setText(state.firstElementChild, asked ? `${why} PCA is shown${computing ? " until then" : ""}.` : flat);
     const bar = state.lastElementChild;
     bar.hidden = !asked || !computing;
@@ -241,224 +257,185 @@ class Chart {
     else bar.value = progress;
   }
 
-  /** Why all points lie on one another; "" where they do not. */
-  whyFlat() {
-    const { x = [], y = [] } = this.map ?? {};
-    if (x.length === 1) return "One image makes one point: add others, and the map shows which are alike.";
-    if (!x.length || x.some((each, at) => each !== x[0] || y[at] !== y[0])) return "";
-    return `These ${count(x.length, "image")} look the same to the trainer, so they lie on one point. Add others.`;
-  }
-
-  /** What lies over the points: rings, the cross of the keys, and the outline that is being drawn. */
-  show(change) {
-    Object.assign(this, change);
-    const pen = this.overlay.getContext("2d");
-    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    pen.clearRect(0, 0, this.points.width, this.points.height);
-    pen.strokeStyle = getComputedStyle(this.root).color;
-    pen.lineWidth = 1.5;
-    if (this.part("[type=checkbox]").checked) {
-      const next = new Set(this.map?.next);
-      this.points.ids.forEach((id, index) => next.has(id) && this.ring(pen, index, 3));
-    }
-    if (this.pointed >= 0) this.ring(pen, this.pointed, 6);
-    const outline = this.outline ?? (this.corner && boxOf(this.corner, this.cross));
-    pen.beginPath();
-    for (const [left, top] of outline ?? []) pen.lineTo(left, top);
-    if (outline) pen.closePath();
-    if (this.cross) {
-      const [left, top] = this.cross;
-      for (const [x, y] of [[10, 0], [0, 10]]) {
-        pen.moveTo(left - x, top - y);
-        pen.lineTo(left + x, top + y);
-      }
-    }
-    pen.stroke();
-  }
-
-  ring(pen, index, more) {
-    pen.beginPath();
-    pen.arc(this.points.left(index), this.points.top(index), this.points.radius + more, 0, 2 * Math.PI);
-    pen.stroke();
-  }
-
   drawNotice() {
-    const words = this.points.ids.length && !this.problem ? null : this.whyEmpty();
+    const shown = this.points.ids.length && !this.problem;
+    const words = shown ? null : whyEmpty(this.project, this.problem, this.map !== null);
     this.part(".notice").hidden = !words;
     if (!words) return;
     const [title, text, bar] = this.part(".notice").children;
     setText(title, words[0]);
     setText(text, words[1] ?? "");
-    const share = lookedShare(this.project);
-    bar.hidden = share === undefined && !this.waits();
+    const share = embeddedShare(this.project);
+    bar.hidden = share === undefined && !waits(this.project, this.problem);
     if (share !== undefined) bar.value = share;
     else bar.removeAttribute("value"); // it is under way, nobody knows how far
   }
 
-  /** Whether what is missing comes by itself. */
-  waits() {
-    const { images, scanning, embedding } = this.project ?? {};
-    if (embedding?.lacks && !scanning?.running) return false;
-    return scanning?.running || (images?.total && (!this.problem || this.problem.status === 409));
-  }
-
-  whyEmpty() {
-    const { images, scanning, embedding } = this.project ?? {};
-    if (this.problem && !(this.problem instanceof Refused))
-      return ["The labeler cannot be reached", "This page goes on by itself when it is back."];
-    if (images && !images.total && scanning.running) return ["Reading the image folder", "The map comes when images are found."];
-    if (images && !images.total)
-      return ["No images yet", "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data."];
-    if (this.problem?.status === 503) return ["The trainer cannot be reached", this.problem.message];
-    if (embedding?.lacks) return ["No map of these images", embedding.lacks];
-    if (lookedShare(this.project) !== undefined) {
-      const far = `${embedding.done.toLocaleString("en")} of ${count(embedding.total, "image")}`;
-      const left = [far, timeLeft(embedding.seconds_left)].filter(Boolean).join(", ");
-      return ["The trainer is looking at the images", `${left}. The map comes by itself.`];
-    }
-    if (this.problem) return ["Not yet", this.problem.message];
-    return this.map ? ["No image to show yet", "It comes when the trainer has looked at some."] : ["Laying out the images …"];
+  /** @param {string} words */
+  say(words) {
+    setText(this.part(".message"), words);
   }
 
   // ------------------------------------------------------------ what the person does
 
+  /** @param {string} name */
   act(name) {
-    if (name === "open") this.open(this.chosenIds().slice(0, this.data.most));
+    if (name === "keys") this.keys.show();
+    else if (name === "open") this.open(this.chosenIds().slice(0, this.data.most));
     else if (name === "none") this.points.chosen.clear();
     else if (name === "whole") this.points.whole();
     else this.points.zoom(name === "in" ? 1.5 : 1 / 1.5);
     this.draw();
   }
 
+  /** Choose what dragging does. @param {string} mode "lasso", "box" or "move" */
   turn(mode) {
     this.mode = mode;
-    for (const button of this.root.querySelectorAll("[data-mode]")) button.ariaPressed = String(button.dataset.mode === mode);
+    for (const button of this.root.querySelectorAll("[data-mode]"))
+      button.ariaPressed = String(button.dataset.mode === mode);
   }
 
   chosenIds() {
     return Array.from(this.points.chosen, (index) => this.points.ids[index]);
   }
 
+  /** @param {Place[]} outline @param {boolean} adding to what is chosen already */
   choose(outline, adding) {
     this.points.choose(outline, { adding });
-    setText(this.part(".message"), `${count(this.points.chosen.size, "image")} chosen.`);
+    this.say(`${count(this.points.chosen.size, "image")} chosen.`);
     this.draw();
   }
 
+  /** @param {number} colour */
   chooseColour(colour) {
     this.points.chosen.clear();
-    this.points.colours.forEach((each, index) => each === colour && this.points.chosen.add(index));
-    setText(this.part(".message"), `${count(this.points.chosen.size, "image")} chosen.`);
+    this.points.colours.forEach((each, index) => {
+      if (each === colour) this.points.chosen.add(index);
+    });
+    this.say(`${count(this.points.chosen.size, "image")} chosen.`);
     this.draw();
   }
 
-  begin(event) {
-    if (event.button) return;
-    this.overlay.setPointerCapture(event.pointerId);
-    this.tell(-1);
-    this.show({ outline: [[event.offsetX, event.offsetY]], cross: null, corner: null });
+  /** Dragging over the map. @returns {import("../lib/pointer.js").Gesture} */
+  drawing() {
+    const { overlay } = this;
+    return {
+      begins: ({ left, top }, fresh) => {
+        if (!fresh) return false;
+        this.tell(-1);
+        overlay.begin([left, top]);
+        return true;
+      },
+      moves: (now, before) => {
+        if (this.mode !== "move") return overlay.extend([now.left, now.top], this.mode === "box");
+        this.points.move(now.x - before.x, now.y - before.y);
+        this.drawSoon();
+      },
+      ends: ({ shift }) => {
+        const outline = overlay.end();
+        if (this.mode !== "move" && outline.length > 2) this.choose(outline, shift);
+      },
+      cancels: () => void overlay.end(),
+    };
   }
 
-  drag({ offsetX, offsetY, movementX, movementY }) {
-    if (this.mode === "move") {
-      this.points.move(movementX, movementY);
-      this.soon ??= requestAnimationFrame(() => ((this.soon = null), this.draw()));
-      return;
-    }
-    const place = [offsetX, offsetY];
-    this.show({ outline: this.mode === "box" ? boxOf(this.outline[0], place) : [...this.outline, place] });
+  drawSoon() {
+    this.soon ??= requestAnimationFrame(() => {
+      this.soon = undefined;
+      this.draw();
+    });
   }
 
-  end(event) {
-    const { outline } = this;
-    this.show({ outline: null });
-    if (event && outline && this.mode !== "move" && outline.length > 2) this.choose(outline, event.shiftKey);
-  }
-
+  /** @param {WheelEvent} event */
   wheel(event) {
     event.preventDefault();
     this.points.zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
-    this.soon ??= requestAnimationFrame(() => ((this.soon = null), this.draw()));
+    this.drawSoon();
   }
 
-  hover(left, top, reach = REACH) {
+  /** @param {number} factor @param {number} x @param {number} y in the window */
+  pinch(factor, x, y) {
+    const { left, top } = this.overlay.canvas.getBoundingClientRect();
+    this.points.zoom(factor, x - left, y - top);
+    this.drawSoon();
+  }
+
+  /** @param {Place} place @param {number} [reach] */
+  hover([left, top], reach = REACH) {
     clearTimeout(this.resting);
     const index = this.points.nearest(left, top, reach);
-    if (index !== this.pointed) this.resting = setTimeout(() => this.tell(index), HOVER_MS);
+    if (index !== this.overlay.pointed) this.resting = setTimeout(() => this.tell(index), HOVER_MS);
   }
 
-  key(event) {
-    const target = event.composedPath()[0];
-    if (event.ctrlKey || event.metaKey || event.altKey || keepsKey(target, event.key)) return;
-    const here = event.composedPath().includes(this.root);
-    if (!here && target !== document.body) return; // another part of the page has the focus
-    const by = event.shiftKey ? 4 * STEP : STEP;
+  /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
+  key(key) {
+    const by = key.shift ? 4 * STEP : STEP;
+    /** @type {Record<string, Place>} */
     const arrows = { ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, -by], ArrowDown: [0, by] };
-    const acts = { "+": "in", "-": "out", 0: "whole", Escape: "none", Enter: "open" };
-    const key = event.key in acts ? event.key : digitOf(event);
-    if (event.key in arrows) this.step(arrows[event.key]);
-    else if (event.key === " ") this.corners();
-    else if (event.key === "Enter" && !this.points.chosen.size) setText(this.part(".message"), "Choose images first: draw around them, or press Space at two corners.");
-    else if (key in acts) {
-      this.corner = null;
-      this.act(acts[key]);
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (target !== this.overlay) this.overlay.focus({ preventScroll: true }); // where the cross is
+    /** @type {Record<string, string>} */
+    const acts = { "+": "in", "-": "out", 0: "whole", "?": "keys", Escape: "none", Enter: "open" };
+    const act = acts[key.name] ?? acts[key.digit ?? ""];
+    if (arrows[key.name]) this.step(arrows[key.name]);
+    else if (key.name === " ") this.corners();
+    else if (act === "open" && !this.points.chosen.size) {
+      this.say("Choose images first: draw around them, or press Space at two corners.");
+    } else if (act) {
+      this.overlay.corner = null;
+      this.act(act);
+    } else return false;
+    if (act !== "keys") this.rest();
+    return true;
   }
 
+  /** Move the cross. @param {Place} by */
   step([right, down]) {
-    const [left, top] = this.cross ?? [this.points.width / 2, this.points.height / 2];
-    const inside = (value, most) => Math.max(0, Math.min(most, value));
-    this.show({ cross: [inside(left + right, this.points.width), inside(top + down, this.points.height)] });
-    this.hover(...this.cross, 2 * STEP);
+    const [left, top] = this.overlay.middle;
+    const inside = (/** @type {number} */ value, /** @type {number} */ most) => Math.max(0, Math.min(most, value));
+    /** @type {Place} */
+    const cross = [inside(left + right, this.points.width), inside(top + down, this.points.height)];
+    this.overlay.show({ cross });
+    this.hover(cross, 2 * STEP);
   }
 
   /** Space: begin a box at the cross, or end it there. */
   corners() {
-    const cross = this.cross ?? [this.points.width / 2, this.points.height / 2];
-    const { corner } = this;
-    this.show({ cross, corner: corner ? null : cross });
-    if (corner) this.choose(boxOf(corner, cross), false);
-    else setText(this.part(".message"), "A box begins here: move with the arrows and press Space again.");
+    const outline = this.overlay.mark();
+    if (outline) this.choose(outline, false);
+    else this.say("A box begins here: move with the arrows and press Space again.");
   }
 
-  /** Show which image a point is. */
+  /** Show which image a point is; −1 for none. @param {number} index */
   async tell(index) {
     clearTimeout(this.resting);
-    this.show({ pointed: index });
+    this.overlay.show({ pointed: index });
     const tip = this.part(".tip");
     tip.hidden = true;
     if (index < 0) return;
     const id = this.points.ids[index];
-    try {
-      if (!this.tiles.has(id)) {
-        const { images } = await ask(`/api/grid/images?ids=${id}`);
-        this.tiles.set(id, images[0]);
-        if (this.tiles.size > 500) this.tiles.delete(this.tiles.keys().next().value);
-      }
-    } catch {
-      return; // the connection is lost: the next move asks again
-    }
-    const tile = this.tiles.get(id);
-    if (this.pointed !== index || this.points.ids[index] !== id || !tile) return;
+    const tile = await this.tile(id);
+    if (this.overlay.pointed !== index || this.points.ids[index] !== id || !tile) return;
+    const { name } = this.legend[this.points.colours[index]];
     const [picture, words] = tip.children;
     picture.src = `${tile.url}&size=160`;
-    setText(words, `${tile.name}\n${this.legend[this.points.colours[index]].name}`);
+    setText(words, `${tile.name}\n${name}`);
     tip.hidden = false;
     const [left, top] = [this.points.left(index), this.points.top(index)];
-    tip.style.left = `${left + 12 + tip.offsetWidth > this.points.width ? left - 12 - tip.offsetWidth : left + 12}px`;
+    const right = left + 12 + tip.offsetWidth <= this.points.width;
+    tip.style.left = `${right ? left + 12 : left - 12 - tip.offsetWidth}px`;
     tip.style.top = `${Math.max(4, Math.min(this.points.height - tip.offsetHeight - 4, top - tip.offsetHeight / 2))}px`;
-    if (this.cross) setText(this.part(".message"), `${tile.name}, ${this.legend[this.points.colours[index]].name}`);
+    if (this.overlay.cross) this.say(`${tile.name}, ${name}`);
   }
-}
 
-function boxOf([left, top], [right, bottom]) {
-  return [
-    [left, top],
-    [right, top],
-    [right, bottom],
-    [left, bottom],
-  ];
+  /** What the labeler says of an image; undefined while it cannot be had. @param {number} id */
+  async tile(id) {
+    if (this.tiles.has(id)) return this.tiles.get(id);
+    try {
+      const { images } = await ask(`/api/grid/images?ids=${id}`);
+      this.tiles.set(id, images[0]);
+      if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value ?? id);
+      return images[0];
+    } catch {
+      return undefined; // the next move asks again
+    }
+  }
 }

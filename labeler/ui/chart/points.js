@@ -4,40 +4,54 @@
 const MARGIN = 12; // pixels around the whole map
 const MOST_ZOOM = 200;
 
-class Points {
+export class Points {
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.pen = canvas.getContext("2d");
+    this.pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    this.width = 0; // of the canvas, in pixels
+    this.height = 0;
+    this.unit = 1; // pixels of one unit of the map
     this.view = { zoom: 1, x: 0, y: 0 }; // what lies in the middle, in the map's own units of −1 … 1
-    this.hold({ image_ids: [], x: [], y: [] });
+    /** @type {Set<number>} */
+    this.chosen = new Set(); // indices
+    this.ids = new Int32Array();
+    this.x = new Float32Array();
+    this.y = new Float32Array();
+    this.colours = new Uint8Array(); // of each point: index into the legend
   }
 
+  /** Take over a map; nothing is chosen in it. @param {{ image_ids: number[], x: number[], y: number[] }} map */
   hold({ image_ids, x, y }) {
     this.ids = Int32Array.from(image_ids);
     this.x = Float32Array.from(x);
     this.y = Float32Array.from(y);
-    this.colours = new Uint8Array(image_ids.length); // index into the palette
-    this.chosen = new Set(); // indices
+    this.colours = new Uint8Array(image_ids.length);
+    this.chosen = new Set();
   }
 
   /** As large as its box; a unit of the map is as long in both directions. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
-    Object.assign(this, { width, height, unit: Math.max(1, Math.min(width, height) / 2 - MARGIN) });
+    this.width = width;
+    this.height = height;
+    this.unit = Math.max(1, Math.min(width, height) / 2 - MARGIN);
     this.canvas.width = Math.round(width * devicePixelRatio);
     this.canvas.height = Math.round(height * devicePixelRatio);
     this.pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   }
 
+  /** @param {number} index */
   left(index) {
     return this.width / 2 + (this.x[index] - this.view.x) * this.unit * this.view.zoom;
   }
 
+  /** @param {number} index */
   top(index) {
     return this.height / 2 - (this.y[index] - this.view.y) * this.unit * this.view.zoom;
   }
 
-  /** Zoom in or out around a place on the screen, which stays where it is. */
+  /** Zoom about a place on the screen, which stays where it is. @param {number} by @param {number} [left] @param {number} [top] */
   zoom(by, left = this.width / 2, top = this.height / 2) {
     const { view, unit } = this;
     const zoom = Math.min(MOST_ZOOM, Math.max(1, view.zoom * by));
@@ -47,6 +61,7 @@ class Points {
     view.zoom = zoom;
   }
 
+  /** Move the map by pixels. @param {number} left @param {number} top */
   move(left, top) {
     this.view.x -= left / (this.unit * this.view.zoom);
     this.view.y += top / (this.unit * this.view.zoom);
@@ -62,13 +77,16 @@ class Points {
   }
 
   /**
-   * `legend` is the colour and shape of each group; groups in `faint` lie at the back, and so does all that is not chosen
-   * if some is, or that is not `lit` if one group is.
+   * Groups in `faint` lie at the back, and so do points that are not chosen, if some are, or that are not of the group `lit`.
+   * @param {import("./legend.js").Entry[]} legend colour and shape of each group
+   * @param {Set<number>} faint
+   * @param {number | null} [lit]
    */
   draw(legend, faint, lit = null) {
     const { pen, radius, chosen } = this;
     pen.clearRect(0, 0, this.width, this.height);
-    const stands = (index) => (lit === null ? !chosen.size || chosen.has(index) : this.colours[index] === lit);
+    const stands = (/** @type {number} */ index) =>
+      lit === null ? !chosen.size || chosen.has(index) : this.colours[index] === lit;
     for (const front of chosen.size || lit !== null ? [false, true] : [true]) {
       pen.globalAlpha = front ? 1 : 0.2;
       for (const quiet of [true, false]) {
@@ -87,7 +105,7 @@ class Points {
     pen.globalAlpha = 1;
   }
 
-  /** A square, diamond, triangle or plus of about the same area. */
+  /** A square, diamond, triangle or plus of about the same area. @param {number | undefined} shape @param {number} left @param {number} top @param {number} size */
   mark(shape, left, top, size) {
     const { pen } = this;
     if (!shape) return pen.fillRect(left - size, top - size, 2 * size, 2 * size);
@@ -104,7 +122,7 @@ class Points {
     pen.fill();
   }
 
-  /** The point next to a place on the screen, if one is within `most` pixels; else −1. */
+  /** The point nearest to a place on the screen, if one is within `most` pixels; else −1. @param {number} left @param {number} top @param {number} most */
   nearest(left, top, most) {
     let [best, distance] = [-1, most * most];
     for (let index = 0; index < this.ids.length; index++) {
@@ -114,7 +132,7 @@ class Points {
     return best;
   }
 
-  /** Choose what lies inside an outline of [left, top]; even-odd, so that it may cross itself. */
+  /** Choose what lies inside an outline; even-odd, so that it may cross itself. @param {[number, number][]} outline @param {{ adding?: boolean }} [options] */
   choose(outline, { adding = false } = {}) {
     if (!adding) this.chosen.clear();
     for (let index = 0; index < this.ids.length; index++) {

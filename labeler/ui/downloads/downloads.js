@@ -1,13 +1,19 @@
-// How far the files are that somebody takes away. Links stand beside it on the page, and the browser downloads what they
-// lead to; a model file is asked to be made first, so that a refusal is words on this page and nobody waits before an
-// empty one.
+// How far downloads are. The browser downloads what the links beside this component lead to. A model file is made first, so
+// that a refusal is a sentence on this page and nobody waits before an empty one.
+
+import { ask } from "../lib/api.js";
+import { element, find } from "../lib/dom.js";
+import { count, number, timeLeft } from "../lib/text.js";
+
+/** @typedef {{ name: string, state: string, unit: string, done: number, total: number | null, seconds: number, seconds_left: number | null, error: string | null }} File */
 
 const DOWNLOADS = Symbol("downloads");
 const WATCH_MS = 700;
-const BEGINS_MS = 6000; // after a press: until its file is told of
+const BEGINS_MS = 6000; // after a press, until the labeler lists the file
 const MAKE_MS = 720_000;
 const BYTES = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
 
+/** @param {any} component */
 export default function ({ parentElement }) {
   const downloads = (parentElement[DOWNLOADS] ??= new Downloads(parentElement));
   return () => {
@@ -17,11 +23,20 @@ export default function ({ parentElement }) {
 }
 
 class Downloads {
+  /** @param {Element} root */
   constructor(root) {
-    this.list = root.querySelector(".downloads");
+    this.list = find(root, ".downloads");
+    /** @type {string[]} */
     this.refusals = [];
+    /** @type {File[]} */
+    this.files = [];
+    this.shown = ""; // what is drawn
+    this.until = 0; // when a pressed link counts as having begun
     this.stopListening = new AbortController();
-    document.addEventListener("click", (event) => this.press(event), { capture: true, signal: this.stopListening.signal });
+    document.addEventListener("click", (event) => this.press(event), {
+      capture: true,
+      signal: this.stopListening.signal,
+    });
     this.watch();
   }
 
@@ -30,6 +45,7 @@ class Downloads {
     this.stopListening.abort();
   }
 
+  /** @param {any} event */
   press(event) {
     const link = event.target.closest?.("a[href]");
     if (!link || link.hasAttribute("download")) return; // our own
@@ -38,12 +54,13 @@ class Downloads {
     event.preventDefault();
     this.until = performance.now() + BEGINS_MS;
     if (address.startsWith("/api/models/")) this.make(address);
-    else this.fetch(address);
+    else this.download(address);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.watch(), WATCH_MS / 2);
   }
 
-  fetch(address) {
+  /** @param {string} address */
+  download(address) {
     const link = element("a");
     Object.assign(link, { href: address, download: "" });
     document.body.append(link);
@@ -51,60 +68,74 @@ class Downloads {
     link.remove();
   }
 
+  /** Have the file made, then download it. @param {string} address */
   async make(address) {
     this.refusals = [];
     try {
       await ask(address, { method: "POST", patience: MAKE_MS });
       this.until = performance.now() + BEGINS_MS;
-      this.fetch(address);
+      this.download(address);
     } catch (error) {
-      this.refusals.push(error.message);
+      this.refusals.push(/** @type {Error} */ (error).message);
     }
     this.watch();
   }
 
   async watch() {
     clearTimeout(this.timer);
-    let files = this.files ?? [];
     try {
-      files = this.files = (await ask("/api/downloads")).downloads;
+      this.files = (await ask("/api/downloads")).downloads;
     } catch {
-      // what is shown stays; the next look tells
+      // what is shown stays until the next look
     }
-    const busy = files.some(({ state }) => state === "making" || state === "writing");
-    if (busy || performance.now() < (this.until ?? 0)) this.timer = setTimeout(() => this.watch(), WATCH_MS);
-    this.draw(files);
+    const busy = this.files.some(({ state }) => state === "making" || state === "writing");
+    if (busy || performance.now() < this.until) this.timer = setTimeout(() => this.watch(), WATCH_MS);
+    this.draw(this.files);
   }
 
+  /** @param {File[]} files */
   draw(files) {
     const shown = JSON.stringify([files, this.refusals]);
     if (shown === this.shown) return;
     this.shown = shown;
-    const made = ({ state, unit, done }) => state === "done" && unit === "byte" && !done; // its download is told next
-    const told = files.filter((file) => !made(file) && !this.refusals.includes(file.error));
-    this.list.replaceChildren(...this.refusals.map((words) => this.line(words, "alert")), ...told.map((file) => this.file(file)));
+    const told = files.filter((file) => !isMade(file) && !this.refusals.includes(file.error ?? ""));
+    this.list.replaceChildren(...this.refusals.map((words) => line(words, "alert")), ...told.map(fileLine));
   }
+}
 
-  line(words, role) {
-    const item = element("li");
-    const text = element("span", words);
-    if (role) text.setAttribute("role", role);
-    item.append(text);
-    return item;
-  }
+/** A model file that is made; its download is listed next. @param {File} file */
+function isMade({ state, unit, done }) {
+  return state === "done" && unit === "byte" && !done;
+}
 
-  file({ name, state, unit, done, total, seconds, seconds_left, error }) {
-    if (state === "failed") return this.line(`${name}: ${error}`);
-    const amount = (number) => (unit === "image" ? count(number, "image") : `${BYTES.format(number / 1e6)} MB`);
-    if (state === "done") return this.line(`${name}: written, ${amount(done)}.`, "status");
-    const far = total ? `${unit === "image" ? done.toLocaleString("en") : BYTES.format(done / 1e6)} of ${amount(total)}` : amount(done);
-    const making = `being made for ${Math.round(seconds)} s; a large network takes minutes`;
-    const words = state === "making" ? making : [far, timeLeft(seconds_left)].filter(Boolean).join(", ");
-    const item = this.line(`${name}: ${words}`);
-    const bar = element("progress");
-    bar.setAttribute("aria-label", name);
-    if (total) Object.assign(bar, { max: 1, value: Math.min(1, done / total) });
-    item.prepend(bar);
-    return item;
-  }
+/** @param {string} words @param {string} [role] */
+function line(words, role) {
+  const item = element("li");
+  const text = element("span", words);
+  if (role) text.setAttribute("role", role);
+  item.append(text);
+  return item;
+}
+
+/** @param {File} file */
+function fileLine(file) {
+  const { name, state, done, total } = file;
+  const item = line(wordsOf(file), state === "done" ? "status" : undefined);
+  if (state === "failed" || state === "done") return item;
+  const bar = element("progress");
+  bar.setAttribute("aria-label", name);
+  if (total) Object.assign(bar, { max: 1, value: Math.min(1, done / total) });
+  item.prepend(bar);
+  return item;
+}
+
+/** @param {File} file */
+export function wordsOf({ name, state, unit, done, total, seconds, seconds_left, error }) {
+  const amount = (/** @type {number} */ size) =>
+    unit === "image" ? count(size, "image") : `${BYTES.format(size / 1e6)} MB`;
+  if (state === "failed") return `${name}: ${error}`;
+  if (state === "done") return `${name}: written, ${amount(done)}.`;
+  if (state === "making") return `${name}: in preparation for ${Math.round(seconds)} s; a large network takes minutes`;
+  const far = unit === "image" ? number(done) : BYTES.format(done / 1e6);
+  return `${name}: ${[total ? `${far} of ${amount(total)}` : amount(done), timeLeft(seconds_left)].filter(Boolean).join(", ")}`;
 }

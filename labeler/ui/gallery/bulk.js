@@ -1,46 +1,69 @@
-// One answer about many images: one post, all of it on disk when it counts, and one step of undo. While the labeler
-// cannot be reached the post waits and is sent again with the same ids, so that nothing is labeled twice.
+// One answer about many images: one post, all of it on disk when it counts, and one step of undo. While the labeler cannot
+// be reached the post waits and is sent again with the same ids, so that nothing is labeled twice.
+
+import { ask, Refused } from "../lib/api.js";
+import { uuid } from "../lib/dom.js";
+import { annotator } from "../lib/storage.js";
+import { number } from "../lib/text.js";
+import { pause } from "../lib/time.js";
+
+/** @typedef {import("./tiles.js").Tile} Tile */
+/** @typedef {import("../lib/types.js").Annotation} Annotation */
 
 const AGAIN_MS = 500;
 const AGAIN_MOST_MS = 5000;
 
-class Bulk {
-  /** `say(words, trouble)` tells the person how it stands. */
+export class Bulk {
+  /**
+   * @param {string} logId
+   * @param {import("./tiles.js").Tiles} tiles
+   * @param {(words: string, trouble?: boolean) => void} say tells the person how it stands
+   */
   constructor(logId, tiles, say) {
     this.logId = logId;
     this.tiles = tiles;
     this.say = say;
     this.busy = false;
-    this.steps = []; // this page's actions, latest last: { target: an answer of each, undone: how many it has }
+    this.closed = false;
+    /** @type {{ target: string, undone: number }[]} */
+    this.steps = []; // this page's actions, latest last: an answer of each, and how many it has
   }
 
   close() {
     this.closed = true;
   }
 
-  /** Answer about the images `ids`; `labelOf(tile)` gives the class, or undefined for one to be left out.
-   *  Returns what became of them: { given, answered, held, gone, refused }, lists of image ids; null if nothing was. */
+  /**
+   * Answer about the images `ids`. Returns what became of them, or null if nothing was saved.
+   * @param {number[]} ids
+   * @param {string} action
+   * @param {(tile: Tile) => number | undefined} labelOf gives the class; undefined leaves the image out
+   * @returns {Promise<import("./words.js").Outcome | null>}
+   */
   async give(ids, action, labelOf) {
     if (this.busy) return null;
     this.busy = true;
     try {
-      this.say(`Saving ${ids.length.toLocaleString("en")} …`);
+      this.say(`Saving ${number(ids.length)} …`);
       await this.persist(() => this.tiles.need(ids), ids.length);
-      const there = ids.map((id) => this.tiles.get(id)).filter(Boolean);
-      const answers = there
-        .map((tile) => [tile, action === "label" ? labelOf(tile) : null])
-        .filter(([, label]) => label !== undefined)
-        .map(([tile, label]) => this.answer(tile, action, label));
+      const answers = ids.flatMap((id) => {
+        const tile = this.tiles.get(id);
+        const label = tile && (action === "label" ? labelOf(tile) : null);
+        return tile && label !== undefined ? [this.answer(tile, action, label)] : [];
+      });
       const gone = ids.filter((id) => !this.tiles.get(id));
-      return answers.length ? { ...(await this.post(answers)), gone } : { given: [], answered: [], held: [], refused: [], gone };
+      return answers.length
+        ? { ...(await this.post(answers)), gone }
+        : { given: [], answered: [], held: [], refused: [], gone };
     } catch (error) {
-      if (!this.closed) this.say(`Nothing was saved: ${error.message}`, true);
+      if (!this.closed) this.say(`Nothing was saved: ${/** @type {Error} */ (error).message}`, true);
       return null;
     } finally {
       this.busy = false;
     }
   }
 
+  /** @param {Tile} tile @param {string} action @param {number | null | undefined} label @returns {Annotation} */
   answer(tile, action, label) {
     return {
       id: uuid(),
@@ -53,29 +76,37 @@ class Bulk {
     };
   }
 
+  /** @param {Annotation[]} answers */
   async post(answers) {
+    /** @type {number[]} */
     const refused = [];
     while (answers.length) {
       try {
         const url = `/api/annotations?log_id=${this.logId}`;
-        const receipt = await this.persist(() => ask(url, { body: { annotations: answers } }), answers.length);
-        const left = new Set([...receipt.answered, ...receipt.held]);
+        const body = { annotations: answers };
+        const { answered, held } = await this.persist(() => ask(url, { body }), answers.length);
+        const left = new Set([...answered, ...held]);
         const given = answers.filter(({ image_id }) => !left.has(image_id));
         if (given.length) this.steps.push({ target: given[0].id, undone: given.length });
-        return { given: given.map(({ image_id }) => image_id), answered: receipt.answered, held: receipt.held, refused };
+        return { given: given.map(({ image_id }) => image_id), answered, held, refused };
       } catch (error) {
-        const invalid = new Set(error.answer?.invalid?.map(({ id }) => id));
-        if (!invalid.size) throw error;
-        refused.push(...answers.filter(({ id }) => invalid.has(id)).map(({ image_id }) => image_id));
-        answers = answers.filter(({ id }) => !invalid.has(id));
-        if (!answers.length) throw new Error(error.answer.invalid[0].reason);
+        /** @type {{ id: string, reason: string }[]} */
+        const invalid = error instanceof Refused ? (error.answer.invalid ?? []) : [];
+        if (!invalid.length) throw error;
+        const named = new Set(invalid.map(({ id }) => id));
+        refused.push(...answers.filter(({ id }) => named.has(id)).map(({ image_id }) => image_id));
+        answers = answers.filter(({ id }) => !named.has(id));
+        if (!answers.length) throw new Error(invalid[0].reason);
       }
     }
     return { given: [], answered: [], held: [], refused };
   }
 
-  /** Take back this page's last action, or after a reload the annotator's last in the grid, never another page's.
-   *  An action that this page did not count is named first. Returns how many answers were taken back. */
+  /**
+   * Undo this page's last action, or after a reload the annotator's last in the grid, never another page's. An action that
+   * this page did not count is named first. Returns how many answers were undone.
+   * @returns {Promise<number>}
+   */
   async undo() {
     if (this.busy) return 0;
     this.busy = true;
@@ -86,28 +117,29 @@ class Bulk {
       this.steps.pop();
       return undone;
     } catch (error) {
-      const { target, undone } = error.answer ?? {};
-      if (target) {
+      const refusal = error instanceof Refused ? error : null;
+      const { target, undone } = refusal?.answer ?? {};
+      if (refusal && target) {
         this.steps.push({ target, undone });
-        this.say(`${error.message} Undo again to do that.`);
+        this.say(`${refusal.message} Undo again to do that.`);
         return 0;
       }
-      if (error instanceof Refused) this.steps.pop(); // what the labeler refuses once it will refuse again
-      if (!this.closed) this.say(`Nothing was undone: ${error.message}`, true);
+      if (refusal) this.steps.pop(); // the labeler would refuse it again
+      if (!this.closed) this.say(`Nothing was undone: ${/** @type {Error} */ (error).message}`, true);
       return 0;
     } finally {
       this.busy = false;
     }
   }
 
-  /** Try until the labeler answers. Throws its refusals. */
+  /** Try until the labeler answers. Throws its refusals. @param {() => Promise<any>} attempt @param {number} count */
   async persist(attempt, count) {
     for (let wait = AGAIN_MS; ; wait = Math.min(2 * wait, AGAIN_MOST_MS)) {
       try {
         return await attempt();
       } catch (error) {
         if (this.closed || (error instanceof Refused && error.status < 500)) throw error;
-        const left = `${count.toLocaleString("en")} not saved yet, trying again`;
+        const left = `${number(count)} not saved yet, trying again`;
         this.say(error instanceof Refused ? `${error.message} ${left}` : `Connection lost – ${left}`, true);
         await pause(wait);
       }

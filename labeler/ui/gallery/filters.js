@@ -1,26 +1,92 @@
 // What the grid shows, as one set of query parameters: those of GET /api/grid, of the page's address, and of the form.
 
-const NAMES = ["status", "predicted", "label", "min_confidence", "by", "search", "cluster", "clusters", "similar_to", "images"];
+import { element, find, renew, setText } from "../lib/dom.js";
+import { count, percent } from "../lib/text.js";
 
-class Filters {
-  /** `changed()` when the person chose something else. */
+const NAMES = [
+  "status",
+  "predicted",
+  "label",
+  "min_confidence",
+  "by",
+  "search",
+  "cluster",
+  "clusters",
+  "similar_to",
+  "images",
+];
+
+/** @type {[string, (value: string) => string][]} parameters that have no field, and how they are shown */
+const CHIPS = [
+  ["similar_to", (id) => `Similar to image ${id}`],
+  ["cluster", (number) => `Group ${number}`],
+  ["images", (ids) => `${count(ids.split(",").length, "image")} chosen`],
+];
+
+/** The query alone, without a form. */
+export class Query {
+  /** @param {Record<string, string>} [given] unknown names stay, so that the labeler can say what is wrong with them */
+  constructor(given = {}) {
+    this.values = new URLSearchParams(given);
+  }
+
+  /** Whether anything but the status is asked for. */
+  get narrowed() {
+    return [...this.values.keys()].some((name) => name !== "status" && name !== "clusters" && name !== "by");
+  }
+
+  /** @param {string} name */
+  get(name) {
+    return this.values.get(name);
+  }
+
+  /** Change some parameters; null leaves one out. @param {Record<string, string | number | null>} values */
+  change(values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (value === null || value === "") this.values.delete(name);
+      else this.values.set(name, String(value));
+    }
+  }
+
+  /** Leave everything out. */
+  clear() {
+    for (const name of [...NAMES, ...this.values.keys()]) this.values.delete(name);
+  }
+
+  /** What is chosen by other means than the form: [parameter, words]. @returns {[string, string][]} */
+  get chips() {
+    return CHIPS.flatMap(([name, words]) => {
+      const value = this.get(name);
+      return value === null ? [] : [/** @type {[string, string]} */ ([name, words(value)])];
+    });
+  }
+
+  toString() {
+    return this.values.toString();
+  }
+}
+
+export class Filters {
+  /** @param {Element} root @param {() => void} changed called when the person chose something else */
   constructor(root, changed) {
-    this.form = root.querySelector(".filters");
-    this.chips = root.querySelector(".chips");
+    this.form = find(root, ".filters");
+    this.chips = find(root, ".chips");
     this.changed = changed;
-    this.query = new URLSearchParams();
-    this.form.onsubmit = (event) => {
+    this.query = new Query();
+    /** @type {any} the field being changed, until its value is asked for */
+    this.typed = null;
+    this.form.onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       clearTimeout(this.typing);
       if (this.typed) this.read(this.typed); // Enter waits for nothing
     };
-    this.form.oninput = ({ target }) => {
+    this.form.oninput = (/** @type {any} */ { target }) => {
       clearTimeout(this.typing);
       this.typed = target;
       if (target.name === "min_confidence") this.drawShare();
       this.typing = setTimeout(() => this.read(target), /search|range/.test(target.type) ? 300 : 0);
     };
-    this.chips.onclick = ({ target }) => {
+    this.chips.onclick = (/** @type {any} */ { target }) => {
       const name = target.closest("button")?.dataset.name;
       if (name) this.set({ [name]: null });
     };
@@ -30,37 +96,36 @@ class Filters {
     clearTimeout(this.typing);
   }
 
-  /** Whether anything but the status is asked for. */
-  get narrowed() {
-    return [...this.query.keys()].some((name) => name !== "status" && name !== "clusters" && name !== "by");
-  }
-
-  get(name) {
-    return this.query.get(name);
-  }
-
-  /** From the page's address; unknown names go along, so that the labeler can say what is wrong with them. */
+  /** Show what the page's address asks for. @param {Record<string, string>} given */
   open(given) {
-    this.query = new URLSearchParams(given);
+    this.query = new Query(given);
   }
 
-  /** Change some parameters; null leaves one out. */
+  /** @param {Record<string, string | number | null>} values */
   set(values) {
-    for (const [name, value] of Object.entries(values)) {
-      if (value === null || value === "") this.query.delete(name);
-      else this.query.set(name, value);
-    }
-    const address = this.query.size ? `?${this.query}` : location.pathname;
-    history.replaceState(history.state, "", address);
+    this.query.change(values);
+    this.follow();
+  }
+
+  clear() {
+    this.query.clear();
+    this.follow();
+  }
+
+  /** The query changed: so does the page's address. */
+  follow() {
+    const query = this.query.toString();
+    history.replaceState(history.state, "", query ? `?${query}` : location.pathname);
     this.changed();
   }
 
+  /** @param {{ name: string, value: string }} field */
   read({ name, value }) {
     this.typed = null;
     this.set({ [name]: name === "min_confidence" && value === "0" ? null : value.trim() });
   }
 
-  /** Show in the form what holds: `status` is what the labeler took it to be. */
+  /** Show the query in the form. @param {import("../lib/types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it */
   draw(classes, status) {
     for (const select of this.form.querySelectorAll("select[data-classes]")) {
       const wanted = [["", "any class"], ...classes.map(({ id, name }) => [String(id), name])];
@@ -69,30 +134,24 @@ class Filters {
         select.replaceChildren(...wanted.map(([value, text]) => new Option(text, value)));
     }
     for (const control of this.form.elements) {
-      // What is being changed and was not asked for yet would be lost.
-      if (!control.name || control === this.typed || control.matches(":focus")) continue;
+      if (!control.name || control === this.typed || control.matches(":focus")) continue; // what is typed would be lost
       const none = control.name === "min_confidence" ? "0" : "";
-      control.value = (control.name === "status" && status) || (this.get(control.name) ?? none);
+      control.value = (control.name === "status" && status) || (this.query.get(control.name) ?? none);
     }
     this.drawShare();
     renew(
       this.chips,
-      [
-        ["similar_to", (id) => `Similar to image ${id}`],
-        ["cluster", (number) => `Group ${number}`],
-        ["images", (ids) => `${count(ids.split(",").length, "image")} chosen`],
-      ]
-        .filter(([name]) => this.query.has(name))
-        .map(([name, words]) => this.chip(name, words(this.get(name)))),
+      this.query.chips.map(([name, words]) => this.chip(name, words)),
     );
   }
 
   drawShare() {
     const { min_confidence } = this.form.elements;
-    setText(this.form.querySelector("output"), percent(min_confidence.value));
+    setText(find(this.form, "output"), percent(min_confidence.value));
     min_confidence.setAttribute("aria-valuetext", percent(min_confidence.value));
   }
 
+  /** @param {string} name @param {string} words */
   chip(name, words) {
     const button = element("button", `${words} ✕`);
     button.type = "button";

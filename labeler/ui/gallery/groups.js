@@ -1,18 +1,25 @@
 // The groups of similar images, largest first: one press shows one of them, to be labeled at once.
 
-const LAID_OUT_MS = 2000; // until groups that are being worked out are asked for again
+import { ask, isAbort, Lost } from "../lib/api.js";
+import { element, find, setText } from "../lib/dom.js";
+import { count, number } from "../lib/text.js";
+import { TILES_AT_ONCE } from "./tiles.js";
 
-class Groups {
-  /** `choose(number, count)` shows a group. */
+/** @typedef {{ cluster: number, size: number, open: number, image_ids: number[] }} Cluster */
+
+const LAID_OUT_MS = 2000; // until groups that are being computed are asked for again
+
+export class Groups {
+  /** @param {Element} root @param {(cluster: string, clusters: string) => void} choose shows a group of so many */
   constructor(root, choose) {
-    this.part = root.querySelector(".groups");
+    this.part = find(root, ".groups");
     this.list = this.part.querySelector("ol");
     this.words = this.part.querySelector("p");
     this.many = this.part.querySelector("select");
     this.choose = choose;
     this.many.onchange = () => this.load();
     this.part.ontoggle = () => this.part.open && this.load();
-    this.list.onclick = ({ target }) => {
+    this.list.onclick = (/** @type {any} */ { target }) => {
       const number = target.closest("button")?.dataset.cluster;
       if (number !== undefined) choose(number, this.many.value);
     };
@@ -30,18 +37,22 @@ class Groups {
     try {
       const { signal } = this.asked;
       const { clusters } = await ask(`/api/clusters?count=${this.many.value}`, { signal });
-      const pictures = [...new Set(clusters.flatMap((each) => each.image_ids))];
-      const urls = await this.urls(pictures, signal);
+      const pictures = new Set(clusters.flatMap((/** @type {Cluster} */ each) => each.image_ids));
+      const urls = await this.urls([...pictures], signal);
       setText(this.words, clusters.length ? "" : "There is no image to put into groups yet.");
-      this.list.replaceChildren(...clusters.map((each) => this.item(each, urls)));
+      this.list.replaceChildren(...clusters.map((/** @type {Cluster} */ each) => this.item(each, urls)));
     } catch (error) {
-      if (error.name === "AbortError") return;
-      setText(this.words, error instanceof TypeError ? "The labeler cannot be reached." : error.message);
+      if (isAbort(error)) return;
+      setText(
+        this.words,
+        error instanceof Lost ? "The labeler cannot be reached." : /** @type {Error} */ (error).message,
+      );
       this.list.replaceChildren();
       this.again = setTimeout(() => this.part.open && this.load(), LAID_OUT_MS);
     }
   }
 
+  /** @param {number[]} ids @param {AbortSignal} signal @returns {Promise<Map<number, string>>} */
   async urls(ids, signal) {
     const urls = new Map();
     for (let start = 0; start < ids.length; start += TILES_AT_ONCE) {
@@ -52,12 +63,13 @@ class Groups {
     return urls;
   }
 
+  /** @param {Cluster} cluster @param {Map<number, string>} urls */
   item({ cluster, size, open, image_ids }, urls) {
     const [item, button] = [element("li"), element("button")];
     button.type = "button";
-    button.dataset.cluster = cluster;
+    button.dataset.cluster = String(cluster);
     button.dataset.testid = "group";
-    const words = open ? `${open.toLocaleString("en")} to label` : "done";
+    const words = open ? `${number(open)} to label` : "done";
     button.setAttribute("aria-label", `Group ${cluster}: ${count(size, "image")}, ${words}`);
     const pictures = element("span", "", "pictures");
     for (const id of image_ids) {

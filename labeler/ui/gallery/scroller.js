@@ -1,6 +1,8 @@
-// Thousands of tiles of which only those in sight exist. The box scrolls over an empty plane as high as all rows; tiles
-// are made where one looks and removed behind. An element is never used for another image, so that no tile ever shows
+// Thousands of tiles, of which only those in sight exist. The box scrolls over an empty plane as high as all rows; tiles are
+// made as they come into sight and removed behind. An element is never used for another image, so that no tile ever shows
 // the picture of the one before it. For a screen reader it is a list box in which many can be chosen.
+
+import { element, find } from "../lib/dom.js";
 
 const TILE = 116; // pixels at least
 const GAP = 6;
@@ -8,14 +10,23 @@ const CAPTION = 26;
 const OVERSCAN = 2; // rows
 const REST_MS = 60; // of scrolling, until what is in sight is asked for
 
-class Scroller {
-  /** `look(ids)`: these are in sight. `draw(node, id, index)` fills a tile. */
+export class Scroller {
+  /**
+   * @param {HTMLElement} box
+   * @param {(ids: number[]) => void} look these are in sight
+   * @param {(node: any, id: number, index: number) => void} draw fills a tile
+   */
   constructor(box, look, draw) {
     this.box = box;
-    this.plane = box.querySelector(".plane");
+    this.plane = find(box, ".plane");
     this.look = look;
     this.draw = draw;
+    /** @type {number[]} */
     this.list = [];
+    this.columns = 2;
+    this.side = 0; // of a tile, in pixels
+    this.row = 0; // its height with all that belongs to it
+    /** @type {Map<number, any>} */
     this.nodes = new Map(); // image id → its tile
     this.focus = 0; // index of the tile that keys act on
     box.addEventListener("scroll", () => this.place(), { passive: true });
@@ -28,6 +39,7 @@ class Scroller {
     clearTimeout(this.resting);
   }
 
+  /** @param {number[]} list */
   show(list) {
     this.list = list;
     this.focus = Math.min(this.focus, Math.max(0, list.length - 1));
@@ -59,13 +71,15 @@ class Scroller {
       node.remove();
       this.nodes.delete(id);
     }
-    inSight.forEach((id, offset) => this.put(id, first + offset));
+    inSight.forEach((id, offset) => void this.put(id, first + offset));
     this.mark();
     clearTimeout(this.resting);
     this.resting = setTimeout(() => this.look(inSight), REST_MS);
   }
 
+  /** @param {number} id @param {number} index */
   put(id, index) {
+    /** @type {any} */
     let node = this.nodes.get(id);
     if (!node) {
       node = element("div", "", "tile");
@@ -99,7 +113,7 @@ class Scroller {
     else this.box.removeAttribute("aria-activedescendant");
   }
 
-  /** Move the focus, and scroll as far as needed. Returns whether there was anywhere to go. */
+  /** Move the focus, and scroll as far as needed. Returns whether there was anywhere to go. @param {number} index */
   move(index) {
     if (!this.list.length) return false;
     this.focus = Math.max(0, Math.min(this.list.length - 1, index));
@@ -111,9 +125,10 @@ class Scroller {
     return true;
   }
 
-  /** Where an arrow or a page key leads from the focus; undefined for other keys. */
+  /** Where an arrow or a page key leads from the focus; undefined for other keys. @param {string} key */
   target(key) {
     const page = this.columns * Math.max(1, Math.floor(this.box.clientHeight / this.row));
+    /** @type {Record<string, number>} */
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns };
     Object.assign(steps, { PageUp: -page, PageDown: page, Home: -Infinity, End: Infinity });
     return key in steps ? this.focus + steps[key] : undefined;

@@ -1,10 +1,12 @@
 // Which images are chosen: by place in the listing for ranges, by id for everything else.
 
-class Selection {
-  /** At most `most` images, which is what one action may hold. */
+export class Selection {
+  /** @param {number} most images that one action may hold */
   constructor(most) {
     this.most = most;
+    /** @type {Set<number>} */
     this.ids = new Set();
+    /** @type {number[]} */
     this.list = [];
     this.anchor = 0; // where a range begins
   }
@@ -13,11 +15,12 @@ class Selection {
     return this.ids.size;
   }
 
+  /** @param {number} id */
   has(id) {
     return this.ids.has(id);
   }
 
-  /** The listing changed; what is not in it any more is not chosen any more. */
+  /** The listing changed; images that left it are no longer chosen. @param {number[]} list */
   over(list) {
     this.list = list;
     this.anchor = Math.min(this.anchor, Math.max(0, list.length - 1));
@@ -25,13 +28,14 @@ class Selection {
     for (const id of this.ids) if (!there.has(id)) this.ids.delete(id);
   }
 
+  /** @param {number} index */
   toggle(index) {
     const id = this.list[index];
     if (!this.ids.delete(id)) this.add([id]);
     this.anchor = index;
   }
 
-  /** From the anchor to `index`, both included, beside what is chosen already. */
+  /** From the anchor to `index`, both included, in addition to what is chosen already. @param {number} index */
   range(index) {
     this.add(this.list.slice(Math.min(this.anchor, index), Math.max(this.anchor, index) + 1));
   }
@@ -40,7 +44,6 @@ class Selection {
     this.add(this.list);
   }
 
-  /** Invert the selection. */
   invert() {
     const others = this.list.filter((id) => !this.ids.has(id));
     this.ids.clear();
@@ -51,6 +54,7 @@ class Selection {
     this.ids.clear();
   }
 
+  /** @param {number[]} ids */
   add(ids) {
     for (const id of ids) {
       if (this.ids.size >= this.most) return;

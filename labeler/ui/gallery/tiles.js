@@ -1,16 +1,27 @@
-// What the labeler says of the images on screen. A tile keeps the prediction with which it was first seen, so that
-// accepting it means what was read there; everything else of it is news.
+// What the labeler says of the images on screen. A tile keeps the prediction with which it was first seen, so that accepting
+// it means what was read there; everything else of it is updated.
 
-const TILES_AT_ONCE = 250;
+import { ask } from "../lib/api.js";
+import { annotator } from "../lib/storage.js";
 
-class Tiles {
-  /** `changed()` after each answer. */
+/**
+ * @typedef {{ image_id: number, url: string, name: string, status: string, label: number | null, predicted: number | null,
+ *   confidence: number | null, held?: boolean, settles?: boolean, as_of?: number }} Tile
+ */
+
+export const TILES_AT_ONCE = 250;
+
+export class Tiles {
+  /** @param {() => void} changed called after each answer */
   constructor(changed) {
-    this.known = new Map(); // image id → tile; null for one that cannot be shown
+    /** @type {Map<number, Tile | null>} */
+    this.known = new Map(); // by image id; null for an image that cannot be shown
     this.changed = changed;
-    this.asked = new Map(); // image id → the request that will tell
+    /** @type {Map<number, Promise<void>>} */
+    this.asked = new Map(); // image id → the request under way
   }
 
+  /** @param {number} id */
   get(id) {
     return this.known.get(id);
   }
@@ -19,27 +30,33 @@ class Tiles {
     this.known.clear();
   }
 
-  /** Fetch those of `ids` that are not known, or all of them anew. Throws what `ask` throws. */
+  /** Fetch those of `ids` that are not known, or all of them `anew`. Throws what `ask` throws. @param {number[]} ids @param {{ anew?: boolean }} [options] */
   async need(ids, { anew = false } = {}) {
     const wanted = ids.filter((id) => !this.asked.has(id) && (anew || !this.known.has(id)));
     for (let start = 0; start < wanted.length; start += TILES_AT_ONCE) {
       const some = wanted.slice(start, start + TILES_AT_ONCE);
-      const answer = this.fetch(some).finally(() => some.forEach((id) => this.asked.delete(id)));
+      const answer = this.fetch(some).finally(() => some.forEach((id) => void this.asked.delete(id)));
       for (const id of some) this.asked.set(id, answer);
     }
     await Promise.all(new Set(ids.map((id) => this.asked.get(id))));
   }
 
+  /** @param {number[]} ids */
   async fetch(ids) {
     const query = new URLSearchParams({ ids: ids.join(","), annotator: annotator() });
-    const { images, last_seq } = await ask(`/api/grid/images?${query}`);
+    this.take(ids, await ask(`/api/grid/images?${query}`));
+    this.changed();
+  }
+
+  /** @param {number[]} ids that were asked for @param {{ images: Tile[], last_seq: number }} answer */
+  take(ids, { images, last_seq }) {
     const found = new Set(images.map((tile) => tile.image_id));
     for (const id of ids) if (!found.has(id)) this.known.set(id, null);
     for (const tile of images) {
       const before = this.known.get(tile.image_id);
-      if (before?.predicted != null) Object.assign(tile, { predicted: before.predicted, confidence: before.confidence });
+      if (before?.predicted != null)
+        Object.assign(tile, { predicted: before.predicted, confidence: before.confidence });
       this.known.set(tile.image_id, { ...tile, as_of: last_seq });
     }
-    this.changed();
   }
 }

@@ -1,9 +1,9 @@
 """The parts of pages that live in the browser: the labeling card, the grid of many images, the review, and the bar.
 
-They are Streamlit v2 components, because a widget that reruns the page loses and misplaces keys at typing speed, and
-because they hear changes over a WebSocket instead of rerunning. Their HTML, CSS and JavaScript are plain files beside
-this one, read as text; a component is one module, so the scripts that it is made of are joined. They know nothing of
-Python but the data given here: all else they ask from the API, as any client does.
+They are Streamlit v2 components: a widget that reruns the page loses and misplaces keys at typing speed, while a
+component hears of changes over a WebSocket. Their HTML and CSS are plain files beside this one, read as text. Their
+JavaScript is ES modules that the browser imports from the labeler (`labeler.ui.parts.scripts`). They know nothing of Python
+but the data given here; everything else they ask from the API, as any client does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from labeler import service
 from labeler.change_markers import Section
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
+from labeler.ui.parts.scripts import loader
 from shared.images.finding import NO_IMAGES
 from shared.settings.project_file import trainer_command
 from shared.settings.services import LabelerSettings
@@ -134,40 +135,23 @@ def annotator() -> str:
     return name
 
 
-def _component(name: str, scripts: list[str], styles: list[str]) -> Any:
+def _component(name: str, *styles: str, html: str | None = None) -> Any:
+    """A component of `NAME/NAME.html`, whose module is `NAME/NAME.js`; `styles` are further style sheets."""
+    css = ("component.css", *(f"{style}.css" for style in styles)) if styles else ()
     return st.components.v2.component(
         f"flywheel.{name}",
-        html=_text(f"{name}/{name}.html"),
-        css=_text("component.css", *(f"{style}.css" for style in styles)),
-        js=_text("live.js", "elements.js", *(f"{script}.js" for script in scripts)),
+        html=html or (FOLDER / f"{name}/{name}.html").read_text("utf-8"),
+        css="\n".join((FOLDER / path).read_text("utf-8") for path in css) or None,
+        js=loader(f"{name}/{name}.js"),
     )
 
 
-def _text(*paths: str) -> str:
-    return "\n".join((FOLDER / path).read_text(encoding="utf-8") for path in paths)
-
-
-_SHARED = ["card/outbox", "card/stage", "card/swipe", "card/classes"]
-_CARD_PARTS = ["questions", "file", "guide", "order", "manage", "remarks", "strip", "similar", "view", "card"]
-_CARD = _component(
-    "card",
-    [*_SHARED, *(f"card/{part}" for part in _CARD_PARTS)],
-    ["card/card", "card/stage", "card/panel", "card/dialogs", "card/guide"],
-)
-_REVIEW = _component(
-    "review",
-    [*_SHARED, "review/doubts", "review/review"],
-    ["card/card", "card/stage", "card/panel", "review/review", "keys"],
-)
-_GALLERY_PARTS = ["asking", "tiles", "selection", "scroller", "bulk", "filters", "groups", "gallery"]
-_GALLERY = _component(
-    "gallery", ["card/classes", *(f"gallery/{part}" for part in _GALLERY_PARTS)], ["gallery/gallery", "keys"]
-)
-_CHART = _component("chart", ["gallery/asking", "chart/points", "chart/chart"], ["chart/chart"])
-_ADD = _component("add", ["gallery/asking", "add/uploads", "add/dropped", "add/add"], ["add/add"])
-_DOWNLOADS = _component("downloads", ["gallery/asking", "downloads/downloads"], ["downloads/downloads"])
-_BAR = _component("bar", ["bar/bar"], ["bar/bar"])
-_SHORTCUTS = st.components.v2.component(
-    "flywheel.shortcuts", html="<i></i>", js=_text("elements.js", "shortcuts/shortcuts.js")
-)
-_WATCH = st.components.v2.component("flywheel.watch", html="<i></i>", js=_text("live.js", "watch/watch.js"))
+_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide")
+_REVIEW = _component("review", "card/card", "card/stage", "card/panel", "review/review", "keys")
+_GALLERY = _component("gallery", "gallery/gallery", "keys")
+_CHART = _component("chart", "chart/chart", "keys")
+_ADD = _component("add", "add/add")
+_DOWNLOADS = _component("downloads", "downloads/downloads")
+_BAR = _component("bar", "bar/bar")
+_SHORTCUTS = _component("shortcuts", html="<i></i>")
+_WATCH = _component("watch", html="<i></i>")

@@ -1,21 +1,49 @@
-// The doubts to judge: the one on screen, and those decoded behind it. A verdict changes the order of what lies behind,
-// but for the next few, and never the one on screen.
+// The doubtful labels to judge: the one on screen, and those decoded behind it. A verdict changes the order of what lies
+// behind, except for the next few, and never the one on screen.
+
+import { ask, isAbort, Refused } from "../lib/api.js";
+
+/** @typedef {{ image_id: number, url: string }} Evidence */
+/**
+ * @typedef {object} Doubt
+ * @property {number} image_id
+ * @property {string} url
+ * @property {number} label
+ * @property {string} label_name
+ * @property {number} proposed
+ * @property {string} proposed_name
+ * @property {number} confidence
+ * @property {boolean} confident
+ * @property {number} agreeing
+ * @property {number} neighbours
+ * @property {Evidence[]} evidence
+ * @property {number} as_of
+ * @property {HTMLImageElement} image
+ * @property {any} item
+ * @property {boolean} [broken]
+ */
 
 const AHEAD = 12;
 const LEFT_IN_PLACE = 2; // of those behind the one on screen, when a new order comes
-const ASK_SOON_MS = 200; // after a verdict is on disk: several that come quickly are one question
+const ASK_SOON_MS = 200; // after a verdict is on disk: several quick ones make one request
 const ASK_AGAIN_MS = 3000; // while there is nothing to show
 
-class Doubts {
-  /** `changed()` whenever a doubt has come, or what is known of all of them. */
-  constructor() {
+export class Doubts {
+  /** @param {() => void} changed called when a doubt has come, or what is known of all of them */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {Doubt | null} */
     this.current = null;
+    /** @type {Doubt[]} */
     this.next = [];
+    /** @type {any} */
     this.page = null; // the labeler's last answer
-    this.problem = null; // why there is none: { status, message }, without status where it cannot be reached
+    /** @type {{ status?: number, message: string } | null} */
+    this.problem = null; // why there is no answer; without status, the labeler cannot be reached
     this.asked = 0;
-    this.done = new Map(); // image id → number of the last request that may still name it although it is judged
-    this.changed = () => {};
+    /** @type {Map<number, number>} */
+    this.done = new Map(); // image id → the last request that may still name it although it is judged
+    this.closed = false;
   }
 
   close() {
@@ -31,16 +59,16 @@ class Doubts {
     this.fill();
   }
 
-  /** These verdicts are on disk: requests sent from now on name their images only for a new reason. */
+  /** These verdicts are on disk: requests sent from now on name their images only for a new reason. @param {number[]} imageIds */
   confirmed(imageIds) {
     for (const id of imageIds) this.done.set(id, this.asked);
     this.askSoon();
   }
 
-  /** Bring one back; what was on screen comes next. */
+  /** Bring one back; what was on screen comes next. @param {Doubt} doubt */
   putFirst(doubt) {
     this.done.delete(doubt.image_id);
-    this.next = [this.current, ...this.next].filter((each) => each && each.image_id !== doubt.image_id);
+    this.next = this.held().filter((each) => each.image_id !== doubt.image_id);
     this.current = doubt;
     this.changed();
   }
@@ -53,35 +81,44 @@ class Doubts {
   async ask() {
     this.asking?.abort();
     const asking = (this.asking = new AbortController());
-    const number = ++this.asked;
+    const request = ++this.asked;
     try {
-      const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(25000)]);
-      const response = await fetch(`/api/review?limit=${2 * AHEAD}`, { signal });
-      const answer = await response.json();
+      const page = await ask(`/api/review?limit=${2 * AHEAD}`, { signal: asking.signal });
       if (this.closed) return;
-      this.problem = response.ok ? null : { status: response.status, message: wordsOf(answer) };
-      if (response.ok) this.take(answer, number);
+      this.problem = null;
+      this.take(page, request);
     } catch (error) {
-      if (this.closed || asking.signal.aborted) return; // a newer question is on its way
-      this.problem = { message: "connection lost" };
+      if (this.closed || isAbort(error)) return; // a newer request is under way
+      const { message } = /** @type {Error} */ (error);
+      this.problem = error instanceof Refused ? { status: error.status, message } : { message };
     }
     this.fill();
     if (!this.current || this.page?.renewing) this.askSoon(ASK_AGAIN_MS);
   }
 
-  take(page, number) {
+  /** The one on screen and those behind it. @param {number} [behind] how many */
+  held(behind = this.next.length) {
+    return [...(this.current ? [this.current] : []), ...this.next.slice(0, behind)];
+  }
+
+  /** @param {any} page the labeler's answer @param {number} request its number */
+  take(page, request) {
     this.page = page;
-    const held = [this.current, ...this.next.slice(0, LEFT_IN_PLACE)].filter(Boolean);
-    const known = new Map([this.current, ...this.next].filter(Boolean).map((each) => [each.image_id, each]));
+    const held = this.held(LEFT_IN_PLACE);
+    const known = new Map(this.held().map((each) => [each.image_id, each]));
     const wanted = page.items.filter(
-      ({ image_id }) => !(this.done.get(image_id) >= number) && !held.some((each) => each.image_id === image_id),
+      (/** @type {Doubt} */ { image_id }) =>
+        !((this.done.get(image_id) ?? 0) >= request) && !held.some((each) => each.image_id === image_id),
     );
-    const behind = wanted.slice(0, AHEAD).map((item) => this.decoded(item, known.get(item.image_id)?.image, page.as_of));
+    const behind = wanted
+      .slice(0, AHEAD)
+      .map((/** @type {Doubt} */ item) => this.decoded(item, known.get(item.image_id)?.image, page.as_of));
     this.next = [...held.filter((each) => each !== this.current), ...behind];
   }
 
-  /** The doubt with its image on the way; `broken` when it cannot be shown. */
+  /** The doubt with its image on the way; `broken` when it cannot be shown. @param {any} item @param {any} image @param {number} asOf */
   decoded(item, image, asOf) {
+    /** @type {Doubt} */
     const doubt = { ...item, item, as_of: asOf, image: image ?? new Image() };
     if (!image) doubt.image.src = item.url;
     for (const { url } of item.evidence) new Image().src = url;

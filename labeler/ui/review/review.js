@@ -1,11 +1,31 @@
-// The review: one doubtful label after the other, each judged by one key. A verdict goes into the outbox and the next
-// doubt is on screen at once; nothing counts before its image was painted.
+// The review: one doubtful label after the other, each judged by one key. A verdict goes into the outbox and the next doubt
+// is on screen at once; nothing counts before its image was painted.
+
+import { ClassList } from "../card/class_list.js";
+import { Stage } from "../card/stage.js";
+import { whetherSaved } from "../card/words.js";
+import { ask, Refused } from "../lib/api.js";
+import { afterPaint, element, find, setText, tell, uuid } from "../lib/dom.js";
+import { fitBelow } from "../lib/fit.js";
+import { KeyTable } from "../lib/key_table.js";
+import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { outboxOf } from "../lib/outbox.js";
+import { embedded, embeddedShare, live } from "../lib/project.js";
+import { annotator } from "../lib/storage.js";
+import { capital, count, number, percent, timeLeft } from "../lib/text.js";
+import { Pace } from "../lib/time.js";
+import { Doubts } from "./doubts.js";
+import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
+
+/** @typedef {import("./doubts.js").Doubt} Doubt */
+/** @typedef {{ id?: string, doubt?: Doubt, many?: number }} Step a verdict, or many at once, or one that the labeler named */
 
 const REVIEW = Symbol("review");
+/** @type {Record<string, string>} */
 const KEYS = { K: "keep", X: "remove", S: "unsure", Z: "undo" };
-const FEW_ERRORS = 0.1; // of the last verdicts, below which more of them find little
-const ENOUGH_VERDICTS = 50;
+const ASK_MS = 15_000;
 
+/** @param {any} component */
 export default function ({ parentElement, data }) {
   parentElement[REVIEW] ??= new Review(parentElement, data);
   return () => {
@@ -15,34 +35,51 @@ export default function ({ parentElement, data }) {
 }
 
 class Review {
+  /** @type {import("../lib/outbox.js").Outbox} */
+  outbox;
+
+  /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.data = data;
-    this.card = root.querySelector(".card");
-    this.part = (name) => this.card.querySelector(name);
-    this.stage = new Stage(root, data.display_pixels);
+    this.card = find(root, ".card");
+    this.part = (/** @type {string} */ selector) => find(this.card, selector);
+    this.stage = new Stage(root, data.display_pixels, {
+      words: (direction) => this.swipeWords(direction),
+      done: (direction) => this.act(direction === "right" ? "accept" : "keep"),
+    });
     this.classes = new ClassList(root);
-    this.doubts = new Doubts();
-    this.history = []; // this page's steps, latest last: { id, doubt }, or { many } at once, or { id } of one named
+    this.keys = new KeyTable(root);
+    this.doubts = new Doubts(() => this.show());
+    this.pace = new Pace();
+    this.stopListening = new AbortController();
+    /** @type {Step[]} */
+    this.history = []; // this page's steps, latest last
+    /** @type {Doubt | null} */
+    this.shown = null;
+    this.signature = ""; // of the classes as drawn
+    this.levels = ""; // of the button that takes many, as drawn
+    this.painted = false;
+    this.paintedAt = 0;
+    this.undoing = false; // nothing else counts meanwhile
+    this.closed = false;
+    /** @type {import("../lib/types.js").Project | null} */
+    this.project = null;
     this.open();
-  }
-
-  get annotator() {
-    return stored("flywheel/annotator") ?? "me";
   }
 
   async open() {
     this.outbox = await outboxOf(this.data);
     if (this.closed) return;
-    this.outbox.changed = () => this.drawState();
-    this.outbox.confirmed = (ids) => this.doubts.confirmed(ids);
-    this.outbox.refused = ({ image_id }, reason) => {
-      this.say(`Image ${image_id} was not saved: ${reason}`, true);
-      this.doubts.confirmed([image_id]);
-    };
-    this.doubts.changed = () => this.show();
+    this.outbox.join({
+      changed: () => this.drawState(),
+      confirmed: (ids) => this.doubts.confirmed(ids),
+      refused: ({ image_id }, reason) => {
+        this.say(`Image ${image_id} was not saved: ${reason}`, true);
+        this.doubts.confirmed([image_id]);
+      },
+    });
     this.listen();
-    this.unsubscribe = live().subscribe((project) => this.hear(project));
-    this.fit();
+    this.unsubscribe = live.follow(this.data.log_id, (project) => this.hear(project));
     this.doubts.ask();
   }
 
@@ -50,47 +87,46 @@ class Review {
     this.closed = true;
     this.doubts.close();
     this.unsubscribe?.();
-    this.stopListening?.abort();
-    if (this.outbox) this.outbox.changed = this.outbox.confirmed = this.outbox.refused = () => {};
+    this.stopListening.abort();
+    this.outbox?.leave();
   }
 
   listen() {
-    this.stopListening = new AbortController();
     const { signal } = this.stopListening;
-    // In the capture phase, so that a key which the review takes never reaches Streamlit's own shortcuts.
-    addEventListener("keydown", (event) => this.key(event), { capture: true, signal });
-    addEventListener("resize", () => this.fit(), { signal });
-    document.addEventListener("flywheel:bar", () => this.fit(), { signal });
+    listenForKeys((key) => this.press(key), { signal, commands: ["Z"], elsewhere: () => this.keys.open });
+    fitBelow(this.card, signal);
     // A mouse must not leave the focus on a button: Enter takes the proposal, it does not press the button again.
-    this.card.addEventListener("mousedown", (event) => event.target.closest("button") && event.preventDefault());
-    this.card.addEventListener("click", (event) => {
+    this.card.addEventListener("mousedown", (/** @type {any} */ event) => {
+      if (event.target.closest("button")) event.preventDefault();
+    });
+    this.card.addEventListener("click", (/** @type {any} */ event) => {
       const name = event.target.closest("button")?.dataset.act;
       if (name) this.act(name);
     });
-    this.classes.on((classId) => this.choose(classId), (words) => this.say(words));
+    this.classes.on(
+      (classId) => this.choose(classId),
+      (words) => this.say(words),
+    );
     leaveFields(this.card, signal);
-    this.part(".many-at-once").onsubmit = (event) => {
+    this.part(".many-at-once").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.takeAll(Number(this.part(".many-at-once select").value));
     };
     this.part(".many-at-once select").onchange = () => this.drawMany();
-    new Swipe(this.card.parentNode, this.stage, {
-      words: (direction) => this.swipeWords(direction),
-      done: (direction) => this.act(direction === "right" ? "accept" : "keep"),
-    });
   }
 
+  /** What a sweep to that side would do; null if nothing. @param {import("../card/swipe.js").Direction} direction */
   swipeWords(direction) {
     const { current } = this.doubts;
-    if (!current || direction === "left") return current && `Keep ${current.label_name}`;
-    const { typed, chosen } = this.classes;
-    if (typed) return chosen === undefined ? null : this.classes.nameOf(chosen);
+    if (!current) return null;
+    if (direction === "left") return `Keep ${current.label_name}`;
+    const { typed, found } = this.classes.search;
+    if (typed) return found === undefined ? null : this.classes.nameOf(found);
     return current.proposed_name;
   }
 
+  /** @param {import("../lib/types.js").Project} project */
   hear(project) {
-    if (!project) return;
-    if (project.log_id && project.log_id !== this.data.log_id) return location.reload(); // another project is served
     const learned = project.trainer?.acked_seq !== this.project?.trainer?.acked_seq;
     this.project = project;
     const signature = JSON.stringify(project.classes);
@@ -102,69 +138,64 @@ class Review {
 
   // ------------------------------------------------------------ what the person does
 
-  key(event) {
-    const target = event.composedPath()[0];
-    const undo = commands(event, "Z") && !event.shiftKey;
-    const inDialog = this.part("dialog").open;
-    if (keepsKey(target, event.key) || event.repeat || event.isComposing || event.altKey || inDialog) return;
-    if ((event.ctrlKey || event.metaKey) && !undo) return;
-    if (!this.press(event, undo)) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-  }
-
-  /** Do what the key means; false if it means nothing here. */
-  press(event, undo) {
-    const digit = digitOf(event);
+  /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
+  press(key) {
     const { classes, stage } = this;
-    // With many classes letters look for one, and the verdicts take Shift, but in the midst of what is typed.
-    const typing = classes.filtering && (!event.shiftKey || classes.typed);
-    const name = undo ? "undo" : KEYS[typing ? "" : event.key.toUpperCase()];
-    const own = event.shiftKey ? undefined : classes.withKey(event.key);
-    const place = typing ? undefined : placeOf(event);
-    const there = event.shiftKey ? undefined : classes.withKey(place);
-    if (name) this.act(name);
-    else if (own !== undefined) this.choose(own);
-    else if (KEYS[place]) this.act(KEYS[place]);
-    else if (there !== undefined) this.choose(there);
-    else if (digit) this.choose(classes.classOf(digit), noClassHas(digit, classes.typed));
-    else if (event.key === "Enter") this.act("accept");
-    else if (!classes.filter.value && stage.press(event.key)) return true;
-    else if (!classes.filter.value && event.key === "?") this.part("dialog").showModal();
-    else if (classes.filtering && classes.type(event.key)) return true;
-    else if (event.key === "Backspace" && classes.filtering) this.say("Nothing is typed. Shift+Z undoes.");
-    else if (event.key === "Backspace") this.undo();
-    else if (event.key === "Delete" && !classes.typed) this.act("remove");
+    const { search } = classes;
+    if (key.command !== null) {
+      if (!key.shift) this.act("undo");
+      return !key.shift;
+    }
+    const meaning = search.meaning(key, KEYS);
+    if (meaning && "act" in meaning) this.act(meaning.act);
+    else if (meaning && "classId" in meaning) this.choose(meaning.classId);
+    else if (meaning) this.say(meaning.refusal);
+    else if (key.name === "Enter") this.act("accept");
+    else if (!search.text && stage.press(key.name)) return true;
+    else if (!search.text && key.name === "?") this.keys.show();
+    else if (search.typing && classes.type(key.name)) return true;
+    else if (key.name === "Backspace" && search.typing) this.say("Nothing is typed. Press Shift+Z to undo.");
+    else if (key.name === "Backspace") this.undo();
+    else if (key.name === "Delete" && !search.typed) this.act("remove");
     else return false;
     return true;
   }
 
+  /** Do what a button or its key says. @param {string} name */
   act(name) {
     const { current } = this.doubts;
     if (name === "undo") this.undo();
-    else if (name === "keys") this.part("dialog").showModal();
-    else if (name === "accept") this.choose(this.classes.unmatched ? undefined : (this.classes.chosen ?? current?.proposed), this.classes.unmatched);
+    else if (name === "keys") this.keys.show();
+    else if (name === "accept") this.accept();
     else if (name === "keep") this.choose(current?.label);
     else this.judge(name === "unsure" ? "skip" : "settle", name, null);
   }
 
-  choose(classId, otherwise) {
+  /** Enter: the class that the letters found, else the label proposed. */
+  accept() {
+    const { found, unmatched } = this.classes.search;
+    if (unmatched) this.say(unmatched);
+    else this.choose(found ?? this.doubts.current?.proposed);
+  }
+
+  /** @param {number | undefined} classId */
+  choose(classId) {
     const { current } = this.doubts;
-    if (classId === undefined && otherwise) this.say(otherwise);
     if (classId !== undefined && current) this.judge("settle", classId === current.label ? "keep" : "fix", classId);
   }
 
+  /** @param {string} action @param {string} verdict @param {number | null} label */
   judge(action, verdict, label) {
     const { current } = this.doubts;
     if (!current || this.undoing) return;
     if (this.outbox.full) return this.say("The verdicts before this one are not saved yet: it was not counted.");
-    if (!this.painted) return this.say("Too quick: that came before its image and was not counted.");
+    if (!this.painted) return this.say("Too quick: the image was not on screen yet, so that was not counted.");
     const annotation = {
       id: uuid(),
       image_id: current.image_id,
       action,
       label,
-      annotator: this.annotator,
+      annotator: annotator(),
       session: this.outbox.session,
       seconds: (performance.now() - this.paintedAt) / 1000,
       reason: verdict,
@@ -179,64 +210,61 @@ class Review {
     this.doubts.advance();
   }
 
-  /** Take this page's last step back, or after a reload the annotator's; verdicts on their way arrive first. */
+  /** Undo this page's last step, or after a reload the annotator's. Verdicts being saved arrive first. */
   async undo() {
     if (this.undoing) return;
-    if (!live().connected && this.outbox.items.length) {
+    if (!live.connected && this.outbox.items.length) {
       return this.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
     }
     this.undoing = true;
     this.say("Undoing …");
     await this.outbox.empty();
     const { id, doubt, many } = this.history.at(-1) ?? {};
+    // Only verdicts, never answers of another page. Many that this page did not count are named first.
+    const known = { annotator: annotator(), session: this.outbox.session };
+    const body = { id: uuid(), ...known, target: id, page: "review", ask: !id && !many };
     try {
-      // Verdicts alone, never answers of another page; many that this page did not count are named first.
-      const ask = !id && !many;
-      const body = { id: uuid(), annotator: this.annotator, session: this.outbox.session, target: id, page: "review", ask };
-      const { undone, target, ...answer } = await this.post("/api/undo", body, 409);
-      this.undoing = false;
-      if (target) {
-        this.history.push({ id: target });
-        return this.say(`${wordsOf(answer)} Undo again to do that.`);
-      }
-      if (undone === undefined) throw new Error(wordsOf(answer));
+      const { undone } = await ask("/api/undo", { body, patience: ASK_MS });
       this.history.pop();
       if (doubt) this.doubts.putFirst(doubt);
       this.doubts.done.clear();
       this.doubts.askSoon();
       this.say(`Undid ${count(undone, "verdict")}.`);
     } catch (error) {
-      if (!(error instanceof TypeError)) this.history.pop(); // what the labeler refuses once it will refuse again
-      this.say(`Nothing was undone: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.notUndone(/** @type {Error} */ (error));
     }
     this.undoing = false;
   }
 
+  /** @param {Error} error */
+  notUndone(error) {
+    if (error instanceof Refused && error.answer.target) {
+      this.history.push({ id: error.answer.target });
+      return this.say(`${error.message} Undo again to do that.`);
+    }
+    if (error instanceof Refused) this.history.pop(); // the labeler would refuse it again
+    this.say(`Nothing was undone: ${error.message}`, true);
+  }
+
+  /** Take all proposals of which the model is at least so sure. @param {number} confidence */
   async takeAll(confidence) {
     if (this.undoing) return;
-    this.undoing = true; // nothing else until it is known what was taken
+    this.undoing = true; // until it is known what was taken
     this.say("Saving …");
     await this.outbox.empty();
     try {
-      const most = this.doubts.page.acceptable[this.part(".many-at-once select").value]; // what the button says
-      const body = { annotator: this.annotator, session: this.outbox.session, confidence, most };
-      const { accepted } = await this.post("/api/review/accept", body);
+      const most = this.doubts.page.acceptable[this.part(".many-at-once select").value]; // as the button says
+      const body = { annotator: annotator(), session: this.outbox.session, confidence, most };
+      const { accepted } = await ask("/api/review/accept", { body, patience: ASK_MS });
       if (accepted) this.history.push({ many: accepted });
       this.doubts.current = null;
       this.doubts.next = [];
-      this.say(`${count(accepted, "proposal")} taken. Undo takes all of them back.`);
+      this.say(`${count(accepted, "proposal")} taken. Undo takes back all of them.`);
     } catch (error) {
-      this.say(`Nothing was taken: ${error instanceof TypeError ? "connection lost" : error.message}`, true);
+      this.say(`Nothing was taken: ${/** @type {Error} */ (error).message}`, true);
     }
     this.undoing = false;
     this.doubts.ask();
-  }
-
-  async post(url, body, refusal) {
-    const response = await send("POST", url, body);
-    const answer = await response.json();
-    if (!response.ok && response.status !== refusal) throw new Error(wordsOf(answer));
-    return answer;
   }
 
   // ------------------------------------------------------------ drawing
@@ -256,6 +284,7 @@ class Review {
     this.drawNotice();
   }
 
+  /** @param {Doubt} doubt */
   wait(doubt) {
     const painted = () =>
       afterPaint(() => {
@@ -270,9 +299,9 @@ class Review {
   drawVerdicts() {
     const { current } = this.doubts;
     const [given, proposed] = this.part(".verdicts").children;
-    setText(given.querySelector(".name"), current?.label_name ?? "");
-    setText(proposed.querySelector(".name"), current?.proposed_name ?? "");
-    setText(proposed.querySelector(".confidence"), current ? percent(current.confidence) : "");
+    setText(find(given, ".name"), current?.label_name ?? "");
+    setText(find(proposed, ".name"), current?.proposed_name ?? "");
+    setText(find(proposed, ".confidence"), current ? percent(current.confidence) : "");
     proposed.classList.toggle("confident", Boolean(current?.confident));
     proposed.style.setProperty("--confidence", current?.confidence ?? 0);
     const [words, list] = this.part(".evidence").children;
@@ -280,8 +309,9 @@ class Review {
     list.replaceChildren(
       ...(current?.evidence ?? []).map(({ image_id, url }) => {
         const [node, picture] = [element("li"), new Image()];
-        Object.assign(picture, { src: url, alt: `Image ${image_id}, ${current.proposed_name}`, draggable: false });
-        picture.onload = () => picture.classList.toggle("small", Math.max(picture.naturalWidth, picture.naturalHeight) <= 64);
+        Object.assign(picture, { src: url, alt: `Image ${image_id}, ${current?.proposed_name}`, draggable: false });
+        picture.onload = () =>
+          picture.classList.toggle("small", Math.max(picture.naturalWidth, picture.naturalHeight) <= 64);
         node.append(picture);
         return node;
       }),
@@ -295,17 +325,19 @@ class Review {
     const expected = page.enough ? Math.max(page.expected, page.errors) : page.errors;
     setText(found, page.labels ? foundOf(page) : capital(lookingOf(page)));
     setText(precision, precisionOf(page));
-    setText(waiting, page.open ? `${page.open.toLocaleString("en")} in doubt` : "");
+    setText(waiting, page.open ? `${number(page.open)} in doubt` : "");
     const meter = this.part(".meter");
     const [now, most] = page.labels ? [page.errors, expected] : [page.progress, 1];
     meter.firstElementChild.style.width = `${most ? (100 * now) / most : 0}%`;
-    meter.ariaLabel = page.labels ? "Errors found" : "Labels looked at";
+    meter.ariaLabel = page.labels ? "Errors found" : "Labels checked";
     meter.ariaValueMax = most;
     meter.ariaValueNow = now;
   }
 
   drawMany() {
-    const levels = Object.entries(this.doubts.page?.acceptable ?? {}).filter(([, many]) => many > 0);
+    /** @type {[string, number][]} */
+    const acceptable = Object.entries(this.doubts.page?.acceptable ?? {});
+    const levels = acceptable.filter(([, many]) => many > 0);
     const form = this.part(".many-at-once");
     form.hidden = !levels.length;
     if (!levels.length) return;
@@ -314,103 +346,47 @@ class Review {
     if (signature !== this.levels) {
       const before = select.value;
       select.replaceChildren(
-        ...levels.map(([level]) => Object.assign(element("option", `${percent(Number(level))} sure`), { value: level })),
+        ...levels.map(([level]) =>
+          Object.assign(element("option", `${percent(Number(level))} sure`), { value: level }),
+        ),
       );
       if (levels.some(([level]) => level === before)) select.value = before;
       this.levels = signature;
     }
-    setText(button, `Take ${this.doubts.page.acceptable[select.value].toLocaleString("en")}`);
+    setText(button, `Take ${number(this.doubts.page.acceptable[select.value])}`);
   }
 
   drawState() {
-    const waiting = this.outbox.items.length;
-    setText(this.part(".saved"), this.outbox.problem
-      ? `${capital(this.outbox.problem)} – ${count(waiting, "verdict")} kept in this browser, trying again`
-      : waiting ? `${waiting} on their way` : "All saved");
+    if (!this.outbox) return;
+    setText(this.part(".saved"), whetherSaved(this.outbox, "verdict"));
     this.part(".saved").classList.toggle("trouble", Boolean(this.outbox.problem));
-    for (const button of this.card.querySelectorAll(".verdicts button, .classes button, [data-act=unsure], [data-act=remove]"))
-      button.disabled = !this.doubts.current;
+    const judging = ".verdicts button, .classes button, [data-act=unsure], [data-act=remove]";
+    for (const button of this.card.querySelectorAll(judging)) button.disabled = !this.doubts.current;
   }
 
   drawNotice() {
-    const words = this.whyEmpty();
+    const words = whyEmpty(this.doubts, this.project, this.data.start);
     const notice = this.part(".notice");
     notice.hidden = !words;
     if (!words) return;
     const [title, text, bar] = notice.children;
     setText(title, words.title);
-    const share = words.waits ? lookedShare(this.project) : undefined;
-    const looking = share !== undefined;
-    const judging = words.judging && !looking;
-    this.pace ??= new Pace();
-    const left = looking ? lookedAt(this.project) : judging ? timeLeft(this.pace.left(words.judging.progress)) : "";
+    const share = words.waits ? embeddedShare(this.project) : undefined;
+    const judging = share === undefined ? words.judging : undefined;
+    const left =
+      share !== undefined ? embedded(this.project) : judging ? timeLeft(this.pace.left(judging.progress)) : "";
     setText(text, [words.text, left && `${capital(left)}.`].filter(Boolean).join(" "));
-    bar.hidden = !looking && !judging;
-    if (!bar.hidden) bar.value = looking ? share : words.judging.progress;
-    bar.ariaLabel = looking ? "Images looked at" : "Labels judged";
+    bar.hidden = share === undefined && !judging;
+    if (!bar.hidden) bar.value = share ?? judging.progress;
+    bar.ariaLabel = share !== undefined ? "Images processed" : "Labels judged";
   }
 
-  whyEmpty() {
-    const { current, page, problem } = this.doubts;
-    if (current?.broken) return { title: "This image cannot be shown", text: "It is missing or damaged. Remove its label (X), or leave it (S)." };
-    if (current) return null;
-    if (this.project && !this.project.images.total && !this.project.scanning.running)
-      return { title: "No images yet", text: "Put photos into the project’s image folder: they join by themselves. Or add some on the page Data." };
-    if (problem?.status === 503)
-      return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: ${this.data.start}` };
-    if (problem?.status) {
-      const title = problem.status === 409 ? "Not yet" : "There is no review";
-      return { title, text: problem.message, waits: true };
-    }
-    if (problem) return { title: "The labeler cannot be reached", text: "This page goes on by itself when it is back." };
-    if (!page || !this.project) return { title: "Looking …" };
-    if (!this.project.images.labeled)
-      return { title: "No labels yet", text: "Import some on the page Data, or give the first on the page Label." };
-    if (!page.labels && page.missing)
-      return { title: capital(lookingOf(page)), text: "To judge a label by the others takes ten of them, of two classes.", waits: true };
-    if (!page.labels || page.renewing)
-      return { title: capital(lookingOf(page)), text: "Each label is judged by models that have not seen it.", waits: true, judging: page };
-    return { title: "No label is in doubt", text: `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.` };
-  }
-
+  /** @param {string} words @param {boolean} [trouble] */
   say(words, trouble = false) {
     const message = this.part(".message");
     setText(message, words);
     message.classList.toggle("trouble", trouble);
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => setText(message, ""), trouble ? 20000 : 6000);
+    this.saying = setTimeout(() => setText(message, ""), trouble ? 20_000 : 6000);
   }
-
-  fit() {
-    const above = this.card.getBoundingClientRect().top + (this.card.getRootNode().host?.closest(".stMain")?.scrollTop ?? 0);
-    this.card.style.setProperty("--above", `${Math.round(above)}px`);
-  }
-}
-
-function evidenceOf({ agreeing, neighbours, proposed_name }) {
-  return agreeing
-    ? `${agreeing} of the ${neighbours} nearest labels are ${proposed_name}`
-    : `None of the ${neighbours} nearest labels is ${proposed_name}: only the model thinks so`;
-}
-
-/** "12 errors found, 3–9 more likely (estimate)"; how many are left is an estimate, and is said as an interval. */
-function foundOf({ errors, expected_low, expected_high, enough }) {
-  const found = errors ? `${count(errors, "error")} found` : "No error found yet";
-  if (!enough) return `${found}; too few labels to tell how many there are`;
-  const [low, high] = [expected_low - errors, expected_high - errors].map((n) => Math.max(n, 0).toLocaleString("en"));
-  if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
-  return `${found}, ${low === high ? low : `${low} to ${high}`} ${errors ? "more " : ""}expected (95% interval)`;
-}
-
-/** What goes on before there is anything to judge, or while all of it is judged anew. */
-function lookingOf({ missing, progress }) {
-  return missing ? `needs ${count(missing, "more label")}` : `looking for label errors … ${percent(progress)}`;
-}
-
-/** How often the last verdicts found an error, and whether going on is worth it. */
-function precisionOf({ recent, recent_errors }) {
-  if (!recent) return "";
-  const share = recent_errors / recent;
-  const words = `${percent(share)} of the last ${count(recent, "verdict")} found one`;
-  return recent >= ENOUGH_VERDICTS && share < FEW_ERRORS ? `${words}: few are left, you can stop` : words;
 }

@@ -1,9 +1,12 @@
-// Presses buttons of Streamlit's by their keys, as the other pages understand keys: by what is written, and by the place
-// on the keyboard where the layout writes nothing that fits. Streamlit's own shortcuts know neither a digit that needs
-// Shift nor a letter of another script.
+// Presses Streamlit's buttons by keys, in the same way as the other pages understand keys: by the character, and by the place
+// on the keyboard where the layout writes another script. Streamlit's own shortcuts know neither a digit that needs Shift
+// nor a letter of another script.
+
+import { listenForKeys } from "../lib/keys.js";
 
 const SHORTCUTS = Symbol("shortcuts");
 
+/** @param {any} component */
 export default function ({ parentElement, data }) {
   const shortcuts = (parentElement[SHORTCUTS] ??= new Shortcuts());
   shortcuts.data = data;
@@ -15,26 +18,29 @@ export default function ({ parentElement, data }) {
 
 class Shortcuts {
   constructor() {
+    /** @type {{ keys: Record<string, string>, shifted: Record<string, string> }} key → name of its button, without Shift and with it */
+    this.data = { keys: {}, shifted: {} };
     this.stopListening = new AbortController();
-    addEventListener("keydown", (event) => this.key(event), { capture: true, signal: this.stopListening.signal });
+    listenForKeys((key) => this.press(key), { signal: this.stopListening.signal });
   }
 
-  key(event) {
-    const modified = event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing;
-    if (modified || keepsKey(event.composedPath()[0], event.key)) return;
-    const name = this.meant(event);
+  /** @param {import("../lib/keys.js").Key} key */
+  press(key) {
+    const name = meant(key, this.data);
     const button = name && document.querySelector(`.st-key-${CSS.escape(name)} button`);
-    if (!button) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    button.click();
+    if (!button) return false;
+    /** @type {HTMLElement} */ (button).click();
+    return true;
   }
+}
 
-  /** The button that a key means: first by its character, then by its place. */
-  meant(event) {
-    const { keys, shifted } = this.data; // a key → the name of its button, without Shift and with it
-    const place = placeOf(event);
-    const letters = event.shiftKey ? shifted : keys;
-    return letters[event.key.toLowerCase()] ?? keys[digitOf(event)] ?? letters[place?.toLowerCase()];
-  }
+/**
+ * The button that a key means: first by its character, then by its place.
+ * @param {Pick<import("../lib/keys.js").Key, "name" | "shift" | "digit" | "place">} key
+ * @param {Shortcuts["data"]} data
+ * @returns {string | undefined}
+ */
+export function meant({ name, shift, digit, place }, { keys, shifted }) {
+  const letters = shift ? shifted : keys;
+  return letters[name.toLowerCase()] ?? keys[digit ?? ""] ?? letters[place?.toLowerCase() ?? ""];
 }

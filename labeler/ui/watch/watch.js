@@ -1,9 +1,12 @@
-// Has a part of a page drawn again once what it shows is another: every news from the labeler carries `marks`, by which
-// that is seen here, so that a page on which nothing changes asks nothing. A hidden page waits until it is seen.
+// Has Python draw a part of a page again when what it shows has changed. News from the labeler carries change markers; while
+// they stay the same, nothing is asked. A hidden page waits until it is visible.
+
+import { live } from "../lib/project.js";
 
 const WATCH = Symbol("watch");
 const LOOK_MS = 1000;
 
+/** @param {any} component */
 export default function ({ parentElement, data, setTriggerValue }) {
   const watch = (parentElement[WATCH] ??= new Watch());
   watch.drawn(data, () => setTriggerValue("changed", true));
@@ -15,7 +18,13 @@ export default function ({ parentElement, data, setTriggerValue }) {
 
 class Watch {
   constructor() {
-    this.unsubscribe = live().subscribe((project) => {
+    /** @type {{ marks: Record<string, unknown>, soonest: number, latest: number } | null} */
+    this.data = null;
+    /** @type {Record<string, unknown> | undefined} */
+    this.marks = undefined;
+    this.at = 0; // when it was drawn
+    this.draw = () => {};
+    this.unsubscribe = live.subscribe((project) => {
       this.marks = project.marks; // only what is pushed has them
       this.look();
     });
@@ -27,6 +36,7 @@ class Watch {
     this.unsubscribe();
   }
 
+  /** Python has drawn it. @param {any} data @param {() => void} draw */
   drawn(data, draw) {
     this.data = data;
     this.draw = draw;
@@ -36,7 +46,8 @@ class Watch {
   look() {
     if (!this.data || !this.marks || document.hidden) return;
     const { marks, soonest, latest } = this.data;
-    const changed = Object.keys(marks).some((what) => marks[what] !== this.marks[what]);
+    const now = this.marks;
+    const changed = Object.keys(marks).some((what) => marks[what] !== now[what]);
     if (performance.now() - this.at < 1000 * (changed ? soonest : latest)) return;
     this.at = performance.now(); // for the answer
     this.draw();

@@ -1,0 +1,155 @@
+// The classes as buttons, and the letters that look for one. A button shows its key, its number of labels, and, where the
+// model proposes the class, its probability. Names that people typed go in as text, never as markup.
+
+import { ClassSearch, placeKey } from "../lib/classes.js";
+import { element, find, setText } from "../lib/dom.js";
+import { count, number, percent } from "../lib/text.js";
+
+/** @typedef {import("../lib/types.js").ClassEntry} ClassEntry */
+/** @typedef {import("../lib/types.js").Suggestion} Suggestion */
+
+const ONE_COLUMN = 8; // so many classes stand in one column
+const TWO_LINES = 14; // with so many classes, rows are high enough for a long name on two lines
+
+export class ClassList {
+  /** @param {Element} root */
+  constructor(root) {
+    this.card = find(root, ".card") ?? root;
+    this.filter = find(root, ".filter");
+    this.list = find(root, ".classes");
+    /** @type {ClassEntry[]} */
+    this.known = [];
+    /** @type {Map<number, HTMLButtonElement>} */
+    this.buttons = new Map();
+    /** @type {Suggestion[]} */
+    this.suggestions = [];
+  }
+
+  /** The classes, and what is typed to find one. */
+  get search() {
+    return new ClassSearch(this.known, this.filter.value);
+  }
+
+  /**
+   * Call `answer(class id, time)`, or `refuse(words)` for Enter on letters that match no class.
+   * @param {(classId: number, at: number) => void} answer
+   * @param {(words: string) => void} refuse
+   */
+  on(answer, refuse) {
+    this.list.onclick = (/** @type {any} */ event) => {
+      const id = event.target.closest("button")?.dataset.classId;
+      if (id) answer(Number(id), event.timeStamp);
+    };
+    this.filter.oninput = () => this.draw();
+    this.filter.onkeydown = (/** @type {KeyboardEvent} */ event) => {
+      const { unmatched, found } = this.search;
+      if (event.key === "Enter" && unmatched) {
+        event.preventDefault(); // the field keeps the focus, so that the letters can be corrected
+        return refuse(unmatched);
+      }
+      if (event.key === "Escape") this.clear();
+      else if (event.key === "Enter" && found !== undefined) answer(found, event.timeStamp);
+      if (event.key === "Escape" || event.key === "Enter") this.filter.blur();
+    };
+  }
+
+  /** @param {number | null | undefined} id @returns {string} */
+  nameOf(id) {
+    return this.known.find((each) => each.id === id)?.name ?? "a class that no longer exists";
+  }
+
+  /** Take a key into the filter; false if it types nothing. A slash at the start goes to the field. @param {string} key */
+  type(key) {
+    const { search } = this;
+    if (key === "/" && !search.text) {
+      this.filter.focus();
+      return true;
+    }
+    const text = search.afterTyping(key);
+    if (text === null) return false;
+    this.filter.value = text;
+    this.draw();
+    return true;
+  }
+
+  clear() {
+    if (!this.filter.value) return;
+    this.filter.value = "";
+    this.draw();
+  }
+
+  /** @param {ClassEntry[]} known */
+  show(known) {
+    this.known = known;
+    this.draw();
+  }
+
+  draw() {
+    const { search } = this;
+    this.filter.hidden = !search.typing;
+    this.card.classList.toggle("many", search.typing);
+    this.card.classList.toggle("several", this.known.length > ONE_COLUMN);
+    this.card.classList.toggle("roomy", this.known.length <= TWO_LINES);
+    const digits = Math.max(1, ...this.known.map(({ labels }) => worded(labels).length));
+    this.list.style.setProperty("--digits", digits); // the numbers of all classes are equally wide
+    const { matches, typed, found } = search;
+    const shown = new Set(matches.map(({ id }) => id));
+    for (const [id, button] of this.buttons) {
+      if (shown.has(id)) continue;
+      button.remove();
+      this.buttons.delete(id);
+    }
+    matches.forEach((each, index) => void this.drawClass(each, index, typed ? placeKey(index) : each.hotkey));
+    this.list.dataset.none = search.unmatched ?? "";
+    for (const [id, button] of this.buttons) button.classList.toggle("found", id === found);
+    this.mark(this.suggestions);
+  }
+
+  /**
+   * Buttons are kept and moved, not made anew: a count that changes must not take the focus away.
+   * @param {ClassEntry} entry
+   * @param {number} index
+   * @param {string | null | undefined} hotkey
+   */
+  drawClass({ id, name, labels, colour, description }, index, hotkey) {
+    const button = this.buttons.get(id) ?? this.button(id);
+    const [key, label, , amount] = button.children;
+    setText(key, hotkey ?? "");
+    setText(label, name);
+    setText(amount, worded(labels));
+    button.style.setProperty("--colour", colour ?? "transparent");
+    button.title = description ? `${name}: ${description}` : name;
+    button.setAttribute("aria-description", description ?? "");
+    const spoken = [name, hotkey ? `key ${hotkey}` : "", labels === undefined ? "" : count(labels, "label")];
+    button.setAttribute("aria-label", spoken.filter(Boolean).join(", "));
+    if (this.list.children[index] !== button) this.list.insertBefore(button, this.list.children[index] ?? null);
+  }
+
+  /** @param {number} id */
+  button(id) {
+    const button = element("button");
+    button.type = "button";
+    button.dataset.classId = String(id);
+    button.dataset.testid = "class";
+    for (const part of ["", "name", "confidence", "labels"]) button.append(element(part ? "span" : "kbd", "", part));
+    this.buttons.set(id, button);
+    return button;
+  }
+
+  /** Show what the model says of the image on screen, most probable first. @param {Suggestion[]} suggestions */
+  mark(suggestions) {
+    this.suggestions = suggestions;
+    const confidence = new Map(suggestions.map((each) => [each.label, each.confidence]));
+    for (const [id, button] of this.buttons) {
+      const share = confidence.get(id);
+      button.classList.toggle("suggested", id === suggestions[0]?.label);
+      button.style.setProperty("--confidence", String(share ?? 0));
+      setText(find(button, ".confidence"), share === undefined ? "" : percent(share));
+    }
+  }
+}
+
+/** @param {number | undefined} labels */
+function worded(labels) {
+  return labels === undefined ? "" : number(labels);
+}

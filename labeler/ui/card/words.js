@@ -1,0 +1,83 @@
+// What the card says: why there is no image, why this one is asked, and how far the goal is. Functions of what is known.
+
+import { capital, count, duration, number, percent, timeLeft } from "../lib/text.js";
+
+/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {{ title: string, text?: string, share?: number }} Notice */
+
+/**
+ * Why there is no image on screen; null where there is one.
+ * @param {{ items: unknown[], full: boolean }} outbox
+ * @param {{ current: { broken: boolean } | null, next: unknown[], remaining: number | null, failed: boolean }} questions
+ * @param {Project | null} project
+ * @param {boolean} connected
+ * @returns {Notice | null}
+ */
+export function whyEmpty(outbox, questions, project, connected) {
+  if (outbox.full) {
+    const kept = `${count(outbox.items.length, "label")} are kept in this browser.`;
+    return { title: "Waiting for the labeler", text: `${kept} The next image comes when they are saved.` };
+  }
+  if (questions.current?.broken) {
+    return { title: "This image cannot be shown", text: "It is missing or damaged. Flag it (F) or skip it (S)." };
+  }
+  if (questions.current) return null;
+  if (questions.failed && !connected) {
+    return { title: "The labeler cannot be reached", text: "This page continues by itself when the labeler is back." };
+  }
+  const { remaining } = questions;
+  if (!project || remaining === null || questions.next.length) return { title: "Loading images …" };
+  const { scanning } = project;
+  if (scanning?.error) return { title: "The image folder cannot be read", text: scanning.error };
+  if (remaining === 0 && scanning?.running) return whileScanning(scanning);
+  if (!project.images.total) {
+    const text =
+      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
+    return { title: "No images yet", text };
+  }
+  if (remaining > 0) {
+    const text = `${count(remaining, "image")} will come here if the others do not answer them.`;
+    return { title: "Others are labeling the rest", text };
+  }
+  const text = "Every image has its answer. See Progress for how good the model is, and Finish to save it.";
+  return { title: "Nothing left to label", text };
+}
+
+/** @param {import("../lib/types.js").Scanning} scanning @returns {Notice} */
+function whileScanning({ done, total, seconds_left }) {
+  const left = seconds_left ? `, ${timeLeft(seconds_left)}` : "";
+  const of = total ? ` of ${number(total)}` : "";
+  return {
+    title: "Reading the image folder",
+    text: `${number(done)}${of} files${left}. Labeling starts with the first image.`,
+    share: total ? done / total : undefined,
+  };
+}
+
+/** Why the queue asks about this image. @param {{ reason?: string | null } | null} item */
+export function whyAsked(item) {
+  return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";
+}
+
+/** "about 6 min to 95.0% accuracy (120 labels)", or less where less is known. @param {Project["target"]} target */
+export function untilTarget(target) {
+  if (!target) return "";
+  const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} accuracy`;
+  if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
+  const labels = count(target.labels, "label");
+  return target.minutes === null
+    ? `${labels} to ${goal}`
+    : `about ${duration(60 * target.minutes)} to ${goal} (${labels})`;
+}
+
+/**
+ * How the answers on their way stand.
+ * @param {{ items: unknown[], problem: string | null, durable: boolean }} outbox
+ * @param {string} noun what an answer is called here
+ */
+export function whetherSaved({ items, problem, durable }, noun) {
+  const waiting = items.length;
+  if (!durable) return `${waiting} not saved yet, and this browser keeps nothing: leave the page open`;
+  if (problem) return `${capital(problem)} – ${count(waiting, noun)} kept in this browser, trying again`;
+  return waiting ? `${waiting} being saved` : "All saved";
+}

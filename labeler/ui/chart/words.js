@@ -1,0 +1,54 @@
+// What the map says: why there is none, and why all points lie on one another. Functions of what is known.
+
+import { Refused } from "../lib/api.js";
+import { embeddedShare } from "../lib/project.js";
+import { count, number, timeLeft } from "../lib/text.js";
+
+/** @typedef {import("../lib/types.js").Project} Project */
+
+/** Why all points lie on one another; "" where they do not. @param {{ x?: number[], y?: number[] } | null} map */
+export function whyFlat(map) {
+  const { x = [], y = [] } = map ?? {};
+  if (x.length === 1) return "One image makes one point: add others, and the map shows which are alike.";
+  if (!x.length || x.some((each, at) => each !== x[0] || y[at] !== y[0])) return "";
+  return `These ${count(x.length, "image")} look the same to the trainer, so they lie on one point. Add others.`;
+}
+
+/** Whether what is missing comes by itself. @param {Project | null} project @param {Error | null} problem @returns {boolean} */
+export function waits(project, problem) {
+  const { images, scanning, embedding } = project ?? {};
+  if (scanning?.running) return true;
+  if (embedding?.lacks || !images?.total) return false;
+  return !problem || (problem instanceof Refused && problem.status === 409);
+}
+
+/**
+ * Why there is no map: a title and a sentence.
+ * @param {Project | null} project
+ * @param {Error | null} problem
+ * @param {boolean} known whether the trainer has sent a map, perhaps an empty one
+ * @returns {[string, string?]}
+ */
+export function whyEmpty(project, problem, known) {
+  const { images, scanning, embedding } = project ?? {};
+  if (problem && !(problem instanceof Refused)) {
+    return ["The labeler cannot be reached", "This page continues by itself when the labeler is back."];
+  }
+  if (images && !images.total && scanning?.running) {
+    return ["Reading the image folder", "The map comes when images are found."];
+  }
+  if (images && !images.total) {
+    const text =
+      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
+    return ["No images yet", text];
+  }
+  if (problem instanceof Refused && problem.status === 503) return ["The trainer cannot be reached", problem.message];
+  if (embedding?.lacks) return ["No map of these images", embedding.lacks];
+  if (embedding && embeddedShare(project) !== undefined) {
+    const far = `${number(embedding.done)} of ${count(embedding.total, "image")}`;
+    const left = [far, timeLeft(embedding.seconds_left)].filter(Boolean).join(", ");
+    return ["The trainer is processing the images", `${left}. The map comes by itself.`];
+  }
+  if (problem) return ["Not yet", problem.message];
+  return known ? ["No image to show yet", "It comes when the trainer has processed some."] : ["Computing the map …"];
+}

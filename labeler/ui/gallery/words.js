@@ -1,0 +1,83 @@
+// What the grid says of an image, of an answer to many, and why it shows none. Functions of what is known.
+
+import { Refused } from "../lib/api.js";
+import { count, number, percent } from "../lib/text.js";
+
+/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {import("./tiles.js").Tile} Tile */
+/** @typedef {{ given: number[], answered: number[], held: number[], refused: number[], gone: number[] }} Outcome image ids */
+/** @typedef {{ title: string, text?: string, back?: boolean, waits?: boolean }} Notice `back`: a way to all images */
+
+/** What is known of an image, in a few words: its answer, else the model's prediction. @param {Tile} tile @param {Project | null} project */
+export function wordsOf({ status, label, predicted, confidence, held }, project) {
+  const name = (/** @type {number | null} */ id) => project?.classes.find((each) => each.id === id)?.name ?? "?";
+  const said = predicted === null ? "" : `${name(predicted)} ${percent(confidence ?? 0)}`;
+  if (status === "labeled") return `✓ ${name(label)}${said && predicted !== label ? `, predicted ${said}` : ""}`;
+  if (status !== "unlabeled") return status;
+  return held ? `${said} on another screen`.trim() : said;
+}
+
+/**
+ * What became of an answer to `asked` images. `name`: the class, undefined for labels as predicted.
+ * @param {Outcome} outcome
+ * @param {number} asked
+ * @param {string} action
+ * @param {string} [name]
+ */
+export function outcome({ given, answered, held, refused, gone }, asked, action, name) {
+  /** @type {Record<string, string>} */
+  const verbs = { label: name ? `labeled as ${name}` : "labeled as predicted", skip: "skipped", flag: "flagged" };
+  const said = [`${count(given.length, "image")} ${verbs[action]}.`];
+  const of = `of ${number(asked)}`;
+  const without = asked - given.length - answered.length - held.length - refused.length - gone.length;
+  if (answered.length) said.push(`${answered.length} ${of} were answered by others meanwhile.`);
+  if (held.length) said.push(`${held.length} ${of} are on someone else's screen.`);
+  if (refused.length) said.push(`${refused.length} ${of} could not be saved.`);
+  if (gone.length) said.push(`${gone.length} ${of} no longer exist.`);
+  if (without) said.push(`${without} ${of} have no prediction.`);
+  return said.join(" ");
+}
+
+/** Images that no longer belong to the view after an answer. @param {Outcome} outcome @param {string} action @param {string | undefined} status that the view shows @param {boolean} relabeled they got another class than the view's */
+export function leaving({ given, answered, gone }, action, status, relabeled) {
+  const now = { label: "labeled", skip: "skipped", flag: "flagged" }[action];
+  const left = relabeled || (status !== "any" && status !== now) ? given : [];
+  return [...gone, ...left, ...(status === "unlabeled" ? answered : [])];
+}
+
+/**
+ * Why the grid shows no image.
+ * @param {Project | null} project
+ * @param {{ loading: boolean, problem: Error | null, narrowed: boolean }} view `narrowed`: filters leave some out
+ * @returns {Notice}
+ */
+export function whyEmpty(project, { loading, problem, narrowed }) {
+  if (loading || !project) return { title: "Looking …" };
+  if (problem instanceof Refused) {
+    /** @type {Record<number, string>} */
+    const titles = {
+      409: "Not yet",
+      503: "The trainer cannot be reached",
+      404: "Not found",
+      422: "This cannot be shown",
+    };
+    const { status, message } = problem;
+    return { title: titles[status] ?? "The grid cannot be shown", text: message, back: true, waits: status === 409 };
+  }
+  if (problem) {
+    return { title: "The labeler cannot be reached", text: "This page continues by itself when the labeler is back." };
+  }
+  const { images, scanning, classes } = project;
+  if (!images.total && scanning.running) {
+    return { title: "Reading the image folder", text: "Images appear here as they are found." };
+  }
+  if (!images.total && scanning.error) return { title: "The image folder cannot be read", text: scanning.error };
+  if (!images.total) {
+    const text =
+      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
+    return { title: "No images yet", text };
+  }
+  if (!classes.length) return { title: "No classes yet", text: "Add them on the page Label first." };
+  if (narrowed) return { title: "No images match", text: "Change the filters above.", back: true };
+  return { title: "Nothing left to label", text: "See Progress for how good the model is, and Finish to save it." };
+}

@@ -1,0 +1,93 @@
+// The only module that talks to the labeler over HTTP. Each request is finite. It ends with the answer as JSON, with
+// `Refused` (the labeler said no, in its own words), with `Lost` (no answer came), or with an AbortError where the caller
+// stopped it.
+
+const ASK_MS = 25_000; // the labeler itself waits less long for the trainer
+
+/** The labeler answered with an error. */
+export class Refused extends Error {
+  /** @param {number} status @param {any} answer its body */
+  constructor(status, answer) {
+    super(wordsOf(answer) ?? `The labeler answers ${status}.`);
+    this.name = "Refused";
+    this.status = status;
+    this.answer = answer;
+  }
+}
+
+/** No answer came: the connection is lost, or the labeler took too long. */
+export class Lost extends Error {
+  constructor() {
+    super("connection lost");
+    this.name = "Lost";
+  }
+}
+
+/**
+ * Ask the labeler. With a `body` (JSON or a form) it is a POST unless `method` says otherwise.
+ * @param {string} url
+ * @param {{ body?: unknown, signal?: AbortSignal, method?: string, patience?: number }} [options]
+ * @returns {Promise<any>} the answer; an empty object where it has no JSON
+ */
+export async function ask(url, { body, signal, method, patience = ASK_MS } = {}) {
+  const timeout = AbortSignal.timeout(patience);
+  /** @type {RequestInit} */
+  const request = { method, signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
+  if (body !== undefined) {
+    request.method = method ?? "POST";
+    if (body instanceof FormData) request.body = body;
+    else {
+      request.body = JSON.stringify(body);
+      request.headers = { "Content-Type": "application/json" };
+    }
+  }
+  let response;
+  let answer;
+  try {
+    response = await fetch(url, request);
+    answer = await jsonOf(response);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Lost();
+  }
+  if (!response.ok) throw new Refused(response.status, answer);
+  return answer;
+}
+
+/**
+ * Whether the labeler answers for this address, whatever it says. False while it cannot be reached or is in trouble.
+ * @param {string} url
+ */
+export async function answers(url) {
+  try {
+    return (await fetch(url, { signal: AbortSignal.timeout(ASK_MS) })).status < 500;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the caller stopped the request. @param {unknown} error */
+export function isAbort(error) {
+  return error instanceof Error && error.name === "AbortError";
+}
+
+/** Open the stream of changes. */
+export function events() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  return new WebSocket(`${scheme}://${location.host}/api/events`);
+}
+
+/** @param {Response} response @returns {Promise<any>} */
+async function jsonOf(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+/** @param {any} answer */
+function wordsOf({ detail } = {}) {
+  return typeof detail === "string" ? detail : detail?.[0]?.msg;
+}

@@ -1,0 +1,83 @@
+// Small pieces of a page.
+
+/**
+ * A new element with this text.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {string} [text]
+ * @param {string} [className]
+ */
+export function element(tag, text = "", className = "") {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+/**
+ * A part of a component's own HTML, which is always there.
+ * @param {Element | Document | DocumentFragment} root
+ * @param {string} selector
+ * @returns {any} the element; `any`, because the HTML beside the script says what it is
+ */
+export function find(root, selector) {
+  return root.querySelector(selector);
+}
+
+/**
+ * Write a text. Unchanged text is left alone: a screen reader would read a live region out again.
+ * @param {Element} node
+ * @param {string} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Make these nodes the children of a list. A child that is already there and equal stays in the page: replacing it would lose
+ * the focus, and a click whose press and release fall before and after the change.
+ * @param {Element} list
+ * @param {Element[]} nodes
+ */
+export function renew(list, nodes) {
+  const before = [...list.children];
+  nodes.forEach((node, index) => {
+    const kept = before.find((each) => each.isEqualNode(node)) ?? node;
+    if (list.children[index] !== kept) list.insertBefore(kept, list.children[index] ?? null);
+  });
+  while (list.children.length > nodes.length) list.lastElementChild?.remove();
+}
+
+/**
+ * Call `act` once the browser has painted the change that was just made. A frame callback runs just before the paint; a
+ * message sent from it arrives just after.
+ * @param {() => void} act
+ */
+export function afterPaint(act) {
+  requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = () => {
+      channel.port1.close();
+      act();
+    };
+    channel.port2.postMessage(null);
+  });
+}
+
+/**
+ * Send an event that tests and benchmarks listen to, such as `flywheel:painted`.
+ * @param {string} name
+ * @param {unknown} detail
+ */
+export function tell(name, detail) {
+  document.dispatchEvent(new CustomEvent(`flywheel:${name}`, { detail }));
+}
+
+/** A random UUID. `crypto.randomUUID` is missing on plain HTTP outside loopback. */
+export function uuid() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+}

@@ -1,0 +1,121 @@
+// Mouse, pen and fingers on one area. At any moment one gesture owns them: panning, a swipe, a lasso, dragging a row. A
+// second finger ends that gesture and begins a pinch.
+
+/**
+ * Where a pointer is.
+ * @typedef {object} Pointer
+ * @property {number} id
+ * @property {"mouse" | "pen" | "touch" | string} type
+ * @property {number} x in the window
+ * @property {number} y
+ * @property {number} left within the element that was pressed
+ * @property {number} top
+ * @property {boolean} shift
+ * @property {number} at when, as `performance.now()` counts
+ * @property {Element} target
+ */
+
+/**
+ * What one pointer can do. The first gesture of the list whose `begins` says true owns the pointer until it is lifted.
+ * @typedef {object} Gesture
+ * @property {(pointer: Pointer, fresh: boolean) => boolean} begins `fresh`: just pressed; else it is already moving
+ * @property {(pointer: Pointer, before: Pointer) => unknown} moves false gives the pointer up
+ * @property {(pointer: Pointer) => void} [ends]
+ * @property {() => void} [cancels]
+ */
+
+export class Pointers {
+  /**
+   * @param {HTMLElement} area
+   * @param {Gesture[]} gestures
+   * @param {object} [options]
+   * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together about a point
+   * @param {(pointer: Pointer) => void} [options.hover] a pointer moves over the area with nothing pressed
+   * @param {string} [options.ignore] elements in the area that keep their own presses
+   * @param {AbortSignal} [options.signal]
+   */
+  constructor(area, gestures, { pinch, hover, ignore, signal } = {}) {
+    this.area = area;
+    this.gestures = gestures;
+    this.pinch = pinch;
+    this.hover = hover;
+    this.ignore = ignore;
+    /** @type {Map<number, Pointer>} */
+    this.pressed = new Map();
+    /** @type {Gesture | null} */
+    this.owner = null;
+    const options = { signal };
+    area.addEventListener("pointerdown", (event) => this.down(event), options);
+    area.addEventListener("pointermove", (event) => this.move(event), options);
+    area.addEventListener("pointerup", (event) => this.up(event), options);
+    area.addEventListener("pointercancel", (event) => this.cancel(event), options);
+  }
+
+  /** @param {PointerEvent} event */
+  down(event) {
+    const pointer = read(event);
+    if (event.button || (this.ignore && pointer.target.closest(this.ignore))) return;
+    this.pressed.set(pointer.id, pointer);
+    this.area.setPointerCapture(pointer.id); // so that lifting it outside is heard, too
+    if (this.pressed.size > 1) this.give();
+    else this.owner = this.gestures.find((each) => each.begins(pointer, true)) ?? null;
+  }
+
+  /** @param {PointerEvent} event */
+  move(event) {
+    const now = read(event);
+    const before = this.pressed.get(now.id);
+    if (!before) {
+      if (!this.pressed.size) this.hover?.(now);
+      return;
+    }
+    this.pressed.set(now.id, now);
+    if (this.pressed.size > 1) return this.spread(now, before);
+    this.owner ??= this.gestures.find((each) => each.begins(now, false)) ?? null;
+    if (this.owner?.moves(now, before) === false) this.give();
+  }
+
+  /** @param {PointerEvent} event */
+  up(event) {
+    if (!this.pressed.delete(event.pointerId)) return;
+    const { owner } = this;
+    this.owner = null;
+    owner?.ends?.(read(event));
+  }
+
+  /** @param {PointerEvent} event */
+  cancel(event) {
+    if (this.pressed.delete(event.pointerId)) this.give();
+  }
+
+  /** The owner loses the pointer without having ended. */
+  give() {
+    const { owner } = this;
+    this.owner = null;
+    owner?.cancels?.();
+  }
+
+  /** @param {Pointer} now @param {Pointer} before */
+  spread(now, before) {
+    const others = [...this.pressed.values()].filter(({ id }) => id !== now.id);
+    if (others.length !== 1) return;
+    const [other] = others;
+    const apart = (/** @type {Pointer} */ at) => Math.hypot(at.x - other.x, at.y - other.y);
+    this.pinch?.(apart(now) / Math.max(1, apart(before)), (now.x + other.x) / 2, (now.y + other.y) / 2);
+  }
+}
+
+/** @param {PointerEvent} event @returns {Pointer} */
+function read(event) {
+  return {
+    id: event.pointerId,
+    type: event.pointerType,
+    x: event.clientX,
+    y: event.clientY,
+    left: event.offsetX,
+    top: event.offsetY,
+    shift: event.shiftKey,
+    at: event.timeStamp,
+    target: /** @type {Element} */ (event.target),
+  };
+}

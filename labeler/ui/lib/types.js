@@ -1,0 +1,54 @@
+// The shapes of the labeler's answers, as far as the pages read them. `docs/api.md` has them in full.
+
+/**
+ * @typedef {{ value: number, low: number, high: number, n: number }} Interval
+ * @typedef {{ id: number, name: string, labels?: number, colour?: string | null, hotkey?: string | null,
+ *   own_hotkey?: boolean, description?: string | null }} ClassEntry
+ * @typedef {{ label: number, name: string, confidence: number }} Suggestion
+ * @typedef {{ done: number, total: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
+ *   download?: { name: string, done_bytes: number, total_bytes: number } | null }} Embedding
+ * @typedef {{ running: boolean, done: number, total: number | null, seconds_left?: number | null, error?: string | null }} Scanning
+ */
+
+/**
+ * The project as `GET /api/project` tells of it, with later events laid over it.
+ * @typedef {object} Project
+ * @property {string} [log_id]
+ * @property {number} last_seq
+ * @property {number} query_version
+ * @property {{ total: number, labeled: number }} images
+ * @property {ClassEntry[]} classes
+ * @property {Scanning} scanning
+ * @property {Embedding | null} [embedding]
+ * @property {Record<string, { total: number }>} [splits]
+ * @property {Interval | null} [accuracy]
+ * @property {number | null} labels_per_minute
+ * @property {{ name: string, per_minute: number }[]} people
+ * @property {boolean} blind_mode
+ * @property {{ accuracy: number | null, labels: number, minutes: number | null } | null} [target]
+ * @property {Record<string, unknown>} [marks] only in pushed news
+ * @property {any} trainer
+ * @property {any} outbox
+ * @property {any} [challenger]
+ * @property {any} [disk]
+ */
+
+/**
+ * An image that the queue asks about.
+ * @typedef {object} Item
+ * @property {number} image_id
+ * @property {string} url
+ * @property {string} [uri]
+ * @property {string} purpose
+ * @property {string | null} [reason]
+ * @property {Suggestion[]} suggestions
+ * @property {number} query_version
+ */
+
+/**
+ * An answer as it is posted to the labeler.
+ * @typedef {{ id: string, image_id: number, action: string, label?: number | null, annotator: string, session?: string,
+ *   [more: string]: unknown }} Annotation
+ */
+
+export {};

@@ -1,0 +1,85 @@
+// What the review says of the labels in doubt, and why there is none to judge. Functions of what is known.
+
+import { capital, count, number, percent } from "../lib/text.js";
+
+const FEW_ERRORS = 0.1; // of the last verdicts: below it, going on finds little
+const ENOUGH_VERDICTS = 50;
+
+/** @typedef {{ title: string, text?: string, waits?: boolean, judging?: any }} Notice `waits`: it comes by itself */
+
+/** @param {import("./doubts.js").Doubt} doubt */
+export function evidenceOf({ agreeing, neighbours, proposed_name }) {
+  return agreeing
+    ? `${agreeing} of the ${neighbours} most similar labeled images are ${proposed_name}`
+    : `None of the ${neighbours} most similar labeled images is ${proposed_name}: only the model says so`;
+}
+
+/** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page */
+export function foundOf({ errors, expected_low, expected_high, enough }) {
+  const found = errors ? `${count(errors, "error")} found` : "No error found yet";
+  if (!enough) return `${found}; too few labels to tell how many there are`;
+  const [low, high] = [expected_low - errors, expected_high - errors].map((n) => number(Math.max(n, 0)));
+  if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
+  return `${found}, ${low === high ? low : `${low} to ${high}`} ${errors ? "more " : ""}expected (95% interval)`;
+}
+
+/** What goes on before there is anything to judge, or while everything is judged again. @param {any} page */
+export function lookingOf({ missing, progress }) {
+  return missing ? `needs ${count(missing, "more label")}` : `looking for label errors … ${percent(progress)}`;
+}
+
+/** How often the last verdicts found an error, and whether going on is worth it. @param {any} page */
+export function precisionOf({ recent, recent_errors }) {
+  if (!recent) return "";
+  const share = recent_errors / recent;
+  const words = `${percent(share)} of the last ${count(recent, "verdict")} found an error`;
+  return recent >= ENOUGH_VERDICTS && share < FEW_ERRORS ? `${words}: few are left, you can stop` : words;
+}
+
+/**
+ * Why no doubtful label is on screen; null where one is.
+ * @param {Pick<import("./doubts.js").Doubts, "current" | "page" | "problem">} doubts
+ * @param {import("../lib/types.js").Project | null} project
+ * @param {string} start the command that starts the trainer
+ * @returns {Notice | null}
+ */
+export function whyEmpty({ current, page, problem }, project, start) {
+  if (current?.broken) {
+    return {
+      title: "This image cannot be shown",
+      text: "It is missing or damaged. Remove its label (X), or leave it (S).",
+    };
+  }
+  if (current) return null;
+  if (project && !project.images.total && !project.scanning.running) {
+    const text =
+      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
+    return { title: "No images yet", text };
+  }
+  if (problem?.status === 503)
+    return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: ${start}` };
+  if (problem?.status)
+    return { title: problem.status === 409 ? "Not yet" : "There is no review", text: problem.message, waits: true };
+  if (problem) {
+    return { title: "The labeler cannot be reached", text: "This page continues by itself when the labeler is back." };
+  }
+  if (!page || !project) return { title: "Looking …" };
+  if (!project.images.labeled) {
+    return { title: "No labels yet", text: "Import some on the page Data, or give the first on the page Label." };
+  }
+  return whyNoneInDoubt(page);
+}
+
+/** @param {any} page @returns {Notice} */
+function whyNoneInDoubt(page) {
+  if (!page.labels && page.missing) {
+    const text = "At least ten labels, of two classes, are needed to judge one by the others.";
+    return { title: capital(lookingOf(page)), text, waits: true };
+  }
+  if (!page.labels || page.renewing) {
+    const text = "Each label is judged by models that were not trained on it.";
+    return { title: capital(lookingOf(page)), text, waits: true, judging: page };
+  }
+  const text = `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.`;
+  return { title: "No label is in doubt", text };
+}
