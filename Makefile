@@ -18,6 +18,7 @@ lint:
 	@scripts/install dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	@scripts/js
 
 types:
 	@scripts/install dev
@@ -27,6 +28,7 @@ format:
 	@scripts/install dev
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+	@scripts/js --write
 
 docs:
 	@scripts/install dev
