@@ -1,6 +1,6 @@
 """Numbers in words: how pages, commands and model cards write an accuracy, a gain, a p-value, a size and a count.
 
-They are all here, so that a number reads the same everywhere. `labeler/ui/elements.js` has the same functions for the
+They are all here, so that a number reads the same everywhere. `labeler/ui/lib/text.js` has the same functions for the
 browser; a test compares them. Halves are rounded up, as in browsers and charts.
 """
 

@@ -13,7 +13,7 @@ from shared import figures
 from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.jobs import Comparison, Pairs, Scores
 
-ELEMENTS = Path(__file__).parents[2] / "labeler" / "ui" / "elements.js"
+TEXT = Path(__file__).parents[2] / "labeler" / "ui" / "lib" / "text.js"
 
 
 def interval(n: int, value: float = 1.0) -> Interval:
@@ -82,7 +82,7 @@ def test_the_curve_begins_at_ten_test_labels_and_waits_where_they_were_taken_bac
 
 
 def test_pages_count_test_labels_as_everything_else_does() -> None:
-    (least,) = re.findall(r"ENOUGH_TEST_LABELS = (\d+);", ELEMENTS.read_text("utf-8"))
+    (least,) = re.findall(r"ENOUGH_TEST_LABELS = (\d+);", TEXT.read_text("utf-8"))
     assert int(least) == figures.ENOUGH
 
 

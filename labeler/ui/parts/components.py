@@ -1,9 +1,9 @@
 """The parts of pages that live in the browser: the labeling card, the grid of many images, the review, and the bar.
 
 They are Streamlit v2 components: a widget that reruns the page loses and misplaces keys at typing speed, while a
-component hears of changes over a WebSocket. Their HTML and CSS are plain files beside this one, read as text. Their
-JavaScript is ES modules that the browser imports from the labeler (`labeler.ui.parts.scripts`). They know nothing of Python
-but the data given here; everything else they ask from the API, as any client does.
+component hears of changes over a WebSocket. Their HTML and CSS are plain files in `labeler/ui`, read as text. Their
+JavaScript is ES modules that the browser imports from the labeler (`labeler.ui.parts.scripts`). They know nothing of
+Python but the data given here; everything else they ask from the API, as any client does.
 """
 
 from __future__ import annotations
