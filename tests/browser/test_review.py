@@ -143,7 +143,7 @@ def test_each_key_does_what_it_says(review: Review, services: Services) -> None:
     assert labels[other] == "red"
     assert removed not in labels
     expect(review.part("found")).to_contain_text(re.compile(r"^[23] errors found, "))
-    expect(review.part("precision")).to_contain_text("of the last 5 verdicts found one")
+    expect(review.part("precision")).to_contain_text("of the last 5 verdicts found an error")
     review.page.reload()
     review.wait_for_image()
     assert not {each["image_id"] for each in doubts(services)["items"]} & said.keys()  # what was judged stays away
@@ -176,7 +176,7 @@ def test_many_proposals_are_taken_and_undone_together(review: Review, services: 
     review.part("many").locator("select").select_option("0.8")
     expect(review.part("take-all")).to_have_text(f"Take {sure}")
     review.part("take-all").click()
-    expect(review.part("message")).to_have_text(f"{sure} proposals taken. Undo takes all of them back.")
+    expect(review.part("message")).to_have_text(f"{sure} proposals taken. Undo takes back all of them.")
     after = labels_of(services)
     changed = [image for image, label in after.items() if label != before[image]]
     assert len(changed) == sure

@@ -5,7 +5,8 @@ import { find, setText } from "../lib/dom.js";
 import { leaveFields, silenceSingleKeys } from "../lib/keys.js";
 import { live } from "../lib/project.js";
 import { annotator as annotatorHere, setAnnotator } from "../lib/storage.js";
-import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/text.js";
+import { capital } from "../lib/text.js";
+import { buttonsOf, challengerOf, diskTrouble, embeddingOf, lagOf, paceOf, scanOf, stoppedBecause } from "./words.js";
 
 const BAR = Symbol("bar");
 
@@ -103,37 +104,24 @@ class Bar {
     this.drawStopped(trainer);
     this.drawLag();
     this.drawPace();
-    const download = embedding?.download;
-    const fetched = download && { done: download.done_bytes, total: download.total_bytes };
-    if (download) this.drawWork("embedding", fetched, `downloading ${download.name}`, megabytes);
-    else this.drawWork("embedding", embedding && embedding.done < embedding.total && embedding, "processing images");
-    this.drawWork("scan", scanning.running && scanning, "reading the folder");
-    this.drawChallenger(this.project.challenger ?? trainer.detail?.challenger);
-    this.drawNote(this.part("error"), error && (disk ?? `${error} ${this.advice(trainer.state)}`));
+    this.drawWork("embedding", embeddingOf(embedding));
+    this.drawWork("scan", scanOf(scanning));
+    this.drawWork("challenger", challengerOf(this.project.challenger ?? trainer.detail?.challenger));
+    this.drawNote("error", error && (disk ?? `${error} ${this.advice(trainer.state)}`));
     this.banner = embedding?.banner;
-    this.drawNote(this.part("banner"), this.banner !== this.closed && this.banner);
+    this.drawNote("banner", this.banner !== this.closed && this.banner);
   }
 
-  /** How many answers the trainer does not have yet, and since when. */
   drawLag() {
-    const { pending, oldest_seconds: seconds } = this.project.outbox;
-    const waited = seconds === null ? 0 : seconds + (performance.now() - this.heardAt) / 1000;
-    const since = waited >= 1 ? ` for ${duration(waited)}` : "";
-    const waiting = `${number(pending)} waiting for the trainer${since}`;
-    const away = ["absent", "taken"].includes(this.project.trainer.state);
-    setText(this.part("lag"), pending ? waiting : away ? "Nothing waits for the trainer" : "The trainer is up to date");
+    const { outbox, trainer } = this.project;
+    setText(this.part("lag"), lagOf(outbox, trainer.state, (performance.now() - this.heardAt) / 1000));
   }
 
-  /** With several people at work, how fast you and all of them are; one alone sees that on the card. */
+  /** With several people at work, how fast they are; one alone sees that on the card. */
   drawPace() {
     const people = this.project.people ?? [];
-    const mine = people.find((/** @type {any} */ { name }) => name === annotatorHere());
-    const all = Math.round(this.project.labels_per_minute);
     this.part("pace").hidden = people.length < 2;
-    setText(
-      this.part("pace"),
-      `Labels a minute: you ${Math.round(mine?.per_minute ?? 0)}, all ${people.length} people ${all}`,
-    );
+    setText(this.part("pace"), paceOf(people, annotatorHere(), this.project.labels_per_minute));
   }
 
   /** With an error, what to do is said beside the error. @param {string} state @param {boolean} hasError @param {boolean} cannotSave */
@@ -143,73 +131,38 @@ class Bar {
     line.dataset.state = state;
     setText(find(line, "strong"), cannotSave && state === "failed" ? "Cannot save" : name);
     setText(find(line, "span"), hasError ? "" : what);
-    const idle = ["paused", "stopped", "failed"].includes(state);
-    const away = ["absent", "taken", "lost"].includes(state);
-    this.part("pause").hidden = idle || away || state === "stopping";
-    this.part("resume").hidden = !idle || (cannotSave && state === "failed"); // it continues by itself
-    this.part("stop").hidden = away || ["stopping", "stopped"].includes(state);
+    for (const [button, there] of Object.entries(buttonsOf(state, cannotSave))) this.part(button).hidden = !there;
   }
 
-  /** Why the trainer stopped, and what further labels mean, on whichever page someone goes on working. @param {any} trainer */
-  drawStopped({ state, stop_reason: why }) {
+  /** @param {any} trainer */
+  drawStopped({ state, stop_reason: reason }) {
     const part = this.part("stopped");
     part.hidden = state !== "stopped" || !this.connected;
-    if (part.hidden) return;
-    const reason = why ? `${capital(why)}: the` : "The";
-    setText(
-      part.firstElementChild,
-      `${reason} model no longer learns. Labels that you give now are kept; press Resume to train on them. `,
-    );
+    if (!part.hidden) setText(part.firstElementChild, stoppedBecause(reason));
   }
 
-  /** @param {string} state */
+  /** What to do about the trainer's error. @param {string} state */
   advice(state) {
     const what = this.words[state]?.[1];
     return what && ["absent", "failed"].includes(state) ? `${capital(what)}.` : "";
   }
 
-  /** @param {string} name @param {any} work done, total and seconds_left, or nothing @param {string} doing @param {(amount: number) => string} [say] */
-  drawWork(name, work, doing, say = number) {
+  /** @param {string} name @param {import("./words.js").Work | null} work */
+  drawWork(name, work) {
     const part = this.part(name);
     part.hidden = !work;
     if (!work) return;
     const [bar, text] = part.children;
-    if (work.total) bar.value = work.done / work.total;
-    else bar.removeAttribute("value");
-    const left = work.seconds_left ? `, ${timeLeft(work.seconds_left)}` : "";
-    const of = work.total ? ` of ${say(work.total)}` : "";
-    setText(text, `${doing}: ${say(work.done)}${of}${left}`);
+    bar.hidden = name === "challenger" && work.share === undefined;
+    if (work.share === undefined) bar.removeAttribute("value");
+    else bar.value = work.share;
+    setText(text, work.text);
   }
 
-  /** How far the challenger is; the page Models has the details. @param {any} view */
-  drawChallenger(view) {
-    const atWork = ["training", "embedding", "halted"].includes(view?.state);
-    const part = this.part("challenger");
-    part.hidden = !atWork && !view?.serving;
-    if (part.hidden) return;
-    const [bar, text] = part.children;
-    bar.hidden = !atWork || !view.total;
-    if (!bar.hidden) bar.value = view.done / view.total;
-    /** @type {Record<string, string>} */
-    const doing = {
-      training: `challenger, round ${view.round}`,
-      embedding: "switching to the challenger",
-      halted: `challenger, round ${view.round} paused`,
-    };
-    const far = bar.hidden ? "" : `: ${percent(bar.value)}`;
-    setText(text, atWork ? `${doing[view.state]}${far}` : "The challenger is the live model");
-  }
-
-  /** @param {any} part @param {string | false | null | undefined} words */
-  drawNote(part, words) {
+  /** @param {string} name @param {string | false | null | undefined} words */
+  drawNote(name, words) {
+    const part = this.part(name);
     part.hidden = !words;
     setText(part.querySelector("p") ?? part, words || "");
   }
-}
-
-/** Why a service cannot write to its disk; said once where both have the same reason. @param {any} project */
-export function diskTrouble({ disk: ours, trainer: { disk: theirs } }) {
-  const same = ours && theirs && ours.kind === theirs.kind && ours.folder === theirs.folder;
-  const told = [ours?.message, !same && theirs && `The trainer: ${theirs.message}`].filter(Boolean);
-  return told.length ? told.join(" ") : undefined;
 }

@@ -1,7 +1,7 @@
 // The map: every image of the pool as a point. What is drawn around opens in the grid, so that a region is labeled at once.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
-import { element, find, setText } from "../lib/dom.js";
+import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/key_table.js";
 import { leaveFields, listenForKeys } from "../lib/keys.js";
@@ -10,8 +10,10 @@ import { drawHeldOut, embeddedShare, live } from "../lib/project.js";
 import { store, stored } from "../lib/storage.js";
 import { count, number, timeLeft } from "../lib/text.js";
 import { legendOf } from "./legend.js";
+import { itemsOf } from "./legend_items.js";
 import { Overlay } from "./overlay.js";
 import { Points } from "./points.js";
+import { Tip } from "./tip.js";
 import { waits, whyEmpty, whyFlat } from "./words.js";
 
 /** @typedef {[number, number]} Place pixels from the left and the top */
@@ -21,10 +23,8 @@ const COMPUTED_MS = 5000; // until it is looked whether another layout is ready
 const AGAIN_MS = 3000; // after a map that could not be had
 const HOVER_MS = 80;
 const REACH = 9; // pixels from the pointer to a point
-const SHAPES = ["square", "diamond", "triangle", "plus"]; // of the first classes, and of those after them
 const STEP = 12; // pixels that an arrow moves the cross; with Shift four times that
 const LAYOUT = "flywheel/layout"; // in this browser's storage: which layout was chosen
-const TILES_KEPT = 500;
 const CHART = Symbol("chart");
 
 /** @param {any} component */
@@ -57,8 +57,7 @@ class Chart {
     this.project = null;
     /** @type {import("./legend.js").Entry[]} */
     this.legend = [];
-    /** @type {Map<number, any>} */
-    this.tiles = new Map(); // by image id
+    this.tip = new Tip(this.part(".tip"), this.points);
     this.mode = "lasso";
     this.names = ""; // of the classes as drawn
     this.drawnLegend = "";
@@ -213,21 +212,7 @@ class Chart {
     const shown = JSON.stringify(this.legend);
     if (shown === this.drawnLegend) return; // a button with the focus keeps it
     this.drawnLegend = shown;
-    this.part(".legend").replaceChildren(
-      ...this.legend.flatMap(({ name, colour, number: size, shape }, index) => {
-        if (!size) return [];
-        const [item, button, mark] = [element("li"), element("button"), element("i")];
-        button.type = "button";
-        button.dataset.colour = String(index);
-        button.dataset.testid = "colour-of";
-        button.setAttribute("aria-label", `Choose ${name}, ${count(size, "image")}`);
-        mark.style.setProperty("--colour", colour);
-        mark.className = SHAPES[shape ?? 0];
-        button.append(mark, name, element("span", number(size)));
-        item.append(button);
-        return [item];
-      }),
-    );
+    this.part(".legend").replaceChildren(...itemsOf(this.legend));
     setText(this.part(".legend-box summary"), `Colours (${this.part(".legend").childElementCount})`);
   }
 
@@ -408,34 +393,8 @@ class Chart {
   async tell(index) {
     clearTimeout(this.resting);
     this.overlay.show({ pointed: index });
-    const tip = this.part(".tip");
-    tip.hidden = true;
-    if (index < 0) return;
-    const id = this.points.ids[index];
-    const tile = await this.tile(id);
-    if (this.overlay.pointed !== index || this.points.ids[index] !== id || !tile) return;
-    const { name } = this.legend[this.points.colours[index]];
-    const [picture, words] = tip.children;
-    picture.src = `${tile.url}&size=160`;
-    setText(words, `${tile.name}\n${name}`);
-    tip.hidden = false;
-    const [left, top] = [this.points.left(index), this.points.top(index)];
-    const right = left + 12 + tip.offsetWidth <= this.points.width;
-    tip.style.left = `${right ? left + 12 : left - 12 - tip.offsetWidth}px`;
-    tip.style.top = `${Math.max(4, Math.min(this.points.height - tip.offsetHeight - 4, top - tip.offsetHeight / 2))}px`;
-    if (this.overlay.cross) this.say(`${tile.name}, ${name}`);
-  }
-
-  /** What the labeler says of an image; undefined while it cannot be had. @param {number} id */
-  async tile(id) {
-    if (this.tiles.has(id)) return this.tiles.get(id);
-    try {
-      const { images } = await ask(`/api/grid/images?ids=${id}`);
-      this.tiles.set(id, images[0]);
-      if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value ?? id);
-      return images[0];
-    } catch {
-      return undefined; // the next move asks again
-    }
+    const shown = () => this.overlay.pointed === index;
+    const words = await this.tip.show(index, shown, () => this.legend[this.points.colours[index]].name);
+    if (words && this.overlay.cross) this.say(words);
   }
 }

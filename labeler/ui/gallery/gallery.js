@@ -3,13 +3,14 @@
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { ClassSearch, placeKey } from "../lib/classes.js";
-import { element, find, setText } from "../lib/dom.js";
+import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/key_table.js";
 import { leaveFields, listenForKeys } from "../lib/keys.js";
-import { drawHeldOut, embedded, embeddedShare, live } from "../lib/project.js";
+import { drawHeldOut, live } from "../lib/project.js";
 import { count, number } from "../lib/text.js";
 import { Bulk } from "./bulk.js";
+import { classButton, drawNotice, drawTile } from "./draw.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
 import { Scroller } from "./scroller.js";
@@ -379,68 +380,22 @@ class Gallery {
     if (signature === this.signature) return;
     this.signature = signature;
     this.part(".classes").replaceChildren(
-      ...matches.map((each, index) => this.classButton(each, typed ? placeKey(index) : each.hotkey)),
+      ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, !this.selection.size)),
     );
-  }
-
-  /** @param {import("../lib/types.js").ClassEntry} entry @param {string | null | undefined} hotkey */
-  classButton({ id, name, colour, description }, hotkey) {
-    const button = element("button");
-    button.style.setProperty("--colour", colour ?? "transparent");
-    button.title = description ? `${name}: ${description}` : name;
-    button.type = "button";
-    button.dataset.classId = String(id);
-    button.dataset.testid = "class";
-    button.disabled = !this.selection.size;
-    button.setAttribute("aria-label", `Label as ${name}${hotkey ? `, key ${hotkey}` : ""}`);
-    button.append(element("kbd", hotkey ?? ""), element("span", name, "name"));
-    return button;
   }
 
   /** @param {any} node @param {number} id */
   drawTile(node, id) {
     const tile = this.tiles.get(id);
-    const [picture, caption] = node.children;
     node.ariaSelected = String(this.selection.has(id));
-    if (tile === undefined) return;
-    const words = tile ? wordsOf(tile, this.project) : "no longer there";
-    node.setAttribute("aria-label", `${tile?.name ?? `Image ${id}`}, ${words}`);
-    node.title = [tile?.name, words].filter(Boolean).join("\n");
-    node.dataset.status = tile?.status ?? "gone";
-    node.classList.toggle("held", Boolean(tile?.held));
-    this.drawCaption(caption, words);
-    if (!tile || picture.firstChild) return;
-    const image = new Image();
-    const size = devicePixelRatio > 1 ? 320 : 160;
-    Object.assign(image, { src: `${tile.url}&size=${size}`, alt: "", draggable: false, decoding: "async" });
-    image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
-    image.onerror = () => setText(picture, "cannot be shown");
-    picture.append(image);
-  }
-
-  /** @param {any} caption @param {string} words */
-  drawCaption(caption, words) {
-    if (caption.dataset.words === words) return;
-    caption.dataset.words = words;
-    const [, name, share] = /^(.*) (\d+%)$/.exec(words) ?? [null, words];
-    caption.replaceChildren(element("span", name), ...(share ? [" ", element("b", share)] : []));
+    if (tile !== undefined) drawTile(node, id, tile, tile ? wordsOf(tile, this.project) : "no longer there");
   }
 
   drawNotice() {
     const { loading, problem } = this;
     const narrowed = this.filters.query.narrowed || this.status !== "unlabeled";
     const words = this.list.length ? null : whyEmpty(this.project, { loading, problem, narrowed });
-    const notice = this.part(".notice");
-    notice.hidden = !words;
-    if (!words) return;
-    const [title, text, bar, button] = notice.children;
-    setText(title, words.title);
-    const processed = words.waits ? embedded(this.project) : "";
-    setText(text, [words.text, processed && `${processed}.`].filter(Boolean).join(" "));
-    const share = words.waits ? embeddedShare(this.project) : undefined;
-    bar.hidden = share === undefined;
-    if (share !== undefined) bar.value = share;
-    button.hidden = !words.back;
+    drawNotice(this.part(".notice"), words, this.project);
   }
 
   /** @param {string} words @param {boolean} [trouble] */

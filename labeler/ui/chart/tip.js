@@ -1,0 +1,53 @@
+// The image of the point that the pointer or the cross is at.
+
+import { ask } from "../lib/api.js";
+import { setText } from "../lib/dom.js";
+
+const TILES_KEPT = 500;
+
+export class Tip {
+  /** @param {any} node @param {import("./points.js").Points} points */
+  constructor(node, points) {
+    this.node = node;
+    this.points = points;
+    /** @type {Map<number, any>} */
+    this.tiles = new Map(); // by image id
+  }
+
+  /**
+   * Show the image of a point, or none (−1), beside it. Returns its words, or nothing where it is not shown.
+   * @param {number} index
+   * @param {() => boolean} wanted whether that point is still meant once its image is known
+   * @param {() => string} group the name of its colour
+   */
+  async show(index, wanted, group) {
+    const { node, points } = this;
+    node.hidden = true;
+    if (index < 0) return undefined;
+    const id = points.ids[index];
+    const tile = await this.tile(id);
+    if (!wanted() || points.ids[index] !== id || !tile) return undefined;
+    const [picture, words] = node.children;
+    picture.src = `${tile.url}&size=160`;
+    setText(words, `${tile.name}\n${group()}`);
+    node.hidden = false;
+    const [left, top] = [points.left(index), points.top(index)];
+    const right = left + 12 + node.offsetWidth <= points.width;
+    node.style.left = `${right ? left + 12 : left - 12 - node.offsetWidth}px`;
+    node.style.top = `${Math.max(4, Math.min(points.height - node.offsetHeight - 4, top - node.offsetHeight / 2))}px`;
+    return `${tile.name}, ${group()}`;
+  }
+
+  /** What the labeler says of an image; undefined while it cannot be had. @param {number} id */
+  async tile(id) {
+    if (this.tiles.has(id)) return this.tiles.get(id);
+    try {
+      const { images } = await ask(`/api/grid/images?ids=${id}`);
+      this.tiles.set(id, images[0]);
+      if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value ?? id);
+      return images[0];
+    } catch {
+      return undefined; // the next move asks again
+    }
+  }
+}
