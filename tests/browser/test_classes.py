@@ -65,10 +65,12 @@ def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
     classes = panel(card)
     classes.get_by_role("button", name="Merge red").click()
     expect(classes.get_by_label("Class that red becomes part of")).to_have_value("")
-    expect(classes).to_contain_text("2 labels would become those of the class that you choose.")
+    expect(classes).to_contain_text("2 labels would become labels of the class that you choose.")
     expect(classes.get_by_role("button", name="Merge", exact=True)).to_be_disabled()
     own.annotate([own.answer(card.image_id, "red", "somebody else")]).raise_for_status()
-    expect(classes).to_contain_text("3 labels would become those")  # the number is the labeler's, also while it changes
+    expect(classes).to_contain_text(
+        "3 labels would become labels"
+    )  # the number is the labeler's, also while it changes
     classes.get_by_label("Class that red becomes part of").select_option("blue")
     expect(classes).to_contain_text(
         "3 labels become “blue”; “red” still works as a name for it. This cannot be undone."
@@ -90,7 +92,7 @@ def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Servic
     expect(classes.get_by_role("button", name="Delete red")).to_be_focused()
     assert len(class_ids(own)) == 3
     classes.get_by_role("button", name="Delete blue").click()
-    expect(classes).to_contain_text("No image has it as its label.")
+    expect(classes).to_contain_text("No image has this label.")
     classes.get_by_role("button", name="Cancel").click()
     classes.get_by_role("button", name="Delete red").click()
     classes.get_by_role("button", name="Delete", exact=True).click()

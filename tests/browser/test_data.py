@@ -33,7 +33,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     add = page.get_by_test_id("add")
 
     add.get_by_test_id("folder").set_input_files(trip)
-    expect(add.get_by_role("status").first).to_have_text("4 photos added, 1 here already, 2 not taken.")
+    expect(add.get_by_role("status").first).to_have_text("4 photos added, 1 already here, 2 not added.")
     assert sorted(add.get_by_test_id("rejected").locator("li").all_inner_texts()) == [
         "trip/dog/broken.png is not an image (JPEG, PNG, WebP, AVIF, HEIC, JPEG 2000, TIFF, GIF, BMP, PPM or QOI)",
         "trip/notes.doc is neither a photo nor a label file",

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import get_args
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.card import ARTIFACTS
 from tests.browser.card import press as press_key
 from tests.browser.grid import Grid
 from tests.browser.labeler import CLASSES, SHARED, StartLabeler, class_ids, delete_class, post, rows_of, take_all_back
-from tests.browser.test_pages import SCHEMES, Role, Scheme, contrast
+from tests.browser.test_pages import SCHEMES, Role, contrast
 from tests.browser.test_phone import PHONE
 from tests.services import Services, running_services, wait_for
 
@@ -101,7 +101,7 @@ def test_all_but_these(open_grid: OpenGrid, own: Services) -> None:
     assert own.get("/api/project")["images"]["flagged"] == 2
 
 
-def test_shift_and_click_choose_a_range_and_a_click_an_exception(open_grid: OpenGrid) -> None:
+def test_clicks_choose_and_a_larger_image_leads_to_its_own_address(open_grid: OpenGrid) -> None:
     grid = open_grid()
     ids = grid.ids
     grid.tile(ids[2]).click()
@@ -112,12 +112,9 @@ def test_shift_and_click_choose_a_range_and_a_click_an_exception(open_grid: Open
     expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
     grid.page.keyboard.press("1")
     expect(grid.part("message")).to_contain_text("Choose images first")
-
-
-def test_a_larger_image_leads_to_its_own_address(open_grid: OpenGrid) -> None:
-    grid = open_grid()
+    grid.page.keyboard.press("Home")
     grid.page.keyboard.press("v")
-    expect(grid.part("open-label")).to_have_attribute("href", f"/?image={grid.ids[0]}")
+    expect(grid.part("open-label")).to_have_attribute("href", f"/?image={ids[0]}")
     grid.page.keyboard.press("Escape")
     expect(grid.part("large")).to_be_hidden()
 
@@ -153,47 +150,6 @@ def test_thumbnails_come_from_the_browsers_cache_the_second_time(open_grid: Open
     )
     assert len(fetched) > 10
     assert set(fetched) == {0}
-
-
-@pytest.mark.provokes_errors
-def test_a_lost_connection_counts_nothing_and_sends_once_when_it_is_back(open_grid: OpenGrid, own: Services) -> None:
-    grid = open_grid()
-    lost = ["abort", "answer lost"]
-
-    def lose(route: Route) -> None:
-        if lost.pop(0) == "answer lost":
-            route.fetch()  # it arrives there, and nobody hears of it
-        route.abort()
-
-    grid.page.route("**/api/annotations?*", lose, times=2)
-    chosen = grid.ids[:3]
-    for each in chosen:
-        grid.tile(each).click()
-    grid.page.keyboard.press("3")
-    expect(grid.part("message")).to_contain_text("Connection lost – 3 not saved yet")
-    assert own.get("/api/project")["images"]["labeled"] == 0
-    expect(grid.part("message")).to_have_text("3 images labeled as blue.")
-    assert sorted(image for _, image, _, _ in given(own, grid.annotator)) == sorted(chosen)
-
-
-@pytest.mark.provokes_errors  # 422 for the class that was deleted
-def test_a_class_deleted_meanwhile_labels_nothing_and_says_so(open_grid: OpenGrid, own: Services) -> None:
-    grid = open_grid()
-    doomed = post(own, "/api/classes", {"name": "doomed"})["id"]
-    expect(grid.class_button("doomed")).to_be_visible()
-    grid.page.route("**/api/events", lambda route: route.abort())
-    grid.page.keyboard.press("Space")
-    grid.page.evaluate("window.dispatchEvent(new Event('offline'))")
-
-    def delete_first(route: Route) -> None:
-        delete_class(own, doomed)
-        route.continue_()
-
-    grid.page.route("**/api/annotations?*", delete_first, times=1)
-    grid.class_button("doomed").click()
-    expect(grid.part("message")).to_contain_text("Nothing was saved: there is no class")
-    assert given(own, grid.annotator) == []
-    assert own.get("/api/project")["images"]["labeled"] == 0  # whoever is named in it
 
 
 def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, own: Services) -> None:
@@ -409,35 +365,31 @@ def test_the_grid_on_a_phone(open_grid: OpenGrid) -> None:
     page.screenshot(path=ARTIFACTS / "grid-phone.png", full_page=True)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_text_has_contrast(taught: Services, page: Page, scheme: Scheme) -> None:
+def test_everything_on_the_grid_has_contrast_and_a_name(taught: Services, page: Page) -> None:
     """WCAG 2.2 AA: 4.5 to 1, and 3 to 1 for what marks a chosen tile."""
-    page.emulate_media(color_scheme=scheme)
     grid = Grid(page, taught, "ann").open()
-    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
     grid.tile(grid.ids[0]).click()
-    for locator in (
-        grid.part("chosen"),
-        grid.part("accept"),
-        grid.part("skip").locator("kbd"),
-        grid.tile(grid.ids[0]).locator("p"),
-        grid.tile(grid.ids[1]).locator("p"),
-        grid.class_button("red").locator(".name"),
-        page.locator(".filters label").first,
-    ):
-        assert contrast(locator) >= 4.5, locator
-    page.screenshot(path=ARTIFACTS / f"grid-{scheme}.png")
-
-
-def test_everything_on_the_grid_has_a_name(open_grid: OpenGrid) -> None:
-    grid = open_grid()
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        for locator in (
+            grid.part("chosen"),
+            grid.part("accept"),
+            grid.part("skip").locator("kbd"),
+            grid.tile(grid.ids[0]).locator("p"),
+            grid.tile(grid.ids[1]).locator("p"),
+            grid.class_button("red").locator(".name"),
+            page.locator(".filters label").first,
+        ):
+            assert contrast(locator) >= 4.5, (scheme, locator)
+        page.screenshot(path=ARTIFACTS / f"grid-{scheme}.png")
     roles: tuple[Role, ...] = (*get_args(Role),)
     for role in roles:
-        for element in grid.page.get_by_role(role).all():
+        for element in page.get_by_role(role).all():
             assert element.aria_snapshot().strip() != f"- {role}", element
-    box = grid.page.get_by_role("listbox", name="Images")
+    box = page.get_by_role("listbox", name="Images")
     expect(box).to_have_attribute("aria-multiselectable", "true")
     box.focus()
-    grid.page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
     assert box.get_attribute("aria-activedescendant") == f"tile-{grid.ids[1]}"
     expect(box.get_by_role("option").first).to_have_attribute("aria-label", re.compile(r"\.png"))

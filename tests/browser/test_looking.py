@@ -47,27 +47,18 @@ def image(card: Card) -> Locator:
     return card.part("stage").locator("img")
 
 
-def test_keys_zoom_pan_and_bring_the_view_back(card: Card, image: Locator) -> None:
-    before, shown = box(image), card.image_id
-    for _ in range(4):
-        card.page.keyboard.press("+")
+def test_keys_wheel_and_mouse_zoom_and_move_and_the_next_image_is_whole(card: Card, image: Locator) -> None:
+    """The arithmetic is tested without a browser, in tests/ui_js."""
+    before, shown, stage = box(image), card.image_id, box(card.part("stage"))
+    card.page.keyboard.press("+")
     closer = box(image)
-    assert closer["width"] == pytest.approx(before["width"] * 1.25**4, rel=0.01)
-    assert closer["x"] + closer["width"] / 2 == pytest.approx(before["x"] + before["width"] / 2, abs=1)
+    assert closer["width"] == pytest.approx(before["width"] * 1.25, rel=0.01)
     card.page.keyboard.press("ArrowLeft")
     assert box(image)["x"] > closer["x"]
-    for _ in range(50):
-        card.page.keyboard.press("ArrowLeft")
-    assert box(image)["x"] == pytest.approx(before["x"], abs=1)  # never beyond the edge
-    card.page.keyboard.press("-")
-    assert box(image)["width"] == pytest.approx(before["width"] * 1.25**3, rel=0.01)
     card.page.keyboard.press("Escape")
     assert box(image) == pytest.approx(before)
     assert card.image_id == shown
 
-
-def test_wheel_and_double_click_zoom_where_they_are_and_the_mouse_drags(card: Card, image: Locator) -> None:
-    before, stage = box(image), box(card.part("stage"))
     x, y = stage["x"] + 100, stage["y"] + 100
     card.page.mouse.move(x, y)
     card.page.mouse.wheel(0, -100)
@@ -85,15 +76,12 @@ def test_wheel_and_double_click_zoom_where_they_are_and_the_mouse_drags(card: Ca
     card.page.mouse.dblclick(x, y)
     assert box(image)["width"] == pytest.approx(before["width"] * 3, rel=0.01)
 
-
-def test_the_zoom_ends_with_the_image_and_the_brightness_stays(card: Card, image: Locator) -> None:
-    picture, before = card.page.locator(".picture"), box(image)
+    picture = card.page.locator(".picture")
     card.page.get_by_role("button", name="Brighter").click()
-    card.page.get_by_role("button", name="Zoom in").click()
     expect(picture).to_have_css("filter", "brightness(1.25)")
     card.key("1")
-    assert box(image)["width"] == pytest.approx(before["width"])
-    expect(picture).to_have_css("filter", "brightness(1.25)")
+    assert box(image)["width"] == pytest.approx(before["width"])  # the zoom ends with the image
+    expect(picture).to_have_css("filter", "brightness(1.25)")  # dark images come in series
     card.page.get_by_role("button", name="Reset").click()
     expect(picture).to_have_css("filter", "none")
     expect(card.page.get_by_role("button", name="Reset")).to_be_hidden()
@@ -155,7 +143,13 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     before = places(card)
     assert httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": True}, timeout=20).is_success
     expect(card.part("topk")).to_be_hidden()
+    expect(card.part("suggestion")).to_have_text("Blind mode: no suggestions.")
+    expect(card.part("reason")).to_have_text("")
+    expect(card.class_button("class 31").locator(".confidence")).to_have_text("")
+    shown = card.image_id
+    card.page.keyboard.press("Enter")  # there is nothing to accept
     assert places(card) == before  # nothing moves when a suggestion goes, or comes
+    assert card.image_id == shown
     assert httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": False}, timeout=20).is_success
     expect(card.part("topk")).to_be_visible()
     assert places(card) == before
@@ -185,23 +179,6 @@ def test_with_many_classes_the_likeliest_are_buttons_of_their_own(
     card.wait_saved()
     (row,) = labeler.get("/api/annotations")["annotations"][-1:]
     assert (row["image_id"], row["label"]) == (image, 39)
-
-
-def test_blind_mode_shows_nothing_of_the_model(start_labeler: StartLabeler, open_card: OpenCard) -> None:
-    labeler = start_labeler(8, CLASSES)
-    post(labeler, "/api/queries", pushed(labeler, range(1, 9), {"green": 0.6}, "surely green"))
-    card = open_card(labeler)
-    expect(card.part("suggestion")).to_contain_text("green 60%")
-    httpx.patch(labeler.labeler.url + "/api/settings", json={"blind_mode": True}, timeout=20).raise_for_status()
-    expect(card.part("suggestion")).to_have_text("Blind mode: no suggestions.")
-    expect(card.part("reason")).to_have_text("")
-    expect(card.class_button("green").locator(".confidence")).to_have_text("")
-    shown = card.image_id
-    card.page.keyboard.press("Enter")
-    card.page.keyboard.press("s")
-    expect(card.part("stage")).not_to_have_attribute("data-image-id", str(shown))
-    card.wait_saved()
-    assert [row["action"] for row in labeler.get("/api/annotations")["annotations"][-1:]] == ["skip"]
 
 
 REMINDERS = "stage().getRootNode().querySelectorAll('[data-testid=similar] li').length"

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.card import ARTIFACTS, Card
+from tests.browser.card import ARTIFACTS
 from tests.browser.card import press as press_key
 from tests.browser.labeler import class_ids
-from tests.browser.test_pages import SCHEMES, Scheme, contrast
+from tests.browser.test_pages import SCHEMES, contrast
 from tests.browser.test_phone import PHONE
 from tests.services import Services, running_services, wait_for
 
@@ -85,17 +85,6 @@ def test_what_is_drawn_around_opens_in_the_grid(taught: Services, page: Page) ->
     assert shown_in_the_grid(page) <= named
 
 
-def test_no_held_out_image_is_a_point(taught: Services, page: Page) -> None:
-    splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
-    train = sum(split == "train" for split in splits.values())
-    with page.expect_response("**/api/map") as answer:
-        open_map(page, taught)
-    named = answer.value.json()
-    assert {splits[image_id] for image_id in [*named["image_ids"], *named["next"]]} == {"train"}
-    assert len(named["image_ids"]) == train
-    expect(page.get_by_test_id("map")).to_have_attribute("aria-label", f"Map of {train} images, 0 chosen")
-
-
 def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Page) -> None:
     open_map(page, taught)
     legend, colour = page.get_by_test_id("legend"), page.get_by_test_id("colour")
@@ -121,10 +110,15 @@ def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Pa
         expect(mark).to_have_css("background-color", drawn)
 
 
-def test_pointing_shows_the_image_and_its_name(taught: Services, page: Page) -> None:
+def test_pointing_shows_the_image_and_no_point_is_held_out(taught: Services, page: Page) -> None:
+    splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
+    train = sum(split == "train" for split in splits.values())
     with page.expect_response("**/api/map") as answer:
         open_map(page, taught)
     map_, names = answer.value.json(), taught.names()
+    assert {splits[image_id] for image_id in [*map_["image_ids"], *map_["next"]]} == {"train"}
+    assert len(map_["image_ids"]) == train
+    expect(page.get_by_test_id("map")).to_have_attribute("aria-label", f"Map of {train} images, 0 chosen")
     x, y = np.array(map_["x"]), np.array(map_["y"])
     apart = np.hypot(x[:, None] - x, y[:, None] - y) + np.diag(np.full(len(x), np.inf))
     alone = int(apart.min(axis=1).argmax())  # so that no neighbour is as near to the pointer, which has whole pixels
@@ -259,39 +253,6 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
     assert asked == ["", "", "layout=umap", "layout=umap", "layout=umap"]
 
 
-@pytest.mark.provokes_errors  # 409
-def test_a_map_of_images_that_are_too_few_or_all_alike_says_so(taught: Services, page: Page) -> None:
-    card = Card(page, f"{taught.labeler.url}/map", "ann")
-    lacks = "There is only one train image, too few to compare images by their pixels: add others."
-    known = taught.get("/api/map")
-    answers: list[Any] = [{"detail": lacks}]
-
-    def answer(route: Route) -> None:
-        route.fulfill(status=409 if "detail" in answers[0] else 200, json=answers[0])
-
-    page.route(re.compile(r"/api/map(\?|$)"), answer)
-    page.goto(card.url)
-    notice, state = page.get_by_test_id("notice"), page.get_by_test_id("layout-state")
-    expect(notice).to_contain_text("Not yet")
-    card.hear({"embedding": {"done": 0, "total": 1, "lacks": lacks}})
-    expect(notice).to_contain_text("No map of these images")
-    expect(notice).to_contain_text(lacks)
-    expect(notice.get_by_role("progressbar")).to_be_hidden()  # nothing comes by itself
-    columns = ("image_ids", "x", "y", "labels", "predicted", "confidences")
-    answers[0] = known | {name: known[name][:1] for name in columns} | {"next": []}
-    page.reload()
-    expect(state).to_have_text("One image makes one point: add others, and the map shows which are alike.")
-    alike = [0.0] * len(known["x"])
-    answers[0] = known | {"x": alike, "y": alike}
-    page.reload()
-    expect(state).to_contain_text(f"These {len(alike)} images look the same to the trainer, so they lie on one point.")
-    answers[0] = known
-    page.screenshot(path=ARTIFACTS / "map-alike.png")
-    page.reload()
-    expect(page.get_by_test_id("colour-of").first).to_be_visible()
-    expect(state).to_be_hidden()
-
-
 @pytest.mark.provokes_errors  # 503, then 409 until something is embedded
 def test_without_a_trainer_the_map_says_so_and_comes_by_itself(page: Page) -> None:
     with running_services(images=60, start_trainer=False) as services:
@@ -301,14 +262,6 @@ def test_without_a_trainer_the_map_says_so_and_comes_by_itself(page: Page) -> No
         services.trainer.start()
         expect(page.get_by_test_id("notice")).to_be_hidden(timeout=60_000)
         expect(page.get_by_test_id("legend")).to_contain_text("no label")
-        page.goto("about:blank")
-
-
-@pytest.mark.provokes_errors  # 503: there is no trainer either
-def test_an_empty_folder_is_an_empty_state(page: Page) -> None:
-    with running_services(images=0, start_trainer=False) as services:
-        page.goto(f"{services.labeler.url}/map")
-        expect(page.get_by_test_id("notice")).to_contain_text("No images yet")
         page.goto("about:blank")
 
 
@@ -327,26 +280,23 @@ def test_the_map_on_a_phone(taught: Services, page: Page) -> None:
     page.screenshot(path=ARTIFACTS / "map-phone.png", full_page=True)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_text_has_contrast(taught: Services, page: Page, scheme: Scheme) -> None:
+def test_everything_on_the_map_has_contrast_and_a_name(taught: Services, page: Page) -> None:
     """WCAG 2.2 AA: 4.5 to 1; the colours of the points are measured beside their palette."""
-    page.emulate_media(color_scheme=scheme)
     open_map(page, taught)
-    expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
-    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
-    assert background in {"rgb(255, 255, 255)", "rgb(23, 22, 20)"}  # as in tests/labeler/ui/charts/test_palette.py
-    for locator in (
-        page.get_by_test_id("colour-of").first,
-        page.get_by_test_id("colour-of").first.locator("span"),
-        page.locator(".chart .help"),
-        page.locator(".chart label").first,
-    ):
-        assert contrast(locator) >= 4.5, locator
-    page.screenshot(path=ARTIFACTS / f"map-{scheme}.png")
-
-
-def test_everything_on_the_map_has_a_name(taught: Services, page: Page) -> None:
-    open_map(page, taught)
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+        background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+        # as in tests/labeler/ui/charts/test_palette.py
+        assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 22, 20)"}[scheme]
+        for locator in (
+            page.get_by_test_id("colour-of").first,
+            page.get_by_test_id("colour-of").first.locator("span"),
+            page.locator(".chart .help"),
+            page.locator(".chart label").first,
+        ):
+            assert contrast(locator) >= 4.5, (scheme, locator)
+        page.screenshot(path=ARTIFACTS / f"map-{scheme}.png")
     for role in ("button", "combobox", "checkbox", "application"):
         for each in page.get_by_role(role).all():
             assert each.aria_snapshot().strip() != f"- {role}", each

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, CDPSession, ViewportSize, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, SHARED, StartLabeler, class_ids, post, pushed, take_all_back
+from tests.browser.labeler import CLASSES, SHARED, class_ids, post, pushed, take_all_back
 from tests.services import Services, running_services
 
 pytestmark = pytest.mark.browser
@@ -91,8 +91,14 @@ def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
 
 def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
     card = swiped
-    finger = Finger(card)
+    finger, sweep = Finger(card), card.part("sweep")
     taken = card.image_id
+    finger.down(0)
+    finger.move(60)
+    expect(sweep).to_have_text("green")
+    finger.up()  # too short a way
+    expect(sweep).to_be_hidden()
+    assert card.image_id == taken
     finger.sweep(120)
     expect(card.part("stage")).not_to_have_attribute("data-image-id", str(taken))
     card.wait_for_image()
@@ -105,21 +111,6 @@ def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Car
         ("label", taken, class_ids(suggesting)["green"]),
         ("skip", skipped, None),
     ]
-
-
-def test_it_says_what_letting_go_will_do_and_a_short_way_does_nothing(swiped: Card) -> None:
-    card, sweep = swiped, swiped.part("sweep")
-    finger = Finger(card)
-    shown = card.image_id
-    finger.down(0)
-    finger.move(60)
-    expect(sweep).to_have_text("green")
-    finger.move(-60)
-    expect(sweep).to_have_text("Skip")
-    finger.up()
-    expect(sweep).to_be_hidden()
-    assert card.image_id == shown
-    assert card.recorded["answers"] == []
 
 
 def test_two_fingers_zoom_and_then_one_moves_the_image(swiped: Card) -> None:
@@ -138,13 +129,4 @@ def test_two_fingers_zoom_and_then_one_moves_the_image(swiped: Card) -> None:
     moved = image.bounding_box()
     assert moved is not None
     assert moved["x"] < closer["x"] - 100
-    assert card.recorded["answers"] == []
-
-
-def test_without_a_suggestion_there_is_nothing_to_take(
-    start_labeler: StartLabeler, open_card: Callable[[Services], Card]
-) -> None:
-    card = open_card(start_labeler(20, CLASSES))
-    Finger(card).sweep(150)
-    expect(card.part("sweep")).to_be_hidden()
     assert card.recorded["answers"] == []

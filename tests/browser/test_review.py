@@ -15,10 +15,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from labeler.ui.review import REFRESH_SECONDS
 from tests.browser.card import ARTIFACTS, RECORD, press
-from tests.browser.labeler import post, rows_of, take_all_back
-from tests.browser.test_pages import SCHEMES, Scheme, contrast
+from tests.browser.labeler import delete_class, post, rows_of, take_all_back
+from tests.browser.test_pages import SCHEMES, contrast
 from tests.browser.test_phone import PHONE
-from tests.services import COLOURS, Services, running_services, wait_for
+from tests.services import Services, running_services, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ WRONG = 12
 IMAGES = 200  # of which enough are train images, however the splits fall, for the errors to be counted
 
 
-MANY = [*COLOURS, "amber", "black", "brown", "gold", "grey", "orange", "pink", "violet", "white"]
+MORE = ["amber", "black", "brown", "gold", "grey", "orange", "pink", "violet", "white"]
 
 
 @contextmanager
@@ -197,27 +197,32 @@ def test_what_is_held_out_never_appears(looked_at: Services, page: Page, annotat
     assert split[review.image_id] == "train"
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("size", ["laptop", "phone"])
-def test_how_it_looks(looked_at: Services, page: Page, annotator: str, size: str, scheme: Scheme) -> None:
-    if size == "phone":
-        page.set_viewport_size(PHONE)
-    page.emulate_media(color_scheme=scheme)
+def test_how_it_looks(looked_at: Services, page: Page, annotator: str) -> None:
     review = Review(page, looked_at, annotator).open()
     expect(review.part("evidence").locator("img")).not_to_have_count(0)
-    for name in ("found", "waiting", "saved", "unsure", "remove"):
-        assert contrast(review.part(name)) >= 4.5, name
-    for button in ("keep", "accept"):
-        assert contrast(review.part(button).locator(".name")) >= 4.5, button
-        assert contrast(review.part(button).locator("small")) >= 4.5, button
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
+    for size, viewport in (("laptop", page.viewport_size), ("phone", PHONE)):
+        assert viewport is not None
+        page.set_viewport_size(viewport)
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
+            for name in ("found", "waiting", "saved", "unsure", "remove"):
+                assert contrast(review.part(name)) >= 4.5, (size, scheme, name)
+            for button in ("keep", "accept"):
+                assert contrast(review.part(button).locator(".name")) >= 4.5, (size, scheme, button)
+                assert contrast(review.part(button).locator("small")) >= 4.5, (size, scheme, button)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
 
 
 @pytest.fixture
-def many_classes() -> Iterator[Services]:
-    with labeled(classes=",".join(MANY)) as services:
-        yield services
+def many_classes(services: Services, annotator: str) -> Iterator[Services]:
+    """`services` with twelve classes."""
+    added = [post(services, "/api/classes", {"name": name})["id"] for name in MORE]
+    yield services
+    take_all_back(services, annotator)
+    for each in added:
+        delete_class(services, each)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.card import Card
 from tests.browser.labeler import CLASSES, StartLabeler, delete_class, post, rows_of
@@ -57,17 +57,6 @@ def test_on_a_full_disk_labels_wait_in_the_browser_and_the_bar_says_why(card: Ca
     card.wait_saved()
     expect(trouble).not_to_contain_text("is full")
     assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == labeled
-
-
-def test_an_answer_that_is_lost_on_the_way_back_is_not_counted_twice(card: Card, labeler: Services) -> None:
-    def take_and_say_nothing(route: Route) -> None:
-        route.fetch()
-        route.abort()
-
-    card.page.route(POSTS, take_and_say_nothing, times=2)
-    image = card.key("1")
-    card.wait_saved()
-    assert [row["image_id"] for row in rows_of(labeler, card.annotator)] == [image]
 
 
 def test_a_labeler_that_is_killed_while_someone_types_loses_nothing(

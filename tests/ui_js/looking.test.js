@@ -210,3 +210,11 @@ test("buttons in the area and other mouse buttons keep their own presses", () =>
   send("down", 1, 0, { button: 2 });
   assert.deepEqual(heard, []);
 });
+
+test("a press that no gesture wants stays a click on what is in the area", () => {
+  const { heard, send } = touched({ begins: () => false }, { pinch: undefined });
+  send("down", 1, 0);
+  send("move", 1, 5);
+  send("up", 1, 5);
+  assert.deepEqual(heard, [["hover", 5]]);
+});

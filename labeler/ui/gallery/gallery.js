@@ -133,8 +133,6 @@ class Gallery {
     this.box.focus({ preventScroll: true });
   }
 
-  // ------------------------------------------------------------ what is shown
-
   async load() {
     this.asked?.abort();
     clearTimeout(this.again);
@@ -189,8 +187,6 @@ class Gallery {
     this.draw();
   }
 
-  // ------------------------------------------------------------ what the person does
-
   /** The classes, and what is typed to find one. */
   get search() {
     return new ClassSearch(this.project?.classes ?? [], this.finder.value);
@@ -210,13 +206,16 @@ class Gallery {
     if (meaning && "act" in meaning) this.act(meaning.act);
     else if (meaning && "classId" in meaning) this.give("label", meaning.classId);
     else if (meaning) this.say(meaning.refusal);
-    else return search.typed ? this.keyWhileTyping(key.name, search) : this.keyOfGrid(key, search);
+    else return this.otherKey(key, search);
     return true;
   }
 
   /** @param {import("../lib/keys.js").Key} key @param {ClassSearch} search */
-  keyOfGrid({ name, shift }, search) {
-    if (name === "Enter") this.act("accept");
+  otherKey({ name, shift }, search) {
+    const { typed } = search;
+    if (typed && name !== "Enter") return this.type(name, search);
+    if (typed) this.giveFound();
+    else if (name === "Enter") this.act("accept");
     else if (name === "Escape") this.act("none");
     else if (name === " ") this.press(this.scroller.focus, shift);
     else if (name === "?") this.keys.show();
@@ -224,13 +223,6 @@ class Gallery {
     else if (name === "Backspace") this.act("undo");
     else if (search.typing && name === "/") this.finder.focus();
     else return search.typing && this.type(name, search);
-    return true;
-  }
-
-  /** @param {string} name @param {ClassSearch} search */
-  keyWhileTyping(name, search) {
-    if (name !== "Enter") return this.type(name, search);
-    this.giveFound();
     return true;
   }
 
@@ -343,8 +335,6 @@ class Gallery {
     this.say(`Undid ${count(undone, "answer")}.`);
     this.load();
   }
-
-  // ------------------------------------------------------------ drawing
 
   draw() {
     const chosen = this.selection.size;

@@ -55,10 +55,13 @@ export class Pointers {
   down(event) {
     const pointer = read(event);
     if (event.button || (this.ignore && pointer.target.closest(this.ignore))) return;
+    const alone = !this.pressed.size;
+    const owner = alone ? this.gestures.find((each) => each.begins(pointer, true)) : undefined;
+    if (!owner && !this.pinch) return; // a captured pointer clicks on nothing in the area
     this.pressed.set(pointer.id, pointer);
     this.area.setPointerCapture(pointer.id); // so that lifting it outside is heard, too
-    if (this.pressed.size > 1) this.give();
-    else this.owner = this.gestures.find((each) => each.begins(pointer, true)) ?? null;
+    if (alone) this.owner = owner ?? null;
+    else this.give();
   }
 
   /** @param {PointerEvent} event */

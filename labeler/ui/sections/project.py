@@ -39,7 +39,7 @@ def _folders() -> None:
     if labeler.identity.demo:
         st.caption("The demo takes no photos of yours. Start a project with them: `flywheel up PHOTOS`")
         return
-    watched = "New photos in these folders join by themselves within seconds."
+    watched = "New photos in these folders are added automatically within seconds."
     st.caption(watched if labeler.settings.watch else "New photos in these folders join at the next start.")
     if not labeler.settings.is_loopback:
         st.caption(

@@ -23,7 +23,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         st.progress(min(scanning.done / scanning.total, 1.0), f"Reading the image folder: {far}.")
     elif not project.images.total and not scanning.running:
         st.info(
-            "**No images yet.** Put photos into the project’s image folder: they join by themselves. "
+            "**No images yet.** Put photos into the project’s image folder: Flywheel adds them automatically. "
             "Or add some on the page Data.",
             icon=":material/image:",
         )
