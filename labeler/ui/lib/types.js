@@ -1,4 +1,4 @@
-// The shapes of the labeler's answers, as far as the pages read them. `docs/api.md` has them in full.
+// The shapes of the labeler's answers, as far as the pages read them. `docs/reference/api.md` has them in full.
 
 /**
  * @typedef {{ value: number, low: number, high: number, n: number }} Interval

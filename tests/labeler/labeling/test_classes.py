@@ -184,6 +184,7 @@ def test_the_letters_of_the_pages_are_no_class_s() -> None:
     pages = Path(labeler_classes.__file__).parents[1] / "ui"
     used = set()
     for script, name in (("card/card", "LETTERS"), ("gallery/gallery", "ACTS"), ("review/review", "KEYS")):
-        (keys,) = re.findall(rf"const {name} = {{(.*?)}};", (pages / f"{script}.js").read_text(encoding="utf-8"))
+        text = (pages / f"{script}.js").read_text(encoding="utf-8")
+        (keys,) = re.findall(rf"const {name} = {{(.*?)}};", text, re.DOTALL)
         used |= set(re.findall(r"\b([A-Z]): ", keys))
     assert used == set(PAGES_OWN.upper())
