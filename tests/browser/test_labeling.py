@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.card import Card
 from tests.browser.labeler import CLASSES, class_ids, delete_class, post, pushed, rows_of
+from tests.browser.pages import follow
 from tests.services import Services
 
 pytestmark = pytest.mark.browser
@@ -208,6 +209,43 @@ def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -
         for name, class_id in class_ids(labeler).items():
             if name in names:
                 delete_class(labeler, class_id)
+
+
+@pytest.mark.provokes_errors  # there is no trainer for the map
+def test_single_key_shortcuts_can_be_switched_off_on_every_page(card: Card, labeler: Services) -> None:
+    """WCAG 2.2, 2.1.4. Which keys that are is tested without a browser, in tests/ui_js."""
+    page, press = card.page, card.page.keyboard.press
+    shown = card.image_id
+    press("?")
+    page.get_by_role("switch", name="Single-key shortcuts").uncheck()
+    press("Escape")
+    for key in ("1", "s", "g", "?", "r"):  # Streamlit has an R of its own
+        press(key)
+    expect(card.part("guide")).to_be_hidden()
+    expect(card.part("key-table")).to_be_hidden()
+    assert card.image_id == shown
+    assert card.recorded["answers"] == []
+    follow(page, "grid")
+    expect(page.get_by_test_id("tile").first.locator("img")).to_be_visible()
+    press("a")
+    press(" ")
+    expect(page.get_by_test_id("chosen")).to_contain_text("1 of")  # Space is no single character that is typed
+    follow(page, "map")
+    press("?")
+    expect(page.get_by_test_id("key-table")).to_be_hidden()
+    page.get_by_test_id("keys").click()
+    switch = page.get_by_role("switch", name="Single-key shortcuts")
+    expect(switch).not_to_be_checked()
+    switch.check()
+    press("Escape")
+    press("?")
+    expect(page.get_by_test_id("key-table")).to_be_visible()
+    press("Escape")
+    follow(page, "")
+    card.wait_for_image()
+    card.key("1")
+    card.wait_saved()
+    assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label"]
 
 
 def test_guidelines_are_written_shown_and_remembered(card: Card, labeler: Services) -> None:

@@ -146,7 +146,7 @@ def _component(name: str, *styles: str, html: str | None = None) -> Any:
     )
 
 
-_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide")
+_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide", "keys")
 _REVIEW = _component("review", "card/card", "card/stage", "card/panel", "review/review", "keys")
 _GALLERY = _component("gallery", "gallery/gallery", "keys")
 _CHART = _component("chart", "chart/chart", "keys")
