@@ -174,9 +174,9 @@ def test_many_proposals_are_taken_and_undone_together(review: Review, services: 
     sure = doubts(services)["acceptable"]["0.8"]
     assert 1 <= sure <= WRONG
     review.part("many").locator("select").select_option("0.8")
-    expect(review.part("take-all")).to_have_text(f"Take {sure}")
+    expect(review.part("take-all")).to_have_text(f"Accept {sure}")
     review.part("take-all").click()
-    expect(review.part("message")).to_have_text(f"{sure} proposals taken. Undo takes back all of them.")
+    expect(review.part("message")).to_have_text(f"{sure} proposals accepted. Undo takes back all of them.")
     after = labels_of(services)
     changed = [image for image, label in after.items() if label != before[image]]
     assert len(changed) == sure

@@ -259,9 +259,9 @@ class Review {
       if (accepted) this.history.push({ many: accepted });
       this.doubts.current = null;
       this.doubts.next = [];
-      this.say(`${count(accepted, "proposal")} taken. Undo takes back all of them.`);
+      this.say(`${count(accepted, "proposal")} accepted. Undo takes back all of them.`);
     } catch (error) {
-      this.say(`Nothing was taken: ${/** @type {Error} */ (error).message}`, true);
+      this.say(`Nothing was accepted: ${/** @type {Error} */ (error).message}`, true);
     }
     this.undoing = false;
     this.doubts.ask();
@@ -353,7 +353,7 @@ class Review {
       if (levels.some(([level]) => level === before)) select.value = before;
       this.levels = signature;
     }
-    setText(button, `Take ${number(this.doubts.page.acceptable[select.value])}`);
+    setText(button, `Accept ${number(this.doubts.page.acceptable[select.value])}`);
   }
 
   drawState() {
