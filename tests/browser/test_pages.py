@@ -109,7 +109,7 @@ def test_settings_show_value_source_and_meaning_and_refuse_in_words(card: Card) 
     expect(page.get_by_text("The labeler setting 'overlap' cannot be 0")).to_be_visible()
     page.get_by_text("Startup settings (read-only)").click()
     table = page.get_by_role("table")
-    for words in ("display_pixels", "command line", "longest side of the image on the card"):
+    for words in ("display_pixels", "command line", "longest side of the image on the page Label"):
         expect(table.get_by_text(words).first).to_be_visible()
 
 
