@@ -139,5 +139,5 @@ class Connection:
 
 def _is_ready(child: Child) -> bool:
     if child.process is not None and child.process.poll() is not None:
-        raise FlywheelError(f"The {child.name} ended with code {child.process.returncode}; it said why above.")
+        raise FlywheelError(f"The {child.name} ended with code {child.process.returncode}; see its message above.")
     return child.ready.is_set()

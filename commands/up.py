@@ -152,7 +152,7 @@ def clean(
         try:
             outcome = imports.bring([source], address, add_classes=True, columns=columns, layout=layout)
             rejected = outcome.counts["rejected"]
-        finally:  # what was imported before, or until something was wrong, can be reviewed all the same
+        finally:  # labels that were imported before an error can be reviewed
             if open_page:
                 show(address + REVIEW_PAGE)
 
@@ -173,7 +173,7 @@ def clean(
         change=change,
     )
     if not is_project(project_start.ours.settings.workspace):
-        project_start.set("test_set_frac", 0.0)  # every label is to be checked; a split that the source names is kept
+        project_start.set("test_set_frac", 0.0)  # check every label; splits that the source names are kept
     code = project_start.run(page=REVIEW_PAGE, begin=begin)
     raise typer.Exit(code or int(rejected > 0))
 
@@ -199,14 +199,14 @@ class _Start:
         self._files, self._change = files, change
         self.ours: Start[LabelerSettings] = self._read(LabelerSettings, files[0], self._labeler)
         workspace = self._labeler["workspace"] = self._trainer["workspace"] = self.ours.settings.workspace
-        # The demo's digits lie in the workspace; either way the trainer reads files itself instead of asking for each.
+        # The demo's digits are in the workspace. In both cases the trainer reads the files itself.
         self._trainer.setdefault("images", self.ours.settings.images or workspace / "demo" / "images")
         self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
         if self.ours.settings.host != self.theirs.settings.host:
             raise SettingsError(
                 "`flywheel up` starts both services on one host. For two hosts, start each service alone."
             )
-        token_for(self.ours.settings.host, os.environ)  # else each of the two would say that it needs one
+        token_for(self.ours.settings.host, os.environ)  # otherwise each service would report that it needs one
 
     def set(self, name: str, value: Any) -> None:
         """Change a setting of the labeler."""

@@ -26,7 +26,7 @@ from shared.settings.starting import start
 from shared.storage.safe_names import partial_of
 
 FILTERS = ("split", "label", "annotator", "status")
-TIMEOUT_SECONDS = 60.0  # between two pieces
+TIMEOUT_SECONDS = 60.0  # between two pieces of the response
 FOLDER = "imagefolder"
 FOLDERS = ("yolo", FOLDER)
 WITH_PHOTOS = (FOLDER, "yolo", "datasets", "fiftyone")
@@ -167,10 +167,10 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
         raise SettingsError("Predictions come from a running trainer: start Flywheel first.")
     given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
     settings = LabelerSettings.load(command_line=given)[0]
-    if ProjectFile.read(workspace) is not None:  # which an older version did not write
+    if ProjectFile.read(workspace) is not None:  # older versions did not write it
         settings = start(LabelerSettings, command_line=given, change=True).settings
     if settings.images and not Path(settings.images).expanduser().is_dir():
-        settings.images = ""  # the labels are here all the same
+        settings.images = ""  # the labels can be exported without it
     if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
         raise SettingsError(f"The format {wanted.format} contains the photos: name their folder with --images.")
     service = Service(settings)

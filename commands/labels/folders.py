@@ -43,7 +43,7 @@ def way_named(name: str) -> Way:
 
 
 Roots = Mapping[str, Sequence[Path]]
-"""Where photos lie, by what their addresses begin with: "" for all, NAME/ for those of a further image folder."""
+"""Beginning of an address → folders with the photos. "" stands for all, NAME/ for an added image folder."""
 
 
 def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
@@ -51,7 +51,7 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
     workspace, test_set = Path(settings["workspace"]), settings.get("test_set")
     given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
     if test_set:
-        given += [test_set, Path(test_set).parent]  # a folder, or a table that lies in it
+        given += [test_set, Path(test_set).parent]  # a folder, or a table inside it
     first = {"": [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]}
     project = ProjectFile.read(workspace)
     further = project.further(workspace) if project is not None else {}
@@ -63,7 +63,7 @@ def write(
 ) -> Written:
     """Write the folder `target` from records with id, uri, sha256, split and label. Raises SettingsError."""
     from labeler.errors import Problem
-    from labeler.transfer.formats import yolo  # brings the database along
+    from labeler.transfer.formats import yolo  # imports the database
     from labeler.transfer.formats.imagefolder import NAMES, ExportNames
 
     if os.path.lexists(target):
@@ -72,7 +72,7 @@ def write(
     written = Written()
     made: set[Path] = set()
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # what a kill left
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
         partial.mkdir()
         for record in records:
             source = _found(record["uri"], record["sha256"], roots)
@@ -112,7 +112,9 @@ def write(
 
 def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
     places = [(start, folder) for start, folders in roots.items() if uri.startswith(start) for folder in folders]
-    every = [folder for folders in roots.values() for folder in folders]  # into which a link may lead, as in a scan
+    every = [
+        folder for folders in roots.values() for folder in folders
+    ]  # a link may lead into any of them, as in a scan
     for start, folder in places:
         try:
             path = locate(uri.removeprefix(start), folder, every)

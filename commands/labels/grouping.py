@@ -19,7 +19,7 @@ from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.imports import ImportIssue
 
 PAGE = 1_000
-LONGEST = 300  # characters of what the log is told
+LONGEST = 300  # characters of the description in the log
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 
 SCHEME = "hf://"
-LONGEST = 400  # characters of what the library says, which may list all configurations
+LONGEST = 400  # characters of the library's message, which may list all configurations
 console = Console()
 
 
@@ -86,7 +86,7 @@ def write(
     partial = partial_of(folder)
     count = 0
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # what a kill left
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
         partial.mkdir()
         for name, rows in splits.items():
             (partial / name).mkdir()
@@ -121,7 +121,7 @@ def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple
         if stored is None:
             continue
         if isinstance(named, ClassLabel):
-            said = None if said is None or said < 0 else named.int2str(said)  # −1 stands for none on the Hub
+            said = None if said is None or said < 0 else named.int2str(said)  # −1 means no label on the Hub
         yield stored["bytes"] or Path(stored["path"]).read_bytes(), None if said is None else str(said)
 
 
@@ -140,4 +140,4 @@ def _suffix(data: bytes) -> str:
         with Picture.open(BytesIO(data)) as picture:
             return SUFFIX_OF.get(picture.format or "", ".bin")
     except (OSError, Picture.DecompressionBombError):
-        return ".png"  # import says what is the matter with it
+        return ".png"  # the import reports the problem

@@ -26,7 +26,7 @@ from shared.wire.imports import Conflicts, ImportIssue, ImportPost, ImportReceip
 
 console = Console()
 SHOWN_CLASSES = 20
-TIMEOUT_SECONDS = 600  # a thousand large photos may have to be decoded first
+TIMEOUT_SECONDS = 600  # the labeler may have to decode a thousand large photos first
 
 
 @talks_to("labeler")

@@ -36,7 +36,7 @@ from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow
 console = Console()
 Prefer = Literal["first", "second", "neither"]
 Given = Path | Iterable[ImportRow | ImportIssue]
-"""One side of a merge: a workspace, folder or file, or rows at hand."""
+"""One side of a merge: a workspace, folder or file, or rows."""
 COLUMNS = ("uri", "split", "label", "annotator", "status", "labeled_at", "history")
 STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
@@ -128,7 +128,7 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
     """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
-    alike: dict[str, tuple[int, Merged] | None] = {}  # by a name but for its spelling; None where several have it
+    alike: dict[str, tuple[int, Merged] | None] = {}  # by normalised name; None if several images have it
     found: list[Merged] = []
     spelled = spellings or Spellings()
     for side, rows in enumerate((first, second)):
@@ -137,7 +137,7 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
             image = by_content.get(row.sha256 or "") or by_name.get(row.uri)
             if image is None and (like := alike.get(path)) is not None and like[0] != side:
                 same = row.sha256 is None or like[1].sha256 in (None, row.sha256)
-                image = like[1] if same else None  # the other side's, written otherwise
+                image = like[1] if same else None  # the same image on the other side, written differently
             if image is None:
                 image = Merged(row.uri, row.sha256)
                 found.append(image)

@@ -32,7 +32,7 @@ console = Console()
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 FRESH_SECONDS = 60.0
-"""How long to wait for the queue that a batch has changed, before going on with the one in force."""
+"""How long to wait for a new queue after a batch, before continuing with the current one."""
 
 
 @talks_to("labeler", "--url")
@@ -291,7 +291,7 @@ class Annotator:
         return None
 
     def _said(self, uri: str) -> str | None:
-        _, places = self._names.find(uri)  # one file alone, that may be written otherwise
+        _, places = self._names.find(uri)  # exactly one file, perhaps written differently
         return self._labels[places[0]] if len(places) == 1 else None
 
     def _read_catalog(self) -> None:

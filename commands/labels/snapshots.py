@@ -28,7 +28,7 @@ console = Console()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A snapshot from `flywheel snapshot list`.")]
 By = Annotated[str, typer.Option(help="Your name, for the log.")]
 SHOWN = 20
-LONG_SECONDS = 600.0  # a million rows are read again
+LONG_SECONDS = 600.0  # for reading a million rows again
 
 
 @app.command()

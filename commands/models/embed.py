@@ -1,8 +1,8 @@
-"""`flywheel embed`: a network trained on the photos of a workspace, without labels, to be its backbone.
+"""`flywheel embed` trains a network on the photos of a workspace, without labels, as a backbone.
 
-It decides which photos may be looked at: those of the train split, as the workspace's labeler says while it runs, and
-as its database says when it does not. A photo kept for testing or validation is never opened. How a network is trained
-is the trainer's business, and loaded only where it is needed, because torch takes seconds.
+It uses only photos of the train split. A running labeler says which those are, or else its database. Photos kept for
+testing or validation are never opened. The trainer's code is imported only when it is needed, because torch takes
+seconds.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def train_simclr(
     console: Console,
     token: str | None = None,
 ) -> Path:
-    """Train `arch` on the train photos of `workspace`, or go on where a run was killed; returns the file of weights.
+    """Train `arch` on the train photos of `workspace`, or continue an interrupted run; returns the file of weights.
 
-    `images` is the photos' folder where the workspace does not know it. Raises SettingsError when there is no workspace
-    yet, no photo to train on, or no such network.
+    `images` is the folder of the photos, if the workspace does not know it. Raises SettingsError if there is no
+    workspace, no photo to train on, or no such network.
     """
     entries, folder = _train_photos(workspace, images, token, console)
     import torch
@@ -85,7 +85,7 @@ def train_simclr(
 
     settings = TrainerSettings.load()[0]
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # decoding needs a core, and waiting threads cost most
+    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # leave one core for decoding
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, speed_estimate_period=120) as progress:
         tasks: list[Any] = []
@@ -93,7 +93,7 @@ def train_simclr(
         def show(step: Step) -> None:
             loss = f", loss {step.loss:.3f}" if step.loss is not None else ""
             text = f"epoch {step.epoch} of {epochs}{loss}"
-            if not tasks:  # made here, so that the epochs of a run that was killed do not count as speed
+            if not tasks:  # created here, so that the epochs of a killed run do not count as speed
                 tasks.append(progress.add_task(text, total=step.total, completed=step.done))
             progress.update(tasks[0], completed=step.done, description=text)
 
@@ -107,7 +107,7 @@ def train_simclr(
             on_step=show,
         )
     use = {"backbone": arch, "backbone_weights": str(weights), "input_size": str(input_size)}
-    load_backbone(TrainerSettings.load(command_line=use)[0], weights.parent)  # whatever it refuses is said here
+    load_backbone(TrainerSettings.load(command_line=use)[0], weights.parent)  # reports refused weights now
     up = ["flywheel", "up", str(folder), "--workspace", str(workspace)]
     up += [f"--set=trainer.{name}={value}" for name, value in use.items()]
     alone = ["flywheel", "trainer", "--workspace", str(workspace)]
@@ -122,7 +122,7 @@ def train_simclr(
 def _train_photos(
     workspace: Path, images: Path | None, token: str | None, console: Console
 ) -> tuple[list[ImageEntry], Path]:
-    """The photos that may be trained on, and their folder; says how many there are."""
+    """The photos for training, and their folder. Prints how many there are."""
     catalogue, known = _catalogue(workspace, token)
     folder = images or known
     if folder is None:
@@ -146,7 +146,7 @@ def _train_photos(
 
 
 def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
-    """Every image with the split that it has now, and the folder of the images where it is known."""
+    """Every image with its current split, and the image folder if it is known."""
     if not (workspace / DATABASE).is_file() and ProjectFile.read(workspace) is None:
         raise SettingsError(
             f"{workspace} is not a Flywheel workspace yet: start `flywheel up` once, so that it decides which "
@@ -155,7 +155,7 @@ def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Pa
     demo = workspace / "demo" / "images"
     try:
         with FileLock(workspace / "labeler.lock", timeout=0):
-            pass  # nobody runs: what stands in the database is the last word
+            pass  # no labeler is running, so the database is up to date
     except Timeout:
         entries, said = _from_labeler(workspace, token)
         return entries, said or demo
@@ -184,7 +184,7 @@ def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry],
 
 
 def _from_database(workspace: Path) -> list[ImageEntry]:
-    """What the labeler would say: splits as drawn, and as the log has changed them since."""
+    """The same from the database: splits as drawn, with the changes of the log."""
     fold = Fold()
     with closing(
         sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True, timeout=30)

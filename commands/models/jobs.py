@@ -59,10 +59,10 @@ def resume(job: Id, *, place: Place) -> None:
 
 
 def follow(trainer_url: str, job: Job, *, away_seconds: float = 0.0, deadline: float = math.inf) -> Job:
-    """Show progress until the job is done; returns it. Raises SettingsError when it fails or is cancelled.
+    """Show progress until the job ends; returns the job. Raises SettingsError if it fails or is cancelled.
 
-    The trainer may be away for `away_seconds`, since a job survives that; at `deadline`, of the monotonic clock, the
-    job is left at work and SettingsError raised.
+    The trainer may be offline for `away_seconds`, because a job survives that. At `deadline` (monotonic clock), the
+    job keeps running and SettingsError is raised.
     """
     heard = time.monotonic()
     with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:

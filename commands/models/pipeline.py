@@ -1,9 +1,9 @@
-"""`flywheel pipeline FILE.toml`: split, clone, train, evaluate, compare, then promote or discard, as a nightly job.
+"""`flywheel pipeline FILE.toml`: split, clone, train, evaluate, compare, then promote or discard, for example nightly.
 
-The report is the state: it is written whole before and after each step, so that the same command after a kill of
-anything goes on where it was. A step asks the services for what it needs and can be done again: the name of the new
-version is in the report before anything is trained, and training and comparing are jobs of the trainer, which go on
-without this process. It decides nothing that the services have not measured.
+The report is the state. It is written completely before and after each step, so after a kill the same command
+continues where it was. Each step can be repeated: the name of the new version is in the report before training starts,
+and training and comparing are jobs of the trainer, which continue without this process. All decisions rest on what the
+services measured.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ StepState = Literal["waiting", "running", "done", "skipped", "failed"]
 Decision = Literal["promoted", "better", "discarded"]
 LONG_LISTS = {"curves", "calibration", "classes"}
 DISCARDED, FAILED = 1, 3
-"""Exit codes, beside 0 and the 2 of a file that cannot be."""
+"""Exit codes, besides 0 and 2 (the file is not valid)."""
 T = TypeVar("T")
-CATCH_UP_SECONDS = 600.0  # that the trainer has to learn of moved images
-ROUND_SECONDS = 10.0  # that it may take to learn from them
-AWAY_SECONDS = 120.0  # that a service may be away, when somebody starts it anew
-CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
-LONG_SECONDS = 600.0  # splits of a million images are drawn anew; a first save writes the backbone
+CATCH_UP_SECONDS = 600.0  # for the trainer to receive moved images
+ROUND_SECONDS = 10.0  # for the trainer to learn from them
+AWAY_SECONDS = 120.0  # that a service may be offline while somebody restarts it
+CHECK_SECONDS = 60.0  # the first check reads the sources of some thousand networks
+LONG_SECONDS = 600.0  # for new splits of a million images; the first save writes the backbone
 
 
 class Step(BaseModel):
-    """One step of a run: how it stands, and what came of it."""
+    """One step of a run: its state and its result."""
 
     name: StepName
     state: StepState = "waiting"
@@ -62,7 +62,7 @@ class Step(BaseModel):
 
 
 class Report(BaseModel):
-    """A run, finished or not. `version` is the one that it is about, `base` the one that it is compared with."""
+    """A run, finished or not. `version` is the version that it is about, `base` the one to compare with."""
 
     pipeline: str
     fingerprint: str
@@ -71,7 +71,7 @@ class Report(BaseModel):
     began_at: datetime
     ended_at: datetime | None = None
     decision: Decision | None = None
-    exit_code: int | None = None  # None: it has not come to its end
+    exit_code: int | None = None  # None: not finished
     steps: list[Step]
 
 
@@ -92,7 +92,7 @@ def pipeline(
     place = find(workspace, labeler_url or wanted.labeler_url, trainer_url or wanted.trainer_url)
     print(place.line("labeler"), flush=True)
     path = report or file.with_suffix(".report.json")
-    patience = AWAY_SECONDS if path.exists() and not fresh else 0.0  # a service may be away when a run goes on
+    patience = AWAY_SECONDS if path.exists() and not fresh else 0.0  # a service may be restarting when a run continues
     print(f"Trainer at {_patiently(lambda: place.both, patience)[1]}", flush=True)
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
@@ -105,7 +105,7 @@ def pipeline(
 
 
 def _patiently(act: Callable[[], T], seconds: float) -> T:
-    """What `act` returns, tried again for so long while a service is away. Raises Away."""
+    """The result of `act`. Tries again while a service is offline, then raises Away."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -117,7 +117,7 @@ def _patiently(act: Callable[[], T], seconds: float) -> T:
 
 
 class Run:
-    """One run of a pipeline, begun or taken up."""
+    """One run of a pipeline, new or continued."""
 
     def __init__(self, wanted: Pipeline, place: Place, path: Path, *, fresh: bool) -> None:
         self._wanted = wanted
@@ -125,10 +125,10 @@ class Run:
         self._path = path
         self._report = (None if fresh else self._unfinished()) or _begun(wanted)
         self._deadline = time.monotonic() + wanted.hours * 3600
-        self._again = False  # the step at hand was begun before
+        self._again = False  # the current step was started before
 
     def run(self) -> int:
-        """Do what is not done; returns the exit code."""
+        """Run the remaining steps; returns the exit code."""
         acts: dict[StepName, Callable[[Step], None]] = {
             "split": self._split,
             "clone": self._clone,
@@ -166,7 +166,7 @@ class Run:
         return code
 
     def _check(self) -> None:
-        """Refuse what the project does not have before a step changes anything. Raises SettingsError."""
+        """Check networks and versions before a step changes anything. Raises SettingsError."""
         wanted, steps = self._wanted, self._wanted.steps
         if "train" in steps and wanted.train.architecture and ":" not in wanted.train.architecture:
             self._ask(self._place.trainer, f"/networks/{quote(wanted.train.architecture)}", seconds=CHECK_SECONDS)
@@ -178,17 +178,17 @@ class Run:
     # ------------------------------------------------------------ the steps
 
     def _split(self, step: Step) -> None:
-        assert self._wanted.split is not None  # noqa: S101 - else it is skipped
+        assert self._wanted.split is not None  # noqa: S101 - otherwise the step is skipped
         body = self._wanted.split.model_dump(mode="json")
         said = self._ask(self._place.labeler, "/api/splits", "POST", json=body, seconds=LONG_SECONDS)
         step.result = SplitReceipt.model_validate(said).model_dump(mode="json")
         began, heard = time.monotonic(), None
-        while True:  # what moved must be known where it is learned, and the current model must have forgotten it
+        while True:  # the trainer must know the new splits, and the live model must be fitted without moved images
             project = self._ask(self._place.labeler, "/api/project")
             status = self._ask(self._place.trainer, "/status")
             if (status["log_id"], status["acked_seq"]) == (project["log_id"], project["last_seq"]):
                 heard = heard or time.monotonic()
-                # With everything labeled there is no new list that would tell.
+                # If everything is labeled, no new list comes.
                 if project["query_acked_seq"] == project["last_seq"] or time.monotonic() > heard + ROUND_SECONDS:
                     return
             if time.monotonic() > began + CATCH_UP_SECONDS:
@@ -269,7 +269,7 @@ class Run:
     # ------------------------------------------------------------ asking
 
     def _existing(self, name: str) -> str:
-        """The version `name`; where it stands for the one in use and none is, the current model is saved."""
+        """The version `name`. For the one in use, if none is promoted, the current model is saved."""
         if name != IN_USE:
             return self._version(name).version
         models = ModelList.model_validate(self._ask(self._place.trainer, "/models"))
@@ -288,7 +288,7 @@ class Run:
         return {each.version for each in models.models}
 
     def _job(self, kind: str, mine: Callable[[Job], bool]) -> Job | None:
-        """The job that this step began before a kill, at work again if it had failed; None: it has to be begun."""
+        """The job that this step started before a kill, resumed if it had failed; None if there is none."""
         if not self._again:
             return None
         jobs = JobList.model_validate(self._ask(self._place.trainer, "/jobs")).jobs
@@ -303,14 +303,14 @@ class Run:
         return follow(self._place.trainer, job, away_seconds=AWAY_SECONDS, deadline=self._deadline)
 
     def _ask(self, url: str, path: str, method: str = "GET", **request: Any) -> Any:
-        """As `ask`, and patient with a service that somebody starts anew: everything here can be asked again."""
+        """Like `ask`, but waits for a service that is restarting. Every request here can be repeated."""
         seconds = min(AWAY_SECONDS, self._deadline - time.monotonic())
         return _patiently(lambda: ask(url + path, method, **request), seconds)
 
     # ------------------------------------------------------------ the report
 
     def _unfinished(self) -> Report | None:
-        """What an earlier run of the same file left undone."""
+        """The unfinished report of an earlier run of the same file."""
         try:
             report = Report.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:

@@ -23,18 +23,18 @@ from shared.wire.models import TrainConfig
 StepName = Literal["split", "clone", "train", "evaluate", "compare", "promote"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 IN_USE = "in_use"
-"""Names the promoted version, or while none is, the current model, which is saved for it."""
+"""Stands for the promoted version. If none is promoted, the current model is saved and used."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Clone(Message):
-    """Which version's configuration the new one begins with, and which it has to beat."""
+    """The version whose configuration the new one copies, and which it must beat."""
 
     version: VersionName = IN_USE
 
 
 class Evaluate(Message):
-    """What the new version must reach on the test images to be compared at all."""
+    """What the new version must reach on the test images before it is compared."""
 
     at_least: dict[Literal["accuracy", "macro_f1"], Share] = Field(default_factory=dict)
 
@@ -46,18 +46,18 @@ class Compare(Criteria):
 
 
 class Promote(Message):
-    """What follows from the decision."""
+    """What to do after the decision."""
 
-    delete_discarded: bool = False  # a version that is not better is deleted, instead of kept beside
+    delete_discarded: bool = False  # delete a version that is not better
 
 
 class Pipeline(Message):
-    """The file."""
+    """The contents of the file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
-    version: VersionName | None = None  # of the new version, or without `train` of the one that it is about
-    hours: Annotated[float, Field(gt=0, le=10_000)] = 12.0  # until a run gives up
-    labeler_url: str | None = None  # as the option; the workspace says it where nothing else does
+    version: VersionName | None = None  # the new version, or without `train` the one that the run is about
+    hours: Annotated[float, Field(gt=0, le=10_000)] = 12.0  # after which a run gives up
+    labeler_url: str | None = None  # as the option; by default from the workspace
     trainer_url: str | None = None
     skip: list[StepName] = Field(default_factory=list)
     split: SplitPost | None = None
@@ -69,12 +69,12 @@ class Pipeline(Message):
 
     @property
     def steps(self) -> list[StepName]:
-        """Those to be done, in order."""
+        """The steps to run, in order."""
         return [step for step in STEPS if step not in self.skip and getattr(self, step) is not None]
 
     @property
     def fingerprint(self) -> str:
-        """Tells this configuration from another one."""
+        """A hash of this configuration."""
         return sha256(self.model_dump_json(exclude={"skip"}).encode()).hexdigest()
 
     @model_validator(mode="after")
@@ -124,7 +124,7 @@ def _sentence(error: ValidationError, path: Path) -> str:
 
 
 def _model(model: type[BaseModel], field: str) -> type[BaseModel] | None:
-    """That of a table."""
+    """The model of a table."""
     annotation: Any = model.model_fields[field].annotation if field in model.model_fields else None
     kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
     return next((kind for kind in kinds if issubclass(kind, BaseModel)), None)

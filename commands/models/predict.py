@@ -116,7 +116,7 @@ def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Ite
                 yield batch
                 batch = []
             batch.append((name, data))
-    except ImageProblem as problem:  # of the folder itself
+    except ImageProblem as problem:  # the folder itself is unreadable
         raise SettingsError(f"{folder} {problem}.") from None
     if batch:
         yield batch

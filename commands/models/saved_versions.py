@@ -35,7 +35,7 @@ app = typer.Typer(no_args_is_help=True, help="List, compare, export, promote and
 console = Console()
 EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
 METRICS = ("accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes")
-"""Fields of `Scores` that are shown."""
+"""The fields of `Scores` that a comparison shows."""
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version from `flywheel models list`.")]
 
 

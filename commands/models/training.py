@@ -18,8 +18,8 @@ from shared.wire.jobs import Comparison, Job
 from shared.wire.models import ModelVersion, Trained
 
 console = Console()
-CHECK_SECONDS = 60.0  # the first time the sources of some thousand networks are read
-SAVE_SECONDS = 120.0  # a first save writes the backbone too
+CHECK_SECONDS = 60.0  # the first check reads the sources of some thousand networks
+SAVE_SECONDS = 120.0  # the first save also writes the backbone
 Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (your own), base, or none (from scratch).")]
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
@@ -81,7 +81,7 @@ def finalize(
     place: Place,
 ) -> None:
     """Train a larger network on all labels, and compare it with the model in use."""
-    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # before anything is saved
+    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # check the name before anything is saved
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     proxy = base or ask(f"{place.trainer}/models")["promoted"]
     if proxy is None:

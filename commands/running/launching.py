@@ -15,7 +15,7 @@ from commands.running.supervisor import Child, child_environment, flags, free_po
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.web.server import bind
 
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where such a service is reached from here
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - the address to reach such a service from this machine
 
 
 class Pair:

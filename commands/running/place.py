@@ -31,7 +31,7 @@ VARIABLES: dict[Service, str] = {"labeler": "FLYWHEEL_LABELER_URL", "trainer": "
 USUAL: dict[Service, str] = {"labeler": LABELER, "trainer": TRAINER}
 WHERE: dict[Service, str] = {"labeler": "/api/project", "trainer": "/status"}
 KNOWN_BY: dict[Service, str] = {"labeler": "last_seq", "trainer": "acked_seq"}
-"""What is in the answer of each service and in no other's."""
+"""The field by which a service is recognised."""
 PANEL = "Which project"
 WORKSPACE_HELP = "Folder of the project. Default: FLYWHEEL_WORKSPACE, else ./workspace, else ./workspace-demo."
 Workspace = Annotated[Path | None, typer.Option(help=WORKSPACE_HELP, rich_help_panel=PANEL)]
@@ -124,12 +124,12 @@ class Place:
         except Away as away:
             raise self._away(str(away).partition(": start Flywheel")[0], service) from None
         if not isinstance(said, dict) or KNOWN_BY[service] not in said or "log_id" not in said:
-            raise SettingsError(f"What answers at {url} is no {service} of Flywheel: check --{service}-url.")
+            raise SettingsError(f"The service at {url} is not a {service} of Flywheel: check --{service}-url.")
         ours = None if self.workspace is None else _log_id(self.workspace)
         if None not in (ours, said["log_id"]) and said["log_id"] != ours:
             raise SettingsError(
-                f"The {service} at {url} is of another project than {shown(self.workspace or Path())}: name the "
-                f"--workspace that you mean, or the right --{service}-url."
+                f"The {service} at {url} belongs to another project than {shown(self.workspace or Path())}: name "
+                f"the right --workspace or --{service}-url."
             )
         self.__dict__.setdefault("_answers", {})[service] = said
         return url
@@ -173,7 +173,7 @@ def find(workspace: Path | None = None, labeler: str | None = None, trainer: str
     if workspace is not None and not is_project(folder):
         raise SettingsError(f"{shown(folder)} is not a Flywheel workspace: check --workspace.")
     if not is_project(folder) or (workspace is None and given):
-        return Place(None, None, given)  # addresses go before a workspace that nobody named
+        return Place(None, None, given)  # addresses take precedence over the default workspace
     return Place(folder, ProjectFile.read(folder), given)
 
 
@@ -241,7 +241,7 @@ def _log_id(workspace: Path) -> str | None:
 def _checked(url: str, service: str) -> str:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for one that is none
+        parts.port  # noqa: B018 - raises for an invalid port
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:

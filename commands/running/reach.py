@@ -18,7 +18,7 @@ from shared.web.peers import Peer
 T = TypeVar("T")
 LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
 ANSWER_SECONDS = 10.0
-PATIENCE_SECONDS = 60.0  # while a service says that it has no room
+PATIENCE_SECONDS = 60.0  # for a service that says it is too busy
 
 
 class Away(SettingsError):  # noqa: N818 - a state, not a failure

@@ -29,7 +29,9 @@ def status(*, place: Place) -> None:
         table.add_row("files not used", f"{many(project['rejected'], 'file')}: the page Data says why")
     table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
     table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
-    accuracy = Interval.model_validate(project["accuracy"]) if project["accuracy"] else None  # as the pages say it
+    accuracy = (
+        Interval.model_validate(project["accuracy"]) if project["accuracy"] else None
+    )  # in the words of the pages
     table.add_row("accuracy (95 %)", accuracy_in_words(accuracy))
     tracking = trainer_view["detail"].get("tracking") or {}
     if tracking.get("error") or tracking.get("run"):

@@ -23,9 +23,9 @@ from shared.settings.services import SettingsError
 from shared.web.server import SUPERVISED
 
 PAUSES = (0.3, 1.0, 2.0, 5.0, 15.0)
-STEADY_SECONDS = 60.0  # after which a child counts as healthy again
-END_SECONDS = 12.0  # that a child has to end before it is killed
-REFUSED = 2  # exit code of a service whose settings cannot be
+STEADY_SECONDS = 60.0  # a child that runs this long counts as healthy again
+END_SECONDS = 12.0  # for a child to end by itself before it is killed
+REFUSED = 2  # exit code of a service with impossible settings
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Child:
             self.process.wait()
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
         with process.stdout:
             for line in process.stdout:
                 if " ready at http" in line:
@@ -162,7 +162,7 @@ def supervise(
     address. `page` is the page to open.
     """
     port, trainer_port = port or free_port(host), trainer_port or free_port(host)
-    name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - the children meet on loopback
+    name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - the children talk over loopback
     environment = child_environment()
     allowed = ["--change"] if change else []
     arguments = {"host": host, "port": str(port), "trainer-url": f"http://{name}:{trainer_port}", **labeler}

@@ -70,7 +70,7 @@ def backup(workspace: Path, target: Path) -> Path:
             copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (str(uuid4()),))
             copy.commit()
         project = ProjectFile.read(workspace)
-        if project is not None:  # without addresses: the services listen for the workspace, not for its copy
+        if project is not None:  # without addresses, because the services serve the workspace and not its copy
             write_whole(partial / FILE, project.model_copy(update={"services": {}}).dump())
         for folder in FOLDERS:
             if (workspace / folder).is_dir():

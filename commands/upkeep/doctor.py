@@ -60,7 +60,7 @@ def doctor(
 
 def examine(place: Workspace) -> list[Finding]:
     """All findings. Raises SettingsError when the folder cannot be read."""
-    from commands.upkeep import files_check as files  # brings the database and arrays along
+    from commands.upkeep import files_check as files  # imports the database and numpy
     from commands.upkeep import log_check
 
     before = (files.project, files.disk, files.addresses, log_check.look)  # photos and embeddings need the log
@@ -73,7 +73,7 @@ def examine(place: Workspace) -> list[Finding]:
 
 def _act(findings: list[Finding]) -> None:
     for each in findings:
-        assert each.act is not None  # noqa: S101 - chosen for it
+        assert each.act is not None  # noqa: S101 - only such findings are passed
         try:
             each.act()
         except OSError as error:

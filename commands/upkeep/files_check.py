@@ -28,11 +28,11 @@ from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS
 from trainer.versions.registry import RefusedVersion, Registry, is_alive
 
 LEAST_BYTES = 200_000_000
-"""Free room below which a project soon stands still."""
+"""With less free space, a project soon stops."""
 SHOWN = 5
 ROWS_AT_ONCE = 16_384
 _PARTIAL = re.compile(r"\.(?:disk-|images\.)?(\d+)[-.].*part(?:ial)?")
-"""What is being written, by the process whose number it holds."""
+"""The name of an unfinished file. It contains the number of the writing process."""
 
 
 def project(place: Workspace) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from shared.settings.project_file import DATABASE, ProjectFile
 from shared.settings.services import SettingsError
 
 LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
-"""Service → the file that it holds while it works."""
+"""Service → the lock file that it holds while it runs."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Finding:
 
     check: str
     what: str  # a sentence
-    advice: str = ""  # what a person can do, a sentence
+    advice: str = ""  # a sentence on what a person can do
     wrong: bool = True
-    mend: str = ""  # what mending does, as an order: "Delete …"; empty where nothing can safely be done
+    mend: str = ""  # what a repair does, as an order: "Delete …"; empty if there is no safe repair
     act: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def told(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Workspace:
         self.folder = folder
         self.trainer = folder / "trainer"
         self.replica = self.trainer / "replica.db"
-        self.fold: Fold | None = None  # of the log, once it was read to its end
+        self.fold: Fold | None = None  # of the log, when it has been read completely
         self.unreadable: str | None = None  # what is wrong with project.toml
         try:
             self.project = ProjectFile.read(folder)
@@ -108,10 +108,10 @@ def read(path: Path) -> sqlite3.Connection:
 
 def _is_held(lock: Path) -> bool:
     try:
-        with lock.open("rb") as stream:  # as `filelock` does it, but for touching the file
+        with lock.open("rb") as stream:  # like `filelock`, but without changing the file
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # not there, or on a disk on which nobody can hold it
+    except OSError:  # no such file, or a disk without locks
         pass
     return False

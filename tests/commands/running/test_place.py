@@ -99,7 +99,7 @@ def test_the_workspace_leads_to_its_services(tmp_path: Path, monkeypatch: pytest
         for words in (["status"], ["snapshot", "save", "here"], ["split", "--test", "0.5"]):
             mixed = run(*words, "--workspace", workspace, "--labeler-url", elsewhere)
             assert mixed.exit_code == 1
-            assert f"The labeler at {elsewhere} is of another project" in str(mixed.exception)
+            assert f"The labeler at {elsewhere} belongs to another project" in str(mixed.exception)
 
 
 def test_a_project_that_does_not_run_is_said_with_what_starts_it(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_who_is_no_labeler_is_told_apart() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        assert f"{url} is no labeler of Flywheel" in str(run("status", "--labeler-url", url).exception)
+        assert f"{url} is not a labeler of Flywheel" in str(run("status", "--labeler-url", url).exception)
         assert f"{url} is not Flywheel" in str(run("pause", "--trainer-url", url).exception)
         server.shutdown()
 
