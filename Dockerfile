@@ -23,11 +23,11 @@ RUN useradd --create-home --uid 1000 flywheel && install --directory --owner fly
 USER flywheel
 WORKDIR /workspace
 VOLUME /workspace
-# Pretrained weights are fetched once and stay with the workspace.
+# Pretrained weights are downloaded once and stay in the workspace.
 ENV FLYWHEEL_WORKSPACE=/workspace HF_HOME=/workspace/huggingface PYTHONUNBUFFERED=1
 
 EXPOSE 3333 3334
-# A container is asked as what it runs: `flywheel trainer`, or else something with a labeler.
+# The port depends on the command of the container: `flywheel trainer`, or else something with a labeler.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import pathlib, urllib.request; trainer = b'trainer' in pathlib.Path('/proc/1/cmdline').read_bytes(); urllib.request.urlopen('http://127.0.0.1:' + ('3333/health' if trainer else '3334/api/health'), timeout=3)"]
 CMD ["flywheel", "labeler"]

@@ -1,4 +1,4 @@
-# `make run` and `make test` need nothing but Python 3.11 or newer. ARGS goes to the command:
+# `make run` and `make test` only need Python 3.11 or newer. ARGS is passed to the command:
 #   make run ARGS="PHOTOS --classes shirt,shoes,hat"      make test ARGS="tests/shared -x"
 
 .PHONY: run test check lint types format docs site screenshots up
@@ -44,7 +44,7 @@ screenshots:
 	@scripts/browser
 	.venv/bin/python scripts/screenshots.py
 
-# Both services in containers: make up PHOTOS=/path/to/photos, and GPU=1 where the trainer has one
+# Both services in containers: make up PHOTOS=/path/to/photos (add GPU=1 if the trainer has a GPU)
 up:
 	@scripts/token
 	docker compose up --build --detach $(if $(GPU),labeler trainer-gpu)

@@ -1,9 +1,9 @@
-"""Memory of both services over hostile files and the largest images: `python -m benchmarks.broken_images`.
+"""Memory of both services with hostile files and the largest images: `python -m benchmarks.broken_images`.
 
-`flywheel up` as a user starts it, in a workspace of its own. It is given files that are cut off, changed or say one
-thing and hold another, in every format that is read: once in its folder, once as uploads and once to be predicted,
-eight at a time; then twelve uploads of 100 megapixels (81 as WebP) at once, and their thumbnails. Printed are each
-service's peak of resident memory, how many files were taken and refused, and how long `/health` took meanwhile.
+It runs `flywheel up` as a user does, in its own workspace. The files are truncated, corrupted or mislabeled, in every
+supported format: once in the folder, once as uploads and once for prediction, eight at a time. Then twelve uploads of
+100 megapixels (81 as WebP) arrive at once, and their thumbnails are requested. It prints each service's peak resident
+memory, how many files were accepted and refused, and how long `/health` took meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.shared.hostile_images import bombs, broken
 from tests.shared.images.test_opening import FORMS
 
 AT_ONCE = 8
-EACH = 25  # files cut off, and as many changed, of each format
+EACH = 25  # truncated files, and as many corrupted ones, per format
 SIDE = 10_000
 LARGE: tuple[tuple[str, str, int, dict[str, object]], ...] = (
     ("JPEG", "RGB", SIDE, {}),
@@ -53,7 +53,7 @@ LIMIT = 1_500_000_000
 
 
 def main() -> int:
-    """Measure and print; 1 when a service took more than LIMIT or does not answer any more."""
+    """Measure and print; 1 if a service took more than LIMIT or no longer answers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=EACH, help="files cut off, and as many changed, of each format")
     parser.add_argument("--large", type=int, default=len(LARGE), help="uploads of 100 megapixels at once")
@@ -82,7 +82,7 @@ def main() -> int:
 
 
 class Up:
-    """`flywheel up`, and what is asked of it."""
+    """`flywheel up` and the requests to it."""
 
     def __init__(self, labeler: str, trainer: str, process: psutil.Process) -> None:
         self._urls = (labeler, trainer)
@@ -94,7 +94,7 @@ class Up:
         self.peaks: tuple[list[int], list[int]] = ([], [])
 
     def measure(self, what: str, sent: int, work: Callable[[], tuple[int, int]]) -> None:
-        """Print a row: what was taken and refused, and what both services did meanwhile."""
+        """Print a row: what was accepted and refused, and the state of both services meanwhile."""
         over = threading.Event()
         resident: list[list[int]] = [[], []]
         waited: list[list[float]] = [[], []]
@@ -119,14 +119,14 @@ class Up:
         print(f"| {what} | {sent} | {taken} | {refused} | {memory} | {health} |", flush=True)
 
     def scanned(self) -> tuple[int, int]:
-        """Wait until the folder is read, and what of it can be embedded is."""
+        """Wait until the folder is read and everything readable in it is embedded."""
         self._settle()
         with httpx.Client(base_url=self._urls[0], timeout=60) as client:
             total = client.get("/api/project").json()["images"]["total"]
             return total, len(client.get("/api/images/rejected").json())
 
     def uploaded(self, files: dict[str, bytes], at_once: int) -> tuple[int, int]:
-        """Each file in a request of its own."""
+        """Upload each file in its own request."""
 
         def upload(file: tuple[str, bytes]) -> bool:
             answer = httpx.post(f"{self._urls[0]}/api/images", files={"images": file}, timeout=600)
@@ -139,7 +139,7 @@ class Up:
         return taken, len(files) - taken
 
     def predicted(self, files: dict[str, bytes]) -> tuple[int, int]:
-        """Each file sent to the trainer; what it cannot read gets 422, and all of them 409 while there is no model."""
+        """Send each file to the trainer: 422 if it is unreadable, 409 for all while there is no model."""
 
         def predict(file: tuple[str, bytes]) -> bool:
             answer = httpx.post(f"{self._urls[1]}/predict", files={"images": file}, timeout=600)
@@ -152,7 +152,7 @@ class Up:
         return taken, len(files) - taken
 
     def seen(self, count: int) -> tuple[int, int]:
-        """The thumbnails of the last `count` images, all at once."""
+        """Request the thumbnails of the last `count` images at once."""
         with httpx.Client(base_url=self._urls[0], timeout=600) as client:
             ids = [entry["id"] for entry in client.get("/api/images?limit=10000").json()["images"]][-count:]
             with ThreadPoolExecutor(count) as pool:
@@ -162,7 +162,7 @@ class Up:
         return taken, len(answers) - taken
 
     def _label(self) -> None:
-        """Enough labels for a model."""
+        """Give enough labels for a model."""
         with httpx.Client(base_url=self._urls[0], timeout=60) as client:
             asked = client.get("/api/queue?annotator=bench&session=bench&limit=20").json()["items"]
             for number, item in enumerate(asked):
@@ -229,7 +229,7 @@ def _ask(over: threading.Event, url: str, waited: list[float]) -> None:
 
 
 def _large(count: int) -> Iterator[tuple[str, bytes]]:
-    """Files of a hundred megapixels, no two of one content."""
+    """Files of 100 megapixels, each with different content."""
     for number in range(count):
         form, mode, side, options = LARGE[number % len(LARGE)]
         if mode == "I;16":

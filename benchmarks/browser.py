@@ -1,10 +1,10 @@
-"""Key to next image painted, in a real Chromium while the trainer trains: `python -m benchmarks.browser`.
+"""Time from key to next painted image, in a real Chromium during training: `python -m benchmarks.browser`.
 
-Both real services run over the handwritten digits of the demo, and eight tabs are open. A script presses keys in one
-of them at a person's pace and reads from the page itself when each key came and when the next image was painted; then
-it types 25 keys a second and compares what the log holds with what was on screen at each key. Before that, how long
-the page takes to open until its image is painted, beside a bare Streamlit page of one line in the same browser: what
-is above that is ours. With `--images 100000` the pages open over so many generated images, and nothing is typed.
+Both real services run on the handwritten digits of the demo, with eight tabs open. A script presses keys in one of them
+at human pace, and reads from the page when each key arrived and when the next image was painted. Then it types 25 keys
+a second and compares the log with what was on screen at each key. Before that, it measures how long the page takes
+until its image is painted, next to a Streamlit page of one line in the same browser: the difference is ours. With
+`--images 100000` the pages open on that many generated images, and nothing is typed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.browser.card import Card, launch
 from tests.browser.labeler import class_ids, rows_of
 from tests.services import Services, free_port, running_services, wait_for
 
-DIGITS = {"images": "", "classes": ""}  # with these the labeler makes its demo
+DIGITS = {"images": "", "classes": ""}  # empty values make the labeler create its demo
 VIEWPORT = ViewportSize(width=1280, height=800)
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _open(services: Services, browser: Browser) -> None:
-    """Each visit in turn, so that a busy machine is busy for both."""
+    """Time each visit in turn, so that a busy machine affects both."""
     with _bare_page() as bare:
         contexts = [browser.new_context(viewport=VIEWPORT) for _ in range(2)]
         for visit in ("first", "second", "third"):
@@ -99,7 +99,7 @@ def _bare_page() -> Iterator[str]:
 
 def _type(services: Services, browser: Browser, keys: int, pace: float, tabs: int) -> None:
     context = browser.new_context(viewport=VIEWPORT)
-    for number in range(1, tabs):  # each hears of every label and list
+    for number in range(1, tabs):  # each receives every label and list
         Card(context.new_page(), services.labeler.url, f"tab {number}").open()
     print("digits typed  keys  key to next image painted p50 / p95  not counted  lost  doubled  misplaced  rounds")
     for name, count, seconds in (("steadily", keys, pace), ("25 a second", keys, 0.04)):
@@ -117,15 +117,15 @@ def _type(services: Services, browser: Browser, keys: int, pace: float, tabs: in
 
 
 def latencies(recorded: dict[str, Any]) -> list[float]:
-    """Milliseconds from each key that counted to the paint of the image after it."""
+    """Milliseconds from each accepted key to the paint of the next image."""
     painted = [each["at"] for each in recorded["painted"]]
     after = ((answer["at"], [at for at in painted if at > answer["at"]]) for answer in recorded["answers"])
     return [min(later) - at for at, later in after if later]
 
 
 def _faults(services: Services, annotator: str, recorded: dict[str, Any]) -> str:
-    """Labels lost, doubled and put on an image that was not on screen at their key."""
-    ids = class_ids(services)  # the classes of the demo are digits, and each has its own as its key
+    """Count labels that were lost, doubled, or put on an image that was not on screen when the key was pressed."""
+    ids = class_ids(services)  # each class of the demo is a digit with its own key
     shown = {(key["shown"], ids[key["key"]]) for key in recorded["keys"]}
     log = [(row["image_id"], row["label"]) for row in rows_of(services, annotator)]
     lost = len(recorded["answers"]) - len({row["id"] for row in rows_of(services, annotator)})

@@ -1,8 +1,8 @@
 """What the challenger gains, and what a round costs: `python -m benchmarks.challenger --images DIR --labels CSV`.
 
-The trainer itself, without a labeler: it embeds the photos, is given random train labels and all test labels, and plays
-the rounds that it would play. The test labels tell the accuracy before and after; the challenger never sees them.
-Settings of the trainer are given as `--set backbone=mobilenetv2_100`.
+It runs the trainer without a labeler: the trainer embeds the photos, gets random train labels and all test labels, and
+plays its normal rounds. The test labels measure the accuracy before and after; the challenger never sees them. `--set
+backbone=mobilenetv2_100` passes a setting to the trainer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 3 * 3600.0
 
 
 def main() -> None:
-    """Measure and print, one number of labels after the other."""
+    """Measure and print, for one number of labels after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=Path, required=True, help="folder of photos")
     parser.add_argument("--labels", type=Path, required=True, help="CSV with columns filename, label, split")

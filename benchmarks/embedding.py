@@ -1,9 +1,9 @@
-"""How much of the network's own speed is left when images come from files: `python -m benchmarks.embedding`.
+"""The share of the network's own speed that remains when images come from files: `python -m benchmarks.embedding`.
 
-Embeds small files (short side 160 px) and 12-megapixel JPEGs through the real `Embedder` (read, hash, decode, forward,
-store), each as a ratio to a bare forward pass of the same backbone on prepared batches; the two take turns in one run.
-Then reads and inspects the same files as a scan of the catalogue does, in one thread. Without `--images` photos are
-made; without `--backbone` the network has random weights, which cost the same time.
+It embeds small files (short side 160 px) and 12-megapixel JPEGs through the real `Embedder` (read, hash, decode,
+forward, store), each as a ratio to a bare forward pass of the same backbone on prepared batches; the two alternate in
+one run. Then it reads and inspects the same files as a catalogue scan does, in one thread. Without `--images` it makes
+photos. Without `--backbone` the network has random weights, which take the same time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def untrained() -> torch.nn.Module:
-    """The backbone when none is named: the weights' values do not change its speed."""
+    """The default backbone: the values of the weights do not change its speed."""
     network: torch.nn.Module = timm.create_model("mobilenetv2_100", num_classes=0)
     return network
 
@@ -104,7 +104,7 @@ def _catalogue(root: Path, count: int) -> list[ImageEntry]:
 
 
 def _photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """JPEGs with the detail of a photo: coarse shapes, and grain."""
+    """JPEGs with the detail of a photo: coarse shapes and grain."""
     folder.mkdir()
     random = np.random.default_rng(0)
     grain = Image.effect_noise(size, 30).convert("RGB")

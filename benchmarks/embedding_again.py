@@ -1,10 +1,9 @@
-"""The queue while all images are embedded again because a challenger took over: `python -m benchmarks.embedding_again`.
+"""The queue while all images are embedded again after a challenger won: `python -m benchmarks.embedding_again`.
 
-Both real services; a simulated annotator answers ten handwritten digits every second or two and waits for a queue that
-has seen them. The backbone is a small convolutional network that was never trained, so that the challenger is better as
-soon as it has learned from some hundred labels. Batches count as *before* (nothing runs beside), *training* (the
-challenger does), *embedding again*, and *after* (its embeddings serve). Digits are repeated with noise until there are
-`--images`.
+Both real services run. A simulated annotator answers ten handwritten digits every second or two and waits for a queue
+that has seen them. The backbone is a small untrained convolutional network, so the challenger is better after a few
+hundred labels. Batches count as *before* (no other work), *training* (of the challenger), *embedding again*, and
+*after* (the new embeddings are live). Digits are repeated with noise to make `--images` images.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from commands.labels.simulate import Annotator
 from tests.services import Process, wait_for
 
 SIDE = 32
-BATCHES = 15  # before anything runs beside, and after
+BATCHES = 15  # before any other work, and after
 PAUSE_SECONDS = 1.0  # between two batches
 MOST_SECONDS = 240.0  # for the challenger to take over
 PHASES = ("before", "training", "embedding again", "after")
 
 
 def untrained() -> nn.Module:
-    """The backbone: (B, 3, H, W) → (B, 128), the same each time."""
+    """The backbone: (B, 3, H, W) → (B, 128), with fixed weights."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
     for before, after in ((3, 32), (32, 64), (64, 128)):
@@ -80,7 +79,7 @@ def main() -> None:
 
 
 def _label(labeler: Process, trainer: Process, truth: dict[str, str]) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Milliseconds of each batch by phase, and what the challenger said of itself."""
+    """Milliseconds of each batch by phase, and the challenger's last message."""
     waits: dict[str, list[float]] = {phase: [] for phase in PHASES}
     said = {"last": "The challenger did not take over."}
     person = Annotator(labeler.url, truth)
@@ -89,7 +88,7 @@ def _label(labeler: Process, trainer: Process, truth: dict[str, str]) -> tuple[d
         began = _phase(trainer)
         (point,) = person.run(10).measurements
         phase = _phase(trainer)
-        if point.seconds_to_queue is not None and phase == began:  # one that lies across two phases is of neither
+        if point.seconds_to_queue is not None and phase == began:  # a batch that spans two phases counts for neither
             waits[phase].append(1e3 * point.seconds_to_queue)
         time.sleep(PAUSE_SECONDS)
 

@@ -1,13 +1,14 @@
-"""Whether the number of wrong labels that the page Review names is true.
+"""Whether the number of wrong labels on the page Review is right.
 
     python -m benchmarks.error_counts                                # the digits of scikit-learn
     python -m benchmarks.error_counts --npz clothing=FILE.npz        # X (n, D) raw vectors, labels (n,)
     python -m benchmarks.error_counts --chosen                       # labels that the model asked for
 
-Of labels drawn at random, or with `--chosen` the least sure ten at a time, a share gets a wrong one: drawn `uniform`ly
-from the other classes, or the `similar` one, whose mean is nearest. What stands is an estimate from the labels alone
-(`trainer.review.label_noise` over `trainer.evaluation.cross_validation`), before and after somebody judged the first
-fifty in doubt. *Holds* is how often the 95 % interval contains the number of errors, over seeds.
+A share of the labels gets a wrong class: drawn `uniform`ly from the other classes, or the `similar` one, whose mean is
+nearest. The labels are drawn at random, or with `--chosen` the least certain ten at a time. The table has the estimate
+from the labels alone (`trainer.review.label_noise` over `trainer.evaluation.cross_validation`), before and after
+somebody judged the fifty most doubtful ones. *Holds* is how often, over seeds, the 95 % interval contains the number of
+errors.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from trainer.review.label_issues import Doubts, find_doubts
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 CELLS = (("uniform", 0.0), *((kind, share) for kind in ("uniform", "similar") for share in (0.02, 0.08, 0.2)))
-JUDGED = 50  # labels in doubt that somebody looks at
+JUDGED = 50  # doubtful labels that somebody judges
 STEP = 10  # labels asked at a time
 
 
 @dataclass(frozen=True)
 class Run:
-    """Errors there are, what was said of them, and the same after the verdicts."""
+    """The number of errors, its estimate, and both after the verdicts."""
 
     truth: int
-    said: tuple[int, int, int]  # about, at least, at most
+    said: tuple[int, int, int]  # estimate, lower bound, upper bound
     in_doubt: int
     errors_in_doubt: int
     left: int
@@ -101,7 +102,7 @@ def measure(rows: Rows, truth: Ids, labels: int, kind: str, share: float, seed: 
 
 
 def _asked(rows: Rows, answers: Ids, labels: int, rng: np.random.Generator) -> Ids:
-    """Ten at random, then the least sure of a head over what was answered so far."""
+    """Ten at random, then repeatedly the ten least certain for a head on the labels so far."""
     asked = rng.choice(len(rows), 2 * STEP, replace=False)
     while len(asked) < labels:
         head = fit_head(rows[asked], answers[asked])

@@ -1,8 +1,8 @@
-"""Requests that the OpenAPI schemas of both services allow or forbid, for minutes: `python -m benchmarks.fuzz`.
+"""Minutes of requests that the OpenAPI schemas of both services allow or forbid: `python -m benchmarks.fuzz`.
 
-The same as tests/system/test_schemas.py at length, from another seed each time, with the routes that make model files.
-`--minutes 30` is how long each service gets; the table says how many requests failed a check, and what follows has an
-example of each as a command for `curl`.
+The long version of tests/system/test_schemas.py, with a new seed each time and with the routes that make model files.
+`--minutes 30` is the time for each service. The table says how many requests failed a check, and after it each failure
+has an example as a `curl` command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.fuzzing import Service, both_services, fuzz
 
 
 def main() -> None:
-    """Run, print; the exit code says whether anything failed."""
+    """Run and print; the exit code says whether anything failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="for each service")
     parser.add_argument("--seed", type=int, default=SystemRandom().getrandbits(32))

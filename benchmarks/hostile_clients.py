@@ -1,9 +1,9 @@
-"""Clients that mean harm, and an honest one beside them: `python -m benchmarks.hostile_clients`.
+"""Hostile clients, and an honest one next to them: `python -m benchmarks.hostile_clients`.
 
-Both real services, with a token. Each attack runs against each service from a process of its own for some seconds,
-while an honest client asks for the health of the same service twenty times a second, each time over a new connection.
-Printed is what the attack took of the service's memory, how long the honest client waited, and what the attacker heard:
-the status of each answer, `cut` where the connection ended without one, `open` where it stood until the end.
+Both real services run with a token. Each attack runs against each service from its own process for some seconds.
+Meanwhile an honest client asks the same service for its health twenty times a second, each time on a new connection.
+The table has the memory that the attack cost the service, how long the honest client waited, and what the attacker
+received: the status of each answer, `cut` for a connection that ended without one, `open` for one that stayed open.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from shared.web.auth import TOKEN_VARIABLE, client_headers
 from tests.services import COLOURS, Process, wait_for, write_photos
 
 MIB = 2**20
-PAUSE = 0.05  # seconds between two looks of the honest client
-PATIENCE = 30.0  # seconds that it waits for one answer
+PAUSE = 0.05  # seconds between two requests of the honest client
+PATIENCE = 30.0  # seconds that it waits for an answer
 TOKEN = secrets.token_urlsafe(32)
 BEARER = f"Authorization: {client_headers(TOKEN)['Authorization']}\r\n".encode()
 HEALTH = {"labeler": "/api/health", "trainer": "/health"}
@@ -44,14 +44,14 @@ ANNOTATIONS = {"labeler": "/api/annotations", "trainer": "/annotations"}
 
 @dataclass(frozen=True)
 class Target:
-    """A service under attack, and until when."""
+    """A service under attack, and the end of the attack."""
 
     name: str
     port: int
     until: float
 
     def head(self, line: str = "", *more: bytes) -> bytes:
-        """The first lines of a request, whose end is yet to come."""
+        """The start of a request, without its end."""
         line = line or f"GET {HEALTH[self.name]}"
         return f"{line} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n".encode() + b"".join(more)
 
@@ -69,7 +69,7 @@ class Target:
 
 
 def big_header(target: Target) -> Counter[str]:
-    """Headers of 90 MB, one after the other."""
+    """Headers of 90 MB in total, one after the other."""
     return _repeat(target, lambda: _send(target, target.head() + b"x-big: ", b"x" * MIB, 90), threads=4)
 
 
@@ -79,12 +79,12 @@ def many_headers(target: Target) -> Counter[str]:
 
 
 def half_heads(target: Target) -> Counter[str]:
-    """As many connections as can be had with half a head each."""
+    """As many connections as possible with half a request head each."""
     return _hold(target, 3_000, target.head())
 
 
 def silent(target: Target) -> Counter[str]:
-    """As many connections as can be had that send nothing."""
+    """As many connections as possible that send nothing."""
     return _hold(target, 3_000, b"")
 
 
@@ -94,13 +94,13 @@ def unread(target: Target) -> Counter[str]:
 
 
 def slow_bodies(target: Target) -> Counter[str]:
-    """Bodies of a megabyte of which nothing more comes, by somebody with the token."""
+    """Bodies of a megabyte that stop arriving, by a client with the token."""
     length = b"Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n["
     return _hold(target, 500, target.head(f"POST {ANNOTATIONS[target.name]}", BEARER, length))
 
 
 def sockets(target: Target) -> Counter[str]:
-    """A thousand WebSockets, by somebody with the token."""
+    """A thousand WebSockets, by a client with the token."""
     found: Counter[str] = Counter()
     held = []
     for _ in range(1_000):
@@ -116,19 +116,19 @@ def sockets(target: Target) -> Counter[str]:
 
 
 def stranger_json(target: Target) -> Counter[str]:
-    """JSON of 100 MB, by strangers."""
+    """JSON of 100 MB, by a client without the token."""
     head = target.head(f"POST {ANNOTATIONS[target.name]}", b"Content-Length: 104857600\r\n\r\n")
     return _repeat(target, lambda: _send(target, head, b"{}," * (MIB // 3) + b" ", 100), threads=4)
 
 
 def big_json(target: Target) -> Counter[str]:
-    """JSON of 100 MB, by somebody with the token."""
+    """JSON of 100 MB, by a client with the token."""
     head = target.head(f"POST {ANNOTATIONS[target.name]}", BEARER, b"Content-Length: 104857600\r\n\r\n")
     return _repeat(target, lambda: _send(target, head, b"{}," * (MIB // 3) + b" ", 100), threads=4)
 
 
 def allowed_json(target: Target) -> Counter[str]:
-    """JSON of 8 MB, the most that is taken, by somebody with the token."""
+    """JSON of 8 MB, the largest accepted, by a client with the token."""
     body = b'{"annotations":[' + b"{}," * 2_700_000 + b"{}]}"
     lines = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     head = target.head(f"POST {ANNOTATIONS[target.name]}", BEARER, b"Connection: close\r\n", lines)
@@ -136,7 +136,7 @@ def allowed_json(target: Target) -> Counter[str]:
 
 
 def wrong_tokens(target: Target) -> Counter[str]:
-    """Tokens guessed side by side."""
+    """Guessing tokens in parallel."""
     wrong = b"Connection: close\r\nAuthorization: Bearer not-this-one-surely\r\n\r\n"
     return _repeat(target, lambda: _send(target, target.head("GET /api/project", wrong), b"", 0), threads=64)
 
@@ -173,7 +173,7 @@ def _repeat(target: Target, once: Callable[[], str], *, threads: int) -> Counter
 
 
 def _send(target: Target, head: bytes, piece: bytes, pieces: int) -> str:
-    """What one request hears; it stops to send when it is cut off."""
+    """The answer to one request; it stops sending when it is cut off."""
     try:
         with target.connect() as sock:
             with suppress(ConnectionError):
@@ -190,7 +190,7 @@ def _send(target: Target, head: bytes, piece: bytes, pieces: int) -> str:
 
 
 def _hold(target: Target, most: int, sent: bytes) -> Counter[str]:
-    """Open up to `most` connections, again and again where they are ended; returns how they stand at the end."""
+    """Keep up to `most` connections open, reopening those that end; returns their states at the end."""
     held: list[socket.socket] = []
     found: Counter[str] = Counter()
     while target.is_on:
@@ -232,7 +232,7 @@ def _still_open(held: list[socket.socket]) -> tuple[list[socket.socket], Counter
 
 @dataclass
 class Seen:
-    """What an honest client and the system saw while an attack ran."""
+    """Observations of an honest client and the system during an attack."""
 
     waits: list[float]
     unanswered: int
@@ -240,7 +240,7 @@ class Seen:
     heard: Counter[str]
 
     def cells(self) -> str:
-        """Memory, times, and what the attacker heard."""
+        """Memory, times, and what the attacker received."""
         times = f"{np.median(self.waits) * 1e3:.0f} / {max(self.waits) * 1e3:.0f} ms" if self.waits else "–"
         lost = f", {self.unanswered} unanswered" if self.unanswered else ""
         heard = ", ".join(f"{count:,} {what}" for what, count in self.heard.most_common(4))
@@ -298,7 +298,7 @@ def _attack(attack: Callable[[Target], Counter[str]], target: Target, there: Con
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     there.send(attack(target))
-    time.sleep(60)  # the one who started it ends it, connections and all
+    time.sleep(60)  # its parent ends it, with all connections
 
 
 # ---------------------------------------------------------------- both services
@@ -334,7 +334,7 @@ def main() -> None:
     print("| attack | service | memory | honest client, p50 / worst | attacker heard |")
     print("|---|---|---:|---:|---|")
     with _services() as services:
-        time.sleep(5)  # the pool is embedded by now
+        time.sleep(5)  # the pool is embedded by then
         for attack in [None, *ATTACKS]:
             name = attack.__name__.replace("_", " ") if attack else "none"
             if attack and options.only and attack.__name__ not in options.only:

@@ -1,9 +1,9 @@
 """One curve of accuracy against labels through both real services over HTTP, by a simulated annotator.
 
-Each run has a workspace of its own. The images are small pictures that only have to differ: their vectors are given to
-the trainer as a file, so that any data set of vectors can be run, and run on the very vectors that `label_efficiency`
-has in this process. The held-out quarter is the labeler's evaluation set, so that no test image is asked in between and
-every answer is a label to train on; accuracy is what the trainer itself measured there.
+Each run has its own workspace. The trainer gets the vectors as a file, so that any data set of vectors can be used, and
+exactly the vectors that `label_efficiency` has in this process; the images only need to be distinct small pictures. The
+held-out quarter is the labeler's evaluation set. So no test image is asked in between, every answer is a train label,
+and the trainer itself measures the accuracy.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tests.services import Process, wait_for
 Ids = NDArray[np.int64]
 
 READY_SECONDS = 600.0
-SETTLED_SECONDS = 2.0  # without a new list: the one in force saw every image
-BUFFER_SECONDS = 5.0  # a batch of answers takes far less, so that batches are whole
+SETTLED_SECONDS = 2.0  # without a new list: the current one is based on every image
+BUFFER_SECONDS = 5.0  # much longer than a batch of answers takes, so that batches stay whole
 
 
 def curve_over_http(
@@ -35,7 +35,7 @@ def curve_over_http(
 ) -> NDArray[np.float64]:
     """Accuracy on the rows `test` after each `step` labels up to `budget`, asked by `strategy` from all other rows.
 
-    `X` (n, D) are raw vectors, `y` (n,) class ids. Raises AssertionError when an evaluation is missing.
+    `X` (n, D) are raw vectors, `y` (n,) class ids. Raises AssertionError if an evaluation is missing.
     """
     with tempfile.TemporaryDirectory(prefix="flywheel-curve-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -77,7 +77,7 @@ def curve_over_http(
 
 
 def _write(folder: Path, X: NDArray[np.float32], y: Ids, test: Ids) -> dict[str, str]:
-    """Pictures, vectors and the evaluation set; returns file name → class name."""
+    """Write pictures, vectors and the evaluation set; returns file name → class name."""
     photos = folder / "photos"
     photos.mkdir()
     truth = {f"{row:06d}.png": str(label) for row, label in enumerate(y)}
@@ -93,7 +93,7 @@ def _write(folder: Path, X: NDArray[np.float32], y: Ids, test: Ids) -> dict[str,
 
 
 def _ready(labeler: Process, trainer: Process, images: int) -> Callable[[], bool]:
-    """Whether everything is embedded and the list in force, made of all of it, has not changed for a while."""
+    """Whether everything is embedded and the current list, based on all of it, has not changed for a while."""
     seen: dict[str, Any] = {"version": None, "since": time.monotonic()}
 
     def ready() -> bool:
@@ -107,7 +107,7 @@ def _ready(labeler: Process, trainer: Process, images: int) -> Callable[[], bool
 
 
 def _measured(trainer: Process, last: int) -> dict[int, float]:
-    """Labels trained on → accuracy, once the model of `last` labels is measured."""
+    """Labels trained on → accuracy, once the model with `last` labels is measured."""
 
     def evaluations() -> dict[int, float] | None:
         found = _get(f"{trainer.url}/evaluations")["evaluations"]
@@ -118,7 +118,7 @@ def _measured(trainer: Process, last: int) -> dict[int, float]:
 
 
 def _accuracy(measured: dict[int, float], answers: list[str], truth: Ids) -> float:
-    """What was measured after `answers`; there is no model while they name one class, which is then all it can say."""
+    """The accuracy after `answers`; with labels of one class there is no model, and that class is predicted."""
     if len(set(answers)) == 1:
         return float((truth == int(answers[0])).mean())
     assert len(answers) in measured, f"nothing was measured at {len(answers)} labels"

@@ -1,8 +1,8 @@
-"""How long an import takes, how much memory it needs, and when the trainer has it: `python -m benchmarks.import_rows`.
+"""Duration and memory of an import, and when the trainer has it: `python -m benchmarks.import_rows`.
 
-Makes small images and a CSV with `--rows` labels of them, each of another annotator, and brings them into a labeler as
-`flywheel import` does, beside a running trainer: first as a dry run, then for good. Memory is what either process holds
-in real memory after each tenth. Then the same file once more, which changes nothing.
+It makes small images and a CSV with `--rows` labels of them, each by another annotator, and imports them as `flywheel
+import` does, next to a running trainer: first as a dry run, then for real. Memory is the resident memory of both
+processes after each tenth. Then the same file is imported again, which changes nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """500 kills of either service while 5,000 labels are given: `python -m benchmarks.kills`.
 
-The same check as tests/system/test_kills.py at length: every confirmed label once, in order, and the trainer's view
-equal to the log in the end. It takes as long as 500 starts take, an hour or so on two cores; `--kills 50 --labels
-500` says as much in minutes.
+The long version of tests/system/test_kills.py: every confirmed label exists once, in order, and the trainer's state
+equals the log at the end. It takes about an hour on two cores; `--kills 50 --labels 500` takes minutes.
 """
 
 from __future__ import annotations

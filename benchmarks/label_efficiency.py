@@ -1,25 +1,25 @@
-"""How many labels to which accuracy: strategies × seeds × data sets, by simulated annotators in this process.
+"""Accuracy per number of labels: strategies × seeds × data sets, by simulated annotators in this process.
 
     python -m benchmarks.label_efficiency                                    # digits, every strategy, 5 seeds
     python -m benchmarks.label_efficiency --npz clothing=FILE.npz --budget 400   # X (n, D) raw vectors, labels (n,)
     python -m benchmarks.label_efficiency --variant rare --strategies uncertainty_herding,margin,random
     python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:typiclust
-    python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # ranks anew at every batch
-    python -m benchmarks.label_efficiency --subsample 300 --work 60000   # sampled as a pool of a million is
+    python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # new order at every batch
+    python -m benchmarks.label_efficiency --subsample 300 --work 60000   # sampled like a pool of a million
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
-They call the functions that the trainer calls. A quarter is held out, stratified, drawn anew for each seed. The
-projection is fitted on the rest, the head on the labels asked so far; nothing sees the answer to an image that was not
-asked, nor a held-out image before it is scored. As in the trainer, what comes next in a list keeps its place in the
-following one if it can. Prints two Markdown tables: accuracy, with the difference in area under the curve to the first
-strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten images that a batch exchanges; and
-how the rarest class fares. `--out FOLDER` also gets curves.csv and curves.svg.
+They call the functions of the trainer. A stratified quarter is held out, drawn again for each seed. The projection is
+fitted on the rest, the head on the labels asked so far. Nothing uses the answer to an image that was not asked, or a
+held-out image before it is scored. As in the trainer, upcoming images of a list keep their places in the next one if
+they can. It prints two Markdown tables: accuracy, and how the rarest class fares. The first has the difference in area
+under the curve to the first strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten images
+that a batch exchanges. `--out FOLDER` also gets curves.csv and curves.svg.
 
 With `--http` the same annotators answer through both real services over HTTP (`benchmarks.http_curves`), and each
-strategy is run in this process too: the check that both ways give the same curve. They cannot be equal to the digit:
-the trainer keeps vectors as 16-bit numbers and its pool in another order, so that ties and draws fall otherwise, for
-`random` all of them. They agree when the 95 % interval of the paired difference in area lies within a point of nought,
-and differ when it lies beyond; else the seeds are too few to say. The exit code is 1 where they differ.
+strategy also runs in this process, to check that both give the same curve. They cannot be exactly equal: the trainer
+stores vectors as 16-bit numbers and its pool in another order, so ties and random draws differ, for `random` all of
+them. Both agree if the 95 % interval of the paired difference in area lies within one point of zero, and differ if it
+lies outside; otherwise there are too few seeds. The exit code is 1 if they differ.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ STEP = 10
 HTTP = " over HTTP"
 DIFFER = "differ"
 DUPLICATES = "duplicates"
-TOLERANCE = 1.0  # points of area by which the two ways may differ
+TOLERANCE = 1.0  # points of area by which both may differ
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Curve = NDArray[np.float64]  # (budget / STEP,) accuracy on the held-out quarter
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Curve]]:
-    """Strategy → a curve a seed; prints a row a strategy, then the rarest class."""
+    """Strategy → one curve per seed; prints a row per strategy, then the rarest class."""
     runs: dict[str, list[Run]] = {}
     first = given.strategies.split(",")[0]
     shown = [n for n in SHOWN if n <= given.budget]
@@ -96,7 +96,7 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
     print("|---|" + "---:|" * (len(shown) + 4))
     for strategy in given.strategies.split(","):
         began = time.perf_counter()
-        with threadpool_limits(1):  # one simulation beside others: more threads than cores only wait
+        with threadpool_limits(1):  # simulations run in parallel: more threads than cores only wait
             runs[strategy] = [
                 simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming, given.work)
                 for s in range(given.seeds)
@@ -164,7 +164,7 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
 
 
 def _verdict(there: Curve, here: Curve) -> str:
-    """What the areas (seeds,) of both ways say of each other."""
+    """Compare the areas (seeds,) of both, in words."""
     _, low, high = _interval(100 * (there - here))
     if low > TOLERANCE or high < -TOLERANCE:
         return DIFFER
@@ -173,7 +173,7 @@ def _verdict(there: Curve, here: Curve) -> str:
 
 @dataclass
 class Run:
-    """One simulation. Curves have a value after each ten labels, measured on the held-out quarter."""
+    """One simulation. Curves have a value after every ten labels, measured on the held-out quarter."""
 
     accuracy: Curve
     recall: Curve  # mean over classes
@@ -192,7 +192,7 @@ def simulate(
     upcoming: int = UPCOMING,
     work: int = WORK,
 ) -> Run:
-    """One annotator who answers ten images of each list, of which `upcoming` more keep their places if they can."""
+    """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can."""
     X, y, train, test = _split(X, y, seed, variant)
     projection = fit_projection(X[train].mean(axis=0), X[train])
     Z, held, truth = projection.transform(X[train]), projection.transform(X[test]), y[train]
@@ -200,13 +200,13 @@ def simulate(
     labels = np.full(len(train), -1)
     head: Head | None = None
     memory: dict[str, Any] = {}
-    recalls: list[NDArray[np.float64]] = []  # of each class
+    recalls: list[NDArray[np.float64]] = []  # per class
     accuracy: list[float] = []
     exchanged: list[float] = []
     found, rest, warm = budget, np.empty(0, dtype=np.int64), False
     for asked in range(STEP, min(budget, len(train)) + 1, STEP):
         leased, candidates = np.zeros(len(train), dtype=bool), np.flatnonzero(labels < 0)
-        said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list without a model has no say
+        said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list made without a model is ignored
         pool = Pool(Z, None, labels.copy(), leased, candidates, seed, memory, upcoming=said)
         scored, length = np.zeros(len(train), dtype=bool), STEP + UPCOMING
         if head is not None:
@@ -231,11 +231,11 @@ def simulate(
 
 
 def _split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids]:
-    """The variant's vectors and classes, the rows to train on, and those of the stratified quarter held out."""
+    """Vectors and classes of the variant, train rows, and the rows of the stratified held-out quarter."""
     rng = np.random.default_rng(seed)
     X, y = VARIANTS[variant](X, y, rng)
     train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
-    if variant == DUPLICATES:  # none of an image that is held out
+    if variant == DUPLICATES:  # no duplicates of held-out images
         X, y, train = _with_near_copies(X, y, train, rng)
     return X, y, train, test
 
@@ -245,7 +245,7 @@ def _whole(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
 
 
 def _rare(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
-    """One class is cut to 1.5 % of the images, two to 3 %."""
+    """Cut one class to 1.5 % of the images and two to 3 %."""
     shares = zip(rng.permutation(np.unique(y))[:3], (0.015, 0.03, 0.03), strict=True)
     return _cut(X, y, {int(class_id): int(share * len(y)) for class_id, share in shares}, rng)
 
@@ -258,7 +258,7 @@ def _imbalanced(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
 
 
 def _cut(X: Rows, y: Ids, most: dict[int, int], rng: np.random.Generator) -> tuple[Rows, Ids]:
-    """Of each class in `most` that many images drawn at random, but twelve, so that three are held out."""
+    """Draw that many images at random from each class in `most`, but at least twelve, so that three are held out."""
     keep = np.ones(len(y), dtype=bool)
     for class_id, size in most.items():
         keep[rng.permutation(np.flatnonzero(y == class_id))[max(12, size) :]] = False
@@ -266,7 +266,7 @@ def _cut(X: Rows, y: Ids, most: dict[int, int], rng: np.random.Generator) -> tup
 
 
 def _with_near_copies(X: Rows, y: Ids, train: Ids, rng: np.random.Generator) -> tuple[Rows, Ids, Ids]:
-    """A tenth of the images that may be learned from has ten near copies each, as a burst or a video leaves them."""
+    """Give a tenth of the train images ten near copies each, as in a burst of photos or a video."""
     rows = np.repeat(rng.choice(train, len(train) // 10, replace=False), 10)
     copies = X[rows] + 0.1 * X.std(axis=0) * rng.standard_normal((len(rows), X.shape[1]))
     more = np.arange(len(y), len(y) + len(rows))
@@ -277,7 +277,7 @@ VARIANTS = {"whole": _whole, "rare": _rare, "imbalanced": _imbalanced, DUPLICATE
 
 
 def read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
-    """Name, vectors (n, D) and classes (n,) counted from 0, of `NAME=FILE`, or of the digits."""
+    """Name, vectors (n, D) and classes (n,), counted from 0, of `NAME=FILE` or of the digits."""
     if npz is None:
         X, y = load_digits(return_X_y=True)
         return "digits (pixels)", X.astype(np.float32), y.astype(np.int64)
@@ -291,7 +291,7 @@ def read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
 
 
 def _short(strategy: str) -> str:
-    """Without the path to a module of ours."""
+    """The name of a strategy without the path of our module."""
     return strategy.removeprefix("benchmarks.")
 
 
@@ -323,7 +323,7 @@ def _write_csv(path: Path, curves: dict[str, list[Curve]]) -> None:
 
 
 def _write_svg(path: Path, curves: dict[str, list[Curve]], title: str) -> None:
-    """Mean accuracy against labels, one line a strategy, without a plotting library."""
+    """An SVG of mean accuracy against labels, one line per strategy, without a plotting library."""
     width, height, left = 640, 400, 50
     points = max(len(run) for runs in curves.values() for run in runs)
     lines = [

@@ -1,19 +1,19 @@
-"""How well wrong labels are found, and what fixing them brings back.
+"""How well wrong labels are found, and what fixing them gains.
 
     python -m benchmarks.label_errors                                # the digits of scikit-learn
     python -m benchmarks.label_errors --npz clothing=FILE.npz        # X (n, D) raw vectors, labels (n,)
 
-A fifth of the images, with clean labels, is set apart to measure accuracy. Of the others a share gets a wrong label:
-drawn `uniform`ly from the other classes, or the `similar` one, whose mean is nearest. Three orders compete on the same
-vectors, folds as many and the same seeds:
+A fifth of the images, with clean labels, is kept to measure accuracy. A share of the others gets a wrong label: drawn
+`uniform`ly from the other classes, or the `similar` one, whose mean is nearest. Three orders are compared, with the
+same vectors, number of folds and seeds:
 
-- Flywheel: `trainer.evaluation.cross_validation` and `trainer.review.label_issues`, as the page Review shows them;
-- cleanlab alone: `get_label_quality_scores` on the out-of-fold probabilities of a logistic regression, as its documents
-  have it, with the better of two strengths of regularisation on the labels as given;
-- chance.
+- Flywheel: `trainer.evaluation.cross_validation` and `trainer.review.label_issues`, as on the page Review;
+- cleanlab alone: `get_label_quality_scores` on out-of-fold probabilities of a logistic regression, as in its
+  documentation, with the better of two regularisation strengths on the given labels;
+- random order.
 
-Then somebody looks at one and a half times as many images as there are errors, in each order, and puts right what is
-wrong. Figures are means over seeds; *looked at* counts images for each error that there is.
+Then somebody looks at one and a half times as many images as there are errors, in each order, and fixes what is wrong.
+Figures are means over seeds; *looked at* is the number of images per error.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ Ids = NDArray[np.int64]
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
 KINDS = ("uniform", "similar")
-LOOKED = 1.5  # images looked at for each error
-STRENGTHS = (1.0, 100.0)  # of C, on rows of unit length
+LOOKED = 1.5  # images looked at per error
+STRENGTHS = (1.0, 100.0)  # values of C, on unit rows
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows (n, D) with given labels (n,) and the true ones, and a test sample with true labels alone."""
+    """Rows (n, D) with given labels (n,) and true ones, and a test sample with true labels only."""
 
     rows: Rows
     given: Ids
@@ -58,7 +58,7 @@ class Problem:
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which labels are errors (n,)."""
+        """Mask (n,) of the errors."""
         return np.asarray(self.given != self.truth)
 
 
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def noisy(X: Rows, y: Ids, kind: str, share: float, seed: int) -> Problem:
-    """A share of the labels to be learned from made wrong, in the space that a trainer would work in."""
+    """Make a share of the train labels wrong, in the trainer's feature space."""
     rng = np.random.default_rng(seed)
     train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=seed, stratify=y)
     projection = fit_projection(X[train].mean(axis=0), X[train])
@@ -106,7 +106,7 @@ def noisy(X: Rows, y: Ids, kind: str, share: float, seed: int) -> Problem:
 
 
 def most_similar(rows: Rows, truth: Ids) -> Ids:
-    """The class whose mean is nearest to that of each class (K,)."""
+    """The class with the nearest mean, for each class (K,)."""
     means = np.stack([rows[truth == k].mean(axis=0) for k in range(truth.max() + 1)])
     distance = np.linalg.norm(means[:, None] - means[None], axis=2)
     np.fill_diagonal(distance, np.inf)
@@ -121,7 +121,7 @@ def measure(problem: Problem, seed: int) -> dict[str, list[float]]:
 
 
 def flywheel(problem: Problem, seed: int) -> Ids:
-    """All images, the most doubtful first; those that nobody would be shown come last, in the order of chance."""
+    """All images, the most doubtful first; those that would not be shown come last, in random order."""
     nobody = np.zeros(len(problem.given), bool)
     known = out_of_fold(np.arange(len(problem.given)), problem.rows, problem.given, nobody, seed=seed)
     if known is None:

@@ -1,10 +1,11 @@
-"""The same labels on Label Studio and here: `python -m benchmarks.label_studio`.
+"""The same labels in Label Studio and in Flywheel: `python -m benchmarks.label_studio`.
 
-Label Studio comes from PyPI into an environment of its own (`--executable` names one that there is already). Both serve
-the same handwritten digits on this machine, one after the other, to the same Chromium; a script answers as a person
-does, and reads from the page when the key came and when the next image was painted. Label Studio takes two keys a
-label, the class and Ctrl+Enter: counted is from the second. Then, what ten labels do to the order of what is asked:
-here the time until the new one, there whether there is one. Label Studio without a model server of one's own has none.
+Label Studio is installed from PyPI into its own environment (`--executable` names an existing one). Both serve the same
+handwritten digits on this machine, one after the other, to the same Chromium. A script answers like a person, and reads
+from the page when the key arrived and when the next image was painted. Label Studio needs two keys per label, the class
+and Ctrl+Enter; the time counts from the second. Then it measures what ten labels do to the order of questions: for
+Flywheel the time until the new order, for Label Studio whether there is one. Label Studio has none without your own
+model server.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from tests.services import Services, free_port, running_services, wait_for
 
 INSTALL_SECONDS, START_SECONDS = 900, 600
 USER, PASSWORD = "someone@example.org", "flywheel-benchmark"
-AT_ONCE = 40  # files in one upload
-BETWEEN_MS = 100  # from the class to Ctrl+Enter
-BATCH = 10  # labels after which the order is to change
+AT_ONCE = 40  # files per upload
+BETWEEN_MS = 100  # from the class key to Ctrl+Enter
+BATCH = 10  # labels after which the order should change
 CHOICES = "".join(f'<Choice value="{digit}" hotkey="{digit}"/>' for digit in range(10))
 CONFIG = f'<View><Image name="image" value="$image"/><Choices name="class" toName="image">{CHOICES}</Choices></View>'
 NEXT = """(before) => {
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def _install(folder: Path) -> str:
-    """Label Studio in an environment of its own; returns its executable."""
+    """Install Label Studio in its own environment; returns its executable."""
     uv = shutil.which("uv")
     if uv is None:
         raise SystemExit("Install uv first, or name a label-studio with --executable.")
@@ -82,7 +83,7 @@ def _install(folder: Path) -> str:
 
 @contextmanager
 def _label_studio(executable: str, folder: Path) -> Iterator[httpx.Client]:
-    """Label Studio at work over an empty folder; a client that is signed in."""
+    """Run Label Studio in an empty folder; yields a signed-in client."""
     port = free_port()
     url = f"http://localhost:{port}"
     command = [executable, "start", "--no-browser", f"--port={port}", f"--username={USER}", f"--password={PASSWORD}"]
@@ -119,7 +120,7 @@ def _project(client: httpx.Client, photos: list[Path]) -> int:
 
 
 def _type_there(client: httpx.Client, browser: Browser, project: int, labels: int, pace: float) -> list[float]:
-    """Milliseconds from Ctrl+Enter to the paint of the next image, for each label that was saved."""
+    """Milliseconds from Ctrl+Enter to the paint of the next image, for each saved label."""
     context = browser.new_context(viewport=VIEWPORT)
     url = str(client.base_url)
     context.add_cookies([{"name": each.name, "value": each.value or "", "url": url} for each in client.cookies.jar])
@@ -143,7 +144,7 @@ def _type_there(client: httpx.Client, browser: Browser, project: int, labels: in
 
 
 def _keeps_its_order(client: httpx.Client, project: int) -> bool:
-    """Whether the task asked next is the first open one of the import, as if nothing had been labeled."""
+    """Whether the next task is the first open one of the import, as if nothing had been labeled."""
     answer = client.get("/api/tasks", params={"project": project, "page_size": 1_000}).raise_for_status()
     still_open = [int(each["id"]) for each in answer.json()["tasks"] if not each["is_labeled"]]
     return int(client.get(f"/api/projects/{project}/next").raise_for_status().json()["id"]) == min(still_open)
@@ -161,7 +162,7 @@ def _here(browser: Browser, labels: int, pace: float) -> None:
         wait_for(services.caught_up, "the trainer")
         took = []
         for _ in range(10):
-            time.sleep(2)  # what the labels before them changed has come
+            time.sleep(2)  # changes by earlier labels have arrived
             before = services.get("/api/project")["query_version"]
             started = time.monotonic()
             services.annotate([services.answer(each["image_id"], "1") for each in services.queue("bob", BATCH)])

@@ -1,11 +1,11 @@
-"""Batch accepted → new order at the queue, through both real services: `python -m benchmarks.live_loop`.
+"""Time from an accepted batch to the new order in the queue, in both real services: `python -m benchmarks.live_loop`.
 
-A simulated annotator answers batches of 10 over HTTP and waits after each until the queue is in an order made by a
-model that had seen the batch. The pool is made of 8 × 8 pictures of ten classes, each embedded for real into 1,280
-values by a fixed random projection, so that files, catalogue, store, head, strategy and push are the product's own.
-Meanwhile another thread asks both services for their state 20 times a second: that is how the API answers while
-training. The physical limit in the same run is one matrix product of the pool with ten weight vectors, which any
-fresh order needs. With `--challenger` the whole network is trained meanwhile.
+A simulated annotator answers batches of 10 over HTTP. After each, it waits until the queue's order comes from a model
+that has seen the batch. The pool consists of 8 × 8 pictures of ten classes. A fixed random projection embeds each into
+1,280 values, so files, catalogue, store, head, strategy and push are the product's own. Meanwhile another thread asks
+both services for their state 20 times a second, which shows how fast the API answers during training. The physical
+limit in the same run is one matrix product of the pool with ten weight vectors, which any new order needs. With
+`--challenger` the whole network is trained meanwhile.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SCAN_SECONDS = 1_800.0
 
 
 def projection() -> torch.nn.Module:
-    """The backbone: 192 pixel values → 1,280 numbers, the same each time."""
+    """The backbone: 192 pixel values → 1,280 numbers, with fixed weights."""
     torch.manual_seed(0)
     linear = torch.nn.Linear(3 * SIDE * SIDE, DIM)
     return torch.nn.Sequential(torch.nn.Flatten(), linear, torch.nn.ReLU())
 
 
 def main() -> None:
-    """Measure and print, a pool size after the other."""
+    """Measure and print, for one pool size after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1_800, 10_000, 100_000])
     parser.add_argument("--batches", type=int, default=60)
@@ -139,7 +139,7 @@ def _embedded(trainer: Process) -> int:
 
 
 def _bare_product(count: int) -> float:
-    """Milliseconds of (N, 1280) @ (1280, 10), the median of 5."""
+    """Milliseconds for (N, 1280) @ (1280, 10), the median of 5."""
     pool = np.random.default_rng(0).normal(size=(count, DIM)).astype(np.float32)
     weights = np.ones((DIM, CLASSES), np.float32)
     times = []

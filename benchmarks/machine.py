@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how figures are summed up."""
+"""A description of the machine, and summaries of measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def describe(*packages: str) -> str:
 
 
 def p50_p95(values: Sequence[float], unit: str = "ms", digits: int = 0) -> str:
-    """`p50 / p95 unit`, or a dash when nothing was measured."""
+    """`p50 / p95 unit`, or a dash without measurements."""
     if not values:
         return "–"
     low, high = np.percentile(values, [50, 95])

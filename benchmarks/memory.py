@@ -1,8 +1,8 @@
 """The labeler's memory over ten thousand labels: `python -m benchmarks.memory`.
 
-Both real services; a person asks, looks and answers over HTTP as the card does, with a page open that hears the news,
-while the trainer learns and pushes lists. Printed is the resident memory of the labeler's process at every thousandth
-label. It holds the log's state in memory, so that a label costs some hundred bytes; what grows beyond that is a leak.
+Both real services run. A client asks, looks and answers over HTTP like the card, with an open page that receives news,
+while the trainer learns and pushes lists. It prints the resident memory of the labeler at every thousandth label. The
+labeler keeps the log's state in memory, so a label costs a few hundred bytes; more growth is a leak.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     with running_services(images=options.labels + 500) as services:
         threading.Thread(target=_listen, args=(services.labeler.url,), daemon=True).start()
         resident = _label(services, options.labels)
-        half = len(resident) // 2  # the first ones also fill what is filled once
+        half = len(resident) // 2  # the first half also fills caches
         grown = (resident[-1] - resident[half]) / (len(resident) - 1 - half)
         print(f"from {half * EVERY:,} labels on: {grown / MIB:+.2f} MiB a thousand labels")
         print(f"lists pushed meanwhile: {services.get('/api/project')['query_version']:,}")

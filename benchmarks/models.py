@@ -1,19 +1,20 @@
-"""What each kind of model is worth at 100, 400 and all labels, and what training and predicting cost.
+"""Accuracy of each kind of model at 100, 400 and all labels, and the cost of training and predicting.
 
     python -m benchmarks.models                           # digits: the head on pixels, and a network from scratch
     python -m benchmarks.models --photos labels.csv --images photos --backbone mobilenetv2_035 --input-size 96 \\
         --backbone-weights FILE --backbone-mean 0.5,0.5,0.5 --backbone-std 0.5,0.5,0.5 \\
         --larger mobilenetv2_100 --larger-weights FILE --larger-size 128 --models head tuned --labels 100 400 all
 
-Models: `head` on frozen embeddings, `tuned` (the backbone trained as a whole from its weights), `scratch` (resnet10t at
-64 pixels without any), `larger` (another network from its weights); without weights the two that need them are left
-out. A stratified quarter is the test set; labels are drawn at random from the rest, the 100 among the 400. Each
-network is trained by the trainer's own job, in this process: hold-out for choosing epochs, learning-rate finder,
-augmentation, one look at the test set. `--seen` bounds how many images a training sees, so that a run ends in minutes.
+Models: `head` on frozen embeddings, `tuned` (the backbone fine-tuned from its weights), `scratch` (resnet10t at 64
+pixels without weights), `larger` (another network from its weights). Without weights the two that need them are left
+out. A stratified quarter is the test set. Labels are drawn at random from the rest; the 400 include the 100. The
+trainer's own job trains each network, in this process: hold-out for choosing epochs, learning-rate finder,
+augmentation, one look at the test set. `--seen` limits the image views of a training, so that a run ends in minutes.
 
-*Plain loop* is images a second of a bare torch loop over the same network, batches and augmentations in memory, before
-and after the training; the ratio is the training's own speed over it, between the steps of an epoch that trains all
-layers, with everything that happens there. `--predict` adds what torch and ONNX predict a second, in turn.
+*Plain loop* is the images per second of a bare torch loop over the same network, batches and augmentations in memory,
+before and after the training. The ratio is the training's own speed over it, between the steps of an epoch that trains
+all layers, with everything that happens there. `--predict` adds the images per second that torch and ONNX predict, in
+turn.
 """
 
 from __future__ import annotations
@@ -69,18 +70,18 @@ LOG = UUID(int=1)
 
 @dataclass
 class Timed(Work):
-    """Notes when each training step was done: (seconds, step, message)."""
+    """Records when each training step was done: (seconds, step, message)."""
 
     steps: list[tuple[float, int, str]] = field(default_factory=list)
 
     def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
-        """As it is told to a page."""
+        """Called like a page's progress."""
         if message.startswith("Training, epoch"):
             self.steps.append((time.perf_counter(), done, message))
         super().tell(done, total, message, seconds_left=seconds_left, **metrics)
 
     def images_per_second(self, batch: int) -> float:
-        """Median over the epochs but the first, in which only the classifier of a pretrained network learns."""
+        """Median over all epochs but the first, in which only the classifier of a pretrained network learns."""
         rates = []
         for message in list(dict.fromkeys(each[2] for each in self.steps))[1:]:
             mine = [each for each in self.steps if each[2] == message]
@@ -90,7 +91,7 @@ class Timed(Work):
 
 
 def main() -> None:
-    """Read the command line, train, print a row a model."""
+    """Read the command line, train, print one row per model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, help="labels in any form that `flywheel import` reads; digits without")
     parser.add_argument("--images", type=Path, help="what file names are relative to, if not the labels' own folder")
@@ -103,7 +104,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}")
     parser.add_argument("--larger-size", type=int)
     given = parser.parse_args()
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # as a job does, which leaves a core for labeling
+    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # like a job, which leaves a core for labeling
     print(describe("torch", "fastai", "timm"))
     with tempfile.TemporaryDirectory(prefix="flywheel-models-") as folder:
         work = Path(folder)
@@ -133,7 +134,7 @@ def main() -> None:
 
 
 class Bench:
-    """One data set, its test set, and what is done with it."""
+    """One data set, its test set, and the work on it."""
 
     def __init__(
         self, folder: Path, images: Sequence[LabeledImage], names: dict[int, str], *, flip: bool, seen: int
@@ -141,12 +142,12 @@ class Bench:
         self._folder, self._names, self._flip, self._seen = folder, names, flip, seen
         given = [image.class_id for image in images]
         train, test = train_test_split(np.arange(len(images)), test_size=0.25, stratify=given, random_state=0)
-        self._train = [images[i] for i in train]  # in random order, so that any first ones are a random draw
+        self._train = [images[i] for i in train]  # in random order, so that every prefix is a random sample
         self._test = [LabeledImage(**{**vars(images[i]), "split": "test"}) for i in test]
         self._vectors: NDArray[np.float32] | None = None
 
     def draw(self, count: int | None) -> list[LabeledImage]:
-        """So many labeled train images, or all."""
+        """That many labeled train images, or all."""
         return self._train[:count]
 
     def head(self, some: Sequence[LabeledImage], settings: dict[str, Any]) -> None:
@@ -173,7 +174,7 @@ class Bench:
         weights: str,
         size: int | None,
     ) -> str:
-        """By the trainer's own job; returns the version."""
+        """Train with the trainer's own job; returns the version."""
         settings = TrainerSettings.load(command_line={key: value for key, value in given.items() if value})[0]
         name, epochs = f"{model}-{len(some)}", max(3, min(EPOCHS, self._seen // len(some)))
         request = {
@@ -200,7 +201,7 @@ class Bench:
         return name
 
     def predict(self, versions: Sequence[str]) -> None:
-        """Images a second of the last version of each network, in batches, torch and ONNX in turn, on all cores."""
+        """Images per second of the last version of each network, in batches, torch and ONNX in turn, on all cores."""
         import onnxruntime
 
         cores = os.cpu_count() or 1
@@ -266,7 +267,7 @@ class Bench:
 
 
 def _plain(work: Work, name: str, size: int, flip: bool) -> float:
-    """Images a second of a bare torch loop: random affine map, light, normalising, forward, backward, AdamW."""
+    """Images per second of a bare torch loop: random affine map, light, normalising, forward, backward, AdamW."""
     batch = int(training.DEFAULTS["batch_size"])
     images = [each for each in work.images if each.split == "train"][:batch]
     pixels = torch.from_numpy(np.stack([work.read(each, Preprocessing(size)) for each in images]))
@@ -292,7 +293,7 @@ def _plain(work: Work, name: str, size: int, flip: bool) -> float:
 
 
 def _augmented(x: torch.Tensor, flip: bool) -> torch.Tensor:
-    """Turned, zoomed, warped, mirrored and lit at random, (B, 3, S, S) of values from 0 to 1."""
+    """Randomly rotate, zoom, warp, mirror and light images (B, 3, S, S) with values from 0 to 1."""
     count, _, height, width = x.shape
     angle, zoom = 0.35 * (torch.rand(count) - 0.5), 1 - 0.1 * torch.rand(count)
     side = torch.where(torch.rand(count) < 0.5, -1.0, 1.0) if flip else torch.ones(count)

@@ -1,9 +1,9 @@
-"""What a user gets without a model hub: labeled photos by the installed network, chosen labels against random ones.
+"""Results without a model hub: labeled photos with the installed network, chosen labels against random ones.
 
     python -m benchmarks.offline clothing=labels.csv:photos monkeys=more.csv:monkeys
 
-Each NAME=LABELS:IMAGES is embedded once (`benchmarks.vectors`, kept as NAME.npz in --vectors) as `flywheel up IMAGES`
-embeds it with no hub to ask, and goes through `benchmarks.label_efficiency`.
+Each NAME=LABELS:IMAGES is embedded once (`benchmarks.vectors`, stored as NAME.npz in --vectors), as `flywheel up
+IMAGES` embeds it without a hub, and passed to `benchmarks.label_efficiency`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 def main() -> None:
-    """Embed what is not embedded yet, then simulate."""
+    """Embed what is missing, then simulate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=LABELS:IMAGES")
     parser.add_argument("--vectors", type=Path, default=Path("vectors"), help="folder that keeps the vectors")

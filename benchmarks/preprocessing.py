@@ -1,9 +1,9 @@
-"""What an image's way into the backbone is worth in accuracy: `python -m benchmarks.preprocessing`.
+"""The effect of preprocessing on accuracy: `python -m benchmarks.preprocessing`.
 
-Answers the questions behind two defaults. For a network: take the middle square, squeeze the whole image, pad it, or
-add the mirror image to the square? For `pixels`: whiten the components? Each variant embeds all images; a logistic
-regression on rows centred on the train images, of length 20, learns from random train images and is scored on the rest.
-Without `--images`, only the question about `pixels` is asked, of scikit-learn's digits.
+It answers the questions behind two defaults. For a network: crop the middle square, resize the whole image to a square,
+pad it, or average with the mirror image? For `pixels`: whiten the components? Each variant embeds all images. A
+logistic regression on rows centred on the train images, of length 20, learns from random train images and is scored on
+the rest. Without `--images` it only answers the question about `pixels`, on scikit-learn's digits.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _of_network(
 
 
 def score(name: str, X: Matrix, y: npt.NDArray[np.generic], train: npt.NDArray[np.bool]) -> None:
-    """Print how many answers are right with vectors X (N, D) at some numbers of random labels of the `train` rows."""
+    """Print the share of right answers with vectors X (N, D) at some numbers of random labels of the `train` rows."""
     Z = X - X[train].mean(axis=0)
     Z *= 20 / np.linalg.norm(Z, axis=1, keepdims=True)
     told = []

@@ -1,14 +1,14 @@
-"""What a round costs as the pool grows: fit, score and rank on synthetic images, as ratios to one bare matrix product.
+"""The cost of a round as the pool grows: fit, score and rank on synthetic images, as ratios to one matrix product.
 
     python -m benchmarks.rank_scale                       # 10,000 and 100,000 images of 1,280 values
     python -m benchmarks.rank_scale --sizes 1000000 --raw 512
     python -m benchmarks.rank_scale --sizes 100000 --labels 1000
 
-It calls what the trainer's loop calls, `trainer.loop.rounds.fit` and `rank`, on a pool laid out as the loop lays it
-out. The product is pool (N, D) @ (D, 256), D values of the raw embedding: what projecting the pool once costs, measured
-in the same run on the same cores, so that the ratios hold on a busy machine. Each step is the median of three, with ten
-labels more each time; the first rank is the one that fills the caches of a new embedding version. Memory is what the
-process grew by.
+It calls the functions of the trainer's loop, `trainer.loop.rounds.fit` and `rank`, on a pool built like the loop's. The
+matrix product is pool (N, D) @ (D, 256), with D values of the raw embedding: the cost of projecting the pool once. It
+is measured in the same run on the same cores, so that the ratios hold on a busy machine. Each step is the median of
+three, with ten more labels each time; the first rank fills the caches of a new embedding version. Memory is the growth
+of the process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     width = projection.axes.shape[1]
     pool.geometry = Geometry(projection, Matrix(width), Matrix(width))
     product = 0.0
-    for start in range(0, size, BLOCK):  # raw vectors never lie in memory all at once
+    for start in range(0, size, BLOCK):  # raw vectors are never in memory all at once
         block = _images(rng, centres, truth[start : start + BLOCK])
         began = time.perf_counter()
         block @ pool.projection.axes
@@ -71,7 +71,7 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     strategy, order = strategy_named(strategy_name), rng.permutation(size)
     model: Model | None = None
     asked: QueryPush | None = None
-    log_id = uuid4()  # of one project, in which the list in force has a say
+    log_id = uuid4()  # of one project, so that the current list counts
     for turn in range(4):
         given = {int(row): int(truth[row]) for row in order[: labeled + 10 * turn]}
         snapshot = Snapshot(log_id, len(given), given, frozenset(given), {})

@@ -1,10 +1,10 @@
-"""scikit-activeml's strategies in the shape of ours, over the same vectors and, where they want one, the same head.
+"""scikit-activeml's strategies behind our interface, on the same vectors and, where they need one, the same head.
 
     python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:badge
 
-As published there, with its own defaults; only `typiclust` gets the twenty neighbours of the paper, and `probcover`
-the number of classes that it would be told. Those that need a model ask at random before there is one, as ours do. They
-list no more than a batch, because its size is something that most of them go by.
+They run as published there, with their own defaults. Only `typiclust` gets the twenty neighbours of the paper, and
+`probcover` the number of classes. Those that need a model ask at random until there is one, like ours. They list at
+most one batch, because most of them depend on its size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLASSES = 10
 
 
 class HeadClassifier(SkactivemlClassifier):  # type: ignore[misc]
-    """Our head as scikit-activeml wants a classifier."""
+    """Our head as a classifier for scikit-activeml."""
 
     def fit(self, X: NDArray[np.float32], y: NDArray[np.float64], sample_weight: Any = None) -> Self:
         """Fit on the rows of `X` (n, D) whose `y` (n,) is a number."""
@@ -89,7 +89,7 @@ def falcun(pool: Pool, count: int) -> Ranking:
 
 
 def _asked(pool: Pool, count: int, make: Callable[[int], Any], model: str | None = None) -> Ranking:
-    """What the strategy that `make` opens asks; `model` is what it calls its classifier, if it needs one."""
+    """The queries of the strategy that `make` creates; `model` is its name for the classifier, if it needs one."""
     if model is not None and pool.probabilities is None:
         return strategy_named("random")(pool, count)
     strategy = pool.memory.setdefault("scikit-activeml", make(pool.seed))

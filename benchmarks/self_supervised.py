@@ -1,6 +1,6 @@
-"""What a network trained on the images themselves is worth: `python -m benchmarks.self_supervised`.
+"""The value of a network trained on the images themselves: `python -m benchmarks.self_supervised`.
 
-Trains SimCLR on the train images alone, as `flywheel embed --simclr` does, and compares its vectors with those of
+It trains SimCLR on the train images alone, as `flywheel embed --simclr` does, and compares its vectors with those of
 `pixels`. A logistic regression learns from random train images and is scored on the rest. The images are scikit-learn's
 digits, as the demo shows them, unless `--images` and `--labels` name others.
 """
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--keep", type=Path, help="folder of checkpoints and weights, to go on after an interruption")
     options = parser.parse_args()
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # as the command does
+    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # like the command
     print(describe("torch", "timm", "scikit-learn"))
     with tempfile.TemporaryDirectory() as scratch:
         root, rows = _images(options.images, options.labels, Path(scratch))
@@ -93,7 +93,7 @@ def _of_network(root: Path, entries: list[ImageEntry], arch: str, size: int, wei
 
 
 def _tell(step: Step, steps: int) -> None:
-    """Each time that an epoch ends."""
+    """Called at the end of each epoch."""
     if step.done % steps == 0 and step.loss is not None:
         print(f"{step.done // steps} epochs done, loss {step.loss:.3f}", flush=True)
 

@@ -1,10 +1,10 @@
-"""An hour of everything that goes wrong, at once: `python -m benchmarks.soak`, `--minutes 5` says as much in minutes.
+"""One hour of all kinds of trouble at once: `python -m benchmarks.soak`; `--minutes 5` is the short version.
 
-Both services really run on a small disk. Meanwhile each is killed at random, the disk is full for a while and free
-again, the network between the two delays, swallows, cuts and resets, and 20 people label, undo, skip, answer many
-images at once and send again what was not confirmed, with the same ids. In the end everything is whole again, the log
-is compared with what was confirmed, and one table says how it went. Exit code 1 if a label was lost or doubled, if the
-trainer's copy differs, or if `flywheel doctor` finds anything wrong.
+Both real services run on a small disk. Each is killed at random, the disk is full for a while and free again, and the
+network between the two delays, swallows, cuts and resets. Meanwhile 20 people label, undo, skip, answer many images at
+once and resend unconfirmed answers with the same ids. At the end everything works again, the log is compared with the
+confirmed answers, and one table shows the result. The exit code is 1 if a label was lost or doubled, if the trainer's
+copy differs, or if `flywheel doctor` finds anything wrong.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from tests.network import FAULTS, Proxy
 from tests.services import HOME, Process, Services, running_services, wait_for
 
 PEOPLE = 20
-PATIENCE_SECONDS = 120.0  # until all is well once nothing goes wrong any more
+PATIENCE_SECONDS = 120.0  # until everything works again after the trouble ends
 _LINE = re.compile(r"(labeler|trainer) (WARNING|ERROR|CRITICAL) ([\w.]+): (.*)")
 
 
 @dataclass
 class Ledger:
-    """What was confirmed, by everyone together."""
+    """Confirmed answers of all people together."""
 
     answers: set[str] = field(default_factory=set)
     undos: set[str] = field(default_factory=set)
     repeats: int = 0  # requests sent again with the same ids
-    full: int = 0  # answers 507
+    full: int = 0  # 507 answers
     other: Counter[int] = field(default_factory=Counter)  # statuses that nobody should see
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
 class Outages:
-    """What went wrong, and how long it took to be right again."""
+    """What went wrong, and how long recovery took."""
 
     kills: Counter[str] = field(default_factory=Counter)
     full: int = 0
@@ -63,12 +63,12 @@ class Outages:
     refused_starts: int = 0
 
     def recovered(self, what: str, seconds: float) -> None:
-        """It took so long until `what` was right again."""
+        """Record the seconds until `what` worked again."""
         self.recoveries.setdefault(what, []).append(seconds)
 
 
 class Person(threading.Thread):
-    """Somebody who labels until told to stop; whatever is not confirmed is sent again with the same ids."""
+    """Somebody who labels until told to stop and resends unconfirmed answers with the same ids."""
 
     def __init__(
         self, name: str, services: Services, names: dict[int, str], ledger: Ledger, ended: threading.Event
@@ -79,7 +79,7 @@ class Person(threading.Thread):
         self._ids = sorted(names)
 
     def run(self) -> None:
-        """Label."""
+        """Label until told to stop."""
         with httpx.Client(base_url=self._services.labeler.url, headers=self._services.headers, timeout=10) as http:
             while not self._ended.is_set():
                 chance = self._rng.random()
@@ -93,7 +93,7 @@ class Person(threading.Thread):
                 time.sleep(self._rng.uniform(0.05, 0.6))
 
     def _asked(self, http: httpx.Client) -> int:
-        """The image that the queue asks about, or any once it is empty or away."""
+        """The image that the queue asks about, or any image if the queue is empty or away."""
         try:
             query: dict[str, str | int] = {"annotator": self.name, "session": self.name, "limit": 1}
             items = http.get("/api/queue", params=query).raise_for_status().json()["items"]
@@ -112,14 +112,14 @@ class Person(threading.Thread):
             answer = self._send(http, "/api/annotations", {"annotations": answers})
             if answer is None or answer.status_code != 422:
                 break
-            refused = {each["id"] for each in answer.json().get("invalid", [])}  # held out: the grid shows none of them
+            refused = {each["id"] for each in answer.json().get("invalid", [])}  # held out: not in the grid
             answers = [each for each in answers if each["id"] not in refused] if refused else []
         else:
             return
         if answer is not None and answer.is_success:
             with self._ledger.lock:
                 self._ledger.answers |= {each["id"] for each in answers}
-            if self._rng.random() < 0.1:  # as if the answer had been lost on its way
+            if self._rng.random() < 0.1:  # as if the response had been lost
                 self._send(http, "/api/annotations", {"annotations": answers})
 
     def _undo(self, http: httpx.Client) -> None:
@@ -130,7 +130,7 @@ class Person(threading.Thread):
                 self._ledger.undos.add(undo["id"])
 
     def _send(self, http: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response | None:
-        """The first answer that settles it, however long that takes; None for what is left when all ends."""
+        """The first final answer, however long it takes; None for what is left at the end."""
         tries = 0
         while True:
             if tries and self._ended.wait(min(0.1 * 2**tries, 2.0)) and tries > 100:
@@ -154,7 +154,7 @@ class Person(threading.Thread):
 
 
 def kill_now_and_then(services: Services, outages: Outages, ended: threading.Event) -> None:
-    """Kill either service at any instant, and start it again, until it starts."""
+    """Kill either service at a random moment and start it again, until it starts."""
     rng = random.Random(1)
     while not ended.wait(rng.uniform(4, 15)):
         process = rng.choice([services.labeler, services.trainer])
@@ -166,7 +166,7 @@ def kill_now_and_then(services: Services, outages: Outages, ended: threading.Eve
 
 
 def start_again(process: Process, services: Services, outages: Outages) -> None:
-    """Start a service, as its supervisor would: again when it ends, as it may on a full disk."""
+    """Start a service like a supervisor: again whenever it ends, as it may on a full disk."""
     path = "/api/health" if process.name == "labeler" else "/health"
     while True:
         process.start(wait=False)
@@ -182,7 +182,7 @@ def start_again(process: Process, services: Services, outages: Outages) -> None:
 
 
 def fill_now_and_then(disk: SmallDisk, services: Services, outages: Outages, ended: threading.Event) -> None:
-    """Let the disk be full for a while."""
+    """Fill the disk for a while."""
     rng = random.Random(2)
     while not ended.wait(rng.uniform(10, 30)):
         disk.fill(services.labeler, services.trainer)
@@ -195,7 +195,7 @@ def fill_now_and_then(disk: SmallDisk, services: Services, outages: Outages, end
 
 
 def break_now_and_then(proxies: list[Proxy], services: Services, outages: Outages, ended: threading.Event) -> None:
-    """Let the network between the services be bad for a while."""
+    """Disturb the network between the services for a while."""
     rng = random.Random(3)
     while not ended.wait(rng.uniform(3, 10)):
         proxy, fault = rng.choice(proxies), rng.choice(FAULTS)
@@ -205,12 +205,12 @@ def break_now_and_then(proxies: list[Proxy], services: Services, outages: Outage
         proxy.become(None)
         began, kills, goal = time.monotonic(), outages.kills.total(), last_seq(services)
         there = wait_or_not(lambda goal=goal: services.status()["acked_seq"] >= goal, ended)  # type: ignore[misc]
-        if there and kills == outages.kills.total():  # else it would be how long a start takes
+        if there and kills == outages.kills.total():  # otherwise this would measure a start
             outages.recovered("network back → trainer has the log", time.monotonic() - began)
 
 
 def last_seq(services: Services) -> int:
-    """How long the log is; 0 while nobody can say."""
+    """Length of the log; 0 while no service answers."""
     try:
         return int(services.get("/api/project")["last_seq"])
     except (httpx.HTTPError, KeyError):
@@ -218,7 +218,7 @@ def last_seq(services: Services) -> int:
 
 
 def wait_or_not(condition: Callable[[], bool], ended: threading.Event) -> bool:
-    """Whether it came about before the end."""
+    """Whether the condition was met before the end."""
     while not ended.wait(0.1):
         try:
             if condition():
@@ -229,7 +229,7 @@ def wait_or_not(condition: Callable[[], bool], ended: threading.Event) -> bool:
 
 
 def megabytes_of(process: Process) -> float:
-    """What the process holds in memory."""
+    """Resident memory of the process."""
     assert process.process is not None
     said = Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
     found = re.search(r"VmRSS:\s+(\d+) kB", said)
@@ -237,7 +237,7 @@ def megabytes_of(process: Process) -> float:
 
 
 def errors_in(lines: list[str]) -> Counter[str]:
-    """Warnings and errors by kind: service, level, room, and the words without numbers and paths."""
+    """Warnings and errors by kind: service, level, room, and text without numbers and paths."""
     found: Counter[str] = Counter()
     for line in lines:
         if match := _LINE.search(line):
@@ -304,7 +304,7 @@ def main() -> int:
 
 
 def doctor(workspace: Path) -> dict[str, Any]:
-    """What `flywheel doctor` says."""
+    """The findings of `flywheel doctor`."""
     command = [sys.executable, "flywheel.py", "doctor", "--json", "--workspace", str(workspace)]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
     return dict(json.loads(done.stdout)) if done.stdout else {"healthy": False, "findings": [{"what": done.stderr}]}

@@ -1,8 +1,7 @@
-"""Labels a second through `/api/annotations`, and images a second of the catalogue scan: `python -m
-benchmarks.throughput`.
+"""Labels per second through `/api/annotations`, and images per second of the scan: `python -m benchmarks.throughput`.
 
-Each next to its physical limit in the same run: a label to a bare SQLite transaction with `synchronous=FULL`, the
-scan to reading and hashing the same files and nothing else.
+Each is shown next to its physical limit in the same run: for a label a bare SQLite transaction with `synchronous=FULL`,
+for the scan just reading and hashing the same files.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The file of vectors that `benchmarks.label_efficiency --npz` reads, from labeled photos, as the trainer embeds them.
+"""Writes the vectors for `benchmarks.label_efficiency --npz` from labeled photos, as the trainer embeds them.
 
     python -m benchmarks.vectors PHOTOS-BY-CLASS photos.npz --backbone mobilenetv2_100 --input-size 160
     python -m benchmarks.vectors labels.csv photos.npz --images photos --most 4000 …
 
-Labels come in any form that `flywheel import` reads: a folder for each class, a table, an export of another tool.
+Labels can have any form that `flywheel import` reads: a folder per class, a table, an export of another tool.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
             files = (read(row.uri, given.images or source.folder, limits) for row in labeled[start : start + BATCH])
             inputs = [backbone.preprocessing.read(file, limits) for file in files]
             vectors.append(backbone.embed(np.stack(inputs)))
-    kept = np.concatenate(vectors).astype(np.float16)  # as the trainer keeps them
+    kept = np.concatenate(vectors).astype(np.float16)  # as the trainer stores them
     np.savez(given.out, X=kept.astype(np.float32), labels=np.array([row.label for row in labeled]))
     print(f"{given.out}: {len(labeled)} images, {kept.shape[1]} values each, {backbone.key}")
 

@@ -1,7 +1,7 @@
-"""Write the tables of settings, routes and metrics that docs/ shows: `make docs`.
+"""Write the tables of settings, routes and metrics in docs/: `make docs`.
 
-What stands between the markers is written here, the rest by hand. A test fails when a table is not up to date, so
-that no setting and no route is left without its line.
+This script writes the text between the markers; the rest is written by hand. A test fails if a table is out of date, so
+that every setting and every route has its line.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def settings_table(service: str) -> str:
 
 
 def route_table(api: FastAPI, prefix: str) -> str:
-    """Every route of an application with what it says of itself, and the refusals that not every route has."""
+    """Every route of an application with its description, and its specific refusals."""
     lines = ["", "| route | what it does | refuses with |", "|---|---|---|"]
     for path, operations in api.openapi()["paths"].items():
         for verb in VERBS:
@@ -70,14 +70,14 @@ def route_table(api: FastAPI, prefix: str) -> str:
 
 
 def refusal_table() -> str:
-    """What each status of a refusal means."""
+    """The meaning of each refusal status."""
     rows = [f"| {status} | any | {meaning} |" for status, meaning in EVERY.items()]
     rows += [f"| {status} | as named below | {meaning} |" for status, meaning in MEANINGS.items() if status >= 400]
     return "\n".join(["", "| status | routes | meaning |", "|---|---|---|", *rows]) + "\n\n"
 
 
 def metric_table(text: bytes) -> str:
-    """Every metric of a service with what it says of itself."""
+    """Every metric of a service with its description."""
     told = dict(line.split(" ", 3)[2:] for line in text.decode().splitlines() if line.startswith("# HELP"))
     rows = [f"| `{name}` | {meaning} |" for name, meaning in told.items()]
     return "\n".join(["", "| metric | meaning |", "|---|---|", *rows]) + "\n\n"
@@ -106,7 +106,7 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def filled(text: str, parts: dict[str, str]) -> str:
-    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced."""
+    """Replace the part of `text` between `<!-- NAME -->` and `<!-- /NAME -->`."""
     for name, part in parts.items():
         marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, count = marked.subn(lambda match: match[1] + part + match[2], text)  # noqa: B023 - used at once

@@ -25,16 +25,16 @@ from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
-WRONG = 0.05  # of the labels that are reviewed
+WRONG = 0.05  # share of the reviewed labels
 DEMO = {"images": "", "classes": ""}
-LOOKS_AT_MOST = 40  # images passed over until one carries a suggestion: test images do not
+LOOKS_AT_MOST = 40  # images skipped until one has a suggestion; test images have none
 LAPTOP = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=390, height=844)
 DRAWN_MS = 1_500  # charts fade in
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     IMAGES.mkdir(exist_ok=True)
     _while_labeling()
     _while_reviewing()
@@ -114,7 +114,7 @@ def _page(browser: Browser, size: ViewportSize, scheme: Literal["light", "dark"]
 
 
 def _with_suggestion(card: Card) -> None:
-    """Pass over images until one is on screen for which the model suggests a class."""
+    """Skip images until the model suggests a class for the one on screen."""
     card.page.get_by_role("button", name="Close this note").click()
     for _ in range(LOOKS_AT_MOST):
         if card.part("suggestion").inner_text().startswith("Suggestion"):

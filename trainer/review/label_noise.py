@@ -4,7 +4,7 @@ A label that a model contradicts is an error or a hard image. Both explanations 
 model's out-of-fold probabilities q, sharpened or flattened by an exponent, describe the image. A share ε of the labels
 is wrong: any other class, or one that the model confuses with the true one:
 
-P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
+    P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
 
 Hard images are contradicted as often as q predicts, so they need no errors; more contradictions do. ε, the exponent and
 the kind of mistake T form a grid, and each point is weighted by how well it explains the labels. Confirmed labels are
