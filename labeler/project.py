@@ -1,6 +1,6 @@
-"""Where the project stands, in one answer: for `GET /api/project`, for the progress page, and for open pages.
+"""The state of the project in one answer: for `GET /api/project`, the progress page and open pages.
 
-All of it is read from what the rooms keep up to date, so asking costs nothing that grows with the project.
+It is read from values that the rooms keep up to date, so its cost does not grow with the project.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ProjectState:
         self._identity = identity
 
     def project(self) -> Project:
-        """Everything about the workspace in one answer."""
+        """All values of `GET /api/project`."""
         with self._store.lock:
             return Project(
                 **self._identity.model_dump(),
@@ -87,7 +87,7 @@ class ProjectState:
             )
 
     def progress(self) -> Progress:
-        """What the curve needs."""
+        """What the accuracy curve needs."""
         evaluations = self._evaluations.all()
         with self._store.lock:
             per_class = {entry.name: entry.labels or 0 for entry in self._class_entries()}
@@ -99,7 +99,7 @@ class ProjectState:
             )
 
     def snapshot(self) -> dict[str, Any]:
-        """What open pages are told when something changes."""
+        """What open pages receive when something changes."""
         with self._store.lock:
             trainer = self._trainer.view()
             last = self._evaluations.last

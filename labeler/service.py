@@ -1,7 +1,7 @@
-"""One labeler: composes the rooms of a workspace and is what routes and pages call.
+"""One labeler: composes the rooms of a workspace; routes and pages call it.
 
 Everything that changes state holds the store's lock; the log's listeners keep queue, counts and open pages in step
-with each row that is written. Nothing here decides anything that a room could decide.
+with each written row. Decisions belong in the rooms, not here.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ _current: list[Service] = []
 
 
 def current() -> Service:
-    """The service that runs in this process. Raises RuntimeError when there is none."""
+    """The service running in this process. Raises RuntimeError if there is none."""
     if not _current:
         raise RuntimeError("No labeler runs in this process.")
     return _current[-1]
 
 
 class Service:
-    """The labeler of one workspace. Raises SettingsError when it cannot be had as the settings say."""
+    """The labeler of one workspace. Raises SettingsError if the settings do not fit it."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Service:
         token: str | None = None,
         address: str | None = None,
     ) -> None:
-        """`address` is where the trainer's machine reaches this labeler."""
+        """`address`: URL under which the trainer's machine reaches this labeler."""
         self.settings = settings
         self.sources = dict(sources or {})
         self.workspace = WorkspaceLock(settings.workspace)
@@ -100,7 +100,7 @@ class Service:
             raise
 
     def _open(self, token: str | None, address: str | None) -> None:
-        """Compose the rooms, from what is on disk to what pages ask. Each part gets only parts made before it."""
+        """Create the rooms, from storage to pages. Each part gets only parts created before it."""
         self._open_store()
         self._open_images()
         self._open_labeling()
@@ -111,7 +111,7 @@ class Service:
         self.disk.on_recovery(self.scanner.again)
         self.log.listen(self._written)
         self.events.tell(self.state.snapshot)
-        began = self.settings.images or self.log.last_seq  # else it is the demo
+        began = self.settings.images or self.log.last_seq  # otherwise the demo
         self.classes.begin_with(self.settings.classes or ([] if began else DEMO_CLASSES))
 
     def _open_store(self) -> None:
@@ -218,7 +218,7 @@ class Service:
         )
 
     def start(self) -> None:
-        """Begin to scan and to talk to the trainer."""
+        """Start scanning and talking to the trainer."""
         _current.append(self)
         self.disk.start()
         self.outbox.start()
@@ -227,7 +227,7 @@ class Service:
             self.watcher.start()
 
     def close(self) -> None:
-        """End the threads and let go of the workspace. Nothing waits to be written: it was, when it was answered."""
+        """Stop the threads and release the workspace. Nothing is left to write: every confirmed answer is on disk."""
         self.disk.close()
         self.watcher.close()
         self.scanner.close()
@@ -240,14 +240,14 @@ class Service:
         if self in _current:
             _current.remove(self)
 
-    # ---------------------------------------------------------------- where the project stands
+    # ---------------------------------------------------------------- state of the project
 
     def project(self) -> Project:
-        """Everything about the workspace in one answer."""
+        """The state of the project in one answer."""
         return self.state.project()
 
     def progress(self) -> Progress:
-        """What the curve needs."""
+        """What the accuracy curve needs."""
         return self.state.progress()
 
     def history(self) -> list[Stretch]:
@@ -265,34 +265,34 @@ class Service:
             )
 
     def push(self, push: QueryPush) -> QueryReceipt:
-        """Take a ranked list; see `LabelingQueue.push`."""
+        """Accept a ranked list; see `LabelingQueue.push`."""
         with self.store.lock:
             receipt = self.queue.push(push)
         self.events.notify()
         return receipt
 
     def annotate(self, annotations: Sequence[Annotation], log_id: UUID | None = None) -> AnnotationReceipt:
-        """Write answers; see `Annotations.annotate`. Raises Conflict when they are meant for another log."""
+        """Write answers; see `Annotations.annotate`. Raises Conflict if they are for another log."""
         if log_id not in (None, self.log.log_id):
             raise Conflict("The answers are for another project than the one served here.", log_id=str(self.log.log_id))
         return self.annotations.annotate(annotations)
 
     def undo(self, undo: Undo) -> UndoReceipt:
-        """Take a step back; see `Annotations.undo`. Returns its first image, leased to the session."""
+        """Undo a step; see `Annotations.undo`. Returns its first image, leased to the session."""
         with self.store.lock:
             image_ids = self.annotations.undo(undo)
             (item,) = self.questions.of([self.queue.pick(image_ids[0])])
             return UndoReceipt(**item.model_dump(), undone=len(image_ids))
 
     def evaluate(self, evaluation: Evaluation) -> None:
-        """Keep an evaluation of the trainer; see `Evaluations.add`."""
+        """Store an evaluation from the trainer; see `Evaluations.add`."""
         self.evaluations.add(evaluation)
         self.events.notify()
 
     # ---------------------------------------------------------------- several people
 
     def people(self) -> list[Person]:
-        """Everyone who ever answered, the busiest first."""
+        """Everyone who ever answered, most answers first."""
         with self.store.lock:
             return self.tally.pace.people()
 
@@ -304,7 +304,7 @@ class Service:
         return self.files.content(located), MEDIA_TYPES.get(located.format, UNKNOWN_TYPE), located.sha256
 
     def quick_thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str] | None:
-        """As `thumbnail`; None where it must be made of a large image first, which takes seconds."""
+        """Like `thumbnail`, but None if it must first be made from a large image, which takes seconds."""
         located = self.catalog.locate(image_id)
         if located.pixels > LARGE_PIXELS and self.thumbnails.kept(located.sha256, size) is None:
             return None

@@ -1,7 +1,7 @@
-"""Which files were seen, under which root, and which image each holds.
+"""The files seen, with their root and the image that each contains.
 
-Several files may hold one image (duplicates), and a file with a `reason` holds none (rejected). `catalog` decides what
-becomes of the images; nothing here reads a file.
+Several files may contain one image (duplicates), and a file with a `reason` contains none (rejected). `catalog`
+decides about the images; nothing here reads files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Found:
 
 
 class FileRegistry:
-    """The files of one workspace. Hold the store's lock around what takes a connection."""
+    """The files of one workspace. Hold the store's lock for methods with a `connection`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -45,12 +45,12 @@ class FileRegistry:
 
     @property
     def readable(self) -> int:
-        """How many files hold an image."""
+        """Number of files that contain an image."""
         return self._readable
 
     @property
     def rejected(self) -> int:
-        """How many files hold none."""
+        """Number of files that contain none."""
         return self._rejected
 
     def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -74,12 +74,12 @@ class FileRegistry:
         return images
 
     def places(self, connection: Connection, image_id: int, limit: int = 20) -> list[tuple[Root, str]]:
-        """Where the image was seen, the file seen first at the front."""
+        """The files in which the image was seen, in order."""
         statement = select(FILE.c.root, FILE.c.uri).where(FILE.c.image_id == image_id).order_by(FILE.c.id).limit(limit)
         return [(root, uri) for root, uri in connection.execute(statement)]
 
     def first_places(self, connection: Connection, image_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """`image`, `root` and `uri` of the file seen first of each image that has one."""
+        """`image`, `root` and `uri` of the first file of each image that has one."""
         found: list[dict[str, Any]] = []
         for some in _chunks(image_ids):
             first = select(func.min(FILE.c.id)).where(FILE.c.image_id.in_(some)).group_by(FILE.c.image_id)
@@ -88,7 +88,7 @@ class FileRegistry:
         return found
 
     def write(self, connection: Connection, root: Root, found: Sequence[tuple[Found, int | None, str | None]]) -> None:
-        """Take note of files just looked at, each with the image that it holds, or the reason why it holds none."""
+        """Record files that were just read, each with its image, or the reason why it has none."""
         uris = [each.uri for each, _, _ in found]
         before = {
             row.uri: row for row in connection.execute(select(FILE).where(FILE.c.root == root, FILE.c.uri.in_(uris)))
@@ -119,7 +119,7 @@ class FileRegistry:
             self._count(connection)
 
     def unlisted(self, root: Root, present: Collection[str]) -> list[tuple[str, int | None]]:
-        """The files of `root` that are not `present` in a walk, each with its image."""
+        """Files of `root` that a walk did not list (`present`), each with its image."""
         with self._store.read() as connection:
             stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
             return [(uri, image_id) for uri, image_id in stored if uri not in present]

@@ -1,4 +1,4 @@
-"""The page on which data comes in: photos and label files. One section is one function."""
+"""The page Data, where photos and label files are added. One function per section."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.figures import many
 from shared.wire.images import Rejection
 
 SOONEST_SECONDS = 2
-SHOWN = 200  # files in a list
+SHOWN = 200  # maximum files in a list
 
 
 def page() -> None:
@@ -27,7 +27,7 @@ def page() -> None:
 
 @st.fragment
 def _state() -> None:
-    """How many photos there are, and how far the services are with them."""
+    """The number of photos, and the progress of the services with them."""
     components.redraw("data", ["images", "labels", "trainer"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     there = labeler.project()
@@ -36,11 +36,11 @@ def _state() -> None:
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
     waiting.show(there, labeler.trainer.status())
     if there.missing:
-        with st.expander(f"The files of {many(there.missing, 'labeled photo')} are not found"):
-            st.write("Their labels are kept and exported. Put the files back, and the photos are here again.")
+        with st.expander(f"The files of {many(there.missing, 'labeled photo')} are missing"):
+            st.write("Their labels are kept and exported. Put the files back to use the photos again.")
             _list(missing_images(labeler.catalog, labeler.files, SHOWN))
     if there.scanning.left_out:
-        with st.expander("What was left out of the image folders"):
+        with st.expander("Skipped in the image folders"):
             st.markdown("\n".join(f"- {plain(each)}" for each in there.scanning.left_out))
     if there.rejected:
         with st.expander(f"{many(there.rejected, 'file')} cannot be used"):

@@ -1,9 +1,9 @@
-"""The page on which images with differing labels are settled: the picture, who said what, and one key to decide.
+"""The page Disagreements, where different labels are settled: the picture, who gave which, and one key to decide.
 
-A button belongs to its image by its key, and the browser shows those of the image before until the next one's are
-drawn, so that one press may reach both: only the image that is drawn last counts, once it can have been seen. A key
-pressed twice settles nothing unseen. The model's opinion is not shown: what people settle on is what it learns from
-and, on test images, what it is measured against.
+Each button has a key unique to its image. Until the next image's buttons are drawn, the browser still shows the
+previous ones, so a single press may reach both. So only the image drawn last counts, and only after a moment in which
+it could be seen: pressing a key twice settles nothing unseen. The model's prediction is not shown, because the model
+learns from what people settle on and, on test images, is measured against it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from shared.wire.project import ClassEntry
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
 
 SOONEST_SECONDS = 3
-MOST = 50  # shown of those that are settled
-UNSEEN_SECONDS = 0.3  # after another image: nobody decides so soon
-PLACE = "disagreements passed over"  # in the session
-DRAWN = "disagreements drawn"  # in the session: the image whose buttons count, and since when
-PROBLEM = "disagreements problem"  # in the session: why the last press did nothing
+MOST = 50  # settled images shown
+UNSEEN_SECONDS = 0.3  # after the image changes: nobody decides that quickly
+PLACE = "disagreements passed over"  # session key
+DRAWN = "disagreements drawn"  # session key: the image whose buttons count, and since when
+PROBLEM = "disagreements problem"  # session key: why the last press had no effect
 
 
 def page() -> None:
@@ -47,7 +47,7 @@ def _settle() -> None:
     problem = st.session_state.pop(PROBLEM, None)
     if problem:
         st.error(plain(problem), icon=":material/error:")
-    # Those passed over stand at their places of the list, so it must reach beyond them.
+    # Skipped images stay in the list, so it must reach beyond them.
     waiting = labeler.disagreements.page("open", limit=MOST + len(passed))
     shown = next((each for each in waiting.items if each.image_id not in passed), None)
     if shown is None and passed:
@@ -62,7 +62,7 @@ def _settle() -> None:
 
 
 def _nothing(labeler: service.Service, waiting: DisagreementPage) -> str:
-    """Why there is nothing to settle, and what would bring something here."""
+    """Why there is nothing to settle, and what would change that."""
     if waiting.settled:
         return "Every disagreement is settled."
     if labeler.settings.overlap == 1:
@@ -75,7 +75,7 @@ def _nothing(labeler: service.Service, waiting: DisagreementPage) -> str:
             f"No image has been answered by two people yet. Each is asked of {labeler.settings.overlap}: open this "
             "address in another browser, or on another machine, and label there under another name."
         )
-    return "Nobody disagrees. Images on which people differ come here once all of them have answered."
+    return "Nobody disagrees. Images with different answers appear here once everyone asked has answered."
 
 
 def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> None:
@@ -90,11 +90,11 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
     with words:
         st.subheader(f"{waiting:,} to settle" if waiting > 1 else "One to settle", anchor=False)
         if shown.label is None:
-            st.write("A tie: nothing is learned from this image until it is settled.")
+            st.write("A tie: the model does not learn from this image until it is settled.")
         else:
             st.write(f"The majority counts for now: **{plain(shown.name or '')}**.")
         if shown.split == "test":
-            st.caption("A test image: it measures accuracy, and the class that you settle on is the truth.")
+            st.caption("A test image: it measures accuracy, and the class that you choose counts as the truth.")
         st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
         _buttons(shown, classes)
 
@@ -107,7 +107,7 @@ def _row(opinion: Opinion) -> dict[str, str]:
 
 
 def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
-    """The classes that somebody gave come first, and all with their keys from the page Label."""
+    """Buttons of the given classes first, then of all others; keys as on the page Label."""
     given = {opinion.label for opinion in shown.opinions}
     st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
     with st.container(horizontal=True):
@@ -191,8 +191,8 @@ def _in_words(found: Agreement) -> str:
     agreed = percent(found.agreed or 0.0)
     return (
         f"On **{agreed}** of {images} labeled by several people, all gave the same class; {measure} is "
-        f"**{_number(found.kappa)}**, where 0 is what chance gives and 1 is perfect. Where people agree little, "
-        "a clearer description of the classes is worth more than more labels."
+        f"**{_number(found.kappa)}**, where 0 is chance level and 1 is perfect. If agreement is low, clearer "
+        "descriptions of the classes help more than more labels."
     )
 
 

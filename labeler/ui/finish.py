@@ -1,4 +1,4 @@
-"""The page after Stop: what was saved where, how good it is, what can be taken away, and what to do next."""
+"""The page Finish: what was saved where, how good the model is, downloads, and next steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _state(project: Project, status: TrainerStatus | None) -> None:
         st.success(f"**{name}**{plain(why)}.", icon=":material/check:")
     elif status is not None:
         st.write(
-            "Press **Stop** above when you are done: the last labels are learned, the model is measured once more, and "
+            "Press **Stop** above when you are done: the model learns the last labels and is measured once more, and "
             "model and dataset are saved. You can resume at any time."
         )
 
@@ -60,7 +60,7 @@ def _saved(saved: Saved) -> None:
     st.markdown(f"Version **{plain(saved.model_version)}**, {saved.at:%Y-%m-%d %H:%M} UTC: {plain(saved.reason)}")
     st.code(f"{saved.model}\n{saved.dataset}", language=None, wrap_lines=True)
     st.caption(
-        "The model's numbers without any code (safetensors), and the labels that it stands on. `model.json` beside "
+        "The model's weights (safetensors, no code), and the labels that it learned from. `model.json` beside "
         "them says how to use it and how good it is. Nothing is ever overwritten."
     )
 
@@ -90,7 +90,7 @@ def _figures(evaluations: list[Evaluation]) -> None:
 def _exports(project: Project) -> None:
     st.subheader("Download your labels", anchor=False)
     if not project.images.labeled:
-        st.write("There is no label to take yet: the first one is a key press away on the page Label.")
+        st.write("There are no labels yet. Give the first one on the page Label.")
         return
     downloads.labels(project)
 
@@ -98,11 +98,11 @@ def _exports(project: Project) -> None:
 def _next(
     labeler: service.Service, project: Project, status: TrainerStatus | None, evaluations: list[Evaluation]
 ) -> list[str]:
-    """Sentences on what there is to do, the most pressing first."""
+    """Sentences about next steps, most urgent first."""
     said = []
     differ = labeler.disagreements.page(limit=1).open
     if differ:
-        said.append(f"People differ on {many(differ, 'image')}: settle that on the page Disagreements.")
+        said.append(f"Annotators disagree on {many(differ, 'image')}: settle this on the page Disagreements.")
     if evaluations:
         from labeler.ui.charts import forecast
 
@@ -110,14 +110,14 @@ def _next(
     else:
         latest = labeler.evaluations.last
         words = accuracy_in_words(latest.accuracy if latest is not None else None)
-        said.append(f"Accuracy is {words}. Label on until the page Progress shows it.")
+        said.append(f"Accuracy is {words}. Keep labeling until the page Progress shows it.")
     if status is not None and status.state == "stopped":
-        said.append("Press **Resume** to go on labeling: what made it stop does not stop it again.")
+        said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
     if status is not None and status.model_version is not None:
         said.append(
-            f"Ask the model, stopped or not: `curl -F images=@photo.jpg {project.trainer.url}/predict` answers with a "
+            f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns a "
             "class and its probabilities."
         )
     command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(labeler.settings.workspace.absolute())])
-    said.append(f"Keep a copy of everything, also while it runs: `{command}`.")
+    said.append(f"Back up everything, even while it runs: `{command}`.")
     return said

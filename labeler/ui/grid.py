@@ -1,8 +1,8 @@
-"""The page on which many images are labeled at once.
+"""The page Grid, where many images are labeled at once.
 
-Its address says what it shows, so that other pages can link to it: the parameters are those of `View`,
-for instance `/grid?label=3&predicted=5` (a cell of the confusion matrix), `/grid?cluster=7` (a group), or
-`/grid?similar_to=17`, `/grid?search=beach`, `/grid?images=4,8,15`, `/grid?status=flagged`, `/grid?by=uncertainty`.
+Its URL says what it shows, so that other pages can link to it. The parameters are those of `View`:
+`/grid?label=3&predicted=5` (a cell of the confusion matrix), `/grid?cluster=7` (a group), `/grid?similar_to=17`,
+`/grid?search=beach`, `/grid?images=4,8,15`, `/grid?status=flagged`, `/grid?by=uncertainty`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The page on which images are labeled: the card, or as long as there is no class, a form to name some.
+"""The page Label: the card, or a form to name classes if there are none yet.
 
-Each image has an address of its own: `/?image=123` opens it, to be looked at and corrected
-(`labeler.labeling.single_image`).
+Each image has a URL: `/?image=123` opens it to view or correct it (`labeler.labeling.single_image`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def _name_classes(labeler: service.Service) -> None:
     spellings = Spellings()
     first = list(dict.fromkeys(map(spellings.of, given)))
     for name, same in spellings.taken.items():
-        st.error(plain(f"“{same}” and “{name}” are one class: name it once."))
+        st.error(plain(f"“{same}” and “{name}” are the same class: name it once."))
     if spellings.taken:
         return
     try:

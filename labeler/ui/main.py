@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every page: navigation, the bar, and the page that was chosen."""
+"""The script that Streamlit runs for every page: navigation, the bar, and the chosen page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ st.set_page_config(
 )
 st.html(components.FOLDER / "page.css")
 chosen = st.navigation(list(PAGES.values()), position="top")
-pressed = components.bar(asks=chosen != PAGES["label"])  # the card has a field of its own
+pressed = components.bar(asks=chosen != PAGES["label"])  # the card has its own field for the name
 if pressed is not None:
     try:
         getattr(service.current().trainer, pressed)()

@@ -1,4 +1,4 @@
-"""The page that shows where the images lie, by what they look like; those drawn around open in the grid."""
+"""The page Map, which shows images by visual similarity; a selection drawn around them opens in the grid."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The page of saved model versions: keep one, compare two, promote the better one.
+"""The page Models: save a version, compare two, promote the better one.
 
-Images that accuracy is measured on are never shown. The images on which two versions differ are train images; of the
-others only numbers are told.
+Images that measure accuracy are never shown. Images on which two versions differ are shown only if they are train
+images; for the others, the page has only numbers.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from shared.wire.models import ModelList, TrainRequest, Weights
 
 SOONEST_SECONDS = 2
 MOST_TRIED = 20
-DOUBTED = "models doubted"  # in the session: version to promote, and what speaks against it
-PROBLEM = "models problem"  # in the session: why the last press did nothing
+DOUBTED = "models doubted"  # session key: version to promote, and its warning
+PROBLEM = "models problem"  # session key: why the last press had no effect
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
 SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
 SPLITS = {
@@ -93,11 +93,11 @@ def _versions(models: ModelList) -> None:
 
 
 def _confirm(version: str, warning: str) -> None:
-    """What speaks against a version that somebody wants to promote, until they decide."""
+    """Show the warning about a version to promote, until the user decides."""
     st.warning(plain(warning), icon=":material/warning:")
     with st.container(horizontal=True):
         st.button("Promote it anyway", on_click=_promote, args=(version, True))
-        st.button("Keep what is in use", on_click=_promote_not)
+        st.button("Keep the version in use", on_click=_promote_not)
 
 
 def _ask(models: ModelList) -> None:
@@ -107,16 +107,14 @@ def _ask(models: ModelList) -> None:
     other.selectbox("B: the candidate", names, key=CANDIDATE)
     where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input("Least gain in accuracy, in points", -100.0, 100.0, 0.0, 0.5, key=GAIN)
+        st.number_input("Minimum gain in accuracy (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
         st.checkbox("The gain must be significant (McNemar, p < 0.05)", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
 def _try(models: ModelList) -> None:
     names = [each.version for each in reversed(models.models)]
-    asked = st.selectbox(
-        "Ask", names, index=None, placeholder=f"what is in use ({models.promoted or 'the current model'})"
-    )
+    asked = st.selectbox("Ask", names, index=None, placeholder=f"in use: {models.promoted or 'the current model'}")
     images = st.file_uploader("Drop images here", [each.removeprefix(".") for each in sorted(SUFFIXES)], True)
     for image in images[:MOST_TRIED]:
         try:
@@ -133,7 +131,7 @@ def _try(models: ModelList) -> None:
 
 def _train(models: ModelList) -> None:
     st.write(
-        "A whole network learns from **all labels of now**, beside labeling, and is kept as a version. Empty "
+        "Trains a whole network on **all current labels** while you label, and saves it as a version. Empty "
         "fields copy the base version, or are chosen for you."
     )
     with st.form("train", border=False):
@@ -141,7 +139,7 @@ def _train(models: ModelList) -> None:
         said = {
             "name": name.text_input("Name of the new version", max_chars=100),
             "base": base.selectbox("Made from", [each.version for each in reversed(models.models)], index=None),
-            "weights": weights.selectbox("Begin with weights", list(get_args(Weights))),
+            "weights": weights.selectbox("Initial weights", list(get_args(Weights))),
         }
         arch, size, epochs = st.columns(3)
         said["architecture"] = arch.text_input("Network (any timm name)", placeholder="convnext_small, resnet18, …")
@@ -157,17 +155,17 @@ def _train(models: ModelList) -> None:
 
 @st.fragment
 def _running() -> None:
-    """How far the job under way is, at the top: it was begun further down, and its result comes there."""
+    """The progress of the current job, at the top: it was started further down, where its result will be shown."""
     components.redraw("running", ["jobs", "trainer"], soonest=SOONEST_SECONDS)
     try:
         jobs = service.current().trainer.jobs()
     except Problem:
-        return  # the page says so
+        return  # already shown by the page
     waiting = [job for job in jobs if job.state not in ENDED]
     for job in reversed(waiting):
         said = job.progress
         doing = {"train": "Training", "compare": "Comparing"}.get(job.kind, "Working")
-        words = said.message or "waits for its turn"
+        words = said.message or "waiting"
         st.progress(min(said.done / (said.total or 1), 1.0), plain(f"{doing}: {words}{time_left(said.seconds_left)}"))
         st.button("Cancel", key=f"cancel {job.id}", on_click=_cancel, args=(job.id,))
     if not waiting and jobs and jobs[0].state == "failed":
@@ -180,7 +178,7 @@ def _outcome() -> None:
     try:
         jobs = service.current().trainer.jobs()
     except Problem:
-        return  # the page says so
+        return  # already shown by the page
     if not jobs:
         return
     done = next((job for job in jobs if job.state == "done" and job.kind == "compare"), None)
@@ -194,7 +192,7 @@ def _show(job: Job, found: Comparison) -> None:
     st.subheader(plain(f"{found.base.version} against {found.candidate.version}"), anchor=False)
     st.write(comparison.in_words(found))
     for reason, images in found.left_out.items():
-        st.caption(f"Left out: {many(images, 'image')} ({plain(reason)}).")
+        st.caption(f"Skipped: {many(images, 'image')} ({plain(reason)}).")
     st.table(comparison.score_table(found), border="horizontal", hide_index=True)
     if found.base.curves and is_measured(found.base.accuracy):
         curves, calibration = st.columns(2, gap="large")
@@ -203,7 +201,7 @@ def _show(job: Job, found: Comparison) -> None:
             components.figure(comparison.curves(found, name), alt=f"Precision and recall: {name}")
         with calibration:
             st.markdown("Calibration")
-            components.figure(comparison.calibration(found), alt="How often right against how sure")
+            components.figure(comparison.calibration(found), alt="Accuracy against confidence")
     if not found.recorded:
         _differing(found)
 
@@ -212,11 +210,11 @@ def _differing(found: Comparison) -> None:
     labeler = service.current()
     st.subheader("Where they differ", anchor=False)
     if labeler.visibility.hides_hints:
-        st.caption("Hidden in blind mode: what models say must not sway an answer.")
+        st.caption("Hidden in blind mode, because predictions must not influence answers.")
         return
     st.write(
-        f"On {len(found.differing):,} of {many(found.looked_at, 'training image')} drawn at random "
-        "they name different classes. Images that accuracy is measured on are never shown."
+        f"They predict different classes for {len(found.differing):,} of {many(found.looked_at, 'training image')}, "
+        "drawn at random. Images that measure accuracy are never shown."
     )
     shown = model_differences.shown(found.differing, labeler.gallery, labeler.visibility, components.annotator())
     if shown:

@@ -1,4 +1,4 @@
-"""The page that says where you are: accuracy on the untouched test sample, per class, and how fast it goes."""
+"""The page Progress: accuracy on the test sample that no model learns from, per-class figures, and pace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def page() -> None:
 @st.fragment
 def _figures() -> None:
     from labeler.ui.charts import (
-        progress_charts,  # pandas and altair take a second: not before the first figure is drawn
+        progress_charts,  # slow to import: only when the first figure is drawn
     )
 
     components.redraw("progress", ["labels", "images", "accuracy", "trainer", "classes"], soonest=SOONEST_SECONDS)
@@ -38,7 +38,7 @@ def _figures() -> None:
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
     accuracy.metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
-    pace.metric("Labels a minute", rounded(progress.labels_per_minute))
+    pace.metric("Labels per minute", rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
@@ -51,10 +51,10 @@ def _figures() -> None:
     if progress.labels:
         _labels(labeler, project, progress)
     else:
-        st.write("None yet: the first one is a key press away on the page Label.")
+        st.write("None yet. Give the first one on the page Label.")
     if (times := progress_charts.round_times(progress.evaluations)) is not None:
         st.subheader("Time per round", anchor=False)
-        st.write("From a batch of labels to a new order of questions, by step; and what measuring took.")
+        st.write("From a batch of labels to a new order of questions, by step, and the time of the evaluation.")
         components.figure(times, alt="Milliseconds of each round, by step")
 
 
@@ -82,7 +82,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     if latest.calibration:
         st.subheader("Calibration", anchor=False)
         st.write(progress_charts.calibration_in_words(latest))
-        components.figure(progress_charts.calibration(latest), alt="How often right against how sure")
+        components.figure(progress_charts.calibration(latest), alt="Accuracy against confidence")
 
 
 def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
@@ -91,11 +91,11 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     st.subheader("Confusion matrix", anchor=False)
     mistakes = confusion.confusions(latest)
     if not mistakes:
-        st.write("No test image is taken for another class.")
+        st.write("No test image is misclassified.")
     else:
         st.write(
-            "Counted on test images, which are never shown again. A number opens **labeled training images** with that "
-            "label which the model takes for that class: wrong labels are often among them."
+            "Counts of test images, which are never shown again. A number opens **labeled training images** with that "
+            "label and that prediction: wrong labels are often among them."
         )
     table = confusion.matrix(latest, own)
     if table:
@@ -103,7 +103,7 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     elif mistakes:
         st.markdown(
             "\n".join(
-                f"- {plain(truth)} taken for {plain(predicted)}: [{count}]({link})"
+                f"- {plain(truth)} predicted as {plain(predicted)}: [{count}]({link})"
                 for truth, predicted, count, link in mistakes
             )
         )
@@ -127,7 +127,7 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
     if len(people) > 1:
         st.table(
             [
-                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "Labels a minute": rounded(each.per_minute)}
+                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "Labels per minute": rounded(each.per_minute)}
                 for each in people
             ],
             border="horizontal",

@@ -1,4 +1,4 @@
-"""The page on which labels that may be wrong are judged, the most doubtful first, with further lists below."""
+"""The page Review, where possibly wrong labels are judged, most doubtful first; further lists are below."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from labeler.ui.parts.wording import time_left
 from shared.wire.review import Oddities
 
 REFRESH_SECONDS = 3
-ASKED = "odd images asked for"  # in the session
-COMPLETE = "odd images complete"  # in the session: all had been looked at
-BEGAN = "odd images begun"  # in the session: when, and how many had been looked at by then
+ASKED = "odd images asked for"  # session key
+COMPLETE = "odd images complete"  # session key: all images were checked
+BEGAN = "odd images begun"  # session key: when checking began, and how many were checked then
 
 
 def page() -> None:
     """Draw the page."""
     labeler = service.current()
     components.review(labeler.project(), labeler.settings)
-    if st.session_state.get(ASKED) or st.button("Look for copies and odd images", icon=":material/image_search:"):
+    if st.session_state.get(ASKED) or st.button("Find copies and odd images", icon=":material/image_search:"):
         st.session_state[ASKED] = True
         if st.session_state.get(COMPLETE):
             _looked()
@@ -31,13 +31,13 @@ def page() -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _looking() -> None:
-    """While images are being looked at."""
+    """Redraw regularly while images are being checked."""
     _draw(complete=False)
 
 
 @st.fragment
 def _looked() -> None:
-    """Once all are: nobody asks again before something is another."""
+    """Redraw only on changes once all images are checked."""
     components.redraw("oddities", ["labels", "images", "versions"], soonest=REFRESH_SECONDS)
     _draw(complete=True)
 
@@ -52,7 +52,7 @@ def _draw(*, complete: bool) -> None:
         then, before = st.session_state.setdefault(BEGAN, (monotonic(), found.measured))
         done = found.measured - before
         left = (monotonic() - then) / done * (found.total - found.measured) if done else None
-        words = f"{found.measured:,} of {found.total:,} images looked at{time_left(left)}"
+        words = f"{found.measured:,} of {found.total:,} images checked{time_left(left)}"
         st.progress(found.measured / found.total, text=words)
     lists = _lists(found)
     st.markdown("\n".join(lists) if lists else "None so far." if found.measured < found.total else "There are none.")
@@ -62,11 +62,11 @@ def _lists(found: Oddities) -> list[str]:
     pairs = [image_id for pair in found.differing for image_id in pair]
     kinds = {
         "near copies of each other with different labels": pairs,
-        "learned from, while a near copy measures accuracy": found.across,
+        "used for training, although a near copy measures accuracy": found.across,
         "very dark": found.dark,
         "blurred": found.blurred,
         "tiny": found.tiny,
-        "of an extreme shape": found.extreme,
+        "of extreme shape": found.extreme,
     }
     return [
         f"- [{len(ids):,} image{'s' if len(ids) > 1 else ''} {what}](/grid?status=any&images={','.join(map(str, ids))})"

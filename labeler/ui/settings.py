@@ -1,8 +1,8 @@
-"""The page that shows every setting of both services, and changes those that may change while they run.
+"""The page Settings: shows every setting of both services, and changes those that can change while they run.
 
-It knows no setting by what it does: meanings come from the comments of the settings files, and limits from the service,
-which refuses in its own words. Each control is one setting and takes effect when it is left; the value that it shows is
-the one in force, but for a refused one, which stays with the reason so that it can be corrected.
+It knows nothing about individual settings: their meaning comes from the comments in the settings files, and their
+limits from the service, whose refusals it shows. Each control is one setting and takes effect when the user leaves it.
+It shows the current value; a refused value stays with its reason, so that it can be corrected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Views = Mapping[str, SettingView]
 Change = Callable[[dict[str, Any]], object]
 LOG_LEVELS = list(get_args(LogLevel))
 LOOK_SECONDS = 2
-PROBLEMS = "settings problems"  # in the session: control → why its value was refused
+PROBLEMS = "settings problems"  # session key: control → why its value was refused
 
 
 def page() -> None:
@@ -40,7 +40,7 @@ def page() -> None:
         "unless that start gives the setting another value: in a file (`--config`), in the environment "
         "(`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
     )
-    st.header("Learning and asking", anchor=False)
+    st.header("Training and questions", anchor=False)
     if service.current().trainer.status() is None:
         _absent()
     else:
@@ -52,11 +52,10 @@ def page() -> None:
 
 @st.fragment(run_every=LOOK_SECONDS)
 def _absent() -> None:
-    """The trainer's part while it is away. Looks at what is known of it, without a request."""
+    """The trainer's part while it is away. Uses the last known status, without a request."""
     name, what = words.away(service.current().settings.workspace, service.current().trainer.away)
     st.warning(
-        f"**{name}.** Its settings can be seen and changed when it is back. What is set here is not lost: "
-        f"{plain(what)}.",
+        f"**{name}.** Its settings can be seen and changed when it is back. Current values are kept: {plain(what)}.",
         icon=":material/cloud_off:",
     )
     if service.current().trainer.status() is not None:
@@ -77,7 +76,7 @@ def _trainer() -> None:
         meaning["query_strategy"] = f"which images to ask about. {chosen}"
     choices = {"query_strategy": list(when), "challenger": list(get_args(ChallengerMode))}
     _settings(TrainerSettings, views, trainer.change_settings, meaning, choices)
-    with st.expander("Which query strategy when"):
+    with st.expander("When to use which query strategy"):
         rows = [{"Strategy": name, "When to use it": plain(sentence)} for name, sentence in when.items()]
         st.table(rows, border="horizontal", hide_index=True)
 
@@ -89,7 +88,7 @@ def _settings(
     meaning: Mapping[str, str],
     choices: Mapping[str, list[str]],
 ) -> None:
-    """All settings of a service: first those that may change now, then a table of the rest."""
+    """All settings of a service: first those that can change now, then a table of the others."""
     for name, view in views.items():
         if view.changeable:
             control, words = st.columns([2, 3], vertical_alignment="center")
@@ -111,7 +110,7 @@ def _settings(
 
 
 def _control(cls: type[ServiceSettings], name: str, value: Any, change: Change, choices: list[str] | None) -> None:
-    """One setting as the control that fits its value."""
+    """One setting, with the control that suits its value."""
     key = f"{cls.service()}.{name}"
     problems: dict[str, str] = st.session_state.setdefault(PROBLEMS, {})
     words_too = name in cls.model_fields and str in get_args(cls.model_fields[name].annotation)
@@ -122,7 +121,7 @@ def _control(cls: type[ServiceSettings], name: str, value: Any, change: Change, 
         st.session_state[key] = value if number or switch else _text(value)
     given: dict[str, Any] = {"label": f"`{name}`", "key": key, "on_change": _apply, "args": (key, name, change)}
     if choices is not None:
-        own = name == "query_strategy"  # a mixture may be typed
+        own = name == "query_strategy"  # users may type a mixture
         options = choices if value in choices else [*choices, value]
         st.selectbox(**given, options=options, accept_new_options=own)
     elif switch:
@@ -137,7 +136,7 @@ def _control(cls: type[ServiceSettings], name: str, value: Any, change: Change, 
 
 
 def _apply(key: str, name: str, change: Change) -> None:
-    """Called when a control was changed, before the page is drawn again."""
+    """Apply a changed control before the page is drawn again."""
     problems = st.session_state[PROBLEMS]
     try:
         change({name: st.session_state[key]})
@@ -148,7 +147,7 @@ def _apply(key: str, name: str, change: Change) -> None:
 
 
 def _text(value: Any) -> str:
-    """A value as it is written on a command line."""
+    """A value as written on a command line."""
     if isinstance(value, dict):
         return ", ".join(f"{name}={each}" for name, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -295,7 +295,7 @@ def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page,
     asked: list[object] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
     Review(page, looked_at, annotator).open()
-    page.get_by_role("button", name="Look for copies and odd images").click()
+    page.get_by_role("button", name="Find copies and odd images").click()
     expect(page.get_by_role("heading", name="Copies and odd images")).to_be_visible()
     found = wait_for(lambda: (f := looked_at.get("/api/oddities"))["measured"] == f["total"] and f)
     lists = [found[kind] for kind in ("differing", "across", "dark", "blurred", "tiny", "extreme") if found[kind]]

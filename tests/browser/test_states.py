@@ -58,7 +58,7 @@ def test_while_the_trainer_processes_the_images_each_page_says_how_far_it_is(slo
         expect(work, address).to_contain_text("processing images")
         expect(work.get_by_role("progressbar"), address).to_be_visible()
         if address in ("progress", "finish"):
-            expect(page.get_by_text("Labeling goes on meanwhile"), address).to_be_visible()
+            expect(page.get_by_text("You can continue labeling"), address).to_be_visible()
         elif address == "":
             expect(page.get_by_role("img", name="to be labeled")).to_be_visible()  # nobody waits for it
         elif address == "review":

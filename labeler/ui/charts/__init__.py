@@ -1,1 +1,1 @@
-"""Charts and tables, as pure functions from wire types."""
+"""Charts and tables, as pure functions of messages."""

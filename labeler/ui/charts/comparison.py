@@ -1,4 +1,4 @@
-"""Two model versions side by side, as pure functions from wire types to charts, tables and sentences."""
+"""Two model versions side by side: pure functions from messages to charts, tables and sentences."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ METRICS = {
     "calibration_error": "Calibration error (less is better)",
     "latency_ms": "Time for one image",
     "images_per_second": "Images per second, in batches",
-    "bytes": "Size, with the network under a head",
+    "bytes": "Size, including a head's network",
 }
-"""Field of `Scores` → what it is called."""
+"""Field of `Scores` → name of the metric."""
 
 
 def version_table(models: ModelList) -> list[dict[str, str]]:
-    """A row a version, the newest first."""
+    """One row per version, newest first."""
     return [
         {
             "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
             "Accuracy (95% interval)": accuracy(each),
-            "Learned from": many(each.labels, "label"),
+            "Trained on": many(each.labels, "label"),
             "Size": megabytes(each.all_bytes or each.bytes),
             "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
@@ -43,12 +43,12 @@ def version_table(models: ModelList) -> list[dict[str, str]]:
 
 
 def accuracy(version: ModelVersion) -> str:
-    """With its interval, as measured when the version was saved."""
+    """The accuracy with its interval, measured when the version was saved."""
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
 
 
 def score_table(found: Comparison) -> list[dict[str, str]]:
-    """A row a metric: both versions, and the check if there is one."""
+    """One row per metric: both versions, and the check if there is one."""
     checks = {check.metric: check for check in found.checks}
     rows = []
     for metric, name in METRICS.items():
@@ -65,24 +65,24 @@ def score_table(found: Comparison) -> list[dict[str, str]]:
 
 
 def in_words(found: Comparison) -> str:
-    """Which is better, how sure that is, and why it was decided so."""
+    """Which version is better, how certain that is, and the reason for the decision."""
     winner = plain(found.winner)
     verdict = f"Update to **{winner}**" if found.decision == "update_model" else f"Keep **{winner}**"
     text = f"{verdict}: {plain(found.reason)}"
     if found.recorded:
-        return f"{text} Each as it was measured when it was saved, which may have been on different images."
+        return f"{text} Both were measured when they were saved, possibly on different images."
     return f"{text} {pairs_in_words(found)}".rstrip()
 
 
 def class_names(found: Comparison) -> list[str]:
-    """What a curve can be shown of: the mean, then each class that occurs, the one with the largest change first."""
+    """Names for which there are curves: the mean, then each class that occurs, largest difference first."""
     both = zip(found.base.curves[1:], found.candidate.curves[1:], strict=True)
     named = {one.name or "": abs((other.auc or 0.0) - (one.auc or 0.0)) for one, other in both if one.recall}
     return [MEAN, *sorted(named, key=lambda name: (-named[name], name))]
 
 
 def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
-    """Precision against recall of one class, or the mean, of both versions."""
+    """Precision against recall of both versions, for one class or the mean."""
     wanted = None if name == MEAN else name
     rows = [
         (f"{number} {scores.version} (area {rounded(curve.auc, 3)})", recall, precision)
@@ -104,7 +104,7 @@ def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
 
 
 def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
-    """How often each version is right against how sure it is."""
+    """Accuracy against confidence, for both versions."""
     rows = [
         (f"{number} {scores.version}", each.confidence, each.accuracy.value, each.accuracy.n)
         for number, scores in zip("AB", (found.base, found.candidate), strict=True)
@@ -112,8 +112,8 @@ def calibration(found: Comparison) -> alt.LayerChart | alt.FacetChart:
     ]
     frame = pd.DataFrame(rows, columns=["version", "confidence", "right", "images"])
     percent, scale = alt.Axis(format="%", tickCount=6), alt.Scale(domain=[0, 1])
-    x = alt.X("confidence:Q", scale=scale, axis=percent, title="How sure the model is")
-    y = alt.Y("right:Q", scale=scale, axis=percent, title="How often it is right")
+    x = alt.X("confidence:Q", scale=scale, axis=percent, title="Confidence")
+    y = alt.Y("right:Q", scale=scale, axis=percent, title="Accuracy")
     ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
     diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y=y)
     points = (

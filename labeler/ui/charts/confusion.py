@@ -1,6 +1,6 @@
-"""The confusion matrix as a table of links: each cell opens the images that it stands for as closely as may be shown.
+"""The confusion matrix as a table of links: each cell opens the images that it counts, as far as they may be shown.
 
-A table and not a chart, because a cell is something to press: with a key, on a phone, by name with a screen reader.
+It is a table, not a chart, because its cells can be pressed: with a key, on a phone, or by name with a screen reader.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from html import escape
 from shared.wire.evaluation import ClassMetrics, Evaluation
 from shared.wire.project import ClassEntry
 
-MOST_CLASSES = 20  # beyond, the matrix is no longer read at a glance; the list of confusions stays
+MOST_CLASSES = 20  # a larger matrix is not readable at a glance; the list of confusions remains
 MOST_CONFUSIONS = 10
-RIGHT, WRONG = "36, 120, 184", "196, 70, 40"  # red, green, blue; laid thinly over the page's own colour
+RIGHT, WRONG = "36, 120, 184", "196, 70, 40"  # red, green, blue; drawn transparently over the page's colour
 
 
 def in_order(latest: Evaluation, classes: Sequence[ClassEntry]) -> Evaluation:
-    """The evaluation with its classes by the names and in the order of the project now, those that are no more last."""
+    """The evaluation with the project's current class names and order; deleted classes come last."""
     place = {each.id: number for number, each in enumerate(classes)}
     order = sorted(range(len(latest.classes)), key=lambda at: place.get(latest.classes[at].label, len(place)))
     confusion = [[latest.confusion[row][column] for column in order] for row in order] if latest.confusion else []
@@ -27,7 +27,7 @@ def in_order(latest: Evaluation, classes: Sequence[ClassEntry]) -> Evaluation:
 
 
 def matrix(latest: Evaluation, own: Mapping[int, str] | None = None) -> str:
-    """HTML: rows are the truth, columns the prediction; "" for one class, or too many. `own`: class id → its colour."""
+    """HTML: rows are true, columns predicted classes; "" for one class, or too many. `own`: class id → its colour."""
     classes = latest.classes
     if not 1 < len(classes) <= MOST_CLASSES:
         return ""
@@ -45,14 +45,14 @@ def matrix(latest: Evaluation, own: Mapping[int, str] | None = None) -> str:
     )
     return (
         '<div style="overflow-x:auto" role="region" aria-label="Confusion matrix" tabindex="0">'
-        "<p>Rows: what the test images show. Columns: what the model says.</p>"
+        "<p>Rows: true class. Columns: predicted class.</p>"
         '<table style="border-collapse:collapse; font-variant-numeric:tabular-nums">'
         f'<thead><tr><td style="{_CELL}"></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
 def confusions(latest: Evaluation) -> list[tuple[str, str, int, str]]:
-    """Truth, prediction, test images and where to look, of the most frequent mistakes."""
+    """True class, prediction, number of test images and link, for the most frequent mistakes."""
     found = [
         (truth.name, predicted.name, count, _grid(truth, predicted))
         for truth, counts in zip(latest.classes, latest.confusion, strict=True)
@@ -70,7 +70,7 @@ def _cell(truth: ClassMetrics, predicted: ClassMetrics, count: int, total: int) 
         return f'<td style="{_CELL} opacity:.75">0</td>'
     share = 0.08 + 0.27 * count / total
     colour = f"background:rgba({RIGHT if truth is predicted else WRONG}, {share:.2f});"
-    name = f"{count} of {total} test images of {truth.name} called {predicted.name}: show labeled images like that"
+    name = f"{count} of {total} test images of {truth.name} predicted as {predicted.name}: show such labeled images"
     link = (
         f'<a href="{escape(_grid(truth, predicted))}" target="_self" aria-label="{escape(name)}" '
         f'style="color:inherit; display:block; padding:.25rem .6rem; text-decoration:underline">{count}</a>'

@@ -1,6 +1,6 @@
-"""Where the curve leads and what random labels would have given, as sentences and as lines in the curve.
+"""The forecast of the curve and what random labels would have given, as sentences and as lines in the curve.
 
-Pure functions over the trainer's evaluations: what there is no ground for is not in them, and is not said here.
+Pure functions of the trainer's evaluations; what they do not contain is not said here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RANDOM = "random labels (estimate)"
 
 
 def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
-    """What the latest evaluation advises now that `labeled` images are, and what the labels saved; [] while nothing can
-    be said."""
+    """The advice of the latest evaluation now that `labeled` images have a label, and what choosing saved; [] if
+    none."""
     latest = evaluations[-1]
     since = max(0, labeled - latest.spent)
     advice = _advice(latest.advice, since) if latest.advice is not None else []
@@ -30,7 +30,7 @@ def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
 
 
 def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
-    """`chart`, of accuracy against labels spent, with the forecast and the random baseline where there are any."""
+    """`chart` (accuracy against labels) with the forecast and the random baseline, if there are any."""
     frame = _lines(evaluations)
     if frame.empty:
         return chart
@@ -63,32 +63,32 @@ def _advice(advice: Advice, since: int) -> list[str]:
         said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
     if advice.slope is not None:
         gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of accuracy"
-        said.append(f"The curve has gone flat: {gained}." if advice.flat else f"As the curve goes now, {gained}.")
+        said.append(f"The curve is flat: {gained}." if advice.flat else f"At the current slope, {gained}.")
     if advice.needed is not None:
         said.append(_needed(advice.needed, since))
     return said
 
 
 def _needed(needed: Needed, since: int) -> str:
-    """The labels given `since` the forecast are taken off, as `labeler.progress.goal` does for the card."""
+    """Subtracts the labels given `since` the forecast, like `labeler.progress.goal` does for the card."""
     goal = f"to reach **{percent(needed.goal, 1)}**"
     if needed.labels is None:
         return f"More than {max(0, needed.low - since):,} more labels {goal}, if the curve ever gets there."
     labels, low = max(0, needed.labels - since), max(0, needed.low - since)
     if not labels:
-        return f"The labels that the forecast asked for {goal} are given: the next evaluation shows whether they do."
+        return f"The labels forecast {goal} have been given: the next evaluation shows whether they suffice."
     if needed.high is not None:
         between = f"{low:,}–{max(labels, needed.high - since):,}"
     else:
         between = f"at least {low:,}" if low else "the test sample is too small for bounds"
-    return f"About **{labels:,} more labels** ({between}) {goal}, if the curve goes on as it has."
+    return f"About **{labels:,} more labels** ({between}) {goal}, if the curve continues like this."
 
 
 def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
-    """Random labels beside as many chosen ones, where there is such a pair."""
+    """Random labels compared with the same number of chosen ones, if there is such a pair."""
     return [
         f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}** (an "
-        f"estimate made inside the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
+        f"estimate within the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
         f"given here give **{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
         for each in baseline
         if each.chosen is not None
@@ -96,7 +96,7 @@ def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
 
 
 def _lines(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
-    """Both lines, by labels spent: those ahead as if none went to the test sample, those behind as they did."""
+    """Both lines, against all labels given: the forecast as if no more test labels came, the baseline as they came."""
     latest = evaluations[-1]
     ahead = latest.advice.forecast if latest.advice is not None else []
     course = np.array(sorted({(0, 0), *((each.labels, each.spent) for each in evaluations)}))

@@ -1,4 +1,4 @@
-"""The figures of the progress page, as pure functions from wire types to charts, tables and sentences."""
+"""The figures of the page Progress: pure functions from messages to charts, tables and sentences."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from shared.figures import ENOUGH, many, metric_in_words, not_measured, percent
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Stretch
 
-NAMED = 9  # classes with a colour of their own; the rest share one
+NAMED = 9  # classes with their own colour; the others share one
 OTHERS = "all others"
-CALIBRATED = 0.03  # confidence and accuracy closer than this need no word
+CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as calibrated
 COLOURS = alt.Scale(range=BOTH)
-AXIS = 80  # pixels under a plot; a figure's height holds them, and its legend's
+AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
 BAR, THIN_BAR, MANY_BARS = 28, 20, 12
-NAME = 150  # pixels of a class's name
-ROUNDS = 200  # shown of the last ones
-TICKS = 7  # asked for; rounding to even steps makes it ten at most
+NAME = 150  # pixels for a class name
+ROUNDS = 200  # latest rounds shown
+TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
 
 
 def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation]) -> str:
-    """What to say while no accuracy can be shown."""
+    """What to say while there is no accuracy to show."""
     now = not_measured(evaluations[-1].accuracy.n if evaluations else 0)
     if settings.test_set or settings.test_set_frac == 0:
         first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
         first = (
-            f"Accuracy is measured on test images, which come in between after the first {settings.test_free_labels} "
-            f"labels, and appears once {ENOUGH} of them are labeled."
+            f"Accuracy is measured on test images, which are mixed in after the first {settings.test_free_labels} "
+            f"labels. It appears once {ENOUGH} of them are labeled."
         )
     return f"**{now.capitalize()}.** {first} Keep labeling."
 
 
 def in_words(latest: Evaluation) -> str:
-    """How good the model is, how sure that is, and what makes it surer."""
+    """How good the model is, how precise that estimate is, and what would improve it."""
     accuracy = latest.accuracy
     margin = (accuracy.high - accuracy.low) / 2
-    sure = "That is a rough figure: more test labels make it sharper." if margin > 0.05 else "That is a sharp figure."
+    rough = "This is a rough estimate: more test labels make it more precise."
+    sure = rough if margin > 0.05 else "This is a precise estimate."
     low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
     return (
         f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of "
@@ -53,7 +54,7 @@ def in_words(latest: Evaluation) -> str:
 
 
 def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy against labels spent, as a line in its 95 % band; from the tenth below the lowest bound up to 1."""
+    """Accuracy against labels, with its 95 % band; the axis goes from the tenth below the lowest bound to 1."""
     frame = pd.DataFrame(
         {
             "labels": [each.spent for each in evaluations],
@@ -82,7 +83,7 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
 
 
 def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
-    """The curve as a table, a row an evaluation."""
+    """The curve as a CSV table, one row per evaluation."""
     rows = [
         {
             "labels_given": each.spent,
@@ -104,7 +105,7 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
 
 
 def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:
-    """Labels, number of test images, precision, recall and F1, a row a class."""
+    """Labels, test images, precision, recall and F1, one row per class."""
     rows = [
         {
             "Class": plain(each.name),
@@ -120,11 +121,11 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:
-    """The figures of an evaluation with their 95 % intervals, a row each."""
+    """The figures of an evaluation with their 95 % intervals, one per row."""
 
     def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
         interval = "–"
-        if low is not None and high is not None and low < high:  # resampling nothing but hits says nothing
+        if low is not None and high is not None and low < high:  # the bootstrap says nothing if all answers are right
             interval = f"{percent(low, 1)} – {percent(high, 1)}"
         return {"Figure": name, "Value": value, "95% interval": interval}
 
@@ -140,14 +141,14 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
         rows.append(row("Calibration error", metric_in_words("calibration_error", latest.calibration_error)))
     counts = {
         "Test images": accuracy.n,
-        "Labels that the model learned from": latest.labels,
-        "Labels given, test ones included": latest.spent,
+        "Labels the model learned from": latest.labels,
+        "Labels given, including test labels": latest.spent,
     }
     return rows + [row(name, f"{count:,}") for name, count in counts.items()]
 
 
 def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None = None) -> alt.Chart:
-    """Labels given, a bar a class, in the order of the classes; `own` are the colours that classes have chosen."""
+    """Labels per class, as bars in the order of the classes; `own` are the classes' own colours."""
     frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})
     chart: alt.Chart = (
         alt.Chart(frame)
@@ -166,7 +167,7 @@ def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None
 
 
 def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = None) -> alt.Chart:
-    """How the labels given so far divide among the classes, against how many there were; the commonest by name."""
+    """How the labels so far divide among classes, against their number; the most frequent classes by name."""
     total = pd.Series(dtype=float)
     for each in stretches:
         total = total.add(pd.Series(each.classes, dtype=float), fill_value=0)
@@ -186,7 +187,7 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
     frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
     order = [*named, OTHERS] if len(total) > NAMED else named
     scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as a phone has room for
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as fit on a phone
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_area()
@@ -202,7 +203,7 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
 
 
 def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
-    """The reliability diagram: how often the model is right against how sure it is, with images and 95 % intervals."""
+    """The reliability diagram: accuracy against confidence, with numbers of images and 95 % intervals."""
     frame = pd.DataFrame(
         {
             "confidence": [each.confidence for each in latest.calibration],
@@ -213,13 +214,11 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
         }
     )
     percent, scale = alt.Axis(format="%", tickCount=TICKS), alt.Scale(domain=[0, 1])
-    x = alt.X("confidence:Q", scale=scale, title="How sure the model is", axis=percent)
+    x = alt.X("confidence:Q", scale=scale, title="Confidence", axis=percent)
     ideal = pd.DataFrame({"confidence": [0, 1], "right": [0, 1]})
     diagonal = alt.Chart(ideal).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y="right:Q")
     base = alt.Chart(frame).encode(x=x)
-    intervals = base.mark_rule(color="gray").encode(
-        y=alt.Y("low:Q", scale=scale, title="How often it is right"), y2="high:Q"
-    )
+    intervals = base.mark_rule(color="gray").encode(y=alt.Y("low:Q", scale=scale, title="Accuracy"), y2="high:Q")
     tooltip = [*(alt.Tooltip(f"{name}:Q", format=".0%") for name in frame.columns[:4]), "test images:Q"]
     y = alt.Y("right:Q", scale=scale, axis=percent)
     points = base.mark_circle(size=70, opacity=1).encode(y=y, tooltip=tooltip)
@@ -228,25 +227,25 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
 
 
 def calibration_in_words(latest: Evaluation) -> str:
-    """What the diagram says, in a sentence or two."""
+    """What the diagram shows, in a sentence or two."""
     images = sum(each.accuracy.n for each in latest.calibration)
     sure = sum(each.confidence * each.accuracy.n for each in latest.calibration) / images
     off = sure - latest.accuracy.value
-    leaning = "about as sure as it should be"
+    leaning = "about as confident as it should be"
     if abs(off) > CALIBRATED:
-        leaning = "surer than it should be" if off > 0 else "less sure than it could be"
+        leaning = "overconfident" if off > 0 else "underconfident"
     error = (
         "" if latest.calibration_error is None else f"; the calibration error is {percent(latest.calibration_error, 1)}"
     )
     return (
-        f"On average the model is {percent(sure)} sure and {percent(latest.accuracy.value)} right: {leaning}{error}. "
-        "Points on the dashed line would be perfect; the numbers count the test images, and few of them make a point "
-        "rough."
+        f"The mean confidence is {percent(sure)}, the accuracy {percent(latest.accuracy.value)}: the model is "
+        f"{leaning}{error}. Points on the dashed line are perfect. Numbers count test images; a point with few of them "
+        "is imprecise."
     )
 
 
 def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
-    """Milliseconds of each round, by step; None while no evaluation brought any."""
+    """Milliseconds of each round, by step; None if no evaluation has any."""
     steps = ("fit", "score", "rank", "evaluate")
     rows = [
         (each.round, step, each.timings[step])

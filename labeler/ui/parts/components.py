@@ -1,9 +1,9 @@
-"""The parts of pages that live in the browser: the labeling card, the grid of many images, the review, and the bar.
+"""The parts of pages that run in the browser: the labeling card, the grid, the map, the review, and the bar.
 
 They are Streamlit v2 components: a widget that reruns the page loses and misplaces keys at typing speed, while a
 component hears of changes over a WebSocket. Their HTML and CSS are plain files in `labeler/ui`, read as text. Their
-JavaScript is ES modules that the browser imports from the labeler (`labeler.ui.parts.scripts`). They know nothing of
-Python but the data given here; everything else they ask from the API, as any client does.
+JavaScript is ES modules that the browser imports from the labeler (`labeler.ui.parts.scripts`). They get only
+the data given here from Python, and request everything else from the API, like any client.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from shared.wire.project import Project
 
 FOLDER = Path(__file__).parents[1]
 Press = Literal["pause", "resume", "stop"]
-NOBODY = "me"  # who gave no name
-BAR = "bar"  # in the session, as Streamlit keeps what the bar says
-LATEST_SECONDS = 60.0  # until a page is drawn again in any case: how fast people label falls without news
+NOBODY = "me"  # annotator without a name
+BAR = "bar"  # session key under which Streamlit keeps the bar's values
+LATEST_SECONDS = 60.0  # a page is redrawn at the latest after this: the pace falls without events
 
 
 def card(project: Project, settings: LabelerSettings, image: str | None = None) -> None:
-    """Mount the labeling card. It asks, shows and sends by itself; nothing comes back to the script. `image`: the one
-    that it opens first, as the page's address says."""
+    """Mount the labeling card. It works by itself and returns nothing. `image`: id of the image to open first, from the
+    page's URL."""
     _CARD(
         key="card",
         data={
@@ -50,7 +50,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
 
 
 def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -> None:
-    """Mount the grid of images that `view` asks for, see `shared.wire.images.View`; it labels by itself."""
+    """Mount the grid of the images that `view` selects, see `shared.wire.images.View`; it labels by itself."""
     data = {
         "log_id": str(project.log_id),
         "view": view,
@@ -61,14 +61,14 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
 
 
 def chart(project: Project) -> list[int]:
-    """Mount the map; returns the images that were chosen to be opened in the grid, once."""
+    """Mount the map; returns the images that were selected to open in the grid, once."""
     data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK, "first": FIRST}
     result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
     return list(result.chosen or [])
 
 
 def add(project: Project, settings: LabelerSettings) -> None:
-    """Mount the place where photos and label files are dropped; it uploads by itself."""
+    """Mount the area where photos and label files are dropped; it uploads by itself."""
     data = {
         "log_id": str(project.log_id),
         "max_image_bytes": settings.max_image_bytes,
@@ -79,7 +79,7 @@ def add(project: Project, settings: LabelerSettings) -> None:
 
 
 def review(project: Project, settings: LabelerSettings) -> None:
-    """Mount the review of doubtful labels; it asks, shows and sends by itself."""
+    """Mount the review of doubtful labels; it works by itself."""
     data = {
         "log_id": str(project.log_id),
         "max_unconfirmed": settings.max_unconfirmed,
@@ -90,31 +90,31 @@ def review(project: Project, settings: LabelerSettings) -> None:
 
 
 def downloads(place: str) -> None:
-    """Mount what tells how far the files are that links on this `place` of a page lead to."""
+    """Mount the progress display of the downloads that are linked at this `place` of a page."""
     _DOWNLOADS(key=f"downloads-{place}")
 
 
 def figure(chart: Any, alt: str) -> None:
-    """Draw an Altair chart as wide as there is room, with words of enough contrast; `alt` is said in its place."""
+    """Draw an Altair chart at full width, with text of sufficient contrast; `alt` is its text alternative."""
     ink = {"labelColor": {"expr": INK}, "titleColor": {"expr": INK}}
     st.altair_chart(chart.configure_axis(**ink).configure_legend(**ink), width="stretch", alt=alt)
 
 
 def redraw(part: str, shown: Sequence[Section], *, soonest: float) -> None:
-    """Have the page, or the fragment that calls this, drawn again once something `shown` is another, after `soonest`
-    seconds. Call it before what is shown is asked for, with a name of one's own for the `part`."""
+    """Redraw the page, or the fragment that calls this, when something in `shown` changes, after `soonest` seconds.
+    Call it before requesting what is shown, with a unique name as `part`."""
     markers = service.current().state.change_markers()
     data = {"marks": {each: markers[each] for each in shown}, "soonest": soonest, "latest": LATEST_SECONDS}
     _WATCH(key=f"watch-{part}", data=data, on_changed_change=lambda: None)
 
 
 def shortcuts(keys: dict[str, str], shifted: dict[str, str]) -> None:
-    """Have keys press the buttons of these names, alone or with Shift."""
+    """Let keys press the buttons with these Streamlit keys, alone or with Shift."""
     _SHORTCUTS(key="shortcuts", data={"keys": keys, "shifted": shifted})
 
 
 def bar(*, asks: bool) -> Press | None:
-    """Mount the bar; returns the button that was pressed, once. `asks`: with a field for the annotator's name."""
+    """Mount the bar; returns the pressed button, once. `asks`: whether it has a field for the annotator's name."""
     result: Any = _BAR(
         key=BAR,
         data={"words": wording.trainer(service.current().settings.workspace), "asks": asks, "annotator": annotator()},
@@ -127,9 +127,9 @@ def bar(*, asks: bool) -> Press | None:
 
 
 def annotator() -> str:
-    """Who is here, as the bar's field says; `me` for somebody who gave no name.
+    """The annotator's name from the bar; `me` without a name.
 
-    A button's callback, which runs before the bar is drawn, hears of a name that came with the press, too.
+    A button's callback, which runs before the bar is drawn, already gets a name entered with the press.
     """
     name: str = st.session_state.get(BAR, {}).get("annotator", NOBODY)
     return name

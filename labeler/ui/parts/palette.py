@@ -1,8 +1,9 @@
-"""The colours of classes and of the map's points, for a light and for a dark page, and those of figures.
+"""The colours of classes, of the map's points and of figures, for light and dark pages.
 
-Each stands out 3 to 1 from its background (WCAG 2.2, non-text), words 4.5 to 1. The first ten classes stay apart for
-people who see no red, no green or no blue; up to forty differ in lightness too, and each further ten have another shape
-on the map. A test measures the distances. The colours were found by a search for the largest least distance.
+Each has a contrast of 3 to 1 with its background (WCAG 2.2, non-text), text 4.5 to 1. The first ten classes are
+distinguishable for people who cannot see red, green or blue. Up to forty also differ in lightness, and each further ten
+have another shape on the map. A test measures the distances. A search for the largest minimum distance found these
+colours.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from shared.wire.project import ClassEntry
 class Palette(TypedDict):
     """Colours as #rrggbb."""
 
-    classes: list[str]  # a class has the one at its place, unless it has a colour of its own
-    uncertainty: list[str]  # from sure to unsure
-    quiet: str  # nothing known
-    ink: str  # words in a figure
+    classes: list[str]  # by the class's position, unless it has its own colour
+    uncertainty: list[str]  # from confident to uncertain
+    quiet: str  # no information
+    ink: str  # text in a figure
 
 
 LIGHT: Palette = {
@@ -117,22 +118,22 @@ DARK: Palette = {
     "ink": "#e6eaf1",
 }
 FIRST = 10
-"""Classes that everyone can tell apart by their colour alone; the map gives each further `FIRST` another shape."""
+"""Classes that everyone can tell apart by colour alone; the map gives each further `FIRST` classes another shape."""
 INK = f"luminance(background) > 0.5 ? '{LIGHT['ink']}' : '{DARK['ink']}'"
-"""A Vega expression, as the figure's page may be light or dark; Streamlit's own theme has 3.7 to 1 on white."""
+"""A Vega expression, because the page may be light or dark; Streamlit's own theme has only 3.7 to 1 on white."""
 NO_OWN = "#318ecd"
-"""Of a class that has no colour of its own, in a figure where others have one."""
+"""Colour of a class without its own colour, in a figure where others have one."""
 BOTH = ["#318ecd", "#f83603", "#881af9", "#a24850"]
-"""A figure's few colours, on a light page and on a dark one."""
+"""The few colours of a figure, for both light and dark pages."""
 
 
 def own_colours(classes: Iterable[ClassEntry]) -> dict[str, str]:
-    """Class name → its own colour, of those that have one."""
+    """Class name → its own colour, for classes that have one."""
     return {each.name: each.colour for each in classes if each.colour is not None}
 
 
 def colours_of(names: Sequence[str], own: dict[str, str]) -> list[str | dict[str, str]]:
-    """A colour for each class: its own, else the next of the palette, which is another one on a dark page."""
+    """A colour for each class: its own, else the next of the palette, which is a different one on a dark page."""
     palette = zip(LIGHT["classes"], DARK["classes"], strict=True)
     quiet = (LIGHT["quiet"], DARK["quiet"])
     colours: list[str | dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""What the states of the services are called on the pages, and what a person can do about them."""
+"""Names of the services' states on the pages, and what a person can do about them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from shared.figures import duration
 from shared.settings.project_file import trainer_command
 
 TRAINER: dict[str, tuple[str, str]] = {
-    "waiting": ("Waiting for labels", "it learns with the first batch"),
+    "waiting": ("Waiting for labels", "training starts with the first batch"),
     "training": ("Learning", ""),
-    "paused": ("Paused", "labels are kept, and learned when you press Resume"),
+    "paused": ("Paused", "labels are kept; press Resume to train on them"),
     "stopping": ("Stopping", "one last evaluation, then model and dataset are saved"),
-    "stopped": ("Trainer safely shut down", "press Resume to go on"),
+    "stopped": ("Trainer safely shut down", "press Resume to continue"),
     "failed": ("Failed", "labels are kept; press Resume to try again, and see the trainer's log"),
     "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: {start}"),
-    "taken": ("Trainer follows another labeler", "labels are kept; this labeler needs a trainer of its own"),
-    "lost": ("Labeler not reachable", "this page goes on by itself when it is back"),
+    "taken": ("Trainer follows another labeler", "labels are kept; this labeler needs its own trainer"),
+    "lost": ("Labeler not reachable", "this page continues by itself when it is back"),
 }
-"""Trainer state → its name, and what it means or what to do, see `trainer`. `lost` is the page's own: it cannot reach
-the labeler."""
+"""Trainer state → its name, and what it means or what to do, see `trainer`. `lost` is set by the page when it cannot
+reach the labeler."""
 
 EXPORTS: dict[str, tuple[str, str]] = {
     "csv": ("CSV", "one row per image, for spreadsheets and scripts"),
@@ -37,27 +37,27 @@ EXPORTS: dict[str, tuple[str, str]] = {
         "a zip of the images that Ultralytics YOLO trains a classifier from, once unpacked",
     ),
 }
-"""Export format → its name, and what it is good for. A format without words goes by its own name."""
+"""Export format → its name and purpose. A format that is not listed is shown by its own name."""
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 
 
 def trainer(workspace: str | Path) -> dict[str, tuple[str, str]]:
-    """`TRAINER`, with the command that starts the trainer of this project."""
+    """`TRAINER`, with the command that starts this project's trainer."""
     start = trainer_command(Path(workspace))
     return {state: (name, what.replace("{start}", start)) for state, (name, what) in TRAINER.items()}
 
 
 def away(workspace: str | Path, state: str) -> tuple[str, str]:
-    """The name of the state of a trainer that says nothing to this labeler, and what to do."""
+    """Name of the state of a trainer that gives this labeler no status, and what to do."""
     return trainer(workspace)["taken" if state == "taken" else "absent"]
 
 
 def time_left(seconds: float | None) -> str:
-    """ ", about 3 min left", or nothing while that is not known."""
+    """`, about 3 min left`, or "" if unknown."""
     return "" if seconds is None else f", about {duration(seconds)} left"
 
 
 def plain(text: str) -> str:
-    """Words that someone typed, for places where Streamlit reads Markdown: a class named `![](…)` stays a name."""
+    """Escape a user's text where Streamlit reads Markdown: a class named `![](…)` stays a name."""
     return _MARKS.sub(r"\\\1", text)

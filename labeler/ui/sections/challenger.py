@@ -1,4 +1,4 @@
-"""What the challenger does, the network that the trainer trains beside labeling: on the page of models."""
+"""The challenger, the network that the trainer trains during labeling: a section of the page Models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shared.wire.trainer import ChallengerRound
 SOONEST_SECONDS = 2
 GROUNDS = {
     "validation": "validation images",
-    "out of fold": "train images that neither had learned from when it was asked",
+    "out of fold": "training images, each predicted by models that had not learned from it",
 }
 
 
 @st.fragment
 def show() -> None:
-    """Draw what it does and what came of its last round; nothing while that is not known."""
+    """Draw what the challenger does and the result of its last round; nothing while unknown."""
     components.redraw("challenger", ["challenger"], soonest=SOONEST_SECONDS)
     status = service.current().trainer.status()
     view = status.challenger if status is not None else None
@@ -27,7 +27,7 @@ def show() -> None:
         return
     st.subheader("The challenger", anchor=False)
     st.caption(
-        "The whole network, trained beside labeling. It takes over from the quick head when it is significantly better."
+        "The whole network, trained while you label. It replaces the quick head when it is significantly better."
     )
     if view.total and view.state in ("training", "embedding", "halted"):
         st.progress(min(view.done / view.total, 1.0), plain(view.message))
@@ -40,13 +40,13 @@ def show() -> None:
 
 
 def in_words(found: ChallengerRound) -> str:
-    """What came of a round, in two sentences."""
+    """The result of a round, in two sentences."""
     stays = "Not significantly better: the head stays"
     outcome = "It was significantly better and took over" if found.better else stays
     notes = "".join(f" {note}" for note in found.notes)
     right, head = percent(found.accuracy.value, 1), percent(found.head.value, 1)
     return (
-        f"Round {found.round}, at {found.labels:,} labels: {right} right "
+        f"Round {found.round}, at {found.labels:,} labels: {right} accuracy "
         f"({interval_in_words(found.accuracy)}) against the head's {head}, on "
         f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's {p_in_words(found.p)}). {outcome}.{notes}"
     )

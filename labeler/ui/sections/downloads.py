@@ -1,4 +1,4 @@
-"""What can be taken away: labels in each format, all or filtered, on Finish; files of a saved version on Models."""
+"""Downloads: labels in each format, all or filtered, on Finish; files of a saved version on Models."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SPLITS = {ALL: "all", "train": "training", "validation": "validation", "test": "
 STATUSES = {ALL: "all", "labeled": "labeled", "unlabeled": "no label", "skipped": "skipped", "flagged": "flagged"}
 MODELS: dict[str, tuple[str, str]] = {
     "zip": ("Everything (zip)", "weights as safetensors, configuration, the labels that it learned from, and its card"),
-    "safetensors": ("Weights (safetensors)", "the weights file alone"),
-    "onnx": ("ONNX", "for ONNX Runtime and most other tools; making it takes seconds to minutes"),
-    "torch": ("torch.export", "for PyTorch without Flywheel; making it takes seconds to minutes"),
-    "fastai": ("fastai", "a Learner with its export; only for whole networks that were trained here"),
+    "safetensors": ("Weights (safetensors)", "only the weights file"),
+    "onnx": ("ONNX", "for ONNX Runtime and most other tools; creating it takes seconds to minutes"),
+    "torch": ("torch.export", "for PyTorch without Flywheel; creating it takes seconds to minutes"),
+    "fastai": ("fastai", "a Learner with its export; only for whole networks trained here"),
     "card": ("Model card", "what it is, what it learned from, how good it is"),
     "csv": ("Its labels (CSV)", "the labels that it learned from"),
 }
-"""Export format of a version → its name, and what it is."""
+"""Export format of a version → its name and description."""
 
 
 def labels(project: Project) -> None:
-    """Filters, how many images they leave, and a link for each format."""
+    """Filters, the number of images that match, and a link for each format."""
     wanted = _filters(project)
     counted = service.current().exports.count(Wanted(**wanted))  # type: ignore[arg-type]
     st.write(
-        f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables hold "
-        f"{many(counted.images, 'image')}, formats with photos leave out those without an answer."
+        f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables "
+        f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
     for name in FORMATS:
         title, use = EXPORTS.get(name, (name, ""))
@@ -58,7 +58,7 @@ def version(chosen: ModelVersion) -> None:
 
 
 def _filters(project: Project) -> dict[str, str]:
-    """What was chosen, as `GET /api/export` takes it."""
+    """The chosen filters, as parameters of `GET /api/export`."""
     people = [each.name for each in service.current().people()]
     names = [each.name for each in project.classes]
     columns = st.columns(4)

@@ -1,4 +1,4 @@
-"""The section of the page Data that says what the project is made of, where it lies, and adds a folder of photos."""
+"""The section of the page Data about the project: its folders, and a form to add a folder of photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from labeler.errors import Problem
 from labeler.ui.parts.wording import plain
 from shared.settings.recent_projects import recent
 
-PROBLEM = "folder problem"  # in the session: why the last folder could not be added
+PROBLEM = "folder problem"  # session key: why the last folder could not be added
 
 
 def section() -> None:
@@ -17,7 +17,7 @@ def section() -> None:
     labeler = service.current()
     project = labeler.identity
     st.subheader(f"Project {project.name}", anchor=False)
-    st.write(f"Everything of this project is in the folder `{project.workspace}`.")
+    st.write(f"All files of this project are in the folder `{project.workspace}`.")
     _folders()
     _others()
 
@@ -26,24 +26,26 @@ def _folders() -> None:
     labeler = service.current()
     folders = labeler.folders.view()
     rows = [
-        {"Image folder": plain(str(each.path)), "Files": f"{each.files:,}", "": "not there" if each.missing else ""}
+        {"Image folder": plain(str(each.path)), "Files": f"{each.files:,}", "": "missing" if each.missing else ""}
         for each in folders
     ]
     st.table(rows, border="horizontal", hide_index=True)
     if any(each.missing for each in folders):
         st.warning(
-            "The labels of a missing folder are kept. Put the folder back, or name its new place at the next start: "
+            "The labels of a missing folder are kept. Put the folder back, or give its new path at the next start: "
             f"`flywheel up NEW-FOLDER --change --workspace {labeler.identity.workspace}`",
             icon=":material/folder_off:",
         )
     if labeler.identity.demo:
-        st.caption("The demo takes no photos of yours. Start a project with them: `flywheel up PHOTOS`")
+        st.caption("You cannot add photos to the demo. Start a project with them: `flywheel up PHOTOS`")
         return
     watched = "New photos in these folders are added automatically within seconds."
-    st.caption(watched if labeler.settings.watch else "New photos in these folders join at the next start.")
+    st.caption(
+        watched if labeler.settings.watch else "New photos in these folders are added automatically at the next start."
+    )
     if not labeler.settings.is_loopback:
         st.caption(
-            "To add a folder, run this on the machine of the labeler: "
+            "To add a folder, run this on the labeler's machine: "
             f"`flywheel add FOLDER --workspace {labeler.identity.workspace}`"
         )
         return
@@ -70,7 +72,7 @@ def _others() -> None:
         rows = [
             {
                 "Project": plain(project.name),
-                "Continue it": f"`flywheel up --workspace {each.workspace}`",
+                "Continue with": f"`flywheel up --workspace {each.workspace}`",
                 "Started": f"{each.started.astimezone():%Y-%m-%d %H:%M}",
             }
             for each in others

@@ -1,4 +1,4 @@
-"""The section of the page Models on which one saved version is downloaded or deleted."""
+"""The section of the page Models where a saved version is downloaded or deleted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.figures import many, megabytes
 from shared.wire.models import ModelList, ModelVersion
 
 Do = Callable[[Callable[[Trainer], object]], None]
-"""Carries out what a button asks of the trainer, and tells on the page why it could not."""
-SURE = "models to delete"  # in the session: the version that somebody is asked about
+"""Carries out what a button asks of the trainer, and shows on the page if it failed."""
+SURE = "models to delete"  # session key: the version to confirm
 
 
 def show(models: ModelList, do: Do) -> None:
-    """Draw the section; nothing while no version is saved."""
+    """Draw the section; nothing if no version is saved."""
     if not models.models:
         return
     st.subheader("Download or delete", anchor=False)
@@ -36,12 +36,12 @@ def show(models: ModelList, do: Do) -> None:
 
 
 def in_words(version: ModelVersion, models: ModelList) -> str:
-    """What would be deleted, and what would not."""
+    """What would be deleted, and what would be kept."""
     others = len(models.models) - 1
     network = (version.all_bytes or version.bytes) - version.bytes
-    below = f" The network under it ({megabytes(network)}) stays." if network else ""
+    below = f" The network below it ({megabytes(network)}) stays." if network else ""
     return (
-        f"This deletes version **{plain(version.version)}**: its own file of {megabytes(version.bytes)}, which learned "
+        f"This deletes version **{plain(version.version)}**: its file of {megabytes(version.bytes)}, which learned "
         f"from {many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone.{below} "
         f"No label and no photo is deleted, and {many(others, 'other version')} "
         f"{'stays' if others == 1 else 'stay'}."

@@ -1,4 +1,4 @@
-"""What keeps figures from coming, in words: shown on every page that waits for the trainer."""
+"""Why figures are missing or old, in words: shown on every page that waits for the trainer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ERROR = ":material/error:"
 
 
 def show(project: Project, status: TrainerStatus | None) -> None:
-    """Draw why nothing new comes, with what to do; nothing while the trainer learns."""
+    """Draw why nothing new comes, and what to do; nothing while the trainer is learning."""
     scanning = project.scanning
     if scanning.error:
         st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)
@@ -29,18 +29,18 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         )
     if status is None:
         name, what = wording.away(project.workspace, project.trainer.state)
-        st.warning(f"**{name}.** What is shown is what it sent last; {plain(what)}.", icon=":material/cloud_off:")
+        st.warning(f"**{name}.** This page shows what it sent last; {plain(what)}.", icon=":material/cloud_off:")
         return
-    if status.state == "failed" and status.disk is None:  # of the disk tells the bar
+    if status.state == "failed" and status.disk is None:  # the bar reports the disk
         error = plain(status.last_error or "see its log.")
         st.error(
             f"**The trainer failed:** {error} Labels are kept; press Resume to try again.", icon=":material/error:"
         )
     elif status.state == "paused":
-        st.info("**Paused.** Labels are kept; press Resume to learn them.", icon=":material/pause:")
+        st.info("**Paused.** Labels are kept; press Resume to train on them.", icon=":material/pause:")
     if status.tracking.error:
         st.info(
-            f"{plain(status.tracking.error)} It is tried again; what is shown here is complete.",
+            f"{plain(status.tracking.error)} It is retried; the figures here are complete.",
             icon=":material/monitoring:",
         )
     embedding = status.embedding
@@ -48,15 +48,15 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         size = f"{megabytes(download.done_bytes)} of {megabytes(download.total_bytes)}"
         st.progress(
             min(download.done_bytes / max(download.total_bytes, 1), 1.0),
-            f"The trainer is fetching the network {plain(download.name)} from the model hub: {size}. Labeling goes on "
-            "meanwhile. To do without it, start again with `--set trainer.auto_download=false`.",
+            f"The trainer is downloading the network {plain(download.name)} from the model hub: {size}. You can "
+            "continue labeling. To do without it, restart with `--set trainer.auto_download=false`.",
         )
     elif embedding.lacks:
         st.info(plain(embedding.lacks), icon=":material/image:")
     elif embedding.done < embedding.total:
         st.progress(
             embedding.done / embedding.total,
-            f"The trainer is looking at the images: {embedding.done:,} of {embedding.total:,}"
-            f"{time_left(embedding.seconds_left)}. Labeling goes on "
-            "meanwhile; what it has not seen yet, it neither asks for nor learns.",
+            f"The trainer is processing the images: {embedding.done:,} of {embedding.total:,}"
+            f"{time_left(embedding.seconds_left)}. You can continue "
+            "labeling; images that it has not processed are not asked about or learned from yet.",
         )

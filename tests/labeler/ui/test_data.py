@@ -26,8 +26,8 @@ def test_what_became_of_files_is_said_on_the_page(tmp_path: Path) -> None:
         app = AppTest.from_function(page, default_timeout=30).run()
         assert not app.exception
         assert [each.label for each in app.expander][:3] == [
-            "The files of 1 labeled photo are not found",
-            "What was left out of the image folders",
+            "The files of 1 labeled photo are missing",
+            "Skipped in the image folders",
             "1 file cannot be used",
         ]
         missing, rejected = (each.value.to_dict("records")[0] for each in app.table[:2])

@@ -52,7 +52,7 @@ def links(page: AppTest) -> list[str]:
 def test_before_anything_the_page_says_how_to_begin(pair: tuple[Service, Follower]) -> None:
     page = opened()
     assert "Press **Stop** above when you are done" in words(page)
-    assert "There is no label to take yet" in words(page)
+    assert "There are no labels yet" in words(page)
     assert "Accuracy is not measured yet: 0 of 10 test labels." in words(page)
     assert links(page) == []
 
@@ -108,13 +108,13 @@ def test_after_a_stop_the_page_says_why_and_how_to_go_on(pair: tuple[Service, Fo
     wait_for(lambda: (s := service.trainer.status()) and s.state == "stopped", "the stop")
     page = opened()
     assert "Trainer safely shut down" in words(page)
-    assert "Press **Resume** to go on labeling" in words(page)
+    assert "Press **Resume** to continue labeling" in words(page)
 
 
 def test_disagreements_come_first_among_what_is_next(pair: tuple[Service, Follower]) -> None:
     service, _ = pair
     service.annotate([answer(1, "cat", annotator="ann"), answer(1, "dog", annotator="bob")])
-    assert "People differ on 1 image:" in words(opened())
+    assert "Annotators disagree on 1 image:" in words(opened())
 
 
 def test_an_absent_trainer_is_said(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def words(page: AppTest) -> str:
 
 def test_before_the_first_label_the_page_says_what_to_do_and_that_nobody_learns(service: Service) -> None:
     page = opened()
-    assert "a key press away on the page Label" in words(page)
+    assert "Give the first one on the page Label" in words(page)
     assert "Trainer not reachable" in words(page)
     assert "Accuracy appears once the trainer has evaluated its first model" in words(page)
     assert not page.download_button
@@ -91,12 +91,12 @@ def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> No
 @pytest.mark.parametrize(
     ("state", "done", "error", "said"),
     [
-        ("waiting", 3, None, "The trainer is looking at the images: 3 of 10, about 2 min left"),
-        ("paused", 10, None, "press Resume to learn them"),
+        ("waiting", 3, None, "The trainer is processing the images: 3 of 10, about 2 min left"),
+        ("paused", 10, None, "press Resume to train on them"),
         ("failed", 10, "ValueError: no room", "ValueError"),
         ("training", 10, None, ""),
-        ("waiting", -1, None, "fetching the network vit from the model hub: 23.0 MB of 88.0 MB"),
-        ("training", 10, "wandb", "It is tried again; what is shown here is complete"),
+        ("waiting", -1, None, "downloading the network vit from the model hub: 23.0 MB of 88.0 MB"),
+        ("training", 10, "wandb", "It is retried; the figures here are complete"),
     ],
 )
 def test_why_nothing_new_comes_is_said(

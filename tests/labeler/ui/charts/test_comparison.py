@@ -72,13 +72,13 @@ def test_words_say_what_to_do_and_how_sure_that_is(found: Comparison) -> None:
     kept = found.model_copy(update={"decision": "discard", "winner": "old *one*"})
     assert r"Keep **old \*one\***" in comparison.in_words(kept)  # a name is no Markdown
     recorded = found.model_copy(update={"recorded": True, "pairs": None})
-    assert "may have been on different images" in comparison.in_words(recorded)
+    assert "possibly on different images" in comparison.in_words(recorded)
 
 
 def test_the_table_shows_what_was_measured_and_checked(found: Comparison) -> None:
     rows = {row["Metric"]: row for row in comparison.score_table(found)}
     assert rows["Accuracy"] == {"Metric": "Accuracy", r"old \*one\*": "80.0%", "new": "85.0%", "Check": "passed"}
-    assert rows["Size, with the network under a head"]["new"] == "2.5 MB"
+    assert rows["Size, including a head's network"]["new"] == "2.5 MB"
     assert "Log loss (less is better)" not in rows  # neither was measured
 
 
@@ -109,7 +109,7 @@ def test_versions_are_listed_the_newest_first() -> None:
     models = ModelList(models=[version, version.model_copy(update={"version": "two", "promoted": True})])
     rows = comparison.version_table(models)
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
-    assert rows[1]["Learned from"] == "1,234 labels"
+    assert rows[1]["Trained on"] == "1,234 labels"
     assert rows[1]["Accuracy (95% interval)"] == "not measured yet: 0 of 10 test labels"
 
 

@@ -24,7 +24,7 @@ def test_each_count_opens_the_grid_on_its_cell_and_a_zero_opens_nothing() -> Non
     html = confusion.matrix(measured([[5, 0], [2, 9]]))
     links = re.findall(r'href="/grid\?label=(\d+)&amp;predicted=(\d+)"[^>]*>(\d+)<', html)
     assert links == [("10", "10", "5"), ("11", "10", "2"), ("11", "11", "9")]
-    assert 'aria-label="2 of 11 test images of class 1 called class 0: show labeled images like that"' in html
+    assert 'aria-label="2 of 11 test images of class 1 predicted as class 0: show such labeled images"' in html
 
 
 def test_a_class_goes_by_its_name_of_now() -> None:

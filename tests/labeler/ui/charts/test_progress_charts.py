@@ -55,7 +55,7 @@ def test_words_say_how_good_how_sure_and_what_helps() -> None:
     assert "of 20 test images" in rough
     assert "between 81.0% and 99.0%" in rough
     assert "more test labels" in rough
-    assert "sharp figure" in progress_charts.in_words(evaluation(2000, 0.96, 0.01, 1000))
+    assert "a precise estimate" in progress_charts.in_words(evaluation(2000, 0.96, 0.01, 1000))
 
 
 def test_a_class_without_test_images_has_dashes_and_no_zeros() -> None:
@@ -134,7 +134,7 @@ def test_calibration_is_drawn_and_said() -> None:
         (0.65, 0.5, 4),
         (0.95, 0.75, 16),
     ]
-    assert "89% sure and 70% right: surer than it should be; the calibration error is 19.0%" in (
+    assert "confidence is 89%, the accuracy 70%: the model is overconfident; the calibration error is 19.0%" in (
         progress_charts.calibration_in_words(measured)
     )
 
