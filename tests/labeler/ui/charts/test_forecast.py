@@ -44,7 +44,7 @@ def test_labels_needed_come_with_how_sure_that_is(needed: Needed, words: str) ->
 
 @pytest.mark.parametrize(
     ("labeled", "words"),
-    [(160, "About **80 more labels** (40–200)"), (190, "**50 more labels** (10–170)"), (300, "are given")],
+    [(160, "About **80 more labels** (40–200)"), (190, "**50 more labels** (10–170)"), (300, "have been given")],
 )
 def test_labels_given_since_the_forecast_are_taken_off_as_on_the_card(labeled: int, words: str) -> None:
     evaluations = course(Advice(needed=Needed(goal=0.9, labels=80, low=40, high=200)))
