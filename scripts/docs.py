@@ -6,6 +6,7 @@ that every setting and every route has its line.
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import tempfile
@@ -83,6 +84,15 @@ def metric_table(text: bytes) -> str:
     return "\n".join(["", "| metric | meaning |", "|---|---|", *rows]) + "\n\n"
 
 
+def room_table(package: str) -> str:
+    """Every room of a package with the first sentence of its docstring."""
+    lines = ["", "| room | what it does |", "|---|---|"]
+    for file in sorted((HOME / package).glob("*/__init__.py")):
+        meaning = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        lines.append(f"| `{file.parent.name}/` | {' '.join(meaning.partition(chr(10) * 2)[0].split())} |")
+    return "\n".join(lines) + "\n\n"
+
+
 def tables() -> dict[str, dict[str, str]]:
     """Document → marker → text."""
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +112,7 @@ def tables() -> dict[str, dict[str, str]]:
         "reference/settings.md": {service: settings_table(service) for service in ("labeler", "trainer")},
         "reference/api.md": routes,
         "guides/monitoring.md": metrics,
+        "concepts/code.md": {package: room_table(package) for package in ("labeler", "trainer", "shared", "commands")},
     }
 
 
