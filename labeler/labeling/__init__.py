@@ -1,1 +1,1 @@
-"""Answers about single images: what may be written, classes, and what a page shows of a question."""
+"""Answers for single images: what may be written, classes, and what a page shows with a question."""

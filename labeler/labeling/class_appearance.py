@@ -1,7 +1,7 @@
-"""How classes look on the pages: their colours, descriptions, own keys and order. None of it changes what is learned,
-so none of it stands in the annotation log.
+"""How classes look on the pages: colours, descriptions, own keys and order. None of this affects training, so none of
+it is in the annotation log.
 
-A class without properties of its own takes its colour from the palette, a digit as its key, and the place at the end.
+By default, a class has a colour from the palette, a digit as its key, and the last position.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from labeler.store.tables import CLASS_PROPERTIES
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """Those of one class; None is the default."""
+    """The properties of one class; None is the default."""
 
     colour: str | None = None  # #rrggbb
     description: str | None = None
     hotkey: str | None = None  # a letter or digit
-    place: int | None = None  # in the order of the classes
+    place: int | None = None  # position among the classes
 
 
 class ClassProperties:
-    """Those of one workspace, by class id. Hold the store's lock around every call."""
+    """The properties of one workspace's classes, by class id. Hold the store's lock during every call."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,21 +38,21 @@ class ClassProperties:
             }
 
     def of(self, class_id: int) -> Properties:
-        """Those of the class."""
+        """The properties of a class."""
         return self._known.get(class_id, Properties())
 
     def in_order(self, class_ids: Sequence[int]) -> list[int]:
-        """The classes in the order that was chosen, and behind them those that came later."""
+        """The classes in the chosen order, followed by classes added later."""
         places = {class_id: self.of(class_id).place for class_id in class_ids}
         return sorted(class_ids, key=lambda each: (places[each] is None, places[each] or 0, each))
 
     def change(self, class_id: int, **values: str) -> None:
-        """Set the texts named; "" stands for the default."""
+        """Set these texts; "" resets to the default."""
         given: dict[str, Any] = {name: value or None for name, value in values.items()}
         self._write({class_id: replace(self.of(class_id), **given)})
 
     def arrange(self, class_ids: Sequence[int]) -> None:
-        """Let this be the order."""
+        """Set the order of the classes."""
         self._write({each: replace(self.of(each), place=place) for place, each in enumerate(class_ids)})
 
     def _write(self, changed: dict[int, Properties]) -> None:

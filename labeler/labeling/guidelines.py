@@ -1,7 +1,7 @@
-"""What annotators should know: one text of the project in Markdown, edited on the page Label and shown there.
+"""The guidelines for annotators: one Markdown text per project, edited and shown on the page Label.
 
-It is rendered here, by a library, so that every page shows the same. Nothing that somebody typed becomes markup: HTML
-is shown as text, images are left out (they would be asked from other hosts), and no link runs a script.
+A library renders it here, so that every page shows the same. A user's text never becomes active: HTML is shown as text,
+images are left out (they would be requested from other hosts), and links cannot run scripts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Kept(BaseModel):
 
 
 class Guidelines:
-    """Those of one workspace. `changed()` tells open pages."""
+    """The guidelines of one workspace. `changed()` notifies open pages."""
 
     def __init__(self, store: Store, changed: Callable[[], None] = lambda: None) -> None:
         self._store = store
@@ -44,15 +44,15 @@ class Guidelines:
 
     @property
     def view(self) -> GuidelinesView:
-        """As they are now."""
+        """The current guidelines."""
         return self._view
 
     def change(self, patch: GuidelinesPatch) -> GuidelinesView:
-        """Let this be the text. Raises Conflict when it is not the one that was edited."""
+        """Replace the text. Raises Conflict if it was changed since the version that was edited."""
         with self._store.lock:
             if patch.as_of not in (None, self._view.mark):
                 raise Conflict(
-                    f"{self._view.annotator} has changed the guidelines meanwhile: copy your text and edit them anew."
+                    f"{self._view.annotator} has changed the guidelines in the meantime: copy your text and edit them again."
                 )
             kept = _Kept(text=patch.text.strip(), annotator=patch.annotator, changed_at=datetime.now(UTC))
             with self._store.write() as connection:
@@ -64,7 +64,7 @@ class Guidelines:
 
 
 def rendered(text: str) -> str:
-    """Markdown as HTML that is safe to show."""
+    """Render Markdown as safe HTML."""
     return str(_MARKDOWN.render(text))
 
 
@@ -76,7 +76,7 @@ def _view(kept: _Kept) -> GuidelinesView:
 def _link(
     self: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: MutableMapping[str, Any]
 ) -> str:
-    """A link leaves the page that is labeled on open, and tells its target nothing."""
+    """Open links in a new tab, without telling their target where they come from."""
     tokens[place].attrSet("target", "_blank")
     tokens[place].attrSet("rel", "noopener noreferrer")
     return self.renderToken(tokens, place, options, env)

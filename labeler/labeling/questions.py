@@ -1,4 +1,4 @@
-"""What a page is told of an image that it asks about."""
+"""Builds the question JSON for the card."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.wire.queries import QueueItem, SuggestionOut
 
 
 class Questions:
-    """The queue's picks as questions."""
+    """Turns the queue's picks into questions."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Questions:
         self._settings = settings
 
     def of(self, picks: Sequence[Pick]) -> list[QueueItem]:
-        """Each pick with what the page shows beside its image: where it stands, why it is asked, what it may be."""
+        """A question for each pick, with what the page shows beside the image: path, reason, suggestions."""
         entries = self._catalog.some([pick.image_id for pick in picks])
         size = self._settings.display_pixels
         return [
@@ -50,7 +50,7 @@ class Questions:
         ]
 
     def _hints(self, pick: Pick) -> Place | None:
-        """What the model said of the image, where whoever answers may see it."""
+        """What the model said about the image, if its annotators may see it."""
         return pick.place if self._visibility.may_hint(pick.image_id) else None
 
     def _suggestions(self, place: Place | None) -> list[SuggestionOut]:

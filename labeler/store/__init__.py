@@ -1,1 +1,1 @@
-"""What the labeler keeps: the database, the annotation log, and counts that follow it."""
+"""The labeler's storage: the database, the annotation log, and counts derived from it."""

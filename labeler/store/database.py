@@ -1,7 +1,7 @@
-"""The labeler's store: one engine, one writer lock, and what is settled once for the workspace.
+"""The labeler's store: one engine, one writer lock, and the workspace's fixed values.
 
-Everything that changes state holds `Store.lock` (re-entrant), so that a row's `seq` is dense and what is in memory
-never disagrees with what is on disk. The schema is brought up to date by alembic when the store is opened.
+Everything that changes state holds `Store.lock` (re-entrant), so that `seq` has no gaps and memory always agrees with
+the disk. Alembic updates the schema when the store is opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """The labeler's database. Raises SettingsError when it cannot be opened; later NotSaved when the disk refuses."""
+    """The labeler's database. Raises SettingsError if it cannot be opened, and later NotSaved if the disk refuses
+    writes."""
 
     def __init__(self, settings: LabelerSettings, disk: Disk | None = None) -> None:
         self.lock = threading.RLock()
@@ -44,19 +45,19 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction under the writer lock."""
+        """A transaction that holds the writer lock. Raises NotSaved."""
         with self.lock, self._told(), write(self.engine) as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one snapshot."""
+        """A connection that sees one snapshot. Raises NotSaved if the disk fails."""
         with self._told(), read(self.engine) as connection:
             yield connection
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """What the disk refuses, as the labeler tells its problems."""
+        """Turn disk errors of the database into NotSaved."""
         try:
             yield
         except DBAPIError as error:
@@ -66,7 +67,7 @@ class Store:
             raise NotSaved(trouble) from error
 
     def settled(self, key: str, value: str) -> str:
-        """What the workspace settled on for `key`: `value`, if nothing was before."""
+        """The workspace's fixed value for `key`; set to `value` on the first call."""
         with self.write() as connection:
             found = connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
             if found is None:
@@ -74,24 +75,24 @@ class Store:
             return value if found is None else str(found)
 
     def kept(self, key: str) -> str | None:
-        """What is kept for `key`."""
+        """The value stored for `key`, if any."""
         with self.read() as connection:
             return connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
 
     def keep(self, key: str, value: str | None) -> None:
-        """Keep this for `key`; None forgets it."""
+        """Store a value for `key`; None deletes it."""
         with self.write() as connection:
             connection.execute(META.delete().where(META.c.key == key))
             if value is not None:
                 connection.execute(META.insert().values(key=key, value=value))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 def database_url(settings: LabelerSettings) -> str:
-    """The address that is set, else SQLite in the workspace."""
+    """The database address in the settings, else SQLite in the workspace."""
     return settings.database_url or f"sqlite:///{(settings.workspace / 'flywheel.db').absolute()}"
 
 

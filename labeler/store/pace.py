@@ -1,4 +1,4 @@
-"""How fast people label, each and all together. Counted row by row, so that showing it never walks the log."""
+"""How fast people label, individually and in total. Counted row by row, so that showing it never reads the log."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from datetime import UTC, datetime, timedelta
 from shared.wire.log import Person, Row
 
 PACE_MINUTES = 5
-_MOST = 2_000  # answers of one annotator that are remembered: 400 a minute
+_MOST = 2_000  # answers remembered per annotator: 400 per minute
 
 
 class Pace:
-    """Answers of the last minutes by annotator. Not locked: whoever calls holds the store's lock."""
+    """Recent answers by annotator. Has no lock of its own: callers hold the store's lock."""
 
     def __init__(self) -> None:
         self._given: Counter[str] = Counter()
         self._recent: dict[str, deque[tuple[datetime, bool]]] = {}  # when, and whether a label was given
 
     def observe(self, row: Row) -> None:
-        """Somebody answered."""
+        """Count an answer."""
         self._given[row.annotator] += 1
         self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append((row.created_at, row.action == "label"))
 
     def per_minute(self, annotator: str | None = None) -> float:
-        """Labels a minute, to a tenth: of one annotator since their first answer of the last minutes, or of all.
+        """Labels per minute, rounded to a tenth: of one annotator since their first recent answer, or of everyone.
 
-        A skip or a flag takes time and is no label.
-        That of all is the sum, so that nobody is faster than all together.
+        Skips and flags take time but are not labels. The total is the sum over annotators, so that nobody is faster
+        than the total.
         """
         now = datetime.now(UTC)
         self._forget(now - timedelta(minutes=PACE_MINUTES))
@@ -35,14 +35,14 @@ class Pace:
         return round(sum(_rate(answers, now) for answers in chosen), 1)
 
     def people(self) -> list[Person]:
-        """Everyone who ever answered, the busiest first."""
+        """Everyone who ever answered, most answers first."""
         return [
             Person(name=name, answers=answers, per_minute=self.per_minute(name))
             for name, answers in self._given.most_common()
         ]
 
     def active(self) -> list[Person]:
-        """Those who answered in the last minutes."""
+        """Annotators who answered in the last minutes."""
         return [person for person in self.people() if person.name in self._recent]
 
     def _forget(self, before: datetime) -> None:

@@ -1,4 +1,4 @@
-"""The workspace folder, held by one labeler at a time."""
+"""The workspace folder, used by one labeler at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shared.settings.services import SettingsError
 
 
 class WorkspaceLock:
-    """Held from the start until `release` or the end of the process, however it ends.
+    """A lock held from the start until `release`, or until the process ends in any way.
 
-    Raises SettingsError when another labeler has it, or when the folder cannot be written.
+    Raises SettingsError if another labeler holds it, or if the folder cannot be written to.
     """
 
     def __init__(self, workspace: Path) -> None:
@@ -32,11 +32,11 @@ class WorkspaceLock:
             raise SettingsError(f"The workspace {workspace} cannot be used: {error.strerror}.") from None
 
     def announce(self, address: str) -> None:
-        """Say where the labeler that holds the workspace is reached."""
+        """Store the URL of the labeler that holds the workspace."""
         project_file.announce_or_warn(self._workspace, "labeler", address)
 
     def release(self) -> None:
-        """Let another labeler have it."""
+        """Release the workspace for another labeler."""
         try:
             project_file.announce_or_warn(self._workspace, "labeler", None)
         finally:
