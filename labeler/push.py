@@ -28,7 +28,7 @@ INTERNAL_ERROR = 1011  # RFC 6455
 
 
 class Events:
-    """The open pages of one labeler. Every room may `notify` it; what pages are told comes last, see `tell`."""
+    """The open pages of one labeler. Every room may call `notify`; `tell` sets later what pages receive."""
 
     def __init__(self) -> None:
         self._snapshot: Callable[[], dict[str, Any]] = dict
@@ -39,7 +39,7 @@ class Events:
         self._seen = ("", -1, -math.inf)  # last snapshot as JSON, number of changes in it, time taken
 
     def tell(self, snapshot: Callable[[], dict[str, Any]]) -> None:
-        """Tell pages what `snapshot` returns, the current state. Before that they are told nothing."""
+        """Send pages what `snapshot` returns, the current state. Until this is called, they receive an empty object."""
         self._snapshot = snapshot
 
     def notify(self) -> None:

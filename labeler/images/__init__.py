@@ -1,1 +1,1 @@
-"""The images of a project: the catalog, where their files lie, and which split each is in."""
+"""The images of a project: the catalogue, their files, and their splits."""

@@ -20,16 +20,16 @@ _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
 
 
 def thumbnail_url(image_id: int, sha256: str, size: int | None = None) -> str:
-    """The address of an image's smaller copy, which browsers may keep: it names the content, so it never changes.
+    """The URL of an image's smaller copy. Browsers may cache it for ever, because it contains the content hash.
 
-    Without a size, whoever draws it chooses one; see `resized`.
+    Without a size, the page chooses one; see `resized`.
     """
     given = "" if size is None else f"size={size}&"
     return f"/api/images/{image_id}/thumbnail?{given}v={sha256[:12]}"
 
 
 def resized(url: str, size: int) -> str:
-    """The address of the copy of this size, of one that names no size yet."""
+    """Add a size to a URL that has none."""
     return f"{url}&size={size}"
 
 

@@ -52,7 +52,7 @@ class Guidelines:
         with self._store.lock:
             if patch.as_of not in (None, self._view.mark):
                 raise Conflict(
-                    f"{self._view.annotator} has changed the guidelines in the meantime: copy your text and edit them again."
+                    f"{self._view.annotator} changed the guidelines in the meantime: copy your text and edit again."
                 )
             kept = _Kept(text=patch.text.strip(), annotator=patch.annotator, changed_at=datetime.now(UTC))
             with self._store.write() as connection:

@@ -1,6 +1,6 @@
-"""Exports the labels: which images, in which format, as of now or of a snapshot.
+"""Exports labels: which images, in which format, in the current state or that of a snapshot.
 
-Predictions go along only where they may be seen: of train images, and not in blind mode.
+Predictions are included only where annotators may see them: for train images, and not in blind mode.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Exports:
         predictions: Callable[[], Mapping[int, Prediction]],
         content: Callable[[int], tuple[bytes, str, str]],
     ) -> None:
-        """`predictions` returns what the model says of each image; `content` the bytes of one, with what they are."""
+        """`predictions` returns the prediction for each image; `content` an image's bytes, media type and hash."""
         self._store = store
         self._log = log
         self._tally = tally
@@ -52,9 +52,9 @@ class Exports:
     def begin(
         self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL, snapshot: str | None = None
     ) -> tuple[Iterator[bytes], Format]:
-        """The labels as a stream in the format of this name.
+        """Stream the labels in the format with this name.
 
-        Raises Invalid for an unknown format or class, Missing for an unknown snapshot, and for predictions what
+        Raises Invalid for an unknown format or class, Missing for an unknown snapshot, and, with predictions, what
         `Grid.predictions` raises.
         """
         if name not in FORMATS:

@@ -93,7 +93,7 @@ def kind_of(error: BaseException | None) -> DiskKind | None:
 
 
 def status_of(trouble: DiskTrouble) -> int:
-    """The HTTP status of what cannot be done: 507, or 503 where waiting is all that it takes."""
+    """The HTTP status of a request that failed: 507, or 503 if waiting is enough."""
     return 503 if trouble.kind == "descriptors" else 507
 
 

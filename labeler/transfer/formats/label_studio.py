@@ -82,7 +82,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
 
 
 def items(path: Path) -> Iterator[Any]:
-    """The items of a JSON array, one after the other. Raises ValueError for what is none."""
+    """Yield the items of a JSON array. Raises ValueError for anything else."""
     decoder = json.JSONDecoder()
     with path.open(encoding="utf-8-sig") as stream:
         kept = stream.read(_PIECE).lstrip()
@@ -105,11 +105,11 @@ def items(path: Path) -> Iterator[Any]:
 
 
 def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
-    """The first item and where it ends; 0 while more has to be read, also when it ends where the text does."""
+    """The first item and its end; 0 if more must be read, also if the item may continue after the text."""
     try:
         item, end = decoder.raw_decode(text)
     except RecursionError:
-        raise ValueError("its brackets lie too deep in each other") from None
+        raise ValueError("it is nested too deeply") from None
     except ValueError:
         return None, 0
     return (item, end) if end < len(text) else (None, 0)
