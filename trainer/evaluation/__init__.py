@@ -1,1 +1,1 @@
-"""How good a model is, with how sure that is. Arrays in, numbers out."""
+"""Model quality with confidence intervals. Arrays in, numbers out."""

@@ -1,11 +1,11 @@
-"""What a model says of labels that it has not learned from, for every label, though some of them are wrong.
+"""Out-of-fold predictions: what a model predicts for each label that it has not seen, although some labels are wrong.
 
-Folds keep near-duplicates together, since a copy in the other folds would repeat its own wrong label, and deal each
-class out evenly, so that a class of two images is judged at all. The head is fitted three times over: on all other
-labels, then on those that the first fit does not contradict, then on each as far as the second believes it (robust
-refitting, after iterative noisy cross-validation, Chen et al. 2019). Labels that a person has confirmed always count
-in full. On the digits and on photos this finds more errors than one pass at every kind and share of noise that was
-tried (`benchmarks.label_errors`). It knows nothing of images or services.
+Folds keep near-duplicates together, because a copy in another fold would repeat its own wrong label. They spread each
+class evenly, so that even a class of two images is judged. The head is fitted three times: on all other labels, then on
+those that the first fit does not contradict, then with each label weighted by the second fit's belief in it (robust
+refitting, after iterative noisy cross-validation, Chen et al. 2019). Confirmed labels always have full weight. On the
+digits and on photos this finds more errors than one pass at every kind and share of noise that was tried
+(`benchmarks.label_errors`). It knows neither images nor services.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FOLDS = 5
 PASSES = 3
 NEIGHBOURS = 10
 NEAR_DUPLICATE = 0.98  # cosine in the pool's space; 0.6 % of the digits have such a neighbour, 0.05 % of photos
-DISBELIEVED = 0.02  # weight that a contradicted label keeps, so that no class vanishes from a fit
-REFERENCE = 20_000  # labels among which neighbours are looked for
+DISBELIEVED = 0.02  # weight of a contradicted label, so that no class vanishes from a fit
+REFERENCE = 20_000  # rows among which neighbours are searched
 _BLOCK = 1_024
 
 Ids = NDArray[np.int64]
@@ -36,9 +36,9 @@ Rows = NDArray[np.float32]
 class OutOfFold:
     """`probabilities` (n, K) of `classes` (K,) for the images `ids` (n,), each by a model that has not seen its label.
 
-    `neighbours` (n, k) are positions in `ids`, nearest first, `similarity` (n, k) their cosines. `judged` (n,) is False
-    where no fold could know the class: all its images are copies of one. `first` (n, K) is what the first pass said,
-    which trusts all labels alike.
+    `neighbours` (n, k) are positions in `ids`, nearest first, with cosines `similarity` (n, k). `judged` (n,) is False
+    if no fold could know the class, because all its images are copies of one. `first` (n, K) is the first pass, which
+    trusts all labels equally.
     """
 
     ids: Ids
@@ -52,7 +52,7 @@ class OutOfFold:
 
 
 def lacking(given: Ids) -> int:
-    """How many labels more, at least, before the labels `given` (n,) can be judged: of two classes, two each."""
+    """Minimum number of labels still missing before `given` (n,) can be judged: two classes with two labels each."""
     largest: list[int] = sorted(np.unique(given, return_counts=True)[1].tolist(), reverse=True)[:2]
     return max(2 * FOLDS - len(given), 4 - sum(min(2, count) for count in largest))
 
@@ -66,9 +66,9 @@ def out_of_fold(
     seed: int,
     progress: Callable[[float], None] = lambda _: None,
 ) -> OutOfFold | None:
-    """Judge the labels `given` (n,) of unit `rows` (n, D); `trusted` (n,) are confirmed. None while too few.
+    """Judge the labels `given` (n,) of unit `rows` (n, D); `trusted` (n,) are confirmed. None if there are too few.
 
-    `progress` is told the share that is done, 0 … 1.
+    `progress` is called with the share done, 0 … 1.
     """
     classes, at = np.unique(given, return_inverse=True)
     if lacking(given) > 0:
@@ -95,16 +95,16 @@ def out_of_fold(
 
 
 def folds_of(rows: Rows, given: Ids, judged: NDArray[np.bool_], *, folds: int, seed: int) -> Ids:
-    """The fold (n,) in which each label is judged, near-duplicates in one; −1 where it never is."""
+    """The fold (n,) that judges each label, with near-duplicates in one fold; −1 for unjudged labels."""
     neighbours, similarity = _nearest(rows, seed)
     at = np.unique(given, return_inverse=True)[1]
     return np.where(judged, deal(_groups(neighbours, similarity, at), at, seed, folds=folds), -1)
 
 
 def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
-    """The class that a head which has seen all other folds names, for each of unit `rows` (n, D); −1 in no fold.
+    """Out-of-fold class predictions of a head for unit `rows` (n, D); −1 for rows without a fold.
 
-    Raises ValueError where a fold leaves fewer than two classes to learn.
+    Raises ValueError if a fold leaves fewer than two classes to learn.
     """
     said = np.full(len(given), -1, np.int64)
     for k in np.unique(fold[fold >= 0]):
@@ -115,7 +115,7 @@ def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
 
 
 def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
-    """The fold of each image (n,): no group is torn apart, each class's groups are spread evenly, the rarest first."""
+    """The fold of each image (n,): groups stay whole, each class's groups are spread evenly, the rarest class first."""
     rng = np.random.default_rng(seed)
     fold_of = np.full(groups.max() + 1, -1, np.int64)
     turn = 0
@@ -128,7 +128,7 @@ def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
 
 
 def _nearest(rows: Rows, seed: int) -> tuple[Ids, Rows]:
-    """Positions (n, k) and cosines of the nearest others, of all or of a sample of many."""
+    """Positions (n, k) and cosines of the nearest other rows, among all rows or a sample of many."""
     n = len(rows)
     among = np.arange(n)
     if n > REFERENCE:
@@ -148,10 +148,10 @@ def _nearest(rows: Rows, seed: int) -> tuple[Ids, Rows]:
 
 
 def _groups(neighbours: Ids, similarity: Rows, at: Ids) -> Ids:
-    """The group of each image (n,): near-duplicates, and what is one of a near-duplicate, share one.
+    """The group of each image (n,): near-duplicates share one, transitively.
 
-    Where a class hardly differs within itself, that chains most of it together, and nothing would be left to judge it
-    by: a group beyond a fold's share of its class falls apart into single images.
+    In a class with little variation this would chain most images together and leave nothing to judge by. So a group
+    larger than a fold's share of its class is split into single images.
     """
     n = len(neighbours)
     one, place = np.nonzero(similarity > NEAR_DUPLICATE)

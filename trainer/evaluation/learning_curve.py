@@ -1,8 +1,8 @@
 """Whether more labeling is worth it, in numbers. Advice only: nothing here stops anything.
 
-Three signs, each shown only where there is ground for it: predictions no longer change (Bloodgood & Vijay-Shanker
-2009), the curve has gone flat, and where a power law through the curve so far leads. It looks at what was measured on
-the random test sample and at what models predict; it knows nothing of heads and services.
+There are three signs, each shown only with enough data: predictions no longer change (Bloodgood & Vijay-Shanker 2009),
+the curve has become flat, and a power law through the curve gives a forecast. It uses evaluations on the random test
+sample and predictions of models; it knows neither heads nor services.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import Advice, Evaluation, Expected, Needed
 
 STABLE = 0.99  # mean kappa of three comparisons
-APART = 50  # labels between the models compared
-SAMPLE = 2_000  # images that they are compared on
+APART = 50  # labels between the compared models
+SAMPLE = 2_000  # images on which they are compared
 FLAT = 0.005  # accuracy gained per hundred labels
-LEAST_EVALUATIONS, LEAST_TEST = 5, 100  # before a curve is drawn on
+LEAST_EVALUATIONS, LEAST_TEST = 5, 100  # before advice is given
 GOALS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995)
-AHEAD = np.linspace(1.0, 2.0, 6)  # times the labels of now: where the forecast is shown
+AHEAD = np.linspace(1.0, 2.0, 6)  # multiples of the current labels, for the forecast
 DRAWS = 200  # for the band
 EXPONENTS = np.arange(0.1, 2.01, 0.05)
 
@@ -31,7 +31,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation: `labels` trained on, `accuracy` between 0 and 1 on `n` test images."""
+    """One evaluation: the number of train `labels`, and `accuracy` between 0 and 1 on `n` test images."""
 
     labels: int
     accuracy: float
@@ -39,20 +39,21 @@ class Point:
 
 
 class Stability:
-    """How far models agree that are at least `APART` labels apart, on a fixed sample of the pool.
+    """Agreement of models that are at least `APART` labels apart, on a fixed sample of the pool.
 
-    Lives as long as the process: after a restart it begins anew, as there is no model of before to compare with.
+    It lives as long as the process: after a restart there is no earlier model to compare with.
     """
 
     def __init__(self) -> None:
         self.kappas: list[float] = []
         self._labels = 0
-        self._predicted: dict[int, int] = {}  # image → class id, by the model compared with next
+        self._predicted: dict[int, int] = {}  # image → class id, by the model to compare with next
 
     def observe(self, labels: int, ids: Ids, predicted: Ids) -> None:
-        """Look at what a model of `labels` predicts of the images `ids` (n,); most looks come too soon and do nothing.
+        """Compare the predictions of a model with `labels` labels for the images `ids` (n,), if it is far enough from
+        the last.
 
-        Labels taken back begin anew: fewer labels are not the next step of the same course.
+        Fewer labels than before, after an undo, start a new series.
         """
         if labels < self._labels:
             self.kappas, self._predicted = [], {}
@@ -67,9 +68,9 @@ class Stability:
 
 
 def advise(evaluations: Sequence[Evaluation], kappas: Sequence[float], *, goal: float | None = None) -> Advice | None:
-    """All there is to say after the last of `evaluations`; None when that is nothing.
+    """All advice after the last of `evaluations`, or None.
 
-    Without a `goal`, labels are counted to the next one of `GOALS`.
+    Without a `goal`, the labels needed are computed for the next one of `GOALS`.
     """
     points = curve(evaluations)
     agreement = float(np.mean(kappas[-3:])) if len(kappas) >= 3 else None
@@ -88,13 +89,13 @@ def advise(evaluations: Sequence[Evaluation], kappas: Sequence[float], *, goal: 
 
 
 def curve(evaluations: Sequence[Evaluation]) -> list[Point]:
-    """One point for each number of labels up to that of now, the latest where there are several."""
+    """One point per number of labels up to the current one, from the latest evaluation at each."""
     latest = {each.labels: Point(each.labels, each.accuracy.value, each.accuracy.n) for each in evaluations}
     return [latest[labels] for labels in sorted(latest) if labels <= evaluations[-1].labels]
 
 
 def kappa(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
-    """Cohen's agreement of two predictions (n,) beyond chance; 1 when both say one and the same class throughout."""
+    """Cohen's kappa of two predictions (n,): agreement beyond chance; 1 if both always predict the same class."""
     classes = np.unique(np.concatenate([before, after]))
     observed = float((before == after).mean())
     expected = float(sum((before == c).mean() * (after == c).mean() for c in classes))
@@ -102,12 +103,12 @@ def kappa(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
 
 
 def stable(kappas: Sequence[float]) -> bool:
-    """Whether the last three models, a fixed number of labels apart, agree so well that more labels change little."""
+    """Whether the last three comparisons agree so well that more labels change little."""
     return len(kappas) >= 3 and float(np.mean(kappas[-3:])) >= STABLE
 
 
 def slope(points: Sequence[Point]) -> float | None:
-    """Accuracy gained per hundred labels over the last half of the curve, by least squares; None without ground."""
+    """Accuracy gained per hundred labels over the last half of the curve, by least squares; None with too few data."""
     if not _ground(points):
         return None
     late = points[len(points) // 2 :]
@@ -118,15 +119,15 @@ def slope(points: Sequence[Point]) -> float | None:
 
 
 def flat(points: Sequence[Point]) -> bool:
-    """Whether a hundred more labels would gain less than half a point, as the curve goes now."""
+    """Whether a hundred more labels would gain less than half a point, at the current slope."""
     gained = slope(points)
     return gained is not None and gained < FLAT
 
 
 def forecast(points: Sequence[Point], ahead: Sequence[int], *, seed: int = 0) -> list[Expected]:
-    """Where error = a + b·labels^(−c) through the curve leads (Hestness et al. 2017); [] without ground.
+    """Extrapolate error = a + b·labels^(−c) (Hestness et al. 2017); [] without enough data.
 
-    The band: the same fit to curves redrawn from what each test sample could have shown.
+    The band comes from the same fit to curves redrawn from the sampling error of each test sample.
     """
     if not _ground(points):
         return []
@@ -139,9 +140,9 @@ def forecast(points: Sequence[Point], ahead: Sequence[int], *, seed: int = 0) ->
 
 
 def labels_needed(points: Sequence[Point], goal: float, *, seed: int = 0) -> Needed | None:
-    """How many more labels reach accuracy `goal`; None without ground.
+    """Number of further labels to reach accuracy `goal`; None without enough data.
 
-    Looks as far as ten times the labels trained on: beyond that a curve says nothing.
+    Searches up to ten times the current labels; beyond that a curve says nothing.
     """
     if not _ground(points):
         return None
@@ -164,9 +165,9 @@ def _ground(points: Sequence[Point]) -> bool:
 
 
 def _redrawn(points: Sequence[Point], seed: int) -> Floats:
-    """Errors (1 + draws, points): as measured, then as samples of the same sizes could have shown.
+    """Errors (1 + draws, points): as measured, then redrawn from their sampling error.
 
-    One sample is measured again and again, so its luck is shared: each draw shifts the whole curve by one quantile.
+    The same sample is measured repeatedly, so its error is shared: each draw shifts the whole curve by one quantile.
     """
     error = np.array([1 - point.accuracy for point in points])
     n = np.array([max(point.n, 1) for point in points])
@@ -179,10 +180,10 @@ def _redrawn(points: Sequence[Point], seed: int) -> Floats:
 
 
 def _power_law(points: Sequence[Point], errors: Floats, ahead: Floats) -> Floats:
-    """Errors (curves, ahead) by the best a + b·x^(−c) with a, b ≥ 0 for each row of `errors` (curves, points).
+    """Errors (curves, ahead) from the best a + b·x^(−c) with a, b ≥ 0 for each row of `errors` (curves, points).
 
-    Each point weighs as much as it has test images. With two unknowns, non-negative least squares is the plain solution
-    where that is allowed, and the better of a alone and b alone elsewhere.
+    Points are weighted by their test images. With two unknowns, non-negative least squares is the unconstrained
+    solution if it is feasible, and otherwise the better of a alone and b alone.
     """
     x = np.array([point.labels for point in points], dtype=np.float64)
     weights = np.array([point.n for point in points], dtype=np.float64)
@@ -195,7 +196,7 @@ def _power_law(points: Sequence[Point], errors: Floats, ahead: Floats) -> Floats
         spread = weights @ (fall - weights @ fall) ** 2
         b = (errors - mean[:, None]) @ (weights * fall) / spread
         a = mean - b * (weights @ fall)
-        alone = errors @ (weights * fall) / (weights @ fall**2)  # b where a would be negative
+        alone = errors @ (weights * fall) / (weights @ fall**2)  # b if a would be negative
         a, b = np.where(a < 0, 0.0, a), np.where(a < 0, alone, b)
         a, b = np.where(b < 0, mean, a), np.where(b < 0, 0.0, b)
         residual = (errors - a[:, None] - b[:, None] * fall) ** 2 @ weights

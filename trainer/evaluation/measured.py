@@ -1,4 +1,4 @@
-"""What a task measured on test images, and the one function that makes an `Evaluation` of it."""
+"""The measurements of a task on test images, and their conversion to an `Evaluation`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.wire.evaluation import Evaluation, Interval
 
 
 def not_measured() -> Interval:
-    """The interval of what was measured on no image, which is also the accuracy of a task that has none."""
+    """The interval of a measurement on no images, which is also the accuracy of a task without accuracy."""
     return Interval(value=0.0, low=0.0, high=1.0, n=0)
 
 
@@ -32,7 +32,7 @@ class Measured:
     def evaluation(
         self, *, log_id: UUID, acked_seq: int, model_version: str, labels: int, spent: int, **more: Any
     ) -> Evaluation:
-        """As it is sent and kept. `more` are fields that do not follow from the figures."""
+        """The record that is sent and stored. `more` are fields that do not follow from the figures."""
         return Evaluation.model_validate(
             {
                 "id": uuid4(),

@@ -1,7 +1,7 @@
-"""How good a head is on images that nothing learns from, with how sure that is.
+"""Metrics of a model on held-out images, with confidence intervals.
 
-Arrays in, the measured parts of `shared.wire.Evaluation` out. A class that the head does not know yet is a class
-that it gets wrong: it counts as a miss everywhere, never as an image left out.
+Arrays in, the measured parts of `shared.wire.evaluation.Evaluation` out. A class that the model does not know yet
+counts as an error everywhere; its images are never left out.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import CalibrationBin, ClassMetrics, Interval
 from trainer.evaluation.measured import Measured, not_measured
 
-Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
-LEAST = 1e-6  # a probability below this counts as this, so that one certain miss does not make the loss infinite
+Z95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+LEAST = 1e-6  # lower limit of a probability, so that one certain error does not make the loss infinite
 RESAMPLES = 1_000
 BINS = 10  # of equal width, as in Guo et al. (2017)
 
@@ -26,8 +26,8 @@ BINS = 10  # of equal width, as in Guo et al. (2017)
 class ClassScores:
     """`confusion` counts truth (rows) against prediction (columns), both in the order of `classes`.
 
-    `macro_f1` is the mean over classes that occur as truth or as prediction, with a 95 % interval. `lower_bounds` are
-    where the intervals of accuracy and macro-F1 begin, which is what may stop training.
+    `macro_f1` is the mean over classes that occur as truth or prediction, with a 95 % interval. `lower_bounds` are the
+    lower ends of the intervals of accuracy and macro F1, which the stopping rules use.
     """
 
     accuracy: Interval
@@ -61,10 +61,10 @@ def evaluate(
     classes: NDArray[np.int64],
     names: Mapping[int, str],
 ) -> ClassScores:
-    """Measure `probabilities` (n, K), columns `classes` (K,), against class ids `y_true` (n,).
+    """Evaluate `probabilities` (n, K), columns `classes` (K,), against class ids `y_true` (n,).
 
-    `names` lists the classes to report; ids that it does not know are reported by their number. No image is no error:
-    the interval is then 0 to 1 and the rest None.
+    `names` lists the classes to report; unknown ids are reported by number. For n = 0 the interval is 0 to 1 and the
+    rest is None.
     """
     known = np.asarray(classes, dtype=np.int64)
     ids = np.array(sorted({*names, *known.tolist(), *y_true.tolist()}), dtype=np.int64)
@@ -90,10 +90,10 @@ def evaluate(
 
 
 def calibrate(right: NDArray[np.bool_], confidence: NDArray[np.float32]) -> tuple[list[CalibrationBin], float | None]:
-    """The reliability diagram of predictions that were `right` (n,) at `confidence` (n,), and its error in one number.
+    """Reliability diagram of predictions that were `right` (n,) at `confidence` (n,), and the calibration error.
 
-    That is the expected calibration error (Naeini et al. 2015; Guo et al. 2017), the distance of accuracy and mean
-    confidence in each bin, weighed by its images; None for no image.
+    The error is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the distance between accuracy and
+    mean confidence per bin, weighted by its images; None without images.
     """
     place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     bins = [
@@ -121,17 +121,17 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 a class of a confusion matrix (K, K); 0 where a class neither occurs nor is predicted."""
+    """F1 per class from a confusion matrix (K, K); 0 for a class that neither occurs nor is predicted."""
     total = confusion.sum(axis=0) + confusion.sum(axis=1)
     return np.asarray(2 * np.diagonal(confusion) / np.maximum(total, 1), dtype=np.float64)
 
 
 def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
-    """Macro-F1's 95 % interval: test images drawn again, with replacement (bootstrap, Efron 1979); 0 to 1 for none."""
+    """The 95 % interval of macro F1 by resampling test images (bootstrap, Efron 1979); 0 to 1 without images."""
     n = int(confusion.sum())
     if n == 0:
         return 0.0, 1.0
-    truth, predicted = np.nonzero(confusion)  # only cells that have an image can be drawn: with 1,000 classes, few have
+    truth, predicted = np.nonzero(confusion)  # draw only non-empty cells: with 1,000 classes there are few
     draws = np.random.default_rng(0).multinomial(n, confusion[truth, predicted] / n, size=RESAMPLES)  # (R, cells)
     is_truth, is_predicted = (np.eye(len(confusion))[each] for each in (truth, predicted))  # (cells, K)
     total = draws @ (is_truth + is_predicted)

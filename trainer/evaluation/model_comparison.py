@@ -1,9 +1,9 @@
-"""Two versions on the same images: which is better, in what, and whether that is more than chance.
+"""Compares two versions on the same images: which is better, in what, and whether the difference is significant.
 
-Arrays in, `shared.wire.jobs` out; it runs no network. Both are measured on exactly the same images, so that the
-comparison is paired: McNemar's exact test (McNemar 1947) on the images that only one of them gets right, and a
-bootstrap interval of the gain in accuracy (Efron 1979). AUC-PR is scikit-learn's average precision, which does not
-interpolate between points and so is not too hopeful (Davis & Goadrich 2006).
+Arrays in, `shared.wire.jobs` out; it runs no network. Both are measured on exactly the same images, so the comparison
+is paired: McNemar's exact test (McNemar 1947) on the images that only one of them gets right, and a bootstrap interval
+of the gain in accuracy (Efron 1979). AUC-PR is scikit-learn's average precision, which does not interpolate and so is
+not too optimistic (Davis & Goadrich 2006).
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from trainer.evaluation.metrics import RESAMPLES, evaluate
 POINTS = 51
 """Points of a curve, at even recalls."""
 SURE = 0.01
-"""The p below which a challenger takes over. Rounds ask again and again, and folds share what they learn from
-(Dietterich 1998), so that 0.05 would call noise better too often."""
+"""Significance level for a challenger's take-over. Rounds test repeatedly, and folds share train data (Dietterich
+1998), so 0.05 would accept noise too often.
+"""
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one version said: probabilities (n, L) of the live classes `classes` (L,), how fast, and its size."""
+    """Predictions of one version: probabilities (n, L) of the live classes `classes` (L,), its speed and its size."""
 
     version: str
     classes: NDArray[np.int64]
@@ -53,20 +54,20 @@ class Answers:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class id of each image (n,)."""
+        """The predicted class id of each image (n,)."""
         return np.asarray(self.classes[self.probabilities.argmax(axis=1)], np.int64)
 
 
 def compare(
     truth: NDArray[np.int64], base: Answers, candidate: Answers, names: Mapping[int, str], request: ComparisonRequest
 ) -> Comparison:
-    """Compare answers to the same images of class ids `truth` (n,), n > 0; `names` are the live classes."""
+    """Compare predictions for the same n > 0 images with class ids `truth` (n,); `names` are the live classes."""
     one, other = score(truth, base, names), score(truth, candidate, names)
     return decide(one, other, request, pairs=pair(truth, base.predicted, candidate.predicted), images=len(truth))
 
 
 def compare_recorded(base: ModelVersion, candidate: ModelVersion, request: ComparisonRequest) -> Comparison:
-    """Compare what both wrote down when they were saved, each on the test images labeled by then."""
+    """Compare the metrics recorded when both were saved, each on the test images labeled by then."""
     images = [each.metrics.accuracy.n for each in (base, candidate) if each.metrics is not None]
     return decide(_recorded(base), _recorded(candidate), request, pairs=None, images=min(images, default=0))
 
@@ -92,7 +93,7 @@ def score(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) 
 
 
 def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> list[Curve]:
-    """The curve of each class, after the mean over those that occur; one that the version cannot name scores nought."""
+    """The mean curve over classes that occur, then each class's; a class that the version does not know scores zero."""
     grid = np.linspace(0, 1, POINTS)
     curves, heights, areas = [], [], []
     for class_id in sorted({*names, *truth.tolist()}):
@@ -105,7 +106,7 @@ def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[
         )
         if curve.support:
             precision, recall, _ = precision_recall_curve(is_it, said)
-            # At each recall the precision that can be had there or beyond, as read off a curve.
+            # The best precision at this recall or beyond.
             best = np.maximum.accumulate(precision)[::-1]
             height = best[np.searchsorted(recall[::-1], grid, side="left").clip(max=len(best) - 1)]
             heights.append(height)
@@ -119,7 +120,7 @@ def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[
 
 
 def pair(truth: NDArray[np.int64], base: NDArray[np.int64], candidate: NDArray[np.int64]) -> Pairs:
-    """Predicted class ids (n,) of both against `truth` (n,)."""
+    """Compare class ids (n,) predicted by both with `truth` (n,), as pairs."""
     first, second = base == truth, candidate == truth
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
     only_base, only_candidate = int((first & ~second).sum()), int((~first & second).sum())
@@ -149,7 +150,7 @@ def decide(
     reason = f"{passed} of {len(checks)} checks passed, {needed} needed"
     if request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
         update, p = False, pairs.p if pairs is not None else 1.0
-        reason += f"; but the gain in accuracy may be chance (McNemar's {p_in_words(p)})"
+        reason += f"; but the gain in accuracy is not significant (McNemar's {p_in_words(p)})"
     return Comparison(
         base=base,
         candidate=candidate,
@@ -169,7 +170,7 @@ def decide(
 def differences(
     images: Sequence[Mapping[str, object]], base: Answers, candidate: Answers, names: Mapping[int, str]
 ) -> list[Difference]:
-    """The `images` (n rows with image_id and class_id) that the two take for different classes, the surest first."""
+    """The `images` (n rows with image_id and class_id) on which both disagree, the most confident first."""
     found = []
     for row in np.flatnonzero(base.predicted != candidate.predicted).tolist():
         given = images[row]["class_id"]
@@ -200,7 +201,7 @@ def _check(base: Scores, candidate: Scores, metric: str, min_delta: float) -> Ch
             "candidate": other,
             "gain": gain,
             "min_delta": min_delta,
-            # A nought that came out of a subtraction is a nought.
+            # Tolerate rounding in the subtraction.
             "passed": gain is not None and gain >= min_delta - 1e-12,
         }
     )

@@ -1,9 +1,9 @@
-"""What random labels would have given: an estimate for display, made inside the test sample.
+"""Estimates what random labels would have achieved, from the test sample and for display only.
 
-The test sample is random and labeled, so that part of it can stand for random labels while the rest judges: heads are
-cross-validated within it and thrown away. Nothing learned here is kept, promoted or used to choose anything; numbers
-leave, models do not. With five folds, at most four fifths of the sample can be learned from, so that more random labels
-than that cannot be estimated, and are not. Arrays in, numbers out; it knows nothing of the pool, the model and the log.
+The test sample is random and labeled, so a part of it can stand in for random labels while the rest judges. Heads are
+cross-validated within it and thrown away: nothing learned here is kept, promoted or used for a choice. With five folds,
+at most four fifths of the sample can be learned from, so larger numbers of random labels are not estimated. Arrays in,
+numbers out; it knows neither the pool nor the model nor the log.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from trainer.learners.kernel_head import fit_head
 
 FOLDS = 5
 LEAST_TEST = 60  # labeled test images before anything is estimated
-MOST = 200  # random labels estimated at most: 20 fits then take about 0.2 s
+MOST = 200  # maximum number of random labels: 20 fits then take about 0.2 s
 SIZES = 4  # numbers of labels, each half of the next
 LEAST_LABELS = 10
 
 
 def random_baseline(rows: NDArray[np.float32], truth: NDArray[np.int64], *, seed: int) -> list[RandomEstimate]:
-    """Accuracy to expect of as many random labels, fewest first; [] while the sample is too small.
+    """Expected accuracy for several numbers of random labels, fewest first; [] while the sample is too small.
 
-    `rows` (n, D) are the unit-length rows of the labeled test images, `truth` (n,) their class ids. Each image is
-    judged once, by a head that has not seen it; the interval is Wilson's for n images and leaves out how much one draw
-    of random labels differs from another.
+    `rows` (n, D) are the unit rows of the labeled test images, `truth` (n,) their class ids. Each image is judged once,
+    by a head that has not seen it. The interval is Wilson's for n images; it ignores the variation between random
+    draws.
     """
     n = len(truth)
     if n < LEAST_TEST:
@@ -55,11 +55,11 @@ def beside_chosen(
     *,
     seed: int,
 ) -> list[RandomEstimate]:
-    """`estimates`, with what as many chosen labels give beside the largest for which there are enough.
+    """Add to `estimates` the accuracy of as many chosen labels, at the largest possible number.
 
-    `chosen` are the rows (m, D) and class ids (m,) that were labeled here, in that order; imports are nobody's
-    choice. The models of then were measured on the smaller sample of then: to compare like with like, a head of the
-    first labels is fitted again, judged on the sample of now, and thrown away.
+    `chosen` are the rows (m, D) and class ids (m,) labeled here, in order; imported labels were not chosen. Earlier
+    models were measured on smaller test samples. So for a fair comparison, a head is fitted on the first labels, judged
+    on the current sample, and thrown away.
     """
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:
@@ -77,7 +77,7 @@ def _guess(
     judged: NDArray[np.float32],
     seed: int,
 ) -> NDArray[np.int64]:
-    """What a head of the labels `learned` says of the rows `judged`; of one class alone it can say nothing else."""
+    """Class ids that a head fitted on `learned` predicts for `judged`; with one class, always that class."""
     if len(np.unique(truth[learned])) < 2:
         return np.full(len(judged), truth[learned[0]])
     head = fit_head(rows[learned], truth[learned], seed=seed)

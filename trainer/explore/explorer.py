@@ -1,6 +1,6 @@
-"""Answers the pages' questions about the pool: neighbours of an image, groups, the map, doubtful labels, near copies.
+"""Views of the pool for the pages: neighbours of an image, groups, the map, doubtful labels, near copies.
 
-Only train images are shown, so that nobody sees what is held out for measuring.
+Only train images are shown, so that nobody sees held-out images.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Explorer:
         self._reviewer = Reviewer(settings.seed)
 
     def start(self) -> None:
-        """Begin to judge labels when asked."""
+        """Start the thread that judges labels on request."""
         self._reviewer.worker.start()
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ class Explorer:
         )
 
     def label_issues(self, limit: int) -> LabelIssues:
-        """Doubtful labels of train images, worst first, each with the label proposed. Raises NotReady."""
+        """Doubtful labels of train images, worst first, each with a proposed label. Raises NotReady."""
         space, snapshot = self._loop.live.space(), self._snapshot()
         if not task_named(snapshot.task).finds_label_issues:
             raise NotReady(f"Doubtful labels cannot be found in a project of the task {snapshot.task!r}.")
@@ -142,7 +142,7 @@ class Explorer:
         return snapshot
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (N,) and rows (N, D) of the train images, and a name for this state of them."""
+        """Ids (N,) and rows (N, D) of the train images, and an identifier of their state."""
         space = self._loop.live.space()
         ids, rows = space.train.view()
         return (self._replica.log_id, space.version, len(ids)), ids, rows

@@ -1,4 +1,4 @@
-"""Answers what a model says of images: the promoted version if there is one, else the live model."""
+"""Predicts images: with the promoted version if there is one, else with the live model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Predictor:
         self._pool: tuple[Hashable, PoolPredictions] | None = None  # the last answer about the whole pool
 
     def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
-        """Predict catalogued images, in the order given, by a saved version, or by the promoted one if there is one.
+        """Predict catalogued images, in the given order, by a saved version, the promoted one, or else the live model.
 
         Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
         """
@@ -47,7 +47,7 @@ class Predictor:
         return self._told(model, embedder.read([entry.sha256 for entry in entries if entry is not None]))
 
     def predict_uploads(self, images: Sequence[bytes], version: str | None = None) -> Predictions:
-        """Predict images that are not in the catalogue. Raises as `predict` does."""
+        """Predict images that are not in the catalogue. Raises the same errors as `predict`."""
         saved = self._versions.answering(version)
         if saved is not None:
             return self._versions.predict(saved, images)

@@ -1,1 +1,1 @@
-"""What learns from labels: the head, fitted anew on every batch."""
+"""Everything that learns: the head, the fine-tuner, and self-supervised training."""

@@ -1,9 +1,9 @@
-"""Images changed at random, so that a network can learn what stays: a pure function over tensors.
+"""Random image augmentation, as a pure function over tensors.
 
-All images of a batch are changed at once, each in its own way, on the device where they are; that costs a small part of
-a training step, where one image after the other would keep a GPU waiting. Crops, mirroring, colours and grey are those
-of SimCLR (Chen et al. 2020, appendix A) at its strength for small images, 0.5, without blur; a crop keeps a fifth of
-the area or more, not 8 %, because the objects that people label seldom fill the picture.
+All images of a batch are changed at once, each in its own way, on their device. This takes a small part of a training
+step; one image after the other would keep a GPU waiting. Crop, mirroring, colours and grey follow SimCLR (Chen et al.
+2020, appendix A) at its strength for small images, 0.5, without blur. A crop keeps at least a fifth of the area, not 8
+%, because the objects that people label seldom fill the picture.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST_CROP = 0.2
-"""Share of the area that a crop keeps at least."""
+"""Minimum share of the area that a crop keeps."""
 
 _GREY = torch.tensor([0.299, 0.587, 0.114]).repeat(3, 1)
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 def view(images: Tensor) -> Tensor:
-    """Each of `images` (B, 3, S, S), with values from 0 to 1, changed by torch's seed; the same shape and range."""
+    """Augment `images` (B, 3, S, S) with values from 0 to 1, using torch's seed; same shape and range."""
     n, device = len(images), images.device
 
     def between(low: float, high: float) -> Tensor:
-        return torch.empty(n).uniform_(low, high)  # on the CPU, so that a seed means the same everywhere
+        return torch.empty(n).uniform_(low, high)  # on the CPU, so that a seed gives the same numbers everywhere
 
     def chance(share: float) -> Tensor:
         return torch.rand(n) < share
@@ -53,7 +53,7 @@ def view(images: Tensor) -> Tensor:
 
 
 def _hue(angle: Tensor) -> Tensor:
-    """Rotations (n, 3, 3) of RGB about the grey axis by `angle` (n,), in radians."""
+    """Rotation matrices (n, 3, 3) of RGB about the grey axis by `angle` (n,), in radians."""
     turn = torch.zeros(len(angle), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()

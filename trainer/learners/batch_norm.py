@@ -1,4 +1,4 @@
-"""What becomes of the statistics of batch normalisation while a network is trained on few images."""
+"""Batch normalisation statistics while a network is trained on few images."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from trainer.embeddings.backbones.torch_networks import Module
 
 Statistics = Literal["kept", "followed", "renewed"]
-"""`kept`, as published weights want: those of small batches of few images undo them within an epoch
-(docs/measurements/experiments.md). `followed`, batch by batch, from scratch. `renewed` from the train images before the
-first step, then followed, as weights want that are no longer those with which the statistics were taken."""
+"""`kept`: published weights need their statistics; those of small batches spoil them within an epoch
+(docs/measurements/experiments.md). `followed`: updated batch by batch, for training from scratch. `renewed`: computed
+from the train images before the first step, then followed, for weights that no longer match their statistics.
+"""
 
 
 class Still(Callback):  # type: ignore[misc]  # fastai is not typed
-    """Batch normalisation neither follows nor uses what the batches say; its scale and shift are learned."""
+    """Freezes batch normalisation statistics; scale and shift still learn."""
 
-    order = 0  # after fastai has the network train
+    order = 0  # after fastai has set training mode
 
     def before_train(self) -> None:
-        """The network trains, but for these layers."""
+        """Keep these layers in evaluation mode while the network trains."""
         for layer in _layers(self.model):
             layer.eval()
 
 
 @torch.no_grad()
 def renew(network: Module, batches: Iterable[torch.Tensor]) -> None:
-    """Take the statistics from `batches` (B, 3, S, S), each counting alike, and leave `network` in evaluation mode."""
+    """Compute the statistics from `batches` (B, 3, S, S), equally weighted; leaves `network` in evaluation mode."""
     momenta = [(layer, layer.momentum) for layer in _layers(network)]
     for layer, _ in momenta:
         layer.reset_running_stats()

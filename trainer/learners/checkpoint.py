@@ -1,4 +1,4 @@
-"""The checkpoint of a training: where it is between two epochs, in one file that is written whole."""
+"""The checkpoint of a training after each epoch, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from trainer.embeddings.backbones.torch_networks import Module
 
 @dataclass
 class Run:
-    """What is known between two epochs, and what came of it at the end. `best` are weights by name.
+    """The state of a training after an epoch, and its result at the end. `best` are weights by name.
 
-    Those are the last ones whose accuracy is within a standard error of the highest: what is better on few validation
-    images is so by chance, and a cycle ends in better weights than it passes through.
+    `best` is the latest epoch within one standard error of the highest accuracy: on few validation images, small
+    differences are random, and a cycle ends in better weights than it passes through.
     """
 
     epoch: int = 0
     best_epoch: int = 0
     best_accuracy: float = -1.0
-    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, with it, the least loss, negative
+    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, among equals, the lowest loss, negated
     peak_epoch: int = 0
     learning_rate: float = 0.0
     batch_size: int = 0
-    images: int = 0  # trained on, each time it was
-    seconds: float = 0.0  # in batches
+    images: int = 0  # image views so far
+    seconds: float = 0.0  # time in batches
     history: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def save(network: Module, run: Run, path: Path) -> None:
-    """Write the weights of now, the best ones, and what else is known. Raises OSError."""
+    """Write the current weights, the best ones, and the rest of the state. Raises OSError."""
     tensors = {f"now.{name}": tensor for name, tensor in weights(network).items()}
-    if run.best_epoch != run.epoch:  # otherwise they are the same
+    if run.best_epoch != run.epoch:  # otherwise both are the same
         tensors |= {f"best.{name}": tensor for name, tensor in run.best.items()}
     said = {key: value for key, value in vars(run).items() if key != "best"}
     whole = {name: each.contiguous() for name, each in tensors.items()}
@@ -48,7 +48,7 @@ def save(network: Module, run: Run, path: Path) -> None:
 
 
 def resume(network: Module, path: Path) -> Run | None:
-    """Take up what `save` wrote; None when nothing was. Raises ValueError for a file that cannot be read."""
+    """Restore what `save` wrote; None if there is no file. Raises ValueError for an unreadable file."""
     if not path.is_file():
         return None
     try:
@@ -57,12 +57,12 @@ def resume(network: Module, path: Path) -> Run | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         network.load_state_dict({name[4:]: each for name, each in tensors.items() if name.startswith("now.")})
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
+        raise ValueError(f"The checkpoint {path} cannot be read ({error}): delete it to start over.") from None
     best = {name[5:]: each for name, each in tensors.items() if name.startswith("best.")}
     run.best = best or weights(network)
     return run
 
 
 def weights(network: Module) -> dict[str, torch.Tensor]:
-    """A copy of its tensors by name, in memory."""
+    """A copy of the tensors by name, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

@@ -1,6 +1,6 @@
-"""A network of one's own (the setting `model_fn`) with a linear classifier on its vectors, to be trained as a whole.
+"""Your own network (the setting `model_fn`) with a linear classifier on its vectors, for fine-tuning.
 
-The function is named by the settings alone: neither a request nor a file ever says which code to run.
+Only the settings name the function: neither a request nor a file decides which code runs.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from trainer.embeddings.backbones.torch_networks import Module
 
 
 class OwnClassifier(Module):
-    """(B, 3, S, S) → logits (B, K). Its tensors are called `backbone.…` and `classifier.…`."""
+    """(B, 3, S, S) → logits (B, K). Its tensors are named `backbone.…` and `classifier.…`."""
 
     def __init__(self, backbone: Module, width: int, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.classifier = torch.nn.Linear(width, classes)
-        self.pretrained_cfg = {"classifier": "classifier"}  # as timm's networks say it
+        self.pretrained_cfg = {"classifier": "classifier"}  # as in timm's networks
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of normalised images."""
+        """Logits (B, K) of normalised images."""
         return cast(torch.Tensor, self.classifier(self.backbone(images)))
 
 
 def own_classifier(model_fn: str, size: int, classes: int) -> OwnClassifier:
-    """What the function `model_fn` returns, with a fresh classifier on top. Raises SettingsError."""
+    """The network that `model_fn` returns, with a new classifier. Raises SettingsError."""
     named = f"The trainer setting 'model_fn' is {model_fn!r}, which"
     try:
         backbone = resolve_name(model_fn)()
     except Exception as error:  # it is the user's code
         raise SettingsError(f"{named} fails: {error}.") from error
     if not isinstance(backbone, Module):
-        raise SettingsError(f"{named} returns {type(backbone).__name__} and no torch module.")
+        raise SettingsError(f"{named} returns {type(backbone).__name__} , not a torch module.")
     try:
         with torch.inference_mode():
             vectors = backbone.eval()(torch.zeros(2, 3, size, size))
     except Exception as error:
         raise SettingsError(f"{named} cannot take {size} × {size} pixels: {error}.") from error
     if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or len(vectors) != 2:
-        raise SettingsError(f"{named} returns a network that does not make vectors (B, D) of images (B, 3, H, W).")
+        raise SettingsError(f"{named} returns a network that does not map images (B, 3, H, W) to vectors (B, D).")
     return OwnClassifier(backbone, vectors.shape[1], classes)

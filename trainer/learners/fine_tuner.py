@@ -1,15 +1,15 @@
 """The fine-tuner: trains a whole network on labeled images, with fastai.
 
-Arrays and a network in, better weights out; it knows nothing of versions, labelers or files of images. The way is
-fastai's own `fine_tune`: first the new classifier alone, then everything in one cycle, early layers ten times slower
-than late ones (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier begins as a logistic
-regression on the features as they are: a random one would spoil them first (Kumar et al. 2022, "LP-FT"). Epochs are
-chosen on validation images, and training ends when those stop getting better; or none is chosen, where those images
-shall judge what comes of it.
+Arrays and a network in, better weights out; it knows neither versions nor labelers nor image files. It follows fastai's
+`fine_tune`: first the new classifier alone, then all layers in one cycle, early layers ten times slower than late ones
+(discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier starts as a logistic regression on
+the unchanged features, because a random one would damage them (Kumar et al. 2022, "LP-FT"). Epochs are chosen on
+validation images, and training ends when these stop improving. Without validation images, no epoch is chosen; so they
+can judge the result.
 
-After each epoch the weights, and the best ones so far, are in one file that is written whole. A run that was killed
-goes on at the next epoch at its place in the cycle; the optimiser's averages begin anew, which a few steps make up.
-fastai takes ten seconds to import and is imported here and nowhere else, by whoever trains.
+After each epoch, the current and the best weights are written to one file atomically. A killed run continues at the
+next epoch, at its place in the cycle; the optimiser's averages start again, which a few steps make up for. Importing
+fastai takes ten seconds, so only training imports this module (and `batch_norm`).
 """
 
 from __future__ import annotations
@@ -40,37 +40,40 @@ from trainer.learners.checkpoint import Run, resume, save, weights
 from trainer.learners.linear_probe import fit_classifier
 
 FASTER = 10.0
-"""How many times faster the last layers learn than the first, where those are pretrained; 100 taught them nothing."""
+"""Factor by which the last layers learn faster than the first, if pretrained; at 100 the first learned nothing."""
 RATE = 2e-3
-"""Where weights are pretrained and none is given. A finder (Smith 2017) that starts from a classifier which fits has no
-slope to go by: it named 3e-5 to 3e-3 on the same photos."""
+"""Default learning rate for pretrained weights. The rate finder (Smith 2017) has no slope to follow if the classifier
+fits already: it returned 3e-5 to 3e-3 on the same photos.
+"""
 RATES = (1e-5, 1e-2)
-"""What the finder's suggestion is kept within where training is from scratch: on few images it is noisy."""
+"""Limits for the rate finder when training from scratch: on few images it is noisy."""
 FINDER_STEPS = 60
 PROBED = 5_000
-"""Images that the classifier's first weights are fitted on, at most."""
+"""Maximum number of images to fit the initial classifier on."""
 SMALLEST_BATCH = 2
 
 
 class Samples(Protocol):
-    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n,) their positions in the classes."""
+    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n,) their class positions."""
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """Of all images, in their order."""
+        """Class positions (n,) of all images, in order."""
         ...
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
-        """One image."""
+        """One image (3, S, S)."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. `epochs` are the most where validation images can end it, else all. `classifier` is what the names
-    of the classifier's tensors begin with; it is trained alone in the first `frozen` of the epochs, 0 from scratch, but
-    never in the last; `statistics` are those of batch normalisation; `mean` and `std` are a channel's, of values from 0
-    to 1."""
+    """How to train.
+
+    `epochs` is the maximum if validation images can end training, else the exact number. `classifier` is the prefix of
+    the classifier's tensors. It is trained alone in the first `frozen` epochs (0 from scratch), but never in the last
+    one. `statistics` are those of batch normalisation. `mean` and `std` are per channel, for values from 0 to 1.
+    """
 
     epochs: int
     batch_size: int
@@ -87,7 +90,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Step:
-    """How far it is: steps of all, the epoch (from 1), and what the last validation said."""
+    """Progress: steps done and total, the current epoch (from 1), and the last validation metrics."""
 
     done: int
     total: int
@@ -106,11 +109,11 @@ def fine_tune(
     device: torch.device,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Run:
-    """Train `network`, (B, 3, S, S) → (B, K) logits, in place, and leave it with the best weights; without `validation`
-    with the last ones.
+    """Train `network`, (B, 3, S, S) → (B, K) logits, in place. It ends with the best weights, or the last ones without
+    `validation`.
 
-    What an earlier call with the same `checkpoint` has done is not done again. When memory runs out, the batch is
-    halved, down to two images, and the notes say so.
+    Work of an earlier call with the same `checkpoint` is reused. If memory runs out, the batch is halved, down to two
+    images, and the notes say so.
     """
     run = resume(network, checkpoint) or Run(batch_size=plan.batch_size)
     network.to(device)
@@ -124,7 +127,7 @@ def fine_tune(
             if not out_of_memory(error) or run.batch_size <= SMALLEST_BATCH:
                 raise
             run.batch_size = max(run.batch_size // 2, SMALLEST_BATCH)
-            run.notes.append(f"Memory ran out: the batch was made smaller, {run.batch_size} images.")
+            run.notes.append(f"Memory ran out, so the batch was reduced to {run.batch_size} images.")
         torch.cuda.empty_cache()
         again = resume(network, checkpoint)
         if again is not None:
@@ -135,7 +138,7 @@ def fine_tune(
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether that is what an error of torch's says, of a GPU or of the machine."""
+    """Whether an error of torch means that the GPU or the machine is out of memory."""
     said = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
 
@@ -144,11 +147,11 @@ def out_of_memory(error: Exception) -> bool:
 def _begin(
     network: Module, train: Samples, validation: Samples | None, plan: Plan, run: Run, device: torch.device
 ) -> None:
-    """Give the classifier of a pretrained network its first weights, which may stay the best there are."""
+    """Initialise the classifier of a pretrained network; these weights may turn out to be the best."""
     network.eval()
     rows = np.sort(np.random.default_rng(plan.seed).permutation(len(train.targets))[:PROBED])
     if plan.statistics == "renewed":
-        size = min(run.batch_size, len(rows))  # one image alone has no batch statistics
+        size = min(run.batch_size, len(rows))  # a single image has no batch statistics
         renew(network, _batches(train, rows[: len(rows) // size * size], plan, size, device))
     images = _batches(train, rows, plan, run.batch_size, device)
     if fit_classifier(network, plan.classifier, images, train.targets[rows]) and validation is not None:
@@ -161,7 +164,7 @@ def _begin(
 def _batches(
     samples: Samples, rows: NDArray[np.int64], plan: Plan, size: int, device: torch.device
 ) -> Iterator[torch.Tensor]:
-    """Images as they are, in batches that the network takes."""
+    """Images without augmentation, in normalised batches."""
     mean, std = (torch.tensor(list(each), device=device).view(3, 1, 1) for each in (plan.mean, plan.std))
     for start in range(0, len(rows), size):
         pixels = np.stack([samples.pixels(int(row)) for row in rows[start : start + size]])
@@ -169,7 +172,7 @@ def _batches(
 
 
 def _score(logits: torch.Tensor, validation: Samples) -> tuple[float, float]:
-    """Accuracy and log-loss."""
+    """Accuracy and log loss."""
     truth = torch.from_numpy(validation.targets)
     return float((logits.argmax(1) == truth).float().mean()), float(torch.nn.functional.cross_entropy(logits, truth))
 
@@ -184,7 +187,7 @@ def _train(
     device: torch.device,
     on_step: Callable[[Step], None],
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:  # the finder keeps weights aside in it
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:  # the rate finder stores weights in it
         learner = Learner(
             _loaders(train, validation, plan, run.batch_size, device),
             network,
@@ -211,7 +214,7 @@ def _train(
 
 
 class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
-    """Validates after each epoch, keeps the best weights and the checkpoint, and ends when nothing gets better."""
+    """Validates after each epoch, keeps the best weights and the checkpoint, and stops without improvement."""
 
     order = 70  # after the optimiser
 
@@ -242,7 +245,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         self.trained = True
         self.state.seconds += time.perf_counter() - self.began
         self.state.images += len(self.xb[0])
-        self.losses.append(torch.as_tensor(self.loss).detach())  # where it is: reading it would wait for a GPU
+        self.losses.append(torch.as_tensor(self.loss).detach())  # on its device: reading it would wait for the GPU
         steps = len(self.dls.train)
         done, epoch = self.state.epoch * steps + self.iter + 1, self.state.epoch + 1
         message = f"Training, epoch {epoch} of {self.most}{self.total}"
@@ -258,14 +261,14 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
             self.logits.append(torch.as_tensor(self.pred).detach().float().cpu())
 
     def after_epoch(self) -> None:
-        if not self.trained:  # before a kill, so that it is skipped
+        if not self.trained:  # an epoch from before a kill, which is skipped
             return
         run, self.trained = self.state, False
         run.epoch += 1
         said: dict[str, float] = {"epoch": run.epoch, "train_loss": float(torch.stack(self.losses).float().mean())}
         self.losses = []
         if self.validation is None:
-            run.peak_epoch = run.epoch  # nothing ends it
+            run.peak_epoch = run.epoch  # without validation nothing ends training
             self._keep()
         else:
             accuracy, loss = _score(torch.cat(self.logits), self.validation)
@@ -280,7 +283,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
         run.history.append({name: value for name, value in said.items() if math.isfinite(value)})
         self.finished = run.epoch - run.peak_epoch >= self.plan.patience and run.epoch > self.plan.frozen
         if self.finished:
-            run.notes.append(f"Ended after epoch {run.epoch}: no better for {self.plan.patience} epochs.")
+            run.notes.append(f"Ended after epoch {run.epoch}: no improvement for {self.plan.patience} epochs.")
         save(self.model, run, self.file)
         if self.finished:
             raise CancelFitException
@@ -304,7 +307,7 @@ def _loaders(
             _Dataset(samples, number),
             bs=size,
             shuffle=number == 0,
-            drop_last=number == 0,  # one image alone has no batch statistics
+            drop_last=number == 0,  # a single image has no batch statistics
             num_workers=0,
             after_batch=after,
             device=device,
@@ -316,7 +319,7 @@ def _loaders(
 
 
 class _Dataset:
-    """`Samples` as fastai reads them. `split_idx` 0 is augmented, 1 is not."""
+    """`Samples` as a dataset of fastai. `split_idx` 0 is augmented, 1 is not."""
 
     def __init__(self, samples: Samples, split_idx: int) -> None:
         self._samples, self.split_idx = samples, split_idx
@@ -330,7 +333,7 @@ class _Dataset:
 
 
 def _groups(network: Module, classifier: str) -> list[list[torch.nn.Parameter]]:
-    """Parameters in three groups: the first and second half of the network, and the classifier."""
+    """Parameters in three groups: first and second half of the network, and the classifier."""
     body: list[torch.nn.Parameter] = []
     head: list[torch.nn.Parameter] = []
     for name, parameter in network.named_parameters():

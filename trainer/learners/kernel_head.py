@@ -1,14 +1,14 @@
-"""The head: kernel logistic regression over frozen embeddings, fitted anew on all labels at every batch.
+"""The head: kernel logistic regression on frozen embeddings, fitted on all labels at every batch.
 
-It knows nothing of images, files or services: unit-length rows and class ids in, class probabilities out. The problem
-is convex, so that a refit has no memory of the order in which labels came. The kernel is exp(-γ·d²) between rows and
-*landmarks*, which are the labeled rows themselves while there are few and a sample of them later. It is nearly linear
-at this width, with a bend that pays as labels come: on the same labels +1.5 points at 400 on photos and +2 on digits
-against a linear head, and better calibrated throughout (docs/measurements/experiments.md).
+It knows neither images nor files nor services: unit rows and class ids in, class probabilities out. The problem is
+convex, so the order of labels does not matter. The kernel is exp(-γ·d²) between rows and *landmarks*: the labeled rows
+themselves while there are few, and a sample of them later. It is nearly linear at this width. Against a linear head on
+the same labels it gains 1.5 points at 400 labels on photos and 2 on digits, and is better calibrated throughout
+(docs/measurements/experiments.md).
 
-Everything happens in the coordinates that the landmarks span, so that a hundred labels are a problem of a hundred
-dimensions whatever the embedding has. Small problems are solved on one thread: two that wait for each other took 16
-times as long on two busy cores.
+All computation is in the span of the landmarks, so that a hundred labels are a hundred-dimensional problem, whatever
+the embedding's width. Small problems are solved on one thread: two threads that wait for each other took 16 times as
+long on two busy cores.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
 
-GAMMA = 0.4  # of the kernel exp(-γ·d²); unit rows are at most d² = 4 apart
-SCALE = 20.0  # features have length 20 under a penalty of ½·|W|²: on unit length that penalty flattens everything
-EXACT = 1_000  # labels that are all landmarks
-LANDMARKS = (500, 1_000)  # drawn from more labels than that, fewer the more there are
-LABELS_LANDMARKS = 5_000_000  # labels × landmarks, so that a fit stays about a second
-ITERATIONS = (100, 20)  # of L-BFGS, exact and beyond; a fit that is cut short is a little more regularised, no worse
-TOLERANCE = 1e-5  # relative gain in loss that is worth another iteration
-JITTER = 1e-6  # added to the kernel's diagonal, so that equal images do no harm
-BLOCK = 4_096  # rows scored at a time
+GAMMA = 0.4  # of the kernel exp(-γ·d²); the squared distance of unit rows is at most 4
+SCALE = 20.0  # length of the features under a penalty of ½·|W|²; at length 1 that penalty flattens all probabilities
+EXACT = 1_000  # maximum number of labels that are all landmarks
+LANDMARKS = (500, 1_000)  # range for their number with more labels; more labels get fewer
+LABELS_LANDMARKS = 5_000_000  # labels × landmarks, so that a fit takes about a second
+ITERATIONS = (100, 20)  # of L-BFGS, exact and approximate; stopping early only regularises a little more
+TOLERANCE = 1e-5  # relative gain in loss for another iteration
+JITTER = 1e-6  # added to the kernel's diagonal, so that duplicates do no harm
+BLOCK = 4_096  # rows scored at once
 
 Matrix = NDArray[np.float32]
 T = TypeVar("T", np.float32, np.float64)
@@ -52,7 +52,7 @@ class Head:
     bias: Matrix
 
     def predict_proba(self, Z: Matrix) -> Matrix:
-        """Probabilities (n, K) of unit-length rows `Z` (n, D); rows sum to 1, columns are in the order of `classes`."""
+        """Probabilities (n, K) of unit rows `Z` (n, D). Rows sum to 1; columns are in the order of `classes`."""
         probabilities = np.empty((len(Z), len(self.classes)), dtype=np.float32)
         for start in range(0, len(Z), BLOCK):
             logits = kernel(Z[start : start + BLOCK], self.landmarks) @ self.weights + self.bias
@@ -60,12 +60,12 @@ class Head:
         return probabilities
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays that are all of it."""
+        """All arrays of the head, by name."""
         return {"classes": self.classes, "anchors": self.landmarks, "weights": self.weights, "bias": self.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
-        """The head that `to_tensors` was called on."""
+        """The head from the arrays of `to_tensors`."""
         landmarks, weights, bias = (
             np.asarray(tensors[key], dtype=np.float32) for key in ("anchors", "weights", "bias")
         )
@@ -106,10 +106,10 @@ def fit_head(
     previous: Head | None = None,
     seed: int = 0,
 ) -> Head:
-    """Fit a head on unit-length rows `Z` (n, D) with class ids `y` (n,), each counting `weights` (n,) times (once).
+    """Fit a head on unit rows `Z` (n, D) with class ids `y` (n,), optionally weighted by `weights` (n,).
 
-    `previous` only saves time: the search starts from what it says of these rows. `seed` draws the landmarks where
-    there are more than 1,000 labels. Raises ValueError when `y` names fewer than two classes.
+    `previous` only saves time: the search starts from its function. `seed` draws the landmarks for more than 1,000
+    labels. Raises ValueError if `y` contains fewer than two classes.
     """
     classes, targets = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -138,7 +138,7 @@ def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
 
 
 def _landmark_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """All rows, or a sample of many, drawn at random with every class among them."""
+    """All rows, or a random sample that contains every class."""
     if len(targets) <= EXACT:
         return np.arange(len(targets))
     order = np.random.default_rng(seed).permutation(len(targets))
@@ -148,9 +148,9 @@ def _landmark_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def _triangle(landmarks: Matrix) -> NDArray[np.float64]:
-    """L (m, m) with L·Lᵀ = the kernel among the landmarks: k(row, landmarks)·L⁻ᵀ are coordinates in what they span.
+    """L (m, m) with L·Lᵀ = the kernel among the landmarks; k(row, landmarks)·L⁻ᵀ are coordinates in their span.
 
-    In 64 bits, because near copies leave eigenvalues that are smaller than the rounding of 32.
+    In float64, because near copies cause eigenvalues below the precision of float32.
     """
     gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
     gram[np.diag_indices_from(gram)] = 1.0 + JITTER
@@ -163,7 +163,7 @@ def _inverse(triangle: NDArray[np.float64]) -> Matrix:
 
 
 def _start(previous: Head, landmarks: Matrix, triangle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The parameters (m+1, K) of the function nearest to `previous` in what the landmarks span."""
+    """Parameters (m+1, K) of the function in the landmarks' span that is nearest to `previous`."""
     logits = (kernel(landmarks, previous.landmarks) @ previous.weights).astype(np.float64)
     return np.vstack([solve_triangular(triangle, logits, lower=True) / SCALE, previous.bias])
 
@@ -175,7 +175,7 @@ def _minimise(
     start: NDArray[np.float64],
     iterations: int,
 ) -> NDArray[np.float64]:
-    """Minimise cross-entropy + ½·|W|² over W (m, K) and bias (K,), together (m+1, K); the bias is not penalised."""
+    """Minimise cross-entropy + ½·|W|² over W (m, K) and bias (K,), stacked as (m+1, K); the bias is not penalised."""
     targets = onehot * counts[:, None]
 
     def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -193,7 +193,7 @@ def _minimise(
 
 
 def _softmax(logits: Any) -> tuple[Any, Any]:
-    """Probabilities and their logarithms, row by row, without overflow."""
+    """Row-wise probabilities and their logarithms, without overflow."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     totals = exponentials.sum(axis=1, keepdims=True)
@@ -202,5 +202,5 @@ def _softmax(logits: Any) -> tuple[Any, Any]:
 
 @cache
 def _threads() -> ThreadpoolController:
-    """Finding the thread pools takes milliseconds, so it is done once."""
+    """The thread pools; finding them takes milliseconds, so it is done once."""
     return ThreadpoolController()

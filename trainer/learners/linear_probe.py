@@ -1,7 +1,7 @@
-"""The first weights of a network's classifier: a logistic regression on the features as they are.
+"""Initial weights of a network's classifier: logistic regression on its unchanged features.
 
-Fine-tuning from a random classifier spoils what pretrained layers know before the classifier has learned anything; from
-a linear probe it keeps it (Kumar et al. 2022, "LP-FT").
+Fine-tuning from a random classifier damages the pretrained layers before the classifier has learned anything; starting
+from a linear probe avoids this (Kumar et al. 2022, "LP-FT").
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 LENGTH = 5.0
-"""Mean length that features are scaled to, under a penalty of ½·|W|². On photos 2 to 20 are as often right; at 20 every
-label is learned by heart, and nothing is left for the layers below to learn from."""
+"""Mean length of scaled features, under a penalty of ½·|W|². On photos, 2 to 20 are equally accurate; at 20 the
+classifier memorises every label and leaves nothing for the layers below to learn.
+"""
 ITERATIONS = 200
 
 
@@ -23,10 +24,10 @@ ITERATIONS = 200
 def fit_classifier(
     network: torch.nn.Module, classifier: str, batches: Iterable[torch.Tensor], targets: NDArray[np.int64]
 ) -> bool:
-    """Give the linear layer of `network` whose name begins with `classifier` weights that fit `targets` (n,).
+    """Fit the linear layer of `network` whose name begins with `classifier` to `targets` (n,).
 
     `targets` are positions among its K outputs, for the images of all `batches` (B, 3, S, S), in order. Returns False,
-    and changes nothing, where the classifier is not one linear layer on vectors, or `targets` name only one class.
+    and changes nothing, if the classifier is not one linear layer on vectors, or `targets` contain only one class.
     """
     named = [module for name, module in network.named_modules() if name.startswith(classifier)]
     layers = [module for module in named if isinstance(module, torch.nn.Linear)]
@@ -39,7 +40,7 @@ def fit_classifier(
     scale = LENGTH / max(float(np.linalg.norm(features - centre, axis=1).mean()), 1e-6)
     fitted = LogisticRegression(max_iter=ITERATIONS).fit(scale * (features - centre), targets)
     slopes, offsets = scale * fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # of two it keeps the difference alone
+    if len(fitted.classes_) == 2:  # for two classes, scikit-learn keeps only the difference
         slopes, offsets = np.vstack([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
     layer = layers[0]
     weight, bias = torch.zeros_like(layer.weight), torch.full_like(layer.bias, float(offsets.min()))
@@ -51,7 +52,7 @@ def fit_classifier(
 
 
 def _inputs(network: torch.nn.Module, layer: torch.nn.Module, batches: Iterable[torch.Tensor]) -> NDArray[np.float64]:
-    """What reaches `layer` (n, ...)."""
+    """The inputs (n, ...) of `layer`."""
     seen: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].float().cpu()))
     try:

@@ -1,13 +1,12 @@
-"""Trains a network on images without labels: SimCLR (Chen et al. 2020, "A Simple Framework for Contrastive Learning of
-Visual Representations", arXiv:2002.05709). Images in, weights of a timm network out; it knows nothing of workspaces.
+"""Self-supervised training on unlabeled images: SimCLR (Chen et al. 2020, "A Simple Framework for Contrastive Learning
+of Visual Representations", arXiv:2002.05709). Images in, weights of a timm network out; it knows no workspaces.
 
-Each image of a batch is changed twice at random, and the network learns to tell which two of the 2·B views belong
-together (NT-Xent, their equation 1). AdamW takes the place of their LARS, which is made for batches of thousands.
+Each image of a batch is augmented twice, and the network learns which two of the 2·B views belong together (NT-Xent,
+their equation 1). AdamW replaces their LARS, which is made for batches of thousands.
 
-After each epoch everything that the next one needs is on disk, in one file that is written whole or not at all, and
-all randomness is drawn anew from the seed and the number of the epoch: a run that was killed goes on at the next epoch
-and ends with the weights that it would have had. A checkpoint belongs to one plan and one set of images by its name, so
-that weights which have seen an image never go on as weights that have not.
+After each epoch, the full state is written to one file atomically, and all randomness derives from the seed and the
+epoch. So a killed run continues at the next epoch and ends with the same weights. The name of a checkpoint contains its
+plan and its set of images, so that weights that have seen an image are never used as if they had not.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ from trainer.embeddings.backbones.torch_networks import Module, device_named
 from trainer.learners.augment import view
 
 TEMPERATURE = 0.5
-"""Of NT-Xent; the paper's choice for small images and few epochs."""
+"""Temperature of NT-Xent; the paper's choice for small images and few epochs."""
 PROJECTED = 128
-"""Numbers that the projection head returns; it is thrown away after training."""
+"""Output size of the projection head, which is dropped after training."""
 LEARNING_RATE = 1e-3
-"""At a batch of 256, scaled with the square root of the batch."""
+"""For a batch of 256; scales with the square root of the batch size."""
 WEIGHT_DECAY = 1e-4
 WARM_UP = 0.05
-"""Share of all steps over which the learning rate rises."""
+"""Share of all steps during which the learning rate rises."""
 CACHE_BYTES = 2 * 2**30
-"""Decoded images kept in memory; what is beyond is decoded again each epoch."""
+"""Memory for decoded images; the rest is decoded again in each epoch."""
 
 Fetch = Callable[[ImageEntry], bytes]
 Pixels = npt.NDArray[np.uint8]
@@ -56,7 +55,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is trained, and how long. `input_size` is pixels a side; `batch_size` images, each seen twice."""
+    """What to train, and for how long. `input_size` is pixels per side; `batch_size` is images, each used twice."""
 
     arch: str
     input_size: int
@@ -67,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far it is: steps done of all, the epoch (from 1) of the last one, and the mean loss of this epoch so far."""
+    """Progress: steps done, total steps, current epoch (from 1), and the mean loss of this epoch so far."""
 
     done: int
     total: int
@@ -85,15 +84,15 @@ def train(
     device: str = "auto",
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> Path:
-    """Train on `images`, which must all be of the train split; returns the file of weights under `folder`.
+    """Train on `images`, all from the train split; returns the file of weights under `folder`.
 
-    `fetch` returns an image's content or raises ImageProblem; it is called from several threads. An image that cannot
-    be read is left out. What an earlier call with the same plan and images has done is not done again. Raises
-    ValueError for an image of another split, SettingsError when the plan is impossible or no two images can be read.
+    `fetch` returns the content of an image or raises ImageProblem; several threads call it. Unreadable images are left
+    out. Work of an earlier call with the same plan and images is reused. Raises ValueError for an image of another
+    split, and SettingsError if the plan is impossible or fewer than two images are readable.
     """
     held_out = next((entry for entry in images if entry.split != "train" or entry.removed), None)
     if held_out is not None:
-        raise ValueError(f"{held_out.uri} is no train image ({held_out.split}): nothing may be fitted on it")
+        raise ValueError(f"{held_out.uri} is not a train image ({held_out.split}), so nothing may be fitted on it")
     name = f"simclr-{plan.arch}-{plan.input_size}px-{_identity(plan, images)}"
     target, checkpoint = folder / f"{name}.safetensors", folder / f"{name}.checkpoint"
     if target.is_file():
@@ -113,7 +112,7 @@ def train(
 
 
 def nt_xent(projected: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Normalised temperature-scaled cross entropy of projections (2·B, d), where rows i and B + i are of one image."""
+    """Normalised temperature-scaled cross entropy of projections (2·B, d); rows i and B + i belong to one image."""
     unit = functional.normalize(projected.float())
     similarity = unit @ unit.T / temperature
     similarity.fill_diagonal_(-torch.inf)  # a view is not compared with itself
@@ -122,19 +121,19 @@ def nt_xent(projected: Tensor, temperature: float = TEMPERATURE) -> Tensor:
 
 
 class _Run:
-    """Network, head and optimiser between two epochs."""
+    """Network, projection head and optimiser between two epochs."""
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.plan = plan
         self.epoch = 0
-        self.losses: list[float] = []  # mean of each epoch
+        self.losses: list[float] = []  # mean per epoch
         self.device = device
         torch.manual_seed(plan.seed)
         config = config_of("backbone", plan.arch)
         try:
             self.network: Module = create(plan.arch, config, plan.input_size).to(device)
             dim = self.network.eval()(torch.zeros(1, 3, plan.input_size, plan.input_size, device=device)).shape[1]
-        except Exception as error:  # timm's, by network: too small for its strides, not a multiple of its patches
+        except Exception as error:  # timm's, such as a size that is not a multiple of the patches
             raise SettingsError(f"{plan.arch!r} cannot take {plan.input_size} pixels a side: {error}.") from None
         hidden = torch.nn.Linear(dim, dim), torch.nn.ReLU(), torch.nn.Linear(dim, PROJECTED)
         self.head = torch.nn.Sequential(*hidden).to(device)
@@ -146,7 +145,7 @@ class _Run:
         self._std = torch.tensor(config.std, device=device).view(3, 1, 1)
 
     def train_epoch(self, photos: _Photos, steps: int, on_step: Callable[[Step], None]) -> None:
-        """One pass over all images in a new order."""
+        """One pass over all images in a new order. Raises SettingsError if fewer than two are readable."""
         torch.manual_seed(self.plan.seed + 1 + self.epoch)
         losses: list[float] = []
         total = steps * self.plan.epochs
@@ -163,7 +162,7 @@ class _Run:
         self.epoch += 1
 
     def saved(self) -> bytes:
-        """Everything that the next epoch needs: tensors, and the rest as JSON in the file's metadata."""
+        """The state for the next epoch: tensors, and JSON in the file's metadata."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
         for number, state in self.optimizer.state_dict()["state"].items():
@@ -171,11 +170,11 @@ class _Run:
         return _bytes(tensors, {"epoch": self.epoch, "losses": self.losses})
 
     def weights(self) -> bytes:
-        """The network alone, with how it came about."""
+        """The network alone, with its plan and losses."""
         return _bytes(self.network.state_dict(), {**asdict(self.plan), "losses": self.losses})
 
     def load(self, path: Path) -> None:
-        """Take up what `saved` gave. A file that cannot be read, which no kill leaves behind, is a SettingsError."""
+        """Restore the state from `saved`. An unreadable file, which no kill leaves behind, raises SettingsError."""
         try:
             with safe_open(path, framework="pt") as file:
                 said = json.loads(file.metadata()["flywheel"])
@@ -190,7 +189,7 @@ class _Run:
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
             self.epoch, self.losses = said["epoch"], said["losses"]
         except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise SettingsError(f"The checkpoint {path} cannot be read ({error}): delete it to begin anew.") from None
+            raise SettingsError(f"The checkpoint {path} cannot be read ({error}): delete it to start over.") from None
 
     def _step(self, batch: Pixels) -> float:
         pixels = torch.from_numpy(batch).to(self.device).float() / 255
@@ -204,7 +203,7 @@ class _Run:
         return loss.item()
 
     def _set_rate(self, share: float) -> None:
-        """The learning rate after `share` of all steps: a rise, then half a cosine to nought."""
+        """Set the learning rate after `share` of all steps: linear rise, then half a cosine to zero."""
         peak = LEARNING_RATE * math.sqrt(self.plan.batch_size / 256)
         fall = (1 + math.cos(math.pi * max(share - WARM_UP, 0) / (1 - WARM_UP))) / 2
         for group in self.optimizer.param_groups:
@@ -212,7 +211,7 @@ class _Run:
 
 
 class _Photos:
-    """Decoded images in random batches; the next batch is decoded while one is trained on."""
+    """Decoded images in random batches; the next batch is decoded during a training step."""
 
     def __init__(self, entries: Sequence[ImageEntry], fetch: Fetch, size: int, limits: ImageLimits) -> None:
         self.first_problem = ""
@@ -231,7 +230,7 @@ class _Photos:
         self._threads.shutdown(cancel_futures=True)
 
     def batches(self, size: int, count: int) -> Iterator[Pixels]:
-        """`count` batches (b, 3, S, S) in an order that torch's seed decides; b < size where images cannot be read."""
+        """`count` batches (b, 3, S, S) in an order given by torch's seed; b < size if images are unreadable."""
         order = torch.randperm(len(self._entries)).tolist()
         ahead = self._begin(order[:size])
         for start in range(0, count * size, size):

@@ -1,9 +1,9 @@
-"""The live fine-tuner: when a round of the challenger begins, what it is given, and what follows from it.
+"""Schedules the challenger: when a round starts, what it is given, and what follows from its result.
 
-A round trains the whole network in a process of its own (`trainer.jobs.challenge`), halted while the loop learns or is
-paused, and gone while a job that somebody asked for is at work or the trainer is stopped. It begins when labels have
-grown by a tenth. Only when it is significantly better does it take over: its process has embedded the pool again by
-then, while the old embeddings went on serving, and the loop changes from one to the other between two rounds.
+A round fine-tunes the network in its own process (`trainer.jobs.challenge`). The process is halted while the loop
+learns or is paused, and ended while a requested job runs or the trainer is stopped. A round starts when the labels have
+grown by a tenth. The challenger takes over only if it is significantly better. Its process has then embedded the pool
+again while the old embeddings stayed live, and the loop swaps them between two rounds.
 """
 
 from __future__ import annotations
@@ -39,20 +39,22 @@ from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 logger = logging.getLogger(__name__)
 
 ENOUGH_VALIDATION = 200
-"""Labels of the validation split from which on they are what is compared on; before, out-of-fold answers over train."""
+"""Validation labels needed to compare on them; with fewer, out-of-fold predictions on train labels are compared."""
 LEAST = 60
-"""Train labels that a round needs, and with which it is judged where that is out of fold."""
+"""Train labels that a round needs, and labels needed to judge it out of fold."""
 FOLDS = 3
 GROWTH = 1.1
-"""Times the labels of the last round that the next one begins with."""
+"""Growth of the labels since the last round that starts the next one."""
 KEPT = 5
 """Rounds remembered."""
 LOOK_SECONDS = 0.5
 
 
 class Challenger:
-    """Begins rounds as `jobs`, after those that somebody asked for (`others`). `prepare` lays out the pool anew by the
-    embeddings of a key."""
+    """Submits rounds to `jobs`, after requested jobs (`others`).
+
+    `prepare` builds the pool in the embeddings of a key.
+    """
 
     def __init__(
         self,
@@ -73,25 +75,25 @@ class Challenger:
         self._replica = replica
         self._registry = registry
         self._prepare = prepare
-        self._problem = f"{problem} " if problem else ""  # that the start had with what took over
+        self._problem = f"{problem} " if problem else ""  # problem at the start with embeddings that had taken over
         self._ended = threading.Event()
-        self._tried: str | None = None  # the model with whose labels a round was begun, or could not be
-        self._spared = 0  # labels with which no network could have been better
-        self._why = "waits for labels"  # no round is at work
+        self._tried: str | None = None  # version of the model for which a round was last started or ruled out
+        self._spared = 0  # number of labels at which no network could have been significantly better
+        self._why = "waits for labels"  # reason why no round is running
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for when a round is due."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End; the round at work goes on at the next start."""
+        """Stop the thread; a running round continues at the next start."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
     def view(self) -> ChallengerView:
-        """What it does now."""
+        """What the challenger does now."""
         latest, last = self._latest(), self._last()
         live = self._loop.live
         serving = live.serving.version if live.serving is not None else None
@@ -113,13 +115,13 @@ class Challenger:
         )
 
     def conclude(self, job: Job) -> None:
-        """Let a challenger that was better take over. Raises NotNow while the trainer ends, ValueError."""
+        """Let a better challenger take over. Raises NotNow while the trainer is stopping, and ValueError."""
         found = ChallengerRound.model_validate(job.result)
         logger.info("Challenger, round %d: %.3f against %.3f, p = %.4f", *_figures(found))
         if found.embeddings is None or self._serves(found.embeddings):
             return
         if str(self._replica.log_id) != job.request["log_id"]:
-            raise ValueError("The labels are of another log now than those that the challenger has learned.")
+            raise ValueError("The challenger learned labels of another log.")
         name = f"challenger-{job.id}"
         reason = (
             f"the challenger took over: {percent(found.accuracy.value, 1)} against {percent(found.head.value, 1)} on "
@@ -133,7 +135,7 @@ class Challenger:
         while not self._ended.wait(LOOK_SECONDS):
             try:
                 self._look()
-            except Exception as error:  # it must not end the thread, and the loop goes on in any case
+            except Exception as error:  # it must not end the thread; the loop continues in any case
                 logger.exception("The challenger")
                 self._why = f"cannot begin a round: {error}"
                 self._ended.wait(30.0)
@@ -164,24 +166,24 @@ class Challenger:
             self._begin(number, pool.space(), snapshot)
 
     def _off(self) -> str | None:
-        """Why there are no rounds, in a sentence."""
+        """Why there are no rounds, in one sentence, or None."""
         if self._settings.challenger == "off":
             return "off (setting 'challenger')"
         if isinstance(self._loop.live.embedder.backbone, OwnVectors):
-            return "off: vectors come from a file, so that there is no network to train"
+            return "off: embeddings come from a file, so there is no network to train"
         if find_spec("fastai") is None:
             return "off: training needs fastai: pip install 'flywheel-labeling[fine-tune]'"
-        device = getattr(self._loop.live.embedder.backbone, "device", None)  # of a network; images may have none
+        device = getattr(self._loop.live.embedder.backbone, "device", None)  # only networks have a device
         if self._settings.challenger == "auto" and (device is None or device.type == "cpu"):
-            return "off: no network runs on a GPU here (setting 'challenger', auto)"
+            return "off: there is no GPU for the network (setting 'challenger', auto)"
         return None
 
     def _gone(self) -> str | None:
-        """Why a round must leave the machine to something else."""
+        """Why a round must free the machine, or None."""
         if self._loop.control.desired.wish == "stop":
             return "the trainer is stopped"
         if self._others.busy:
-            return "a job that was asked for goes first"
+            return "a requested job goes first"
         return None
 
     def _resting(self) -> str | None:
@@ -200,7 +202,7 @@ class Challenger:
             self._spared = labels
             self._why = (
                 f"the head errs on {(head != truth).sum()} of {len(truth)} images, too few for any network to be "
-                f"significantly better; it is looked at again with {int(np.ceil(GROWTH * labels)):,} labels"
+                f"significantly better; this is checked again with {int(np.ceil(GROWTH * labels)):,} labels"
             )
             return
         with self._replica.lock:
@@ -214,12 +216,12 @@ class Challenger:
         kept = [row for row in images if row["split"] != "test"] + [
             {**row, "class_id": None}
             for row in images
-            if row["split"] == "test"  # embedded again, and no more
+            if row["split"] == "test"  # only embedded again
         ]
         self._jobs.submit("challenge", said, kept)
 
     def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, int]]]:
-        """What is compared on, and for each image that judges: what the head says, and in which fold."""
+        """What is compared on, and for each judging image the head's prediction and its fold."""
         rows, given = train_targets(space, snapshot)
         seed = self._settings.seed
         asked = [
@@ -234,9 +236,7 @@ class Challenger:
         ids = space.train.ids[rows]
         judged = ~np.isin(ids, list(self._learned()))
         if judged.sum() < LEAST:
-            self._why = (
-                f"a challenger took over with labels that cannot judge the next one: {judged.sum()} of {LEAST} new ones"
-            )
+            self._why = f"the next challenger needs {LEAST} labels new to the last one; there are {judged.sum()}"
             return None, {}
         vectors = space.train.rows[rows]
         fold = folds_of(vectors, given, judged, folds=FOLDS, seed=seed)
@@ -248,7 +248,7 @@ class Challenger:
         }
 
     def _learned(self) -> set[int]:
-        """Images whose labels the embeddings that serve were trained on, so that a head over them cannot be judged."""
+        """Images whose labels trained the live embeddings, so that a head on them cannot be judged by these."""
         serving = self._loop.live.serving
         if serving is None or serving.trained is None:
             return set()

@@ -1,4 +1,4 @@
-"""What other threads ask of the loop, and what its thread must know to choose its next step.
+"""The requests of other threads to the loop, and the state from which the loop's thread chooses its next step.
 
 Everything here is read and written under one condition, `changed`. A method that changes something wakes the loop.
 """
@@ -56,7 +56,7 @@ class Control:
             self._notify()
 
     def received(self, rows: list[Row], leased: list[int]) -> None:
-        """New rows are durable in the replica."""
+        """Account for new rows, which are durable in the replica."""
         with self.changed:
             self.leased = frozenset(leased)
             if any(row.action in ANSWERS for row in rows):
@@ -87,7 +87,7 @@ class Control:
             self._notify()
 
     def apply_settings(self, changes: dict[str, object]) -> None:
-        """Put validated settings in force while running."""
+        """Apply validated settings while running."""
         with self.changed:
             for name, value in changes.items():
                 setattr(self._settings, name, value)
@@ -96,7 +96,7 @@ class Control:
             self._notify()
 
     def close(self) -> None:
-        """The loop ends after its current step."""
+        """End the loop after its current step."""
         with self.changed:
             self.closing = True
             self._notify()
@@ -134,24 +134,24 @@ class Control:
             return "wait" if self.running else "rest"
 
     def begin_round(self) -> None:
-        """The news so far goes into this round."""
+        """Start a round, which covers the news so far."""
         with self.changed:
             self._batches, self._refresh = 0, False
             self._last_round = time.monotonic()
 
     def end_round(self) -> None:
-        """Count the round. Raises OSError."""
+        """Count the round and save the state. Raises OSError."""
         with self.changed:
             self.desired.round += 1
             self._save()
 
     def failed(self) -> None:
-        """A step failed. What it should have learned is still to be learned, but not at once."""
+        """A step failed: learn again what it missed, but not at once."""
         with self.changed:
             self._refresh, self._news = True, False
 
     def finish(self, saved: Saved | None) -> None:
-        """The stop is complete, unless somebody has resumed meanwhile. Raises OSError."""
+        """Complete the stop, unless somebody has resumed meanwhile. Raises OSError."""
         with self.changed:
             self.desired.saved = saved or self.desired.saved
             if self.desired.wish == "stop":
@@ -159,13 +159,13 @@ class Control:
                 self._save()
 
     def start_over(self) -> None:
-        """The stopping rules forget what they saw of another log."""
+        """Reset the stopping rules for another log."""
         with self.changed:
             self.desired.stopping.clear()
             self.rules = StoppingRules(self._settings, self.desired.stopping)
 
     def ask_rules(self, question: Callable[[StoppingRules], T]) -> T:
-        """What the stopping rules answer."""
+        """Ask the stopping rules under the lock."""
         with self.changed:
             return question(self.rules)
 
@@ -180,7 +180,7 @@ class Control:
 
     @contextmanager
     def jobs_held(self) -> Iterator[None]:
-        """Halt jobs within the block: somebody waits for the round, and nobody for a job's next batch."""
+        """Halt jobs within the block: a person waits for this round; nobody waits for a job."""
         with ExitStack() as held:
             for jobs in self._jobs:
                 held.enter_context(jobs.held())
@@ -202,7 +202,7 @@ class Control:
         try:
             yield
         except OSError:
-            stopping: dict[str, Any] = self.desired.stopping  # the rules hold it, too
+            stopping: dict[str, Any] = self.desired.stopping  # shared with the rules
             self.desired = before.model_copy(update={"stopping": stopping})
             stopping.clear()
             stopping.update(before.stopping)

@@ -1,7 +1,7 @@
-"""What the person wants of the trainer: to run, to pause, or to stop, and what a stop left behind.
+"""The desired state that the person sets: run, pause or stop, and what the last stop saved.
 
-Kept in one small file that is replaced atomically, so that pause and stop survive a restart, and a stop that a kill
-interrupted is taken up again.
+It is one small file that is replaced atomically. So pause and stop survive a restart, and a stop that a kill
+interrupted is continued.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from shared.wire.trainer import Saved
 
 
 class DesiredState(BaseModel):
-    """The wish in force. `finished` says that a wished stop is complete: model and dataset are saved."""
+    """The current wish. `finished` says that the stop is complete: model and dataset are saved."""
 
     wish: Literal["run", "pause", "stop"] = "run"
     reason: str | None = None  # of a stop, in words
     finished: bool = False
     saved: Saved | None = None
-    round: int = 0  # rounds learned so far, over all starts
-    stopping: dict[str, Any] = Field(default_factory=dict)  # the state of the stopping rules
+    round: int = 0  # rounds so far, over all starts
+    stopping: dict[str, Any] = Field(default_factory=dict)  # state of the stopping rules
 
     @classmethod
     def load(cls, path: Path) -> DesiredState:
-        """The wish of before; to run when there is none that can be read."""
+        """Load the desired state; the default is to run."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return cls()
 
     def save(self, path: Path) -> None:
-        """Replace the file; a kill leaves the old one or the new one."""
+        """Replace the file atomically."""
         write_whole(path, self.model_dump_json(indent=1).encode())

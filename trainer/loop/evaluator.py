@@ -16,7 +16,7 @@ from trainer.sync.snapshot import Snapshot
 
 
 class Evaluator:
-    """Its memory is of one log. On the loop's thread alone."""
+    """Evaluates one log at a time. Used only on the loop's thread."""
 
     def __init__(self, settings: TrainerSettings, replica: Replica) -> None:
         self._settings = settings
@@ -24,16 +24,16 @@ class Evaluator:
         self.start_over()
 
     def start_over(self) -> None:
-        """Ids mean other images now."""
+        """Forget everything, because ids mean other images now."""
         self._stability = Stability()
         self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
 
     def evaluate(
         self, live: LiveModel, snapshot: Snapshot, timings: Timings, *, round_number: int, final: bool = False
     ) -> dict[str, float] | None:
-        """Bring `live.latest` up to date; returns where each metric's 95 % interval begins.
+        """Update `live.latest` and return the lower end of each metric's 95 % interval.
 
-        None where nothing is new, unless it is the `final` one, and while no test image is labeled.
+        Returns None if nothing is new (unless `final`), or while no test image is labeled.
         """
         model, pool = live.model, live.pool
         if model is None or pool is None:
@@ -52,7 +52,7 @@ class Evaluator:
         return lower_bounds
 
     def _stands(self, latest: Evaluation | None, model: Model, snapshot: Snapshot) -> bool:
-        """Whether `latest` is of this very model, by the names that classes have now."""
+        """Whether `latest` belongs to this model and to the current class names."""
         if latest is None or latest.model_version != model.version:
             return False
         return all(snapshot.names.get(each.label, each.name) == each.name for each in latest.classes)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """`only_running`: not before a pause or a stop is over."""
+    """A waiting request. `only_running`: wait until a pause or a stop is over."""
 
     action: Callable[[], Any]
     only_running: bool
@@ -23,7 +23,7 @@ class Request:
 
 
 class Inbox:
-    """`ask` from any thread, `run` on the loop's; `news` wakes that one."""
+    """Other threads call `ask`, the loop's thread calls `run`; `news` wakes it."""
 
     def __init__(self, news: Callable[[], None]) -> None:
         self._news = news
@@ -32,7 +32,7 @@ class Inbox:
         self._closed = False
 
     def ask(self, action: Callable[[], T], *, only_running: bool = False) -> T:
-        """What `action` returns or raises, once it was its turn. Raises NotNow when the loop ends before."""
+        """Run `action` on the loop's thread and return or raise its result. Raises NotNow if the loop ends first."""
         request = Request(action, only_running)
         with self._lock:
             if self._closed:
@@ -46,12 +46,12 @@ class Inbox:
         return done
 
     def due(self, running: bool) -> Request | None:
-        """The first one whose turn it is."""
+        """The first request that can run now."""
         with self._lock:
             return next((each for each in self._waiting if running or not each.only_running), None)
 
     def run(self, running: Callable[[], bool]) -> None:
-        """Do all whose turn it is; what goes wrong is for whoever asked."""
+        """Run all requests that can run now; errors go to whoever asked."""
         while (request := self.due(running())) is not None:
             with self._lock:
                 self._waiting.remove(request)
@@ -61,7 +61,7 @@ class Inbox:
                 request.done.set_exception(error)
 
     def close(self) -> None:
-        """Nothing more is done; after the loop's last step."""
+        """Cancel all waiting requests; called after the loop's last step."""
         with self._lock:
             self._closed = True
             for request in self._waiting:

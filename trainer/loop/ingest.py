@@ -1,7 +1,7 @@
-"""Takes images in: from the catalogue to vectors on disk to rows of the pool.
+"""Brings images from the catalogue into the embedding store and the pool.
 
-What is catalogued and not embedded yet is pending, and is embedded a short batch at a time, so that a fit never waits
-long. It belongs to the loop's thread; other threads may read `pool`.
+Images that are not embedded yet are pending and are embedded in short batches, so that a fit never waits long. Only the
+loop's thread uses it; other threads read `pool.space()`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from trainer.embeddings.space import ImagePool
 from trainer.sync.publisher import CatalogFollower
 from trainer.sync.replica import Replica
 
-RETRY_SECONDS = 30.0  # until images that could not be read are tried again
+RETRY_SECONDS = 30.0  # until unreadable images are tried again
 
 
 class Ingest:
-    """The pool of what is embedded and the list of what is not, as the catalogue in `replica` has it."""
+    """The pool of embedded images and the list of pending ones, in step with the catalogue in `replica`."""
 
     def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower, batch_size: int) -> None:
         self._replica = replica
@@ -28,21 +28,21 @@ class Ingest:
         self._batch_size = batch_size
         self._seen = -1  # version of the catalogue
         self._last_retry = time.monotonic()
-        self.pool: ImagePool | None = None  # none before there is a backbone
+        self.pool: ImagePool | None = None  # None until there is a backbone
         self.pending: dict[int, ImageEntry] = {}  # to be embedded, in this order
 
     def look_again(self) -> None:
-        """Something changed that the catalogue's version does not tell, for instance a split. From any thread."""
+        """Force a re-read of the catalogue, for example after a changed split. From any thread."""
         self._seen = -1
 
     def start_over(self) -> None:
-        """Ids mean other images now. Vectors stay, they are keyed by content."""
+        """Start again, because ids mean other images now. Vectors stay, because they are keyed by content."""
         self.pool = None
         self._seen = -1
         self._catalog.restart()
 
     def refresh(self) -> None:
-        """Bring the pool and the list of images to embed up to date with the catalogue."""
+        """Bring the pool and the pending images up to date with the catalogue."""
         if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
             self._last_retry = time.monotonic()
             self.embedder.retry()
@@ -54,18 +54,19 @@ class Ingest:
         if self.pool is not None:
             self.pool.move(self.pool.outdated(entries))
             entries = [entry for entry in entries if entry.id not in self.pool]
-        # By content hash: a prefix of a random order covers the pool, one of the folder's order a few sub-folders.
+        # By content hash: a prefix of a random order covers the pool, a prefix of the folder's order only some
+        # sub-folders.
         entries.sort(key=lambda entry: entry.sha256)
         self.pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
         if self.pool is not None:  # after a restart nearly all are embedded already
             self._take_in([entry for entry in entries if self.embedder.has(entry.sha256)])
 
     def embed(self) -> bool:
-        """Embed one batch, labeled images first; whether there was anything that could be embedded now."""
+        """Embed one batch, labeled images first. Returns whether anything could be embedded."""
         pending = self.pending
         with self._replica.lock:
             labeled = [pending[image_id] for image_id in self._replica.fold.labels if image_id in pending]
-        # While `pixels` chooses what to fit itself on, it must see everything that there is.
+        # Until `pixels` is fitted, the embedder must see all pending images.
         look = 4 * self._batch_size if self.embedder.backbone is not None else None
         first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
         done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
@@ -76,11 +77,11 @@ class Ingest:
         return bool(done)
 
     def complete(self) -> bool:
-        """Whether the catalogue was read to its end and everything in it that can be read is embedded."""
+        """Whether the catalogue was read completely and all readable images are embedded."""
         return not self.pending and self._catalog.complete.is_set()
 
     def _catalogued(self) -> list[ImageEntry]:
-        """What is in the catalogue, under the split that the log gives it."""
+        """Images in the catalogue, with the splits that the log gives them."""
         with self._replica.lock:
             self._seen = self._replica.catalog_after
             splits = self._replica.fold.splits

@@ -38,12 +38,12 @@ class LiveModel:
 
     @property
     def accuracy(self) -> Interval | None:
-        """Of the last evaluation."""
+        """The accuracy in the last evaluation."""
         return self.latest.accuracy if self.latest is not None else None
 
     @property
     def embedder(self) -> Embedder:
-        """What makes the embeddings."""
+        """The embedder of its embeddings."""
         return self.ingest.embedder
 
     @property

@@ -84,12 +84,12 @@ class Loop:
     # ------------------------------------------------------------ called from other threads
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self.control.rest_jobs()
         self._thread.start()
 
     def received(self, rows: list[Row], leased: list[int]) -> None:
-        """New rows are durable in the replica."""
+        """Account for new rows, which are durable in the replica."""
         if any(row.action == "split_changed" for row in rows):
             self.live.ingest.look_again()
         self.control.received(rows, leased)
@@ -102,15 +102,15 @@ class Loop:
         return self.state
 
     def disk_recovered(self) -> None:
-        """Try again at once what the disk refused."""
+        """Retry at once what the disk refused."""
         if self._disk_refused:
             self.failed, self.last_error, self._disk_refused = False, None, False
         self.control.wake()
 
     def swap(self, replacement: Replacement) -> None:
-        """Change to other embeddings between two rounds; returns when it is done.
+        """Swap in other embeddings between two rounds; returns when it is done.
 
-        Raises NotNow when the loop ends before, and what went wrong, in which case nothing has changed.
+        Raises NotNow if the loop ends first, and any error of the swap, which then has changed nothing.
         """
         self.control.inbox.ask(lambda: self._change_to(replacement), only_running=True)
 
@@ -124,7 +124,7 @@ class Loop:
 
     @property
     def state(self) -> TrainerState:
-        """In the words of the contract."""
+        """The state as reported to clients."""
         match self.control.desired.wish:
             case "stop":
                 return "stopped" if self.control.desired.finished else "stopping"
@@ -135,14 +135,14 @@ class Loop:
         return "training" if self.live.model is not None else "waiting"
 
     def progress(self) -> EmbeddingProgress:
-        """How many images are embedded."""
+        """Progress of the embeddings."""
         total = len(self.replica.catalog) - len(self.replica.removed)
         live = self.live
         done = len(live.pool) if live.pool is not None else 0
         return live.embedder.progress(total).model_copy(update={"done": done})
 
     def accuracy(self) -> Interval | None:
-        """Of the last evaluation."""
+        """The accuracy in the last evaluation."""
         return self.live.accuracy
 
     def close(self, timeout: float = 10.0) -> None:
@@ -203,7 +203,7 @@ class Loop:
 
     def _embed(self) -> None:
         if not self.live.ingest.embed():
-            self.control.sleep(0.2)  # `pixels` waits for images to fit itself on
+            self.control.sleep(0.2)  # `pixels` waits for images to fit on
 
     def _rest(self) -> None:
         if self.control.desired.wish == "stop" and self.live.model is None:  # restarted: a stopped trainer predicts

@@ -1,8 +1,7 @@
 """One round of learning: from labels and embeddings to a fitted model, a ranked list, and an evaluation.
 
-Functions over arrays and plain values, without threads or network, so that a test or a benchmark runs exactly what the
-service runs. What depends on the kind of labels is asked of the snapshot's task. The loop decides *when*; this module
-does *what*.
+The functions use neither threads nor network, so that a test or a benchmark runs exactly what the service runs. The
+snapshot's task decides what depends on the kind of labels. The loop decides when to call them.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ from trainer.tasks.task import Targets, Task
 COLD = "cold-"
 """Prefix of the version of a list that was made without a model."""
 UPCOMING = 10
-"""Images at the head of a list that keep their places if they can: a batch."""
+"""First images of a list that keep their places if possible: one batch."""
 _OUTCOME_TOKEN = re.compile(r"\{class:(\d+)\}")
 
 
 @dataclass
 class Model:
-    """A head, the geometry it was fitted in, and what it learned from."""
+    """A head, the geometry it was fitted in, and the labels it learned from."""
 
     head: Any  # what the task's learner fitted
     version: str
     geometry: int
-    projection: Projection  # from raw vectors to its inputs
+    projection: Projection  # from raw vectors to the head's inputs
     rows: NDArray[np.int64]  # of the train matrix
     targets: Targets  # of each of `rows`
     images: NDArray[np.int64]  # of each of `rows`
-    snapshot: Snapshot  # the last one that gives this model
-    seconds: float  # of the fit
+    snapshot: Snapshot  # the latest snapshot that yields this model
+    seconds: float  # duration of the fit
 
     @property
     def task(self) -> Task:
@@ -61,7 +60,7 @@ class Model:
         return task_named(self.snapshot.task)
 
     def probabilities(self, rows: Matrix) -> Matrix:
-        """How likely each outcome is for rows (n, D): (n, K)."""
+        """Probabilities (n, K) of the outcomes for rows (n, D)."""
         return self.task.probabilities(self.head, rows)
 
     def fits(self, geometry: int, rows: NDArray[np.int64], targets: Targets) -> bool:
@@ -71,19 +70,19 @@ class Model:
 
 @dataclass
 class Timings:
-    """Milliseconds of each step of the last round."""
+    """Milliseconds per step of the last round."""
 
     steps: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time a block."""
+        """Measure the duration of a block."""
         began = time.perf_counter()
         yield
         self.steps[name] = (time.perf_counter() - began) * 1e3
 
     def rounded(self) -> dict[str, float]:
-        """For showing."""
+        """The timings, rounded for display."""
         return {name: round(value, 2) for name, value in self.steps.items()}
 
 
@@ -127,11 +126,11 @@ def rank(
     timings: Timings,
     before: QueryPush | None = None,
 ) -> QueryPush | None:
-    """A ranked list of at most `length` train images that nobody has answered. None when there is nothing to ask.
+    """A ranked list of at most `length` unanswered train images; None if there is nothing to ask.
 
-    The next images of the list `before` keep their places while they are nearly as good as what is new, so that the
-    queue does not flicker. A list of another strategy or log has no say. Nor has one that was made without a model
-    once there is one: the first labels change the most (keeping to it cost 1.7 points at 20 labels on digits).
+    Upcoming images of the list `before` keep their places while they are nearly as good as new ones, so that the queue
+    does not flicker. `before` is ignored if it is of another strategy or log, or was made without a model when there is
+    one now: the first labels change the most (keeping it cost 1.7 points at 20 labels on digits).
     """
     task, size, row_of = task_named(snapshot.task), len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
@@ -189,7 +188,7 @@ def measure(
     seed: int = 0,
     final: bool = False,
 ) -> tuple[Evaluation, dict[str, float]] | None:
-    """How good the model is on the test images labeled so far, and the lower end of each metric's 95 % interval.
+    """Evaluate the model on the labeled test images; also returns the lower end of each metric's 95 % interval.
 
     Advice follows from `earlier` evaluations, `stability` and the `goal` for accuracy. None while no test image is
     labeled.
@@ -240,12 +239,12 @@ def _as_given(pool: ImagePool, snapshot: Snapshot, task: Task) -> tuple[Matrix, 
 
 
 def _named(reason: str, task: Task, snapshot: Snapshot) -> str:
-    """Strategies know outcomes by number; a person knows them by name."""
+    """Replace outcome numbers by names: strategies know only numbers."""
 
     def name(match: re.Match[str]) -> str:
         outcome = int(match[1])
         if not task.is_offered(outcome, snapshot.names):
-            return "a class of before"
+            return "a former class"
         return task.outcome_name(outcome, snapshot.names)
 
     return _OUTCOME_TOKEN.sub(name, reason)

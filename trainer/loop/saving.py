@@ -1,4 +1,4 @@
-"""What a saved version holds: the model's arrays, how it came about, and every label that it stands on."""
+"""Saves the live model as a version: its arrays, its description, and every label it was fitted on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.versions.registry import Registry
 
 
 class Saver:
-    """Saves the live model as a version of `registry`, with the labels of `replica`. Backbones go to `backbones`."""
+    """Saves the live model to `registry`, with the labels of `replica`. Backbones go to `backbones`."""
 
     def __init__(self, registry: Registry, replica: Replica, backbones: Path, settings: TrainerSettings) -> None:
         self._registry = registry
@@ -40,11 +40,10 @@ class Saver:
     ) -> Saved:
         """Write the live model and the labels that it was fitted on as version `name`.
 
-        Labels that came since are not the version's. Its `parent` is the version that brought its embeddings, if one
-        did; `trained_on` is the version with whose labels those were trained, if they were. `seconds` are those of the
-        fit if none are given.
+        Later labels are not included. `parent` defaults to the version that brought the embeddings; `trained_on` to the
+        version whose labels trained them. `seconds` defaults to the duration of the fit.
 
-        Raises ValueError without a model or for a bad name, FileExistsError for a name that is taken.
+        Raises ValueError without a model or for a bad name, FileExistsError for a taken name.
         """
         model, serving, latest = live.model, live.serving, live.latest
         if model is None or model.snapshot.log_id != self._replica.log_id:
@@ -82,11 +81,11 @@ class Saver:
         )
 
     def _describe(self, backbone: Backbone | OwnVectors | None) -> tuple[str, ModelInput | None]:
-        """Its name and what it takes; it is on disk then. Vectors from a file have neither network nor input."""
+        """The name and the input of a backbone, which is on disk on return. Vectors from a file have neither."""
         if backbone is None or isinstance(backbone, OwnVectors):
             return "vectors", None
         from trainer.embeddings.backbones import (
-            saved_backbone,  # torch takes seconds, which vectors from a file need not pay
+            saved_backbone,  # torch takes seconds to import; vectors from a file do not need it
         )
 
         saved_backbone.freeze(backbone, self._backbones)

@@ -1,4 +1,4 @@
-"""A take-over: other embeddings serve from one round to the next, and two versions say what came before and after."""
+"""Swaps the live model for one on other embeddings, between two rounds, and saves both models as versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Replacement:
-    """The pool as laid out by embeddings that shall serve, and the version that says why. `seconds` they took."""
+    """A pool in new embeddings, and the version to save for it. `seconds` is the duration of its training."""
 
     ingest: Ingest
     name: str
@@ -39,16 +39,15 @@ class Swap:
         self._replica = replica
         self._saver = saver
         self._settings = settings
-        self._retired: Embedder | None = None  # whoever asked it a moment ago may still wait for the answer
+        self._retired: Embedder | None = None  # still open, because a reader may be using it
 
     def take_over(
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
     ) -> LiveModel:
-        """Fit and evaluate the replacement, and save what it replaces as `NAME-base`, its
-        parent.
+        """Fit, evaluate and save the replacement; the old model is saved as its parent `NAME-base`.
 
-        A kill before `serving.json` is written leaves the old one in force, and so does an error. Done again, nothing
-        is saved twice.
+        Writing serving.json commits the swap. After a kill or an error before that, the old model stays live. Running
+        it again saves nothing twice.
         """
         try:
             new = self._install(live, replacement, evaluate)
@@ -61,7 +60,7 @@ class Swap:
         return new
 
     def close(self) -> None:
-        """Let go of the files of what served before."""
+        """Close the files of the replaced embeddings."""
         if self._retired is not None:
             self._retired.close()
 
@@ -72,12 +71,12 @@ class Swap:
         replacement.ingest.refresh()
         pool = replacement.ingest.pool
         if snapshot is None or pool is None:
-            raise ValueError("The images that the challenger has learned are gone.")
+            raise ValueError("The images that the challenger learned from are gone.")
         model = fit(pool, snapshot, None, seed=self._settings.seed)
         if model is None:
-            raise ValueError("The labels that the challenger has learned are gone.")
+            raise ValueError("The labels that the challenger learned are gone.")
         name, base = replacement.name, f"{replacement.name}-base"
-        self._keep(live, base, reason=f"what {name} was better than")
+        self._keep(live, base, reason=f"the model that {name} replaced")
         key = replacement.ingest.embedder.key
         serving = Serving(key=key, version=name, settings=binding(self._settings), trained=name)
         new = LiveModel(replacement.ingest, serving, model)

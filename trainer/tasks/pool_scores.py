@@ -1,11 +1,11 @@
-"""Class probabilities of the whole pool, in a time that does not grow with the model.
+"""Class probabilities for the whole pool, at a bounded cost per round.
 
-Scoring is the pool times the head's landmarks. Up to `WORK` such pairs every image is scored by the head: a pool of
-25,000 images always, one of 100,000 until there are 250 labels. Beyond that a linear map, fitted to what the head says
-of the subsample, estimates all of them at a hundredth of the cost (the head's kernel is nearly linear), and the head
-looks at those that may well be asked: the most uncertain by the estimate, what comes next in the list in force, the
-subsample, and what a random list would hold. An estimate only decides where to look: what is listed is always scored
-by the head. What that costs in accuracy is in docs/measurements/experiments.md.
+Scoring costs images × landmarks. Up to `WORK` such pairs, the head scores every image: always in a pool of 25,000
+images, until 250 labels in one of 100,000. Beyond that, a linear map fitted to the head's output on the subsample
+estimates all images at a hundredth of the cost (the head's kernel is nearly linear). The head then scores the images
+likely to be asked: the most uncertain by the estimate, the upcoming ones, the subsample, and those of a random list. An
+estimate only decides where to look: listed images are always scored by the head. docs/measurements/experiments.md gives
+the cost in accuracy.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
 from trainer.strategies.uncertainty import margin_scores
 
-WORK = 25_000_000  # pairs of image and landmark scored in a round: 0.2 s of one core
-PASSES = 3  # lists made until all that is listed is scored by the head; one is the rule
-LEAST = 1e-6  # a probability counts as at least that much, so that its logarithm is finite
-RIDGE = 1e-4  # of the linear map, relative to a row's length
-BLOCK = 65_536  # rows estimated at a time
+WORK = 25_000_000  # pairs of image and landmark per round: 0.2 s on one core
+PASSES = 3  # lists made until all listed images are scored by the head; usually one
+LEAST = 1e-6  # lower limit of a probability, so that its logarithm is finite
+RIDGE = 1e-4  # of the linear map, relative to the length of a row
+BLOCK = 65_536  # rows estimated at once
 
 Matrix = NDArray[np.float32]
 
@@ -35,12 +35,12 @@ Matrix = NDArray[np.float32]
 def ranked(
     pool: Pool, strategy: Strategy, length: int, ask: Callable[[Matrix], Matrix] | None, scored: NDArray[np.bool_]
 ) -> Ranking:
-    """What `strategy` lists of a pool of which the model itself scored the rows `scored` (N,).
+    """The list of `strategy` for a pool in which the model itself scored the rows `scored` (N,).
 
-    `ask` gives a model's probabilities (n, K) of rows (n, D); None where there is no model.
+    `ask` gives the model's probabilities (n, K) of rows (n, D); None without a model.
 
-    What it lists on the strength of an estimate is scored and the list made anew; if that does not settle, only what
-    is scored may be listed. Writes to `scored` and to the probabilities.
+    If the list contains estimated images, they are scored and the list is made again. After `PASSES` lists, only scored
+    images may be listed. Updates `scored` and the probabilities.
     """
     if ask is None or pool.probabilities is None:
         return strategy(pool, length)
@@ -55,7 +55,7 @@ def ranked(
 
 
 def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Pool, NDArray[np.bool_]]:
-    """`pool` with probabilities (N, K), and which rows (N,) `head` itself scored; the others are estimates."""
+    """`pool` with probabilities (N, K), and a mask (N,) of the rows that `head` itself scored; others are estimates."""
     size, most = len(pool.labels), work // len(head.landmarks)
     if size <= most:
         probabilities = head.predict_proba(pool.embeddings)
@@ -74,8 +74,8 @@ def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Poo
 
 
 def _estimated(Z: Matrix, sample: Rows, known: Matrix) -> Matrix:
-    """Probabilities (N, K) for unit rows `Z` (N, D) by least squares on the logits of `known` (n, K), those of the
-    rows `sample`.
+    """Estimated probabilities (N, K) of unit rows `Z` (N, D): least squares on the logits of `known` (n, K) at
+    `sample`.
     """
     logits = np.log(np.maximum(known, LEAST))
     logits -= logits.mean(axis=1, keepdims=True)

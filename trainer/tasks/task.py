@@ -1,8 +1,8 @@
-"""What the trainer must know of a task: how labels become targets, and how a model is asked and measured.
+"""The trainer's interface to a task: how labels become targets, and how a model is queried and measured.
 
-The loop knows labels as values that only their task reads. A task turns them into targets, fits its learner on them,
-tells the query strategies how likely each outcome of an image is, and measures the model. All other code calls these
-methods and never looks at a value or a model itself.
+The loop treats labels as values that only their task reads. A task turns them into targets, fits its learner on them,
+gives the query strategies the probability of each outcome of an image, and measures the model. All other code calls
+these methods and never looks inside a value or a model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.learners.learner import Learner, Matrix
 from trainer.strategies.ranking import Pool
 
 Value = Any
-"""What one image is labeled. Only its task knows the type."""
+"""The label of one image. Only its task knows the type."""
 Targets = NDArray[Any]
 """Values as a learner reads them, one entry per label: (n, …)."""
 Names = Mapping[int, str]
@@ -36,9 +36,9 @@ SUGGESTIONS = 5
 
 
 class Task(ABC):
-    """One kind of label. It keeps no state.
+    """One kind of label. A task is stateless.
 
-    A model of the task has K outcomes, numbered by integers ≥ 0. An image's probabilities (K,) say how likely each is.
+    A model of the task has K outcomes, numbered by integers ≥ 0. An image has a probability for each of them (K,).
     """
 
     name: ClassVar[str]
@@ -65,20 +65,21 @@ class Task(ABC):
         """Compare a model's predictions for rows (n, D) with the targets `truth` (n, …), n > 0."""
 
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
-        """How likely each outcome is for rows (n, D): (n, K). The learner's outputs, unless a task says otherwise."""
+        """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""
         return self.learner.predict(model, rows)
 
     def score(self, pool: Pool, model: Any, length: int) -> tuple[Pool, NDArray[np.bool_]]:
-        """`pool` with probabilities for a list of `length` queries, and which rows (N,) the model itself scored.
+        """`pool` with probabilities for a list of `length` queries, and a mask (N,) of the rows that the model itself
+        scored.
 
-        The others are estimates, which a task may use where scoring all rows would take too long.
+        The others are estimates, which a task may use if scoring all rows would take too long.
         """
         probabilities = self.probabilities(model, pool.embeddings)
         scored = np.ones(len(pool.labels), dtype=np.bool_)
         return replace(pool, probabilities=probabilities, classes=self.outcomes(model)), scored
 
     def observed(self, targets: Targets) -> Ids:
-        """The outcome (n,) that each target counts as for the query strategies."""
+        """The outcome (n,) that the query strategies use for each target."""
         return np.asarray(targets, np.int64)
 
     def answers(self, model: Any, rows: Matrix) -> Ids:
@@ -87,7 +88,7 @@ class Task(ABC):
         return np.asarray(self.outcomes(model)[best], np.int64)
 
     def outcome_name(self, outcome: int, names: Names) -> str:
-        """What a person calls an outcome."""
+        """The name of an outcome, as shown to people."""
         return str(outcome)
 
     def is_offered(self, outcome: int, names: Names) -> bool:

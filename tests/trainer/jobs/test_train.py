@@ -59,7 +59,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert (version["config"]["validation_images"], version["config"]["validation_accuracy"]) == (0, None)
     chosen, without = ended["result"]["notes"]
     assert "All train labels were learned" in chosen
-    assert "No published weights of 'resnet10t' could be had" in without
+    assert "No published weights of 'resnet10t' were available" in without
     assert ended["result"]["best_epoch"] == 6
     assert version["metrics"]["accuracy"]["n"] == 20
     assert version["metrics"]["accuracy"]["value"] > 0.8

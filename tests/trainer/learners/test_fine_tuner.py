@@ -186,7 +186,7 @@ def test_what_was_interrupted_goes_on_at_the_next_epoch(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_read_is_a_sentence(tmp_path):
     (tmp_path / "run").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="delete it to begin anew"):
+    with pytest.raises(ValueError, match="delete it to start over"):
         train(tmp_path, Network(), plan())
 
 

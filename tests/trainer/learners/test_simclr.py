@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_at_the_next_epoch_and_ends_as_if_it_had_not_been(t
 def test_nothing_but_train_images_is_ever_opened(tmp_path, photos):
     for split in ("test", "validation"):
         photos.entries[5] = photos.entry(5, split)
-        with pytest.raises(ValueError, match=f"5.png is no train image \\({split}\\)"):
+        with pytest.raises(ValueError, match=f"5.png is not a train image \\({split}\\)"):
             photos.train(tmp_path)
     assert photos.read == []
 
@@ -166,5 +166,5 @@ def test_what_cannot_be_is_one_sentence(tmp_path, photos):
     checkpoint = tmp_path / photos.train(tmp_path).with_suffix(".checkpoint").name
     next(tmp_path.glob("*.safetensors")).unlink()
     checkpoint.write_bytes(b"torn")
-    with pytest.raises(SettingsError, match="delete it to begin anew"):
+    with pytest.raises(SettingsError, match="delete it to start over"):
         photos.train(tmp_path)

@@ -42,7 +42,7 @@ def last(*, better: bool) -> ChallengerRound:
         gain=share(0.2),
         p=0.002,
         better=better,
-        notes=["Memory ran out: the batch was made smaller, 16 images."],
+        notes=["Memory ran out, so the batch was reduced to 16 images."],
     )
 
 
@@ -67,5 +67,5 @@ def test_what_came_of_a_round_is_told(
 ) -> None:
     view = ChallengerView(state="waiting", message="waits", round=2, last=last(better=better), serving=serving)
     words = drawn(monkeypatch, view)
-    for part in (*said, "Waits.", "90.0%", "against the head's 70.0%", "p = 0.002", "smaller"):
+    for part in (*said, "Waits.", "90.0%", "against the head's 70.0%", "p = 0.002", "reduced to 16 images"):
         assert part in words
