@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 ITERATING = ("__iter__", "__reversed__", "keys", "values", "items", "__or__", "__ror__", "__and__", "__sub__", "copy")
+LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition)
 KINDS = (dict, defaultdict, OrderedDict, Counter, set)
 
 
@@ -71,5 +72,60 @@ def parts_of(owner: object, packages: tuple[str, ...]) -> Iterator[object]:
 
 def has_own_lock(part: object) -> bool:
     """Whether it guards its fields itself."""
-    locks = (type(threading.Lock()), threading.Condition)
-    return any(isinstance(value, locks) for value in vars(part).values())
+    return any(
+        isinstance(value, (type(threading.Lock()), threading.Condition, _Recorded)) for value in vars(part).values()
+    )
+
+
+class LockOrder:
+    """Which lock was taken while which was held. A lock goes by its class and attribute."""
+
+    def __init__(self) -> None:
+        self.pairs: set[tuple[str, str]] = set()
+        self._held = threading.local()
+
+    def record(self, parts: Iterable[object]) -> None:
+        """Watch the locks of these parts, while no thread holds one of them."""
+        for part in parts:
+            locks = {name: value for name, value in vars(part).items() if isinstance(value, LOCKS)}
+            for name, value in locks.items():
+                within = value._lock if isinstance(value, threading.Condition) else value
+                first = next(other for other, each in locks.items() if each in (value, within))
+                setattr(part, name, _Recorded(value, f"{type(part).__name__}.{first}", self))
+
+    def stack(self) -> list[str]:
+        """What the current thread holds, in the order in which it took them."""
+        if not hasattr(self._held, "names"):
+            self._held.names = []
+        names: list[str] = self._held.names
+        return names
+
+
+class _Recorded:
+    def __init__(self, lock: Any, name: str, order: LockOrder) -> None:
+        self._own, self._name, self._order = lock, name, order
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def acquire(self, *args: Any, **named: Any) -> bool:
+        """As the lock's own."""
+        taken = bool(self._own.acquire(*args, **named))
+        if taken:
+            held = self._order.stack()
+            if self._name not in held:
+                self._order.pairs |= {(each, self._name) for each in held}
+            held.append(self._name)
+        return taken
+
+    def release(self) -> None:
+        """As the lock's own."""
+        held = self._order.stack()
+        del held[len(held) - 1 - held[::-1].index(self._name)]
+        self._own.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

@@ -53,7 +53,7 @@ class Child:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(self.process,), name="output", daemon=True).start()
 
     def end(self) -> None:
         """Ask the process to end, and kill it if it does not."""
@@ -105,7 +105,7 @@ class Supervisor:
                         return REFUSED
                 if not announced and all(child.ready.is_set() for child in self._children):
                     announced = True
-                    threading.Thread(target=self._announce, daemon=True).start()
+                    threading.Thread(target=self._announce, name="announce", daemon=True).start()
             print("\nStopping …", flush=True)
             return 0
         finally:

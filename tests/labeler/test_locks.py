@@ -14,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from labeler.web.api import create_api
 from shared.wire.imports import ImportPost, ImportRow
-from tests.guards import Violations, has_own_lock, held, parts_of
+from tests.guards import LockOrder, Violations, has_own_lock, held, parts_of
 from tests.labeler.followers import following
 from tests.labeler.projects import answer, labeler, photos, pushed
+from tests.threads_page import out_of_order
 
 PAGES = ("data", "disagreements", "finish", "progress")
 ROUTES = (
@@ -80,6 +81,8 @@ def test_nothing_shared_is_iterated_without_the_lock(tmp_path: Path) -> None:
             for part in parts_of(service, ("labeler.", "shared.log", "shared.tasks")):
                 if not has_own_lock(part):
                     violations.guard(part)
+        order = LockOrder()
+        order.record(parts_of(service, ("labeler.", "shared.")))
         with TestClient(create_api(service)) as client:
             client.post("/snapshots", json={"name": "then", "annotator": "ann"}).raise_for_status()
             service.push(pushed(service, [8, 9, 10]))
@@ -98,6 +101,8 @@ def test_nothing_shared_is_iterated_without_the_lock(tmp_path: Path) -> None:
         service.scanner.start()
         service.scanner.wait(30)
         assert violations.found == []
+        assert ("Store.lock", "Outbox._changed") in order.pairs
+        assert out_of_order(order.pairs) == []
 
 
 def test_of_two_people_who_settle_at_once_the_first_decides(tmp_path: Path) -> None:

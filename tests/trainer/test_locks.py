@@ -8,7 +8,8 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from shared.wire.images import ImageEntry
-from tests.guards import Violations, held
+from tests.guards import LockOrder, Violations, held, parts_of
+from tests.threads_page import out_of_order
 from tests.trainer.learning import learning, photos, teach, truth, wait_for  # noqa: F401 - a fixture
 from tests.trainer.logs import batch, class_rows, label_rows
 from trainer.routes.api import create_api
@@ -48,6 +49,8 @@ def test_nothing_shared_is_iterated_without_its_lock(
             for part in (trainer.loop.live.ingest, trainer.loop.live.pool, trainer.loop.live.embedder):
                 assert part is not None
                 elsewhere.guard(part)
+        order = LockOrder()
+        order.record(parts_of(trainer, ("trainer.", "shared.")))
         trainer.loop.wish("run")
         rows = label_rows([(image, truth(image)) for image in range(10, 40)], after=12)
         before = trainer.status().round
@@ -63,4 +66,6 @@ def test_nothing_shared_is_iterated_without_its_lock(
         wait_for(lambda: trainer.status().embedding.done == 57)
         client.post("/annotations", json=batch(class_rows("new")).model_dump(mode="json")).raise_for_status()
         assert unlocked.found == []
+        assert ("Loop._changed", "Jobs._lock") in order.pairs
+        assert out_of_order(order.pairs) == []
         assert elsewhere.found == []

@@ -104,7 +104,7 @@ def answer(
         except ImageProblem:
             return None
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(2, thread_name_prefix="reading") as threads:
         for start in range(0, len(images), BATCH):
             some = images[start : start + BATCH]
             inputs = list(threads.map(prepared, some))

@@ -255,7 +255,7 @@ def photographs(
         except ImageProblem:
             return image, None
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(2, thread_name_prefix="reading") as threads:
         for number, (image, pixels) in enumerate(threads.map(look, wanted), 1):
             work.tell(number, len(wanted) + 1, "Reading images")
             if pixels is not None:
