@@ -66,6 +66,6 @@ def test_nothing_shared_is_iterated_without_its_lock(
         wait_for(lambda: trainer.status().embedding.done == 57)
         client.post("/annotations", json=batch(class_rows("new")).model_dump(mode="json")).raise_for_status()
         assert unlocked.found == []
-        assert ("Loop._changed", "Jobs._lock") in order.pairs
+        assert ("Control.changed", "Jobs._lock") in order.pairs
         assert out_of_order(order.pairs) == []
         assert elsewhere.found == []
