@@ -263,7 +263,7 @@ def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid, start
     grid = open_grid("?predicted=1", empty=True)
     expect(grid.part("notice")).to_contain_text("The trainer cannot be reached")
     expect(grid.part("notice")).to_contain_text("flywheel trainer")
-    grid.page.get_by_text("Similar images").click()
+    grid.page.get_by_text("Similar images", exact=True).click()
     expect(grid.part("groups")).to_contain_text("flywheel trainer")
     grid.part("everything").click()
     grid.wait_for_tiles()
@@ -329,7 +329,7 @@ def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
 ) -> None:
     names = taught.names()
     grid = Grid(page, taught, annotator).open()
-    page.get_by_text("Similar images").click()
+    page.get_by_text("Similar images", exact=True).click()
     page.get_by_label("How many groups").select_option("10")
     grid.part("group").first.click()
     expect(page.get_by_role("button", name="show all again")).to_be_visible()
