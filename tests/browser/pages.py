@@ -24,10 +24,15 @@ TITLES = {
 COUNT = """() => {
   const app = document.querySelector("[data-testid=stApp]");
   window.scriptRuns = 0;
+  window.followedAt = performance.now();
   new MutationObserver(() => {
     if (app.dataset.testScriptState === "notRunning") window.scriptRuns += 1;
   }).observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
 }"""
+
+# A run that was over before anybody looked is not counted: then it is enough that none has been under way for long.
+RAN = """() => scriptRuns > 0 || (performance.now() - followedAt > 5000 &&
+  document.querySelector("[data-testid=stApp]").dataset.testScriptState === "notRunning")"""
 
 
 def follow(page: Page, address: str) -> None:
@@ -35,4 +40,4 @@ def follow(page: Page, address: str) -> None:
     page.evaluate(COUNT)
     page.get_by_test_id("stTopNavLink").filter(has_text=TITLES[address]).click()
     page.wait_for_url(re.compile(f"/{address}$"))
-    page.wait_for_function("scriptRuns > 0")
+    page.wait_for_function(RAN)
