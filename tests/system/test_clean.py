@@ -127,7 +127,7 @@ def test_versions_and_splits_of_a_running_labeler(tmp_path):
         assert "2 answers undone" in said("snapshot", "restore", "at first")
         assert "0 labels and 0 splits differ" in said("snapshot", "diff", "at first")
         looked = said("split", "--test", "0.5", "--dry-run")
-        assert "4 images would move: 5 train, 0 validation, 4 test; 2 answered here stay." in looked
+        assert "4 images would move: 5 train, 0 validation, 4 test; 2 answered here stay in their split." in looked
         said("split", "--test", "0.5")
         assert services.get("/api/project")["splits"]["test"]["total"] == 4
         said("export", "then.jsonl", "--snapshot", "at first")

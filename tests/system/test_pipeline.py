@@ -124,7 +124,7 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     shown = flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
     assert "The file has changed" in shown
     assert "nor:this_net" in shown  # refused before there is a job
-    assert "Going on" in flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
+    assert "Continuing the run" in flywheel(services, "pipeline", other, "--skip", "split", "--skip", "clone", code=3)
     assert tomllib.loads(other.read_text())["train"]["architecture"] == "nor:this_net"
 
 
