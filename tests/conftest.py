@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures for all tests."""
 
 import logging
 import logging.handlers
@@ -11,8 +11,8 @@ from hypothesis import settings
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and then tables are as narrow as that for good
 
-# A busy machine is no failure: nothing here asserts how long something took. What must pass before a change is merged
-# tries the same examples each time; everywhere else new ones are tried, and a failure found so gets its own test.
+# A busy machine is not a failure: no test asserts how long something took. Before a merge, the same examples are tried
+# each time; everywhere else new ones are tried, and a failure found that way gets its own test.
 settings.register_profile("flywheel", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("flywheel")
 
@@ -22,19 +22,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each service that a test star
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Services that tests start are no projects of whoever runs them.
+# Services started by tests do not belong in the user's list of recent projects.
 os.environ.setdefault("FLYWHEEL_STATE", tempfile.mkdtemp(prefix="flywheel-state-"))
 NOWHERE = f"{os.environ['FLYWHEEL_STATE']}/nowhere"
 
-# No test asks a server on the internet, so none needs certificates: to read them costs 30 ms for each HTTP client.
+# No test uses an internet server, so none needs certificates; reading them costs 30 ms per HTTP client.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = NOWHERE
 
 # Published weights cannot be downloaded, and the cache of whoever runs the tests holds none.
-os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nothing listens there
 os.environ["HF_HUB_CACHE"] = NOWHERE
 
-# Tests of tracking turn it on; all others start no process of wandb's beside each of their trainers.
+# Tests of tracking turn it on; no other test starts a wandb process for its trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 
 
@@ -44,14 +44,14 @@ forks.begin_run()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores, for tests of services wait more than they compute."""
+    """One more worker than cores, because tests of services wait more than they compute."""
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(autouse=True)
 def logging_ends_with_the_test() -> Iterator[None]:
-    """A service that is started in this process logs to a stream that is gone after its test; complaints about that
-    would stand in the output that a later test reads.
+    """Services in this process log to a stream that is closed after the test; errors about it would appear in later
+    tests.
     """
     root = logging.getLogger()
     level = root.level
@@ -65,7 +65,7 @@ def logging_ends_with_the_test() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def every_refusal_is_in_its_schema() -> Iterator[None]:
-    """A service of this process that answers with a status that its OpenAPI schema does not name logs it."""
+    """A service in this process logs a response whose status is missing from its OpenAPI schema; fail on that."""
     heard: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
-"""Disks that are full when a test says so: a small file system where one may be mounted, else a limit on file sizes.
+"""Disks that are full when a test says so: a small file system where one can be mounted, else a limit on file sizes.
 
-Both make the kernel refuse what the services write; neither needs the service's help. The limit works for any user on
-Linux: with it, no file of the process can grow.
+In both cases the kernel refuses the services' writes, without their help. The limit works for any user on Linux: no
+file of the process can grow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.services import Process
 
 
 class SmallDisk:
-    """A folder that can be full. `mounted`: it is a file system of its own, else `fill` limits the processes."""
+    """A folder that can be full. `mounted`: it is its own file system; else `fill` limits the processes."""
 
     def __init__(self, folder: Path, mounted: bool) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class SmallDisk:
         self._limited: list[int] = []
 
     def fill(self, *processes: Process) -> None:
-        """No byte more can be written, by these processes at least. What is written anew takes new room."""
+        """Fill the disk: these processes at least can write no more bytes."""
         for database in [*self.folder.rglob("flywheel.db"), *self.folder.rglob("replica.db")]:
             with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -47,7 +47,7 @@ class SmallDisk:
                     size //= 2
 
     def free(self) -> None:
-        """There is room again."""
+        """Free the space again."""
         if self.mounted:
             (self.folder / ".filler").unlink(missing_ok=True)
         for pid in self._limited:
@@ -58,7 +58,7 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int, *, mount: bool = True) -> Iterator[SmallDisk]:
-    """A disk of so many megabytes at the new `folder`; `mount`: a file system of its own, where that is allowed."""
+    """A disk of that many megabytes at the new `folder`; `mount`: as its own file system, where that is allowed."""
     folder.mkdir(parents=True)
     mounted = mount and _mount(folder, megabytes)
     try:

@@ -1,9 +1,9 @@
-"""The process that tests fork services and job workers from: `python -m tests.fork_server SOCKET OWNER`.
+"""The process from which tests fork services and job workers: `python -m tests.fork_server SOCKET OWNER`.
 
-It imports once what they import, which is most of what starting one costs, and forks for each request that comes
-through its socket. A fork is a process like any other: an id, an environment and a folder of its own, signals, an exit
-code. The server ends, with all that it forked, when the process OWNER is gone. It has one thread, so that a fork finds
-no lock held. `tests.forks` is how to ask it.
+It imports once what they import, which is most of the cost of starting one, and forks for each request on its socket. A
+fork is an ordinary process with its own id, environment, folder, signals and exit code. The server ends, with all its
+forks, when the process OWNER is gone. It has one thread, so that no fork inherits a held lock. `tests.forks` is its
+client.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LOOK_SECONDS = 1.0
 
 
 def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
-    """Fork for each request. Returns None when the owner is gone, and in a fork what was asked for."""
+    """Fork for each request. Returns None when the owner is gone; in a fork, returns the request."""
     running: dict[int, socket.socket] = {}
     woken, wake = socket.socketpair()
     for end in (woken, wake, listener):
@@ -64,7 +64,7 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                 asked = listener.accept()[0]
                 try:
                     request, output, errors = _receive(asked)
-                except (OSError, ValueError):  # whoever asked was killed meanwhile
+                except (OSError, ValueError):  # the client was killed meanwhile
                     asked.close()
                     continue
                 _import(request["program"])
@@ -95,11 +95,11 @@ def _import(program: str) -> None:
         if program == "labeler":
             _scan_packages_once()
     gc.collect()
-    gc.freeze()  # so that no collection in a fork writes to what it shares with us
+    gc.freeze()  # so that garbage collection in a fork does not write to shared memory
 
 
 def _scan_packages_once() -> None:
-    """Streamlit looks for components in all that is installed: half of what the start of a labeler costs."""
+    """Skip Streamlit's search for components in all installed packages: half the start time of a labeler."""
     from streamlit.components.v2 import manifest_scanner
 
     manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
@@ -115,7 +115,7 @@ def _alive(pid: int) -> bool:
 
 
 def _receive(asked: socket.socket) -> tuple[dict[str, Any], int, int]:
-    """The request, one line of JSON, and where output and errors go."""
+    """The request, one line of JSON, and files for output and errors."""
     asked.setblocking(True)
     content, (output, errors), _, _ = socket.recv_fds(asked, 1 << 16, 2)
     while not content.endswith(b"\n"):
@@ -127,7 +127,7 @@ def _receive(asked: socket.socket) -> tuple[dict[str, Any], int, int]:
 
 
 def _tell_ends(running: dict[int, socket.socket]) -> None:
-    """Tell whoever asked for a fork that has ended its exit code."""
+    """Send the exit code of a finished fork to its client."""
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
@@ -137,7 +137,7 @@ def _tell_ends(running: dict[int, socket.socket]) -> None:
 
 
 def become(request: dict[str, Any]) -> NoReturn:
-    """Be the program that was asked for, as if it had been started."""
+    """Run the requested program, as if it had been started normally."""
     if request["session"]:
         os.setsid()
     with tempfile.TemporaryFile() as given:
@@ -190,7 +190,7 @@ def _end_with(pid: int) -> None:
 
 
 def main(address: str, owner: int) -> int:
-    """Go on in the background as soon as requests are answered, and serve."""
+    """Continue in the background once requests are answered, and serve."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)

@@ -1,8 +1,7 @@
-"""Services and job workers as real processes that need not import everything anew: forks of `tests.fork_server`.
+"""Services and job workers as real processes that skip most imports: forks of `tests.fork_server`.
 
-One server, begun with the first fork that is asked for, serves all workers of a test run. What can be had only from a
-process that is started in full gets one: another environment than the server's, as far as libraries read it when they
-are imported, and any system but Linux.
+One server, started with the first fork, serves all workers of a test run. A full start is used where a fork cannot
+replace it: for another environment than the server's, if libraries read it on import, and on any system but Linux.
 """
 
 from __future__ import annotations
@@ -26,21 +25,23 @@ from filelock import FileLock
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
 CONSTANTS = "FORKS_CONSTANTS"
-"""A variable of a fork's environment: JSON of the constants that it takes other values for, by their full names. With
-it a test asks for a training that is shorter than anybody would want. A process that is started in full ignores it."""
+"""An environment variable of a fork: JSON of constants to override, by full name. Tests use it for very short
+trainings. A process started in full ignores it.
+"""
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
     *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND"),
 )
-"""What variables begin with that nothing reads while it is imported. The last three are set by imports themselves: of
-torch, and of Streamlit when pytest collects its tests."""
+"""Prefixes of variables that are not read on import. The last three are set by imports themselves: of torch, and of
+Streamlit when pytest collects its tests.
+"""
 START_SECONDS = 180.0
 
 
 class Fork:
-    """A process that `tests.fork_server` forks, to be asked and ended like a `subprocess.Popen`.
+    """A process forked by `tests.fork_server`, used like a `subprocess.Popen`.
 
-    Whoever asks goes on meanwhile: the server may have to import the program first.
+    The caller continues meanwhile: the server may have to import the program first.
     """
 
     def __init__(self, asked: socket.socket, output: IO[str] | None = None) -> None:
@@ -52,7 +53,7 @@ class Fork:
 
     @property
     def pid(self) -> int:
-        """Its id, as soon as it has one."""
+        """Its process id, once it has one."""
         with self._lock:
             self._hear(1, None)
         return int(self._said.split(b"\n")[0])
@@ -65,7 +66,7 @@ class Fork:
             return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, as soon as it has ended. Raises subprocess.TimeoutExpired."""
+        """Wait for the exit code. Raises subprocess.TimeoutExpired."""
         with self._lock:
             if self.returncode is None:
                 self._hear(2, timeout)
@@ -75,7 +76,7 @@ class Fork:
             return self.returncode
 
     def _hear(self, lines: int, timeout: float | None) -> None:
-        """Hear so many lines, or fewer if the server is gone, and took it along. Raises subprocess.TimeoutExpired."""
+        """Read that many lines, or fewer if the server is gone. Raises subprocess.TimeoutExpired."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._said.count(b"\n") < lines:
             self._asked.settimeout(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -88,7 +89,7 @@ class Fork:
             self._said += more
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it runs."""
+        """Send it a signal, if it is running."""
         if self.poll() is None:
             try:
                 os.kill(self.pid, number)
@@ -96,12 +97,12 @@ class Fork:
                 self.wait(1.0)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
 
 def begin_run() -> None:
-    """Name the server of this test run, in the process whose end ends it."""
+    """Name the server of this test run, in the process that owns it."""
     os.environ.setdefault(ADDRESS, str(Path(tempfile.gettempdir()) / f"flywheel-forks-{uuid4().hex}"))
     os.environ.setdefault(OWNER, str(os.getpid()))
 
@@ -109,7 +110,7 @@ def begin_run() -> None:
 def start(
     program: str, arguments: Sequence[str], environment: Mapping[str, str], *, cold: bool = False
 ) -> Fork | subprocess.Popen[str]:
-    """Start `python -m PROGRAM`, in full if it is to be `cold`; what it says can be read from `stdout`."""
+    """Start `python -m PROGRAM`, in full if `cold`; its output can be read from `stdout`."""
     if cold or not _forkable(environment):
         return subprocess.Popen(
             [sys.executable, "-m", program, *arguments],
@@ -130,7 +131,7 @@ def start(
 def flywheel(
     *words: object, cwd: Path, environment: Mapping[str, str] | None = None, seconds: float = 300.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of `flywheel` to its end, as typed in the folder `cwd`. Raises subprocess.TimeoutExpired."""
+    """Run a `flywheel` command to its end in the folder `cwd`. Raises subprocess.TimeoutExpired."""
     arguments, environment = [str(word) for word in words], os.environ if environment is None else environment
     if not _forkable(environment):
         command = [sys.executable, str(HOME / "flywheel.py"), *arguments]
@@ -148,7 +149,7 @@ def flywheel(
 
 
 def use_for_jobs() -> None:
-    """Have this process's trainers fork the workers of their jobs."""
+    """Make this process's trainers fork the workers of their jobs."""
     from trainer.jobs import job_queue
 
     started = job_queue.start_worker
@@ -166,7 +167,7 @@ def use_for_jobs() -> None:
 
 
 def use_for_exports() -> None:
-    """Have this process fork what makes its exports."""
+    """Make this process fork its exports."""
     from trainer.versions import exporting
 
     started = exporting.run
@@ -200,7 +201,7 @@ def _ask(
     given: str = "",
     ends_with_us: bool = False,
 ) -> socket.socket:
-    """The connection on which the server says the id, and later the exit code; `files` take output and errors."""
+    """The connection on which the server sends the id and later the exit code; `files` receive output and errors."""
     request = {
         "program": program,
         "arguments": list(arguments),
@@ -235,4 +236,4 @@ def _connected() -> socket.socket:
 
 begin_run()
 ENVIRONMENT = dict(os.environ)
-"""That of the server: ours, before any test has changed it."""
+"""The server's environment: ours, before any test has changed it."""

@@ -1,4 +1,4 @@
-"""Both services in this process, on real ports, for schemathesis to send whatever their schemas allow and forbid."""
+"""Both services in this process, on real ports, to which schemathesis sends allowed and forbidden requests."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ SAYS_NO: dict[Service, dict[str, str]] = {
         "POST /predict": "a file that is no image is refused",
     },
 }
-"""Operations that may refuse, with 422, what their schema allows, and why no schema could say it."""
+"""Operations that may refuse, with 422, what their schema allows, and why a schema cannot express it."""
 
 
 @dataclass
 class Found:
-    """What came of a run: failures by check and operation, with their examples, and errors of the run itself."""
+    """Results of a run: failures by check and operation, with examples, and errors of the run itself."""
 
     operations: int = 0
     requests: int = 0
@@ -79,10 +79,10 @@ def fuzz(
     seed: int | None = None,
     without: str | None = None,
 ) -> Found:
-    """Send what the schema at `url` allows, and what it forbids; the same each time unless there is a `seed`.
+    """Send requests that the schema at `url` allows and forbids; the same each time unless there is a `seed`.
 
-    `without` is a pattern of paths that are left alone.
-    All checks of schemathesis are on but for one: how long an answer takes, which says more of the machine.
+    `without` is a pattern of paths to skip. All checks of schemathesis are on, except the response time, which says
+    more about the machine.
     """
     says_no = [
         {"include-name": name, "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}}}
@@ -128,7 +128,7 @@ def _note(found: Found, event: events.ScenarioFinished) -> None:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where each of them answers."""
+    """The addresses of both."""
 
     labeler: str
     trainer: str
@@ -136,7 +136,7 @@ class Addresses:
 
 @contextmanager
 def listening(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
-    """Serve `app` in a thread, its start and end included."""
+    """Serve `app` in a thread, including its start and shutdown."""
     server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()

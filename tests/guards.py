@@ -1,7 +1,7 @@
-"""Dictionaries and sets that notice when a thread iterates over them without the lock that guards them.
+"""Dictionaries and sets that detect iteration by a thread that does not hold their lock.
 
-Such an iteration fails ("dictionary changed size during iteration") only when another thread writes in the same
-instant, so no ordinary test sees it. Put in place of the real ones, these see it every time.
+Such an iteration fails ("dictionary changed size during iteration") only if another thread writes at that moment, so an
+ordinary test never sees it. These replacements always detect it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ KINDS = (dict, defaultdict, OrderedDict, Counter, set)
 
 
 class Violations:
-    """Where something was iterated by a thread that must not: `allowed` says whether the current one may."""
+    """Places that iterated in a forbidden thread; `allowed` says whether the current thread may."""
 
     def __init__(self, allowed: Callable[[], bool]) -> None:
         self._allowed = allowed
         self.found: list[str] = []
 
     def check(self, what: str) -> None:
-        """Take note of the caller unless its thread may."""
+        """Record the caller unless its thread is allowed."""
         if not self._allowed():
             frames = [each for each in traceback.extract_stack() if "/tests/" not in each.filename]
             at = frames[-1] if frames else traceback.extract_stack()[0]
@@ -58,7 +58,7 @@ def held(lock: Any) -> Callable[[], bool]:
 
 
 def parts_of(owner: object, packages: tuple[str, ...]) -> Iterator[object]:
-    """`owner` and whatever it is made of, of the classes in `packages`."""
+    """`owner` and all objects it consists of, for classes in `packages`."""
     seen: set[int] = set()
     waiting: list[object] = [owner]
     while waiting:
@@ -71,7 +71,7 @@ def parts_of(owner: object, packages: tuple[str, ...]) -> Iterator[object]:
 
 
 def has_own_lock(part: object) -> bool:
-    """Whether it guards its fields itself."""
+    """Whether it locks its own fields."""
     return any(
         isinstance(value, (type(threading.Lock()), threading.Condition, _Recorded)) for value in vars(part).values()
     )

@@ -1,4 +1,4 @@
-"""A network that can be bad: a TCP proxy between two services that delays, swallows, cuts and resets when told to."""
+"""An unreliable network: a TCP proxy between two services that delays, swallows, cuts and resets on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
 class Proxy:
-    """Passes connections on to the port `target`. `fault` is what it does to them; None: nothing."""
+    """Forwards connections to the port `target`. `fault` is applied to them; None: nothing."""
 
     def __init__(self) -> None:
         self.target: int | None = None
@@ -29,11 +29,11 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The port it listens on."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def become(self, fault: Fault | None) -> None:
-        """Do that to what passes from now on; a reset also ends what is open."""
+        """Apply this fault from now on; a reset also ends open connections."""
         self.fault = fault
         if fault == "reset":
             with self._lock:
@@ -41,7 +41,7 @@ class Proxy:
                     self._reset(each)
 
     def close(self) -> None:
-        """Accept no more, and end what is open."""
+        """Accept no more connections, and end open ones."""
         self._listener.close()
         with self._lock:
             for each in list(self._open):
@@ -77,7 +77,7 @@ class Proxy:
             each.close()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        """Pass on what comes until one side ends."""
+        """Forward data until one side ends."""
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 fault = self.fault

@@ -1,4 +1,4 @@
-"""Both real services as processes, for tests that start, ask, kill and start again."""
+"""Both real services as processes, for tests that start, query, kill and restart them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def write_photos(folder: Path, count: int, *, seed: int = 0) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A port of loopback on which nothing listens now."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         return int(sock.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float = 60.0) -> T:
-    """The first true value of `condition`; AssertionError when there is none in time. Requests may fail meanwhile."""
+    """The first true value of `condition`; AssertionError if it takes too long. Requests may fail meanwhile."""
     deadline, pause = time.monotonic() + seconds, 0.01
     last: Exception | None = None
     while time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
 class Process:
     """One service; `start` and `kill` it as often as you like. Its output is in `log`.
 
-    A `cold` one imports all it needs, as for a user; others are forked from a process that has.
+    A `cold` one imports everything, as for a user; others are forked from a process that has done so.
     """
 
     name: str
@@ -83,11 +83,11 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it, and wait until it says that it is ready."""
+        """Start it, and wait until it reports that it is ready."""
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
         self.process = forks.start(
             self.name, [f"--port={self.port}", *flags], {**os.environ, **self.environment}, cold=self.cold
@@ -98,7 +98,7 @@ class Process:
             assert ready.wait(START_SECONDS), f"the {self.name} did not start:\n" + "".join(self.log[-30:])
 
     def kill(self) -> None:
-        """As if the power had gone."""
+        """Kill it, as in a power failure."""
         self.end(signal.SIGKILL)
 
     def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
@@ -119,7 +119,7 @@ class Process:
 
 @dataclass
 class Services:
-    """A labeler and a trainer that know each other, and the truth about their images."""
+    """A labeler and a trainer that know each other, and the true classes of their images."""
 
     workspace: Path
     photos: Path
@@ -130,11 +130,11 @@ class Services:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What lets a request in."""
+        """Headers that authorize a request."""
         return client_headers(self.token)
 
     def get(self, path: str) -> Any:
-        """A GET at the labeler."""
+        """GET from the labeler."""
         return httpx.get(self.labeler.url + path, headers=self.headers, timeout=20).raise_for_status().json()
 
     def status(self) -> Any:
@@ -158,14 +158,14 @@ class Services:
         return {entry["id"]: Path(entry["uri"]).name for entry in page["images"]}
 
     def annotate(self, answers: list[dict[str, Any]]) -> httpx.Response:
-        """Post answers as they are."""
+        """Post answers unchanged."""
         url = self.labeler.url + "/api/annotations"
         return httpx.post(url, json={"annotations": answers}, headers=self.headers, timeout=20)
 
     def annotate_all(self, confirmed: list[str], *, pause: float = 0.0) -> None:
-        """Label every image truthfully, one after the other, each tried with the same id until it is confirmed.
+        """Label every image with its true class, one by one, retrying each with the same id until it is confirmed.
 
-        Appends the ids of the answers to `confirmed`, with a `pause` of so many seconds after each.
+        Appends the ids of the answers to `confirmed`, and pauses `pause` seconds after each.
         """
         for image_id, name in self.names().items():
             answer = self.answer(image_id, self.truth[name])
@@ -179,7 +179,7 @@ class Services:
             time.sleep(pause)
 
     def label(self, count: int, annotator: str = "ann") -> list[dict[str, Any]]:
-        """Label the next `count` images truthfully; returns the answers."""
+        """Label the next `count` images with their true classes; returns the answers."""
         names, given = self.names(), []
         for _ in range(count):
             (item,) = self.queue(annotator)
@@ -190,7 +190,7 @@ class Services:
 
     @staticmethod
     def answer(image_id: int, label: str, annotator: str = "ann") -> dict[str, Any]:
-        """One answer with an id of its own."""
+        """One answer with its own id."""
         return {"id": str(uuid4()), "image_id": image_id, "action": "label", "label": label, "annotator": annotator}
 
     def caught_up(self) -> bool:
@@ -210,7 +210,7 @@ def running_services(
     workspace: Path | None = None,
     token: str | None = None,
 ) -> Iterator[Services]:
-    """Both services over `images` small photos of three colours, in a workspace of their own; ended afterwards."""
+    """Both services on `images` small photos of three colours, in their own workspace; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True) as folder:
         photos, workspace = Path(folder) / "photos", workspace or Path(folder) / "workspace"
         truth = write_photos(photos, images)

@@ -1,4 +1,4 @@
-"""The compose file, as far as that goes without an engine: its form, and that what it sets can be set.
+"""The compose file, tested without Docker: its form, and that the variables it sets exist.
 
 tests/compose-spec.json is the Compose Specification's own schema (compose-spec, October 2021, Apache-2.0).
 """
@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize("name", ["labeler", "trainer", "trainer-gpu"])
 
 
 def given(value: str, environment: dict[str, str]) -> str:
-    """What compose makes of a value."""
+    """The value as compose expands it."""
 
     def one(match: re.Match[str]) -> str:
         here = environment.get(match["name"], "")

@@ -1,4 +1,4 @@
-"""Services that tests fork are processes like those that a user starts."""
+"""Forked services behave like those that a user starts."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Every relative link and every #anchor of the documents leads somewhere, on GitHub and on the site alike."""
+"""Every relative link and every #anchor in the documents works, on GitHub and on the site."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ PLACES = ("benchmarks", "commands", "config", "labeler", "scripts", "shared", "t
 
 
 def _text(page: Path) -> str:
-    """A page without its code blocks, in which brackets and # mean something else."""
+    """A page without its code blocks, in which brackets and # have other meanings."""
     return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def _on_github(heading: str) -> str:
 
 
 def _on_the_site(heading: str) -> str:
-    """As Python-Markdown makes the anchor of a heading."""
+    """The anchor of a heading, as Python-Markdown builds it."""
     ascii_only = unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode()
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", ascii_only).strip().lower())
 
@@ -77,7 +77,7 @@ def test_code_names_documents_that_are_there():
 
 
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
-    """As `make site` builds it, but into a folder of the test."""
+    """Built like `make site`, but into a folder of the test."""
     shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(HOME / "zensical.toml", tmp_path)
     command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]

@@ -1,4 +1,4 @@
-"""The dashboard shows every metric that there is, and asks for none that there is not."""
+"""The dashboard shows every existing metric, and no others."""
 
 import json
 import re

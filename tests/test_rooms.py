@@ -1,4 +1,4 @@
-"""The layout of the code: which room may import which, and how large a room and a module may be."""
+"""The layout of the code: which room may import which, and the size limits of rooms and modules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_MODULES, MOST_LINES = 12, 400
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules of ours that the file at `path` imports, also inside functions."""
+    """Our modules that the file at `path` imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
@@ -36,7 +36,7 @@ IMPORTS = {name: {*imported(path)} & MODULES.keys() - {name} for name, path in M
 
 
 def room_of(module: str) -> str:
-    """The folder that a module stands in. What stands at the root of a package is a room of its own."""
+    """The folder of a module. The root of a package is a room of its own."""
     room = ".".join(MODULES[module].relative_to(HOME).parent.parts)
     return module if room in PACKAGES else room
 

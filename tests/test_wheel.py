@@ -1,4 +1,4 @@
-"""An installed package runs as the checkout does: the wheel holds pages, migrations and settings too."""
+"""An installed package runs like the checkout: the wheel contains pages, migrations and settings too."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ PACKAGES = ("commands", "config", "labeler", "shared", "trainer")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in a wheel that is built from the checkout, without a build environment of its own."""
+    """Names of the files in a wheel built from the checkout, without a separate build environment."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True)

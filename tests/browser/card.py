@@ -83,8 +83,8 @@ class Card:
         self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(stage()?.dataset.imageId)")
 
     def hear(self, news: dict[str, Any]) -> None:
-        """Let the page hear this news as if the labeler had pushed it. What the real one says from now on goes unheard:
-        its next word about an absent trainer would take the place of this.
+        """Deliver this news to the page as if the labeler had pushed it, and ignore the real labeler's news from now
+        on: its next message about an absent trainer would replace this one.
         """
         self.page.wait_for_function("globalThis[Symbol.for('flywheel.live')].project")
         self.page.evaluate(HEAR, news)
@@ -99,7 +99,7 @@ class Card:
         return record
 
     def key(self, key: str) -> int:
-        """Press the key on a painted image; returns that image, once the next one is painted."""
+        """Press the key on a painted image; returns that image once the next one is painted."""
         self.wait_for_image()
         before, painted = self.image_id, self._painted
         press(self.page, key)
@@ -107,7 +107,7 @@ class Card:
         return before
 
     def type_quickly(self, keys: list[str], seconds: float) -> None:
-        """Press the keys, each at least so long after the one before."""
+        """Press the keys, each at least that many seconds after the one before."""
         self.wait_for_image()
         pressed = 0.0
         for key in keys:

@@ -71,9 +71,7 @@ def new_context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must log no error, but in tests marked `provokes_errors`; a failure's last sight is kept as a
-    screenshot.
-    """
+    """A page that must log no error, except in tests marked `provokes_errors`; a failure leaves a screenshot."""
     with new_page(context, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))) as page:
         yield page
         if FAILED in request.node.stash:

@@ -1,4 +1,4 @@
-"""What the browser tests ask of the labeler behind the page's back."""
+"""Requests of the browser tests directly to the labeler."""
 
 from __future__ import annotations
 

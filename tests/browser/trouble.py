@@ -1,4 +1,4 @@
-"""A backbone that takes its time and a strategy that fails, for pages that say so."""
+"""A slow backbone and a failing strategy, for pages that report them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SECONDS = 0.7  # a batch
 
 
 class Slow(torch.nn.Module):
-    """The mean colour of each image, after a while."""
+    """The mean colour of each image, after a delay."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(n, 3) for images (n, 3, h, w)."""

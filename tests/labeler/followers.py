@@ -1,6 +1,6 @@
-"""A real trainer for tests, as small as the contract allows: it follows the log and learns nothing.
+"""A minimal real trainer for tests: it follows the log and learns nothing.
 
-It can be told to fail, to be slow, and to forget; those are what the outbox must live with.
+It can be told to fail, to be slow and to forget; the log sender must cope with all of these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.wire.log import AnnotationBatch, Row
 
 
 class Follower:
-    """What it has of the log, and what it was told to do."""
+    """Its copy of the log, and its instructions."""
 
     def __init__(self) -> None:
         self.log_id: UUID | None = None
@@ -146,7 +146,7 @@ class Follower:
         return {"differing": self.copies["differing"][:limit], "across": self.copies["across"]}
 
     def forget(self) -> None:
-        """Lose everything, as with its files deleted."""
+        """Lose everything, as if its files were deleted."""
         self.log_id, self.rows = None, []
 
     def _order(self, order: str) -> Any:
@@ -159,7 +159,7 @@ class Follower:
 
 @contextmanager
 def following() -> Iterator[tuple[Follower, str]]:
-    """A follower that listens, and its URL."""
+    """A running follower and its URL."""
     follower = Follower()
     sock = bind("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(follower.api, log_config=None, access_log=False))

@@ -1,4 +1,4 @@
-"""An open page is drawn again for what it shows, and for nothing else."""
+"""An open page is redrawn when something it shows has changed, and only then."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the threads of the labeler share is looked at under the store's lock."""
+"""Data shared between the labeler's threads is read under the store's lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both real services while a challenger is trained and takes over: the trainer killed at every stage of it."""
+"""Both real services while a challenger is trained and takes over; the trainer is killed at every stage."""
 
 import json
 from typing import Any
@@ -27,12 +27,12 @@ def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work()
             return [json.loads(path.read_text())["embeddings"] for path in rounds.glob("*/decided.json")]
 
         def good() -> str:
-            """The trainer, started again, answers by embeddings that are whole; returns which."""
+            """The restarted trainer answers with intact embeddings; returns which."""
             services.trainer.kill()
             taken_over = (services.workspace / "trainer" / "serving.json").is_file()
             services.trainer.start()
             status = wait_for(lambda: (s := services.status())["labels"] >= 120 and s, "the model", 180)
-            # On a quick machine the round goes on to its end meanwhile.
+            # On a fast machine the round ends meanwhile.
             assert status["embedding"]["backbone"] in (decided() if taken_over else [frozen, *decided()])
             asked = {"image_ids": train[:10]}
             said = httpx.post(f"{services.trainer.url}/predict", json=asked, timeout=20).raise_for_status().json()

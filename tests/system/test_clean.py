@@ -1,4 +1,4 @@
-"""`flywheel clean`, as typed in a terminal, from a folder per class to the doubtful labels."""
+"""`flywheel clean` in a terminal, from a folder per class to the doubtful labels."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ WRONG = 5
 
 @pytest.fixture
 def labeled(tmp_path):
-    """A folder per class with 90 photos, of which five lie in the wrong one; returns their names and true classes."""
+    """A folder per class with 90 photos, of which five are in the wrong one; returns their names and true classes."""
     swapped = dict(zip(COLOURS, [*list(COLOURS)[1:], next(iter(COLOURS))], strict=True))
     wrong = {}
     for number, (name, label) in enumerate(write_photos(tmp_path / "flat", 90).items()):
@@ -34,7 +34,9 @@ def labeled(tmp_path):
 
 @contextmanager
 def cleaning(folder):
-    """`flywheel clean photos` in the folder; the address of the labeler, and what is in the file of opened pages."""
+    """Run `flywheel clean photos` in the folder; the address of the labeler, and the content of the file of opened
+    pages.
+    """
     browser = folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" >> opened\n')
     browser.chmod(0o755)

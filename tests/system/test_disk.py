@@ -1,4 +1,4 @@
-"""A full disk: what needs none is served, the rest is refused in words, and all goes on once there is room."""
+"""A full disk: requests that need no space are served, others are refused with a reason, and all recovers later."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_full_disk_is_told_and_loses_nothing(disk: SmallDisk) -> None:
 
 
 def refusals(labeler: httpx.Client, trainer: httpx.Client, answer: dict[str, Any]) -> dict[str, httpx.Response]:
-    """What each request that must be written is answered."""
+    """The responses to requests that must be written."""
     photo = {"images": ("new.png", labeler.get(f"/api/images/{answer['image_id']}/content").content)}
     return {
         "label": labeler.post("/api/annotations", json={"annotations": [answer]}),
@@ -115,6 +115,6 @@ def refusals(labeler: httpx.Client, trainer: httpx.Client, answer: dict[str, Any
 
 
 def told(services: Services) -> list[str | None]:
-    """What the bar says of the disk: of the labeler's, of the trainer's."""
+    """The bar's messages about both disks: the labeler's and the trainer's."""
     project = services.get("/api/project")
     return [each and each["kind"] for each in (project["disk"], project["trainer"]["disk"])]

@@ -1,4 +1,4 @@
-"""Nothing is lost: either service killed at any instant, and every confirmed label is there once and in order."""
+"""No label is lost: after kills of either service, every confirmed label exists once and in order."""
 
 import random
 import threading
@@ -14,7 +14,7 @@ KILLS = 20
 
 
 def test_labels_survive_kills_of_either_service():
-    """20 kills while answers are posted one after the other, each tried with the same id until it is confirmed."""
+    """20 kills while answers are posted one by one, each retried with the same id until it is confirmed."""
     rng = random.Random(0)
     with running_services(images=240, labeler={"buffer_size": 5}) as services:
         names = services.names()

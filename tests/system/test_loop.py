@@ -1,4 +1,4 @@
-"""The spine: click, learn, ask again; stop, resume, start again tomorrow. Both real services, real HTTP."""
+"""The core loop: click, learn, ask again; stop, resume, restart. Both real services, real HTTP."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""A peer that is absent, slow, failing, strange or older than before: noticed, and right again without a hand."""
+"""A peer that is absent, slow, failing, foreign or restored from a backup is noticed, and recovers by itself."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 
 @contextmanager
 def stand_in(port, *, delay, status):
-    """Something on the trainer's port that answers late, or with an error."""
+    """A server on the trainer's port that answers late, or with an error."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self):

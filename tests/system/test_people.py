@@ -1,4 +1,4 @@
-"""Several people over both real services: what they settle on is what the trainer learns."""
+"""Several people with both real services: the trainer learns adjudicated labels."""
 
 import csv
 from pathlib import Path

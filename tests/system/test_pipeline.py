@@ -1,4 +1,4 @@
-"""`flywheel pipeline` as a nightly job: from splits to a promoted version, through kills, with both real services."""
+"""`flywheel pipeline` as a nightly job, through kills, with both real services: from splits to a promoted version."""
 
 import json
 import os
@@ -20,7 +20,7 @@ EXAMPLE = HOME / "docs" / "files" / "pipeline.toml"
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
-    """90 images with a label each that was brought along, so that splits can be drawn anew, and a model of them."""
+    """90 images with imported labels, so that splits can be drawn again, and a model of them."""
     with running_services(images=90) as services:
         table = tmp_path_factory.mktemp("labels") / "labels.csv"
         rows = "".join(f"{services.photos / name},{label}\n" for name, label in services.truth.items())
@@ -38,7 +38,7 @@ def flywheel(services, *words, code=0):
 
 
 def example(services, path, **changes):
-    """The documented file for these services; `changes` replace lines by what they begin with."""
+    """The documented file, for these services; `changes` replaces lines by their first word."""
     lines = EXAMPLE.read_text().splitlines()
     for key, value in changes.items():
         (number,) = [n for n, line in enumerate(lines) if line.startswith(f"{key} = ")]

@@ -1,4 +1,4 @@
-"""The OpenAPI schema of each service against the service: whatever it allows or forbids is sent, and nothing fails."""
+"""Each service against its OpenAPI schema: requests that it allows and forbids are sent, and nothing fails."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 PARTS = ("0", "-1", str(2**63), "9" * 5_000, "true", "1e3", "%2F", "..%2f..", "%00", "%0A", "%ED%A0%80", "a" * 3_000)
-"""Of a path, or values of a query, as they are sent."""
+"""Paths or query values as sent."""
 QUERIES = ("{0}=", "{0}", "{0}=1&{0}=2", "{0}[]=1", "{0}=1%00", "{0}=%ED%A0%80", "{0}=NaN", "={0}", "&&{0}=%&")
 BODIES = (
     *(
@@ -65,7 +65,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 
 def requests(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str], bytes]]:
-    """Method, path, headers and body of requests that nobody means."""
+    """Method, path, headers and body of nonsensical requests."""
     for path, operations in schema["paths"].items():
         if re.match(WITHOUT, path):
             continue

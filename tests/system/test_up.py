@@ -1,4 +1,4 @@
-"""`flywheel up` and its siblings, as typed in a terminal."""
+"""`flywheel up` and related commands in a terminal."""
 
 import os
 import re

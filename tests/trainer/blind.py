@@ -1,4 +1,4 @@
-"""A network of one's own for tests: it looks at the blue of an image alone until it is trained."""
+"""Your own network for tests: it only sees the blue channel until it is trained."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ SIZE = 16
 
 
 def network() -> nn.Module:
-    """(B, 3, 16, 16) → (B, 12), the same each time."""
+    """(B, 3, 16, 16) → (B, 12), with fixed weights."""
     torch.manual_seed(0)
     mix = nn.Conv2d(3, 3, 1)
     linear = nn.Linear(3 * SIZE * SIZE, 12)

@@ -1,4 +1,4 @@
-"""What the trainer's tests share."""
+"""Fixtures for the trainer's tests."""
 
 from tests import forks
 from tests.trainer.learning import client, photos, trainer  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a saved version may say of itself."""
+"""Descriptions of saved versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NEEDS = ModelInput(size=8, preparation="squeezed", mean=[0.0] * 3, std=[1.0] * 3
 
 
 def description(**more: Any) -> Description:
-    """A head of two classes on pixels."""
+    """A head with two classes on pixels."""
     given: dict[str, Any] = {
         "learner": "head",
         "architecture": "pixels",

@@ -1,4 +1,4 @@
-"""A trainer that learns from a real folder of images, with no labeler in reach, and what tests ask of it."""
+"""A trainer that learns from a real folder of images, without a labeler, and helpers for tests of it."""
 
 import io
 import time
@@ -61,7 +61,7 @@ def settings_for(tmp_path, photos, **more):
 
 @contextmanager
 def learning(tmp_path, photos, **more):
-    """A trainer over the images of the fixture, with these settings; a second one there begins with what it left."""
+    """A trainer on the images of the fixture with these settings; a second one continues from the first one's files."""
     folder, entries = photos
     trainer = Trainer(*settings_for(tmp_path, folder, **more))
     if not trainer.replica.catalog:

@@ -1,4 +1,4 @@
-"""Rows, batches and catalogues as a labeler would send them."""
+"""Rows, batches and catalogues as a labeler sends them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def class_rows(*names: str) -> list[Row]:
-    """The rows with which a project begins: class ids 1, 2, …"""
+    """The first rows of a project: class ids 1, 2, …"""
     return [
         Row(seq=number, id=uuid4(), action="class_added", label=number, name=name, created_at=WHEN)
         for number, name in enumerate(names, start=1)
@@ -31,7 +31,7 @@ def label_rows(labels: Sequence[tuple[int, int]], *, after: int) -> list[Row]:
 
 
 def batch(rows: Sequence[Row], *, log_id: UUID = LOG, last_seq: int | None = None, catalog: int = 0) -> AnnotationBatch:
-    """`rows`, dense, as one message."""
+    """`rows`, consecutive, as one message."""
     return AnnotationBatch(
         log_id=log_id,
         after_seq=rows[0].seq - 1,

@@ -1,4 +1,4 @@
-"""Small pools to ask strategies about."""
+"""Small pools for tests of strategies."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the threads of the trainer share is looked at under the lock, or on the thread, that it belongs to."""
+"""Data shared between the trainer's threads is read under its lock, or on its thread."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_nothing_shared_is_iterated_without_its_lock(
     tmp_path: Path,
     photos: tuple[Path, list[ImageEntry]],  # noqa: F811
 ) -> None:
-    """The log and the catalogue belong to the replica's lock, the embeddings to the loop's thread."""
+    """The log and the catalogue need the replica's lock; the embeddings belong to the loop's thread."""
     with learning(tmp_path, photos, label_budget=30) as trainer:
         client = TestClient(create_api(trainer))
         teach(client, range(10))

@@ -1,4 +1,4 @@
-"""The trainer as its routes see it: what it learns, tells and refuses."""
+"""The trainer as its routes see it: what it learns, returns and refuses."""
 
 from datetime import UTC, datetime
 
@@ -28,7 +28,7 @@ def test_status_tells_the_advice_of_the_latest_evaluation(client):
     teach(client, [*range(12), *range(40, 60)])
     status = wait_for(lambda: (s := client.get("/status").json())["metrics"].get("test_labels") == 20 and s)
     latest = client.get("/evaluations").json()["evaluations"][-1]
-    assert status["advice"] is latest["advice"] is None  # no ground yet
+    assert status["advice"] is latest["advice"] is None  # not enough data yet
     assert latest["random_baseline"] == []
 
 

@@ -1,4 +1,4 @@
-"""What the grid and the map show, and that nothing held out is ever among it."""
+"""Contents of the grid and the map; no held-out image is ever among them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CAT, DOG = 1, 2
 
 @contextmanager
 def gallery(tmp: Path, count: int = 12, *, model: bool = True, **values: Any) -> Iterator[tuple[Service, Follower]]:
-    """A labeler over `count` images whose trainer calls odd ones cats, the surer the higher their number."""
+    """A labeler with `count` images whose trainer predicts "cat" for odd ones, with confidence growing by number."""
     photos(tmp / "photos", count)
     with following() as (follower, url), labeler(tmp, trainer_url=url, trainer_poll_seconds=0.05, **values) as service:
         ids = list(service.tally.splits)  # held-out ones too: what the trainer says is not to be trusted with that

@@ -163,7 +163,7 @@ def test_a_label_that_went_with_its_file_in_an_earlier_version_is_back(tmp_path:
 
 @pytest.mark.parametrize("name", ["a.jfif", "noending", "a.txt", "thumbs/a.png"])
 def test_an_imported_label_is_there_after_the_next_start(tmp_path: Path, name: str) -> None:
-    """Whatever the file is called, and wherever it lies: a walk may pass it over, an import named it."""
+    """Whatever the file's name and folder, and whether a walk found it or an import named it."""
     folder = photos(tmp_path / "photos", 1)
     data = photo(tmp_path / "other.png", 77).read_bytes()
     (folder / name).parent.mkdir(exist_ok=True)

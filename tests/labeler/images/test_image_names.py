@@ -1,4 +1,4 @@
-"""Names in tables that are not written as the files are called: one rule for every way in, and it is told."""
+"""Table names that differ from file names: every import applies and reports the same rule."""
 
 from __future__ import annotations
 

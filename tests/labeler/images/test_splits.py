@@ -1,4 +1,4 @@
-"""Splits drawn anew: shares, classes, folders, and what was answered here."""
+"""Splits drawn again: shares, classes, folders, and images answered here."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_undo_after_a_restart(tmp_path: Path) -> None:
 
 
 def bulk(service: Service, image_ids: list[int], label: str = "cat", **values: object) -> AnnotationReceipt:
-    """What the grid sends: one answer about many images, as of now."""
+    """A request of the grid: one answer for many images, in their current state."""
     given = {"source": "grid", "as_of": service.log.last_seq} | values
     return service.annotate([answer(image_id, label, **given) for image_id in image_ids])
 

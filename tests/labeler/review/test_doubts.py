@@ -1,4 +1,4 @@
-"""Doubtful labels as a reviewer gets them, and what becomes of a verdict."""
+"""Doubtful labels as a reviewer sees them, and the effect of a verdict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAT, DOG, OWL = 1, 2, 3
 
 @contextmanager
 def reviewed(tmp: Path, count: int = 8, **values: Any) -> Iterator[tuple[Service, Follower]]:
-    """A labeler over `count` images that are all cats, and whose trainer thinks each a dog, the later the surer."""
+    """A labeler with `count` images labeled as cats; its trainer proposes "dog", with confidence growing by number."""
     photos(tmp / "photos", count)
     values = {"classes": ["cat", "dog", "owl"], "trainer_poll_seconds": 0.05} | values
     with following() as (follower, url), labeler(tmp, trainer_url=url, **values) as service:

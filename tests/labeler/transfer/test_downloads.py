@@ -1,4 +1,4 @@
-"""What can be taken away: how much it is beforehand, how far it is, and the trainer's files passed through."""
+"""Downloads: their size beforehand, their progress, and files passed through from the trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An import is one act: neither where its posts end nor whether it is a dry run changes what its rows come to."""
+"""An import is one operation: neither its division into requests nor a dry run changes its result."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from tests.labeler.transfer.test_label_files import settled
 
 
 def parts(service: Service, rows: Sequence[ImportRow], cuts: Sequence[int], **values: Any) -> ImportReceipt:
-    """One import of these rows in posts that end at `cuts`; returns their receipts as one."""
+    """One import of these rows in requests that end at `cuts`; returns their receipts combined."""
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     whole, import_id = ImportReceipt(), None
     for start, end in pairwise(edges):

@@ -1,4 +1,4 @@
-"""Labels brought along: what they become, and what they must not."""
+"""Imported labels: what they become, and what they must not."""
 
 from pathlib import Path
 from typing import Any

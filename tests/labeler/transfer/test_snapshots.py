@@ -1,4 +1,4 @@
-"""A snapshot can be looked at, compared and brought back, whatever happened since."""
+"""A snapshot can be viewed, compared and restored, whatever happened later."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""What the tests of the embeddings share."""
+"""Fixtures for the tests of the embeddings."""
 
 from tests.trainer.embeddings.embedders import opened, photos  # noqa: F401

@@ -1,4 +1,4 @@
-"""Which backbone `auto` takes."""
+"""The backbone that `auto` chooses."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from trainer.embeddings.embedder import Embedder
 
 
 def settled(embedder: Embedder, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
-    """`run`, for a backbone that is chosen meanwhile on a thread of its own."""
+    """`run`, while the backbone is chosen on its own thread."""
     done: list[ImageEntry] = []
     while not done:
         done = embedder.step(entries, more_coming=False)

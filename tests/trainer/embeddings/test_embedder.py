@@ -1,4 +1,4 @@
-"""Images become vectors: batch by batch, in any order, whatever cannot be read."""
+"""Images become vectors: in batches, in any order, despite unreadable files."""
 
 import threading
 from collections.abc import Sequence

@@ -73,7 +73,7 @@ def test_adding_twice_changes_nothing(pool):
 
 @pytest.mark.parametrize("broken", range(4))
 def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
-    """The read numbered `broken` fails, in the middle of taking images in or of a change of split."""
+    """The read numbered `broken` fails, while images are added or a split changes."""
     reads = 0
 
     def read(hashes):
@@ -97,7 +97,7 @@ def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
 
 
 def test_a_reader_on_another_thread_sees_the_old_geometry_whole_until_the_new_one_is(vectors):
-    """Read at each of the reads by which a change of split lays everything out anew."""
+    """Read the pool at each read that the rebuild after a change of split makes."""
     seen = []
 
     def read(hashes):

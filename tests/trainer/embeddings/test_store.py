@@ -21,7 +21,7 @@ def hashed(number: int) -> str:
 
 
 def vectors(*numbers: int, dim: int = DIM) -> npt.NDArray[np.float32]:
-    """Rows that tell their number."""
+    """Rows that contain their own number."""
     return np.array([[number] * dim for number in numbers], dtype=np.float32).reshape(len(numbers), dim)
 
 

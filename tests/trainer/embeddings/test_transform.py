@@ -1,4 +1,4 @@
-"""The space that heads and strategies work in: unit rows, weighted by how the pool varies."""
+"""The feature space of heads and strategies: unit rows, weighted by the pool's spectrum."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from trainer.embeddings.transform import WIDTH, fit_projection, unit
 
 
 def raw(n, dim, seed=0):
-    """Vectors that vary less and less from the first value to the last, around 3."""
+    """Vectors around 3 whose values vary less from the first to the last."""
     return (3 + np.random.default_rng(seed).standard_normal((n, dim)) / np.arange(1, dim + 1)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Judging labels by models that have not seen them."""
+"""Labels are judged by models that have not seen them."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from trainer.evaluation.cross_validation import FOLDS, deal, folds_of, head_says
 
 
 def clouds(per_class: list[int], seed: int = 0, width: float = 0.35):
-    """Unit rows in as many clouds as classes, and the class of each."""
+    """Unit rows in one cloud per class, and the class of each."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(0, 1, (len(per_class), 12))
     truth = np.repeat(np.arange(len(per_class)), per_class)
@@ -97,7 +97,7 @@ def test_progress_goes_from_nought_towards_one():
 
 @given(st.lists(st.integers(0, 3), max_size=14))
 def test_how_many_labels_are_lacking_is_never_too_many(labels):
-    """As many more of the fitting classes are enough; one fewer, of whichever class, never is."""
+    """Adding that many labels of the right classes is enough; one fewer never is."""
     given_ = np.array(labels, np.int64)
     wanted = lacking(given_)
     rows, _ = clouds([len(labels) + 10], width=1.0)

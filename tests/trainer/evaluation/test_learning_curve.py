@@ -1,4 +1,4 @@
-"""Advice follows the curve, and says nothing without ground."""
+"""Advice follows the curve, and is absent without enough data."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Evaluation against scikit-learn where it has the same measure, and at the edges where it has none."""
+"""Metrics agree with scikit-learn where it has the same one, and are defined in the edge cases."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ NAMES = {1: "red", 2: "blue", 3: "navy"}
 
 
 def answers(predicted, version="base", *, sure=0.8, classes=(1, 2, 3), **more):
-    """As sure of each of `predicted` as `sure`, the rest shared."""
+    """Predictions with confidence `sure` in each of `predicted`; the rest is shared."""
     ids = np.array(classes, np.int64)
     p = np.full((len(predicted), len(ids)), (1 - sure) / (len(ids) - 1), np.float32)
     p[np.arange(len(predicted)), np.searchsorted(ids, predicted)] = sure

@@ -1,4 +1,4 @@
-"""The random baseline is an estimate from inside the test sample, and leaves nothing behind."""
+"""The random baseline is an estimate from within the test sample and leaves no model behind."""
 
 import gc
 
@@ -60,7 +60,7 @@ def test_it_says_no_more_than_the_sample_can(n, classes, seed):
 
 
 def test_labels_without_meaning_score_by_chance():
-    """An image never helps to judge itself: copies of the truth in the rows would give it away."""
+    """No image helps to judge itself: otherwise rows that contain the truth would score well."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((300, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

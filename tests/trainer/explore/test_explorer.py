@@ -1,4 +1,4 @@
-"""What pages are told of the pool by a running trainer."""
+"""A running trainer's answers to the pages' questions about the pool."""
 
 from tests.trainer.learning import teach, truth, wait_for
 from tests.trainer.logs import batch, class_rows, label_rows

@@ -1,4 +1,4 @@
-"""What takes seconds is worked out once for each state of the pool."""
+"""Slow results are computed once per state of the pool."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What a running trainer predicts, of images named, uploaded, and of the whole pool."""
+"""A running trainer's predictions: for named images, uploads, and the whole pool."""
 
 from tests.trainer.learning import COLOURS, picture, teach, truth, wait_for
 

@@ -1,4 +1,4 @@
-"""UMAP's layout comes from a process of its own, for whoever has umap-learn; a stand-in takes its place here."""
+"""The UMAP layout comes from its own process; a fake `umap` module replaces umap-learn here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.explore.umap_layout import UmapFailed, UmapLayout
 
 @pytest.fixture
 def rows():
-    """Three groups of twenty."""
+    """Three groups of twenty rows."""
     rng = np.random.default_rng(0)
     found = np.eye(3, 8)[np.arange(60) % 3] + 0.05 * rng.standard_normal((60, 8))
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
@@ -24,7 +24,7 @@ def rows():
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Put a module `umap` where this process and those that it starts find it, which does as told."""
+    """Install a fake module `umap` for this process and its children, with the given behaviour."""
 
     def put(does):
         folder = tmp_path / "site"

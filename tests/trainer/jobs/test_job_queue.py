@@ -1,4 +1,4 @@
-"""Jobs in real processes: comparing versions, cancelling, killing, going on."""
+"""Jobs in real processes: comparing versions, cancelling, killing, continuing."""
 
 import os
 import signal
@@ -116,10 +116,10 @@ def test_a_cancelled_job_ends_at_once_and_can_be_resumed(two, trainer):  # noqa:
 
 @pytest.mark.parametrize("end", [lambda jobs, job: jobs.cancel(job), lambda jobs, job: jobs.park(True)])
 def test_nobody_waits_for_a_process_that_takes_long_to_end(tmp_path, photos, end):  # noqa: F811
-    """Pausing and posted labels take the lock of the jobs."""
+    """Pausing and incoming labels take the jobs' lock."""
 
     class Stuck(subprocess.Popen[bytes]):
-        """A process that the system does not end at once: it waits for a disk, perhaps."""
+        """A process that does not end at once, for example because it waits for a disk."""
 
         def wait(self, timeout=None):
             ending.set()
@@ -199,7 +199,7 @@ def test_no_orphan_goes_on_after_the_trainer(tmp_path):
 
 
 def test_an_orphan_from_its_start_ends_at_once():
-    """Its parent was gone before it could look who that is."""
+    """Its parent was gone before the worker could look up its id."""
     code = "from trainer.jobs.worker import _end_with_trainer; import time; _end_with_trainer(); time.sleep(60)"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

@@ -70,7 +70,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert said["predictions"][0]["label"] == "red"
     say(many, "/models/small/promote")
     assert many.post("/models", json={"name": "small", "train": SMALL}).status_code == 409
-    # A clone with another configuration, from weights shrunk and perturbed, measured on one class alone.
+    # A clone with another configuration, from shrunk and perturbed weights, measured on a single class.
     clone = {"base": "small", "weights": "base", "epochs": 1, "learning_rate": 0.001}
     clone["test"] = {"split": "test", "label": "red"}
     ended = finished(many, say(many, "/models", json={"name": "clone", "train": clone}))
@@ -79,7 +79,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert (cloned["parent"], cloned["architecture"], cloned["input"]["size"]) == ("small", "resnet10t", 32)
     assert cloned["config"]["patience"] == version["config"]["patience"]
     assert many.delete("/models/small").status_code == 409
-    # It keeps the filter that it is not told otherwise.
+    # It keeps the filter that the request does not override.
     rows = trainer.registry.get("clone").dataset()
     assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == ANNS
     assert {row["label"] for row in rows if row["split"] == "test"} == {"red"}
@@ -160,7 +160,7 @@ def test_without_labels_nothing_is_trained(client):  # noqa: F811
 
 
 def test_a_network_of_ones_own_is_trained_as_a_whole(tmp_path, photos, monkeypatch):  # noqa: F811
-    """The one of the documentation."""
+    """The network of the documentation."""
     docs = str(HOME / "docs" / "files")
     monkeypatch.syspath_prepend(docs)
     monkeypatch.setenv("PYTHONPATH", docs)

@@ -1,4 +1,4 @@
-"""The live fine-tuner in real processes, over a network that cannot tell the classes apart until it is trained."""
+"""The challenger in real processes, with a network that cannot separate the classes until it is trained."""
 
 import json
 from hashlib import sha256
@@ -72,7 +72,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         assert (base["embeddings"], new["embeddings"]) == (frozen, last["embeddings"])
         assert "took over" in new["reason"]
         assert new["metrics"]["accuracy"]["value"] > 0.9 > base["metrics"]["accuracy"]["value"]
-        # Each answers by the backbone that it was fitted on.
+        # Each version predicts with the backbone that it was fitted on.
         said = client.post("/predict", json={"image_ids": list(range(100, 110))}).json()["predictions"]
         assert [each["label"] for each in said] == ["red", "blue"] * 5
         for version in (base, new):
@@ -81,7 +81,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         assert client.delete(f"/models/{new['version']}").status_code == 409  # its embeddings serve
     finally:
         trainer.close()
-    # After a restart the same embeddings serve; with another backbone in the settings, that one does.
+    # After a restart the same embeddings are live; with another backbone in the settings, that one is.
     trainer, client = begin(tmp_path, folder)
     try:
         assert trainer.loop.live.embedder.key == last["embeddings"]

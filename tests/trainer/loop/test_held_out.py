@@ -1,4 +1,4 @@
-"""What is held out is neither learned from nor asked, whatever the log says and however late the pool hears of it."""
+"""Held-out images are neither learned from nor asked, whatever the log says and however late the pool is informed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ STEPS = st.one_of(
 
 @dataclass
 class Log:
-    """Rows as a labeler would write them, and the split that each image is in by them."""
+    """Rows as a labeler writes them, and the split that each image has after them."""
 
     replica: Replica
     seq: int = 2
@@ -76,7 +76,7 @@ def test_no_held_out_image_is_learned_from_or_asked(steps):
 
 
 def check(pool, replica, splits):
-    """One round on the pool as it is, which may not have heard of the last rows."""
+    """One round on the current pool, which may not know the last rows."""
     snapshot = Snapshot.of(replica)
     assert snapshot is not None
     model = fit(pool, snapshot, None, seed=0)

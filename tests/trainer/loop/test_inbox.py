@@ -1,4 +1,4 @@
-"""Requests are handled on one thread, in turn, and nobody waits for a loop that has ended."""
+"""Requests run on one thread, in order, and nobody waits for a loop that has ended."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""From the catalogue to the pool: what comes first, what changes sides, what is forgotten."""
+"""From the catalogue to the pool: order, changed splits, removed images."""
 
 from contextlib import contextmanager
 from hashlib import sha256

@@ -110,7 +110,7 @@ def test_imported_labels_spend_no_budget(client, trainer):
 
 
 def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, photos, monkeypatch):
-    """The disk fails while the pool is laid out, then works again."""
+    """The disk fails while the geometry is rebuilt, then works again."""
     read, works = Embedder.read, threading.Event()
 
     def breaking(embedder, hashes):

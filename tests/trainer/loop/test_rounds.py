@@ -1,4 +1,4 @@
-"""One round on arrays: what a measurement touches, and what it leaves alone."""
+"""One round on arrays: what a measurement changes, and what it does not."""
 
 from __future__ import annotations
 

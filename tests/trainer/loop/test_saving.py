@@ -1,4 +1,4 @@
-"""A version carries the labels and splits that its model was fitted on, whatever has happened since."""
+"""A version contains the labels and splits that its model was fitted on, whatever happened later."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -135,7 +135,7 @@ def test_a_new_budget_is_armed_anew():
 
 
 def test_what_the_rules_remember_changes_only_while_nobody_else_looks_at_it(client, trainer):  # noqa: F811
-    """It is written to disk whenever somebody presses a button, from another thread than the loop's."""
+    """The state is written whenever somebody presses a button, on another thread than the loop's."""
     unwatched = []
 
     class Watched(StoppingRules):

@@ -1,4 +1,4 @@
-"""The order of doubtful labels, and how it follows what a person decides."""
+"""The ranking of doubtful labels, and how it follows a person's decisions."""
 
 import time
 
@@ -76,7 +76,7 @@ def test_clean_labels_are_hardly_doubted():
 
 
 def test_ordering_ten_thousand_labels_anew_is_no_work():
-    """A fix must change the order within a second; processor time, and a loose bound for a busy machine."""
+    """A fix must change the ranking within a second of processor time; the bound is loose, for a busy machine."""
     rows, truth = clouds([1_000] * 10)
     rng = np.random.default_rng(0)
     said = rng.dirichlet(np.ones(10), len(rows)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How many labels are wrong: the interval holds the truth, and hard images that are right are no errors."""
+"""The estimated number of wrong labels: the interval contains the truth, and hard images are not counted as errors."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from trainer.review.label_noise import SAMPLE, count_errors
 
 
 def drawn(seed, labels=400, classes=5, sure=3.0, share=0.0, similar=False):
-    """What a calibrated model says of images, of which some are hard, and labels of which a share is wrong."""
+    """Predictions of a calibrated model for images, some of them hard, and labels of which a share is wrong."""
     rng = np.random.default_rng(seed)
     logits = sure * rng.standard_normal((labels, classes))
     said = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -47,7 +47,7 @@ def test_the_interval_holds_the_truth_nineteen_times_in_twenty(share, similar):
 
 
 def test_mistakes_that_a_model_has_learned_in_part_are_in_the_interval():
-    """A fifth of the images were labeled as the next class, and of every fourth the model says so, too, in part."""
+    """A fifth of the images have the label of the next class, and the model partly agrees for every fourth of them."""
     hits = 0
     for seed in range(40):
         said, given, truth = drawn(seed, labels=1000, sure=6.0, share=0.2, similar=True)

@@ -1,4 +1,4 @@
-"""Near copies are found where labels differ and across splits, and no held-out image is named."""
+"""Near copies with different labels or across splits are found, and no held-out image is named."""
 
 import numpy as np
 

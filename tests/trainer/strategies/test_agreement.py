@@ -1,4 +1,4 @@
-"""Where scikit-activeml has the same strategy, it says the same."""
+"""Our strategies agree with those of scikit-activeml."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ def test_disagreement():
 
 
 class Known(SkactivemlClassifier):  # type: ignore[misc]
-    """A classifier that says of the unlabeled rows of a pool what the pool says."""
+    """A classifier that returns the pool's own probabilities for unlabeled rows."""
 
     def __init__(self, pool):
         super().__init__(classes=pool.classes)
@@ -65,7 +65,7 @@ def test_a_list_by_uncertainty(name, method):
 def test_coreset(labeled):
     pool = make_pool(80, 6, 3, labeled)
     ours = strategy_named("coreset")(pool, 12).rows
-    if not labeled:  # the first is anybody's: they draw it in their way
+    if not labeled:  # the first pick is random there
         pool = answered(pool, ours[:1])
         ours = ours[1:]
     theirs = reference.CoreSet(random_state=0).query(pool.embeddings, answers(pool), batch_size=len(ours))
@@ -84,7 +84,7 @@ def test_maxherding(labeled):
 
 @pytest.mark.filterwarnings("ignore:The maximum purity")  # said of any radius that is given
 def test_probcover():
-    """Out-degrees tie often, and ties are drawn: each of our picks is among the best that they see."""
+    """Out-degrees often tie, and ties are random there: each of our picks is among their best."""
     pool = make_pool(120, 4, 3, 6)
     radius = float(np.sqrt(_radius(pool, 3)))
     ours = strategy_named("probcover")(pool, 10)
@@ -97,7 +97,7 @@ def test_probcover():
 
 
 def test_typiclust():
-    """Ten groups apart from one another: the same typical image of each, the largest group first."""
+    """Ten separate groups: both pick the same typical image of each, the largest group first."""
     rng = np.random.default_rng(0)
     of = np.repeat(np.arange(10), np.arange(48, 28, -2))
     Z = (np.eye(10)[of] + 0.05 * rng.standard_normal((len(of), 10))).astype(np.float32)
@@ -110,7 +110,7 @@ def test_typiclust():
 
 
 def test_badge():
-    """What comes after the first is drawn; but where all but six are certain, and as good as one, all of these come."""
+    """Later picks are random there; but if only six images are uncertain, both pick all of them."""
     pool = make_pool(80, 6, 3, 5)
     probabilities = np.tile(np.array([1, 0, 0], dtype=np.float32), (80, 1))
     unsure = pool.candidates[[3, 8, 21, 33, 47, 60]]
@@ -125,7 +125,7 @@ def test_badge():
 
 
 def answered(pool, rows):
-    """The pool after `rows` got a label."""
+    """The pool after `rows` were labeled."""
     labels = pool.labels.copy()
     labels[rows] = 10
     return replace(pool, labels=labels, candidates=np.setdiff1d(pool.candidates, rows))

@@ -1,4 +1,4 @@
-"""BALD asks where models of the same labels disagree, not where all are equally unsure."""
+"""BALD asks where models fitted on the same labels disagree, not where all are equally unsure."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def test_agreement_is_worth_nothing_however_unsure():
 
 
 def test_what_models_disagree_on_is_drawn_sooner():
-    """Two labeled corners: what lies between them is where the models differ, most of the time."""
+    """Two labeled corners: the models mostly differ between them."""
     angles = np.concatenate([[0.0, 0.05, 1.5, 1.55], np.full(20, 0.02), np.full(20, 0.78)])
     Z = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     pool = pool_of(np.full((44, 2), 0.5), embeddings=Z, labels=[0, 0, 1, 1] + [-1] * 40)

@@ -1,4 +1,4 @@
-"""k-center goes to the far corners, ProbCover to where most images are."""
+"""k-center picks the far corners, ProbCover the densest regions."""
 
 import numpy as np
 

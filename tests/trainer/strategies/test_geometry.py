@@ -1,4 +1,4 @@
-"""Distances kept between rounds equal distances computed from scratch."""
+"""Distances cached between rounds equal distances computed from scratch."""
 
 import numpy as np
 from hypothesis import given, settings

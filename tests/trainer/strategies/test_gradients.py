@@ -1,4 +1,4 @@
-"""BADGE's factorised distances are those of the gradients, and it asks what is uncertain and new."""
+"""BADGE's factorised distances equal those of the gradients, and it asks about uncertain and new images."""
 
 import numpy as np
 

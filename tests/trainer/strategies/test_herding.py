@@ -1,4 +1,4 @@
-"""Herding covers groups in the order of their size, leans to what is unsure, and its lazy greedy is exact."""
+"""Herding covers groups by size, prefers uncertain images, and its lazy greedy search is exact."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from trainer.strategies.herding import greedy_cover
 
 
 def groups(sizes, *, seed=0):
-    """Unit vectors in tight groups along the axes; returns them and each one's group."""
+    """Unit vectors in tight groups along the axes, and the group of each."""
     rng = np.random.default_rng(seed)
     of = np.repeat(np.arange(len(sizes)), sizes)
     Z = np.eye(len(sizes), 8)[of] + 0.1 * rng.standard_normal((len(of), 8))

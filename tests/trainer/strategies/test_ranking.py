@@ -1,4 +1,4 @@
-"""What keeps its place at the head of the list, and what comes before it."""
+"""Which upcoming images keep their places, and which newcomers precede them."""
 
 from unittest.mock import Mock
 

@@ -1,4 +1,4 @@
-"""What every registered strategy promises, whatever it is, and how strategies are found by name."""
+"""Guarantees of every registered strategy, and how strategies are found by name."""
 
 import re
 from dataclasses import replace
@@ -84,7 +84,7 @@ def test_what_is_upcoming_changes_no_more_than_the_order(name):
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "mixture"])
 @pytest.mark.parametrize("head", [True, False])
 def test_a_list_that_nothing_happened_to_stays_as_it_is(name, head):
-    """(Not a mixture's: what one part of it asked for may be nearly as good to another.)"""
+    """(Except mixtures: an image that one part asked for may be nearly as good for another part.)"""
     pool = make_pool(head=head)
     first = STRATEGIES[name].strategy(pool, 20)
     again = STRATEGIES[name].strategy(replace(pool, upcoming=first.rows[:10]), 20)
@@ -110,7 +110,7 @@ def test_ties_are_broken_by_the_seed(name):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(st.integers(0, 29), st.integers(-1, 2), st.integers(0, 6)), min_size=1, max_size=6))
 def test_what_it_remembers_never_changes_what_it_says(name, steps):
-    """Labels come, change and go, images join: a strategy with a memory says what one without would say."""
+    """Labels come, change and go, and images join: a strategy with a cache gives the same answers as one without."""
     whole = make_pool(60, 6, 3, 0, seed=1)
     labels, size, memory = np.full(60, -1), 30, {}
     labels[:3] = [10, 11, 12]
@@ -149,7 +149,7 @@ def test_a_path_to_no_function_gives_one_sentence(path):
 
 
 def backwards(pool, count):
-    """A strategy of one's own, as docs/guides/strategies.md shows it."""
+    """Your own strategy, as in docs/guides/strategies.md."""
     rows = np.sort(pool.candidates)[::-1][:count]
     return Ranking(rows, -np.arange(len(rows), dtype=float), ["a late one"] * len(rows))
 

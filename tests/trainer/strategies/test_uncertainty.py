@@ -1,4 +1,4 @@
-"""Known orders on probabilities made by hand."""
+"""Known orders on handmade probabilities."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Two labelers on one trainer: the one that is followed stays so while it is running."""
+"""Two labelers on one trainer: it keeps following the first one while that is running."""
 
 from uuid import UUID, uuid4
 
@@ -125,7 +125,7 @@ def test_over_http_the_second_gets_no_answers_about_the_firsts_images_and_gives_
         assert api.get("/status", headers=second).json()["log_id"] == str(LOG)
         assert list(tmp_path.rglob("replica-*.db")) == []
 
-        # A program of one's own, which says nothing, is taken as ever.
+        # A program of your own, which does not identify itself, is accepted as before.
         taken = api.post("/annotations", content=batch(ROWS, log_id=OTHER).model_dump_json())
         assert taken.json() == {"acked_seq": len(ROWS)}
     finally:

@@ -88,7 +88,7 @@ def test_a_page_that_was_asked_for_counts_like_a_batch(replica):
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, len(ROWS)), st.integers(0, len(ROWS))), max_size=12))
 def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factory, slices):
-    """Pieces lost, repeated and out of order: refused or harmless, and the rest completes the log."""
+    """Batches lost, repeated and out of order are refused or harmless, and the rest completes the log."""
     replica = Replica(tmp_path_factory.mktemp("replica"))
     for start, end in [*slices, (0, 0)]:
         message = AnnotationBatch(

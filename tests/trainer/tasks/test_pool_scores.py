@@ -1,4 +1,4 @@
-"""Probabilities of a pool that is too large for the head to score whole, and what is listed of it."""
+"""Probabilities of a pool too large for the head to score fully, and the list made from them."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def pool_of(digits, *, upcoming=()):
 
 
 def listed(digits, strategy, *, images, count=50):
-    """The pool as the strategy saw it last, and its list, where the head scores about so many `images`."""
+    """The pool as the strategy saw it last, and its list, if the head scores about that many `images`."""
     view, scored = score(pool_of(digits), digits[1], count, work=images * LABELS)
     return view, ranked(view, strategy, count, digits[1].predict_proba, scored)
 

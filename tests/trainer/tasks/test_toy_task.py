@@ -1,6 +1,6 @@
-"""Another kind of label goes the whole way from log to evaluation by registering a task, and touches nothing else.
+"""A new kind of label works from log to evaluation by registering a task, without other changes.
 
-The toy task counts: the label of an image is the number of things in it, any integer from 0 on.
+The toy task counts: the label of an image is the number of things in it, an integer ≥ 0.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MOST = 9
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line through the rows, and how far labels lie from it."""
+    """A linear function of the rows, and the spread of the labels around it."""
 
     slopes: NDArray[np.float64]
     spread: float
@@ -54,7 +54,7 @@ class LeastSquares:
         return Line(slopes, float(max(np.std(known @ slopes - targets), 0.3)))
 
     def predict(self, model: Line, rows: Matrix) -> Matrix:
-        """How likely each count from 0 to `MOST` is."""
+        """The probability of each count from 0 to `MOST`."""
         distance = (model.predict(rows)[:, None] - np.arange(MOST + 1)) / model.spread
         likely = np.exp(-(distance**2) / 2) + 1e-9
         return np.asarray(likely / likely.sum(axis=1, keepdims=True), np.float32)

@@ -1,4 +1,4 @@
-"""Figures with real wandb, offline: what is kept, and that nothing of it can hurt the trainer."""
+"""Metrics with real wandb, offline: what is stored, and that its failures cannot harm the trainer."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_t
     assert tracked(client) == {"mode": "offline", "run": None, "error": None}
     teach(client, MEASURED)
     first = Path(wait_for(lambda: tracked(client)["run"]))
-    # No labeler is there that could take a list, so that it would be in force: the tracker is told as by the publisher.
+    # Without a labeler no list is accepted, so the test calls the tracker in place of the publisher.
     trainer.tracker.asked(wait_for(lambda: trainer.publisher._waiting))
     say(client, "/models", json={"name": "kept"})
     teach(client, range(12, 30), after=34)

@@ -1,4 +1,4 @@
-"""Starting from a saved version: its network makes the embeddings."""
+"""Starting from a saved version: its network computes the embeddings."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from trainer.service import Trainer
 
 @pytest.fixture
 def start(tmp_path, photos):  # noqa: F811
-    """A function that ends the trainer at work and starts another one in the same workspace, with other settings."""
+    """A function that ends the running trainer and starts another one in the same workspace, with other settings."""
     at_work = []
 
     def again(**given):

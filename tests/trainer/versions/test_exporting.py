@@ -1,4 +1,4 @@
-"""Exports say what the version says, and run without Flywheel."""
+"""Exports equal the version's output, and run without Flywheel."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def exported(tmp_path, version, format):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Six pictures as files, whose sides are no square."""
+    """Six image files that are not square."""
     paths = []
     for number, picture in enumerate(pictures(6, seed=1)[0]):
         paths.append(tmp_path / f"{number}.png")
@@ -86,7 +86,7 @@ def test_an_export_that_says_something_else_is_refused(tmp_path):
     classifier = load_classifier(version, tmp_path / "backbones")
 
     class Moody(torch.nn.Module):
-        """Answers differently while it is traced."""
+        """A network that answers differently while it is traced."""
 
         def forward(self, images):
             shift = 1.0 if torch.compiler.is_compiling() else 0.0
@@ -145,7 +145,7 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
 
 
 def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
-    """In a process of its own, which knows neither Flywheel nor this test."""
+    """Run in its own process, which knows neither Flywheel nor this test."""
     rows = []
     for number, picture in enumerate(pictures(12)[0]):
         picture.save(tmp_path / f"{number}.png")

@@ -1,4 +1,4 @@
-"""Saved versions over the routes of a trainer that learns."""
+"""Saved versions through the routes of a running trainer."""
 
 import pytest
 from typer.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Saved versions that answer, and those that must not."""
+"""Saved versions that can predict, and those that must not."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def torch_backbone(layout: bool = True) -> TorchBackbone:
 
 
 def saved_head(tmp_path, backbone: Backbone, **more):
-    """A head fitted on `backbone` as version "head"; returns it with what it must say of 6 other images."""
+    """A head fitted on `backbone` as version "head", with its expected output for 6 other images."""
     images, y = pictures(30)
     raw = backbone.embed(np.stack([backbone.preprocessing.cut(image) for image in images]))
     projection = fit_projection(raw.mean(axis=0), raw)
@@ -82,7 +82,7 @@ def test_a_saved_head_says_what_the_live_one_said(tmp_path, make):
 
 
 def flat() -> torch.nn.Module:
-    """A network of one's own."""
+    """Your own network."""
     return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
 
 

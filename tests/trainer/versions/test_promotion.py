@@ -1,4 +1,4 @@
-"""What is said before something worse, or of unknown quality, answers predictions."""
+"""The warning before promoting a version that is worse or was never measured."""
 
 from pathlib import Path
 

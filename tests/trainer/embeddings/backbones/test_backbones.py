@@ -38,7 +38,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without a network, and the folder of its hub cache."""
+    """A machine without a network connection, and the folder of its hub cache."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
@@ -276,7 +276,7 @@ def test_weights_in_the_hub_s_cache_are_used_without_a_network(cached: Path, tmp
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as one file needs."""
+    """A model hub that serves a single file."""
 
     weights = b""
     asked: list[str] = []  # noqa: RUF012 - of the class, as http.server makes a new handler for each request

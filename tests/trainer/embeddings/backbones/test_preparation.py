@@ -1,4 +1,4 @@
-"""One version says the same of an image, whichever way the image reaches it."""
+"""A version gives the same answer for an image, whichever way the image arrives."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Probabilities = NDArray[np.float32]
 
 
 def scene(size: tuple[int, int], colour: tuple[int, int, int], seed: int) -> Image.Image:
-    """Blobs of a colour under a fine pattern, which looks otherwise at each scale that it is decoded at."""
+    """Coloured blobs under a fine pattern, which looks different at each decoding scale."""
     rng = np.random.default_rng(seed)
     blobs = Image.fromarray(rng.integers(0, 255, (7, 9, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
     mixed = np.asarray(blobs).astype(np.float32) * 0.5 + np.array(colour, np.float32) * 0.5
@@ -66,7 +66,7 @@ def encoded(image: Image.Image, form: str = "JPEG", **more: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def photos() -> dict[str, bytes]:
-    """JPEGs of very different sizes in two classes, one of them lying on its side, and files of other kinds."""
+    """JPEGs of very different sizes in two classes, one of them rotated by EXIF, and files of other formats."""
     colours = [(230, 40, 30), (30, 60, 220)]
     found = {
         f"{number}-{kind}.jpg": encoded(scene(size, colours[kind], 2 * number + kind), quality=85)
@@ -120,7 +120,7 @@ def pixels() -> PixelBackbone:
 
 
 def learned(work: Work, backbone: TorchBackbone | PixelBackbone) -> tuple[Version, Embedder, Projection, Head]:
-    """A head over the images as the trainer embeds them, live and as version "head"."""
+    """A head on the images as the trainer embeds them, live and as version "head"."""
     embedder = Embedder(work.settings, work.folder / "embeddings", work.photos.fetch, backbone=backbone)
     pending: list[ImageEntry] = [image.entry for image in work.images]
     while pending:
@@ -138,7 +138,7 @@ def learned(work: Work, backbone: TorchBackbone | PixelBackbone) -> tuple[Versio
 
 
 def tuned(work: Work, size: int) -> Version:
-    """A whole network as version "tuned-SIZE"."""
+    """A fine-tuned network as version "tuned-SIZE"."""
     torch.manual_seed(size)
     made = timm.create_model("test_efficientnet", num_classes=2)
     _, needs = describe(network(size))
@@ -149,7 +149,7 @@ def tuned(work: Work, size: int) -> Version:
 
 
 def by_upload(work: Work, version: Version, folder: Path) -> Probabilities:
-    """As POST /predict answers."""
+    """The answer of POST /predict."""
     replica = Replica(folder)
     replica.accept(batch(class_rows("red", "blue")))
     versions = Versions(work.registry, replica, work.settings, work.backbones, also_needed=dict, measured=lambda: None)
@@ -159,7 +159,7 @@ def by_upload(work: Work, version: Version, folder: Path) -> Probabilities:
 
 
 def by_export(work: Work, classifier: Classifier) -> Probabilities:
-    """As `python run_export.py model.onnx PHOTO …` answers, with nothing of Flywheel."""
+    """The answer of `python run_export.py model.onnx PHOTO …`, without Flywheel."""
     script = runpy.run_path(str(HOME / "docs" / "files" / "run_export.py"))
     session = onnxruntime.InferenceSession(to_onnx(classifier), providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
@@ -174,7 +174,7 @@ def by_export(work: Work, classifier: Classifier) -> Probabilities:
 
 
 def by_comparison(work: Work, classifier: Classifier) -> Probabilities:
-    """As the comparison with a version of another input size asks it."""
+    """The answer in a comparison with a version of another input size."""
     other = load_classifier(tuned(work, 160), work.backbones)
     said, _, unreadable = answer(work, [classifier, other], work.images)
     assert not unreadable
@@ -182,7 +182,7 @@ def by_comparison(work: Work, classifier: Classifier) -> Probabilities:
 
 
 def by_training(work: Work, classifier: Classifier) -> Probabilities:
-    """On images as the fine-tuner is given them."""
+    """The answer for images as the fine-tuner reads them."""
     given = photographs(work, work.images, [1, 2], classifier.needs.size, [])
     return classifier.predict_proba([given.pixels(number) for number in range(len(work.images))])
 
@@ -251,7 +251,7 @@ def test_backbones_of_an_earlier_preprocessing_are_known_and_their_embeddings_ma
         assert key != backbone.key
         freeze(backbone, tmp_path)
         now = tmp_path / f"{backbone.key}.safetensors"
-        # As a version before wrote it: under the key of then, without the number of its preprocessing.
+        # As an earlier release wrote it: under its old key, without the version of its preprocessing.
         (tmp_path / f"{key}.safetensors").write_bytes(
             now.read_bytes().replace(b'\\"preprocessing\\": 2', b'\\"preprocessing\\": 1')
         )
@@ -271,7 +271,7 @@ def test_the_two_scripts_that_run_without_flywheel_prepare_images_alike() -> Non
 
 
 def test_no_other_module_makes_inputs_of_images() -> None:
-    """A second way would be another picture. wandb gets small pictures for people to look at."""
+    """A second way would give different inputs. wandb gets small pictures for people to look at."""
     for path in (HOME / "trainer").rglob("*.py"):
         if path.name not in {"preparation.py", "wandb_run.py", "load_learner.py"}:
             code = path.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ ARRAYS = {"weights": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ze
 
 
 class Bomb:
-    """What it does when it is unpickled would be seen."""
+    """Unpickling it has a visible effect."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('it ran')",))
