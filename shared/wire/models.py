@@ -12,7 +12,8 @@ from shared.wire.fields import Id, Message, Reply, Split
 from shared.wire.jobs import VersionName
 from shared.wire.project import Project
 
-Learner = Literal["head", "fine_tuner"]
+Learner = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
+"""The learner that made a version, such as `head` or `fine_tuner`."""
 Preparation = Literal["middle square", "squeezed"]
 Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 Text = Annotated[str, Field(max_length=500)]

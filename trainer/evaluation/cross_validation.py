@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from trainer.embeddings.nearest import nearest
 from trainer.learners.kernel_head import fit_head
 
 FOLDS = 5
@@ -26,7 +27,6 @@ NEIGHBOURS = 10
 NEAR_DUPLICATE = 0.98  # cosine in the pool's space; 0.6 % of the digits have such a neighbour, 0.05 % of photos
 DISBELIEVED = 0.02  # weight of a contradicted label, so that no class vanishes from a fit
 REFERENCE = 20_000  # rows among which neighbours are searched
-_BLOCK = 1_024
 
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
@@ -115,7 +115,10 @@ def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
 
 
 def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
-    """The fold of each image (n,): groups stay whole, each class's groups are spread evenly, the rarest class first."""
+    """The fold of each image (n,): groups stay whole, each class's groups are spread evenly, the rarest class first.
+
+    scikit-learn's StratifiedGroupKFold spreads them as evenly and takes 2.2 s instead of 2 ms for 5,000 groups.
+    """
     rng = np.random.default_rng(seed)
     fold_of = np.full(groups.max() + 1, -1, np.int64)
     turn = 0
@@ -133,18 +136,10 @@ def _nearest(rows: Rows, seed: int) -> tuple[Ids, Rows]:
     among = np.arange(n)
     if n > REFERENCE:
         among = np.sort(np.random.default_rng(seed).choice(n, REFERENCE, replace=False))
-    count = min(NEIGHBOURS, len(among) - 1)
-    neighbours, similarity = np.empty((n, count), np.int64), np.empty((n, count), np.float32)
-    others = rows[among]
-    for start in range(0, n, _BLOCK):
-        cosine = rows[start : start + _BLOCK] @ others.T
-        cosine[among[None, :] == np.arange(start, start + len(cosine))[:, None]] = -np.inf
-        top = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-        near = np.take_along_axis(cosine, top, axis=1)
-        order = np.argsort(-near, axis=1, kind="stable")
-        neighbours[start : start + _BLOCK] = among[np.take_along_axis(top, order, axis=1)]
-        similarity[start : start + _BLOCK] = np.take_along_axis(near, order, axis=1)
-    return neighbours, similarity
+    own = np.full(n, -1, np.int64)
+    own[among] = np.arange(len(among))
+    found, similarity = nearest(rows, rows[among], NEIGHBOURS, without=own)
+    return among[found], similarity
 
 
 def _groups(neighbours: Ids, similarity: Rows, at: Ids) -> Ids:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
 
 from shared.wire.evaluation import Advice, Evaluation, Expected, Needed
 
@@ -96,10 +97,9 @@ def curve(evaluations: Sequence[Evaluation]) -> list[Point]:
 
 def kappa(before: NDArray[np.int64], after: NDArray[np.int64]) -> float:
     """Cohen's kappa of two predictions (n,): agreement beyond chance; 1 if both always predict the same class."""
-    classes = np.unique(np.concatenate([before, after]))
-    observed = float((before == after).mean())
-    expected = float(sum((before == c).mean() * (after == c).mean() for c in classes))
-    return 1.0 if expected >= 1.0 else (observed - expected) / (1.0 - expected)
+    if len(np.unique(np.concatenate([before, after]))) == 1:
+        return 1.0
+    return float(cohen_kappa_score(before, after))
 
 
 def stable(kappas: Sequence[float]) -> bool:

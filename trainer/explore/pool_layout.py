@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
+from trainer.embeddings.nearest import nearest
+
 FIT_SAMPLE = 20_000
 """Rows used for fitting groups and map axes; other rows are only assigned, so that a large pool costs little more."""
 
@@ -80,14 +82,12 @@ def neighbours(
 
     `among` (M,) are the rows to consider, by default all.
     """
-    others = np.delete(np.arange(len(rows)), row) if among is None else among[among != row]
-    similarity = np.delete(rows @ rows[row], row) if among is None else rows[others] @ rows[row]
-    count = min(count, len(others))
-    if count < 1:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    top = np.argpartition(-similarity, count - 1)[:count]
-    top = top[np.argsort(-similarity[top], kind="stable")]
-    return others[top].astype(np.int64), similarity[top]
+    if among is None:
+        found, similarity = nearest(rows[row : row + 1], rows, count, without=np.array([row]))
+        return found[0], similarity[0]
+    others = among[among != row]
+    found, similarity = nearest(rows[row : row + 1], rows[others], count)
+    return others[found[0]], similarity[0]
 
 
 def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.processes import child_environment
+from trainer.embeddings.nearest import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -166,8 +167,7 @@ def far(log: str) -> tuple[float | None, float | None]:
 
 def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
     """Positions of rows (n, D): the mean of their `NEAREST` rows in the sample (M, D), which lies at `flat` (M, 2)."""
-    nearest = np.argpartition(-(rows @ sample.T), NEAREST - 1, axis=1)[:, :NEAREST]  # (n, NEAREST)
-    middle: Matrix = flat[nearest].mean(axis=1)
+    middle: Matrix = flat[nearest(rows, sample, NEAREST)[0]].mean(axis=1)
     return middle
 
 

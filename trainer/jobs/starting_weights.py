@@ -24,8 +24,10 @@ from trainer.embeddings.backbones.torch_networks import IMAGENET_MEAN, IMAGENET_
 from trainer.jobs.job_context import Work
 from trainer.learners.custom_network import own_classifier
 from trainer.versions.active_backbone import EMBEDDINGS
-from trainer.versions.predictor import FineTunedNetwork, load_classifier
+from trainer.versions.networks import FineTunedNetwork
+from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Version
+from trainer.versions.saved_learners import holds_whole_network
 
 SHRINK, PERTURB = 0.6, 0.1
 """Shares of old weights kept and of new weights added (Ash & Adams 2020, "On Warm-Starting Neural Network Training").
@@ -132,7 +134,7 @@ def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
     if asked.base is None:
         raise SettingsError("'weights' can only be 'base' if a base is named.")
     version: Version = work.registry.get(asked.base)
-    if version.description.learner != "fine_tuner" or version.description.architecture != asked.architecture:
+    if not holds_whole_network(version.description) or version.description.architecture != asked.architecture:
         raise RefusedVersion(
             f"Version {asked.base!r} is not a fine-tuned {asked.architecture!r}, so training cannot start from it."
         )

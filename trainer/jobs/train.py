@@ -28,7 +28,9 @@ from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.tasks.classification import Classification
-from trainer.versions.predictor import Classifier, FineTunedNetwork
+from trainer.versions.networks import FineTunedNetwork
+from trainer.versions.predictor import Classifier
+from trainer.versions.saved_learners import FINE_TUNER, holds_whole_network
 
 ENOUGH_VALIDATION = 50
 """Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had
@@ -152,7 +154,7 @@ def run(work: Work) -> dict[str, Any]:
     given = [each.class_id for each in parts["train"] if each.class_id is not None]
     description = Description(
         parent=asked.base,
-        learner="fine_tuner",
+        learner=FINE_TUNER,
         architecture=architecture,
         config=config,
         classes=tested.classes,
@@ -207,7 +209,7 @@ def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
     values: dict[str, Any] = {**DEFAULTS}
     if asked.base is not None:
         base = work.registry.get(asked.base).description
-        kept = {"epochs", "patience", "flip", "seed"} if base.learner == "fine_tuner" else set()
+        kept = {"epochs", "patience", "flip", "seed"} if holds_whole_network(base) else set()
         values |= {key: value for key, value in base.config.items() if key in kept}
         known = ":" not in base.architecture or base.architecture == settings.model_fn
         if base.architecture not in ("pixels", "vectors") and known and base.input:

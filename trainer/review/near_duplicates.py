@@ -6,17 +6,16 @@ train split solves the problem. Near copies are close in the pool's space (`cros
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.review import NearDuplicates
+from trainer.embeddings.nearest import pairs_above
 from trainer.embeddings.space import Rows as Matrix
 from trainer.embeddings.space import Space
 from trainer.evaluation.cross_validation import NEAR_DUPLICATE, REFERENCE
-
-_BLOCK = 1_024
 
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
@@ -30,11 +29,11 @@ def near_duplicates(space: Space, labels: Mapping[int, int], limit: int, *, seed
     known = np.flatnonzero(given >= 0)
     differing = [
         (cosine, int(train[known[a]]), int(train[known[b]]))
-        for a, b, cosine in _near(rows[known], rows[known])
+        for a, b, cosine in pairs_above(rows[known], rows[known], NEAR_DUPLICATE)
         if a < b and given[known[a]] != given[known[b]]
     ]
     across: dict[int, tuple[float, int]] = {}
-    for a, b, cosine in _near(held_rows, rows):
+    for a, b, cosine in pairs_above(held_rows, rows, NEAR_DUPLICATE):
         across[int(train[b])] = max((cosine, int(held[a])), across.get(int(train[b]), (0.0, 0)))
     nearest = sorted(across.items(), key=lambda each: -each[1][0])[:limit]
     return NearDuplicates(
@@ -49,13 +48,3 @@ def _some(matrix: Matrix, seed: int) -> tuple[Ids, Rows]:
         return ids, rows
     chosen = np.sort(np.random.default_rng(seed).choice(len(ids), REFERENCE, replace=False))
     return ids[chosen], rows[chosen]
-
-
-def _near(rows: Rows, others: Rows) -> Iterator[tuple[int, int, float]]:
-    """Row of one, row of the other, and cosine of each near copy."""
-    for start in range(0, len(rows), _BLOCK):
-        some = rows[start : start + _BLOCK]
-        cosine = some @ others.T
-        cosine[np.ix_(~some.any(axis=1), ~others.any(axis=1))] = 1  # both equal the pool's mean, so they are the same
-        for a, b in zip(*np.nonzero(cosine > NEAR_DUPLICATE), strict=True):
-            yield start + int(a), int(b), float(cosine[a, b])

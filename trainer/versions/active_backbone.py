@@ -22,6 +22,7 @@ from trainer.embeddings.auto_choice import Fetch
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion, Version
+from trainer.versions.saved_learners import holds_whole_network
 
 BACKBONES = "backbones"  # folder of the backbones of saved versions
 EMBEDDINGS = "embeddings"
@@ -121,7 +122,7 @@ def _reloaded(settings: TrainerSettings, folder: Path, registry: Registry) -> Se
         version = registry.get(settings.reload_model)
         said = version.description
         key, trained = said.embeddings, said.config.get(TRAINED_ON)
-        if said.learner == "fine_tuner":
+        if holds_whole_network(said):
             key, trained = _body(version, folder), version.name
     except (UnknownVersion, RefusedVersion, ValueError) as error:
         raise SettingsError(f"{named}, which is not a possible start: {str(error).rstrip('.')}.") from None

@@ -32,6 +32,7 @@ from trainer.embeddings.backbones.torch_networks import limit_threads
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import Classifier, load_classifier
 from trainer.versions.registry import RefusedVersion, Registry, Version
+from trainer.versions.saved_learners import holds_whole_network
 
 TOLERANCE = 1e-4
 """Maximum difference between a probability of the export and of torch."""
@@ -106,7 +107,7 @@ def to_fastai(version: Version) -> bytes:
     RefusedVersion unless the version is a fine-tuned timm network.
     """
     said = version.description
-    if said.learner != "fine_tuner" or ":" in said.architecture:
+    if not holds_whole_network(said) or ":" in said.architecture:
         raise RefusedVersion(
             f"Version {version.name!r} cannot become a fastai Learner: only a fine-tuned timm network "
             "(`flywheel train`) can."

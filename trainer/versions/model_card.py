@@ -10,6 +10,7 @@ from shared.wire.evaluation import ClassMetrics
 from shared.wire.models import Description, ModelVersion
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.preparation import Preprocessing, in_words
+from trainer.versions.saved_learners import LEARNERS
 
 FEW = 20
 """Test images of a class below which its figures are unreliable."""
@@ -22,7 +23,8 @@ def model_card(version: ModelVersion) -> str:
 
 
 def _what(version: ModelVersion) -> str:
-    kind = "A fine-tuned network" if version.learner == "fine_tuner" else "A head on a frozen network"
+    learner = LEARNERS.get(version.learner)
+    kind = learner.in_words if learner is not None else version.learner
     parent = f" Made from version {version.parent}." if version.parent else ""
     licence = licence_of(version)
     begun = (

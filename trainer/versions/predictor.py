@@ -8,63 +8,24 @@ check is refused with one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from shared.log import Fold
 from shared.wire.models import ModelClass, ModelInput
 from trainer.embeddings.backbones.preparation import Preprocessing
-from trainer.embeddings.backbones.safe_weights import ModelFileError
-from trainer.embeddings.backbones.saved_backbone import Normalised, fill, own_network, thaw
-from trainer.embeddings.backbones.torch_networks import Module, first_line
-from trainer.learners.custom_network import own_classifier
-from trainer.learners.kernel_head import GAMMA
+from trainer.embeddings.backbones.torch_networks import Module
 from trainer.versions.model_card import licence_of
 from trainer.versions.registry import RefusedVersion, Version
+from trainer.versions.saved_learners import learner_of
 
 BATCH = 32
 """Images per forward pass."""
-
-
-class HeadNetwork(Module):
-    """Images → probabilities: backbone, the pool's transform, and the kernel head."""
-
-    mean: torch.Tensor
-    axes: torch.Tensor
-    anchors: torch.Tensor
-    weights: torch.Tensor
-    bias: torch.Tensor
-
-    def __init__(self, backbone: Module, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        super().__init__()
-        self.backbone = backbone
-        for name in ("mean", "axes", "anchors", "weights", "bias"):
-            self.register_buffer(name, torch.from_numpy(np.array(tensors[name], dtype=np.float32)))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
-        rows = functional.normalize(self.backbone(images) - self.mean)
-        rows = functional.normalize(rows @ self.axes)
-        similarity = torch.exp(2.0 * GAMMA * (rows @ self.anchors.T) - 2.0 * GAMMA)
-        return torch.softmax(similarity @ self.weights + self.bias, dim=1)
-
-
-class FineTunedNetwork(Module):
-    """Images → probabilities: a network with its own classifier."""
-
-    def __init__(self, network: Module, needs: ModelInput) -> None:
-        super().__init__()
-        self.network = Normalised(network, needs.mean, needs.std)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
-        return torch.softmax(self.network(images), dim=1)
 
 
 @dataclass(frozen=True)
@@ -106,8 +67,7 @@ def load_classifier(
         raise RefusedVersion(
             f"Version {version.name!r} was fitted on vectors from a file: no network computes them from images."
         )
-    build = _head if said.learner == "head" else _fine_tuned
-    network = build(version, needs, backbones, model_fn).eval().requires_grad_(False)
+    network = learner_of(version).load(version, needs, backbones, model_fn).eval().requires_grad_(False)
     device = device or torch.device("cpu")
     return Classifier(version.name, said.classes, needs, network.to(device), device, licence_of(said))
 
@@ -152,66 +112,3 @@ def check_project(version: Version, log_id: str | None, fold: Fold) -> None:
                 f"Version {version.name!r} was trained on another project: there class {each.id} is {each.name!r}, "
                 f"and here {known}."
             )
-
-
-def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-    said = version.description
-    shapes = version.shapes()
-    count, width = len(said.classes), shapes.get("axes", (0, 0))[-1]
-    tensors = version.tensors(
-        {
-            "classes": (count,),
-            "anchors": (None, width),
-            "weights": (shapes.get("anchors", (0,))[0], count),
-            "bias": (count,),
-            "mean": (shapes.get("axes", (0,))[0],),
-            "axes": (None, width),
-        }
-    )
-    if tensors["classes"].tolist() != [each.id for each in said.classes]:
-        raise version.refused("has other classes than its description")
-    if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes")):
-        raise version.refused("contains numbers that are not finite")
-    try:
-        own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
-        backbone = thaw(backbones, said.embeddings or "", model_fn=own)
-    except ModelFileError as error:
-        raise RefusedVersion(f"Version {version.name!r} cannot be used: the backbone {error}.") from None
-    network = HeadNetwork(backbone, tensors)
-    try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, needs.size, needs.size))
-    except RuntimeError as error:
-        raise RefusedVersion(
-            f"Version {version.name!r} does not fit its backbone at {needs.size} pixels per side ({first_line(error)})."
-        ) from None
-    return network
-
-
-def _fine_tuned(version: Version, needs: ModelInput, _backbones: Path, model_fn: str) -> Module:
-    said = version.description
-    try:
-        network = _architecture(said.architecture, needs.size, len(said.classes), model_fn)
-    except Exception as error:
-        raise RefusedVersion(
-            f"Version {version.name!r} names the network {said.architecture!r}, which cannot be created ({error})."
-        ) from None
-    tensors = version.tensors({name: tuple(each.shape) for name, each in network.state_dict().items()})
-    if not all(np.isfinite(each).all() for each in tensors.values()):
-        raise version.refused("contains numbers that are not finite")
-    try:
-        fill(network, version.model_file, version.shapes())
-    except ModelFileError as error:
-        raise version.refused(error) from None
-    return FineTunedNetwork(network, needs)
-
-
-def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
-    """The timm network of that name, or your own if the settings name it. Raises ValueError."""
-    if ":" not in name:
-        from trainer.embeddings.backbones import timm_networks  # here, because a head over pixels needs none of it
-
-        return timm_networks.create_known(name, size, num_classes=classes)
-    if name != model_fn:
-        raise ValueError("it is a network of your own: name it in the setting 'model_fn'")
-    return own_classifier(name, size, classes)

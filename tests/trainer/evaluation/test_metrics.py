@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
 from shared.wire.evaluation import Evaluation
@@ -45,6 +46,13 @@ def test_wilson_gives_the_known_intervals(share, n, low, high):
 def test_wilson_stays_between_0_and_1_around_its_value(n, data):
     interval = wilson(data.draw(st.integers(0, n)), n)
     assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 60, 199, 5_000])
+def test_wilson_is_scipys(n):
+    for successes in {0, 1, n // 3, n // 2, n - 1, n}:
+        interval, known = wilson(successes, n), binomtest(successes, n).proportion_ci(method="wilson")
+        assert (interval.low, interval.high) == pytest.approx((known.low, known.high), abs=1e-9)
 
 
 def test_no_test_image_says_that_nothing_is_known():

@@ -1,10 +1,13 @@
 """The head as the trainer uses it: fit on labels, ask for probabilities, save as arrays."""
 
+import re
+
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.datasets import load_digits
 
-from trainer.learners.kernel_head import Head, fit_head
+from trainer.learners.kernel_head import Head, KernelHead, fit_head
 
 
 def unit(rows):
@@ -110,3 +113,16 @@ def test_more_labels_than_anchors_are_learned_as_well(digits):
     assert len(head.landmarks) < 1_300
     assert set(head.classes) == set(range(10))
     assert (head.classes[head.predict_proba(Z[1_300:]).argmax(axis=1)] == y[1_300:]).mean() > 0.95
+
+
+def test_how_to_use_a_saved_head_is_what_the_head_computes(digits):
+    """The description is followed word by word, with nothing but the saved arrays."""
+    head, learner = fit_head(digits[0][:100], digits[1][:100]), KernelHead()
+    saved, rows = learner.save(head), digits[0][100:130]
+    told = re.search(r"exp\(-([0-9.]+) \* squared distance to each of anchors\) @ weights", learner.how_to_use)
+    assert told is not None
+    gamma = float(told[1])
+    squared = ((rows[:, None, :] - saved["anchors"][None]) ** 2).sum(axis=-1)
+    logits = np.exp(-gamma * squared) @ saved["weights"] + saved["bias"]
+    np.testing.assert_allclose(softmax(logits, axis=1), head.predict_proba(rows), atol=1e-4)
+    np.testing.assert_array_equal(learner.predict(learner.load(saved), rows), head.predict_proba(rows))

@@ -81,6 +81,12 @@ def test_a_saved_head_says_what_the_live_one_said(tmp_path, make):
     assert classifier.predict_proba([]).shape == (0, 2)
 
 
+def test_a_version_of_an_unknown_learner_is_refused_in_a_sentence(tmp_path):
+    version, *_ = saved_head(tmp_path, pixel_backbone(), learner="oracle")
+    with pytest.raises(RefusedVersion, match="made by the learner 'oracle', which this Flywheel does not have"):
+        load_classifier(version, tmp_path / "backbones")
+
+
 def flat() -> torch.nn.Module:
     """Your own network."""
     return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
