@@ -93,5 +93,5 @@ def test_several_files_and_folders_are_one_import(tmp_path: Path) -> None:
         assert (counts.labeled, counts.total) == (2, 4)  # 0001.png is open: one import says two things of it
         again = Flywheel(url, url).import_labels(given)
         assert (again["labels"], again["known"], again["rejected"]) == (0, 4, 2)
-        with pytest.raises(FlywheelError, match="No file or folder"):
+        with pytest.raises(FlywheelError, match="Name a file or folder"):
             Flywheel(url, url).import_labels([])
