@@ -61,6 +61,7 @@ from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings.services import LabelerSettings
 from shared.settings.starting import identity
 from shared.storage.disk_errors import Disk
+from shared.tasks.registry import task_named
 from shared.wire.evaluation import Evaluation, Progress, Stretch
 from shared.wire.fields import Source
 from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, Undo, UndoReceipt
@@ -121,7 +122,8 @@ class Service:
         self.disk = Disk(settings.workspace, self.events.notify)
         self.store = Store(settings, self.disk)
         self.engine = self.store.engine
-        self.log = AnnotationLog(self.store)
+        self.identity = identity(settings)
+        self.log = AnnotationLog(self.store, task_named(self.identity.task))
         self.tally = Tally(self.log.fold)
         self.verdicts = Verdicts(self.log.fold)
         self.log.load(self._observe)

@@ -5,11 +5,12 @@ The log is the only truth. What an image is labeled *now* follows from the rows 
 - an undone row vanishes, whatever came after it;
 - an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
 - the last standing `settle` decides, one without a label that the image has none (it is flagged), else the majority of
-  the answers that are labels; a tie is unlabeled;
+  the answers that are labels (classification: a tie is unlabeled);
 - a reviewer's `skip` says that he could not tell: what was answered stands, his own label too;
 - an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
   no other answer stands, so that it never overrides anyone;
 - a merged class counts as the class it went into, a deleted class as no answer at all;
+- which answer several people's answers add up to is up to the project's task (`shared.tasks`);
 - a removed image takes no part until a `split_changed` row puts it back into a split, with the answers it has.
 
 `Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
@@ -26,7 +27,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.class_names import key
+from shared.class_names import key, meant
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.task import Interned, Live, Task, Value
 from shared.wire.fields import Split, Status
 from shared.wire.log import Row
 from shared.wire.review import REVIEW
@@ -59,25 +62,21 @@ class Entry(NamedTuple):
 
     id: bytes
     action: str
-    label: int | None
+    value: Value | None
     annotator: str
     late: bool = False
 
 
-Resolve = Callable[[int | None], int | None]
-"""The live class that a class stands for."""
-
 # An image's entries are kept packed, in a ninth of the memory that objects take: a log may have a million.
-_PACKED = struct.Struct("<16sBqI?")  # id, number of the action, class, number of the annotator, late
+_PACKED = struct.Struct("<16sBiI?")  # id, number of the action, number of the value, number of the annotator, late
 _ACTIONS = ("label", "skip", "flag", "settle", UNSURE)
-_NO_CLASS = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
     """What one image is now. `answered` are the annotators whose answer stands and need not be asked again."""
 
-    label: int | None = None
+    label: Value | None = None  # a value of the task: in classification, the class id
     status: Status = "unlabeled"
     answered: frozenset[str] = frozenset()
     settled: bool = False
@@ -92,19 +91,21 @@ UNLABELED = ImageState()
 
 
 class Fold:
-    """The state after the rows applied so far."""
+    """The state after the rows applied so far, in a project with this `task`."""
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, rows: Iterable[Row] = (), task: Task = CLASSIFICATION) -> None:
+        self.task = task
         self.last_seq = 0
         self.classes: dict[int, ClassState] = {}
         self.images: dict[int, ImageState] = {}  # only those that some row is about
-        self.labels: dict[int, int] = {}  # image id → class id, for labeled images alone
+        self.labels: dict[int, Value] = {}  # image id → what it is labeled, for labeled images alone
         self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
         self.removed: set[int] = set()
         self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
         self.answered_here: dict[int, None] = {}  # images that were ever answered, not by import, the earliest first
         self._entries: dict[int, bytes] = {}  # packed, oldest first
         self._undone: dict[int, set[bytes]] = defaultdict(set)
+        self._values = Interned()
         self._annotators: dict[str, int] = {}  # their numbers in `_entries`
         self._names: list[str] = []
         self._groups: dict[frozenset[str], frozenset[str]] = {}  # annotators who answered one image; few are distinct
@@ -125,6 +126,33 @@ class Fold:
                 return class_id
             class_id = known.merged_into
         return None
+
+    def live(self, value: Value | None) -> Value | None:
+        """A value of the task after classes were merged and deleted; None if nothing of it is left."""
+        return None if value is None else self.task.resolve(value, self.resolve)
+
+    def text(self, value: Value | None) -> str | None:
+        """A value in words, by the classes' names of today; None if nothing of it is left."""
+        live = self.live(value)
+        return None if live is None else self.task.text(live, self.name_of)
+
+    def shown_class(self, value: Value | None) -> int | None:
+        """The live class that a page shows for a value; None if it has none, or several."""
+        return self.task.shown_class(self.live(value))
+
+    def name_of(self, class_id: int) -> str:
+        """What a class is called today."""
+        return self.classes[class_id].name
+
+    def names_of(self, class_id: int) -> set[str]:
+        """All names that a class has or had."""
+        known = self.classes[class_id]
+        return {known.name, *known.aliases}
+
+    def unknown(self, name: int | str) -> str:
+        """A sentence that says that there is no such class, and which one may have been meant."""
+        known = [each.name for each in self.live_classes()] if isinstance(name, str) else []
+        return f"there is no class {name!r}: add it first{meant(str(name), known)}"
 
     def named(self, name: str) -> int | None:
         """The live class that goes by `name` now, or went by it before; None if none does.
@@ -169,14 +197,18 @@ class Fold:
         """Those of whom an answer stands, also one of a class that was deleted since."""
         return {entry.annotator for entry in self._standing(image_id)}
 
-    def votes(self, image_id: int) -> dict[str, int]:
-        """Annotator → class, of the answers that are labels and count; what was settled is no vote."""
-        return {who: label for who, (_, label) in self.answers(image_id).items() if label is not None}
+    def votes(self, image_id: int) -> dict[str, Value]:
+        """Annotator → value, of the answers that are labels and count; what was settled is no vote."""
+        return {who: value for who, (_, value) in self.answers(image_id).items() if value is not None}
 
-    def answers(self, image_id: int) -> dict[str, tuple[str, int | None]]:
-        """Annotator → action and class, of the answers that count; what was settled is none."""
+    def voted(self, image_id: int) -> Value | None:
+        """What the answers alone would label the image; None if they leave it open."""
+        return self.task.merge(self.votes(image_id).values())
+
+    def answers(self, image_id: int) -> dict[str, tuple[str, Value | None]]:
+        """Annotator → action and value, of the answers that count; what was settled is none."""
         answers, _ = self._deciding(image_id)
-        return {who: (entry.action, self.resolve(entry.label)) for who, entry in answers.items()}
+        return {who: (entry.action, self.live(entry.value)) for who, entry in answers.items()}
 
     def deciding(self, image_id: int) -> set[UUID]:
         """Ids of the rows that the image's state follows from: the answers that count, and what settled it."""
@@ -184,12 +216,16 @@ class Fold:
         return {UUID(bytes=entry.id) for entry in (*answers.values(), settled) if entry is not None}
 
     def ahead(
-        self, image_id: int, more: Iterable[Entry], resolve: Resolve
-    ) -> tuple[ImageState, dict[str, tuple[str, int | None]]]:
-        """What the image would be with `more` answers, and its `answers` then."""
-        answers, settled = _deciding([*self._standing(image_id), *more], resolve)
-        said = {who: (entry.action, resolve(entry.label)) for who, entry in answers.items()}
-        return _state(answers, settled, resolve, frozenset(answers)), said
+        self, image_id: int, more: Iterable[Entry], resolve: Live
+    ) -> tuple[ImageState, dict[str, tuple[str, Value | None]]]:
+        """What the image would be with `more` answers, and its `answers` then. `resolve` gives live classes."""
+
+        def live(value: Value | None) -> Value | None:
+            return None if value is None else self.task.resolve(value, resolve)
+
+        answers, settled = _deciding([*self._standing(image_id), *more], live)
+        said = {who: (entry.action, live(entry.value)) for who, entry in answers.items()}
+        return _state(answers, settled, live, frozenset(answers), self.task), said
 
     def apply(self, row: Row) -> set[int]:
         """Take the next row; returns the ids of the images whose state it may have changed.
@@ -227,8 +263,8 @@ class Fold:
         annotator = self._annotators.setdefault(row.annotator, len(self._names))
         if annotator == len(self._names):
             self._names.append(row.annotator)
-        label = _NO_CLASS if row.label is None else row.label
-        entry = _PACKED.pack(row.id.bytes, action, label, annotator, row.source == LATE)
+        value = self._values.number(self.task.of_row(row))
+        entry = _PACKED.pack(row.id.bytes, action, value, annotator, row.source == LATE)
         self._entries[row.image_id] = self._entries.get(row.image_id, b"") + entry
         self._refresh(row.image_id)
         return {row.image_id}
@@ -236,10 +272,9 @@ class Fold:
     def _standing(self, image_id: int) -> Iterator[Entry]:
         """The image's entries that are not undone, oldest first."""
         undone = self._undone.get(image_id, ())
-        for row_id, action, label, annotator, late in _PACKED.iter_unpack(self._entries.get(image_id, b"")):
+        for row_id, action, value, annotator, late in _PACKED.iter_unpack(self._entries.get(image_id, b"")):
             if row_id not in undone:
-                known = None if label == _NO_CLASS else label
-                yield Entry(row_id, _ACTIONS[action], known, self._names[annotator], late)
+                yield Entry(row_id, _ACTIONS[action], self._values.value(value), self._names[annotator], late)
 
     def _undo(self, row: Row) -> set[int]:
         if row.image_id is None or row.target is None:
@@ -308,36 +343,41 @@ class Fold:
             self.labels[image_id] = after.label
 
     def _deciding(self, image_id: int) -> tuple[dict[str, Entry], Entry | None]:
-        return _deciding(self._standing(image_id), self.resolve)
+        return _deciding(self._standing(image_id), self.live)
 
     def _compute(self, image_id: int) -> ImageState:
         answers, settled = self._deciding(image_id)
         answered = self._groups.setdefault(names := frozenset(answers), names)
-        return _state(answers, settled, self.resolve, answered)
+        return _state(answers, settled, self.live, answered, self.task)
 
 
-def _deciding(entries: Iterable[Entry], resolve: Resolve) -> tuple[dict[str, Entry], Entry | None]:
+_LiveValue = Callable[[Value | None], Value | None]
+
+
+def _deciding(entries: Iterable[Entry], live: _LiveValue) -> tuple[dict[str, Entry], Entry | None]:
     """Each annotator's answer that counts, and what settled the image: on a live class, or on none."""
     standing: list[Entry] = []
     settled: Entry | None = None
     for entry in entries:
-        label = resolve(entry.label)
+        value = live(entry.value)
         if entry.action == "settle":
-            settled = entry if entry.label is None or label is not None else settled
-        elif entry.action != UNSURE and (entry.action != "label" or label is not None):
+            settled = entry if entry.value is None or value is not None else settled
+        elif entry.action != UNSURE and (entry.action != "label" or value is not None):
             standing.append(entry)
     in_time = [entry for entry in standing if not entry.late]
     return {entry.annotator: entry for entry in in_time or standing}, settled
 
 
-def _state(answers: dict[str, Entry], settled: Entry | None, resolve: Resolve, answered: frozenset[str]) -> ImageState:
+def _state(
+    answers: dict[str, Entry], settled: Entry | None, live: _LiveValue, answered: frozenset[str], task: Task
+) -> ImageState:
     if settled is not None:
-        label = resolve(settled.label)
-        return ImageState(label, "flagged" if label is None else "labeled", answered, settled=True)
-    votes = Counter(resolve(entry.label) for entry in answers.values() if entry.action == "label")
-    ranked = votes.most_common(2)
-    if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
-        return ImageState(ranked[0][0], "labeled", answered)
+        value = live(settled.value)
+        return ImageState(value, "flagged" if value is None else "labeled", answered, settled=True)
+    votes = [live(entry.value) for entry in answers.values() if entry.action == "label"]
+    value = task.merge(votes)
+    if value is not None:
+        return ImageState(value, "labeled", answered)
     actions = {entry.action for entry in answers.values()}
     status: Status = "flagged" if "flag" in actions else "skipped" if "skip" in actions else "unlabeled"
-    return ImageState(None, status, answered, disputed=bool(ranked))
+    return ImageState(None, status, answered, disputed=bool(votes))

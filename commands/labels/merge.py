@@ -104,7 +104,7 @@ def label_of(answers: Iterable[ImportedAnswer]) -> str:
     """The label that follows from the answers; empty if the image is open or belongs to no class."""
     from labeler.transfer.rows.past_answers import decided
 
-    return decided((each.action, each.label) for each in answers)
+    return decided((each.action, each.label) for each in answers) or ""
 
 
 def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:

@@ -22,6 +22,7 @@ from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
 from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
+from shared.tasks.task import Task, Value
 from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
 NEXT = 100
@@ -64,14 +65,14 @@ class Gallery:
         ordered = self._candidates(view)
         with self._store.lock:
             states = {image_id: self._log.fold.state(image_id) for image_id in ordered}
-            resolve = self._log.fold.resolve
+            resolve, task = self._log.fold.resolve, self._log.fold.task
             live = {each.label: resolve(each.label) for each in predicted.images.values()}
         status = view.shown_status
         found = [
             image_id
             for image_id in ordered
             if status in ("any", states[image_id].status)
-            and (view.label is None or states[image_id].label == view.label)
+            and (view.label is None or _counts_for(task, states[image_id].label, view.label))
             and _fits(view, predicted.images.get(image_id), live)
         ]
         if view.order is not None:
@@ -118,7 +119,8 @@ class Gallery:
         predicted = self._predicted(needed=False)
         with self._store.lock:
             shown = set(self._visibility.listable(flat.image_ids))
-            labels = {image_id: self._log.fold.state(image_id).label or 0 for image_id in shown}
+            fold = self._log.fold
+            labels = {image_id: fold.shown_class(fold.state(image_id).label) or 0 for image_id in shown}
             ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
             resolve = self._log.fold.resolve
             live = {each.label: resolve(each.label) or 0 for each in predicted.images.values()}
@@ -211,12 +213,16 @@ class Gallery:
             url=thumbnail_url(image_id, sha256),
             name=uri,
             status=state.status,
-            label=state.label,
+            label=self._log.fold.shown_class(state.label),
             predicted=self._log.fold.resolve(said.label) if said else None,
             confidence=said.confidence if said else None,
             held=any(lease.annotator != annotator for lease in self._leases.on(image_id)),
             settles=state.settled or (state.finished(self._settings.overlap) and bool(others)),
         )
+
+
+def _counts_for(task: Task, value: Value | None, class_id: int) -> bool:
+    return value is not None and class_id in task.classes_in(value)
 
 
 def _fits(view: View, said: Prediction | None, live: dict[int, int | None]) -> bool:

@@ -45,7 +45,8 @@ class Reminder:
         except TrainerProblem:
             return []
         with self._store.lock:
-            labels = self._log.fold.labels
+            fold = self._log.fold
+            labels = fold.labels
             shown = [each for each in found if each.image_id in labels and self._visibility.may_list(each.image_id)][
                 :SHOWN
             ]
@@ -54,8 +55,8 @@ class Reminder:
                 SimilarImage(
                     image_id=each.image_id,
                     url=thumbnail_url(each.image_id, hashes[each.image_id], THUMBNAIL),
-                    label=labels[each.image_id],
-                    name=self._log.fold.classes[labels[each.image_id]].name,
+                    label=fold.shown_class(labels[each.image_id]),
+                    name=fold.text(labels[each.image_id]) or "",
                     similarity=each.similarity,
                 )
                 for each in shown

@@ -9,19 +9,19 @@ answers many images at once says as of which moment: what others did since is le
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
-from labeler.labeling.classes import unknown
 from labeler.store.annotation_log import GRID, AnnotationLog, Draft, Step
 from labeler.store.counts import Tally
 from labeler.store.database import Store
-from shared.class_names import key
 from shared.log import LATE
 from shared.settings.services import LabelerSettings
+from shared.tasks.task import AnswerRefusedError, Value
 from shared.wire.log import Annotation, AnnotationReceipt, Row, Undo
 from shared.wire.review import ACCEPTED, REVIEW, Verdict
 
@@ -77,7 +77,7 @@ class Annotations:
                     invalid.append({"id": str(annotation.id), "reason": str(problem)})
             if invalid:
                 raise AnnotationRefused(invalid)
-            self._log.append(list(drafts.values()))
+            self._log.append(_one_batch(list(drafts.values())))
             for annotation in annotations:
                 self._leases.release(annotation.image_id, annotation.session or annotation.annotator)
             return AnnotationReceipt(
@@ -108,12 +108,12 @@ class Annotations:
 
     def _take_back(self, undo: Undo) -> list[int]:
         step = self._step(undo)
-        self._log.append(
-            [
-                Draft(action="undo", id=row_id, image_id=image_id, annotator=undo.annotator, target=target)
-                for row_id, (target, image_id) in zip([undo.id, *(uuid4() for _ in step[1:])], step, strict=True)
-            ]
-        )
+        ids = [undo.id, *(uuid4() for _ in step[1:])]
+        drafts = [
+            Draft(action="undo", id=row_id, image_id=image_id, annotator=undo.annotator, target=target)
+            for row_id, (target, image_id) in zip(ids, step, strict=True)
+        ]
+        self._log.append(_one_batch(drafts))
         return [image_id for _, image_id in step]
 
     def _step(self, undo: Undo) -> Step:
@@ -155,10 +155,11 @@ class Annotations:
             raise _NotTakenError(f"a review's reason and action are one of {told}")
         if annotation.action == "undo":
             self._check_undo(annotation)
-        label = self._label(annotation)
-        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "source", "as_of"})
+        value = self._value(annotation)
+        content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "answer", "source", "as_of"})
         source = LATE if self._is_late(annotation) else annotation.source
-        return Draft(**content, label=label, source=source)
+        held = {} if value is None else self._log.fold.task.to_row(value)
+        return Draft(**content, **held, source=source)
 
     def _check_undo(self, annotation: Annotation) -> None:
         if annotation.target is None:
@@ -170,8 +171,9 @@ class Annotations:
         if image_id != annotation.image_id:
             raise _NotTakenError(f"its target is about image {image_id}")
 
-    def _label(self, annotation: Annotation) -> int | None:
-        given = annotation.label
+    def _value(self, annotation: Annotation) -> Value | None:
+        fold = self._log.fold
+        given = fold.task.given(annotation)
         removes = annotation.source in _REVIEWS and annotation.reason == "remove"
         if annotation.action not in _NEEDS_LABEL or removes:
             if given is not None:
@@ -179,11 +181,10 @@ class Annotations:
             return None
         if given is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
-        fold = self._log.fold
-        label = fold.named(given) if isinstance(given, str) else fold.resolve(given)
-        if label is None:
-            raise _NotTakenError(unknown(fold, given))
-        return label
+        try:
+            return fold.task.check(given, fold)
+        except AnswerRefusedError as problem:
+            raise _NotTakenError(str(problem)) from None
 
     def _is_late(self, annotation: Annotation) -> bool:
         if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:
@@ -216,18 +217,17 @@ class Annotations:
 
     def _check_same(self, known: Row | Draft, given: Annotation) -> None:
         same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)
-        if not (same and self._same_label(known.label, given.label)):
+        fold = self._log.fold
+        value, said = fold.task.of_row(known), fold.task.given(given)
+        if value is None or said is None:
+            same = same and value is said
+        if not same or not (value is None or fold.task.is_same(value, said, fold)):
             raise _NotTakenError("another annotation has this id: send it again under a new id")
 
-    def _same_label(self, known: int | None, given: int | str | None) -> bool:
-        """Whether `given` meant the class `known` when it was written, by an id or name that may have changed since."""
-        if known is None or given is None:
-            return known is None and given is None
-        fold = self._log.fold
-        meant = fold.named(given) if isinstance(given, str) else fold.resolve(given)
-        if meant is not None and meant == fold.resolve(known):
-            return True
-        state = fold.classes[known]
-        if isinstance(given, int):
-            return given == known
-        return key(given) in {key(name) for name in (state.name, *state.aliases)}
+
+def _one_batch(drafts: list[Draft]) -> list[Draft]:
+    """The drafts under one batch id, so that they are undone together."""
+    if len(drafts) < 2:
+        return drafts
+    batch = uuid4()
+    return [replace(draft, batch=batch) for draft in drafts]

@@ -34,12 +34,6 @@ def hotkeys(names: Sequence[str], own: Sequence[str | None] = ()) -> list[str | 
     return [chosen.get(place) or given.get(place) for place in range(len(names))]
 
 
-def unknown(fold: Fold, name: int | str) -> str:
-    """Says that there is no class of that name or id, and which may have been meant."""
-    known = [each.name for each in fold.live_classes()] if isinstance(name, str) else []
-    return f"there is no class {name!r}: add it first{meant(str(name), known)}"
-
-
 def name_of(fold: Fold, name: str) -> str:
     """What the class that goes by `name` is called. Raises Invalid when there is none."""
     found = fold.named(name)

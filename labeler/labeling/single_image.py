@@ -64,7 +64,7 @@ class Addresses:
             return OpenedImage(
                 **item.model_dump(),
                 given=given,
-                label=state.label,
+                label=self._log.fold.shown_class(state.label),
                 status=state.status,
                 settles=self._visibility.may_list(image_id) and (state.settled or (given is None and finished)),
                 held=given is None and not finished and not free,
@@ -77,7 +77,8 @@ class Addresses:
         if not mine:
             return None
         last = mine[-1]
-        label = self._log.fold.resolve(last.label)
-        if last.action == "label" and label is None:
+        fold = self._log.fold
+        value = fold.live(fold.task.of_row(last))
+        if last.action == "label" and value is None:
             return None  # its class was deleted
-        return GivenAnswer(id=last.id, action=last.action, label=label, note=last.note)
+        return GivenAnswer(id=last.id, action=last.action, label=fold.task.shown_class(value), note=last.note)

@@ -12,7 +12,6 @@ from typing import Literal
 
 from labeler.images.catalog import Catalog
 from labeler.labeling.answers import Annotations
-from labeler.people.agreement import measure_agreement
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from labeler.store.database import Store
@@ -76,16 +75,16 @@ class Disagreements:
             return True
 
     def agreement(self) -> Agreement:
-        """How far annotators agree on the images that several of them answered; see `measure_agreement`."""
+        """How far annotators agree on the images that several of them answered, by the measure of the task."""
         with self._store.lock:
             fold = self._log.fold
             votes = [fold.votes(image_id) for image_id in sorted(self._tally.shared)]
             names = {known.id: known.name for known in fold.live_classes()}
-        return measure_agreement(votes, names)
+        return fold.task.agreement(votes, names)
 
     def _contested(self) -> list[int]:
         fold = self._log.fold
-        return [image_id for image_id in sorted(self._tally.shared) if len(set(fold.votes(image_id).values())) > 1]
+        return [image_id for image_id in sorted(self._tally.shared) if fold.task.differ(fold.votes(image_id).values())]
 
     def _open(self) -> list[int]:
         state, overlap = self._log.fold.state, self._settings.overlap
@@ -106,16 +105,14 @@ class Disagreements:
             image_id=image_id,
             url=f"/api/images/{image_id}/thumbnail?size={SIZE}&v={sha256[:12]}",
             split=self._tally.splits[image_id],
-            label=label,
-            name=self._name(label),
+            label=self._log.fold.shown_class(label),
+            name=self._log.fold.text(label),
             opinions=[self._opinion(row) for row in rows if row.action != "settle"],
             settled=self._opinion(settles[-1]) if settles else None,
         )
 
     def _opinion(self, row: Row) -> Opinion:
         content = row.model_dump(include={"id", "annotator", "action", "reason", "note"})
-        label = self._log.fold.resolve(row.label)
-        return Opinion(**content, label=label, name=self._name(label), at=row.created_at)
-
-    def _name(self, label: int | None) -> str | None:
-        return None if label is None else self._log.fold.classes[label].name
+        fold = self._log.fold
+        value = fold.task.of_row(row)
+        return Opinion(**content, label=fold.shown_class(value), name=fold.text(value), at=row.created_at)

@@ -16,6 +16,7 @@ from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.store.tables import LOG
 from shared.log import ANSWERS, IMPORT
+from shared.tasks.task import Value
 from shared.wire.evaluation import Stretch
 from shared.wire.review import REVIEW
 
@@ -44,21 +45,26 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
         .where(latest.c.people == 1, LOG.c.label.is_not(None))
         .group_by(stretch, LOG.c.label)
     )
-    by_several = (
-        select(stretch, LOG.c.image_id, LOG.c.created_at).join_from(latest, LOG, last).where(latest.c.people > 1)
+    by_image = (
+        select(stretch, LOG.c.image_id, LOG.c.created_at)
+        .join_from(latest, LOG, last)
+        .where(or_(latest.c.people > 1, and_(LOG.c.label.is_(None), LOG.c.action.in_(["label", "settle"]))))
     )
     with store.read() as connection:
         rows = [tuple(row) for row in connection.execute(by_one)]
-        shared = connection.execute(by_several).all()
-    with store.lock:  # several people's answers are merged in one place, the fold
-        rows += [(number, log.fold.labels.get(image_id), 1, at) for number, image_id, at in shared]
-        lives = {label: log.fold.resolve(label) for _, label, _, _ in rows}
-        names = {label: log.fold.classes[live].name for label, live in lives.items() if live is not None}
+        singly = connection.execute(by_image).all()
+    with store.lock:  # the fold knows what several people said together, and answers that are more than a class
+        fold = log.fold
+        rows += [(number, fold.labels.get(image_id), 1, at) for number, image_id, at in singly]
+        names: dict[Value, list[str]] = {}
+        for value in {value for _, value, _, _ in rows}:
+            live = fold.live(value)
+            names[value] = [] if live is None else [*map(fold.name_of, fold.task.classes_in(live))]
     counts: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     until: dict[int, datetime] = {}
-    for number, label, count, at in sorted(rows, key=itemgetter(0)):
-        if label in names:
-            counts[number][names[label]] += count
+    for number, value, count, at in sorted(rows, key=itemgetter(0)):
+        for name in names[value]:
+            counts[number][name] += count
             until[number] = max(until.get(number, at), at)
     given, stretches = 0, []
     for number, per_class in counts.items():

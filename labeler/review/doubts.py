@@ -111,7 +111,7 @@ class Review:
 
     def _is_open(self, issue: LabelIssue) -> bool:
         fold = self._log.fold
-        same = fold.state(issue.image_id).label == fold.resolve(issue.label)
+        same = fold.shown_class(fold.state(issue.image_id).label) == fold.resolve(issue.label)
         proposed = fold.resolve(issue.proposed)
         return (
             self._visibility.may_list(issue.image_id)

@@ -40,7 +40,8 @@ class Verdicts:
         """Process a row of the log."""
         if row.source not in (REVIEW, ACCEPTED) or row.image_id is None or row.action not in ("settle", "skip"):
             return
-        judged = _Judged(row.id, row.image_id, row.reason in FOUND, (row.label, row.proposed))
+        chosen = self._fold.task.shown_class(self._fold.task.of_row(row))
+        judged = _Judged(row.id, row.image_id, row.reason in FOUND, (chosen, row.proposed))
         self._by_image.setdefault(row.image_id, []).append(judged)
         if row.source == REVIEW:  # unseen proposals say nothing about the quality of the order
             self._newest.append(judged)
@@ -51,7 +52,8 @@ class Verdicts:
         if not standing:
             return True
         weighed = {self._fold.resolve(label) for judged in standing for label in judged.weighed}
-        return self._fold.resolve(proposed) not in weighed | set(self._fold.votes(image_id).values())
+        given = {each for value in self._fold.votes(image_id).values() for each in self._fold.task.classes_in(value)}
+        return self._fold.resolve(proposed) not in weighed | given
 
     def counts(self) -> tuple[int, int]:
         """The number of judged images, and of errors among them."""

@@ -19,6 +19,8 @@ from sqlalchemy import Connection, RowMapping, select
 from labeler.store.database import Store
 from labeler.store.tables import LOG
 from shared.log import ANSWERS, IMPORT, Fold
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.task import Task
 from shared.wire.fields import MAX_ROWS, Split
 from shared.wire.log import Action, AnnotationPage, AnsweringPage, Row
 from shared.wire.review import ACCEPTED, REVIEW
@@ -49,6 +51,8 @@ class Draft:
     target: UUID | None = None
     reason: str | None = None
     note: str | None = None
+    answer: Any = None
+    batch: UUID | None = None
     source: str | None = None
     confidence: float | None = None
     proposed: int | None = None
@@ -72,13 +76,13 @@ Listener = Callable[[Sequence[Row], set[int]], None]
 class AnnotationLog:
     """The log of one workspace. `fold` is its state; read and change both under the store's lock."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, task: Task = CLASSIFICATION) -> None:
         self._store = store
         self._listeners: list[Listener] = []
         self._steps: dict[str, deque[_Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
-        self._together_at: dict[str, datetime] = {}  # annotator → when the last answers to many images were written
+        self._batches: dict[str, object] = {}  # annotator → what their last answers to many images have in common
         self.log_id = UUID(store.settled("log_id", str(uuid4())))
-        self.fold = Fold()
+        self.fold = Fold(task=task)
 
     @property
     def last_seq(self) -> int:
@@ -121,7 +125,8 @@ class AnnotationLog:
         """At most `limit` rows after `after`, in order."""
         with self._store.read() as connection:
             rows = list(_rows(connection, after=after, limit=limit))
-        return AnnotationPage(log_id=self.log_id, annotations=rows, last_seq=max(self.last_seq, after + len(rows)))
+        end = max(self.last_seq, after + len(rows))
+        return AnnotationPage(log_id=self.log_id, task=self.fold.task.name, annotations=rows, last_seq=end)
 
     def find(self, ids: Collection[UUID]) -> dict[UUID, Row]:
         """Those of `ids` that the log holds."""
@@ -199,8 +204,9 @@ class AnnotationLog:
         return self._standing(next(steps, []))
 
     def written_with(self, row: Row) -> list[Row]:
-        """The rows that were appended together with `row`, from it on."""
-        return [each for each in self.page(row.seq - 1, MAX_ROWS).annotations if each.created_at == row.created_at]
+        """The rows that were written by the same request as `row`, from it on."""
+        batch = _batch(row)
+        return [each for each in self.page(row.seq - 1, MAX_ROWS).annotations if _batch(each) == batch]
 
     def _standing(self, step: Step) -> Step:
         fold = self.fold
@@ -214,13 +220,18 @@ class AnnotationLog:
         if row.image_id is None or row.source == IMPORT or not (row.action in ANSWERS or row.action == "settle"):
             return
         steps = self._steps[row.annotator]
-        together = row.source in _TOGETHER and self._together_at.get(row.annotator) == row.created_at
+        together = row.source in _TOGETHER and self._batches.get(row.annotator) == _batch(row)
         if together and steps:
             steps[-1].answers.append((row.id, row.image_id))
         else:
             steps.append(_Step([(row.id, row.image_id)], _PAGES.get(row.source or "", "label")))
         if row.source in _TOGETHER:
-            self._together_at[row.annotator] = row.created_at
+            self._batches[row.annotator] = _batch(row)
+
+
+def _batch(row: Row) -> object:
+    """What the rows of one request have in common. Logs of earlier versions have no batch, but one time for all."""
+    return row.batch or row.created_at
 
 
 def _content(draft: Draft) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from labeler.store.pace import Pace
 from shared.log import ANSWERS, IMPORT, Fold
+from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
 from shared.wire.log import Row
 from shared.wire.project import ImageCounts
@@ -23,7 +24,7 @@ class Tally:
         self._totals: Counter[Split] = Counter()
         self._counted: dict[int, tuple[Split, Status]] = {}  # images that have an answer
         self._counts: Counter[tuple[Split, Status]] = Counter()
-        self._labels: dict[int, int] = {}  # image id → class id, of the images that are there
+        self._labels: dict[int, Value] = {}  # image id → what it is labeled, of the images that are there
         self._per_class: Counter[int] = Counter()
         self.labeled_here = 0  # images labeled now that somebody answered here, not only in an import
         self._imported: set[int] = set()
@@ -88,11 +89,11 @@ class Tally:
     def _relabel(self, image_id: int) -> None:
         before = self._labels.pop(image_id, None)
         if before is not None:
-            self._per_class[before] -= 1
+            self._per_class.subtract(self._fold.task.classes_in(before))
         label = self._fold.state(image_id).label if image_id in self.splits else None
         if label is not None:
             self._labels[image_id] = label
-            self._per_class[label] += 1
+            self._per_class.update(self._fold.task.classes_in(label))
 
     def _add(self, image_id: int, key: tuple[Split, Status], by: int) -> None:
         self._counts[key] += by

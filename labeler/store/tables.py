@@ -95,6 +95,8 @@ class LogRow(LabelerTable, table=True):
     target: UUID | None = None
     reason: str | None = None
     note: str | None = None
+    answer: Any = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)
+    batch: UUID | None = None
     source: str | None = None
     confidence: float | None = None
     proposed: int | None = None

@@ -248,6 +248,7 @@ class Outbox:
             after_seq=after,
             last_seq=page.last_seq,
             annotations=rows,
+            task=page.task,
             catalog_version=catalog_version,
             leased=self._leased(),
         )

@@ -9,11 +9,10 @@ A row is judged after all rows before it (`import_plan`), so it does not matter 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from labeler.store.annotation_log import AnnotationLog, Draft
@@ -21,6 +20,7 @@ from labeler.transfer.import_plan import Answers, ImportPlan
 from labeler.transfer.rows.imported import UNLABELED
 from labeler.transfer.rows.past_answers import decided
 from shared.log import IMPORT, Entry, ImageState
+from shared.tasks.task import Value
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow
 from shared.wire.log import Action
 
@@ -29,15 +29,15 @@ Outcome = Literal["write", "keep", "overwrite", "reopen"]
 
 @dataclass(slots=True)
 class Given:
-    """A row whose image and classes are known. `classes` maps each class name in it to an id."""
+    """A row whose image and answers are known. `values` maps each label's text to what it means."""
 
     row: ImportRow
     image_id: int
-    classes: dict[str, int]
+    values: dict[str, Value]
 
-    def label(self, name: str | None) -> int | None:
-        """The class id of a name."""
-        return None if name is None else self.classes[name]
+    def value(self, text: str | None) -> Value | None:
+        """What a label's text means."""
+        return None if text is None else self.values[text]
 
 
 class ImportAnswers:
@@ -48,6 +48,7 @@ class ImportAnswers:
         self._plan = plan
         self._receipt = receipt
         self._known = known
+        self._task = log.fold.task
         self.drafts: list[Draft] = []
 
     def take(self, each: Given, ids: Sequence[UUID]) -> None:
@@ -61,7 +62,7 @@ class ImportAnswers:
 
     def _answer(self, each: Given, row_id: UUID) -> None:
         row, image_id = each.row, each.image_id
-        annotator, label = row.annotator or IMPORT, each.label(row.label)
+        annotator, label = row.annotator or IMPORT, each.value(row.label)
         if self._is_known(image_id, Entry(row_id.bytes, row.action, label, annotator)):
             self._receipt.known += 1
             return
@@ -88,11 +89,11 @@ class ImportAnswers:
                     action=action,
                     id=row_id,
                     image_id=image_id,
-                    label=label,
                     annotator=annotator,
                     source=IMPORT,
                     confidence=row.confidence,
                     created_at=row.labeled_at,
+                    **self._held(label),
                 )
             )
 
@@ -111,7 +112,7 @@ class ImportAnswers:
         names = (f"{annotator} ({n})" if n > 1 else annotator for n in count(1))
         return next(name for name in names if name not in taken)
 
-    def _rule(self, each: Given, annotator: str, label: int | None) -> tuple[Outcome, str]:
+    def _rule(self, each: Given, annotator: str, label: Value | None) -> tuple[Outcome, str]:
         """The outcome of a label, and the reason if something contradicts it."""
         here = self._log.fold.state(each.image_id)
         if (
@@ -124,11 +125,11 @@ class ImportAnswers:
         if state.status == "labeled" and state.label == label:
             return "write", ""
         said = self._plan.said.about(each.image_id)
-        other = next((entry.label for entry, _ in said if entry.label not in (None, label)), None)
+        other = next((entry.value for entry, _ in said if entry.value not in (None, label)), None)
         if other is not None:
             if state.settled or any(overwrites for _, overwrites in said) or self._overwrote(each.image_id, said):
                 return "keep", f"has another label in an earlier row: {name} is skipped"
-            return "reopen", self._opens(each, annotator, label, repr(self._plan.name(other)))
+            return "reopen", self._opens(each, annotator, label, repr(self._plan.text(other)))
         if state.status == "unlabeled" and not state.disputed:
             return "write", ""
         by_hand = state.settled or each.image_id in self._log.fold.answered_here
@@ -155,27 +156,28 @@ class ImportAnswers:
         rows = self._log.rows_about([image_id]).get(image_id, [])
         said_before = {UUID(bytes=entry.id) for entry, _ in said}
         return any(
-            (before.action, before.annotator) == ("label", row.annotator) and before.label != row.label
+            (before.action, before.annotator) == ("label", row.annotator)
+            and self._task.of_row(before) != self._task.of_row(row)
             for at, row in enumerate(rows)
             if row.id in said_before
             for before in rows[:at]
         )
 
-    def _opens(self, each: Given, annotator: str, label: int | None, has: str) -> str:
+    def _opens(self, each: Given, annotator: str, label: Value | None, has: str) -> str:
         """The result of a vote that contradicts another, as the end of a sentence."""
         vote = Entry(b"", "label", label, self._free(each.image_id, annotator))
         after = self._plan.now(each.image_id, [vote])[0]
-        ends = "open until somebody decides" if after.label is None else f"most say {self._plan.name(after.label)!r}"
+        ends = "open until somebody decides" if after.label is None else f"most say {self._plan.text(after.label)!r}"
         return f"is labeled {each.row.label!r} in this row, but already {has}: {ends}"
 
-    def _would_tie(self, image_id: int, state: ImageState, label: int | None, *, by_hand: bool) -> bool:
+    def _would_tie(self, image_id: int, state: ImageState, label: Value | None, *, by_hand: bool) -> bool:
         """Whether one more vote makes the image open again; not if it is settled or a majority remains."""
         if state.settled:
             return False
         if state.label is None:
             return state.disputed and not by_hand
-        votes = Counter(said for action, said in self._plan.now(image_id)[1].values() if action == "label")
-        return votes[state.label] == votes[label] + 1
+        votes = [said for action, said in self._plan.now(image_id)[1].values() if action == "label"]
+        return self._task.merge([*votes, label]) is None
 
     def _is_of_this_import(self, image_id: int) -> bool:
         """Whether all answers for the image were imported since this import, continued in this post, began."""
@@ -208,7 +210,7 @@ class ImportAnswers:
         stays: list[str] = []
         written: list[tuple[UUID, ImportedAnswer]] = []
         for answer, row_id in zip(each.row.answers, ids, strict=True):
-            label = each.label(answer.label)
+            label = each.value(answer.label)
             now = settled if answer.action == "settle" else here.get(answer.annotator)
             against = given_here and answer.action in ("label", "settle") and label != state.label
             entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
@@ -230,22 +232,22 @@ class ImportAnswers:
         self, each: Given, state: ImageState, here: Answers, written: Sequence[tuple[UUID, ImportedAnswer]]
     ) -> None:
         """Report a row that changes an answer given here, and let an overwriting row take effect."""
-        wanted = each.label(each.row.label)
-        after = here | {answer.annotator: (answer.action, each.label(answer.label)) for _, answer in written}
-        now = decided((action, None if label is None else str(label)) for action, label in after.values())
+        wanted = each.value(each.row.label)
+        after = here | {answer.annotator: (answer.action, each.value(answer.label)) for _, answer in written}
+        now = decided(after.values(), self._task.merge)
         if self._plan.policy == "overwrite" and wanted != state.label:
-            if wanted is not None and (state.settled or now != str(wanted)):
+            if wanted is not None and (state.settled or now != wanted):
                 row_id, last = written[-1]
                 said = ImportedAnswer(action="settle", label=each.row.label, annotator=IMPORT, at=last.at)
                 self._write(each, UUID(int=row_id.int ^ 1), said, overwrites=True)
             self._tell(each, "overwrite", f"was {self._has(state)} here: replaced by {each.row.label!r}")
-        elif not state.settled and now != ("" if state.label is None else str(state.label)):
+        elif not state.settled and now != state.label:
             self._tell(
                 each, "reopen", f"was {self._has(state)} here, but annotators now disagree: open until somebody decides"
             )
 
     def _write(self, each: Given, row_id: UUID, answer: ImportedAnswer, *, overwrites: bool = False) -> None:
-        label = each.label(answer.label)
+        label = each.value(answer.label)
         entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
         self._plan.said.add(each.image_id, entry, overwrites=overwrites)
         if not self._plan.dry_run:
@@ -254,17 +256,21 @@ class ImportAnswers:
                     **answer.model_dump(exclude={"label", "at"}),
                     id=row_id,
                     image_id=each.image_id,
-                    label=label,
                     source=IMPORT,
                     created_at=answer.at,
+                    **self._held(label),
                 )
             )
+
+    def _held(self, value: Value | None) -> dict[str, Any]:
+        """The fields of a row that hold `value`."""
+        return {} if value is None else self._task.to_row(value)
 
     # ------------------------------------------------------------ words
 
     def _has(self, state: ImageState) -> str:
         if state.label is not None:
-            return f"{'settled as' if state.settled else 'labeled'} {self._plan.name(state.label)!r}"
+            return f"{'settled as' if state.settled else 'labeled'} {self._plan.text(state.label)!r}"
         return "labeled differently by several people" if state.disputed else state.status
 
     def _tell(self, each: Given, outcome: Outcome, reason: str) -> None:

@@ -22,6 +22,7 @@ from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from shared.class_names import Spellings
 from shared.log import Entry, ImageState
+from shared.tasks.task import Interned, Value
 from shared.wire.fields import Split
 from shared.wire.imports import Conflicts, ImportPost
 
@@ -30,11 +31,10 @@ ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 on."""
 Answers = dict[str, tuple[str, int | None]]
 
-_PACKED = struct.Struct("<I16sBqI")  # the image's previous record, id, action with marks, class, annotator's number
+_PACKED = struct.Struct("<I16sBiI")  # the image's previous record, id, action with marks, numbers of value, annotator
 _ACTIONS = ("label", "skip", "flag", "settle")
 _KNOWN, _OVERWRITES = 0x80, 0x40  # marks: already in the log; replaces an answer given here
 _PLAIN = (0, _KNOWN)  # a label that overwrites nothing
-_NO_CLASS = -(2**63)
 
 
 class Said:
@@ -44,6 +44,7 @@ class Said:
         self._last = (array("I"), array("I"))  # image → its last record; for existing and for new images
         self._splits = (bytearray(), bytearray())
         self._records = bytearray()
+        self._values = Interned()
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
         self._written = 0  # bytes of records that are now in the log
@@ -57,8 +58,7 @@ class Said:
         if place >= len(last):
             last.extend([0] * (place + 1024 - len(last)))
         action = _ACTIONS.index(entry.action) | _KNOWN * known | _OVERWRITES * overwrites
-        label = _NO_CLASS if entry.label is None else entry.label
-        self._records += _PACKED.pack(last[place], entry.id, action, label, number)
+        self._records += _PACKED.pack(last[place], entry.id, action, self._values.number(entry.value), number)
         last[place] = len(self._records) // _PACKED.size
 
     def about(self, image_id: int) -> list[tuple[Entry, bool]]:
@@ -87,13 +87,14 @@ class Said:
         """Whether any of it was in the log before this import."""
         return any(marks & _KNOWN for _, marks, _ in self._chain(image_id))
 
-    def agrees(self, image_id: int, label: int) -> bool:
+    def agrees(self, image_id: int, value: Value) -> bool:
         """Whether everything said about the image is this label, and nothing was overwritten; faster than `about`."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
+        wanted = self._values.number(value)
         while number:
             number, _, action, said, _ = _PACKED.unpack_from(self._records, (number - 1) * _PACKED.size)
-            if said != label or action not in _PLAIN:
+            if said != wanted or action not in _PLAIN:
                 return False
         return True
 
@@ -119,9 +120,8 @@ class Said:
         number = last[place] if place < len(last) else 0
         while number:
             end = number * _PACKED.size
-            number, row_id, action, label, annotator = _PACKED.unpack_from(self._records, end - _PACKED.size)
-            known = None if label == _NO_CLASS else label
-            yield Entry(row_id, _ACTIONS[action & 0x3F], known, self._names[annotator]), action, end
+            number, row_id, action, value, annotator = _PACKED.unpack_from(self._records, end - _PACKED.size)
+            yield Entry(row_id, _ACTIONS[action & 0x3F], self._values.value(value), self._names[annotator]), action, end
 
 
 class ImportPlan:
@@ -203,6 +203,10 @@ class ImportPlan:
     def would_add(self, name: str) -> int:
         """In a dry run: the class that would be added with this name."""
         return self._would_add.setdefault(name, -1 - len(self._would_add))
+
+    def text(self, value: Value) -> str:
+        """A value of the task in words."""
+        return self._log.fold.task.text(value, self.name)
 
     def name(self, class_id: int) -> str:
         """The name of a class."""

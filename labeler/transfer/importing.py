@@ -35,6 +35,7 @@ from labeler.transfer.import_plan import ORDER, ImportPlan
 from labeler.transfer.uploads import Uploads
 from shared.class_names import meant, near
 from shared.log import IMPORT
+from shared.tasks.task import AnswerRefusedError, Value
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 IN_THE_FILE = (
@@ -59,7 +60,7 @@ class _Given:
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    classes: dict[str, int] = field(default_factory=dict)  # ids of the class names in its answers or its label
+    values: dict[str, Value] = field(default_factory=dict)  # the text of each of its labels → what it means
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
@@ -67,8 +68,8 @@ class _Given:
         return self.row.answers or [self.row]
 
     @property
-    def names(self) -> list[str]:
-        """The classes that it names, each once."""
+    def labels(self) -> list[str]:
+        """The texts of its labels, each once."""
         return list(dict.fromkeys(each.label for each in self.said if each.label is not None))
 
 
@@ -288,8 +289,10 @@ class Imports:
         """Find the class of each row; an unknown one is added if the import adds classes, else its rows are
         rejected."""
         fold = self._log.fold
+        task = fold.task
         ids: dict[str, int | None] = {}
-        for name, rows in Counter(name for each in given for name in each.names).items():
+        named = {text: task.class_names(text) for text in {text for each in given for text in each.labels}}
+        for name, rows in Counter(name for each in given for text in each.labels for name in named[text]).items():
             known = plan.class_of(name)
             first = plan.spellings.of(name)
             if known is None and plan.adding:
@@ -302,14 +305,23 @@ class Imports:
                 receipt.counted_as[name] = plan.name(known)
             ids[name] = known
         for each in given:
-            each.classes = {name: known for name in each.names if (known := ids[name]) is not None}
-            lacking = next((name for name in each.names if ids[name] is None), None)
-            if lacking is not None:
+            lacking = next((name for text in each.labels for name in named[text] if ids[name] is None), None)
+            if lacking is None:
+                self._read(each, ids.get, receipt)
+            else:
                 like = meant(lacking, [known.name for known in fold.live_classes()])
                 reason = f"is labeled {lacking!r}, which is not a class here: add it first{like}"
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-        if not plan.adding:
-            given[:] = [each for each in given if None not in map(ids.get, each.names)]
+        given[:] = [each for each in given if len(each.values) == len(each.labels)]
+
+    def _read(self, each: _Given, class_of: Callable[[str], int | None], receipt: ImportReceipt) -> None:
+        """What each of the row's labels means; a row that says something impossible is rejected."""
+        try:
+            found = {text: self._log.fold.task.read(text, class_of) for text in each.labels}
+        except AnswerRefusedError as problem:
+            receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=str(problem)))
+        else:
+            each.values = {text: value for text, value in found.items() if value is not None}
 
     def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
         """Judge the rows one after another, then write the result: first splits, then answers."""
@@ -318,7 +330,7 @@ class Imports:
         answers = ImportAnswers(self._log, plan, receipt, known)
         for each, some in zip(given, ids, strict=True):
             if each.image_id is not None and self._is_placed(each.row, each.image_id, receipt, plan):
-                answers.take(Given(each.row, each.image_id, each.classes), some)
+                answers.take(Given(each.row, each.image_id, each.values), some)
         if plan.dry_run:
             return
         for split, image_ids in plan.moves().items():

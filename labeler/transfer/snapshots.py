@@ -66,7 +66,7 @@ class Snapshots:
 
     def fold(self, name: str) -> Fold:
         """The log's state at the snapshot. Raises Missing."""
-        return Fold(self._rows(self.get(name).seq))
+        return Fold(self._rows(self.get(name).seq), self._log.fold.task)
 
     def diff(self, name: str, other: str | None, limit: int) -> SnapshotDiff:
         """The differences between the snapshot and another one, or the current state. Raises Missing."""
@@ -89,7 +89,7 @@ class Snapshots:
 
     def restore(self, name: str, annotator: str, *, dry_run: bool = False) -> Restored:
         """Restore the snapshot's labels and splits, or only count with `dry_run`. Raises Missing."""
-        then = Fold()
+        then = Fold(task=self._log.fold.task)
         stood: dict[int, list[Row]] = {}
         for row in self._rows(self.get(name).seq):  # these rows never change, so this needs no lock
             then.apply(row)
@@ -115,7 +115,7 @@ class Snapshots:
                     self._catalog.move(image_ids, split, annotator=annotator, reason=f"snapshot {name}")
                 audit.note("snapshot restored", by=annotator, snapshot=name)
             moved = sum(map(len, moves.values()))
-            lost = sum(now.resolve(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)
+            lost = sum(now.live(then.labels[image_id]) is None for image_id in then.labels.keys() - now.removed)
         undone = sum(draft.action == "undo" for draft in drafts)
         return Restored(undone=undone, repeated=len(drafts) - undone, moved=moved, lost=lost)
 
@@ -164,6 +164,7 @@ def _content(row: Row) -> Draft:
         seconds=row.seconds,
         reason=row.reason,
         note=row.note,
+        answer=row.answer,
         source=row.source,
         confidence=row.confidence,
         proposed=row.proposed,
@@ -172,4 +173,4 @@ def _content(row: Row) -> Draft:
 
 def _name(fold: Fold, image_id: int) -> str | None:
     label = None if image_id in fold.removed else fold.labels.get(image_id)
-    return None if label is None else fold.classes[label].name
+    return fold.text(label)

@@ -86,7 +86,8 @@ def import_test_set(
 ) -> None:
     """Scan the set and write its labels to the log; existing answers are kept."""
     labels = test_set.labels(images)
-    classes.begin_with(dict.fromkeys(labels.values()))
+    task = log.fold.task
+    classes.begin_with(dict.fromkeys(name for text in labels.values() for name in task.class_names(text)))
     for root in ("images", "test"):
         uris = [uri for each, uri in labels if each == root]
         if uris:
@@ -96,12 +97,12 @@ def import_test_set(
             catalog.move(image_of.values(), "test")
             with store.lock:
                 named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}
-                ids = {name: log.fold.named(name) for name in set(named.values())}
+                values = {text: task.read(text, log.fold.named) for text in set(named.values())}
                 log.append(
                     [
-                        Draft(action="label", image_id=image_id, label=ids[name], annotator=IMPORT, source=IMPORT)
-                        for image_id, name in named.items()
-                        if ids[name] is not None and log.fold.state(image_id).status == "unlabeled"
+                        Draft(action="label", image_id=image_id, annotator=IMPORT, source=IMPORT, **task.to_row(value))
+                        for image_id, text in named.items()
+                        if (value := values[text]) is not None and log.fold.state(image_id).status == "unlabeled"
                     ]
                 )
 

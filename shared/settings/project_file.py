@@ -16,14 +16,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import tomli_w
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.settings.services import SettingsError
 from shared.storage.whole_files import write_whole
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.registry import task_named
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class ProjectFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = ""
-    task: Literal["classification"] = "classification"
+    task: Annotated[str, AfterValidator(lambda name: task_named(name).name)] = CLASSIFICATION.name
     demo: bool = False  # the handwritten digits, which cannot be replaced by photos
     made_at: datetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     labeler: dict[str, Any] = Field(default_factory=dict)  # settings that define the project

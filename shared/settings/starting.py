@@ -19,6 +19,7 @@ from shared.backbone import ResolvedBackbone
 from shared.settings.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
 from shared.settings.traits import IS_PATH, MAKES_PROJECT, settings_with
+from shared.tasks.classification import CLASSIFICATION
 from shared.wire.fields import Source
 from shared.wire.project import ProjectIdentity
 
@@ -76,7 +77,8 @@ def identity(settings: LabelerSettings) -> ProjectIdentity:
     """The project that a labeler with these settings serves."""
     project = ProjectFile.read(settings.workspace)
     if project is None or not project.labeler:
-        project = ProjectFile(name=_name(settings), demo=_is_demo(settings))
+        task = project.task if project else CLASSIFICATION.name
+        project = ProjectFile(name=_name(settings), task=task, demo=_is_demo(settings))
     folder = str(settings.workspace.absolute())
     return ProjectIdentity(name=project.name, task=project.task, workspace=folder, demo=project.demo)
 

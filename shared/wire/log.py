@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from shared.wire.fields import LARGEST, MAX_ROWS, Id, Message, Name, Reply, Split, Stored, Time, Uuid
 from shared.wire.queries import QueueItem
@@ -44,6 +44,8 @@ class Row(Reply):
     target: Uuid | None = None  # undo: the row undone
     reason: str | None = None
     note: str | None = None
+    answer: Any = None  # what was answered, as JSON, in tasks other than classification
+    batch: Uuid | None = None  # shared by the rows of one request, which are undone together
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
     confidence: float | None = None  # import: as in the file
     proposed: Stored | None = None  # review: the class id proposed instead
@@ -58,6 +60,7 @@ class AnnotationBatch(Message):
     last_seq: Id  # the log's end, which may be beyond this batch
     annotations: list[Row] = Field(max_length=MAX_ROWS)
     catalog_version: Id
+    task: Name = "classification"
     leased: list[Id] = Field(default_factory=list, max_length=100_000)
 
 
@@ -71,17 +74,22 @@ class AnnotationPage(Reply):
     """`GET /api/annotations`: a page of the log; `last_seq` is the log's end, not the page's."""
 
     log_id: UUID
+    task: str = "classification"
     annotations: list[Row]
     last_seq: int
 
 
 class Annotation(Message):
-    """One answer, or an `undo` of the answer `target`. `label` is a class id (int) or a class name (str)."""
+    """One answer, or an `undo` of the answer `target`.
+
+    In classification `label` is a class id (int) or a class name (str). Other tasks answer with `answer`.
+    """
 
     id: Uuid
     image_id: Id
     action: Literal["label", "skip", "flag", "settle", "undo"]
     label: Stored | str | None = None
+    answer: JsonValue = None
     annotator: Name
     session: Name | None = None  # whose lease covers the answer; by default the annotator's
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)

@@ -97,7 +97,7 @@ class ProjectIdentity(Reply):
     """The project that a labeler serves."""
 
     name: str
-    task: Literal["classification"]
+    task: str = "classification"
     workspace: str  # the absolute path of its folder
     demo: bool
 

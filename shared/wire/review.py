@@ -63,7 +63,7 @@ class ClassAgreement(Reply):
 
 
 class Agreement(Reply):
-    """`GET /api/agreement`: 0 is chance level, 1 is perfect; `labeler.people.agreement` explains the measures."""
+    """`GET /api/agreement`: 0 is chance level, 1 is perfect; `shared.tasks.agreement` explains the measures."""
 
     measure: Literal["cohen", "krippendorff"] | None  # None: no image has labels from two annotators
     images: int  # on which it is measured

@@ -22,6 +22,9 @@ from sqlmodel import Field, SQLModel, col
 
 from shared.log import Fold
 from shared.storage.database import open_engine, read, write
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.registry import task_named
+from shared.tasks.task import Task
 from shared.wire.evaluation import Evaluation
 from shared.wire.images import ImageEntry
 from shared.wire.log import AnnotationBatch, AnnotationPage, Row
@@ -58,7 +61,7 @@ class EvaluationRow(SQLModel, table=True):
 
 
 class FactRow(SQLModel, table=True):
-    """A single value: `log_id`, `catalog_after`, `labeler`."""
+    """A single value: `log_id`, `task`, `catalog_after`, `labeler`."""
 
     __tablename__ = "fact"
     key: str = Field(primary_key=True)
@@ -95,16 +98,18 @@ class Replica:
     def accept(self, batch: AnnotationBatch) -> list[Row]:
         """Make the batch durable and apply it to `fold`; returns the new rows.
 
-        Raises Gap if the batch starts beyond the last row here, and ValueError if its rows are not consecutive.
+        Raises Gap if the batch starts beyond the last row here, and ValueError if its rows are not consecutive or its
+        task is unknown.
         """
         for position, row in enumerate(batch.annotations, start=batch.after_seq + 1):
             if row.seq != position:
                 raise ValueError(
                     f"Found row {row.seq} where row {position} belongs: rows must be consecutive from after_seq + 1."
                 )
+        task = task_named(batch.task)
         with self.lock:
             if batch.log_id != self.log_id or batch.last_seq < self.acked_seq:
-                self._follow(batch.log_id)
+                self._follow(batch.log_id, task)
             if batch.after_seq > self.acked_seq:
                 raise Gap(self.acked_seq)
             rows = [row for row in batch.annotations if row.seq > self.acked_seq]
@@ -125,6 +130,7 @@ class Replica:
             after_seq=page.annotations[0].seq - 1 if page.annotations else self.acked_seq,
             last_seq=page.last_seq,
             annotations=page.annotations,
+            task=page.task,
             catalog_version=self.catalog_after,
         )
         return self.accept(batch)
@@ -184,12 +190,12 @@ class Replica:
     def _open(self) -> None:
         self.engine = open_engine(f"sqlite:///{self.path}")
         SQLModel.metadata.create_all(self.engine, tables=TABLES)
-        self.fold = Fold()
         self.catalog: dict[int, ImageEntry] = {}
         self.removed: set[int] = set()  # removed images of the catalogue
         with read(self.engine) as connection:
             pairs = connection.execute(select(col(FactRow.key), col(FactRow.value)))
             facts: dict[str, Any] = {pair.key: pair.value for pair in pairs}
+            self.fold = Fold(task=task_named(facts.get("task", CLASSIFICATION.name)))
             for payload in connection.scalars(select(col(LogRow.payload)).order_by(col(LogRow.seq))):
                 self.fold.apply(Row.model_validate_json(payload))
             for payload in connection.scalars(select(col(CatalogRow.payload))):
@@ -208,7 +214,7 @@ class Replica:
         else:
             self.removed.discard(entry.id)
 
-    def _follow(self, log_id: UUID) -> None:
+    def _follow(self, log_id: UUID, task: Task) -> None:
         """Start an empty copy for another log; the old copy is set aside in case this was a mistake."""
         if self.log_id is not None:
             aside = self.folder / f"replica-{self.log_id}-{time.time_ns()}.db"
@@ -225,7 +231,9 @@ class Replica:
             self._open()
         with write(self.engine) as connection:
             _set_fact(connection, "log_id", str(log_id))
+            _set_fact(connection, "task", task.name)
         self.log_id = log_id
+        self.fold = Fold(task=task)
 
     def _prune(self) -> None:
         """Delete all but the newest copies that were set aside."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-from shared.log import Fold
+from shared.tasks.task import Value
 from shared.wire.fields import Split
 from trainer.sync.replica import Replica
-
-Value = Any
-"""What one image is labeled. Only the task knows the type."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +48,6 @@ class Snapshot:
                 tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
                 frozenset(begun | fold.removed | replica.removed),
                 dict(fold.splits),
-                {image_id: label for image_id in settled if (label := _voted(fold, image_id)) is not None},
+                {image_id: label for image_id in settled if (label := fold.voted(image_id)) is not None},
+                fold.task.name,
             )
-
-
-def _voted(fold: Fold, image_id: int) -> int | None:
-    """The class that the votes alone give it, or None."""
-    votes = Counter(fold.votes(image_id).values()).most_common(2)
-    return votes[0][0] if votes and (len(votes) == 1 or votes[0][1] > votes[1][1]) else None

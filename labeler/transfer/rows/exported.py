@@ -14,6 +14,7 @@ from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
 from shared.log import Fold
+from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
 from shared.wire.images import ImageEntry
 from shared.wire.log import Row
@@ -48,8 +49,9 @@ class ExportRow:
     uri: str
     sha256: str
     split: Split
-    label: str | None
+    label: str | None  # in words
     status: Status
+    classes: frozenset[str] = frozenset()  # names of the classes in its label
     width: int = 0
     height: int = 0
     answers: list[Answer] = field(default_factory=list)
@@ -110,7 +112,7 @@ class Wanted:
         """Whether the image matches."""
         return (
             self.split in (None, row.split)
-            and self.label in (None, row.label)
+            and (self.label in (None, row.label) or self.label in row.classes)
             and self.status in (None, row.status)
             and (self.annotator is None or self.annotator in row.annotators)
         )
@@ -121,11 +123,10 @@ def count_rows(log: AnnotationLog, splits: Mapping[int, Split], wanted: Wanted) 
     fold, images, labeled = log.fold, 0, 0
     for image_id, split in splits.items():
         state = fold.state(image_id)
-        live = fold.resolve(state.label)
-        label = None if live is None else fold.classes[live].name
+        classes, label = _class_names(fold, state.label), fold.text(state.label)
         if (
             wanted.split in (None, split)
-            and wanted.label in (None, label)
+            and (wanted.label in (None, label) or wanted.label in classes)
             and wanted.status in (None, state.status)
             and (wanted.annotator is None or wanted.annotator in fold.annotators(image_id))
         ):
@@ -172,6 +173,11 @@ def export_rows(
             yield replace(row, width=width, height=height, read=partial(read, row.id))
 
 
+def _class_names(fold: Fold, value: Value | None) -> frozenset[str]:
+    live = fold.live(value)
+    return frozenset() if live is None else frozenset(map(fold.name_of, fold.task.classes_in(live)))
+
+
 def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> ImageEntry:
     if fold is None:
         return entry
@@ -182,23 +188,29 @@ def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction 
     said = [row for row in said if row.seq <= fold.last_seq]
     state, standing, deciding = fold.state(entry.id), set(fold.standing(entry.id)), fold.deciding(entry.id)
 
-    def name(label: int | None) -> str | None:
-        live = fold.resolve(label)
-        return None if live is None else fold.classes[live].name
-
     def told(row: Row) -> Answer:
-        given = (row.action, name(row.label), row.annotator, row.created_at, row.source, row.reason, row.note)
+        given = (
+            row.action,
+            fold.text(fold.task.of_row(row)),
+            row.annotator,
+            row.created_at,
+            row.source,
+            row.reason,
+            row.note,
+        )
         return Answer(*given, counts=row.id in deciding)
 
     history = [(row.id, told(row)) for row in said]
-    probable = None if prediction is None else name(prediction.label)
+    predicted = None if prediction is None else fold.resolve(prediction.label)
+    probable = None if predicted is None else fold.name_of(predicted)
     return ExportRow(
         id=entry.id,
         uri=entry.uri,
         sha256=entry.sha256,
         split=entry.split,
-        label=name(state.label),
+        label=fold.text(state.label),
         status=state.status,
+        classes=_class_names(fold, state.label),
         answers=[answer for row_id, answer in history if row_id in standing],
         history=[answer for _, answer in history],
         predicted=None if prediction is None or probable is None else (probable, prediction.confidence),

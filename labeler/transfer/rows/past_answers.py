@@ -7,9 +7,10 @@ counts.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from shared.tasks.task import Value, majority
 
 
 def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
@@ -26,18 +27,18 @@ def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
         for each in history
         if each["counts"] and each.get("annotator")
     ]
-    return answers if decided((each["action"], each["label"]) for each in answers) == label else []
+    return answers if (decided((each["action"], each["label"]) for each in answers) or "") == label else []
 
 
 def _is_ours(told: Any) -> bool:
     return isinstance(told, dict) and "counts" in told and isinstance(told.get("label"), str | None)
 
 
-def decided(answers: Iterable[tuple[str, str | None]]) -> str:
-    """The label that follows from (action, label) pairs, by the rule of `shared.log`; "" if none does."""
+Merge = Callable[[Iterable[Value]], Value | None]
+
+
+def decided(answers: Iterable[tuple[str, Value | None]], merge: Merge = majority) -> Value | None:
+    """The label that follows from these actions and values, by the rules of `shared.log`; None if none does."""
     given = list(answers)
-    settled = [label for action, label in given if action == "settle"]
-    votes = Counter(label for action, label in given if action == "label").most_common(2)
-    if settled:
-        return settled[-1] or ""
-    return (votes[0][0] or "") if len(votes) == 1 or (votes and votes[0][1] > votes[1][1]) else ""
+    settled = [value for action, value in given if action == "settle"]
+    return settled[-1] if settled else merge(value for action, value in given if action == "label")

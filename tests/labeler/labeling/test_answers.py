@@ -1,4 +1,6 @@
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 from uuid import uuid4
 
 import pytest
@@ -316,3 +318,24 @@ def test_the_grid_answers_no_held_out_image(tmp_path: Path) -> None:
             held_out = next(image_id for image_id, each in service.tally.splits.items() if each == split)
             with pytest.raises(AnnotationRefused, match="held out for measuring"):
                 bulk(service, [held_out])
+
+
+class _Stopped(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 1, 1, tzinfo=tz)
+
+
+def test_two_posts_from_the_grid_in_one_instant_are_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labeler.store.annotation_log.datetime", _Stopped)
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path) as service:
+        bulk(service, [1, 2])
+        bulk(service, [3, 4])
+        assert service.undo(undo()).undone == 2
+        assert [label_of(service, image_id) for image_id in range(1, 5)] == ["cat", "cat", None, None]
+    with labeler(tmp_path) as again:
+        assert again.undo(undo()).undone == 2
+        assert not again.log.fold.labels

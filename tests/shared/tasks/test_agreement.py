@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeler.people.agreement import measure_agreement
+from shared.tasks.agreement import measure_agreement
 
 NAMES = {1: "cat", 2: "dog", 3: "hen"}
 VOTES = st.lists(st.dictionaries(st.sampled_from(["ann", "bob", "eve"]), st.integers(1, 3), max_size=3), max_size=30)

@@ -1,0 +1,77 @@
+"""Classification: each image has one class. An answer is a class id; in requests and files it may be a class name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from shared.class_names import key
+from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
+from shared.wire.review import Agreement
+
+
+class Classification(Task):
+    """One class per image."""
+
+    name = "classification"
+
+    def check(self, given: object, classes: ClassBook) -> int:
+        """A class id, or a name that a class has or had."""
+        if isinstance(given, bool) or not isinstance(given, int | str):
+            raise AnswerRefusedError("its label is no class id and no class name")
+        found = self._meant(given, classes)
+        if found is None:
+            raise AnswerRefusedError(classes.unknown(given))
+        return found
+
+    def is_same(self, value: int, given: object, classes: ClassBook) -> bool:
+        """Whether `given` named the class `value`, by an id or name that may have changed since."""
+        if isinstance(given, bool) or not isinstance(given, int | str):
+            return False
+        meant = self._meant(given, classes)
+        if meant is not None and meant == classes.resolve(value):
+            return True
+        if isinstance(given, int):
+            return given == value
+        return key(given) in {key(name) for name in classes.names_of(value)}
+
+    def to_row(self, value: int) -> dict[str, Any]:
+        """The class id as `label`."""
+        return {"label": value}
+
+    def of_row(self, row: HoldsValue) -> int | None:
+        """The row's `label`."""
+        return row.label
+
+    def resolve(self, value: int, live: Live) -> int | None:
+        """The class that `value` was merged into."""
+        return live(value)
+
+    def agreement(self, votes: Iterable[Mapping[str, int]], names: Mapping[int, str]) -> Agreement:
+        """Percent agreement, Cohen's κ and Krippendorff's α."""
+        from shared.tasks.agreement import measure_agreement  # numpy takes a tenth of a second to import
+
+        return measure_agreement(list(votes), names)
+
+    def classes_in(self, value: int) -> tuple[int, ...]:
+        """The one class."""
+        return (value,)
+
+    def text(self, value: int, name_of: NameOf) -> str:
+        """The class's name."""
+        return name_of(value)
+
+    def read(self, text: str, class_of: Callable[[str], int | None]) -> int | None:
+        """The class of this name."""
+        return class_of(text)
+
+    def class_names(self, text: str) -> Collection[str]:
+        """The text is the name."""
+        return (text,)
+
+    @staticmethod
+    def _meant(given: int | str, classes: ClassBook) -> int | None:
+        return classes.named(given) if isinstance(given, str) else classes.resolve(given)
+
+
+CLASSIFICATION = Classification()
