@@ -6,6 +6,9 @@ decoded, because they were too long or differ from another only in capital lette
 is sent while it is written. Images that can no longer be read are skipped and listed in `left_out.txt`.
 `commands.labels.folders` writes the same as a folder on this machine, `yolo` is a variant, and `folder_layout` reads it
 back.
+
+Python's zipfile writes the zip into `Pipe`. zipstream-ng took 3.7 s instead of 1.9 s for 20,000 images of 20 kB, and
+wrote the time of the export into the zip, so that two exports of the same labels differed.
 """
 
 from __future__ import annotations

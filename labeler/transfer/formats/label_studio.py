@@ -6,6 +6,10 @@ kind.
 
 The image of a task has a URL of Label Studio: `/data/local-files/?d=PATH` is a file under its document root, and
 `/data/upload/3/0a1b2c3d-photo.jpg` was uploaded as `photo.jpg`. Both become the path of the file.
+
+`items` streams the tasks itself. ijson 3.6 took 1.05 s instead of 0.9 s for 50,000 tasks (18 MB), stopped at the first
+NaN, which Python writes into such files, replaced half a surrogate pair by "?", and has no limit for the memory of one
+task.
 """
 
 from __future__ import annotations
