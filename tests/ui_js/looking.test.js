@@ -1,9 +1,9 @@
 // How an image is looked at and touched: zoom, pan, pinch, swipe, and who owns the pointer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FAR, Swipe } from "../../labeler/ui/card/swipe.js";
-import { CLOSEST, Zoom } from "../../labeler/ui/card/zoom.js";
 import { Pointers } from "../../labeler/ui/lib/pointer.js";
+import { FAR, Swipe } from "../../labeler/ui/stage/swipe.js";
+import { CLOSEST, Zoom } from "../../labeler/ui/stage/zoom.js";
 
 function zoomed(factor = 1) {
   const zoom = new Zoom();

@@ -110,7 +110,7 @@ class Card {
     leaveFields(/** @type {HTMLElement} */ (this.view.root), signal);
   }
 
-  /** @param {import("../lib/types.js").Project} project @param {boolean} connected */
+  /** @param {import("../types.js").Project} project @param {boolean} connected */
   hear(project, connected) {
     if (connected && !this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;

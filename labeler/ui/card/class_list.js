@@ -5,8 +5,8 @@ import { ClassSearch, placeKey } from "../lib/classes.js";
 import { element, find, setText } from "../lib/dom.js";
 import { count, number, percent } from "../lib/text.js";
 
-/** @typedef {import("../lib/types.js").ClassEntry} ClassEntry */
-/** @typedef {import("../lib/types.js").Suggestion} Suggestion */
+/** @typedef {import("../types.js").ClassEntry} ClassEntry */
+/** @typedef {import("../types.js").Suggestion} Suggestion */
 
 const ONE_COLUMN = 8; // so many classes stand in one column
 const TWO_LINES = 14; // with so many classes, rows are high enough for a long name on two lines

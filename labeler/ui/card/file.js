@@ -17,7 +17,7 @@ export class FileLine {
     };
   }
 
-  /** This is on screen, or nothing. @param {import("../lib/types.js").Item | null} item */
+  /** This is on screen, or nothing. @param {import("../types.js").Item | null} item */
   show(item) {
     this.line.classList.toggle("none", !item);
     const uri = item ? item.uri || `image ${item.image_id}` : "";

@@ -51,7 +51,7 @@ export class Guide {
     find(this.panel, ".empty").hidden = Boolean(guidelines.mark);
   }
 
-  /** @param {import("../lib/types.js").ClassEntry[]} classes */
+  /** @param {import("../types.js").ClassEntry[]} classes */
   describe(classes) {
     const list = find(this.panel, "dl");
     const described = classes.filter(({ description }) => description);

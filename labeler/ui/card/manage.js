@@ -6,7 +6,7 @@ import { element, find, renew, setText } from "../lib/dom.js";
 import { capital, count } from "../lib/text.js";
 import { ClassOrder } from "./order.js";
 
-/** @typedef {import("../lib/types.js").ClassEntry} ClassEntry */
+/** @typedef {import("../types.js").ClassEntry} ClassEntry */
 /** @typedef {{ id: number, change: string }} Change a change that somebody thinks about */
 
 const CHANGES = [

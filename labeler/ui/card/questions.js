@@ -6,7 +6,7 @@ import { answers, ask } from "../lib/api.js";
 import { live } from "../lib/project.js";
 import { pause } from "../lib/time.js";
 
-/** @typedef {import("../lib/types.js").Item} Item */
+/** @typedef {import("../types.js").Item} Item */
 /**
  * An image to answer, decoded or on its way.
  * @typedef {object} Question

@@ -16,11 +16,11 @@ export class Similar {
     this.list = this.part.querySelector("ol");
     /** @type {Map<number, SimilarImage[]>} */
     this.known = new Map(); // by image id
-    /** @type {import("../lib/types.js").Item | null} */
+    /** @type {import("../types.js").Item | null} */
     this.item = null;
   }
 
-  /** This is on screen; null where nothing similar may be shown. @param {import("../lib/types.js").Item | null} item */
+  /** This is on screen; null where nothing similar may be shown. @param {import("../types.js").Item | null} item */
   show(item) {
     clearTimeout(this.waiting);
     this.asked?.abort();
@@ -30,7 +30,7 @@ export class Similar {
     if (item) this.waiting = setTimeout(() => this.fetch(item), HESITATION_MS);
   }
 
-  /** @param {import("../lib/types.js").Item} item */
+  /** @param {import("../types.js").Item} item */
   async fetch(item) {
     const images = this.known.get(item.image_id) ?? (await this.ask(item.image_id));
     if (images && this.item === item) this.draw(images);

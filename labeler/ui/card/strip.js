@@ -5,7 +5,7 @@
 import { element, find, setText } from "../lib/dom.js";
 
 /** @typedef {{ id: string, action: string, label?: number | null, note?: string }} Answer */
-/** @typedef {{ item: import("../lib/types.js").Item, answers: Answer[], image?: HTMLImageElement | null, node?: HTMLElement }} Entry */
+/** @typedef {{ item: import("../types.js").Item, answers: Answer[], image?: HTMLImageElement | null, node?: HTMLElement }} Entry */
 
 const ANSWERS_KEPT = 12;
 const PAUSE_MS = 80; // after an image is on screen; quick keys come every 40 ms

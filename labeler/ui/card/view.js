@@ -6,18 +6,18 @@ import { KeyTable } from "../lib/key_table.js";
 import { live } from "../lib/project.js";
 import { annotator, setAnnotator } from "../lib/storage.js";
 import { accuracyIn, count, number, percent } from "../lib/text.js";
+import { Stage } from "../stage/stage.js";
 import { ClassList } from "./class_list.js";
 import { FileLine } from "./file.js";
 import { Guide } from "./guide.js";
 import { ClassPanel } from "./manage.js";
 import { Remarks } from "./remarks.js";
 import { Similar } from "./similar.js";
-import { Stage } from "./stage.js";
 import { Strip, WITHOUT_LABEL } from "./strip.js";
 import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
 
-/** @typedef {import("../lib/types.js").Item} Item */
-/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {import("../types.js").Item} Item */
+/** @typedef {import("../types.js").Project} Project */
 /**
  * What the person does on the card.
  * @typedef {object} Person
@@ -124,7 +124,7 @@ export class View {
     this.classes.on(answer, refuse);
   }
 
-  /** What a sweep to that side would do; null if nothing. @param {import("./swipe.js").Direction} direction */
+  /** What a sweep to that side would do; null if nothing. @param {import("../stage/swipe.js").Direction} direction */
   swipeWords(direction) {
     if (!this.item) return null;
     if (direction === "left") return "Skip";
@@ -183,7 +183,7 @@ export class View {
     return this.item ? ["No suggestion yet: the model has too few labels."] : [];
   }
 
-  /** With many classes the model's other suggestions may be far down the list. @param {import("../lib/types.js").Suggestion[]} others */
+  /** With many classes the model's other suggestions may be far down the list. @param {import("../types.js").Suggestion[]} others */
   drawTopK(others) {
     this.topk.hidden = !this.classes.search.typing || !others.length;
     if (this.topk.hidden) return;

@@ -2,7 +2,7 @@
 
 import { capital, count, duration, number, percent, timeLeft } from "../lib/text.js";
 
-/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {import("../types.js").Project} Project */
 /** @typedef {{ title: string, text?: string, share?: number }} Notice */
 
 /**
@@ -43,7 +43,7 @@ export function whyEmpty(outbox, questions, project, connected) {
   return { title: "Nothing left to label", text };
 }
 
-/** @param {import("../lib/types.js").Scanning} scanning @returns {Notice} */
+/** @param {import("../types.js").Scanning} scanning @returns {Notice} */
 function whileScanning({ done, total, seconds_left }) {
   const left = seconds_left ? `, ${timeLeft(seconds_left)}` : "";
   const of = total ? ` of ${number(total)}` : "";

@@ -53,7 +53,7 @@ class Chart {
     this.map = null;
     /** @type {Error | null} */
     this.problem = null;
-    /** @type {import("../lib/types.js").Project | null} */
+    /** @type {import("../types.js").Project | null} */
     this.project = null;
     /** @type {import("./legend.js").Entry[]} */
     this.legend = [];
@@ -164,7 +164,7 @@ class Chart {
     this.draw();
   }
 
-  /** @param {import("../lib/types.js").Project} project */
+  /** @param {import("../types.js").Project} project */
   hear(project) {
     const before = this.project;
     const news = before && (project.last_seq !== before.last_seq || project.query_version !== before.query_version);

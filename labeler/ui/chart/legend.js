@@ -5,7 +5,7 @@
  * @typedef {{ name: string, colour: string, number: number, quiet?: boolean, shape?: number }} Entry `quiet`: without a value
  * @typedef {{ labels?: number[], predicted?: number[], confidences?: number[] }} Values by point, 0 where there is none
  * @typedef {{ classes: string[], uncertainty: string[], quiet: string }} Palette
- * @typedef {import("../lib/types.js").ClassEntry} ClassEntry
+ * @typedef {import("../types.js").ClassEntry} ClassEntry
  */
 
 /**

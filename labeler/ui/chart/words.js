@@ -4,7 +4,7 @@ import { Refused } from "../lib/api.js";
 import { embeddedShare } from "../lib/project.js";
 import { count, number, timeLeft } from "../lib/text.js";
 
-/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {import("../types.js").Project} Project */
 
 /** Why all points lie on one another; "" where they do not. @param {{ x?: number[], y?: number[] } | null} map */
 export function whyFlat(map) {

@@ -8,7 +8,7 @@ import { number } from "../lib/text.js";
 import { pause } from "../lib/time.js";
 
 /** @typedef {import("./tiles.js").Tile} Tile */
-/** @typedef {import("../lib/types.js").Annotation} Annotation */
+/** @typedef {import("../types.js").Annotation} Annotation */
 
 const AGAIN_MS = 500;
 const AGAIN_MOST_MS = 5000;

@@ -34,7 +34,7 @@ function drawCaption(caption, words) {
   caption.replaceChildren(element("span", name), ...(share ? [" ", element("b", share)] : []));
 }
 
-/** @param {import("../lib/types.js").ClassEntry} entry @param {string | null | undefined} hotkey @param {boolean} disabled */
+/** @param {import("../types.js").ClassEntry} entry @param {string | null | undefined} hotkey @param {boolean} disabled */
 export function classButton({ id, name, colour, description }, hotkey, disabled) {
   const button = element("button");
   button.style.setProperty("--colour", colour ?? "transparent");
@@ -52,7 +52,7 @@ export function classButton({ id, name, colour, description }, hotkey, disabled)
  * Say why there is no image, or nothing.
  * @param {any} notice
  * @param {import("./words.js").Notice | null} words
- * @param {import("../lib/types.js").Project | null} project
+ * @param {import("../types.js").Project | null} project
  */
 export function drawNotice(notice, words, project) {
   notice.hidden = !words;

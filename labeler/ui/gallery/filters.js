@@ -125,7 +125,7 @@ export class Filters {
     this.set({ [name]: name === "min_confidence" && value === "0" ? null : value.trim() });
   }
 
-  /** Show the query in the form. @param {import("../lib/types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it */
+  /** Show the query in the form. @param {import("../types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it */
   draw(classes, status) {
     for (const select of this.form.querySelectorAll("select[data-classes]")) {
       const wanted = [["", "any class"], ...classes.map(({ id, name }) => [String(id), name])];

@@ -64,7 +64,7 @@ class Gallery {
     this.loading = false;
     /** @type {Error | null} */
     this.problem = null;
-    /** @type {import("../lib/types.js").Project | null} */
+    /** @type {import("../types.js").Project | null} */
     this.project = null;
     this.stopListening = new AbortController();
     this.tiles = new Tiles(() => this.scroller.redraw());
@@ -172,7 +172,7 @@ class Gallery {
     if (ids.length) this.tiles.need(ids).catch(() => {}); // asked again with the next news or scroll
   }
 
-  /** @param {import("../lib/types.js").Project} project */
+  /** @param {import("../types.js").Project} project */
   hear(project) {
     const news = this.project && project.last_seq !== this.project.last_seq;
     const grew = project.images.total !== this.project?.images.total;

@@ -3,7 +3,7 @@
 import { Refused } from "../lib/api.js";
 import { count, number, percent } from "../lib/text.js";
 
-/** @typedef {import("../lib/types.js").Project} Project */
+/** @typedef {import("../types.js").Project} Project */
 /** @typedef {import("./tiles.js").Tile} Tile */
 /** @typedef {{ given: number[], answered: number[], held: number[], refused: number[], gone: number[] }} Outcome image ids */
 /** @typedef {{ title: string, text?: string, back?: boolean, waits?: boolean }} Notice `back`: a way to all images */

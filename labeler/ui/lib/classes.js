@@ -1,6 +1,6 @@
 // Finding a class by keys: by its own key, by a digit, or by typing letters of its name once there are many classes.
 
-/** @typedef {import("./types.js").ClassEntry} ClassEntry */
+/** @typedef {import("../types.js").ClassEntry} ClassEntry */
 /** @typedef {import("./keys.js").Key} Key */
 
 export const HOTKEYS = 10; // so many classes have a digit; with more, letters find a class

@@ -7,7 +7,7 @@ import { ask, Lost, Refused } from "./api.js";
 import { uuid } from "./dom.js";
 import { pause } from "./time.js";
 
-/** @typedef {import("./types.js").Annotation} Annotation */
+/** @typedef {import("../types.js").Annotation} Annotation */
 
 const SEND_MOST = 100;
 const SEND_MS = 20_000;

@@ -7,7 +7,7 @@ import { ask, events } from "./api.js";
 import { setText } from "./dom.js";
 import { count, number, timeLeft } from "./text.js";
 
-/** @typedef {import("./types.js").Project} Project */
+/** @typedef {import("../types.js").Project} Project */
 /** @typedef {(project: Project, connected: boolean) => void} Listener */
 
 const POLL_MS = 3000;

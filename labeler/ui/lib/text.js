@@ -20,7 +20,7 @@ export function percent(share, digits = 0) {
 
 /**
  * "61.7% (58.6% – 64.8%, 947 test images)", or why there is none yet.
- * @param {import("./types.js").Interval} accuracy
+ * @param {import("../types.js").Interval} accuracy
  */
 export function accuracyIn({ value, low, high, n }) {
   if (n < ENOUGH_TEST_LABELS) return `not measured yet: ${n} of ${ENOUGH_TEST_LABELS} test labels`;

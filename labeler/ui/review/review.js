@@ -2,7 +2,6 @@
 // is on screen at once; nothing counts before its image was painted.
 
 import { ClassList } from "../card/class_list.js";
-import { Stage } from "../card/stage.js";
 import { whetherSaved } from "../card/words.js";
 import { ask, Refused } from "../lib/api.js";
 import { afterPaint, element, find, setText, tell, uuid } from "../lib/dom.js";
@@ -14,6 +13,7 @@ import { embedded, embeddedShare, live } from "../lib/project.js";
 import { annotator } from "../lib/storage.js";
 import { capital, count, number, percent, timeLeft } from "../lib/text.js";
 import { Pace } from "../lib/time.js";
+import { Stage } from "../stage/stage.js";
 import { Doubts } from "./doubts.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
 
@@ -62,7 +62,7 @@ class Review {
     this.paintedAt = 0;
     this.undoing = false; // nothing else counts meanwhile
     this.closed = false;
-    /** @type {import("../lib/types.js").Project | null} */
+    /** @type {import("../types.js").Project | null} */
     this.project = null;
     this.open();
   }
@@ -115,7 +115,7 @@ class Review {
     this.part(".many-at-once select").onchange = () => this.drawMany();
   }
 
-  /** What a sweep to that side would do; null if nothing. @param {import("../card/swipe.js").Direction} direction */
+  /** What a sweep to that side would do; null if nothing. @param {import("../stage/swipe.js").Direction} direction */
   swipeWords(direction) {
     const { current } = this.doubts;
     if (!current) return null;
@@ -125,7 +125,7 @@ class Review {
     return current.proposed_name;
   }
 
-  /** @param {import("../lib/types.js").Project} project */
+  /** @param {import("../types.js").Project} project */
   hear(project) {
     const learned = project.trainer?.acked_seq !== this.project?.trainer?.acked_seq;
     this.project = project;

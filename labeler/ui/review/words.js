@@ -39,7 +39,7 @@ export function precisionOf({ recent, recent_errors }) {
 /**
  * Why no doubtful label is on screen; null where one is.
  * @param {Pick<import("./doubts.js").Doubts, "current" | "page" | "problem">} doubts
- * @param {import("../lib/types.js").Project | null} project
+ * @param {import("../types.js").Project | null} project
  * @param {string} start the command that starts the trainer
  * @returns {Notice | null}
  */

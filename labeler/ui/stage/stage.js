@@ -6,7 +6,7 @@ import { Pointers } from "../lib/pointer.js";
 import { Swipe } from "./swipe.js";
 import { within, Zoom } from "./zoom.js";
 
-/** @typedef {import("./questions.js").Question} Question */
+/** @typedef {import("../card/questions.js").Question} Question */
 
 const SMALL = 128; // pixels of the longer side up to which an image is enlarged pixel by pixel
 const STEP = 1.25;
