@@ -55,7 +55,9 @@ LIMIT = 1_500_000_000
 def main() -> int:
     """Measure and print; 1 if a service took more than LIMIT or no longer answers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--each", type=int, default=EACH, help="files cut off, and as many changed, of each format")
+    parser.add_argument(
+        "--each", type=int, default=EACH, help="truncated files, and as many corrupted ones, per format"
+    )
     parser.add_argument("--large", type=int, default=len(LARGE), help="uploads of 100 megapixels at once")
     options = parser.parse_args()
     print(describe("pillow", "pi_heif", "numpy"), flush=True)

@@ -36,8 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=200)
     parser.add_argument("--pace", type=float, default=0.25, help="seconds between keys of the first part")
-    parser.add_argument("--tabs", type=int, default=8, help="with the label page open, that of the keys among them")
-    parser.add_argument("--images", type=int, default=0, help="only open the page, over so many images")
+    parser.add_argument(
+        "--tabs", type=int, default=8, help="open tabs; one of them is the label page that gets the keys"
+    )
+    parser.add_argument("--images", type=int, default=0, help="only open the page, with this many images")
     options = parser.parse_args()
     print(describe("streamlit", "playwright", "fastapi"))
     demo = not options.images

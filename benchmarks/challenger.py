@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of photos")
     parser.add_argument("--labels", type=Path, required=True, help="CSV with columns filename, label, split")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 400])
-    parser.add_argument("--validation", action="store_true", help="label the validation split too")
+    parser.add_argument("--validation", action="store_true", help="also label the validation split")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="given")
     options = parser.parse_args()
     with options.labels.open(newline="") as stream:

@@ -130,16 +130,16 @@ def _settings(options: argparse.Namespace) -> TrainerSettings:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=Path, help="folder of small photos; made when not given")
-    parser.add_argument("--backbone", help="timm name; an untrained mobilenetv2_100 when not given")
+    parser.add_argument("--images", type=Path, help="folder of small photos (default: generated)")
+    parser.add_argument("--backbone", help="timm name (default: an untrained mobilenetv2_100)")
     parser.add_argument("--weights", help="local weights of that backbone")
     parser.add_argument("--mean", help="three numbers: 0.5,0.5,0.5")
     parser.add_argument("--std", help="three numbers")
-    parser.add_argument("--size", type=int, default=160, help="pixels a side of the network's input")
+    parser.add_argument("--size", type=int, default=160, help="pixels per side of the network's input")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--count", type=int, default=320, help="small photos")
     parser.add_argument("--large", type=int, default=32, help="12-megapixel photos")
-    parser.add_argument("--rounds", type=int, default=3, help="turns; the median counts")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions; the median counts")
     return parser.parse_args()
 
 

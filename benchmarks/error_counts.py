@@ -50,10 +50,10 @@ class Run:
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--npz", metavar="NAME=FILE", help="embeddings of your own; digits without")
+    parser.add_argument("--npz", metavar="NAME=FILE", help="your own embeddings (default: digits)")
     parser.add_argument("--labels", default="100,300,1000")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=100, help="what was tuned was tuned on seeds from 0 on")
+    parser.add_argument("--first-seed", type=int, default=100, help="parameters were tuned on seeds from 0 on")
     parser.add_argument("--chosen", action="store_true")
     given = parser.parse_args()
     name, X, y = read(given.npz)

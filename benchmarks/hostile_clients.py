@@ -327,7 +327,7 @@ def _services() -> Iterator[list[Process]]:
 def main() -> None:
     """Attack, watch, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="that each attack lasts")
+    parser.add_argument("--seconds", type=float, default=20.0, help="seconds of each attack")
     parser.add_argument("--only", nargs="*", default=None, help="attacks by name")
     options = parser.parse_args()
     print(describe("uvicorn", "httptools"))

@@ -61,15 +61,17 @@ Curve = NDArray[np.float64]  # (budget / STEP,) accuracy on the held-out quarter
 def main() -> None:
     """Read the command line, simulate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--npz", metavar="NAME=FILE", help="embeddings of your own; digits without")
+    parser.add_argument("--npz", metavar="NAME=FILE", help="your own embeddings (default: digits)")
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="whole")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the first is what others are compared with")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the others are compared with the first")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--budget", type=int, default=200)
-    parser.add_argument("--upcoming", type=int, default=UPCOMING, help="images that keep their places if they can")
+    parser.add_argument("--upcoming", type=int, default=UPCOMING, help="upcoming images that keep their places")
     parser.add_argument("--work", type=int, default=WORK, help="pairs of image and label scored exactly in a round")
-    parser.add_argument("--subsample", type=int, default=geometry.SUBSAMPLE, help="images that speak for the pool")
-    parser.add_argument("--http", action="store_true", help="through both services, and compare")
+    parser.add_argument(
+        "--subsample", type=int, default=geometry.SUBSAMPLE, help="size of the subsample that represents the pool"
+    )
+    parser.add_argument("--http", action="store_true", help="also through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
     geometry.SUBSAMPLE, herding.CANDIDATES = given.subsample, given.subsample // 2

@@ -48,7 +48,7 @@ PAINTED = "() => new Promise((resolve) => requestAnimationFrame(() => requestAni
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--executable", help="label-studio of an environment that there is already")
+    parser.add_argument("--executable", help="path of an installed label-studio")
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--pace", type=float, default=0.25, help="seconds between labels")
     options = parser.parse_args()

@@ -93,12 +93,12 @@ class Timed(Work):
 def main() -> None:
     """Read the command line, train, print one row per model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, help="labels in any form that `flywheel import` reads; digits without")
-    parser.add_argument("--images", type=Path, help="what file names are relative to, if not the labels' own folder")
+    parser.add_argument("--photos", type=Path, help="labels in any form that `flywheel import` reads (default: digits)")
+    parser.add_argument("--images", type=Path, help="base folder of file names (default: the folder of the labels)")
     parser.add_argument("--labels", nargs="+", default=["100", "400", "all"])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--seen", type=int, default=16_000, help="images that a training sees at most")
-    parser.add_argument("--predict", action="store_true", help="torch against ONNX, too")
+    parser.add_argument("--seen", type=int, default=16_000, help="maximum image views of a training")
+    parser.add_argument("--predict", action="store_true", help="also compare torch and ONNX")
     network = ("backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size")
     for name in (*network, "larger", "larger_weights"):
         parser.add_argument(f"--{name.replace('_', '-')}")

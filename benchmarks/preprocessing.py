@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--weights", help="local weights of that backbone")
     parser.add_argument("--mean", help="three numbers: 0.5,0.5,0.5")
     parser.add_argument("--std", help="three numbers")
-    parser.add_argument("--size", type=int, help="pixels a side of the network's input")
+    parser.add_argument("--size", type=int, help="pixels per side of the network's input")
     options = parser.parse_args()
     print(describe("torch", "timm", "scikit-learn"))
     digits = load_digits()

@@ -38,7 +38,7 @@ def main() -> None:
     """Read the command line, measure each size, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--raw", type=int, default=1_280, help="values of a raw embedding")
+    parser.add_argument("--raw", type=int, default=1_280, help="length of a raw embedding")
     parser.add_argument("--labels", type=int, default=200)
     parser.add_argument("--length", type=int, default=200, help="images in one list")
     parser.add_argument("--strategy", default="uncertainty_herding")

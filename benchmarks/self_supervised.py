@@ -35,10 +35,10 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of photos")
     parser.add_argument("--labels", type=Path, help="CSV with columns filename, label, split")
     parser.add_argument("--arch", default="resnet18", help="timm name")
-    parser.add_argument("--size", type=int, default=32, help="pixels a side")
+    parser.add_argument("--size", type=int, default=32, help="pixels per side")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--keep", type=Path, help="folder of checkpoints and weights, to go on after an interruption")
+    parser.add_argument("--keep", type=Path, help="folder of checkpoints and weights, to resume from")
     options = parser.parse_args()
     torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # like the command
     print(describe("torch", "timm", "scikit-learn"))

@@ -253,7 +253,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--images", type=int, default=2_000)
-    parser.add_argument("--megabytes", type=int, default=256, help="of the disk")
+    parser.add_argument("--megabytes", type=int, default=256, help="size of the disk")
     options = parser.parse_args()
     console = Console(width=150)
     console.print(describe("sqlalchemy"))

@@ -31,8 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labels", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--images", type=Path, help="what file names are relative to, if not the labels' own folder")
-    parser.add_argument("--most", type=int, help="so many images, drawn at random with seed 0")
+    parser.add_argument("--images", type=Path, help="base folder of file names (default: the folder of the labels)")
+    parser.add_argument("--most", type=int, help="number of images, drawn at random with seed 0")
     network = ("backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size")
     for name in network:
         parser.add_argument(f"--{name.replace('_', '-')}")

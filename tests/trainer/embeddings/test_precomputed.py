@@ -44,20 +44,20 @@ def test_without_names_row_i_belongs_to_the_i_th_uri_in_sorted_order(tmp_path, i
     assert (own.has("a/2.png"), own.has("later.png")) == (True, False)
 
 
-def test_with_names_order_says_nothing(tmp_path, images):
+def test_with_names_the_order_does_not_matter(tmp_path, images):
     own = load(named(tmp_path / "v.npz", ["b.png", "elsewhere.png", "a/2.png"]), images)
     assert own.vectors(["a/2.png", "b.png"]).tolist() == [[2], [0]]
     assert not own.has("a/1.png")
 
 
-def test_a_name_that_is_written_otherwise_is_the_same_image(tmp_path, images):
+def test_another_spelling_of_a_name_is_the_same_image(tmp_path, images):
     nfc, nfd = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
     Image.new("RGB", (4, 4)).save(images / nfd)
     own = load(named(tmp_path / "v.npz", [nfc, "a\\1.png", "b.png"]), images)
     assert own.vectors([nfd, "a/1.png", "b.png"]).tolist() == [[0], [1], [2]]
 
 
-def test_a_file_name_alone_will_do_where_it_names_one_image(tmp_path, images):
+def test_a_bare_file_name_is_enough_if_it_is_unique(tmp_path, images):
     own = load(named(tmp_path / "v.npz", ["2.png", "b.png"]), images)
     assert own.vectors(["a/2.png", "b.png"]).tolist() == [[0], [1]]
     (images / "c").mkdir()

@@ -39,7 +39,7 @@ def test_the_mean_follows_while_images_come_and_is_exact_at_the_end(pool, vector
     np.testing.assert_allclose(pool.train.rows, pool.projection.transform(raw)[pool.train.ids], atol=1e-5)
 
 
-def test_a_few_late_images_do_not_lay_everything_out_anew(pool):
+def test_a_few_late_images_cause_no_rebuild(pool):
     pool.add([entry(i) for i in range(100)], complete=True)
     version, memory = pool.version, pool.memory
     pool.add([entry(i) for i in range(100, 105)], complete=True)
@@ -72,7 +72,7 @@ def test_adding_twice_changes_nothing(pool):
 
 
 @pytest.mark.parametrize("broken", range(4))
-def test_after_a_disk_that_failed_everything_is_laid_out_again(vectors, broken):
+def test_a_disk_error_is_followed_by_a_rebuild(vectors, broken):
     """The read numbered `broken` fails, while images are added or a split changes."""
     reads = 0
 

@@ -30,7 +30,7 @@ def test_a_wrong_label_gets_a_low_probability_and_the_right_one_a_high():
     assert (known.probabilities[:6, 0] > 0.8).all()
 
 
-def test_copies_with_one_wrong_label_do_not_vouch_for_each_other():
+def test_copies_with_the_same_wrong_label_do_not_support_each_other():
     rows, truth = clouds([40, 40, 40])
     rows[:4] = rows[0]
     given_ = truth.copy()
@@ -65,7 +65,7 @@ def test_neighbours_are_the_nearest_others():
     assert (np.diff(known.similarity, axis=1) <= 0).all()
 
 
-def test_nothing_is_said_of_too_few_labels():
+def test_too_few_labels_are_not_judged():
     rows, truth = clouds([4, 4])
     assert judge(rows, truth) is None
     rows, truth = clouds([30])
@@ -86,7 +86,7 @@ def test_folds_keep_groups_together_and_deal_classes_out_evenly(pairs, seed):
         assert counts.max() - counts.min() <= 1
 
 
-def test_progress_goes_from_nought_towards_one():
+def test_progress_goes_from_zero_towards_one():
     rows, truth = clouds([20, 20])
     told = []
     out_of_fold(np.arange(40), rows, truth, np.zeros(40, bool), seed=0, progress=told.append)

@@ -49,7 +49,7 @@ def test_stable_wants_three_that_agree():
 
 
 @pytest.mark.parametrize("points", [[], POWER[:4], [Point(p.labels, p.accuracy, 99) for p in POWER]])
-def test_without_ground_it_says_nothing(points):
+def test_without_enough_data_there_is_no_advice(points):
     assert slope(points) is None
     assert not flat(points)
     assert forecast(points, [1_000]) == []
@@ -133,7 +133,7 @@ def test_advice_counts_to_the_goal_or_to_the_next_round_figure():
     assert [each.labels for each in advise(course(), []).forecast] == [300, 360, 420, 480, 540, 600]
 
 
-def test_advice_leaves_out_what_labels_taken_back_had_measured():
+def test_advice_ignores_evaluations_before_an_undo():
     assert advise([*course(), evaluation(90, 0.7, 400)], []) is None
 
 

@@ -70,7 +70,7 @@ def test_what_was_not_measured_passes_no_check():
     assert found.decision == "discard"
 
 
-def test_a_class_that_a_version_cannot_name_counts_as_a_miss_and_not_as_an_image_less():
+def test_images_of_an_unknown_class_count_as_errors():
     narrow = answers(np.where(TRUTH == 3, 2, TRUTH), classes=(1, 2))
     found = compare(TRUTH, narrow, answers(RIGHT, "candidate"), NAMES, request())
     assert found.base.accuracy.value == pytest.approx(2 / 3)

@@ -42,7 +42,7 @@ def test_it_is_near_what_random_labels_give(digits):
 
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 150), st.integers(1, 3), st.integers(0, 5))
-def test_it_says_no_more_than_the_sample_can(n, classes, seed):
+def test_it_estimates_no_more_labels_than_the_sample_allows(n, classes, seed):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((n, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -86,7 +86,7 @@ def heads_alive():
     return sum(type(each) is Head for each in gc.get_objects())
 
 
-def test_numbers_leave_and_heads_do_not(digits):
+def test_no_head_leaves_the_function(digits):
     before = heads_alive()
     estimates = random_baseline(*sample(digits, 100), seed=0)
     estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100), seed=0)

@@ -24,7 +24,7 @@ def test_groups_are_what_lies_together(rows):
     assert closeness.min() > 0.8
 
 
-def test_the_same_state_is_worked_out_once_and_another_one_anew(rows, monkeypatch):
+def test_a_state_is_computed_once_and_another_state_again(rows, monkeypatch):
     made = []
     monkeypatch.setattr(pool_layout, "groups", lambda rows, count, seed: made.append(count))
     seen = pool_layout.LayoutCache(seed=0)
@@ -46,7 +46,7 @@ def test_a_request_that_waits_too_long_is_told_and_later_finds_it_done(rows, mon
     assert seen.positions("now", rows).shape == (60, 2)
 
 
-def test_what_failed_is_tried_again(rows, monkeypatch):
+def test_a_failed_computation_is_tried_again(rows, monkeypatch):
     seen = pool_layout.LayoutCache(seed=0)
     monkeypatch.setattr(pool_layout, "positions", lambda rows, seed: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -83,7 +83,7 @@ def test_two_images_lie_apart_and_one_axis_is_enough():
     assert np.abs(flat[0] - flat[1]).max() == pytest.approx(2)
 
 
-def test_neighbours_are_the_most_similar_of_those_that_come_into_question(rows):
+def test_neighbours_are_the_most_similar_of_the_given_candidates(rows):
     found, similarity = pool_layout.neighbours(rows, 0, 19)
     assert set(found) == set(range(3, 60, 3))
     assert (np.diff(similarity) <= 0).all()

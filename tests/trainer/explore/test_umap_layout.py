@@ -52,7 +52,7 @@ def worked_out(made, state, rows, seconds=60):
     return found
 
 
-def test_how_far_it_is_comes_from_what_umap_writes(tmp_path, rows, install):
+def test_progress_comes_from_the_output_of_umap(tmp_path, rows, install):
     install(
         "import time, tqdm\n"
         "        for _ in tqdm.tqdm(range(4), mininterval=0, **self.options['tqdm_kwds']): time.sleep(0.2)\n"
@@ -72,7 +72,7 @@ def test_how_far_it_is_comes_from_what_umap_writes(tmp_path, rows, install):
         layouts.close()
 
 
-def test_it_is_worked_out_once_beside_the_caller_and_anew_for_another_pool(install, made, rows):
+def test_it_is_computed_once_in_the_background_and_again_for_another_pool(install, made, rows):
     install("return 7 + 5 * rows[:, :2]")
     assert made.available
     assert made.positions("now", rows) is None
@@ -123,7 +123,7 @@ def test_a_process_does_not_outlive_the_trainer(install, made, rows, tmp_path):
     wait_for(lambda: not os.path.exists(f"/proc/{process}"))  # noqa: PTH110
 
 
-def test_beyond_the_sample_each_image_lies_amid_those_it_is_like(install, rows, monkeypatch):
+def test_images_outside_the_sample_are_placed_between_similar_ones(install, rows, monkeypatch):
     install("return rows[:, :2]")
     monkeypatch.setattr(umap_layout, "FIT_SAMPLE", 30)
     found = umap_layout.layout(rows, seed=0)

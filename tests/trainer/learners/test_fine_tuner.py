@@ -138,7 +138,7 @@ def test_it_begins_with_a_classifier_that_fits(tmp_path):
     assert train(tmp_path, Network(), plan(epochs=1, learning_rate=1e-12)).best_accuracy == 1.0
 
 
-def test_of_epochs_that_differ_by_chance_the_last_is_kept(tmp_path):
+def test_the_last_of_statistically_equal_epochs_is_kept(tmp_path):
     run = train(tmp_path, Network(), plan(learning_rate=1e-12, statistics="kept"))
     assert (run.best_epoch, run.epoch, run.best_accuracy) == (5, 5, 1.0)
 
@@ -149,7 +149,7 @@ def test_it_ends_when_nothing_gets_better(tmp_path):
     assert "no better for 3 epochs" in run.notes[-1]
 
 
-def test_when_memory_runs_out_the_batch_is_halved_and_that_is_said(tmp_path):
+def test_when_memory_runs_out_the_batch_is_halved_and_a_note_says_so(tmp_path):
     run = train(tmp_path, Network(room=3), plan(batch_size=16, epochs=1))
     assert run.batch_size == 2
     assert [note for note in run.notes if "Memory ran out" in note][-1].endswith("2 images.")

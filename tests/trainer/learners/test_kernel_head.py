@@ -107,7 +107,7 @@ def test_it_survives_as_arrays(digits):
     np.testing.assert_array_equal(Head.from_tensors(tensors).predict_proba(Z), head.predict_proba(Z))
 
 
-def test_more_labels_than_anchors_are_learned_as_well(digits):
+def test_more_labels_than_landmarks_are_learned_too(digits):
     Z, y = digits
     head = fit_head(Z[:1_300], y[:1_300])
     assert len(head.landmarks) < 1_300

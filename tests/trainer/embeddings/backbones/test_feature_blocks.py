@@ -13,7 +13,7 @@ def photos(seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", STAGED)
-def test_the_features_of_the_network_come_first_then_what_is_where_and_each_counts_alike(name: str) -> None:
+def test_network_features_come_first_then_the_layout_with_equal_weight(name: str) -> None:
     torch.manual_seed(0)
     network = timm.create_model(name, num_classes=0).eval()
     both = with_layout(network)
@@ -25,7 +25,7 @@ def test_the_features_of_the_network_come_first_then_what_is_where_and_each_coun
     assert joined[:, width:].norm(dim=1).numpy() == pytest.approx(1, abs=0.15)  # mixed at random: nearly one
 
 
-def test_the_same_things_in_other_places_are_another_layout() -> None:
+def test_moving_things_changes_the_layout() -> None:
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=0).eval()
     both = with_layout(network)

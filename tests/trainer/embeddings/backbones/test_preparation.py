@@ -187,7 +187,7 @@ def by_training(work: Work, classifier: Classifier) -> Probabilities:
     return classifier.predict_proba([given.pixels(number) for number in range(len(work.images))])
 
 
-def test_a_head_says_the_same_by_every_way(work: Work) -> None:
+def test_a_head_predicts_the_same_on_every_path(work: Work) -> None:
     version, embedder, projection, head = learned(work, network())
     live = head.predict_proba(projection.transform(embedder.read([image.sha256 for image in work.images])))
     classifier = load_classifier(version, work.backbones)
@@ -205,7 +205,7 @@ def test_a_head_says_the_same_by_every_way(work: Work) -> None:
         assert (said.argmax(1) == live.argmax(1)).all(), way
 
 
-def test_a_whole_network_says_the_same_by_every_way(work: Work) -> None:
+def test_a_fine_tuned_network_predicts_the_same_on_every_path(work: Work) -> None:
     version = tuned(work, 48)
     classifier = load_classifier(version, work.backbones)
     measured = classifier.predict_proba([work.read(image, classifier.preprocessing) for image in work.images])
@@ -220,7 +220,7 @@ def test_a_whole_network_says_the_same_by_every_way(work: Work) -> None:
         np.testing.assert_allclose(said, measured, atol=1e-3, err_msg=way)
 
 
-def test_pixels_say_the_same_by_every_way(work: Work) -> None:
+def test_pixels_predict_the_same_on_every_path(work: Work) -> None:
     version, embedder, projection, head = learned(work, pixels())
     live = head.predict_proba(projection.transform(embedder.read([image.sha256 for image in work.images])))
     embedder.close()

@@ -107,7 +107,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_makes_no_sense_is_told_in_a_few_words_and_no_code_is_run(tmp_path, name):
+def test_an_invalid_file_is_refused_with_a_reason_and_runs_no_code(tmp_path, name):
     write, sentence = BAD[name]
     with pytest.raises(VectorFileError, match=sentence) as told:
         written(tmp_path / name, write)
@@ -153,7 +153,7 @@ def test_what_takes_too_much_memory_is_refused_before_it_is_read(tmp_path: Path,
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
-def test_a_vector_has_only_so_many_numbers(tmp_path: Path) -> None:
+def test_a_vector_has_a_maximum_length(tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((1, 70_000), np.float32))
     with pytest.raises(VectorFileError, match="vectors of 70,000 numbers, more than the limit of 65,536"):
         read_vectors(tmp_path / "wide.npy", MOST)
