@@ -130,7 +130,7 @@ def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
     better = run("compare", "first", "second", "--recorded", "--min-delta", "bytes=0", "--rule", "any", "--promote")
     assert (better.exit_code, "Update to second" in better.output) == (0, True)
     assert "promoted" in run("list").output.splitlines()[-2]
-    assert "no number" in str(run("compare", "first", "second", "--min-delta", "accuracy=much").exception)
+    assert "not a number" in str(run("compare", "first", "second", "--min-delta", "accuracy=much").exception)
     jobs = CliRunner().invoke(flywheel.app, ["jobs", "list"], env={"COLUMNS": "200"})
     assert jobs.output.count("compare") == 2
     run("rollback")
