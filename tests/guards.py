@@ -89,7 +89,7 @@ class LockOrder:
         for part in parts:
             locks = {name: value for name, value in vars(part).items() if isinstance(value, LOCKS)}
             for name, value in locks.items():
-                within = value._lock if isinstance(value, threading.Condition) else value
+                within = vars(value)["_lock"] if isinstance(value, threading.Condition) else value
                 first = next(other for other, each in locks.items() if each in (value, within))
                 setattr(part, name, _Recorded(value, f"{type(part).__name__}.{first}", self))
 
