@@ -1,9 +1,10 @@
-"""Answers of people and programs: what may be written about an image, and taking it back.
+"""Answers of people and programs: what may be written about an image, and undoing it.
 
-A post is written whole or not at all. An id makes an answer repeatable: sent again with the same content it changes
-nothing, with other content it is refused. An answer is taken whoever holds the image; only one that comes without a
-lease, after someone else has finished the image, is marked `late`, and then never overrides (see `shared.log`). Whoever
-answers many images at once says as of which moment: what others did since is left out and told, never overridden.
+A post is written completely or not at all. An id makes an answer repeatable: sent again with the same content, it
+changes nothing; with other content, it is refused. An answer is accepted whoever holds the image. Only one without a
+lease, after someone else has finished the image, is marked `late` and then never overrides (see `shared.log`). Whoever
+answers many images at once states as of which moment: images that others answered since are skipped and reported, never
+overridden.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class Annotations:
         self._settings = settings
 
     def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
-        """Write the answers; they are on disk when this returns. Those that others came before are left out.
+        """Write the answers; they are on disk when this returns. Skips those that others answered first.
 
-        Raises AnnotationRefused, naming every annotation that cannot be taken and why, when there is one.
+        Raises AnnotationRefused if any annotation is invalid; it names each of them with the reason.
         """
         with self._store.lock:
             known = self._log.find({annotation.id for annotation in annotations})
@@ -89,10 +90,10 @@ class Annotations:
             )
 
     def undo(self, undo: Undo) -> list[int]:
-        """Take a step back and lease the first of its images to the session; returns the ids of all of them.
+        """Undo a step and lease its first image to the session; returns the ids of all its images.
 
-        Raises Missing when there is nothing to take back, Forbidden for somebody else's answer, Conflict for an id that
-        the log holds for something else.
+        Raises Missing if there is nothing to undo, Forbidden for somebody else's answer, and Conflict if the log has
+        this id for something else.
         """
         with self._store.lock:
             before = self._log.find([undo.id]).get(undo.id)

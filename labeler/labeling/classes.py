@@ -1,5 +1,5 @@
-"""Classes: added, renamed, merged and deleted while labeling goes on, each as a row of the annotation log; and how they
-look on the pages, which no learner sees and no row tells (`class_properties`)."""
+"""Classes: added, renamed, merged and deleted during labeling, each as a row of the annotation log; and how they look
+on the pages, which affects no learner and is not in the log (`class_appearance`)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from shared.log import ClassState, Fold
 from shared.web import audit
 from shared.wire.project import ClassEntry, ClassPatch
 
-DIGITS = "1234567890"  # as they lie on a keyboard
+DIGITS = "1234567890"  # in keyboard order
 
 
 PAGES_OWN = "acfgiklmnrsuvxz"
-"""Letters that do something on Label, Grid or Review."""
+"""Letters that have a function on Label, Grid or Review."""
 _KEPT = {"name", "into", "annotator"}
 
 
 def hotkeys(names: Sequence[str], own: Sequence[str | None] = ()) -> list[str | None]:
-    """The key that gives each class: its own, else its name where that is a digit, else the next digit that is free."""
+    """The key of each class: its own, else its name if that is a digit, else the next free digit."""
     chosen = dict(enumerate(own))
     free = [digit for digit in DIGITS if digit not in chosen.values()]
     rest = [place for place in range(len(names)) if chosen.get(place) is None][: len(free)]
@@ -35,7 +35,7 @@ def hotkeys(names: Sequence[str], own: Sequence[str | None] = ()) -> list[str | 
 
 
 def name_of(fold: Fold, name: str) -> str:
-    """What the class that goes by `name` is called. Raises Invalid when there is none."""
+    """The current name of the class called `name`. Raises Invalid if there is none."""
     found = fold.named(name)
     if found is None:
         raise Invalid(f"There is no class {name!r}{meant(name, [each.name for each in fold.live_classes()]) or '.'}")
@@ -52,7 +52,7 @@ class Classes:
         self._changed = changed
 
     def entries(self) -> list[ClassEntry]:
-        """Those that can be given, in their order; as many as there are digits have one, and others the key chosen."""
+        """The classes in order; as many as there are digits have a key, others only if one was chosen."""
         with self._store.lock:
             live = {known.id: known.name for known in self._log.fold.live_classes()}
             others = self._log.fold.other_names()
@@ -73,13 +73,13 @@ class Classes:
             ]
 
     def name(self, class_id: int) -> str | None:
-        """What the class is called now; None if it was deleted or never was."""
+        """The current name of the class; None if it was deleted or never existed."""
         fold = self._log.fold
         live = fold.resolve(class_id)
         return None if live is None else fold.classes[live].name
 
     def begin_with(self, names: Iterable[str]) -> None:
-        """Add those that never were: one that was renamed, merged or deleted since does not come back."""
+        """Add classes that never existed: one that was renamed, merged or deleted does not come back."""
         with self._store.lock:
             known = {key(name) for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
             first: dict[str, str] = {}
@@ -88,7 +88,7 @@ class Classes:
             self._add([name for each, name in first.items() if each not in known], "settings")
 
     def add(self, name: str, annotator: str = "api") -> ClassEntry:
-        """Raises Conflict when a class goes by that name, or did; Invalid when the name is blank."""
+        """Add a class. Raises Conflict if a class has or had that name; Invalid if the name is blank."""
         with self._store.lock:
             self._add([self._free(name)], annotator)
             added = self.entries()[-1]
@@ -96,8 +96,8 @@ class Classes:
         return added
 
     def change(self, class_id: int, patch: ClassPatch) -> ClassEntry:
-        """Rename the class, merge it into another, or change how it looks; returns the class as it is now, or the one
-        that it became part of.
+        """Rename the class, merge it into another, or change how it looks; returns its new state, or that of the class
+        it became part of.
 
         Raises Missing, Conflict and Invalid; then nothing is changed.
         """
@@ -127,7 +127,7 @@ class Classes:
         return changed
 
     def delete(self, class_id: int, annotator: str = "api") -> None:
-        """Images labeled as it become unlabeled and are asked again. Raises Missing."""
+        """Delete a class: its images become unlabeled and are asked about again. Raises Missing."""
         with self._store.lock:
             name = self._live(class_id).name
             self._log.append([Draft(action="class_deleted", label=class_id, annotator=annotator)])
@@ -170,7 +170,7 @@ class Classes:
         return known
 
     def _free(self, name: str, renamed: int | None = None) -> str:
-        """The name, if no class but the one that is `renamed` goes by it, or went by it before."""
+        """Check that no class except `renamed` has or had this name, and return it."""
         name = name.strip()
         if not name:
             raise Invalid("A class needs a name.")

@@ -1,8 +1,8 @@
-"""An image opened by its own address, to be looked at and corrected on the page Label.
+"""An image opened by its own URL, to view or correct it on the page Label.
 
-Addresses give away nothing that the queue would not: an image held out for measuring is opened by nobody but whoever
-has answered it, and then as it comes back from the strip of last answers, without a word of the model. They take no
-image from anybody: what is on another screen can be looked at, and an answer waits until it is free.
+URLs reveal nothing that the queue would not: a held-out image opens only for an annotator who has answered it, and then
+shows only that answer and nothing from the model. Opening takes no image from anybody: an image on another screen can
+be viewed, and can be answered once it is free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.wire.queries import GivenAnswer, OpenedImage
 
 
 class Addresses:
-    """Those of one workspace's images."""
+    """Opens the images of one workspace by URL."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Addresses:
         self._settings = settings
 
     def open(self, image_id: int, annotator: str, session: str) -> OpenedImage:
-        """The image as this annotator may see it; leased to the session where nobody has finished or holds it.
+        """The image as this annotator may see it; leased to the session if it is unfinished and not held by others.
 
-        Raises Missing for one that there is not, Conflict for one that is held out and not answered by the annotator.
+        Raises Missing if it does not exist, and Conflict if it is held out and not answered by the annotator.
         """
         with self._store.lock:
             if image_id not in self._tally.splits:
@@ -53,7 +53,7 @@ class Addresses:
             if not self._visibility.may_open(image_id, answered=given is not None):
                 raise Conflict(
                     f"Image {image_id} is held out for measuring, so only the queue shows it. "
-                    "Once you have answered it, this address opens it."
+                    "Once you have answered it, this URL opens it."
                 )
             state = self._log.fold.state(image_id)
             finished = state.finished(self._settings.overlap)
@@ -71,7 +71,7 @@ class Addresses:
             )
 
     def _given(self, image_id: int, annotator: str) -> GivenAnswer | None:
-        """What the annotator answered last and has not taken back."""
+        """The annotator's last answer that is not undone."""
         rows = self._log.answers_about([image_id]).get(image_id, [])
         mine = [row for row in rows if row.annotator == annotator and row.action in ANSWERS]
         if not mine:

@@ -1,1 +1,1 @@
-"""Several annotators: where they differ, and how far they agree."""
+"""Several annotators: where they differ, and how well they agree."""

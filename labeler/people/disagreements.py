@@ -1,8 +1,8 @@
-"""Images for which annotators gave different classes, and who said what.
+"""Images to which annotators gave different classes, and who gave which.
 
-An image is listed once nobody else will be asked about it (`overlap` people have answered); before that the next answer
-may still decide. Test images are listed as well: settling one is annotation, and decides what accuracy is measured
-against. So that this stays an opinion of people, nothing here says what the model thinks of any image.
+An image is listed once nobody else will be asked about it (`overlap` people have answered); before that, the next
+answer may still decide. Test images are listed too: settling one is annotation, and determines what accuracy is
+measured against. Nothing here shows the model's prediction, so that the decision stays a person's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SIZE = 640  # pixels of the picture's longest side
 
 
 class Disagreements:
-    """Those of one workspace."""
+    """The disagreements of one workspace."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""The annotation log: rows that are never changed, and the fold over them in memory.
+"""The annotation log: rows that never change, and their fold in memory.
 
-`append` gives each row the next `seq` under the writer lock, commits, and only then folds it in and tells the
-listeners, so that nothing is answered or sent that is not on disk. It takes any rows; which ones make sense is
-decided in `annotations` and `classes`.
+`append` gives each row the next `seq` under the writer lock, commits, and only then updates the fold and calls the
+listeners, so that nothing is answered or sent that is not on disk. It accepts any rows; `labeling.answers` and
+`labeling.classes` decide which ones are valid.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shared.wire.log import Action, AnnotationPage, AnsweringPage, Row
 from shared.wire.review import ACCEPTED, REVIEW
 
 UNDO_DEPTH = 1_000
-"""Steps of one annotator that may be taken back one after the other."""
+"""Steps per annotator that can be undone one after another."""
 GRID = "grid"
-"""The source of answers about many images at once: those of one post are one step."""
+"""The source of answers for many images at once: those of one post are one step."""
 _TOGETHER = frozenset({GRID, ACCEPTED})
 _PAGES: dict[str, AnsweringPage] = {GRID: "grid", REVIEW: "review", ACCEPTED: "review"}
 _CHUNK = 500  # ids in one SQL statement
@@ -60,7 +60,7 @@ class Draft:
 
 
 Step = list[tuple[UUID, int]]
-"""Answers that are taken back together: each one's row id and its image."""
+"""Answers that are undone together: the row id and image of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ class AnnotationLog:
 
     @property
     def last_seq(self) -> int:
-        """The log's end; 0 while it is empty."""
+        """The `seq` of the last row; 0 if there are none."""
         return self.fold.last_seq
 
     def load(self, observe: Callable[[Row], None]) -> None:
-        """Read the log from disk, once, before anything else; `observe` sees each row before it is folded in."""
+        """Read the log from disk, once, before anything else; `observe` gets each row before the fold does."""
         with self._store.lock, self._store.read() as connection:
             for row in _rows(connection):
                 observe(row)
@@ -129,7 +129,7 @@ class AnnotationLog:
         return AnnotationPage(log_id=self.log_id, task=self.fold.task.name, annotations=rows, last_seq=end)
 
     def find(self, ids: Collection[UUID]) -> dict[UUID, Row]:
-        """Those of `ids` that the log holds."""
+        """The rows with these ids that exist."""
         wanted = list(ids)
         found: dict[UUID, Row] = {}
         with self._store.read() as connection:
@@ -139,7 +139,7 @@ class AnnotationLog:
         return found
 
     def known(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Those of `ids` that the log holds, without their rows."""
+        """Which of `ids` exist, without their rows."""
         known: set[UUID] = set()
         with self._store.read() as connection:
             for start in range(0, len(ids), _CHUNK):
@@ -148,14 +148,14 @@ class AnnotationLog:
         return known
 
     def answers_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
-        """The answers about each image that stand, oldest first."""
+        """The answers in force for each image, oldest first."""
         found = self.rows_about(image_ids)
         with self._store.lock:
             standing = {image_id: set(self.fold.standing(image_id)) for image_id in found}
         return {image_id: [row for row in rows if row.id in standing[image_id]] for image_id, rows in found.items()}
 
     def rows_about(self, image_ids: Collection[int]) -> dict[int, list[Row]]:
-        """Every row about each image, oldest first, undone ones included."""
+        """All rows about each image, oldest first, including undone ones."""
         wanted = list(image_ids)
         found: dict[int, list[Row]] = {}
         with self._store.read() as connection:
@@ -167,13 +167,13 @@ class AnnotationLog:
         return found
 
     def latest(self, action: Action, limit: int) -> list[Row]:
-        """The newest rows of this kind, newest first, undone ones included."""
+        """The newest rows with this action, newest first, including undone ones."""
         statement = select(LOG).where(LOG.c.action == action).order_by(LOG.c.seq.desc()).limit(limit)
         with self._store.read() as connection:
             return [_row(row) for row in connection.execute(statement).mappings()]
 
     def answered_since(self, seq: int, image_ids: Collection[int]) -> dict[int, dict[str, int]]:
-        """Image → annotator → `seq` of the newest row about it beyond `seq`, undone ones included."""
+        """Image → annotator → `seq` of their newest row about it after `seq`, including undone ones."""
         wanted = list(image_ids)
         found: dict[int, dict[str, int]] = {}
         with self._store.read() as connection:
@@ -186,10 +186,8 @@ class AnnotationLog:
         return found
 
     def last_step(self, annotator: str, page: AnsweringPage | None = None) -> tuple[Step, AnsweringPage]:
-        """The annotator's newest step, or that of one page: those of its answers that stand, and where it was made.
-
-        Empty when there is none left.
-        """
+        """The annotator's newest step, overall or on one page: its answers still in force, and its page. Empty if there
+        is none."""
         steps = self._steps[annotator]
         while steps and not self._standing(steps[-1].answers):
             steps.pop()
@@ -199,7 +197,7 @@ class AnnotationLog:
         return [], page or "label"
 
     def step_of(self, annotator: str, row_id: UUID) -> Step:
-        """The step that the answer belongs to: those of its answers that stand."""
+        """The step of an answer: its answers still in force."""
         steps = (step.answers for step in self._steps[annotator] if any(row_id == each for each, _ in step.answers))
         return self._standing(next(steps, []))
 

@@ -15,11 +15,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Tally:
-    """The images that are there, and counts of them. Not locked: whoever calls holds the store's lock."""
+    """The existing images and counts of them. Has no lock of its own: callers hold the store's lock."""
 
     def __init__(self, fold: Fold) -> None:
         self._fold = fold
-        self.splits: dict[int, Split] = {}  # every image that is there, and nothing else
+        self.splits: dict[int, Split] = {}  # every existing image, and nothing else
         self.asked: Counter[Split] = Counter()  # images that somebody answered here
         self._totals: Counter[Split] = Counter()
         self._counted: dict[int, tuple[Split, Status]] = {}  # images that have an answer
@@ -33,7 +33,7 @@ class Tally:
         self.shared: set[int] = set()  # images that more than one annotator answered
 
     def put(self, image_id: int, split: Split | None) -> None:
-        """The image is there, in this split; None: it is not there any more."""
+        """Set the image's split; None: the image no longer exists."""
         before = self.splits.pop(image_id, None)
         if before is not None:
             self._totals[before] -= 1
@@ -43,7 +43,7 @@ class Tally:
         self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:
-        """Count the image as what it is now."""
+        """Count the image by its current state."""
         self._uncount(image_id)
         self._relabel(image_id)
         split, state = self.splits.get(image_id), self._fold.state(image_id)
@@ -57,7 +57,7 @@ class Tally:
             self._add(image_id, (split, status), 1)
 
     def observe(self, row: Row) -> None:
-        """Take note of a row, before its image is refreshed."""
+        """Process a row, before its image is refreshed."""
         if row.image_id is None or row.action not in ANSWERS:
             return
         self._uncount(row.image_id)
@@ -78,7 +78,7 @@ class Tally:
         return ImageCounts(total=total, labeled=labeled, skipped=skipped, flagged=flagged, unlabeled=unlabeled)
 
     def labels_of(self, class_id: int) -> int:
-        """Images labeled as the class."""
+        """Number of images labeled with the class."""
         return self._per_class[class_id]
 
     def _uncount(self, image_id: int) -> None:

@@ -1,8 +1,8 @@
-"""What the labeler's database holds, one SQLModel class a table.
+"""The tables of the labeler's database, one SQLModel class each.
 
-`annotation` is the log and the only truth about labels; `query` is the order in force. The tables have metadata of
-their own, so that the trainer's replica may name its tables as it likes. Changing one takes a new revision in
-`migrations`.
+`annotation` is the log and the only source of truth about labels; `query` is the current order. The tables have their
+own metadata, so that the trainer's replica can choose its table names freely. Changing a table requires a new revision
+in `migrations`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlmodel import Field, SQLModel
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A point in time, in UTC. SQLite forgets the zone, so it is put back on reading."""
+    """A point in time, in UTC. SQLite does not store the zone, so it is restored on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -36,7 +36,7 @@ class LabelerTable(SQLModel, registry=registry()):
 
 
 class Meta(LabelerTable, table=True):
-    """What is settled once for the workspace: its log_id, the salt and the shares of the splits."""
+    """Values fixed for the workspace: its log_id, the salt and the shares of the splits."""
 
     __tablename__ = "meta"
 
@@ -45,12 +45,12 @@ class Meta(LabelerTable, table=True):
 
 
 class Image(LabelerTable, table=True):
-    """One content, wherever its file lies. `split` is as drawn; the log may have changed it since."""
+    """One content, wherever its file is. `split` is as drawn; the log may have changed it since."""
 
     __tablename__ = "image"
 
     id: int = Field(primary_key=True)
-    root: str  # which folder `uri` is relative to: images, test or uploads
+    root: str  # the folder to which `uri` is relative: images, test or uploads
     uri: str
     sha256: str = Field(unique=True)
     width: int
@@ -62,7 +62,7 @@ class Image(LabelerTable, table=True):
 
 
 class File(LabelerTable, table=True):
-    """One file seen. Several may hold one image (duplicates); one with a `reason` holds none (rejected)."""
+    """One file. Several may contain one image (duplicates); one with a `reason` contains none (rejected)."""
 
     __tablename__ = "file"
     __table_args__ = (UniqueConstraint("root", "uri"),)
@@ -104,7 +104,7 @@ class LogRow(LabelerTable, table=True):
 
 
 class ClassLook(LabelerTable, table=True):
-    """How a class looks on the pages, see `labeler.labeling.class_appearance`; what it is called stands in the log."""
+    """How a class looks on the pages, see `labeler.labeling.class_appearance`; its name is in the log."""
 
     __tablename__ = "class_properties"
 
@@ -130,7 +130,7 @@ class Ranked(LabelerTable, table=True):
 
 
 class Push(LabelerTable, table=True):
-    """A list that was pushed, so that a repeat gets the version it got before."""
+    """A list that was pushed, so that a repeat gets the same version."""
 
     __tablename__ = "push"
 
