@@ -1,10 +1,11 @@
 """Settings and fixtures for all tests."""
 
+import gc
 import logging
 import logging.handlers
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -41,6 +42,22 @@ os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 from tests import forks  # noqa: E402 - the environment is as it stays; what a service reads at its start is in it
 
 forks.begin_run()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import all tests without looking for garbage, of which there is none, and leave what was imported out of every
+    later look. That saves each worker some seconds."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
+
+
+def pytest_sessionfinish() -> None:
+    """End as any other process: libraries look for what they left behind."""
+    gc.unfreeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:
