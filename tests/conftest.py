@@ -1,5 +1,6 @@
 """Settings and fixtures for all tests."""
 
+import atexit
 import gc
 import logging
 import logging.handlers
@@ -52,12 +53,8 @@ def pytest_collection() -> Generator[None, object, object]:
     collected = yield
     gc.freeze()
     gc.enable()
+    atexit.register(gc.unfreeze)  # at the end, libraries ask what they left behind
     return collected
-
-
-def pytest_sessionfinish() -> None:
-    """End as any other process: libraries look for what they left behind."""
-    gc.unfreeze()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -155,13 +155,16 @@ def become(request: dict[str, Any]) -> NoReturn:
     np.random.seed()  # otherwise each fork would draw the same numbers
     if request["until"]:
         _end_with(request["until"])
-    for name, value in json.loads(os.environ.pop(forks.CONSTANTS, "{}")).items():
-        module, _, constant = name.rpartition(".")
-        getattr(import_module(module), constant)  # it is there
-        setattr(sys.modules[module], constant, value)
+    if request["program"] == "trainer.jobs.worker":
+        for name, value in json.loads(os.environ.get(forks.CONSTANTS, "{}")).items():
+            module, _, constant = name.rpartition(".")
+            getattr(import_module(module), constant)  # it is there
+            setattr(sys.modules[module], constant, value)
     if request["program"] == "trainer":
         forks.use_for_jobs()
         forks.use_for_exports()
+    if request["program"] == "flywheel":
+        forks.use_for_services()
     program, arguments = import_module(MAINS.get(request["program"], request["program"])), request["arguments"]
     try:
         code = int((program.main(arguments) if arguments and program.__name__ != "flywheel" else program.main()) or 0)

@@ -25,8 +25,8 @@ from filelock import FileLock
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
 CONSTANTS = "FORKS_CONSTANTS"
-"""An environment variable of a fork: JSON of constants to override, by full name. Tests use it for very short
-trainings. A process started in full ignores it.
+"""An environment variable: JSON of constants, by full name, that a job worker overrides. Tests use it for very short
+trainings. A worker started in full ignores it.
 """
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
@@ -108,30 +108,48 @@ def begin_run() -> None:
 
 
 def start(
-    program: str, arguments: Sequence[str], environment: Mapping[str, str], *, cold: bool = False
+    program: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    cold: bool = False,
+    folder: Path = HOME,
+    output: IO[str] | None = None,
+    errors: IO[str] | None = None,
+    ends_with_us: bool = False,
 ) -> Fork | subprocess.Popen[str]:
-    """Start `python -m PROGRAM`, in full if `cold`; its output can be read from `stdout`."""
+    """Start `python -m PROGRAM` in `folder`, in full if `cold`.
+
+    Its output goes to the file `output` or can be read from `stdout`; its errors go there as well, or to `errors`.
+    """
     if cold or not _forkable(environment):
+        paths = [str(HOME), *filter(None, [environment.get("PYTHONPATH")])]
         return subprocess.Popen(
             [sys.executable, "-m", program, *arguments],
-            cwd=HOME,
-            env=dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
+            stdout=output or subprocess.PIPE,
+            stderr=errors or subprocess.STDOUT,
             text=True,
+            start_new_session=ends_with_us,
         )
-    reading, writing = os.pipe()
+    reading, writing = (-1, output.fileno()) if output else os.pipe()
     try:
-        asked = _ask(program, arguments, environment, HOME, [writing, writing])
+        files = [writing, errors.fileno() if errors else writing]
+        asked = _ask(program, arguments, environment, folder, files, ends_with_us=ends_with_us)
     finally:
-        os.close(writing)
-    return Fork(asked, os.fdopen(reading))
+        if not output:
+            os.close(writing)
+    return Fork(asked, None if output else os.fdopen(reading))
 
 
 def flywheel(
     *words: object, cwd: Path, environment: Mapping[str, str] | None = None, seconds: float = 300.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a `flywheel` command to its end in the folder `cwd`. Raises subprocess.TimeoutExpired."""
+    """Run a `flywheel` command to its end in the folder `cwd`. Raises subprocess.TimeoutExpired.
+
+    The services that the command starts are forks, too.
+    """
     arguments, environment = [str(word) for word in words], os.environ if environment is None else environment
     if not _forkable(environment):
         command = [sys.executable, str(HOME / "flywheel.py"), *arguments]
@@ -146,6 +164,20 @@ def flywheel(
         for file in (output, errors):
             file.seek(0)
         return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
+
+
+def use_for_services() -> None:
+    """Make this process, a `flywheel up`, fork its two services."""
+    from commands.running import supervisor
+    from shared.web.server import SUPERVISED
+
+    def start_service(
+        name: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> Fork | subprocess.Popen[str]:
+        environment = {key: value for key, value in environment.items() if key != SUPERVISED}  # it is not the parent
+        return start(name, arguments, environment, folder=Path.cwd(), errors=sys.stderr, ends_with_us=True)
+
+    supervisor.start_service = start_service  # type: ignore[assignment]  # it does what is asked of a Popen
 
 
 def use_for_jobs() -> None:

@@ -28,6 +28,17 @@ END_SECONDS = 12.0  # for a child to end by itself before it is killed
 REFUSED = 2  # exit code of a service with impossible settings
 
 
+def start_service(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start the service NAME; what it prints can be read from `stdout`."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", name, *arguments],
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @dataclass
 class Child:
     """A service process, and what is needed to start it again."""
@@ -46,13 +57,7 @@ class Child:
         """Start it; `ready` is set, and `address` known, when it answers."""
         self.ready.clear()
         self.started = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", self.name, *self.arguments],
-            env=dict(self.environment),
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self.process = start_service(self.name, self.arguments, self.environment)
         threading.Thread(target=self._listen, args=(self.process,), name="output", daemon=True).start()
 
     def end(self) -> None:

@@ -2,19 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from tests import forks
-from tests.services import COLOURS, HOME, free_port, running_services, wait_for, write_photos
+from tests.services import COLOURS, free_port, running_services, wait_for, write_photos
 
 pytestmark = pytest.mark.system
 
-FLYWHEEL = [sys.executable, str(HOME / "flywheel.py")]
 WRONG = 5
 
 
@@ -40,6 +37,7 @@ def cleaning(folder):
     browser = folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" >> opened\n')
     browser.chmod(0o755)
+    environment = {**os.environ, "BROWSER": str(browser)}
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = [
         "clean",
@@ -54,14 +52,7 @@ def cleaning(folder):
         "0",
     ]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*FLYWHEEL, *command],
-            cwd=folder,
-            env={**os.environ, "BROWSER": str(browser)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = forks.start("flywheel", command, environment, folder=folder, output=log)
         try:
             wait_for(lambda: f"Open {url}/review" in (folder / "log").read_text() or process.poll(), "the page", 120)
             assert process.poll() is None, (folder / "log").read_text()

@@ -10,11 +10,11 @@ from tests.services import running_services, wait_for
 
 pytestmark = pytest.mark.system
 
-KILLS = 20
+KILLS = 6
 
 
 def test_labels_survive_kills_of_either_service():
-    """20 kills while answers are posted one by one, each retried with the same id until it is confirmed."""
+    """Six kills while answers are posted one by one, each retried with the same id until it is confirmed."""
     rng = random.Random(0)
     with running_services(images=240, labeler={"buffer_size": 5}) as services:
         names = services.names()
