@@ -45,6 +45,7 @@ from labeler.review.verdicts import Verdicts
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
 from labeler.store.database import Store
+from labeler.store.present import PresentImages
 from labeler.store.workspace import WorkspaceLock
 from labeler.trainer_link.client import TrainerClient
 from labeler.trainer_link.controls import Trainer
@@ -124,18 +125,20 @@ class Service:
         self.engine = self.store.engine
         self.identity = identity(settings)
         self.log = AnnotationLog(self.store, task_named(self.identity.task))
-        self.tally = Tally(self.log.fold)
+        self.present = PresentImages(self.log.fold)
+        self.tally = Tally(self.log.fold, self.present)
         self.verdicts = Verdicts(self.log.fold)
         self.log.load(self._observe)
         self.visibility = Visibility(self.tally.splits, settings)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, settings)
+        self.present.follow(self.queue.moved)
 
     def _open_images(self) -> None:
         settings, notify = self.settings, self.events.notify
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         tested = self._test_set.folder if self._test_set is not None else None
-        self.catalog = Catalog(self.store, self.log, self.tally, self.queue, settings, self.sources)
+        self.catalog = Catalog(self.store, self.log, self.present, settings, self.sources)
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
@@ -331,8 +334,7 @@ class Service:
     def _written(self, rows: Sequence[Row], changed: set[int]) -> None:
         for row in rows:
             self._observe(row)
-            if row.action == "image_removed" and row.image_id is not None:
-                self.tally.put(row.image_id, None)
+            self.present.observe(row)
         for image_id in changed:
             self.tally.refresh(image_id)
             self.queue.refresh(image_id)

@@ -87,12 +87,13 @@ class LabelingQueue:
         """The number of images that are not finished yet."""
         return sum(len(order) for order in self._orders.values())
 
-    def put(self, image_id: int, split: Split, place: float) -> None:
-        """Add an image, or move it to another split. `place` in [0, 1) is its salted hash."""
+    def moved(self, image_id: int, _before: Split | None, split: Split | None, place: float) -> None:
+        """The image is in another split now, or there no more (None). `place` in [0, 1) is its salted hash."""
         for other, order in self._orders.items():
             if other != split:
                 order.close(image_id)
-        self._orders[split].add(image_id, place)
+        if split is not None:
+            self._orders[split].add(image_id, place)
         self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:

@@ -16,13 +16,12 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from labeler.asking.labeling_queue import LabelingQueue
 from labeler.errors import Missing
 from labeler.images.file_registry import FileRegistry, Found, Root
 from labeler.images.split_draw import Drawing
 from labeler.store.annotation_log import AnnotationLog, Draft
-from labeler.store.counts import Tally
 from labeler.store.database import Store
+from labeler.store.present import PresentImages
 from labeler.store.tables import FILE, IMAGE
 from shared.images.opening import Inspected
 from shared.settings.services import LabelerSettings
@@ -50,16 +49,14 @@ class Catalog:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
-        queue: LabelingQueue,
+        present: PresentImages,
         settings: LabelerSettings,
         sources: Mapping[str, Source],
     ) -> None:
         self._store = store
         self.files = FileRegistry(store)
         self._log = log
-        self._tally = tally
-        self._queue = queue
+        self._present = present
         self._max_images = settings.max_images
         self.missing: set[int] = set()  # answered images without a file; known after a complete scan
         self.drawing = Drawing(store, settings, sources)
@@ -68,7 +65,7 @@ class Catalog:
     @property
     def duplicates(self) -> int:
         """The number of files whose content another file has too."""
-        return max(0, self.files.readable + len(self.missing) - len(self._tally.splits))
+        return max(0, self.files.readable + len(self.missing) - len(self._present.splits))
 
     def record(
         self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
@@ -84,8 +81,7 @@ class Catalog:
                     written, added = self._record(connection, root, found[start : start + _CHUNK], split)
                 outcomes += written
                 for image in added:
-                    self._tally.put(image["id"], image["split"])
-                    self._queue.put(image["id"], image["split"], image["place"])
+                    self._present.take_in(image["id"], image["split"], image["place"])
             return outcomes
 
     def with_content(self, hashes: Collection[str]) -> dict[str, tuple[int, Split]]:
@@ -104,7 +100,7 @@ class Catalog:
     @property
     def room(self) -> int:
         """How many more images can be added."""
-        return self._max_images - len(self._tally.splits)
+        return self._max_images - len(self._present.splits)
 
     @property
     def full(self) -> str:
@@ -159,7 +155,7 @@ class Catalog:
         with self._store.lock:
             drawn = self._drawn(image_ids)
             splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
-            moved = [image_id for image_id in drawn if self._tally.splits.get(image_id) != splits[image_id]]
+            moved = [image_id for image_id in drawn if self._present.splits.get(image_id) != splits[image_id]]
             with self._store.write() as connection:
                 self._change(connection, [{"image": image_id} for image_id in moved])
             self._log.append(
@@ -174,9 +170,6 @@ class Catalog:
                     for image_id in moved
                 ]
             )
-            for image_id in moved:
-                self._tally.put(image_id, splits[image_id])
-                self._queue.put(image_id, splits[image_id], drawn[image_id][1])
 
     def drawn(self, image_ids: Collection[int]) -> dict[int, Split]:
         """The split into which each image was originally drawn, whatever the log changed since."""
@@ -236,10 +229,7 @@ class Catalog:
                 select(IMAGE.c.id, IMAGE.c.split, IMAGE.c.place)
             )
             for image_id, drawn, place in images:
-                if image_id not in self._log.fold.removed:
-                    split = self._split_now(image_id, drawn)
-                    self._tally.put(image_id, split)
-                    self._queue.put(image_id, split, place)
+                self._present.take_in(image_id, drawn, place)
 
     def _record(
         self,
@@ -262,7 +252,7 @@ class Catalog:
             if each.inspected is not None:
                 image_id = image_of.get(each.inspected.sha256)
                 outcome = "duplicate"
-                if image_id is None and len(self._tally.splits) + len(added) >= self._max_images:
+                if image_id is None and len(self._present.splits) + len(added) >= self._max_images:
                     outcome, reason = "rejected", self.full
                 elif image_id is None:
                     chosen = split.get(each.uri) if isinstance(split, Mapping) else split

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from labeler.store.pace import Pace
+from labeler.store.present import PresentImages
 from shared.log import ANSWERS, IMPORT, Fold
 from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
@@ -17,9 +18,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class Tally:
     """The existing images and counts of them. Has no lock of its own: callers hold the store's lock."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, present: PresentImages) -> None:
         self._fold = fold
-        self.splits: dict[int, Split] = {}  # every existing image, and nothing else
+        self.splits = present.splits
+        present.follow(self.moved)
         self.asked: Counter[Split] = Counter()  # images that somebody answered here
         self._totals: Counter[Split] = Counter()
         self._counted: dict[int, tuple[Split, Status]] = {}  # images that have an answer
@@ -32,13 +34,11 @@ class Tally:
         self.pace = Pace()
         self.shared: set[int] = set()  # images that more than one annotator answered
 
-    def put(self, image_id: int, split: Split | None) -> None:
-        """Set the image's split; None: the image no longer exists."""
-        before = self.splits.pop(image_id, None)
+    def moved(self, image_id: int, before: Split | None, split: Split | None, _place: float) -> None:
+        """The image is in another split now, or there no more (None)."""
         if before is not None:
             self._totals[before] -= 1
         if split is not None:
-            self.splits[image_id] = split
             self._totals[split] += 1
         self.refresh(image_id)
 

@@ -16,6 +16,7 @@ from labeler.errors import Conflict
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.counts import Tally
 from labeler.store.database import Store
+from labeler.store.present import PresentImages
 from labeler.store.tables import PUSH, RANKED
 from shared.wire.fields import Split
 from shared.wire.log import Row
@@ -34,14 +35,15 @@ class Project:
     def open(self) -> None:
         self.store = Store(self.settings)
         self.log = AnnotationLog(self.store)
-        self.tally = Tally(self.log.fold)
+        self.present = PresentImages(self.log.fold)
+        self.tally = Tally(self.log.fold, self.present)
         self.log.load(self.tally.observe)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, self.settings)
+        self.present.follow(self.queue.moved)
         self.log.listen(self._written)
         for image_id, split in self.splits.items():
-            self.tally.put(image_id, split)
-            self.queue.put(image_id, split, image_id / 1_000)
+            self.present.take_in(image_id, split, image_id / 1_000)
 
     def reopen(self) -> None:
         self.store.close()

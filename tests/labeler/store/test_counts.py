@@ -1,47 +1,107 @@
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labeler.store.counts import SPLITS, Tally
+from labeler.store.present import PresentImages
 from shared.log import Fold
 from shared.wire.fields import Split
 from shared.wire.log import Row
 
+IMAGES = st.integers(1, 5)
 EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), st.integers(1, 5), st.sampled_from([*SPLITS, None])),
-        st.tuples(st.sampled_from(["label", "skip", "flag", "import"]), st.integers(1, 5), st.none()),
+        st.tuples(st.just("take_in"), IMAGES, st.sampled_from(SPLITS)),
+        st.tuples(st.just("split_changed"), IMAGES, st.sampled_from(SPLITS)),
+        st.tuples(st.sampled_from(["label", "skip", "flag", "import", "image_removed"]), IMAGES, st.none()),
     ),
-    max_size=30,
+    max_size=40,
 )
+
+
+class Kept:
+    """The projections of a log, kept up to date as the service does: the images that are there, and their counts."""
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+        self.present = PresentImages(fold)
+        self.counts = Tally(fold, self.present)
+        self.told: dict[int, tuple[Split | None, float]] = {}
+        self.present.follow(self._moved)
+
+    def _moved(self, image_id: int, before: Split | None, split: Split | None, place: float) -> None:
+        assert before == self.told.get(image_id, (None, 0.0))[0]
+        self.told[image_id] = (split, place)
+
+    def write(self, row: Row) -> None:
+        changed = self.fold.apply(row)
+        self.counts.observe(row)
+        self.present.observe(row)
+        for image_id in changed:
+            self.counts.refresh(image_id)
+
+    def state(self) -> Any:
+        counts = self.counts
+        figures = [counts.counts(split).model_dump() for split in (None, *SPLITS)]
+        given = (counts.labels_of(1), {split: counts.asked[split] for split in SPLITS}, counts.labeled_here)
+        return self.present.splits, figures, given, counts.shared
+
+
+def written(fold: Fold, **content: Any) -> Row:
+    stamp = {"seq": fold.last_seq + 1, "id": uuid4(), "created_at": datetime.now(UTC)}
+    return Row.model_validate({**content, **stamp})
+
+
+@given(EVENTS)
+def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(events: list[tuple[str, int, Split | None]]) -> None:
+    kept = Kept(Fold())
+    rows = [written(kept.fold, action="class_added", label=1, name="cat")]
+    kept.write(rows[0])
+    drawn: dict[int, Split] = {}
+    for event, image_id, split in events:
+        if event == "take_in":
+            if image_id not in drawn and split is not None:
+                drawn[image_id] = split
+                kept.present.take_in(image_id, split, image_id / 10)
+            continue
+        action, source = ("label", "import") if event == "import" else (event, None)
+        label, who = (1 if action == "label" else None), ("a" if image_id % 2 else "b")
+        row = written(
+            kept.fold, image_id=image_id, action=action, label=label, source=source, annotator=who, split=split
+        )
+        rows.append(row)
+        kept.write(row)
+    anew = Kept(Fold())
+    for row in rows:  # a start: the log is read first, then the catalogue
+        anew.counts.observe(row)
+        anew.fold.apply(row)
+    for image_id, split in drawn.items():
+        anew.present.take_in(image_id, split, image_id / 10)
+    assert kept.state() == anew.state()
+    assert {image_id: split for image_id, (split, _) in kept.told.items() if split} == kept.present.splits
+    assert all(place == image_id / 10 for image_id, (_, place) in kept.told.items())
+    assert kept.present.splits.keys() == drawn.keys() - kept.fold.removed
 
 
 @given(EVENTS)
 def test_the_counts_are_those_of_a_walk_over_all_images(events: list[tuple[str, int, Split | None]]) -> None:
-    fold = Fold()
-    added = Row(seq=1, id=uuid4(), action="class_added", label=1, name="cat", created_at=datetime.now(UTC))
-    fold.apply(added)
-    tally = Tally(fold)
-    there: dict[int, Split] = {}
+    kept = Kept(Fold())
+    kept.write(written(kept.fold, action="class_added", label=1, name="cat"))
     imported: set[int] = set()
     for event, image_id, split in events:
-        if event == "put":
-            tally.put(image_id, split)
-            there.pop(image_id, None)
-            if split is not None:
-                there[image_id] = split
+        if event == "take_in":
+            if image_id not in kept.told and split is not None:
+                kept.present.take_in(image_id, split, image_id / 10)
             continue
         action, source = ("label", "import") if event == "import" else (event, None)
         content = {"action": action, "label": 1 if action == "label" else None, "source": source, "annotator": "a"}
-        stamp = {"seq": fold.last_seq + 1, "id": uuid4(), "created_at": datetime.now(UTC)}
-        row = Row.model_validate({"image_id": image_id, **content, **stamp})
-        tally.observe(row)
-        fold.apply(row)
-        tally.refresh(image_id)
+        kept.write(written(kept.fold, image_id=image_id, split=split, **content))
         if event == "import":
             imported.add(image_id)
+    there, fold, tally = kept.present.splits, kept.fold, kept.counts
     for each in SPLITS:
         statuses = [fold.state(image_id).status for image_id, split in there.items() if split == each]
         counts = tally.counts(each)
