@@ -17,6 +17,7 @@ from trainer.evaluation.model_comparison import compare_recorded
 from trainer.jobs.job_queue import Jobs
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
 from trainer.versions.library import Versions
 
 TRAIN_SAMPLE = 300
@@ -62,6 +63,9 @@ class ModelJobs:
         """
         if find_spec("fastai") is None:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
+        snapshot = Snapshot.of(self._replica)
+        if snapshot is not None and not task_named(snapshot.task).trains_networks:
+            raise ValueError(f"No network can be trained for the task {snapshot.task!r}.")
         self._versions.registry.check_name(name)
         self.check_network(request.architecture or "", request.weights)
         request = self._with_filters(request)

@@ -169,6 +169,9 @@ class Challenger:
         """Why there are no rounds, in one sentence, or None."""
         if self._settings.challenger == "off":
             return "off (setting 'challenger')"
+        model = self._loop.live.model
+        if model is not None and not model.task.trains_networks:
+            return f"off: no network is trained for the task {model.task.name!r}"
         if isinstance(self._loop.live.embedder.backbone, OwnVectors):
             return "off: embeddings come from a file, so there is no network to train"
         if find_spec("fastai") is None:
