@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from labeler.images.catalog import Catalog
+from labeler.images.thumbnails import thumbnail_url
 from labeler.labeling.answers import Annotations
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Tally
@@ -103,7 +104,7 @@ class Disagreements:
         settles = [row for row in rows if row.action == "settle"]
         return Disagreement(
             image_id=image_id,
-            url=f"/api/images/{image_id}/thumbnail?size={SIZE}&v={sha256[:12]}",
+            url=thumbnail_url(image_id, sha256, SIZE),
             split=self._tally.splits[image_id],
             label=self._log.fold.shown_class(label),
             name=self._log.fold.text(label),
