@@ -50,10 +50,10 @@ def torch_backbone(layout: bool = True) -> TorchBackbone:
     from trainer.embeddings.backbones.feature_blocks import with_layout
 
     torch.manual_seed(0)
-    network = timm.create_model("resnet18", num_classes=0)
+    network = timm.create_model("test_resnet", num_classes=0)
     network = with_layout(network) if layout else network
     device = torch.device("cpu")
-    return TorchBackbone("resnet18", network, input_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, device=device)
+    return TorchBackbone("test_resnet", network, input_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, device=device)
 
 
 def saved_head(tmp_path, backbone: Backbone, **more):
@@ -166,7 +166,7 @@ def test_a_backbone_that_was_replaced_is_refused(tmp_path):
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     tensors = load_file(path)
-    tensors["network.conv1.weight"] = tensors["network.conv1.weight"] * 1.01
+    tensors["network.conv1.0.weight"] = tensors["network.conv1.0.weight"] * 1.01
     save_file(tensors, path, metadata)
     with pytest.raises(RefusedVersion, match="other weights than its name says"):
         load_classifier(version, tmp_path / "backbones")
