@@ -16,10 +16,10 @@ from labeler.labeling.guidelines import Guidelines
 from labeler.progress.evaluations import Evaluations
 from labeler.progress.goal import target
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import SPLITS, Tally
+from labeler.store.counts import SPLITS, Counts
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
-from labeler.trainer_link.log_sender import Outbox
+from labeler.trainer_link.log_sender import LogSender
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Progress
 from shared.wire.project import ClassEntry, Project, ProjectIdentity, Target
@@ -33,7 +33,7 @@ class ProjectState:
         identity: ProjectIdentity,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        tally: Counts,
         queue: LabelingQueue,
         catalog: Catalog,
         scanner: Scanner,
@@ -41,7 +41,7 @@ class ProjectState:
         guidelines: Guidelines,
         evaluations: Evaluations,
         trainer: Trainer,
-        outbox: Outbox,
+        outbox: LogSender,
         settings: LabelerSettings,
     ) -> None:
         self._store = store

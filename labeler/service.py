@@ -15,9 +15,9 @@ from uuid import UUID
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import Conflict
-from labeler.explore.grid import Gallery
-from labeler.explore.similar_labels import Reminder
-from labeler.images.adding import Arrivals
+from labeler.explore.grid import Grid
+from labeler.explore.similar_labels import SimilarLabels
+from labeler.images.adding import ImageAdder
 from labeler.images.catalog import Catalog
 from labeler.images.demo import CLASSES as DEMO_CLASSES
 from labeler.images.demo import write_digits
@@ -32,7 +32,7 @@ from labeler.labeling.answers import Annotations
 from labeler.labeling.classes import Classes
 from labeler.labeling.guidelines import Guidelines
 from labeler.labeling.questions import Questions
-from labeler.labeling.single_image import Addresses
+from labeler.labeling.single_image import SingleImage
 from labeler.live_settings import RunningSettings
 from labeler.people.disagreements import Disagreements
 from labeler.progress.evaluations import Evaluations
@@ -43,13 +43,13 @@ from labeler.review.doubts import Review
 from labeler.review.odd_images import OddImages
 from labeler.review.verdicts import Verdicts
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.store.present import PresentImages
 from labeler.store.workspace import WorkspaceLock
 from labeler.trainer_link.client import TrainerClient
 from labeler.trainer_link.controls import Trainer
-from labeler.trainer_link.log_sender import Outbox
+from labeler.trainer_link.log_sender import LogSender
 from labeler.transfer.downloads import Downloads
 from labeler.transfer.exporting import Exports
 from labeler.transfer.importing import Imports
@@ -126,7 +126,7 @@ class Service:
         self.identity = identity(settings)
         self.log = AnnotationLog(self.store, task_named(self.identity.task))
         self.present = PresentImages(self.log.fold)
-        self.tally = Tally(self.log.fold, self.present)
+        self.tally = Counts(self.log.fold, self.present)
         self.verdicts = Verdicts(self.log.fold)
         self.log.load(self._observe)
         self.visibility = Visibility(self.tally.splits, settings)
@@ -144,7 +144,7 @@ class Service:
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, notify)
         self.watcher = Watcher(self.folders, settings.workspace)
-        self.arrivals = Arrivals(self.files, self.catalog, notify)
+        self.arrivals = ImageAdder(self.files, self.catalog, notify)
         self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
 
     def _open_labeling(self) -> None:
@@ -152,7 +152,7 @@ class Service:
         self.classes = Classes(store, log, self.events.notify)
         self.guidelines = Guidelines(store, self.events.notify)
         self.questions = Questions(log, self.queue, self.catalog, self.visibility, settings)
-        self.addresses = Addresses(store, log, self.tally, self.queue, self.questions, self.visibility, settings)
+        self.addresses = SingleImage(store, log, self.tally, self.queue, self.questions, self.visibility, settings)
         self.annotations = Annotations(store, log, self.tally, self.leases, self.queue, settings)
         self.disagreements = Disagreements(store, log, self.tally, self.catalog, self.annotations, settings)
         self.evaluations = Evaluations(store, log.log_id)
@@ -163,7 +163,7 @@ class Service:
         self.client = TrainerClient(
             settings.trainer_url, timeout=settings.trainer_timeout_seconds, token=token, sender=sender
         )
-        self.outbox = Outbox(
+        self.outbox = LogSender(
             self.log,
             self.client,
             settings,
@@ -175,8 +175,8 @@ class Service:
 
     def _open_pages(self) -> None:
         store, log, visibility, catalog = self.store, self.log, self.visibility, self.catalog
-        self.reminder = Reminder(store, log, visibility, catalog, self.client)
-        self.gallery = Gallery(store, log, visibility, self.leases, self.queue, catalog, self.trainer, self.settings)
+        self.reminder = SimilarLabels(store, log, visibility, catalog, self.client)
+        self.gallery = Grid(store, log, visibility, self.leases, self.queue, catalog, self.trainer, self.settings)
         self.oddities = OddImages(store, visibility, catalog, self.trainer, self.thumbnail)
         self.review = Review(
             store, log, visibility, catalog, self.annotations, self.verdicts, self.trainer, self.settings

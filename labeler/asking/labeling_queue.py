@@ -25,7 +25,7 @@ from labeler.asking.leases import Leases
 from labeler.asking.random_order import HashOrder
 from labeler.errors import Conflict
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.store.tables import PUSH, RANKED
 from shared.settings.services import LabelerSettings
@@ -65,7 +65,7 @@ class LabelingQueue:
     """The order and the leases of one workspace. Hold the store's lock during every call."""
 
     def __init__(
-        self, store: Store, log: AnnotationLog, tally: Tally, leases: Leases, settings: LabelerSettings
+        self, store: Store, log: AnnotationLog, tally: Counts, leases: Leases, settings: LabelerSettings
     ) -> None:
         self._store = store
         self._log = log

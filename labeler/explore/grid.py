@@ -31,7 +31,7 @@ TYPICAL = 4
 """Images that represent a group."""
 
 
-class Gallery:
+class Grid:
     """The views of one workspace."""
 
     def __init__(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labeler.explore.grid import Gallery
+from labeler.explore.grid import Grid
 from labeler.images.thumbnails import resized
 from labeler.visibility import Visibility
 from shared.wire.jobs import Difference
@@ -28,7 +28,7 @@ class ShownDifference:
 
 
 def shown(
-    differing: Sequence[Difference], gallery: Gallery, visibility: Visibility, annotator: str
+    differing: Sequence[Difference], gallery: Grid, visibility: Visibility, annotator: str
 ) -> list[ShownDifference]:
     """The first `MOST` of those that may be shown, in order."""
     if visibility.hides_hints:

@@ -19,7 +19,7 @@ ASKED = 12  # requested from the trainer, whose copy of the log may lag behind
 THUMBNAIL = 160  # pixels of the longer side
 
 
-class Reminder:
+class SimilarLabels:
     """Finds labeled images that are similar to another one."""
 
     def __init__(

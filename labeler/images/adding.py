@@ -13,7 +13,7 @@ from shared.images.opening import ImageProblem
 from shared.wire.images import ImageReceipt, Rejection
 
 
-class Arrivals:
+class ImageAdder:
     """Adds images to `catalog`; calls `changed` after each of its methods."""
 
     def __init__(self, files: Files, catalog: Catalog, changed: Callable[[], None]) -> None:

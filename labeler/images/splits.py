@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 from labeler.errors import Conflict, Invalid
 from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from shared.web import audit
 from shared.wire.dataset import MOST_GROUPED, SplitPart, SplitPost, SplitReceipt
@@ -31,7 +31,7 @@ _BATCH = 500
 class Splitting:
     """Draws the splits of one workspace."""
 
-    def __init__(self, store: Store, log: AnnotationLog, tally: Tally, catalog: Catalog) -> None:
+    def __init__(self, store: Store, log: AnnotationLog, tally: Counts, catalog: Catalog) -> None:
         self._store = store
         self._log = log
         self._tally = tally

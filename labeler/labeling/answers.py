@@ -18,7 +18,7 @@ from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.store.annotation_log import GRID, AnnotationLog, Draft, Step
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from shared.log import LATE
 from shared.settings.services import LabelerSettings
@@ -42,7 +42,7 @@ class Annotations:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        tally: Counts,
         leases: Leases,
         queue: LabelingQueue,
         settings: LabelerSettings,

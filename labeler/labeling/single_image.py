@@ -11,7 +11,7 @@ from labeler.asking.labeling_queue import LabelingQueue
 from labeler.errors import Conflict, Missing
 from labeler.labeling.questions import Questions
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.visibility import Visibility
 from shared.log import ANSWERS
@@ -19,14 +19,14 @@ from shared.settings.services import LabelerSettings
 from shared.wire.queries import GivenAnswer, OpenedImage
 
 
-class Addresses:
+class SingleImage:
     """Opens the images of one workspace by URL."""
 
     def __init__(
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        tally: Counts,
         queue: LabelingQueue,
         questions: Questions,
         visibility: Visibility,

@@ -14,7 +14,7 @@ from labeler.images.catalog import Catalog
 from labeler.images.thumbnails import thumbnail_url
 from labeler.labeling.answers import Annotations
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from shared.settings.services import LabelerSettings
 from shared.wire.log import Annotation, Row
@@ -31,7 +31,7 @@ class Disagreements:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        tally: Counts,
         catalog: Catalog,
         annotations: Annotations,
         settings: LabelerSettings,

@@ -15,7 +15,7 @@ from shared.wire.project import ImageCounts
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-class Tally:
+class Counts:
     """The existing images and counts of them. Has no lock of its own: callers hold the store's lock."""
 
     def __init__(self, fold: Fold, present: PresentImages) -> None:

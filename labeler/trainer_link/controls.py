@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from labeler.errors import Conflict, Invalid, Unreachable
 from labeler.trainer_link.client import ModelFile, NotYet, Refusal, TrainerClient, TrainerProblem
-from labeler.trainer_link.log_sender import Outbox
+from labeler.trainer_link.log_sender import LogSender
 from shared.wire.images import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.wire.jobs import ComparisonRequest, Job
 from shared.wire.models import ModelList, Predictions, TrainRequest
@@ -22,7 +22,7 @@ FLUSH_SECONDS = 3.0
 class Trainer:
     """Each method that asks or orders something is one finite request, and raises Unreachable if the trainer fails."""
 
-    def __init__(self, client: TrainerClient, outbox: Outbox) -> None:
+    def __init__(self, client: TrainerClient, outbox: LogSender) -> None:
         self._client = client
         self._outbox = outbox
 

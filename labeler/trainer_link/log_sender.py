@@ -32,7 +32,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 logger = logging.getLogger(__name__)
 
 
-class Outbox:
+class LogSender:
     """Sends the log to the trainer. `catalog_version` and `leased` supply values for each message."""
 
     def __init__(

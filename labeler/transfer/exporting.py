@@ -12,7 +12,7 @@ from labeler.errors import Invalid
 from labeler.images.catalog import Catalog
 from labeler.labeling.classes import name_of
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
 from labeler.transfer.downloads import Downloads
@@ -30,7 +30,7 @@ class Exports:
         self,
         store: Store,
         log: AnnotationLog,
-        tally: Tally,
+        tally: Counts,
         visibility: Visibility,
         catalog: Catalog,
         snapshots: Snapshots,

@@ -19,7 +19,7 @@ from uuid import uuid4
 from labeler.images.catalog import Catalog
 from labeler.images.file_registry import Found, Root
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from shared.class_names import Spellings
 from shared.log import Entry, ImageState
 from shared.tasks.task import Interned, Value
@@ -127,7 +127,7 @@ class Said:
 class ImportPlan:
     """One import. Callers hold the store's lock to ask for an image's state; `turn` is held during a post."""
 
-    def __init__(self, post: ImportPost, log: AnnotationLog, tally: Tally, catalog: Catalog, *, adding: bool) -> None:
+    def __init__(self, post: ImportPost, log: AnnotationLog, tally: Counts, catalog: Catalog, *, adding: bool) -> None:
         self.id = uuid4()
         self.dry_run = post.dry_run
         self.policy: Conflicts = post.conflicts

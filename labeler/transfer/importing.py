@@ -28,7 +28,7 @@ from labeler.images.file_registry import Root
 from labeler.images.image_names import ImageNames
 from labeler.labeling.classes import Classes
 from labeler.store.annotation_log import AnnotationLog
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.transfer.import_answers import Given, ImportAnswers
 from labeler.transfer.import_plan import ORDER, ImportPlan
@@ -77,7 +77,7 @@ class Imports:
     """Imports rows into one workspace. An `ImportPlan` keeps what one import has said so far."""
 
     def __init__(
-        self, store: Store, log: AnnotationLog, tally: Tally, classes: Classes, catalog: Catalog, files: Files
+        self, store: Store, log: AnnotationLog, tally: Counts, classes: Classes, catalog: Catalog, files: Files
     ) -> None:
         self._store = store
         self._log = log

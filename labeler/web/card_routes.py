@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from labeler.images.image_names import ImageNames
 from labeler.labeling.guidelines import Guidelines
-from labeler.labeling.single_image import Addresses
+from labeler.labeling.single_image import SingleImage
 from shared.web.answers import StrictRoute, refusals
 from shared.wire.fields import Id
 from shared.wire.images import NamedImages, NamesPost
@@ -16,7 +16,7 @@ from shared.wire.project import GuidelinesPatch, GuidelinesView
 from shared.wire.queries import OpenedImage
 
 
-def card_routes(addresses: Addresses, guidelines: Guidelines, names: ImageNames) -> APIRouter:
+def card_routes(addresses: SingleImage, guidelines: Guidelines, names: ImageNames) -> APIRouter:
     """Create the routes of the card."""
     routes = APIRouter(route_class=StrictRoute)
 

@@ -101,7 +101,7 @@ def test_nothing_shared_is_iterated_without_the_lock(tmp_path: Path) -> None:
         service.scanner.start()
         service.scanner.wait(30)
         assert violations.found == []
-        assert ("Store.lock", "Outbox._changed") in order.pairs
+        assert ("Store.lock", "LogSender._changed") in order.pairs
         assert out_of_order(order.pairs) == []
 
 

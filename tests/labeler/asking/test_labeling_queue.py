@@ -14,7 +14,7 @@ from labeler.asking.labeling_queue import LabelingQueue, Pick
 from labeler.asking.leases import Leases
 from labeler.errors import Conflict
 from labeler.store.annotation_log import AnnotationLog, Draft
-from labeler.store.counts import Tally
+from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.store.present import PresentImages
 from labeler.store.tables import PUSH, RANKED
@@ -36,7 +36,7 @@ class Project:
         self.store = Store(self.settings)
         self.log = AnnotationLog(self.store)
         self.present = PresentImages(self.log.fold)
-        self.tally = Tally(self.log.fold, self.present)
+        self.tally = Counts(self.log.fold, self.present)
         self.log.load(self.tally.observe)
         self.leases = Leases()
         self.queue = LabelingQueue(self.store, self.log, self.tally, self.leases, self.settings)

@@ -5,7 +5,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labeler.store.counts import SPLITS, Tally
+from labeler.store.counts import SPLITS, Counts
 from labeler.store.present import PresentImages
 from shared.log import Fold
 from shared.wire.fields import Split
@@ -28,7 +28,7 @@ class Kept:
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
         self.present = PresentImages(fold)
-        self.counts = Tally(fold, self.present)
+        self.counts = Counts(fold, self.present)
         self.told: dict[int, tuple[Split | None, float]] = {}
         self.present.follow(self._moved)
 
