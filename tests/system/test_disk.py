@@ -29,8 +29,8 @@ def test_a_full_disk_is_told_and_loses_nothing(disk: SmallDisk) -> None:
     workspace = disk.folder / "workspace"
     with (
         running_services(images=90, workspace=workspace, labeler={"buffer_size": 5}) as services,
-        httpx.Client(base_url=services.labeler.url) as labeler,
-        httpx.Client(base_url=services.trainer.url) as trainer,
+        httpx.Client(base_url=services.labeler.url, timeout=30) as labeler,
+        httpx.Client(base_url=services.trainer.url, timeout=30) as trainer,
     ):
         given = services.label(30)
         wait_for(lambda: services.status()["labels"] > 0, "a model")

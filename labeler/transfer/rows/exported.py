@@ -51,12 +51,12 @@ class ExportRow:
     split: Split
     label: str | None  # in words
     status: Status
-    classes: frozenset[str] = frozenset()  # names of the classes in its label
     width: int = 0
     height: int = 0
     answers: list[Answer] = field(default_factory=list)
     history: list[Answer] = field(default_factory=list)
     predicted: tuple[str, float] | None = None  # class and probability
+    classes: frozenset[str] = frozenset()  # names of the classes in its label
     read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
 
     @property

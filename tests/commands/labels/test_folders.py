@@ -111,7 +111,7 @@ def test_a_folder_for_yolo(tmp_path: Path) -> None:
     done = export(tmp_path / "out", "--files", "symlink", "--format", "yolo", *at_rest)
     assert "4 images" in done.output
     assert "Left out: 1 photo, missing or changed, or in a format that YOLO does not read" in done.output
-    assert (tmp_path / "out" / "left_out.txt").read_text().startswith("old.gif: is of a kind")
+    assert (tmp_path / "out" / "left_out.txt").read_text().startswith("old.gif: has a format that YOLO does not read")
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix in (".png", ".jpg"))
     assert [path.relative_to(tmp_path / "out").as_posix() for path in files] == [
         *FILES,

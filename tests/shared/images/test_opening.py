@@ -236,7 +236,7 @@ def png_header(width: int, height: int) -> bytes:
         (b"", "is empty"),
         (b"hello, I am a text", "is not an image"),
         (b"<html>", "is not an image"),
-        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "is a vector drawing, which is not read"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "is a vector drawing"),
         (b"8BPS\0\1", "is a Photoshop file, which is not supported: save it as JPEG or PNG"),
         (b"\xff\x0a\0\0", "is a JPEG XL file"),
         (b"BM and then some text", "cannot be decoded"),

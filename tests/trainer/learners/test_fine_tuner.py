@@ -146,7 +146,7 @@ def test_the_last_of_statistically_equal_epochs_is_kept(tmp_path):
 def test_it_ends_when_nothing_gets_better(tmp_path):
     run = train(tmp_path, Network(), plan(epochs=60, patience=3, learning_rate=1e-12))
     assert run.epoch < 20
-    assert "no better for 3 epochs" in run.notes[-1]
+    assert "no improvement for 3 epochs" in run.notes[-1]
 
 
 def test_when_memory_runs_out_the_batch_is_halved_and_a_note_says_so(tmp_path):

@@ -35,7 +35,7 @@ def test_the_bar_says_how_much_of_a_network_has_arrived():
     while "23/88" not in screen.getvalue() and time.monotonic() < deadline:
         time.sleep(0.05)
     bar.close()
-    assert "Fetching vit, MB" in screen.getvalue()
+    assert "Downloading vit, MB" in screen.getvalue()
 
 
 def test_a_file_gets_no_bar():

@@ -158,7 +158,7 @@ def test_weights_that_cannot_be_used_are_one_sentence_that_names_the_setting(tmp
     [
         ({"backbone": "mobilenetv2_10"}, "'backbone' cannot be 'mobilenetv2_10'.*mean 'mobilenetv2_1"),
         ({"backbone": "test_vit.no_such_tag"}, "'backbone' cannot be 'test_vit.no_such_tag'"),
-        ({"backbone": "mobilenetv2_035"}, "no published weights of 'mobilenetv2_035'.*backbone_weights"),
+        ({"backbone": "mobilenetv2_035"}, "no published weights for 'mobilenetv2_035'.*backbone_weights"),
         ({"backbone": TINY}, "hub cannot be reached.*backbone_weights"),
         ({"backbone": "auto", "backbone_weights": "x.pth"}, "'backbone_weights' needs 'backbone'"),
         ({"model_fn": "nonsense"}, "'model_fn'.*nonsense"),
