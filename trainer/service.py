@@ -38,6 +38,7 @@ from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.leader import Leader, Sender
 from trainer.sync.publisher import CatalogFollower, Publisher
 from trainer.sync.replica import Replica
+from trainer.tasks.registry import task_named
 from trainer.tracking.wandb_follower import Tracker
 from trainer.versions.active_backbone import BACKBONES, embedder_of, open_embedder
 from trainer.versions.library import Versions
@@ -152,7 +153,8 @@ class Trainer:
         logger.info("Trainer safely shut down")
 
     def accept(self, batch: AnnotationBatch, sender: Sender | None = None) -> Acknowledgement:
-        """Take a batch, which is durable on return. Raises replica.Gap, leader.Taken and ValueError."""
+        """Take a batch, which is durable on return. Raises replica.Gap, leader.Taken, UnknownTask and ValueError."""
+        task_named(batch.task)
         with self.replica.lock:
             if sender is not None:
                 self.leader.check(sender)

@@ -32,6 +32,13 @@ def test_status_tells_the_advice_of_the_latest_evaluation(client):
     assert latest["random_baseline"] == []
 
 
+def test_a_task_that_it_cannot_learn_is_refused_and_nothing_is_kept(client):
+    sent = batch(class_rows("cat", "dog")).model_dump(mode="json") | {"task": "poetry"}
+    answer = client.post("/annotations", json=sent)
+    assert (answer.status_code, client.get("/status").json()["acked_seq"]) == (422, 0)
+    assert "cannot learn the task 'poetry'" in answer.json()["detail"]
+
+
 def test_a_gap_names_where_to_go_on(client):
     message = batch(label_rows([(1, 1)], after=7)).model_dump(mode="json")
     answer = client.post("/annotations", json=message)

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.log import Fold
-from shared.wire.log import AnnotationBatch, AnnotationPage
-from tests.trainer.logs import LOG, batch, class_rows, entry, label_rows
+from shared.wire.log import AnnotationBatch, AnnotationPage, Row
+from tests.shared.tasks.count import registered
+from tests.trainer.logs import LOG, WHEN, batch, class_rows, entry, label_rows
 from trainer.sync.replica import Gap, Replica
+from trainer.sync.snapshot import Snapshot
 
 ROWS = [*class_rows("cat", "dog"), *label_rows([(10, 1), (11, 2), (12, 1), (10, 2)], after=2)]
 
@@ -112,3 +114,18 @@ def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factor
     )
     assert replica.fold.labels == Fold(ROWS).labels
     replica.close()
+
+
+def test_labels_of_another_task_are_what_its_task_says_also_after_a_restart(replica, tmp_path):
+    def counted(seq: int, who: str, count: int) -> Row:
+        said = {"action": "label", "image_id": 10, "answer": count, "annotator": who, "created_at": WHEN}
+        return Row(seq=seq, id=uuid4(), **said)
+
+    with registered():
+        rows = [counted(1, "ann", 2), counted(2, "bob", 5), counted(3, "eve", 3)]
+        replica.accept(batch(rows).model_copy(update={"task": "count"}))
+        replica.close()
+        again = Replica(tmp_path)
+        snapshot = Snapshot.of(again)
+        assert (snapshot.task, snapshot.labels) == ("count", {10: 3})
+        again.close()
