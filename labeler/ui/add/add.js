@@ -55,11 +55,13 @@ class Add {
       drop.classList.remove("over");
       uploads.add(await droppedFiles(event.dataTransfer), this.limits);
     };
-    for (const input of this.root.querySelectorAll("input[type=file]"))
+    for (const input of this.root.querySelectorAll("input[type=file]")) {
       input.onchange = () => {
         uploads.add(chosenFiles(input.files), this.limits);
         input.value = ""; // so that the same files may be chosen again
       };
+      if (input.files.length) input.onchange(); // chosen before this module was there
+    }
     this.root.onclick = (/** @type {any} */ { target }) => {
       const button = target.closest("button");
       if (button) this.act(button, button.dataset);

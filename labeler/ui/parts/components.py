@@ -18,7 +18,7 @@ from labeler import service
 from labeler.change_markers import Section
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
-from labeler.ui.parts.scripts import loader
+from labeler.ui.parts.scripts import UNMOUNTED, loader
 from shared.images.finding import NO_IMAGES
 from shared.settings.project_file import trainer_command
 from shared.settings.services import LabelerSettings
@@ -140,7 +140,7 @@ def _component(name: str, *styles: str, html: str | None = None) -> Any:
     css = ("component.css", *(f"{style}.css" for style in styles)) if styles else ()
     return st.components.v2.component(
         f"flywheel.{name}",
-        html=html or (FOLDER / f"{name}/{name}.html").read_text("utf-8"),
+        html=html or UNMOUNTED + (FOLDER / f"{name}/{name}.html").read_text("utf-8"),
         css="\n".join((FOLDER / path).read_text("utf-8") for path in css) or None,
         js=loader(f"{name}/{name}.js"),
     )

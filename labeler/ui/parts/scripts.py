@@ -21,15 +21,27 @@ ROUTE: Final = "/api/ui/{version}/{module:path}"
 _KEEP = {"Cache-Control": "private, max-age=31536000, immutable"}  # private: behind a token
 _FILES = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in sorted(FOLDER.rglob("*.js"))}
 _ALL = b"".join(name.encode() + b"\0" + text for name, text in _FILES.items())
+UNMOUNTED: Final = "<style data-unmounted>[data-unmounted] ~ section { visibility: hidden }</style>"
+"""Begins the HTML of a component."""
 VERSION: Final = hashlib.sha256(_ALL).hexdigest()[:12]
 
 
 def loader(module: str) -> str:
-    """The inline module of a component: it hands on what `module` (a path below this folder) exports."""
+    """The inline module of a component: it mounts what `module` (a path below this folder) exports.
+
+    A component is invisible until then (`UNMOUNTED`), because its buttons would do nothing.
+    """
     if module not in _FILES:
         raise FileNotFoundError(f"There is no {module} in {FOLDER}.")
     address = f"/api/ui/{VERSION}/{module}"
-    return f'const {{ default: mount }} = await import(location.origin + "{address}");\nexport default mount;\n'
+    return (
+        f'const {{ default: mount }} = await import(location.origin + "{address}");\n'
+        "export default (component) => {\n"
+        "  const unmount = mount(component);\n"
+        "  component.parentElement.querySelector('[data-unmounted]')?.remove();\n"
+        "  return unmount;\n"
+        "};\n"
+    )
 
 
 async def script(request: Request) -> Response:
