@@ -57,22 +57,6 @@ def pytest_collection() -> Generator[None, object, object]:
     return collected
 
 
-SLOW_FIRST = ("system", "browser", "trainer", "commands", "labeler")
-"""Folders in the order in which workers get their files: at the end only short files are left, so that no worker is
-busy alone for long."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files in that order."""
-
-    def place(item: pytest.Item) -> int:
-        tests = item.config.rootpath / "tests"
-        folder = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
-        return SLOW_FIRST.index(folder) if folder in SLOW_FIRST else len(SLOW_FIRST)
-
-    items.sort(key=place)  # stable: within a folder nothing moves
-
-
 def pytest_xdist_auto_num_workers() -> int:
     """One more worker than cores, because tests of services wait more than they compute."""
     return (os.cpu_count() or 1) + 1

@@ -85,9 +85,9 @@ def test_stop_saves_and_resume_goes_on(services):
 
 
 def test_tomorrow_everything_is_there(services):
+    wait_for(services.caught_up, "the trainer")
     before = services.get("/api/project")
     curve = services.get("/api/progress")["evaluations"]
-    wait_for(services.caught_up, "the trainer")
     order = [item["image_id"] for item in services.queue("fresh", limit=10)]
     services.labeler.end()
     services.trainer.end()
