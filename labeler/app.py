@@ -138,7 +138,8 @@ def _visitor() -> str | None:
         return None
     import streamlit
 
-    return streamlit.context.ip_address or "127.0.0.1"
+    address = streamlit.context.ip_address
+    return address if isinstance(address, str) else "127.0.0.1"  # a page drawn without a browser has none either
 
 
 def _warm_up() -> None:

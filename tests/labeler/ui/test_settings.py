@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from labeler.app import _visitor
 from labeler.service import Service
+from shared.web import audit
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import NOBODY, labeler, photos
 from tests.services import wait_for
@@ -94,3 +96,10 @@ def test_an_absent_trainer_is_said_and_the_labelers_settings_stay(tmp_path: Path
         page = opened()
         assert ["Trainer not reachable" in each.value for each in page.warning] == [True]
         assert page.number_input("labeler.buffer_size").value == 10
+
+
+def test_a_page_drawn_without_a_browser_has_no_address_and_still_asks_the_trainer(
+    pair: tuple[Service, Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_page", [_visitor])  # as in a process whose labeler serves pages
+    assert opened().number_input("labeler.buffer_size").value == 10
