@@ -36,7 +36,7 @@ _CHUNK = 500  # ids in one SQL statement
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A row before it has its `seq`; see `shared.wire.Row` for the fields."""
+    """A row before it has its `seq`; see `shared.wire.log.Row` for the fields."""
 
     action: Action
     id: UUID = field(default_factory=uuid4)

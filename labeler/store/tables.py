@@ -77,7 +77,7 @@ class File(LabelerTable, table=True):
 
 
 class LogRow(LabelerTable, table=True):
-    """`shared.wire.Row` as it is stored."""
+    """`shared.wire.log.Row` as it is stored."""
 
     __tablename__ = "annotation"
 
