@@ -41,8 +41,9 @@ READY_MS = 30_000
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Debian's Chromium where there is one, else Playwright's own (`playwright install chromium`)."""
-    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    """What `scripts/browser` installs: Debian's headless shell or its whole Chromium, else Playwright's own."""
+    found = (path for name in ("chromium-headless-shell", "chromium") if (path := shutil.which(name)))
+    return playwright.chromium.launch(executable_path=next(found, None), args=FLAGS)
 
 
 def press(page: Page, key: str) -> None:
