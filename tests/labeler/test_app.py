@@ -1,17 +1,8 @@
-import os
-import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from labeler.app import main
-from tests.labeler.projects import NOBODY, photos
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -45,25 +36,3 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--buffer-size VALUE labels per batch. A full batch is sent at once (default: 10)" in text
-
-
-@pytest.mark.parametrize("start", [["-m", "labeler"], ["labeler/app.py"]])
-def test_a_real_process(start: list[str], tmp_path: Path) -> None:
-    photos(tmp_path / "photos", 2)
-    given = {"--port": "0", "--workspace": str(tmp_path / "w"), "--images": str(tmp_path / "photos")}
-    argv = [sys.executable, *start, *(part for pair in given.items() for part in pair), "--trainer-url", NOBODY]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLYWHEEL_")}
-    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            ready = re.fullmatch(r"Labeler ready at (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
-            assert ready is not None
-            with httpx.Client(base_url=ready[1]) as client:
-                assert client.get("/api/health").json()["status"] == "ok"
-                assert client.get("/").headers["content-type"].startswith("text/html")
-                foreign = client.get("/api/project", headers={"Host": "example.org"})
-                assert foreign.status_code == 403
-        finally:
-            process.send_signal(signal.SIGTERM)
-    assert process.returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-    assert "GET /" not in (tmp_path / "w" / "logs" / "labeler.log").read_text()

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import httpx
 import psutil
@@ -58,6 +57,9 @@ def children(process):
 
 def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     process, url, trainer_port, output = running
+    assert {tuple(child.cmdline()[1:3]) for child in children(process).values()} == {("-P", "-m")}
+    for asked in (f"{url}/api/project", f"http://127.0.0.1:{trainer_port}/status"):
+        assert httpx.get(asked, headers={"host": "evil.example"}).status_code == 403
     classes = [entry["name"] for entry in httpx.get(f"{url}/api/project").json()["classes"]]
     assert classes == ["red", "green"]
 
@@ -137,31 +139,31 @@ def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize("start", [["-m", "labeler"], ["labeler/app.py"], ["-m", "trainer"], ["trainer/app.py"]])
-def test_each_service_starts_by_itself(tmp_path, start):
-    name = "labeler" if "labeler" in start[-1] else "trainer"
-    more = ["--backbone=pixels"] if name == "trainer" else []
-    process = subprocess.Popen(
-        [sys.executable, *start, "--port=0", f"--workspace={tmp_path / 'w'}", *more],
+@pytest.mark.parametrize("name", ["labeler", "trainer"])
+def test_each_service_starts_by_itself(tmp_path, name):
+    """By its file; `flywheel up` above starts it as a module."""
+    write_photos(tmp_path / "photos", 2)
+    given = [f"--images={tmp_path / 'photos'}", "--trainer-url=http://127.0.0.1:9"] if name == "labeler" else []
+    more = given or ["--backbone=pixels"]
+    with subprocess.Popen(
+        [sys.executable, f"{name}/app.py", "--port=0", f"--workspace={tmp_path / 'w'}", *more],
         cwd=HOME,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout.readline, "")
-        line = next(line for line in lines if " ready at " in line)
-        url = line.split()[-1]
-        path = "/api/health" if name == "labeler" else "/health"
-        assert httpx.get(url + path, timeout=20).json()["status"] == "ok"
-        foreign = httpx.get(
-            url + path.replace("health", "project" if name == "labeler" else "status"),
-            headers={"host": "evil.example"},
-            timeout=20,
-        )
-        assert foreign.status_code == 403
-    finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
-    assert Path(tmp_path / "w").is_dir()
+    ) as process:
+        try:
+            lines = iter(process.stdout.readline, "")
+            ready = next(
+                found for line in lines if (found := re.search(r" ready at (http://127\.0\.0\.1:\d+)\n", line))
+            )
+            under = "/api" if name == "labeler" else ""
+            with httpx.Client(base_url=ready[1], timeout=20) as client:
+                assert client.get(f"{under}/health").json()["status"] == "ok"
+                asked = "/api/project" if name == "labeler" else "/status"
+                assert client.get(asked, headers={"host": "evil.example"}).status_code == 403
+                if name == "labeler":
+                    assert client.get("/").headers["content-type"].startswith("text/html")
+        finally:
+            process.terminate()
+    assert process.returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    assert "GET /" not in (tmp_path / "w" / "logs" / f"{name}.log").read_text()
