@@ -23,7 +23,7 @@ import httpx
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from benchmarks.machine import describe, p50_p95
-from tests.browser.card import Card, launch
+from tests.browser.card import Card, arrive, launch
 from tests.browser.labeler import class_ids, rows_of
 from tests.services import Services, free_port, running_services, wait_for
 
@@ -72,6 +72,7 @@ def _open(services: Services, browser: Browser) -> None:
             lines = [f"a bare Streamlit page opens in {time.monotonic() - started:.1f} s"]
             page.close()
             card = Card(contexts[1].new_page(), services.labeler.url, f"{visit} visit")
+            arrive(card.page, card.url, card.annotator)
             started = time.monotonic()
             card.open()
             lines.append(f"the label page, image painted, in {time.monotonic() - started:.1f} s")

@@ -14,23 +14,26 @@ ARTIFACTS = HOME / "test-artifacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
+# A page that several tests visit one after the other gets the script from each; the first one records.
 RECORD = """
-window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
-for (const name of ["answer", "painted", "refused", "undone"]) {
-  const list = { answer: "answers" }[name] ?? name;
-  document.addEventListener(`flywheel:${name}`, (event) => recorded[list].push(event.detail));
+if (!window.recorded) {
+  window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
+  for (const name of ["answer", "painted", "refused", "undone"]) {
+    const list = { answer: "answers" }[name] ?? name;
+    document.addEventListener(`flywheel:${name}`, (event) => recorded[list].push(event.detail));
+  }
+  let known = null;
+  window.stage = () => {
+    const inside = (each) => each.shadowRoot?.querySelector(".stage");
+    if (!known?.isConnected) known = [...document.querySelectorAll("*")].map(inside).find(Boolean);
+    return known;
+  };
+  // Ours is the first listener of the page, so it sees the key, and the image in its place, before the card does.
+  addEventListener("keydown", (event) => {
+    const image = stage()?.querySelector("img");
+    recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)[1]) });
+  }, true);
 }
-let known = null;
-window.stage = () => {
-  const inside = (each) => each.shadowRoot?.querySelector(".stage");
-  if (!known?.isConnected) known = [...document.querySelectorAll("*")].map(inside).find(Boolean);
-  return known;
-};
-// Ours is the first listener of the page, so it sees the key before the card does, and the image that is in place then.
-addEventListener("keydown", (event) => {
-  const image = stage()?.querySelector("img");
-  recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)[1]) });
-}, true);
 """
 HEAR = """news => {
   const live = globalThis[Symbol.for("flywheel.live")];
@@ -61,6 +64,13 @@ def press(page: Page, key: str) -> None:
     session.detach()
 
 
+def arrive(page: Page, url: str, annotator: str) -> None:
+    """Have the browser know the annotator's name at this labeler, as from an earlier visit."""
+    if not page.url.startswith(f"{url}/"):
+        page.goto(f"{url}/api/health")
+    page.evaluate("name => localStorage.setItem('flywheel/annotator', name)", annotator)
+
+
 class Card:
     """The card on one page. Call `open` first."""
 
@@ -70,7 +80,7 @@ class Card:
         self.annotator = annotator
 
     def open(self) -> Card:
-        self.page.add_init_script(f"localStorage.setItem('flywheel/annotator', {self.annotator!r})")
+        arrive(self.page, self.url, self.annotator)
         self.page.add_init_script(RECORD)
         self.page.goto(self.url)
         self.wait_for_image()

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.card import ARTIFACTS, Card, launch
@@ -19,6 +30,9 @@ STREAMLITS_OWN = re.compile(r"/\w+/_stcore/(health|host-config)$")
 
 OURS = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:|about:")
 
+LAPTOP = ViewportSize(width=1280, height=800)
+SCHEME = "matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'"
+
 FAILED = pytest.StashKey[bool]()
 
 expect.set_options(timeout=20_000)
@@ -28,55 +42,89 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "provokes_errors: requests fail on purpose, which the browser logs as errors")
 
 
-@pytest.fixture(scope="module")  # Playwright keeps an event loop in this thread, which other rooms' tests must not meet
-def browser() -> Iterator[Browser]:
+class Launched(NamedTuple):
+    browser: Browser
+    context: BrowserContext
+    loop: asyncio.AbstractEventLoop
+
+
+@pytest.fixture(scope="session")
+def launched() -> Iterator[Launched]:
+    """One browser for all modules: to launch one takes two seconds. Playwright lets its event loop pass for the one
+    that runs in this thread, which the tests of other rooms, with loops of their own, must not meet.
+    """
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        yield browser
+        launched = Launched(browser, new_context(browser), asyncio.get_running_loop())
+        asyncio._set_running_loop(None)
+        yield launched
+        asyncio._set_running_loop(launched.loop)
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def shared_context(browser: Browser) -> Iterator[BrowserContext]:
-    with new_context(browser) as context:
-        yield context
+def browser(launched: Launched) -> Iterator[Browser]:
+    asyncio._set_running_loop(launched.loop)
+    yield launched.browser
+    asyncio._set_running_loop(None)
+
+
+def new_context(browser: Browser) -> BrowserContext:
+    context = browser.new_context(viewport=LAPTOP, color_scheme="light")
+    context.set_default_timeout(30_000)
+    return context
+
+
+@pytest.fixture(scope="module")
+def shared_context(launched: Launched) -> BrowserContext:
+    return launched.context
 
 
 @pytest.fixture
-def context(shared_context: BrowserContext) -> Iterator[BrowserContext]:
-    """A context without pages, cookies or permissions. What Streamlit's page is made of stays in its cache: to fetch
-    and compile that anew takes a third of an opening.
+def context(
+    shared_context: BrowserContext, browser: Browser, request: pytest.FixtureRequest
+) -> Iterator[BrowserContext]:
+    """A context without cookies or permissions, and at most an empty page. What Streamlit's page is made of stays in
+    its cache.
     """
     yield shared_context
-    for page in shared_context.pages:
-        leave(page)
+    first, *others = shared_context.pages or [shared_context.new_page()]
+    for page in others:
+        page.close()
+    if FAILED in request.node.stash:
+        first.close()
+    else:
+        leave(first)
     shared_context.clear_cookies()
     shared_context.clear_permissions()
 
 
 def leave(page: Page) -> None:
-    """Close the page, and have the browser forget what it kept there."""
+    """Empty the page, and have the browser forget what it kept there."""
+    page.unroute_all(behavior="ignoreErrors")
     with contextlib.suppress(PlaywrightError):  # it shows nothing that could keep something
         page.evaluate("localStorage.clear(); sessionStorage.clear()")
-    page.close()
-
-
-@contextlib.contextmanager
-def new_context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
-    context.set_default_timeout(30_000)
-    yield context
-    context.close()
+    page.goto("about:blank")
+    page.mouse.move(0, 0)
 
 
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must log no error, except in tests marked `provokes_errors`; a failure leaves a screenshot."""
-    with new_page(context, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))) as page:
+    """A page that must log no error, except in tests marked `provokes_errors`; a failure leaves a screenshot.
+
+    One test after the other has the same page, emptied: to compile Streamlit's scripts in a new one costs as much as
+    to run them.
+    """
+    page = context.pages[0] if context.pages else context.new_page()
+    size, scheme = page.viewport_size, page.evaluate(SCHEME)
+    assert size is not None
+    with watched(page, provokes_errors=bool(request.node.get_closest_marker("provokes_errors"))):
         yield page
         if FAILED in request.node.stash:
             with contextlib.suppress(PlaywrightError):  # a busy machine may not paint one in time
                 page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -88,19 +136,29 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @contextlib.contextmanager
-def new_page(context: BrowserContext, *, provokes_errors: bool = False) -> Iterator[Page]:
-    page = context.new_page()
+def watched(page: Page, *, provokes_errors: bool = False) -> Iterator[None]:
+    """Whatever the page loads must be of this machine, and it must log no error unless it `provokes_errors`."""
     errors: list[str] = []
+    foreign: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error" and not STREAMLITS_OWN.search(message.location["url"]):
             errors.append(f"{message.text} {message.location['url']}")
 
+    def note_error(error: PlaywrightError) -> None:
+        errors.append(str(error))
+
+    def look(request: Request) -> None:
+        if not OURS.match(request.url):
+            foreign.append(request.url)
+
     page.on("console", note)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    foreign: list[str] = []
-    page.on("request", lambda request: None if OURS.match(request.url) else foreign.append(request.url))
-    yield page
+    page.on("pageerror", note_error)
+    page.on("request", look)
+    yield
+    page.remove_listener("console", note)
+    page.remove_listener("pageerror", note_error)
+    page.remove_listener("request", look)
     assert not foreign, "a page loads from elsewhere, so that it does not work offline"
     if not provokes_errors:
         assert not errors

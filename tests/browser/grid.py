@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.card import arrive
 from tests.services import Services
 
 
@@ -18,7 +19,7 @@ class Grid:
         self.annotator = annotator
 
     def open(self, query: str = "", *, empty: bool = False) -> Grid:
-        self.page.add_init_script(f"localStorage.setItem('flywheel/annotator', {self.annotator!r})")
+        arrive(self.page, self.services.labeler.url, self.annotator)
         self.page.goto(f"{self.services.labeler.url}/grid{query}")
         if not empty:
             self.wait_for_tiles()

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from labeler.ui.review import REFRESH_SECONDS
-from tests.browser.card import ARTIFACTS, RECORD, press
+from tests.browser.card import ARTIFACTS, RECORD, arrive, press
 from tests.browser.labeler import delete_class, post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, contrast
 from tests.browser.test_phone import PHONE
@@ -63,7 +63,7 @@ class Review:
         self.annotator = annotator
 
     def open(self) -> Review:
-        self.page.add_init_script(f"localStorage.setItem('flywheel/annotator', {self.annotator!r})")
+        arrive(self.page, self.services.labeler.url, self.annotator)
         self.page.add_init_script(RECORD)
         self.page.goto(f"{self.services.labeler.url}/review")
         self.wait_for_image()
