@@ -8,9 +8,7 @@ has an example as a `curl` command.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections import Counter
-from pathlib import Path
 from random import SystemRandom
 from typing import get_args
 
@@ -30,7 +28,7 @@ def main() -> None:
     print(describe("schemathesis"), f"Seed {options.seed}.")
     table = Table("service", "operations", "requests", "failures by check")
     found = {}
-    with tempfile.TemporaryDirectory(prefix="flywheel-") as folder, both_services(Path(folder)) as services:
+    with both_services() as services:
         for service in get_args(Service):
             seconds, url = int(60 * options.minutes), getattr(services, service)
             run = found[service] = fuzz(service, url, examples=10_000, seconds=seconds, seed=options.seed)

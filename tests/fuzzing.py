@@ -1,27 +1,24 @@
-"""Both services in this process, on real ports, to which schemathesis sends allowed and forbidden requests."""
+"""Both services as processes, to which schemathesis sends allowed and forbidden requests.
+
+Hypothesis, which makes the requests, seeds the random numbers of its process, sets its recursion limit and counts on
+its draws being repeatable, so that nothing else may run in it.
+"""
 
 from __future__ import annotations
 
-import socket
-import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import httpx
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
-from starlette.types import ASGIApp
+from schemathesis.generation.meta import CoverageScenario
 
-from labeler.app import create_app as labeler_app
-from shared.settings.services import LabelerSettings, TrainerSettings
-from shared.web.server import bind, server_of
-from tests.services import COLOURS, wait_for, write_photos
-from trainer.app import create_app as trainer_app
+from tests.services import Process, running_services, wait_for
 
 ACCEPTED = ("2xx", "3xx", "401", "403", "404", "409", "429")
 Service = Literal["labeler", "trainer"]
@@ -78,11 +75,12 @@ def fuzz(
     seconds: int | None = None,
     seed: int | None = None,
     without: str | None = None,
+    thin: bool = False,
 ) -> Found:
     """Send requests that the schema at `url` allows and forbids; the same each time unless there is a `seed`.
 
-    `without` is a pattern of paths to skip. All checks of schemathesis are on, except the response time, which says
-    more about the machine.
+    `without` is a pattern of paths to skip. `thin` leaves out some of those that `_Thin` calls alike. All checks of
+    schemathesis are on, except the response time, which says more about the machine.
     """
     says_no = [
         {"include-name": name, "checks": {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "422"]}}}
@@ -102,16 +100,65 @@ def fuzz(
     }
     loaded = SchemathesisConfig.from_dict({name: value for name, value in config.items() if value is not None})
     schema = schemathesis.openapi.from_url(url + "/openapi.json", config=loaded)
+    if thin:
+        schema.hooks.register_hook_with_name(_Thin(), "filter_case")
     chosen = schema.exclude(path_regex=without) if without else schema
     found = Found(operations=chosen.statistic.operations.selected)
+    broken: list[events.NonFatalError] = []
     for event in from_schema(chosen).execute():
         if isinstance(event, events.NonFatalError):
-            found.errors.append(f"{event.label}: {event.info.title} {event.info.message}")
+            broken.append(event)
         elif isinstance(event, events.FatalError):
-            found.errors.append(repr(event.exception))
+            found.errors.append("".join(traceback.format_exception(event.exception)))
         elif isinstance(event, events.ScenarioFinished):
             _note(found, event)
+            found.errors += [_told(error, event) for error in broken]
+            broken.clear()
+    found.errors += [_told(error) for error in broken]
     return found
+
+
+class _Thin:
+    """Whether a request is sent: of a value's wrong types, and of the methods that a path does not have, the first and
+    every fourth of the others. There are six of each, and a nested body has a hundred values.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[object, ...]] = set()
+        self._others = 0
+
+    def __call__(self, _: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+        about = case.meta.phase.data if case.meta is not None else None
+        scenario = getattr(about, "scenario", None)
+        if scenario is CoverageScenario.UNSPECIFIED_HTTP_METHOD:
+            place: tuple[object, ...] = (case.operation.path,)
+        elif scenario is CoverageScenario.INCORRECT_TYPE:
+            place = (case.operation.label, about.parameter_location, about.parameter, about.location)  # type: ignore[union-attr]
+        else:
+            return True
+        if place not in self._seen:
+            self._seen.add(place)
+            return True
+        self._others += 1
+        return self._others % 4 == 0
+
+
+def _told(error: events.NonFatalError, scenario: events.ScenarioFinished | None = None) -> str:
+    """An error of the run itself with its causes, and what the service answered to the last requests."""
+    sent = list(scenario.recorder.interactions.values()) if scenario is not None else []
+    answers = [
+        f"{each.request.method} {each.request.uri}: {each.response.status_code} {each.response.content[:300]!r}"
+        if each.response is not None
+        else f"{each.request.method} {each.request.uri}: no answer"
+        for each in sent[-5:]
+    ]
+    return "\n".join(
+        [
+            f"{error.label}, {error.phase}, after {len(sent)} requests: {error.info.title} {error.info.message}",
+            *answers,
+            "".join(traceback.format_exception(error.value)),
+        ]
+    )
 
 
 def _note(found: Found, event: events.ScenarioFinished) -> None:
@@ -128,48 +175,20 @@ def _note(found: Found, event: events.ScenarioFinished) -> None:
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of both."""
+    """The addresses of both, and their processes."""
 
     labeler: str
     trainer: str
+    processes: tuple[Process, Process]
 
 
 @contextmanager
-def listening(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
-    """Serve `app` in a thread, including its start and shutdown."""
-    server = server_of(app)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-@contextmanager
-def both_services(folder: Path, images: int = 40) -> Iterator[Addresses]:
+def both_services(images: int = 40) -> Iterator[Addresses]:
     """A labeler and a trainer over a project with labels, a model and a saved version."""
-    truth = write_photos(folder / "photos", images)
-    with ExitStack() as ends:
-        one, other = (ends.enter_context(bind("127.0.0.1", 0)) for _ in range(2))
-        ports = [sock.getsockname()[1] for sock in (one, other)]
-        urls = [f"http://127.0.0.1:{port}" for port in ports]
-        common = {"workspace": folder / "w", "images": str(folder / "photos"), "port": 0}
-        labels = {**common, "classes": list(COLOURS), "trainer_url": urls[1], "watch": False}
-        trains = {**common, "backbone": "pixels", "labeler_url": urls[0], "challenger": "off"}
-        labeler = labeler_app(*LabelerSettings.load(command_line=labels), port=ports[0])
-        trainer = trainer_app(*TrainerSettings.load(command_line=trains), port=ports[1])
-        ends.enter_context(listening(trainer, other))
-        ends.enter_context(listening(labeler, one))
-        client = ends.enter_context(httpx.Client(timeout=60))
-        wait_for(lambda: client.get(urls[0] + "/api/project").json()["images"]["total"] == images, "the scan")
-        names = {each["id"]: Path(each["uri"]).name for each in client.get(urls[0] + "/api/images").json()["images"]}
-        answers = [
-            {"id": str(uuid4()), "image_id": image_id, "action": "label", "label": truth[name], "annotator": "ann"}
-            for image_id, name in list(names.items())[: images // 2]
-        ]
-        client.post(urls[0] + "/api/annotations", json={"annotations": answers}).raise_for_status()
-        wait_for(lambda: client.get(urls[1] + "/status").json()["model_version"], "a model")
-        client.post(urls[1] + "/models", json={"name": "first"}).raise_for_status()
-        yield Addresses(urls[0] + "/api", urls[1])
+    with running_services(images=images, labeler={"watch": False}, trainer={"challenger": "off"}) as services:
+        names = list(services.names().items())[: images // 2]
+        services.annotate([services.answer(image_id, services.truth[name]) for image_id, name in names])
+        wait_for(lambda: services.status()["model_version"], "a model")
+        httpx.post(f"{services.trainer.url}/models", json={"name": "first"}, timeout=60).raise_for_status()
+        processes = services.labeler, services.trainer
+        yield Addresses(f"{services.labeler.url}/api", services.trainer.url, processes)
