@@ -5,6 +5,7 @@ import gc
 import logging
 import logging.handlers
 import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 
@@ -18,7 +19,9 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and then tables are as 
 settings.register_profile("flywheel", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("flywheel")
 
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each service that a test starts would compile Flywheel anew
+# Otherwise each service that a test starts would compile Flywheel anew, and each worker all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Several services compute beside each other: threads of each that wait for those of others cost a fifth of all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -9,10 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -97,7 +100,14 @@ def database_url(settings: LabelerSettings) -> str:
 
 
 def _migrate(connection: Connection) -> None:
+    if set(MigrationContext.configure(connection).get_current_heads()) == _newest():
+        return
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+@cache
+def _newest() -> set[str]:
+    return set(ScriptDirectory(str(MIGRATIONS)).get_heads())

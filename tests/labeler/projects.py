@@ -19,7 +19,9 @@ from labeler.store.database import Store, database_url
 from shared.settings.services import LabelerSettings
 from shared.wire.log import Annotation
 from shared.wire.queries import Query, QueryPush
+from tests.databases import compile_once
 
+compile_once()
 NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
 
 

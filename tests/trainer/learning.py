@@ -11,9 +11,12 @@ from starlette.testclient import TestClient
 
 from shared.settings.services import TrainerSettings
 from shared.wire.fields import Split
+from tests.databases import compile_once
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.routes.api import create_api
 from trainer.service import Trainer
+
+compile_once()
 
 COLOURS = {1: (220, 30, 30), 2: (30, 30, 220)}  # class id → what its images look like
 
