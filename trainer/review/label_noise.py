@@ -97,8 +97,8 @@ def _judged(
     kinds = _mistakes(said[rows])
     weighed = np.array(
         [
-            [_likelihood(said[rows], given[rows], confirmed[rows], before[rows], power, kind) for kind in kinds]
-            for power in EXPONENTS
+            [_likelihood(sharpened, given[rows], confirmed[rows], before[rows], kind) for kind in kinds]
+            for sharpened in (_sharpened(said[rows], power) for power in EXPONENTS)
         ]
     )  # (exponents, kinds, shares)
     weights = np.exp(WORTH * (weighed - weighed.max()))
@@ -116,7 +116,7 @@ def _judged(
             mean, spread = np.zeros(len(share)), np.zeros(len(share))
             for start in range(0, n, SAMPLE):
                 block = slice(start, start + SAMPLE)
-                right, mistaken = _explained(said[block], given[block], power, kind)
+                right, mistaken = _explained(_sharpened(said[block], power), given[block], kind)
                 error = share * mistaken[:, None]
                 error /= np.maximum((1 - share) * right[:, None] + error, LEAST * LEAST)
                 wrong[block] += error @ weight
@@ -142,26 +142,27 @@ def _off_diagonal(table: Numbers) -> Numbers:
     return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), 1e-12))
 
 
-def _explained(
-    said: NDArray[np.float32], given: NDArray[np.int64], power: float, kind: Numbers
-) -> tuple[Numbers, Numbers]:
-    """The likelihood of each label (n,) if it is right, and if it is a mistake."""
+def _sharpened(said: NDArray[np.float32], power: float) -> Numbers:
+    """The predictions (n, K) to that power, as probabilities."""
     logs = power * np.log(np.maximum(said, LEAST, dtype=np.float64))
     q = np.exp(logs - logs.max(axis=1, keepdims=True))
-    q /= q.sum(axis=1, keepdims=True)
+    return np.asarray(q / q.sum(axis=1, keepdims=True))
+
+
+def _explained(q: Numbers, given: NDArray[np.int64], kind: Numbers) -> tuple[Numbers, Numbers]:
+    """The likelihood of each label (n,) by predictions `q` if it is right, and if it is a mistake."""
     return q[np.arange(len(given)), given], np.einsum("nk,nk->n", q, kind.T[given])
 
 
 def _likelihood(
-    said: NDArray[np.float32],
+    q: Numbers,
     given: NDArray[np.int64],
     confirmed: NDArray[np.bool_],
     before: NDArray[np.int64],
-    power: float,
     kind: Numbers,
 ) -> Numbers:
     """Log likelihood of the labels for each share of errors."""
-    right, mistaken = _explained(said, given, power, kind)
+    right, mistaken = _explained(q, given, kind)
     open_ = ~confirmed
     mixed = (1 - SHARES) * right[open_, None] + SHARES * mistaken[open_, None]
     log = np.log(np.maximum(mixed, LEAST * LEAST)).sum(axis=0)

@@ -11,7 +11,7 @@ def drawn(seed, labels=400, classes=5, sure=3.0, share=0.0, similar=False):
     rng = np.random.default_rng(seed)
     logits = sure * rng.standard_normal((labels, classes))
     said = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truth = np.array([rng.choice(classes, p=row) for row in said])
+    truth = (rng.random((labels, 1)) >= said.cumsum(axis=1)[:, :-1]).sum(axis=1)
     given, errors = truth.copy(), rng.choice(labels, round(share * labels), replace=False)
     away = 1 if similar else rng.integers(1, classes, len(errors))
     given[errors] = (truth[errors] + away) % classes
