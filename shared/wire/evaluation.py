@@ -22,6 +22,7 @@ class Interval(Measured):
     low: float
     high: float
     n: Count
+    unlabeled: Count = 0  # test images without a label on which the model's confidence made it more precise
 
 
 class ClassMetrics(Measured):

@@ -125,7 +125,7 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
 
     def row(name: str, value: str, low: float | None = None, high: float | None = None) -> dict[str, str]:
         interval = "–"
-        if low is not None and high is not None and low < high:  # the bootstrap says nothing if all answers are right
+        if low is not None and high is not None and low < high:  # older evaluations have no width if all were right
             interval = f"{percent(low, 1)} – {percent(high, 1)}"
         return {"Figure": name, "Value": value, "95% interval": interval}
 

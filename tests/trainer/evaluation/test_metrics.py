@@ -123,3 +123,17 @@ def test_it_fits_the_message():
     fields = Evaluation.model_fields
     assert {"accuracy", "macro_f1", "log_loss", "classes", "confusion"} <= set(fields)
     assert all(isinstance(row, list) and all(isinstance(n, int) for n in row) for row in measured.confusion)
+
+
+def test_the_lower_bound_of_macro_f1_is_rarely_above_the_truth_when_there_are_few_errors():
+    """Ten classes, 95 % right: a bootstrap alone was too high in 35 % of the projects with 20 test images."""
+    rng = np.random.default_rng(0)
+    classes, names = np.arange(10), {k: str(k) for k in range(10)}
+    above = 0
+    for _ in range(100):
+        y = rng.integers(10, size=20)
+        said = np.where(rng.random(20) < 0.95, y, rng.integers(10, size=20))
+        above += evaluate(y, np.eye(10, dtype=np.float32)[said], classes, names).lower_bounds["macro_f1"] > 0.95
+    assert above <= 3
+    low, high = evaluate(y, np.eye(10, dtype=np.float32)[y], classes, names).macro_f1_interval
+    assert (low, high) == (wilson(20, 20).low, 1)
