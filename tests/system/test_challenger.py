@@ -6,14 +6,17 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import forks
 from tests.services import running_services, wait_for
 
 pytestmark = pytest.mark.system
 
+SHORT = {"trainer.jobs.challenge.EPOCHS": [3, 8]}
 TRAINED = {"model_fn": "tests.trainer.blind:network", "backbone": "auto", "input_size": 16, "challenger": "on"}
 
 
-def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work():
+def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work(monkeypatch):
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORT))
     with running_services(images=180, trainer=TRAINED) as services:
         names = services.names()
         entries = {each["id"]: each["split"] for each in services.get("/api/images?after=0&limit=10000")["images"]}

@@ -15,6 +15,7 @@ from trainer.routes.api import create_api
 from trainer.service import Trainer
 
 RED, GREY = (200, 60, 120), (80, 60, 120)  # alike in blue
+SHORTER = {"trainer.jobs.challenge.EPOCHS": [3, 8]}
 SHORT = {"trainer.jobs.challenge.EPOCHS": [3, 3], "trainer.jobs.challenge.SCRATCH_SIZE": 32}
 FITTED = {"model_fn": "tests.trainer.blind:network", "input_size": 16, "challenger": "on"}
 
@@ -52,7 +53,8 @@ def challenger(client):
     return client.get("/status").json()["challenger"]
 
 
-def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder):
+def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORTER))
     trainer, client = begin(tmp_path, folder)
     try:
         frozen = trainer.loop.live.embedder.key
@@ -152,7 +154,8 @@ def test_on_a_laptop_without_a_gpu_there_is_none_unless_asked_for(tmp_path, fold
         trainer.close()
 
 
-def test_enough_validation_labels_judge_and_are_not_learned(tmp_path):
+def test_enough_validation_labels_judge_and_are_not_learned(tmp_path, monkeypatch):
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORTER))
     photos, entries = make(tmp_path, 280)
     entries = [each.model_copy(update={"split": "validation"}) if each.id >= 80 else each for each in entries]
     trainer, client = begin(tmp_path, (photos, entries))
