@@ -44,6 +44,10 @@ def history(run: list[Record]) -> list[dict[str, object]]:
     return [row for row in rows if row]
 
 
+def curve(run: str | Path) -> list[dict[str, object]]:
+    return [row for row in history(records(Path(run))) if "accuracy" in row]
+
+
 @pytest.fixture
 def opened(tmp_path, photos):  # noqa: F811
     """Opens the trainer of one workspace, with tracking."""
@@ -72,13 +76,20 @@ def test_by_default_nothing_leaves_the_machine(monkeypatch):
     assert TrainerSettings.load()[0].tracking == "offline"
 
 
-def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_the_whole_curve(opened, tmp_path):
+def test_a_run_holds_curve_confusion_images_and_versions_and_the_next_one_has_the_whole_curve(
+    opened, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(wandb_follower, "PAUSES", (0.1,))
     trainer, client = opened()
     assert tracked(client) == {"mode": "offline", "run": None, "error": None}
     teach(client, MEASURED)
-    first = Path(wait_for(lambda: tracked(client)["run"]))
+    killed = wait_for(lambda: tracked(client)["run"])
     # Without a labeler no list is accepted, so the test calls the tracker in place of the publisher.
     trainer.tracker.asked(wait_for(lambda: trainer.publisher._waiting))
+    os.kill(trainer.tracker._process.pid, signal.SIGKILL)  # which costs nothing
+    first = Path(wait_for(lambda: (run := tracked(client)["run"]) != killed and run))
+    assert tracked(client)["error"] is None
+    assert client.get("/status").json()["state"] == "training"
     say(client, "/models", json={"name": "kept"})
     teach(client, range(12, 30), after=34)
     wait_for(lambda: len(trainer.replica.evaluations) >= 2)
@@ -97,6 +108,12 @@ def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_t
     artifacts = [each.request.log_artifact.artifact for each in run if each.request.HasField("log_artifact")]
     artifacts += [each.artifact for each in run if each.HasField("artifact")]
     assert any("kept" in each.aliases for each in artifacts)
+    # Images that are asked are kept with their reasons.
+    kept = list((first / "files" / "media" / "images").glob("asked_next*.png"))
+    reasons = [row["asked_next.captions"] for row in history(run) if "asked_next.captions" in row]
+    assert reasons
+    assert all(0 < len(each) <= wandb_follower.IMAGES for each in reasons)
+    assert len(kept) == sum(map(len, reasons))
     assert not list((tmp_path / "w" / "trainer").glob("**/offline-run*"))
 
     again, client = opened()
@@ -104,21 +121,7 @@ def test_a_run_holds_curve_confusion_queries_and_versions_and_the_next_one_has_t
     second = Path(wait_for(lambda: tracked(client)["run"]))
     assert second != first
     again.close()
-    rows = [row for row in history(records(second)) if "accuracy" in row]
-    assert [row["labels"] for row in rows] == [each.spent for each in again.replica.evaluations]
-
-
-def test_images_that_are_asked_are_kept_with_their_reason(opened):
-    trainer, client = opened()
-    teach(client, range(12))
-    trainer.tracker.asked(wait_for(lambda: trainer.publisher._waiting))
-    teach(client, range(40, 60), after=14)
-    run = Path(wait_for(lambda: tracked(client)["run"]))
-    trainer.close()
-    kept = list((run / "files" / "media" / "images").glob("asked_next*.png"))
-    assert 0 < len(kept) <= wandb_follower.IMAGES
-    (row,) = [row for row in history(records(run)) if "asked_next.captions" in row]
-    assert len(row["asked_next.captions"]) == len(kept)
+    assert [row["labels"] for row in curve(second)] == [each.spent for each in again.replica.evaluations]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_in_the_status(opened, tmp_path):
@@ -136,20 +139,6 @@ def test_a_folder_that_cannot_be_written_is_one_line_in_the_status(opened, tmp_p
     assert "flywheel_trainer_tracking_failed 1.0" in client.get("/metrics").text
     trainer.close()
     assert trainer.replica.path.is_file()
-
-
-def test_a_kill_of_its_process_costs_nothing(opened, monkeypatch):
-    monkeypatch.setattr(wandb_follower, "PAUSES", (0.1,))
-    trainer, client = opened()
-    teach(client, MEASURED)
-    first = wait_for(lambda: tracked(client)["run"])
-    os.kill(trainer.tracker._process.pid, signal.SIGKILL)
-    second = wait_for(lambda: (run := tracked(client)["run"]) != first and run)
-    assert tracked(client)["error"] is None
-    assert client.get("/status").json()["state"] == "training"
-    trainer.close()
-    rows = [row for row in history(records(Path(second))) if "accuracy" in row]
-    assert len(rows) == len(trainer.replica.evaluations)
 
 
 def test_one_that_hangs_holds_up_neither_labels_nor_the_end(opened, monkeypatch):
