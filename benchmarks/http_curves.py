@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,14 @@ BUFFER_SECONDS = 5.0  # much longer than a batch of answers takes, so that batch
 
 
 def curve_over_http(
-    X: NDArray[np.float32], y: Ids, test: Ids, strategy: str, seed: int, budget: int, step: int
+    X: NDArray[np.float32],
+    y: Ids,
+    test: Ids,
+    strategy: str,
+    seed: int,
+    budget: int,
+    step: int,
+    blocks: Sequence[int] = (),
 ) -> NDArray[np.float64]:
     """Accuracy on the rows `test` after each `step` labels up to `budget`, asked by `strategy` from all other rows.
 
@@ -39,7 +46,7 @@ def curve_over_http(
     """
     with tempfile.TemporaryDirectory(prefix="flywheel-curve-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        truth = _write(folder, X, y, test)
+        truth = _write(folder, X, y, test, blocks)
         labeler = Process("labeler", {"images": folder / "photos", "workspace": folder / "workspace"})
         trainer = Process(
             "trainer",
@@ -76,14 +83,14 @@ def curve_over_http(
     )
 
 
-def _write(folder: Path, X: NDArray[np.float32], y: Ids, test: Ids) -> dict[str, str]:
+def _write(folder: Path, X: NDArray[np.float32], y: Ids, test: Ids, blocks: Sequence[int]) -> dict[str, str]:
     """Write pictures, vectors and the evaluation set; returns file name → class name."""
     photos = folder / "photos"
     photos.mkdir()
     truth = {f"{row:06d}.png": str(label) for row, label in enumerate(y)}
     for row, name in enumerate(truth):
         Image.fromarray(np.full((8, 8, 3), (row >> 16, row >> 8 & 255, row & 255), np.uint8)).save(photos / name)
-    np.savez(folder / "vectors.npz", filename=np.array(list(truth)), vectors=X)
+    np.savez(folder / "vectors.npz", filename=np.array(list(truth)), vectors=X, blocks=np.array(blocks or [X.shape[1]]))
     names = list(truth)
     with (folder / "test.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)

@@ -9,11 +9,12 @@
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions of the trainer. A stratified quarter is held out, drawn again for each seed. The projection is
-fitted on the rest, the head on the labels asked so far. Nothing uses the answer to an image that was not asked, or a
-held-out image before it is scored. As in the trainer, upcoming images of a list keep their places in the next one if
-they can. It prints two Markdown tables: accuracy, and how the rarest class fares. The first has the difference in area
-under the curve to the first strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten images
-that a batch exchanges. `--out FOLDER` also gets curves.csv and curves.svg.
+fitted on the rest, the head on the labels asked so far. These also decide how much each block of features counts, if
+the file names `blocks` as the files of `benchmarks.vectors` do. Nothing uses the answer to an image that was not asked,
+or a held-out image before it is scored. As in the trainer, upcoming images of a list keep their places in the next one
+if they can. It prints two Markdown tables: accuracy, and how the rarest class fares. The first has the difference in
+area under the curve to the first strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten
+images that a batch exchanges. `--out FOLDER` also gets curves.csv and curves.svg.
 
 With `--http` the same annotators answer through both real services over HTTP (`benchmarks.http_curves`), and each
 strategy also runs in this process, to check that both give the same curve. They cannot be exactly equal: the trainer
@@ -28,9 +29,9 @@ import argparse
 import csv
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +42,20 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
-from trainer.embeddings.transform import fit_projection
+from shared.wire.fields import Split
+from shared.wire.images import ImageEntry
+from trainer.embeddings.space import ImagePool
 from trainer.learners.kernel_head import Head, fit_head
 from trainer.loop.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
+from trainer.tasks.classification import Classification
 from trainer.tasks.pool_scores import WORK, ranked, score
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
 HTTP = " over HTTP"
 DIFFER = "differ"
+TASK = Classification()
 DUPLICATES = "duplicates"
 TOLERANCE = 1.0  # points of area by which both may differ
 Rows = NDArray[np.float32]
@@ -71,11 +76,13 @@ def main() -> None:
     parser.add_argument(
         "--subsample", type=int, default=geometry.SUBSAMPLE, help="size of the subsample that represents the pool"
     )
+    parser.add_argument("--share", type=float, help="fixed share of the second block of features (default: learned)")
     parser.add_argument("--http", action="store_true", help="also through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
     geometry.SUBSAMPLE, herding.CANDIDATES = given.subsample, given.subsample // 2
     name, X, y = read(given.npz)
+    given.blocks = read_blocks(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")
     curves = _both_ways(X, y, given) if given.http else _in_process(X, y, given)
     if given.out:
@@ -99,10 +106,7 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
     for strategy in given.strategies.split(","):
         began = time.perf_counter()
         with threadpool_limits(1):  # simulations run in parallel: more threads than cores only wait
-            runs[strategy] = [
-                simulate(X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming, given.work)
-                for s in range(given.seeds)
-            ]
+            runs[strategy] = [_simulate(X, y, strategy, s, given) for s in range(given.seeds)]
         seconds = (time.perf_counter() - began) / sum(len(run.accuracy) for run in runs[strategy])
         table = np.stack([run.accuracy for run in runs[strategy]])  # (seeds, points)
         cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
@@ -143,15 +147,10 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
     )
     for strategy in given.strategies.split(","):
         with threadpool_limits(1):
-            curves[strategy] = [
-                simulate(
-                    X, y, strategy_named(strategy), s, given.variant, given.budget, given.upcoming, given.work
-                ).accuracy
-                for s in range(given.seeds)
-            ]
+            curves[strategy] = [_simulate(X, y, strategy, s, given).accuracy for s in range(given.seeds)]
         splits = [_split(X, y, seed, given.variant) for seed in range(given.seeds)]
         curves[strategy + HTTP] = [
-            curve_over_http(vectors, classes, test, strategy, seed, given.budget, STEP)
+            curve_over_http(vectors, classes, test, strategy, seed, given.budget, STEP, given.blocks)
             for seed, (vectors, classes, _, test) in enumerate(splits)
         ]
         for way in (strategy, strategy + HTTP):
@@ -163,6 +162,21 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
                 difference = f"{_difference(*areas)} | {_verdict(*areas)}"
             print(f"| {way} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} |", flush=True)
     return curves
+
+
+def _simulate(X: Rows, y: Ids, strategy: str, seed: int, given: argparse.Namespace) -> Run:
+    return simulate(
+        X,
+        y,
+        strategy_named(strategy),
+        seed,
+        given.variant,
+        given.budget,
+        given.upcoming,
+        given.work,
+        given.blocks,
+        given.share,
+    )
 
 
 def _verdict(there: Curve, here: Curve) -> str:
@@ -182,6 +196,7 @@ class Run:
     rarest: Curve  # recall on the rarest class
     found: int  # labels until its first example
     exchanged: list[float]  # share of the next ten images that another batch of labels exchanges, where they are known
+    shares: Curve  # of the second block of features; 0 where there is one
 
 
 def simulate(
@@ -193,23 +208,32 @@ def simulate(
     budget: int,
     upcoming: int = UPCOMING,
     work: int = WORK,
+    blocks: Sequence[int] = (),
+    share: float | None = None,
 ) -> Run:
-    """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can."""
+    """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can.
+
+    The labels decide how much each of the `blocks` counts, as in the trainer, or a second one has a fixed `share`.
+    """
     X, y, train, test = _split(X, y, seed, variant)
-    projection = fit_projection(X[train].mean(axis=0), X[train])
-    Z, held, truth = projection.transform(X[train]), projection.transform(X[test]), y[train]
+    entries = [_entry(row, "train") for row in train] + [_entry(row, "test") for row in test]
+    space = ImagePool(X.shape[1], lambda keys: X[[int(key) for key in keys]], blocks)
+    space.add(entries, complete=True)
+    if share is not None and space.projection.shares:
+        space.reweigh((1 - share, share))
+    truth = y[train]
     rarest = int(np.argmin(np.bincount(y)))
     labels = np.full(len(train), -1)
     head: Head | None = None
-    memory: dict[str, Any] = {}
     recalls: list[NDArray[np.float64]] = []  # per class
     accuracy: list[float] = []
     exchanged: list[float] = []
+    shares: list[float] = []
     found, rest, warm = budget, np.empty(0, dtype=np.int64), False
     for asked in range(STEP, min(budget, len(train)) + 1, STEP):
         leased, candidates = np.zeros(len(train), dtype=bool), np.flatnonzero(labels < 0)
         said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list made without a model is ignored
-        pool = Pool(Z, None, labels.copy(), leased, candidates, seed, memory, upcoming=said)
+        pool = Pool(space.train.rows, None, labels.copy(), leased, candidates, seed, space.memory, upcoming=said)
         scored, length = np.zeros(len(train), dtype=bool), STEP + UPCOMING
         if head is not None:
             pool, scored = score(pool, head, length, work=work)
@@ -223,13 +247,22 @@ def simulate(
             found = asked
         guesses = np.full(len(test), labels[labeled[0]])
         if len(np.unique(labels[labeled])) > 1:
-            head = fit_head(Z[labeled], labels[labeled], previous=head, seed=seed)
-            guesses = head.classes[head.predict_proba(held).argmax(axis=1)]
+            before = space.version
+            if share is None:
+                space.learn_shares(labeled, TASK.as_numbers(labels[labeled]))
+            previous = head if space.version == before else None
+            head = fit_head(space.train.rows[labeled], labels[labeled], previous=previous, seed=seed)
+            guesses = head.classes[head.predict_proba(space.held.rows).argmax(axis=1)]
+        shares.append(space.projection.shares[1] if space.projection.shares else 0.0)
         accuracy.append(float((guesses == y[test]).mean()))
         recalls.append(recall_score(y[test], guesses, labels=np.unique(y), average=None, zero_division=0.0))
     each = np.stack(recalls)  # (points, K)
     column = int(np.searchsorted(np.unique(y), rarest))
-    return Run(np.array(accuracy), each.mean(axis=1), each[:, column], found, exchanged)
+    return Run(np.array(accuracy), each.mean(axis=1), each[:, column], found, exchanged, np.array(shares))
+
+
+def _entry(row: int, split: Split) -> ImageEntry:
+    return ImageEntry(id=int(row), uri=str(row), sha256=str(row), split=split, removed=False)
 
 
 def _split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids]:
@@ -290,6 +323,14 @@ def read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:
             arrays["X"].astype(np.float32),
             np.unique(arrays["labels"], return_inverse=True)[1].astype(np.int64),
         )
+
+
+def read_blocks(npz: str | None) -> tuple[int, ...]:
+    """The lengths of the blocks of features in the vectors of `NAME=FILE`; () for a single block."""
+    if npz is None:
+        return ()
+    with np.load(npz.partition("=")[2], allow_pickle=False) as arrays:
+        return tuple(arrays["blocks"].tolist()) if "blocks" in arrays else ()
 
 
 def _short(strategy: str) -> str:

@@ -53,7 +53,8 @@ def main() -> None:
             inputs = [backbone.preprocessing.read(file, limits) for file in files]
             vectors.append(backbone.embed(np.stack(inputs)))
     kept = np.concatenate(vectors).astype(np.float16)  # as the trainer stores them
-    np.savez(given.out, X=kept.astype(np.float32), labels=np.array([row.label for row in labeled]))
+    names = np.array([row.label for row in labeled])
+    np.savez(given.out, X=kept.astype(np.float32), labels=names, blocks=np.array(backbone.blocks))
     print(f"{given.out}: {len(labeled)} images, {kept.shape[1]} values each, {backbone.key}")
 
 

@@ -102,6 +102,11 @@ class Embedder:
         return self.backbone.dim if self.backbone else 0
 
     @property
+    def blocks(self) -> tuple[int, ...]:
+        """Lengths of the blocks of features in a vector; () until there is a backbone."""
+        return self.backbone.blocks if self.backbone else ()
+
+    @property
     def key(self) -> str:
         """Identifies backbone, weights, size and normalisation; "auto" or "pixels" until there is a backbone."""
         if self._chooser is not None:

@@ -35,9 +35,10 @@ class OwnVectors:
 
     banner: str | None = None
 
-    def __init__(self, path: Path, matrix: Array, row_of: dict[str, int]) -> None:
+    def __init__(self, path: Path, matrix: Array, row_of: dict[str, int], blocks: tuple[int, ...] = ()) -> None:
         self.path = path
         self.dim = matrix.shape[1]
+        self.blocks: tuple[int, ...] = blocks or (self.dim,)
         self._matrix = matrix  # (N, dim)
         self._row_of = row_of  # URI → row
         with path.open("rb") as stream:
@@ -69,7 +70,7 @@ class OwnVectors:
             raise SettingsError(f"The trainer setting 'embeddings' names {path}, which {problem}.") from None
         except ImageProblem as problem:
             raise SettingsError(f"The trainer setting 'images' is {settings.images!r}, which {problem}.") from None
-        return cls(path, vectors.matrix, row_of)
+        return cls(path, vectors.matrix, row_of, vectors.blocks)
 
     def has(self, uri: str) -> bool:
         """Whether this image has a vector."""

@@ -145,4 +145,4 @@ class Explorer:
         """Ids (N,) and rows (N, D) of the train images, and an identifier of their state."""
         space = self._loop.live.space()
         ids, rows = space.train.view()
-        return (self._replica.log_id, space.version, len(ids)), ids, rows
+        return (self._replica.log_id, space.base, len(ids)), ids, rows

@@ -31,6 +31,7 @@ from trainer.embeddings.backbones.feature_blocks import with_layout
 from trainer.embeddings.backbones.saved_backbone import freeze
 from trainer.embeddings.backbones.timm_networks import config_of, create
 from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, device_named
+from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.metrics import wilson
@@ -229,7 +230,12 @@ class _Match:
             ]
             vectors[name] = np.concatenate(parts)
         pool = vectors["learn"] if not self.folds else np.concatenate(list(vectors.values()))
-        projection = fit_projection(pool.mean(axis=0), pool)
+        start = starting_shares(pool, backbone.blocks)
+        projection = fit_projection(pool.mean(axis=0), pool, backbone.blocks, start)
+        one_hot = np.eye(int(self.truth.max()) + 1)[self.truth[learn]]
+        projection = projection.reweighed(
+            learned_shares(projection.transform(vectors["learn"]), one_hot, projection, start)
+        )
         seed = self.work.settings.seed
         head = fit_head(projection.transform(vectors["learn"]), self.truth[learn], seed=seed)
         said = head.predict_proba(projection.transform(vectors["asked"])).argmax(axis=1)

@@ -93,7 +93,7 @@ class Ingest:
 
     def _open_pool(self) -> None:
         if self.pool is None and self.embedder.backbone is not None:
-            self.pool = ImagePool(self.embedder.dim, self.embedder.read)
+            self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks)
 
     def _take_in(self, entries: list[ImageEntry]) -> None:
         for entry in entries:

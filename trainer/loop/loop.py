@@ -27,7 +27,7 @@ from trainer.embeddings.space import ImagePool
 from trainer.loop.control import Control, Step
 from trainer.loop.evaluator import Evaluator
 from trainer.loop.live_model import LiveModel
-from trainer.loop.rounds import Timings, fit, rank
+from trainer.loop.rounds import Timings, fit, rank, weigh
 from trainer.loop.saving import Saver
 from trainer.loop.stopping import Rule
 from trainer.loop.swap import Replacement, Swap
@@ -244,6 +244,7 @@ class Loop:
 
     def _fit(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         with timings.step("fit"):
+            weigh(pool, snapshot)
             self.live.model = fit(pool, snapshot, self.live.model, seed=self.settings.seed)
 
     def _ask(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:

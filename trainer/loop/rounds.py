@@ -86,6 +86,14 @@ class Timings:
         return {name: round(value, 2) for name, value in self.steps.items()}
 
 
+def weigh(pool: ImagePool, snapshot: Snapshot) -> None:
+    """Let the labels so far say how much each block of features counts, before a fit."""
+    rows, targets = train_targets(pool, snapshot)
+    numbers = task_named(snapshot.task).as_numbers(targets)
+    if numbers is not None:
+        pool.learn_shares(rows, numbers)
+
+
 def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
     """A model of all labels so far, or None while they are too few.
 

@@ -12,7 +12,7 @@ from shared.settings.services import TrainerSettings
 from trainer.embeddings.embedder import Embedder
 from trainer.loop.ingest import Ingest
 from trainer.loop.live_model import LiveModel
-from trainer.loop.rounds import fit
+from trainer.loop.rounds import fit, weigh
 from trainer.loop.saving import Saver
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
@@ -72,6 +72,7 @@ class Swap:
         pool = replacement.ingest.pool
         if snapshot is None or pool is None:
             raise ValueError("The images that the challenger learned from are gone.")
+        weigh(pool, snapshot)
         model = fit(pool, snapshot, None, seed=self._settings.seed)
         if model is None:
             raise ValueError("The labels that the challenger learned are gone.")

@@ -39,6 +39,11 @@ class Classification(Task):
         """A model needs two classes."""
         return len(np.unique(targets)) >= 2
 
+    def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
+        """One-hot classes."""
+        classes, columns = np.unique(targets, return_inverse=True)
+        return np.eye(len(classes))[columns]
+
     def outcomes(self, model: Head) -> Ids:
         """The classes that the head was fitted on."""
         return model.classes

@@ -78,6 +78,12 @@ class Task(ABC):
         scored = np.ones(len(pool.labels), dtype=np.bool_)
         return replace(pool, probabilities=probabilities, classes=self.outcomes(model)), scored
 
+    def as_numbers(self, targets: Targets) -> NDArray[np.float64] | None:
+        """The targets as numbers (n, C), such as one-hot classes, from which the shares of the feature blocks are
+        learned. None: the shares stay as they begin.
+        """
+        return None
+
     def observed(self, targets: Targets) -> Ids:
         """The outcome (n,) that the query strategies use for each target."""
         return np.asarray(targets, np.int64)

@@ -131,3 +131,54 @@ def test_a_space_stays_as_it_was_while_images_join(pool):
     assert len(before.train.ids) == len(before.train.row_of) == 100
     np.testing.assert_array_equal(before.train.rows, rows)
     assert pool.space() is pool.space()
+
+
+BLOCKS = (400, 200)
+
+
+@pytest.fixture
+def in_blocks():
+    """A pool of 300 train and 20 test images whose vectors have two blocks, and the group of each in the second."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 4, 320)
+    second = 3 * rng.standard_normal((4, 200))[group] + rng.standard_normal((320, 200))
+    raw = np.hstack([rng.standard_normal((320, 400)), second]).astype(np.float32)
+    place = {entry(i).sha256: i for i in range(320)}
+    pool = ImagePool(600, lambda hashes: raw[[place[sha256] for sha256 in hashes]], BLOCKS)
+    pool.add([entry(i, split="test" if i >= 300 else "train") for i in range(320)], complete=True)
+    return pool, raw, group
+
+
+def test_labels_change_the_shares_of_blocks_without_another_look_at_the_vectors(in_blocks):
+    pool, raw, group = in_blocks
+    before, space = pool.version, pool.space()
+    pool._read = None  # nothing may be read
+    pool.learn_shares(np.arange(60), np.eye(4)[group[:60]])
+    assert pool.projection.shares[1] > 0.5 > pool.starting_shares[1]
+    assert pool.version != before
+    assert pool.space().base == space.base == before
+    np.testing.assert_allclose(pool.train.rows, pool.transform(raw[:300]), atol=1e-5)
+    np.testing.assert_allclose(pool.held.rows, pool.transform(raw[300:]), atol=1e-5)
+    assert pool.held.ids.tolist() == list(range(300, 320))
+    np.testing.assert_allclose(space.train.rows, space.projection.transform(raw[:300]), atol=1e-5)  # as it was
+
+
+def test_learned_shares_outlive_a_rebuild_and_are_looked_at_again_after_a_tenth_more_labels(in_blocks):
+    pool, _, group = in_blocks
+    pool.learn_shares(np.arange(60), np.eye(4)[group[:60]])
+    learned = pool.projection.shares
+    pool.move([entry(0, split="validation")])
+    assert pool.projection.shares == learned
+    version = pool.version
+    other = np.eye(4)[np.arange(60) % 4]  # which the vectors do not explain
+    pool.learn_shares(np.arange(60), other)
+    assert pool.version == version
+    pool.learn_shares(np.arange(66), np.eye(4)[np.arange(66) % 4])
+    assert pool.projection.shares != learned
+
+
+def test_a_pool_of_one_block_keeps_its_geometry(pool):
+    pool.add([entry(i) for i in range(100)], complete=True)
+    version = pool.version
+    pool.learn_shares(np.arange(50), np.eye(2)[np.arange(50) % 2])
+    assert pool.version == version

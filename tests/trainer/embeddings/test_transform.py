@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.embeddings.transform import WIDTH, fit_projection, unit
+from trainer.embeddings.transform import WIDTH, fit_projection, rescaled, unit
 
 
 def raw(n, dim, seed=0):
@@ -47,3 +47,42 @@ def test_a_vector_at_the_mean_stays_zero():
     X = raw(500, 20)
     projection = fit_projection(X.mean(axis=0), X)
     assert (projection.transform(projection.mean[None]) == 0).all()
+
+
+def blocks_of(n, seed=0):
+    """Raw vectors of two blocks (300 + 20) of very different size."""
+    return np.hstack([0.01 * raw(n, 300, seed), 100 * raw(n, 20, seed + 1)])
+
+
+def test_each_block_has_its_share_of_a_row():
+    X = blocks_of(600)
+    projection = fit_projection(X.mean(axis=0), X, (300, 20), (0.7, 0.3))
+    assert projection.widths == (WIDTH // 2, 20)
+    rows = projection.transform(X)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
+    assert (rows[:, : WIDTH // 2] ** 2).sum(axis=1).mean() == pytest.approx(0.7, abs=0.06)
+
+
+def test_other_shares_scale_rows_that_are_there():
+    X = blocks_of(600)
+    before = fit_projection(X.mean(axis=0), X, (300, 20), (0.7, 0.3))
+    after = before.reweighed((0.99, 0.01))
+    fresh = fit_projection(X.mean(axis=0), X, (300, 20), (0.99, 0.01))
+    np.testing.assert_allclose(after.transform(X), fresh.transform(X), atol=1e-5)
+    np.testing.assert_allclose(
+        rescaled(before.transform(X), before.factors((0.99, 0.01))), fresh.transform(X), atol=1e-5
+    )
+    np.testing.assert_allclose(after.reweighed((0.7, 0.3)).axes, before.axes, rtol=1e-5)
+
+
+def test_a_single_block_cannot_be_reweighed():
+    X = raw(500, 20)
+    projection = fit_projection(X.mean(axis=0), X)
+    assert projection.reweighed(()) is projection
+
+
+def test_too_few_images_for_the_spectrum_of_a_block_are_only_centred():
+    X = blocks_of(50)
+    projection = fit_projection(X.mean(axis=0), X, (300, 20), (0.7, 0.3))
+    assert projection.shares == ()
+    np.testing.assert_allclose(projection.transform(X), unit(X - X.mean(axis=0)), atol=1e-6)

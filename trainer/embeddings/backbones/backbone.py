@@ -34,12 +34,14 @@ SMALL = 32
 class Backbone(Protocol):
     """What an embedder needs.
 
-    `key` is safe as a folder name. `banner` is a notice about the limits of this backbone, or None. `preprocessing`
+    `key` is safe as a folder name. `blocks` are the lengths of the blocks of features in a vector, which sum to `dim`.
+    `banner` is a notice about the limits of this backbone, or None. `preprocessing`
     turns image files into inputs.
     """
 
     key: str
     dim: int
+    blocks: tuple[int, ...]
     input_size: int
     preprocessing: Preprocessing
     banner: str | None

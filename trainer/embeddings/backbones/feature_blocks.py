@@ -30,12 +30,17 @@ class Layout(torch.nn.Module):
         super().__init__()
         self.network = network
         self.pretrained_cfg = getattr(network, "pretrained_cfg", {})  # timm's description of these weights
-        values = channels * GRID * GRID
+        self.cells = values = channels * GRID * GRID
         mixing = None
         if values > WIDTH:
             draws = torch.Generator().manual_seed(0)
             mixing = torch.randn(values, WIDTH, generator=draws) / WIDTH**0.5
         self.register_buffer("mixing", mixing)  # a buffer moves with the network and is part of its hash
+
+    def blocks(self, dim: int) -> tuple[int, int]:
+        """Lengths of both blocks of a vector of `dim` values."""
+        values = self.mixing.shape[1] if self.mixing is not None else self.cells
+        return dim - values, values
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Inputs (B, 3, S, S) → vectors (B, D + ≤1,024)."""

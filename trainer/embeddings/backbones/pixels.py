@@ -53,6 +53,7 @@ class PixelBackbone:
         self.mean = mean  # (3·S·S,)
         self.components = components  # (dim, 3·S·S)
         self.dim = len(components)
+        self.blocks: tuple[int, ...] = (self.dim,)
         self.input_size = round((len(mean) / 3) ** 0.5)
         self.preprocessing = preprocessing(self.input_size)
         self.key = key_of(mean, components, PREPROCESSING)

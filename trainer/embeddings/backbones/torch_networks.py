@@ -23,6 +23,7 @@ import torch
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
+from trainer.embeddings.backbones.feature_blocks import Layout
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class TorchBackbone:
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
+        self.blocks: tuple[int, ...] = network.blocks(self.dim) if isinstance(network, Layout) else (self.dim,)
         content = content_of(network, PREPROCESSING, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
 

@@ -12,7 +12,7 @@ import logging
 import math
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 NAMES = ("filename", "filenames", "uri", "uris", "names")
 """Accepted names for the array, entry or column with the image names."""
+BLOCKS = "blocks"
+"""In an .npz, the array with the lengths of the blocks of features, such as two networks' vectors side by side."""
 INDEX = "__index_level_0__"
 """The name that pandas gives to an unnamed index in parquet."""
 
@@ -38,10 +40,14 @@ class VectorFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """One row per image: `matrix` (N, D) of real numbers, and N `names`, or None if rows are matched by order."""
+    """One row per image: `matrix` (N, D) of real numbers, and N `names`, or None if rows are matched by order.
+
+    `blocks` are the lengths of its blocks of features, which sum to D; () for a single block.
+    """
 
     matrix: Array
     names: list[str] | None
+    blocks: tuple[int, ...] = ()
 
 
 def read_vectors(path: Path, most_bytes: int) -> Vectors:
@@ -79,6 +85,11 @@ def read_vectors(path: Path, most_bytes: int) -> Vectors:
         raise VectorFileError(
             f"contains vectors of {matrix.shape[1]:,} numbers, more than the limit of {MOST_DIMENSIONS:,}"
         )
+    if vectors.blocks and (min(vectors.blocks) < 1 or sum(vectors.blocks) != matrix.shape[1]):
+        raise VectorFileError(
+            f"divides its vectors into blocks of {', '.join(map(str, vectors.blocks))} numbers, which do not add up to "
+            f"their {matrix.shape[1]:,}"
+        )
     if vectors.names is not None and len(vectors.names) != len(matrix):
         raise VectorFileError(f"contains {len(vectors.names)} names but {len(matrix)} vectors")
     return vectors
@@ -112,7 +123,10 @@ def _npz(path: Path, most: int) -> Vectors:
     with np.load(path, allow_pickle=False) as archive:
         arrays = dict(archive)
     names = next((arrays.pop(name).tolist() for name in NAMES if name in arrays), None)
-    return _from_arrays(arrays, names)
+    blocks = arrays.pop(BLOCKS).ravel().tolist() if BLOCKS in arrays and len(arrays) > 1 else []
+    if not all(isinstance(each, int) for each in blocks):
+        raise VectorFileError(f"must give its {BLOCKS!r} as whole numbers")
+    return replace(_from_arrays(arrays, names), blocks=tuple(blocks))
 
 
 def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:

@@ -22,6 +22,7 @@ def test_network_features_come_first_then_the_layout_with_equal_weight(name: str
     width = own.shape[1]
     assert joined.shape[1] > width
     torch.testing.assert_close(joined[:, :width], torch.nn.functional.normalize(own), rtol=1e-4, atol=1e-5)
+    assert both.blocks(joined.shape[1]) == (width, joined.shape[1] - width)
     assert joined[:, width:].norm(dim=1).numpy() == pytest.approx(1, abs=0.15)  # mixed at random: nearly one
 
 

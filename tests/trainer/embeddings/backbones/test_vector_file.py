@@ -65,6 +65,13 @@ def test_rows_and_their_names_are_found_in_every_format(tmp_path, name):
     assert found == {name: row.tolist() for name, row in EACH.items()}
 
 
+def test_an_npz_may_say_of_which_blocks_its_vectors_are(tmp_path):
+    vectors = written(tmp_path / "v.npz", lambda path: np.savez(path, vectors=MATRIX, blocks=np.array([1, 1])))
+    assert vectors.matrix.tolist() == MATRIX.tolist()
+    assert vectors.blocks == (1, 1)
+    assert written(tmp_path / "w.npz", NAMELESS["bare.npz"]).blocks == ()
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("name", NAMELESS)
 def test_without_names_the_rows_keep_their_order(tmp_path, name):
@@ -98,6 +105,8 @@ BAD = {
     "short.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.array(NAMES[:2])), "2 names but 3 vectors"),
     "numbered.npz": (lambda path: np.savez(path, v=MATRIX, filename=np.arange(3)), "names that are not strings"),
     "two.npz": (lambda path: np.savez(path, v=MATRIX, w=MATRIX), "must hold one matrix"),
+    "blocks.npz": (lambda path: np.savez(path, v=MATRIX, blocks=np.array([1, 2])), "blocks of 1, 2 numbers"),
+    "halves.npz": (lambda path: np.savez(path, v=MATRIX, blocks=np.array([0.5])), "'blocks' as whole numbers"),
     "ragged.npz": (lambda path: np.savez(path, a=np.ones(2), b=np.ones(3)), "vectors of one length"),
     "number.pth": (lambda path: torch.save({"a.png": 3}, path), "contains int instead of a tensor"),
     "ragged.parquet": (lambda path: pq.write_table(pa.table({"v": [[1.0], [1.0, 2.0]]}), path), "one length"),

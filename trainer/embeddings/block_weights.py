@@ -1,0 +1,113 @@
+"""How much each block of features counts: learned from the labels so far, and from the pool before there are any.
+
+No fixed share is right. Where things stand in an image (the layout) is worth eight points on photos of single clothes
+and costs as much on photos of animals that can be anywhere (docs/measurements/experiments.md). The shares follow from
+the evidence of a Gaussian process on the labels, in closed form: how probable the labels are under the kernel that
+these shares give (Rasmussen & Williams 2006, chapter 5). It needs no held-out labels. It is nearly flat at ten labels,
+and clear from twenty to fifty on. Before that, the pool decides: photos that are aligned with each other, such as hands
+before a wall, have much of their layout in common, and what differs in it says something.
+
+Strategies, learners and pages see only the resulting rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from trainer.embeddings.transform import Projection, unit
+from trainer.learners.kernel_head import GAMMA
+
+Matrix = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+GRID = np.array([0.01, *np.arange(1, 7) / 10])
+"""Shares that a further block can have. None is 0, from which there is no way back; beyond 0.6, chosen labels flatter
+what the chosen images differ in."""
+STEADY = 0.05
+"""Smaller changes are left out, because each change begins a new geometry."""
+MOST_LABELS = 256
+"""More labels are represented by a random sample: the evidence of these is clear, and costs a cube."""
+SIGNALS = 10.0 ** np.arange(-0.5, 2.5, 0.5)
+"""Ratios of signal to noise that are tried."""
+TEMPER = 2.0
+"""Divisor of the evidence, because chosen labels are no random sample."""
+SPREAD = 0.15
+"""Standard deviation of a share around the starting share, before there are labels."""
+ALIGNED, STARTING = (0.35, 0.65), (0.2, 0.4)
+"""Alignment of the photos, and the share to start with: linear in between, constant outside."""
+
+
+def starting_shares(sample: Matrix, blocks: Sequence[int]) -> tuple[float, ...]:
+    """Shares (B,) before there are labels, from raw vectors (n, D) with these `blocks`; () for a single block.
+
+    A further block starts with 0.2, or up to 0.4 if the images agree in it: by the squared length of the mean of its
+    unit vectors, which is 1 for copies and 0 for unrelated images.
+    """
+    if len(blocks) < 2:
+        return ()
+    ends = np.cumsum(blocks)[:-1]
+    further = [
+        float(np.interp((unit(part).mean(axis=0, dtype=np.float64) ** 2).sum(), ALIGNED, STARTING))
+        for part in np.split(sample, ends, axis=1)[1:]
+    ]
+    scale = min(1.0, 0.6 / sum(further))
+    return _with_first([scale * share for share in further])
+
+
+def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start: Sequence[float]) -> tuple[float, ...]:
+    """Shares (B,) that the labels speak for, given the starting shares.
+
+    `rows` (n, d) are the labeled rows of `projection`, and `targets` (n, C) their labels as numbers, such as one-hot
+    classes. Returns the present shares if the labels ask for about the same.
+    """
+    now = projection.shares
+    if len(now) < 2 or len(rows) < 3:
+        return now
+    if len(rows) > MOST_LABELS:
+        chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_LABELS])
+        rows, targets = rows[chosen], targets[chosen]
+    centred = targets - targets.mean(axis=0)
+    degrees = max(int(np.linalg.matrix_rank(centred)), 1)
+    parts = np.split(rows.astype(np.float64), np.cumsum(projection.widths)[:-1], axis=1)
+    grams = [part @ part.T / share for part, share in zip(parts, now, strict=True)]
+    further = list(now[1:])
+    with threadpool_limits(1, user_api="blas"):  # small problems: two threads would wait for each other
+        for block in [*range(len(further))] * min(len(further), 2):  # each given the others, and once more
+            others = sum(further) - further[block]
+            tried = GRID[GRID + others <= max(GRID[-1], GRID[0] + others)]
+            scores = []
+            for share in tried:
+                shares = _with_first([*further[:block], float(share), *further[block + 1 :]])
+                gram = sum(each * of for each, of in zip(shares, grams, strict=True))
+                scores.append(_log_evidence(np.asarray(gram), centred, degrees))
+            belief = np.array(scores) / TEMPER - (tried - start[1 + block]) ** 2 / (2 * SPREAD**2)
+            weights = np.exp(belief - belief.max())
+            further[block] = float((weights * tried).sum() / weights.sum())
+    shares = _with_first(further)
+    return shares if max(abs(a - b) for a, b in zip(shares, now, strict=True)) >= STEADY else now
+
+
+def _with_first(further: Sequence[float]) -> tuple[float, ...]:
+    return (1.0 - sum(further), *further)
+
+
+def _log_evidence(gram: Floats, centred: Floats, degrees: int) -> float:
+    """Log evidence of centred targets (n, C) of rank `degrees`, up to a constant.
+
+    The kernel is the head's, on rows with this Gram matrix (n, n), scaled to unit length. The best of SIGNALS counts,
+    with the noise that fits it best.
+    """
+    lengths = np.sqrt(np.maximum(np.diagonal(gram), 1e-12))
+    cosines = gram / lengths / lengths[:, None]
+    kernel = np.exp(2.0 * GAMMA * (np.minimum(cosines, 1.0) - 1.0))
+    means = kernel.mean(axis=0)
+    values, vectors = np.linalg.eigh(kernel - means - means[:, None] + means.mean())
+    power = ((vectors.T @ centred) ** 2).sum(axis=1)  # (n,)
+    stretch = SIGNALS[:, None] * np.maximum(values, 0.0) + 1.0  # (S, n)
+    n = len(gram)
+    noise = np.maximum((power / stretch).sum(axis=1) / (n * degrees), 1e-12)
+    return float((-0.5 * degrees * np.log(stretch).sum(axis=1) - 0.5 * n * degrees * np.log(noise)).max())
