@@ -48,6 +48,11 @@ from tests import forks  # noqa: E402 - the environment is as it stays; what a s
 forks.begin_run()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers are forks as well."""
+    forks.use_for_workers(config)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Import all tests without looking for garbage, of which there is none, and leave what was imported out of every

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import URL, Engine
+from sqlalchemy import create_engine as made
 
 from shared.storage import database
 
@@ -14,7 +15,6 @@ from shared.storage import database
 @cache
 def compile_once() -> None:
     """Let all SQLite databases of this process share what SQLAlchemy compiles."""
-    made = database.create_engine
     first = made("sqlite://")
     first.connect().close()  # the dialect then knows what this SQLite can do
 
@@ -24,4 +24,4 @@ def compile_once() -> None:
             engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
         return engine
 
-    database.create_engine = create_engine
+    database.create_engine = create_engine  # type: ignore[attr-defined, assignment]

@@ -1,4 +1,4 @@
-"""The process from which tests fork services and job workers: `python -m tests.fork_server SOCKET OWNER`.
+"""The process that forks services, job workers and pytest's workers: `python -m tests.fork_server SOCKET OWNER`.
 
 It imports once what they import, which is most of the cost of starting one, and forks for each request on its socket. A
 fork is an ordinary process with its own id, environment, folder, signals and exit code. The server ends, with all its
@@ -38,8 +38,17 @@ IMPORTS = {
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
+    "tests.worker": [
+        *("torch", "torch.export", "timm", "fastai.vision.all", "scipy.stats", "sklearn.cluster", "sklearn.datasets"),
+        *("sklearn.model_selection", "skactiveml.pool", "cleanlab.rank", "datasets", "playwright.sync_api"),
+        *("streamlit.starlette", "streamlit.testing.v1", "streamlit.components.v2", "pandas", "pyarrow.parquet"),
+        *("altair", "alembic.command", "sqlmodel", "fastapi", "pydantic_settings", "prometheus_client", "typer"),
+        *("huggingface_hub", "rich.table", "starlette.testclient", *SERVING),
+    ],
 }
-"""What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would."""
+"""What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would.
+Pytest's workers import Flywheel and the plugins themselves: a warning on the way is an error there.
+"""
 MAINS = {"labeler": "labeler.app", "trainer": "trainer.app"}  # the others hold their `main` themselves
 LOOK_SECONDS = 1.0
 
@@ -63,7 +72,7 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     continue
                 asked = listener.accept()[0]
                 try:
-                    request, output, errors = _receive(asked)
+                    request, files = _receive(asked)
                 except (OSError, ValueError):  # the client was killed meanwhile
                     asked.close()
                     continue
@@ -75,9 +84,9 @@ def serve(listener: socket.socket, owner: int) -> dict[str, Any] | None:
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for each in (asked, woken, wake, listener, *running.values()):
                         each.close()
-                    return request | {"output": output, "errors": errors}
-                os.close(output)
-                os.close(errors)
+                    return request | {"files": files}
+                for file in files:
+                    os.close(file)
                 running[pid] = asked
                 with contextlib.suppress(OSError):  # as above; the fork ends by itself
                     asked.sendall(f"{pid}\n".encode())
@@ -114,16 +123,18 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _receive(asked: socket.socket) -> tuple[dict[str, Any], int, int]:
-    """The request, one line of JSON, and files for output and errors."""
+def _receive(asked: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The request, one line of JSON, and files for output and errors, and perhaps for input."""
     asked.setblocking(True)
-    content, (output, errors), _, _ = socket.recv_fds(asked, 1 << 16, 2)
+    content, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
+    if len(files) < 2:
+        raise ValueError("The request was broken off.")
     while not content.endswith(b"\n"):
         more = asked.recv(1 << 16)
         if not more:
             raise ValueError("The request was broken off.")
         content += more
-    return json.loads(content), output, errors
+    return json.loads(content), files
 
 
 def _tell_ends(running: dict[int, socket.socket]) -> None:
@@ -144,9 +155,9 @@ def become(request: dict[str, Any]) -> NoReturn:
         given.write(request["input"].encode())
         given.seek(0)
         os.dup2(given.fileno(), 0)
-    for stream, name in ((1, "output"), (2, "errors")):
-        os.dup2(request[name], stream)
-        os.close(request[name])
+    for stream, file in zip((1, 2, 0), request["files"], strict=False):
+        os.dup2(file, stream)
+        os.close(file)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])

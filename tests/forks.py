@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+import pytest
 from filelock import FileLock
 
 HOME = Path(__file__).resolve().parent.parent
@@ -164,6 +166,14 @@ def flywheel(
         for file in (output, errors):
             file.seek(0)
         return subprocess.CompletedProcess(arguments, code, output.read(), errors.read())
+
+
+def use_for_workers(config: pytest.Config) -> None:
+    """Make pytest-xdist fork its workers, unless single files are asked for, which may import little."""
+    folders = all(Path(name).is_dir() for name in config.args)
+    if sys.platform == "linux" and folders and set(getattr(config.option, "tx", None) or []) == {"popen"}:
+        python = f"{shlex.quote(sys.executable)} {shlex.quote(str(HOME / 'tests' / 'worker.py'))}"
+        config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
 
 
 def use_for_services() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -40,6 +41,13 @@ def test_a_command_says_what_it_says_in_a_terminal(tmp_path):
     full = forks.flywheel(*done.args, cwd=tmp_path, environment={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert (done.returncode, done.stdout, done.stderr) == (full.returncode, full.stdout, full.stderr) == (2, "", ANY)
     assert "nowhere" in done.stderr
+
+
+def test_a_worker_runs_the_line_that_comes_first_and_has_imported_what_takes_long():
+    line = "import sys; print('torch' in sys.modules, sys.stdin.read()); sys.stderr.write('heard'); sys.exit(3)"
+    command = [sys.executable, str(forks.HOME / "tests" / "worker.py"), "-u", "-c", "ignored"]
+    done = subprocess.run(command, input=f"{line!r}\nmore", capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "True more\n", "heard")
 
 
 def test_a_fork_takes_signals(tmp_path):

@@ -1,0 +1,29 @@
+"""A worker of pytest-xdist that skips most imports: this program asks for a fork, and lends it its input and output.
+
+The fork runs what a new interpreter would run: the line of Python that comes first on its input.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Be a worker, in the fork."""
+    exec(eval(sys.stdin.readline()), {"__name__": "__main__"})
+    return 0
+
+
+def ask() -> int:
+    """Wait for a fork that is a worker."""
+    sys.path[0] = str(HOME)
+    from tests import forks
+
+    asked = forks._ask("tests.worker", [], os.environ, Path.cwd(), [1, 2, 0])
+    return forks.Fork(asked).wait()
+
+
+if __name__ == "__main__":
+    sys.exit(ask())
