@@ -171,9 +171,9 @@ def labeler() -> Iterator[Services]:
         yield services
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair() -> Iterator[Services]:
-    """Labeler and trainer, with test images from early on."""
+    """Labeler and trainer, with test images from early on, for the tests of one module."""
     with running_services(images=600, labeler={"test_free_labels": 4, "buffer_size": 5}) as services:
         yield services
 

@@ -47,7 +47,7 @@ class Grid:
     def chosen(self) -> list[int]:
         """Image ids of those that are chosen and exist."""
         marked = self.page.locator("[data-testid=tile][aria-selected=true]")
-        return sorted(int(each.get_attribute("data-image-id") or 0) for each in marked.all())
+        return sorted(marked.evaluate_all("all => all.map(({ dataset }) => Number(dataset.imageId))"))
 
     def total(self) -> int:
         """How many images are listed, once that is known."""
