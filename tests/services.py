@@ -188,13 +188,14 @@ class Services:
             given.append(answer)
         return given
 
-    def label_first(self, count: int, annotator: str = "ann") -> list[dict[str, Any]]:
-        """Label the first `count` images at once, without asking for each; returns the answers.
+    def label_at_once(self, count: int, annotator: str = "ann") -> list[dict[str, Any]]:
+        """Ask for the next `count` images, at most 200, and label all of them in one request; returns the answers.
 
-        The trainer learns them in one round, or few.
+        The trainer learns them in one round.
         """
-        names = sorted(self.names().items())[:count]
-        given = [self.answer(image_id, self.truth[name], annotator) for image_id, name in names]
+        names = self.names()
+        items = self.queue(annotator, count)
+        given = [self.answer(each["image_id"], self.truth[names[each["image_id"]]], annotator) for each in items]
         self.annotate(given).raise_for_status()
         return given
 

@@ -15,13 +15,14 @@ import flywheel
 from shared.figures import accuracy_in_words, interval_in_words, many, percent
 from shared.wire.evaluation import Interval
 from shared.wire.models import ModelList
+from tests.browser.pages import follow
 from tests.services import Services, wait_for
 
 SIMULATED = 16  # images that the simulated person answers; it knows every other one
 
 
 def compare_numbers(pair: Services, page: Page, folder: Path) -> None:
-    """Add a correction, skips, a flag and a second and third person, then compare."""
+    """Add a correction, skips, a flag and a second and third person, then compare. Models is the last page."""
     correct_and_skip(pair)
     simulate(pair, folder)
     wait_for(pair.caught_up)
@@ -117,7 +118,7 @@ def many_images(pair: Services, page: Page, project: dict[str, Any]) -> None:
     expect(page.get_by_test_id("held-out")).to_have_text(note)
     page.goto(f"{pair.labeler.url}/grid?by=confidence")
     expect(page.get_by_test_id("tile").first.locator("b")).to_have_text(re.compile(r"^\d+%$"))  # which is never cut
-    page.goto(f"{pair.labeler.url}/map")
+    follow(page, "map")
     legend = page.get_by_test_id("colour-of").locator("span")
     expect(legend.first).to_be_visible()
     expect(page.get_by_test_id("held-out")).to_have_text(note)
@@ -128,7 +129,7 @@ def many_images(pair: Services, page: Page, project: dict[str, Any]) -> None:
 def figures(pair: Services, page: Page, project: dict[str, Any]) -> None:
     images, accuracy = project["images"], Interval.model_validate(project["accuracy"])
     value = percent(accuracy.value, 1)
-    page.goto(f"{pair.labeler.url}/progress")
+    follow(page, "progress")
     for metric in (f"{images['labeled']} of {images['total']}", value):
         expect(page.get_by_test_id("stMetricValue").filter(has_text=metric)).to_be_visible()
     expect(page.get_by_text(f"After {images['labeled']} labels the model is right on {value}")).to_be_visible()
@@ -141,7 +142,7 @@ def figures(pair: Services, page: Page, project: dict[str, Any]) -> None:
         for number, words in enumerate(said):
             expect(row.get_by_role("cell").nth(number)).to_have_text(words)
 
-    page.goto(f"{pair.labeler.url}/finish")
+    follow(page, "finish")
     expect(page.get_by_text(f"{images['labeled']} labels, with the split of each image")).to_be_visible()
     table = page.get_by_role("table").first
     learned = project["splits"]["train"]["labeled"]
@@ -155,12 +156,12 @@ def figures(pair: Services, page: Page, project: dict[str, Any]) -> None:
             re.compile(rf"{cell}".replace(" ", r"\s*"))
         )
 
-    page.goto(f"{pair.labeler.url}/data")
+    follow(page, "data")
     expect(page.get_by_text(f"{images['total']} photos, {images['labeled']} of them labeled.")).to_be_visible()
 
     versions = ModelList.model_validate(httpx.get(f"{pair.trainer.url}/models", timeout=20).json()).models
     listed = command("models list", url=pair.trainer.url)
-    page.goto(f"{pair.labeler.url}/models")
+    follow(page, "models")
     for each in versions:
         row = page.get_by_role("row").filter(has=page.get_by_text(each.version, exact=True))
         measured = each.metrics.accuracy if each.metrics is not None else None

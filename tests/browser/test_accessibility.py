@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 from tests.browser.card import ARTIFACTS, Card
-from tests.browser.conftest import LAPTOP, new_context, watched
+from tests.browser.conftest import LAPTOP, watched
 from tests.browser.test_pages import SCHEMES
 from tests.services import Services, running_services, wait_for
 
@@ -45,7 +45,7 @@ def busy() -> Iterator[Services]:
     often = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
     with running_services(images=200, labeler=often) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == 200)
-        given, others = services.label_first(80), {"red": "green", "green": "blue", "blue": "red"}
+        given, others = services.label_at_once(80), {"red": "green", "green": "blue", "blue": "red"}
         settings = f"{services.labeler.url}/api/settings"
         httpx.patch(settings, json={"overlap": 2}).raise_for_status()
         services.annotate([services.answer(each["image_id"], others[each["label"]], "bob") for each in given[:3]])
@@ -61,10 +61,10 @@ def _test_labels(services: Services) -> int:
 
 
 @pytest.fixture(scope="module")
-def visitor(browser: Browser) -> Iterator[Page]:
-    context = new_context(browser)
-    yield context.new_page()
-    context.close()
+def visitor(shared_context: BrowserContext, browser: Browser) -> Iterator[Page]:
+    page = shared_context.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module", params=PAGES)

@@ -53,7 +53,7 @@ def untaught() -> Iterator[Services]:
 @pytest.fixture(scope="module")
 def taught(untaught: Services) -> Services:
     """`untaught`, with a model of 60 labels."""
-    untaught.label_first(60)
+    untaught.label_at_once(60)
     wait_for(lambda: untaught.caught_up() and untaught.status()["model_version"])
     return untaught
 

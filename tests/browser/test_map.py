@@ -29,7 +29,7 @@ def taught() -> Iterator[Services]:
     held_out = {"test_set_frac": 0.2, "validation_set_frac": 0.15, "test_free_labels": 4, "buffer_size": 5}
     with running_services(images=300, labeler=held_out) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == 300)
-        services.label_first(60)
+        services.label_at_once(60)
         wait_for(lambda: services.caught_up() and services.status()["model_version"])
         yield services
 

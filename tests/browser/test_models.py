@@ -29,16 +29,15 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text("No version is saved yet")).to_be_visible()
     page.get_by_role("button", name="Save current model").click()
     expect(page.get_by_text("There is no model yet: label images of at least two classes first")).to_be_visible()
-    pair.label(40)
+    pair.label_at_once(40)
     wait_for(lambda: pair.status()["metrics"].get("test_labels", 0) > 3, "test labels")
     body = {"name": "few-labels"}
     httpx.post(f"{pair.trainer.url}/models", json=body, timeout=60).raise_for_status()  # not by the page
     expect(page.get_by_role("table").first.get_by_text("few-labels", exact=True)).to_be_visible()
-    pair.label(60)
+    pair.label_at_once(60)
     wait_for(lambda: pair.caught_up() and pair.status()["labels"] > 60, "more labels")
     keep(page, "more-labels")
     compare_numbers(pair, page, tmp_path)
-    page.goto(f"{pair.labeler.url}/models")
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_text(re.compile("Update to|Keep")).first).to_be_visible(timeout=90_000)
     expect(page.get_by_text("McNemar's exact test gives")).to_be_visible()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.card import ARTIFACTS, Card, press
 from tests.browser.labeler import class_ids, rows_of, take_all_back
@@ -33,9 +33,7 @@ def label_of(services: Services, image_id: int) -> dict[str, int]:
     return {row["annotator"]: row["label"] for row in rows if row["image_id"] == image_id and row["action"] == "settle"}
 
 
-def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, browser: Browser) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
+def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, page: Page) -> None:
     card = Card(page, disputed.labeler.url, "ann").open()
     card.key("1")
     card.wait_saved()
@@ -45,7 +43,6 @@ def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, br
     page.get_by_role("link", name="Disagreements").click()
     expect(page.get_by_test_id("name")).to_have_value("eve")  # the card and the bar share one name
     expect(page.get_by_test_id("pace")).to_contain_text("you 0")
-    context.close()
 
 
 def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) -> None:

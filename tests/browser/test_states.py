@@ -26,7 +26,6 @@ def test_without_images_each_page_says_where_to_put_them(empty: Services, page: 
             follow(page, address)
         expect(page.get_by_text("No images yet"), address).to_be_visible()
         expect(page.get_by_text("Flywheel adds them automatically"), address).to_be_visible()
-    page.goto("about:blank")
 
 
 def test_without_a_trainer_each_page_that_needs_it_says_how_to_start_it(labeler: Services, page: Page) -> None:
@@ -37,7 +36,6 @@ def test_without_a_trainer_each_page_that_needs_it_says_how_to_start_it(labeler:
             follow(page, address)
         start = main.get_by_text("start it with: flywheel trainer", exact=False).nth(1)  # the bar says it too
         expect(start, address).to_be_visible()
-    page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,6 @@ def test_while_the_trainer_processes_the_images_each_page_says_how_far_it_is(slo
             expect(page.get_by_text("No labels yet")).to_be_visible()
         embedding = slow.status()["embedding"]
         assert 0 < embedding["done"] < embedding["total"]
-    page.goto("about:blank")
 
 
 @pytest.fixture(scope="module")
@@ -89,4 +86,3 @@ def test_when_the_trainer_fails_each_page_says_why_and_what_to_do(failed: Servic
         expect(bar.get_by_role("button", name="Resume"), address).to_be_visible()
         if address in ("progress", "finish"):
             expect(page.get_by_text("The trainer failed"), address).to_be_visible()
-    page.goto("about:blank")
