@@ -43,7 +43,7 @@ def many(taught):  # noqa: F811
 
 
 def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, trainer):  # noqa: F811
-    asked = {**SMALL, "weights": "auto", "epochs": 12, "learning_rate": 0.01, "train": {"annotator": "ann"}}
+    asked = {**SMALL, "weights": "auto", "epochs": 8, "learning_rate": 0.01, "train": {"annotator": "ann"}}
     job = say(many, "/models", json={"name": "small", "train": asked})
     process = running(trainer.jobs)
     checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
@@ -60,7 +60,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     chosen, without = ended["result"]["notes"]
     assert "All train labels were learned" in chosen
     assert "No published weights of 'resnet10t' were available" in without
-    assert ended["result"]["best_epoch"] == 12
+    assert ended["result"]["best_epoch"] == 8
     assert version["metrics"]["accuracy"]["n"] == 20
     assert version["metrics"]["accuracy"]["value"] > 0.8
     rows = trainer.registry.get("small").dataset()
