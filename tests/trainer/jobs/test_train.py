@@ -21,7 +21,7 @@ from trainer.jobs.train import hold_out
 from trainer.learners.fine_tuner import RATE
 from trainer.routes.api import create_api
 
-SMALL = {"architecture": "resnet10t", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
+SMALL = {"architecture": "test_resnet", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
 UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]
 
 
@@ -54,12 +54,12 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert not checkpoint.exists()
     version = many.get("/models/small").json()
     assert version["learner"] == "fine_tuner"
-    assert version["architecture"] == "resnet10t"
+    assert version["architecture"] == "test_resnet"
     assert version["labels"] == 34  # so few that none can be spared to choose the epoch
     assert (version["config"]["validation_images"], version["config"]["validation_accuracy"]) == (0, None)
     chosen, without = ended["result"]["notes"]
     assert "All train labels were learned" in chosen
-    assert "No published weights of 'resnet10t' were available" in without
+    assert "No published weights of 'test_resnet' were available" in without
     assert ended["result"]["best_epoch"] == 8
     assert version["metrics"]["accuracy"]["n"] == 20
     assert version["metrics"]["accuracy"]["value"] > 0.8
@@ -76,7 +76,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     ended = finished(many, say(many, "/models", json={"name": "clone", "train": clone}))
     assert ended["state"] == "done", ended
     cloned = many.get("/models/clone").json()
-    assert (cloned["parent"], cloned["architecture"], cloned["input"]["size"]) == ("small", "resnet10t", 32)
+    assert (cloned["parent"], cloned["architecture"], cloned["input"]["size"]) == ("small", "test_resnet", 32)
     assert cloned["config"]["patience"] == version["config"]["patience"]
     assert many.delete("/models/small").status_code == 409
     # It keeps the filter that the request does not override.
@@ -111,11 +111,13 @@ def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
 def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
     torch.manual_seed(0)
     weights = tmp_path / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), weights)
-    given = {"backbone": "resnet10t", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    given = {"backbone": "test_resnet", "backbone_weights": weights, "input_size": 32, "backbone_mean": "0.5,0.5,0.5"}
     given["weights_folder"] = tmp_path / "larger"
     given["weights_folder"].mkdir()
-    save_file(timm.create_model("test_resnet").state_dict(), given["weights_folder"] / "test_resnet.safetensors")
+    save_file(
+        timm.create_model("test_efficientnet").state_dict(), given["weights_folder"] / "test_efficientnet.safetensors"
+    )
     with learning(tmp_path, photos, **given) as trainer:  # noqa: F811
         client = TestClient(create_api(trainer))
         teach(client, range(30))
@@ -126,7 +128,7 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
         assert tuned["metrics"] is None  # no test image is labeled
         assert tuned["config"]["learning_rate"] == RATE  # what begins with weights needs no search
-        larger = {"architecture": "test_resnet", "epochs": 1, "input_size": 32}
+        larger = {"architecture": "test_efficientnet", "epochs": 1, "input_size": 32}
         ended = finished(client, say(client, "/models", json={"name": "larger", "train": larger}))
         assert client.get("/models/larger").json()["config"]["weights"] == "file", ended
         other = {"architecture": "resnet18", "weights": "file", "epochs": 1}

@@ -116,9 +116,9 @@ def test_a_network_of_ones_own_that_fails_is_a_sentence(tmp_path):
 
 def saved_network(tmp_path, dataset=(), **more):
     torch.manual_seed(0)
-    network = timm.create_model("resnet10t", num_classes=2)
+    network = timm.create_model("test_resnet", num_classes=2)
     needs = ModelInput(size=32, preparation="middle square", mean=[0.5] * 3, std=[0.5] * 3)
-    given = {"learner": "fine_tuner", "architecture": "resnet10t", "input": needs, **more}
+    given = {"learner": "fine_tuner", "architecture": "test_resnet", "input": needs, **more}
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     version = Registry(tmp_path / "models").save("tuned", tensors, description(**given), dataset)
     return version, network.eval()
