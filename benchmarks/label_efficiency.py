@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="whole")
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help="the others are compared with the first")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds that nothing was chosen on begin at 10")
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--upcoming", type=int, default=UPCOMING, help="upcoming images that keep their places")
     parser.add_argument("--work", type=int, default=WORK, help="pairs of image and label scored exactly in a round")
@@ -106,7 +107,7 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
     for strategy in given.strategies.split(","):
         began = time.perf_counter()
         with threadpool_limits(1):  # simulations run in parallel: more threads than cores only wait
-            runs[strategy] = [_simulate(X, y, strategy, s, given) for s in range(given.seeds)]
+            runs[strategy] = [_simulate(X, y, strategy, s, given) for s in _seeds(given)]
         seconds = (time.perf_counter() - began) / sum(len(run.accuracy) for run in runs[strategy])
         table = np.stack([run.accuracy for run in runs[strategy]])  # (seeds, points)
         cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
@@ -147,11 +148,11 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
     )
     for strategy in given.strategies.split(","):
         with threadpool_limits(1):
-            curves[strategy] = [_simulate(X, y, strategy, s, given).accuracy for s in range(given.seeds)]
-        splits = [_split(X, y, seed, given.variant) for seed in range(given.seeds)]
+            curves[strategy] = [_simulate(X, y, strategy, s, given).accuracy for s in _seeds(given)]
+        splits = [_split(X, y, seed, given.variant) for seed in _seeds(given)]
         curves[strategy + HTTP] = [
             curve_over_http(vectors, classes, test, strategy, seed, given.budget, STEP, given.blocks)
-            for seed, (vectors, classes, _, test) in enumerate(splits)
+            for seed, (vectors, classes, _, test) in zip(_seeds(given), splits, strict=True)
         ]
         for way in (strategy, strategy + HTTP):
             table = np.stack(curves[way])
@@ -162,6 +163,10 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
                 difference = f"{_difference(*areas)} | {_verdict(*areas)}"
             print(f"| {way} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} |", flush=True)
     return curves
+
+
+def _seeds(given: argparse.Namespace) -> range:
+    return range(given.first_seed, given.first_seed + given.seeds)
 
 
 def _simulate(X: Rows, y: Ids, strategy: str, seed: int, given: argparse.Namespace) -> Run:

@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, default=Path("vectors"), help="folder that keeps the vectors")
     parser.add_argument("--strategies", default="uncertainty_herding,random")
     parser.add_argument("--seeds", default="3")
+    parser.add_argument("--first-seed", default="0")
     parser.add_argument("--budget", default="200")
     given = parser.parse_args()
     given.vectors.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,8 @@ def main() -> None:
         file = given.vectors / f"{name}.npz"
         if not file.is_file():
             _run("benchmarks.vectors", labels, str(file), *(["--images", images] if images else []))
-        more = ["--strategies", given.strategies, "--seeds", given.seeds, "--budget", given.budget]
+        more = ["--strategies", given.strategies, "--seeds", given.seeds, "--first-seed", given.first_seed]
+        more += ["--budget", given.budget]
         _run("benchmarks.label_efficiency", "--npz", f"{name}={file}", *more)
 
 
