@@ -14,6 +14,7 @@ from uuid import UUID
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
+from labeler.asking.random_sample import RandomSample
 from labeler.errors import Conflict
 from labeler.explore.grid import Grid
 from labeler.explore.similar_labels import SimilarLabels
@@ -139,6 +140,7 @@ class Service:
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         tested = self._test_set.folder if self._test_set is not None else None
         self.catalog = Catalog(self.store, self.log, self.present, settings, self.sources)
+        self.sample = RandomSample(self.log.fold, self.present, self.leases, self.catalog.drawing)
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
@@ -169,6 +171,7 @@ class Service:
             settings,
             catalog_version=lambda: self.catalog.version,
             leased=self._leased,
+            at_random=self._at_random,
             changed=self.events.notify,
         )
         self.trainer = Trainer(self.client, self.outbox)
@@ -327,6 +330,10 @@ class Service:
         with self.store.lock:
             return self.queue.leased()
 
+    def _at_random(self) -> bool:
+        with self.store.lock:
+            return self.sample.holds
+
     def _observe(self, row: Row) -> None:
         self.tally.observe(row)
         self.verdicts.observe(row)
@@ -338,6 +345,7 @@ class Service:
         for image_id in changed:
             self.tally.refresh(image_id)
             self.queue.refresh(image_id)
+            self.sample.refresh(image_id)
         self.events.notify()
 
     def _settings_changed(self, names: set[str]) -> None:

@@ -39,6 +39,10 @@ class PresentImages:
         removed = image_id in self._fold.removed
         self._put(image_id, None if removed else self._fold.splits.get(image_id, drawn))
 
+    def place(self, image_id: int) -> float:
+        """The salted hash of an image of the catalogue."""
+        return self._places[image_id]
+
     def observe(self, row: Row) -> None:
         """Follow a row of the log that is folded in already."""
         if row.image_id not in self._places:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogSender:
-    """Sends the log to the trainer. `catalog_version` and `leased` supply values for each message."""
+    """Sends the log to the trainer. `catalog_version`, `leased` and `at_random` supply values for each message."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class LogSender:
         *,
         catalog_version: Callable[[], int],
         leased: Callable[[], list[int]],
+        at_random: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
         self._log = log
@@ -50,6 +51,7 @@ class LogSender:
         self._settings = settings
         self._catalog_version = catalog_version
         self._leased = leased
+        self._at_random = at_random
         self._tell = changed
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()  # guards the fields below; notified at every change
@@ -251,6 +253,7 @@ class LogSender:
             task=page.task,
             catalog_version=catalog_version,
             leased=self._leased(),
+            test_at_random=self._at_random(),
         )
         try:
             acked_seq = self._client.send(batch)

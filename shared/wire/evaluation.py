@@ -99,6 +99,7 @@ class Evaluation(Measured):
     spent: Count  # all labels given, including test labels
     created_at: Time
     accuracy: Interval  # measured on 0 images: the task has no accuracy
+    at_random: bool = True  # False: the labeled test images may be no random sample, so `accuracy` is of them alone
     metrics: dict[str, Interval] = Field(default_factory=dict)  # what a task measures beside the fields here
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval

@@ -62,6 +62,7 @@ class AnnotationBatch(Message):
     catalog_version: Id
     task: Name = "classification"
     leased: list[Id] = Field(default_factory=list, max_length=100_000)
+    test_at_random: bool | None = None  # the test images asked so far are a random sample of all; None: as before
 
 
 class Acknowledgement(Reply):

@@ -128,6 +128,7 @@ class ImagePool:
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
         self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
+        self.complete = False  # every readable image of the catalogue is here
         self.whole = True  # False after a disk error, until every image has its row
 
     @property
@@ -182,7 +183,7 @@ class ImagePool:
 
         Raises OSError if their vectors cannot be read. The next call makes up for it, even without images.
         """
-        whole, self.whole = self.whole, False
+        whole, self.whole, self.complete = self.whole, False, complete
         fresh = [entry for entry in entries if entry.id not in self._entries]
         self._entries.update({entry.id: entry for entry in fresh})
         train = len(self.train.ids) + sum(entry.split == "train" for entry in fresh)

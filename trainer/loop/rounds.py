@@ -32,6 +32,7 @@ from trainer.tasks.pool_scores import ranked
 from trainer.tasks.registry import task_named
 from trainer.tasks.targets import moved_out, train_targets
 from trainer.tasks.task import Targets, Task
+from trainer.tasks.unlabeled_tests import unlabeled
 
 COLD = "cold-"
 """Prefix of the version of a list that was made without a model."""
@@ -217,6 +218,9 @@ def measure(
     rows = pool.held.rows[np.array([row for row, _ in tested], np.int64)]
     truth = task.targets([value for _, value in tested])
     measured = task.measure(model.head, rows, truth, snapshot.names)
+    others = unlabeled(pool, snapshot)
+    if others is not None:
+        measured = task.sharpened(measured, model.head, rows, truth, others)
     before = earlier[-1].random_baseline if earlier else []
     evaluation = measured.evaluation(
         log_id=snapshot.log_id,
@@ -226,6 +230,7 @@ def measure(
         labels=len(model.rows),
         spent=len(snapshot.labels),
         final=final,
+        at_random=others is not None,
         random_baseline=task.random_baseline(rows, truth, _as_given(pool, snapshot, task), before, seed=seed),
     )
     kappas = stability.kappas if stability is not None else []

@@ -62,7 +62,7 @@ def _numbers(status: TrainerStatus) -> Iterator[Metric]:
     for name, (meaning, value) in numbers.items():
         yield GaugeMetricFamily(f"flywheel_trainer_{name}", meaning, value=value)
     measured = {
-        "accuracy": f"Accuracy on the labeled test images; absent before there are {ENOUGH}.",
+        "accuracy": f"Accuracy on the test images; absent before {ENOUGH} of them have a label.",
         "accuracy_low": "Lower bound of its 95 % interval.",
         "accuracy_high": "Upper bound of its 95 % interval.",
         "macro_f1": "Macro F1 on the labeled test images.",

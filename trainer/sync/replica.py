@@ -61,7 +61,7 @@ class EvaluationRow(SQLModel, table=True):
 
 
 class FactRow(SQLModel, table=True):
-    """A single value: `log_id`, `task`, `catalog_after`, `labeler`."""
+    """A single value: `log_id`, `task`, `catalog_after`, `labeler`, `test_at_random`."""
 
     __tablename__ = "fact"
     key: str = Field(primary_key=True)
@@ -83,6 +83,7 @@ class Replica:
     """A durable copy of log and catalogue in `folder`/replica.db. Thread-safe."""
 
     labeler: str | None  # its address, as reported last
+    test_at_random: bool  # whether the test images asked so far are a random sample of all, as reported last
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,6 +121,10 @@ class Replica:
                     )
                 for row in rows:
                     self.fold.apply(row)
+            if batch.test_at_random not in (None, self.test_at_random):
+                with write(self.engine) as connection:
+                    _set_fact(connection, "test_at_random", batch.test_at_random)
+                self.test_at_random = bool(batch.test_at_random)
             self.leader_seq = max(batch.last_seq, self.acked_seq)
             return rows
 
@@ -205,6 +210,7 @@ class Replica:
         self.log_id: UUID | None = UUID(facts["log_id"]) if "log_id" in facts else None
         self.catalog_after = int(facts.get("catalog_after", 0))
         self.labeler = facts.get("labeler")
+        self.test_at_random = bool(facts.get("test_at_random"))
         self.leader_seq = self.acked_seq
 
     def _take(self, entry: ImageEntry) -> None:

@@ -25,6 +25,8 @@ class Snapshot:
     begun: frozenset[int] = frozenset()  # images with at least one valid answer, and removed ones
     splits: Mapping[int, Split] = field(default_factory=dict)  # of moved images; the pool may not know them yet
     before: Mapping[int, Value] = field(default_factory=dict)  # adjudicated image → its label by majority vote
+    passed_over: frozenset[int] = frozenset()  # images that somebody answered here, without a label now
+    test_at_random: bool = False  # the test images asked so far are a random sample of all test images
     task: str = "classification"  # the kind of labels in this log
 
     @classmethod
@@ -49,5 +51,7 @@ class Snapshot:
                 frozenset(begun | fold.removed | replica.removed),
                 dict(fold.splits),
                 {image_id: label for image_id in settled if (label := fold.voted(image_id)) is not None},
+                frozenset(fold.answered_here.keys() - fold.labels.keys()),
+                replica.test_at_random,
                 fold.task.name,
             )

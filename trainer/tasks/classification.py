@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import RandomEstimate
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.prediction_powered import Unlabeled, accuracy
 from trainer.evaluation.random_baseline import beside_chosen, random_baseline
 from trainer.learners.kernel_head import Head, KernelHead
 from trainer.learners.learner import Matrix
@@ -63,6 +65,14 @@ class Classification(Task):
     def measure(self, model: Head, rows: Matrix, truth: Targets, names: Names) -> Measured:
         """Accuracy, macro F1, log loss, calibration, the figures of each class and the confusion matrix."""
         return evaluate(truth, model.predict_proba(rows), model.classes, dict(names)).measured()
+
+    def sharpened(self, measured: Measured, model: Head, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
+        """The accuracy, and its lower bound."""
+        probabilities = model.predict_proba(rows)
+        right = model.classes[probabilities.argmax(axis=1)] == truth
+        known = (model.predict_proba(each).max(axis=1) for each in (others.asked, others.open))
+        found = accuracy(right, probabilities.max(axis=1), *known)
+        return replace(measured, accuracy=found, lower_bounds={**measured.lower_bounds, "accuracy": found.low})
 
     def random_baseline(
         self,

@@ -20,6 +20,7 @@ from shared.wire.evaluation import RandomEstimate
 from shared.wire.models import ModelClass
 from shared.wire.queries import Suggestion
 from trainer.evaluation.measured import Measured
+from trainer.evaluation.prediction_powered import Unlabeled
 from trainer.learners.learner import Learner, Matrix
 from trainer.strategies.ranking import Pool
 
@@ -63,6 +64,13 @@ class Task(ABC):
     @abstractmethod
     def measure(self, model: Any, rows: Matrix, truth: Targets, names: Names) -> Measured:
         """Compare a model's predictions for rows (n, D) with the targets `truth` (n, …), n > 0."""
+
+    def sharpened(self, measured: Measured, model: Any, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
+        """`measured`, made more precise by the model's confidence on `others`, see `evaluation.prediction_powered`.
+
+        By default unchanged.
+        """
+        return measured
 
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
         """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""

@@ -64,8 +64,9 @@ def _figures(version: ModelVersion) -> str:
         words = not_measured(said.accuracy.n if said is not None else 0)
         return f"## How good it is\n\n{words.capitalize()} when it was saved."
     accuracy = said.accuracy
+    also = f" and the confidence on {accuracy.unlabeled:,} test images without a label" if accuracy.unlabeled else ""
     lines = [
-        f"| accuracy | {percent(accuracy.value, 1)} ({interval_in_words(accuracy)}, Wilson 95 %) |",
+        f"| accuracy | {percent(accuracy.value, 1)} ({interval_in_words(accuracy)}, Wilson 95 %{also}) |",
         f"| macro F1 | {metric_in_words('macro_f1', said.macro_f1)} |",
         f"| log loss | {metric_in_words('log_loss', said.log_loss)} |",
         f"| calibration error | {metric_in_words('calibration_error', said.calibration_error)} |",

@@ -24,7 +24,7 @@ BAR, THIN_BAR, MANY_BARS = 28, 20, 12
 NAME = 150  # pixels for a class name
 ROUNDS = 200  # latest rounds shown
 TICKS = 7  # requested; rounding to even steps gives at most ten
-ACCURACY_HELP = "Share of the labeled test images that the model gets right. It never learns from them."
+ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
 
 
 def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation]) -> str:
@@ -47,10 +47,27 @@ def in_words(latest: Evaluation) -> str:
     rough = "This is a rough estimate: more test labels make it more precise."
     sure = rough if margin > 0.05 else "This is a precise estimate."
     low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
+    images = "the test images" if accuracy.unlabeled else f"{accuracy.n:,} test images"
     return (
-        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of "
-        f"{accuracy.n:,} test images; with 95% confidence between {low} and {high}. {sure}"
+        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of {images}; "
+        f"with 95% confidence between {low} and {high}. {_grounds(latest)}{sure}"
     )
+
+
+def _grounds(latest: Evaluation) -> str:
+    """What the accuracy is estimated from, where that is not only the labeled test images, or cannot be more."""
+    accuracy = latest.accuracy
+    if accuracy.unlabeled:
+        return (
+            f"The estimate uses {many(accuracy.n, 'labeled test image')}, and the model's confidence on "
+            f"{accuracy.unlabeled:,} without a label. "
+        )
+    if not latest.at_random:
+        return (
+            "Only labeled test images are used: they may not be a random sample of all test images, because labels "
+            "were imported, splits were chosen or drawn again, or photos were added. "
+        )
+    return ""
 
 
 def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
@@ -92,6 +109,7 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
             "accuracy": each.accuracy.value,
             "accuracy_low_95": each.accuracy.low,
             "accuracy_high_95": each.accuracy.high,
+            "test_images_without_label": each.accuracy.unlabeled,
             "macro_f1": each.macro_f1,
             "log_loss": each.log_loss,
             "calibration_error": each.calibration_error,
@@ -141,6 +159,7 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
         rows.append(row("Calibration error", metric_in_words("calibration_error", latest.calibration_error)))
     counts = {
         "Test images": accuracy.n,
+        **({"Test images without a label, for the accuracy": accuracy.unlabeled} if accuracy.unlabeled else {}),
         "Labels the model learned from": latest.labels,
         "Labels given, including test labels": latest.spent,
     }
@@ -230,7 +249,8 @@ def calibration_in_words(latest: Evaluation) -> str:
     """What the diagram shows, in a sentence or two."""
     images = sum(each.accuracy.n for each in latest.calibration)
     sure = sum(each.confidence * each.accuracy.n for each in latest.calibration) / images
-    off = sure - latest.accuracy.value
+    right = sum(each.accuracy.value * each.accuracy.n for each in latest.calibration) / images
+    off = sure - right
     leaning = "about as confident as it should be"
     if abs(off) > CALIBRATED:
         leaning = "overconfident" if off > 0 else "underconfident"
@@ -238,7 +258,7 @@ def calibration_in_words(latest: Evaluation) -> str:
         "" if latest.calibration_error is None else f"; the calibration error is {percent(latest.calibration_error, 1)}"
     )
     return (
-        f"The mean confidence is {percent(sure)}, the accuracy {percent(latest.accuracy.value)}: the model is "
+        f"The mean confidence is {percent(sure)}, the accuracy on these images {percent(right)}: the model is "
         f"{leaning}{error}. Points on the dashed line are perfect. Numbers count test images; a point with few of them "
         "is imprecise."
     )

@@ -79,13 +79,14 @@ def test_a_bad_network_loses_and_doubles_no_row(tmp_path: Path) -> None:
     proxy.close()
 
 
-def test_leased_images_are_told(tmp_path: Path) -> None:
+def test_leased_images_and_whether_test_images_were_asked_at_random_are_told(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, **QUICK) as service:
         held = [item.image_id for item in service.serve("ann", "tab", 2).items]
         service.annotate([answer(image_id) for image_id in range(1, 5) if image_id not in held])
         assert service.outbox.flush(10)
         assert sorted(follower.batches[-1].leased) == sorted(held)
+        assert follower.batches[-1].test_at_random is True
 
 
 def test_labeling_goes_on_without_a_trainer(tmp_path: Path) -> None:

@@ -58,6 +58,23 @@ def test_words_say_how_good_how_sure_and_what_helps() -> None:
     assert "a precise estimate" in progress_charts.in_words(evaluation(2000, 0.96, 0.01, 1000))
 
 
+def test_words_say_what_an_estimate_uses_beside_the_labeled_test_images() -> None:
+    plain = evaluation(400, 0.9, 0.09, 60)
+    assert "random sample" not in progress_charts.in_words(plain)
+    sharper = plain.model_copy(update={"accuracy": plain.accuracy.model_copy(update={"unlabeled": 1_940})})
+    said = progress_charts.in_words(sharper)
+    assert "right on **90.0%** of the test images; with 95% confidence between 81.0% and 99.0%. The estimate" in said
+    assert "uses 60 labeled test images, and the model's confidence on 1,940 without a label" in said
+    rows = {each["Figure"]: each["Value"] for each in progress_charts.final_figures(sharper)}
+    assert (rows["Test images"], rows["Test images without a label, for the accuracy"]) == ("60", "1,940")
+    assert "Only labeled test images are used" in progress_charts.in_words(
+        plain.model_copy(update={"at_random": False})
+    )
+    bins = [CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.95, low=0.5, high=1, n=60))]
+    calibrated = progress_charts.calibration_in_words(sharper.model_copy(update={"calibration": bins}))
+    assert "accuracy on these images 95%: the model is about as confident as it should be" in calibrated
+
+
 def test_a_class_without_test_images_has_dashes_and_no_zeros() -> None:
     table = progress_charts.class_table(evaluation(40, 0.9, 0.09, 20), {"shirt": 12})
     assert table.to_dict("records") == [
@@ -134,9 +151,9 @@ def test_calibration_is_drawn_and_said() -> None:
         (0.65, 0.5, 4),
         (0.95, 0.75, 16),
     ]
-    assert "confidence is 89%, the accuracy 70%: the model is overconfident; the calibration error is 19.0%" in (
-        progress_charts.calibration_in_words(measured)
-    )
+    said = progress_charts.calibration_in_words(measured)
+    assert "confidence is 89%, the accuracy on these images 70%: the model is overconfident" in said
+    assert "the calibration error is 19.0%" in said
 
 
 def test_rounds_have_their_time_by_step() -> None:
