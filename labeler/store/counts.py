@@ -24,13 +24,12 @@ class Counts:
         present.follow(self.moved)
         self.asked: Counter[Split] = Counter()  # images that somebody answered here
         self._totals: Counter[Split] = Counter()
-        self._counted: dict[int, tuple[Split, Status]] = {}  # images that have an answer
+        self._counted: dict[int, tuple[Split, Status, bool]] = {}  # images that have an answer; whether one from here
         self._counts: Counter[tuple[Split, Status]] = Counter()
         self._labels: dict[int, Value] = {}  # image id → what it is labeled, of the images that are there
         self._per_class: Counter[int] = Counter()
         self.labeled_here = 0  # images labeled now that somebody answered here, not only in an import
         self._imported: set[int] = set()
-        self._here: set[int] = set()
         self.pace = Pace()
         self.shared: set[int] = set()  # images that more than one annotator answered
 
@@ -53,8 +52,9 @@ class Counts:
         else:
             self.shared.discard(image_id)
         if split is not None and status != "unlabeled":
-            self._counted[image_id] = (split, status)
-            self._add(image_id, (split, status), 1)
+            counted = (split, status, image_id in self._fold.answered_here)
+            self._counted[image_id] = counted
+            self._add(image_id, *counted, 1)
 
     def observe(self, row: Row) -> None:
         """Process a row, before its image is refreshed."""
@@ -64,7 +64,6 @@ class Counts:
         if row.source == IMPORT:
             self._imported.add(row.image_id)
         else:
-            self._here.add(row.image_id)
             self.pace.observe(row)
 
     def counts(self, split: Split | None = None) -> ImageCounts:
@@ -84,7 +83,7 @@ class Counts:
     def _uncount(self, image_id: int) -> None:
         before = self._counted.pop(image_id, None)
         if before is not None:
-            self._add(image_id, before, -1)
+            self._add(image_id, *before, -1)
 
     def _relabel(self, image_id: int) -> None:
         before = self._labels.pop(image_id, None)
@@ -95,8 +94,8 @@ class Counts:
             self._labels[image_id] = label
             self._per_class.update(self._fold.task.classes_in(label))
 
-    def _add(self, image_id: int, key: tuple[Split, Status], by: int) -> None:
-        self._counts[key] += by
-        self.labeled_here += by * (key[1] == "labeled" and image_id in self._here)
+    def _add(self, image_id: int, split: Split, status: Status, here: bool, by: int) -> None:
+        self._counts[split, status] += by
+        self.labeled_here += by * (status == "labeled" and here)
         if image_id not in self._imported:
-            self.asked[key[0]] += by
+            self.asked[split] += by

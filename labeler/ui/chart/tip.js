@@ -1,6 +1,6 @@
 // The image of the point that the pointer or the cross is at.
 
-import { ask } from "../lib/api.js";
+import { ask, sized } from "../lib/api.js";
 import { setText } from "../lib/dom.js";
 
 const TILES_KEPT = 500;
@@ -28,7 +28,7 @@ export class Tip {
     const tile = await this.tile(id);
     if (!wanted() || points.ids[index] !== id || !tile) return undefined;
     const [picture, words] = node.children;
-    picture.src = `${tile.url}&size=160`;
+    picture.src = sized(tile.url, 160);
     setText(words, `${tile.name}\n${group()}`);
     node.hidden = false;
     const [left, top] = [points.left(index), points.top(index)];

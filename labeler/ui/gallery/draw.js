@@ -1,5 +1,6 @@
 // How tiles, the buttons of classes, and the notice over an empty grid look.
 
+import { sized } from "../lib/api.js";
 import { element, setText } from "../lib/dom.js";
 import { embedded, embeddedShare } from "../lib/project.js";
 
@@ -20,7 +21,7 @@ export function drawTile(node, id, tile, words) {
   if (!tile || picture.firstChild) return;
   const image = new Image();
   const size = devicePixelRatio > 1 ? 320 : 160;
-  Object.assign(image, { src: `${tile.url}&size=${size}`, alt: "", draggable: false, decoding: "async" });
+  Object.assign(image, { src: sized(tile.url, size), alt: "", draggable: false, decoding: "async" });
   image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
   image.onerror = () => setText(picture, "cannot be shown");
   picture.append(image);

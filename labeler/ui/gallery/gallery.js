@@ -1,7 +1,7 @@
 // The grid: thousands of images; those that are chosen get a label by one key. The listing is asked for once and kept, so
 // that nothing moves under the hand. Images that were labeled leave it, and what others do shows on the tiles.
 
-import { ask, isAbort, Refused } from "../lib/api.js";
+import { ask, isAbort, Refused, sized } from "../lib/api.js";
 import { ClassSearch, placeKey } from "../lib/classes.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
@@ -297,7 +297,7 @@ class Gallery {
     if (!tile) return;
     const dialog = this.part("dialog.large");
     const [picture, words, link] = dialog.children;
-    Object.assign(picture, { src: `${tile.url}&size=${this.data.display_pixels}`, alt: tile.name });
+    Object.assign(picture, { src: sized(tile.url, this.data.display_pixels), alt: tile.name });
     setText(words, `${tile.name} – ${wordsOf(tile, this.project)}`);
     link.href = `/?image=${id}`;
     dialog.onclick = (/** @type {any} */ { target }) => target.closest("a") || dialog.close();

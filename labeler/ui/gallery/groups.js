@@ -1,6 +1,6 @@
 // The groups of similar images, largest first: one press shows one of them, to be labeled at once.
 
-import { ask, isAbort, Lost } from "../lib/api.js";
+import { ask, isAbort, Lost, sized } from "../lib/api.js";
 import { element, find, setText } from "../lib/dom.js";
 import { count, number } from "../lib/text.js";
 import { TILES_AT_ONCE } from "./tiles.js";
@@ -75,7 +75,12 @@ export class Groups {
     for (const id of image_ids) {
       if (!urls.has(id)) continue;
       const picture = new Image();
-      Object.assign(picture, { src: `${urls.get(id)}&size=160`, alt: "", loading: "lazy", draggable: false });
+      Object.assign(picture, {
+        src: sized(/** @type {string} */ (urls.get(id)), 160),
+        alt: "",
+        loading: "lazy",
+        draggable: false,
+      });
       pictures.append(picture);
     }
     button.append(pictures, element("span", count(size, "image")), element("span", words, "quiet"));

@@ -2,6 +2,12 @@
 // `Refused` (the labeler said no, in its own words), with `Lost` (no answer came), or with an AbortError where the caller
 // stopped it.
 
+/**
+ * The address of a picture in another size. The labeler gave the address, with its version.
+ * @param {string} url @param {number} pixels of the longer side
+ */
+export const sized = (url, pixels) => `${url}&size=${pixels}`;
+
 const ASK_MS = 25_000; // the labeler itself waits less long for the trainer
 
 /** The labeler answered with an error. */
