@@ -3,7 +3,6 @@
 import atexit
 import gc
 import logging
-import logging.handlers
 import os
 import sys
 import tempfile
@@ -80,7 +79,7 @@ def logging_ends_with_the_test() -> Iterator[None]:
     yield
     root.setLevel(level)  # which is a setting of the labeler, too
     for handler in list(root.handlers):
-        if type(handler) in (logging.StreamHandler, logging.handlers.RotatingFileHandler):
+        if isinstance(handler, logging.StreamHandler) and not type(handler).__module__.startswith("_pytest."):
             root.removeHandler(handler)
             handler.close()
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 import schemathesis
@@ -112,9 +112,9 @@ def fuzz(
             found.errors.append("".join(traceback.format_exception(event.exception)))
         elif isinstance(event, events.ScenarioFinished):
             _note(found, event)
-            found.errors += [_told(error, event) for error in broken]
+            found.errors += [told(error, event) for error in broken]
             broken.clear()
-    found.errors += [_told(error) for error in broken]
+    found.errors += [told(error) for error in broken]
     return found
 
 
@@ -127,13 +127,13 @@ class _Thin:
         self._seen: set[tuple[object, ...]] = set()
         self._others = 0
 
-    def __call__(self, _: schemathesis.HookContext, case: schemathesis.Case) -> bool:
-        about = case.meta.phase.data if case.meta is not None else None
+    def __call__(self, _: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
+        about: Any = case.meta.phase.data if case.meta is not None else None
         scenario = getattr(about, "scenario", None)
         if scenario is CoverageScenario.UNSPECIFIED_HTTP_METHOD:
             place: tuple[object, ...] = (case.operation.path,)
         elif scenario is CoverageScenario.INCORRECT_TYPE:
-            place = (case.operation.label, about.parameter_location, about.parameter, about.location)  # type: ignore[union-attr]
+            place = (case.operation.label, about.parameter_location, about.parameter, about.location)
         else:
             return True
         if place not in self._seen:
@@ -143,8 +143,9 @@ class _Thin:
         return self._others % 4 == 0
 
 
-def _told(error: events.NonFatalError, scenario: events.ScenarioFinished | None = None) -> str:
+def told(error: events.NonFatalError, scenario: events.ScenarioFinished | None = None) -> str:
     """An error of the run itself with its causes, and what the service answered to the last requests."""
+    phase = error.phase.value if error.phase is not None else "no phase"
     sent = list(scenario.recorder.interactions.values()) if scenario is not None else []
     answers = [
         f"{each.request.method} {each.request.uri}: {each.response.status_code} {each.response.content[:300]!r}"
@@ -154,7 +155,7 @@ def _told(error: events.NonFatalError, scenario: events.ScenarioFinished | None 
     ]
     return "\n".join(
         [
-            f"{error.label}, {error.phase}, after {len(sent)} requests: {error.info.title} {error.info.message}",
+            f"{error.label}, {phase}, after {len(sent)} requests: {error.info.title} {error.info.message}",
             *answers,
             "".join(traceback.format_exception(error.value)),
         ]
