@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from labeler.errors import Missing
 from labeler.service import Service
 from labeler.web.api import create_api
-from shared.importing import BATCH, take_rows
+from shared.importing import take_rows
 from shared.wire.imports import ImportPost, ImportReceipt, ImportRow
 from tests.labeler.projects import answer, labeler, photo, photos
 from tests.labeler.transfer.test_importing import labels, row, take
@@ -57,38 +57,46 @@ def state(service: Service) -> dict[str, Any]:
     return {"said": said, "ends": ends, "classes": [each.name for each in service.classes.entries()]}
 
 
+@pytest.fixture
+def post(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of rows that a client sends at once, here as few as show what the end of a post changes."""
+    monkeypatch.setattr("shared.importing.BATCH", 100)
+    return 100
+
+
+@pytest.mark.usefixtures("post")
 def test_classes_of_a_project_without_any_are_added_wherever_the_first_post_ends(tmp_path: Path) -> None:
     names = ["cat", "dog", "cow"]
-    photos(tmp_path / "photos", 100)
-    rows = [row(f"{n % 100:04d}.png", names[n * 3 // 2_400], n, annotator=f"a{n // 100}") for n in range(2_400)]
+    photos(tmp_path / "photos", 20)
+    rows = [row(f"{n % 20:04d}.png", names[n * 3 // 240], n, annotator=f"a{n // 20}") for n in range(240)]
     with labeler(tmp_path, classes=[]) as service:
         looked = take_rows(rows, tmp_path, service.imports.take, dry_run=True)
         done = take_rows(rows, tmp_path, service.imports.take)
-        assert (done.counts["labels"], done.counts["rejected"]) == (2_400, 0)
-        assert done.new_classes == {"cat": 800, "dog": 800, "cow": 800}
+        assert (done.counts["labels"], done.counts["rejected"]) == (240, 0)
+        assert done.new_classes == {"cat": 80, "dog": 80, "cow": 80}
         assert (looked.counts, looked.new_classes, looked.issues) == (done.counts, done.new_classes, done.issues)
         assert [each.name for each in service.classes.entries()] == names
         assert take(service, row("0000.png", "hen")).rejected, "the project is not empty any more"
 
 
 @pytest.mark.parametrize("way", ["label file", "cut off and begun again"])
-def test_the_last_class_of_a_project_without_any_is_taken_in_every_way(tmp_path: Path, way: str) -> None:
-    photos(tmp_path / "photos", 100)
-    lines = [f"{n % 100:04d}.png,{'cat' if n < BATCH else 'cow'},a{n // 100}" for n in range(BATCH + 300)]
+def test_the_last_class_of_a_project_without_any_is_taken_in_every_way(tmp_path: Path, way: str, post: int) -> None:
+    photos(tmp_path / "photos", 20)
+    lines = [f"{n % 20:04d}.png,{'cat' if n < post else 'cow'},a{n // 20}" for n in range(post + 30)]
     with labeler(tmp_path, classes=[]) as service:
         if way == "label file":
             text = "\n".join(["filename,label,annotator", *lines])
             given = settled(service, service.label_files.add("labels.csv", BytesIO(text.encode())).id)
             service.label_files.take(given.id, add_classes=False)
             taken = settled(service, given.id)
-            assert (taken.labels, taken.rejected) == (given.labels, given.rejected) == (BATCH + 300, 0)
+            assert (taken.labels, taken.rejected) == (given.labels, given.rejected) == (post + 30, 0)
             return
         parts = [line.split(",") for line in lines]
         rows = [row(uri, label, n, annotator=who) for n, (uri, label, who) in enumerate(parts)]
-        service.imports.take(ImportPost(rows=rows[:BATCH], more=True))
+        service.imports.take(ImportPost(rows=rows[:post], more=True))
     with labeler(tmp_path, classes=[]) as service:  # the first post came, then one of both was killed
         done = take_rows(rows, tmp_path, service.imports.take)
-        assert (done.counts["known"], done.counts["labels"], done.counts["rejected"]) == (BATCH, 300, 0)
+        assert (done.counts["known"], done.counts["labels"], done.counts["rejected"]) == (post, 30, 0)
 
 
 @pytest.mark.parametrize("order", [("train", "test"), ("test", "train"), ("train", "validation")])
@@ -107,9 +115,9 @@ def test_one_picture_in_two_splits_measures_and_is_named(
         assert service.tally.splits == {1: max(order, key=["train", "validation", "test"].index)}
 
 
-def test_a_dry_run_counts_contradictions_wherever_they_lie(tmp_path: Path) -> None:
-    photos(tmp_path / "photos", 102)
-    far = [row(f"{2 + n % 100:04d}.png", "cat", n, annotator=f"a{n // 100}") for n in range(BATCH + 200)]
+def test_a_dry_run_counts_contradictions_wherever_they_lie(tmp_path: Path, post: int) -> None:
+    photos(tmp_path / "photos", 22)
+    far = [row(f"{2 + n % 20:04d}.png", "cat", n, annotator=f"a{n // 20}") for n in range(post + 20)]
     ends = [row("0000.png", "dog", 9_998), row("0002.png", "dog", 9_999, annotator="z")]
     rows = [row("0000.png", "cat", 0), *far, *ends]
     with labeler(tmp_path) as service:
