@@ -1,5 +1,6 @@
-import subprocess
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
@@ -16,6 +17,7 @@ from shared.images.opening import ImageLimits
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
+from tests import forks
 from trainer.embeddings.backbones.backbone import load_backbone
 from trainer.learners import simclr
 from trainer.learners.simclr import Plan, Step, nt_xent, train
@@ -100,29 +102,26 @@ def test_what_is_done_is_not_done_again_and_another_plan_or_image_is_another_run
     assert photos.train(tmp_path) != weights
 
 
-KILLED = """
-import sys, time, torch
-from pathlib import Path
-from tests.trainer.learners.test_simclr import Photos
+def main(arguments: list[str]) -> None:
+    """A run that waits in the middle, to be killed."""
 
-def show(step):
-    if step.epoch == 2 and step.done % 3 == 1:
-        print("in the middle of the second epoch", flush=True)
-        time.sleep(600)
+    def show(step: Step) -> None:
+        if step.epoch == 2 and step.done % 3 == 1:
+            print("in the middle of the second epoch", flush=True)
+            time.sleep(600)
 
-torch.set_num_threads(1)
-Photos(Path(sys.argv[1]), 24).train(Path(sys.argv[2]), on_step=show)
-"""
+    torch.set_num_threads(1)
+    Photos(Path(arguments[0]), 24).train(Path(arguments[1]), on_step=show)
 
 
 def test_a_killed_run_goes_on_at_the_next_epoch_and_ends_as_if_it_had_not_been(tmp_path, photos):
     folder = tmp_path / "backbones"
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(photos.root), str(folder)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    process = forks.start("tests.trainer.learners.test_simclr", [str(photos.root), str(folder)], os.environ)
+    assert process.stdout is not None
+    with process.stdout:
         assert process.stdout.readline().startswith("in the middle")
         process.kill()
+    process.wait(30)
     steps: list[Step] = []
     resumed = load_file(photos.train(folder, on_step=steps.append))
     assert [(step.epoch, step.done) for step in steps] == [(2, 3), (2, 4), (2, 5), (2, 6)]
@@ -168,3 +167,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path, photos):
     checkpoint.write_bytes(b"torn")
     with pytest.raises(SettingsError, match="delete it to start over"):
         photos.train(tmp_path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
