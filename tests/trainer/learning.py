@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from shared.settings.services import TrainerSettings
 from shared.wire.fields import Split
 from tests.databases import compile_once
+from tests.standing import api_of
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.routes.api import create_api
 from trainer.service import Trainer
@@ -85,7 +86,8 @@ def trainer(tmp_path, photos):
 
 @pytest.fixture
 def client(trainer):
-    return TestClient(create_api(trainer))
+    with api_of(create_api, trainer) as api:
+        yield TestClient(api)
 
 
 def wait_for(condition, seconds=30):

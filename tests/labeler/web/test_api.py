@@ -12,6 +12,7 @@ from labeler.service import Service
 from labeler.web.api import create_api
 from tests.disks import no_more_files
 from tests.labeler.projects import labeler, photo, photos
+from tests.standing import api_of
 
 CONTRACT = {
     "/health": {"get"},
@@ -59,7 +60,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> Iterator[TestClient]:
-    with TestClient(create_api(service)) as client:
+    with api_of(create_api, service) as api, TestClient(api) as client:
         yield client
 
 
