@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
 """Seconds that one step may spend on reading images to fit `pixels`, while there is nothing else to do."""
+STEP_SECONDS = 0.3
+"""Target duration of a batch, because a person's new label waits for it. A batch of 32 took 2 to 6 s on two cores."""
+LEAST = 4
+"""Images of the first batch, when the speed is not known yet, and of the smallest."""
 RATE_WINDOW = 30.0
 """Seconds over which the rate for `seconds_left` is measured."""
 
@@ -72,6 +76,7 @@ class Embedder:
         self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by (image id, hash): started, not used yet
         self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images to fit `pixels` on
         self._recent: deque[tuple[float, int]] = deque()  # (time, images embedded)
+        self._batch = min(LEAST, settings.batch_size)  # images of the next one
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
         self._chooser: Chooser | None = None  # not None while `auto` is undecided
@@ -145,14 +150,16 @@ class Embedder:
                 done.append(entry)
             elif entry.id not in self.problems:
                 missing.append(entry)
-                if len(missing) == 2 * self._settings.batch_size:
+                if len(missing) == 2 * self._batch:
                     break
         if self._own is not None:
             return done + self._copy(missing, self._own, self._store)
+        began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
             vectors = self._backbone.embed(np.stack([prepared for _, prepared in taken]))
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
+            self._fit_batch(len(taken), time.monotonic() - began)
         return done
 
     def has(self, sha256: str) -> bool:
@@ -240,12 +247,17 @@ class Embedder:
         for unwanted in earlier.values():
             unwanted.cancel()
         taken = []
-        for entry in entries[: self._settings.batch_size]:
+        for entry in entries[: self._batch]:
             try:
                 taken.append((entry, self._ahead.pop((entry.id, entry.sha256)).result()))
             except ImageProblem as problem:
                 self.problems[entry.id] = str(problem)
         return taken
+
+    def _fit_batch(self, images: int, seconds: float) -> None:
+        """Choose the size of the next batch, after this one: at most twice as large, and within STEP_SECONDS."""
+        fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), LEAST)
+        self._batch = min(fitting, 2 * self._batch, self._settings.batch_size)
 
     def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:
         """Copy the vectors of `entries` from the file; entries without a vector become problems."""

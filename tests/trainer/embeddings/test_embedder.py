@@ -1,6 +1,8 @@
 """Images become vectors: in batches, in any order, despite unreadable files."""
 
+import itertools
 import threading
+import time
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.datastructures import UploadFile
 
@@ -15,7 +18,8 @@ from shared.images.opening import ImageProblem
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from tests.trainer.embeddings.embedders import Opened, Photos, run
-from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
+from trainer.embeddings.embedder import LEAST, STEP_SECONDS, Embedder
 from trainer.routes.api import Parts
 
 # ---------------------------------------------------------------- steps
@@ -45,6 +49,29 @@ def test_a_step_is_one_batch_and_the_next_one_is_already_under_way(photos: Photo
     assert ahead.wait(10)
     assert not {entry.id for entry in entries[8:]} & set(photos.fetched)
     assert embedder.step(entries[4:], more_coming=False) == entries[4:8]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_a_batch_is_as_large_as_fits_into_the_time_that_a_fit_may_wait(
+    photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    embedder, sizes = opened(batch_size=32), list[int]()
+    backbone = embedder.backbone
+    assert isinstance(backbone, TorchBackbone)
+    embed = backbone.embed
+
+    def slowly(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        sizes.append(len(batch))
+        time.sleep(seconds * len(batch))
+        return embed(batch)
+
+    monkeypatch.setattr(backbone, "embed", slowly)
+    entries = photos.add(80)
+    assert run(embedder, entries) == entries
+    assert sizes[0] == LEAST
+    assert sum(sizes) == 80
+    assert all(after <= 2 * before for before, after in itertools.pairwise(sizes))
+    assert LEAST < max(sizes) <= (min(32, STEP_SECONDS / seconds) if seconds else 32)
 
 
 def test_vectors_are_found_after_a_restart_and_nothing_is_fetched_again(photos: Photos, opened: Opened) -> None:
