@@ -14,7 +14,8 @@ ARTIFACTS = HOME / "test-artifacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
-# A page that several tests visit one after the other gets the script from each; the first one records.
+# A page that several tests visit one after the other gets the script from each, and the first one records; it also runs
+# on pages without a card, where an image may have another address.
 RECORD = """
 if (!window.recorded) {
   window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
@@ -31,7 +32,7 @@ if (!window.recorded) {
   // Ours is the first listener of the page, so it sees the key, and the image in its place, before the card does.
   addEventListener("keydown", (event) => {
     const image = stage()?.querySelector("img");
-    recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)[1]) });
+    recorded.keys.push({ key: event.key, shown: image && Number(/images\\/(\\d+)\\//.exec(image.src)?.[1]) });
   }, true);
 }
 """
