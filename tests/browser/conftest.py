@@ -33,6 +33,7 @@ OURS = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:|abo
 LAPTOP = ViewportSize(width=1280, height=800)
 SCHEME = "matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'"
 
+OFTEN_TESTED = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
 FAILED = pytest.StashKey[bool]()
 
 expect.set_options(timeout=20_000)
@@ -174,7 +175,7 @@ def labeler() -> Iterator[Services]:
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Services]:
     """Labeler and trainer, with test images from early on, for the tests of one module."""
-    with running_services(images=600, labeler={"test_free_labels": 4, "buffer_size": 5}) as services:
+    with running_services(images=600, labeler=OFTEN_TESTED) as services:
         yield services
 
 
