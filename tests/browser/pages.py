@@ -40,4 +40,4 @@ def follow(page: Page, address: str) -> None:
     page.evaluate(COUNT)
     page.get_by_test_id("stTopNavLink").filter(has_text=TITLES[address]).click()
     page.wait_for_url(re.compile(f"/{address}$"))
-    page.wait_for_function(RAN)
+    page.wait_for_function(RAN, polling=100)  # and not before each frame, which would have to be drawn
