@@ -31,15 +31,16 @@ class RandomSample:
     def __init__(self, fold: Fold, present: PresentImages, leases: Leases, drawing: Drawing) -> None:
         self._fold = fold
         self._leases = leases
-        self._drawing = drawing
-        self._drawn = drawing.split(0.0) == "test"  # otherwise a folder of its own has all test images
+        self._share = drawing.test  # 0: a folder of its own has all test images
         self._places: dict[int, float] = {}  # of the test images
         self._sorted: list[float] | None = None
         self._asked: set[int] = set()
         self._brought: set[int] = set()  # labeled, but never asked
         self._chosen: set[int] = set()  # their split is not the drawn one
-        for image_id, split in present.splits.items():
-            self.moved(image_id, None, split, present.place(image_id))
+        for image_id, split in present.splits.items():  # of a million, few have to do with the test split
+            place = present.place(image_id)
+            if split == "test" or place < self._share:
+                self.moved(image_id, None, split, place)
         present.follow(self.moved)
 
     def moved(self, image_id: int, _before: Split | None, split: Split | None, place: float) -> None:
@@ -49,8 +50,8 @@ class RandomSample:
         elif self._places.pop(image_id, None) is not None:
             self._sorted = None
         chosen = split == "test" and image_id in self._fold.splits
-        if self._drawn:
-            chosen = split is not None and (split == "test") != (self._drawing.split(place) == "test")
+        if self._share:
+            chosen = split is not None and (split == "test") != (place < self._share)
         (self._chosen.add if chosen else self._chosen.discard)(image_id)
         self.refresh(image_id)
 

@@ -21,7 +21,7 @@ class Drawing:
 
     def __init__(self, store: Store, settings: LabelerSettings, sources: Mapping[str, Source]) -> None:
         self._salt = store.settled("salt", secrets.token_hex(16))
-        self._test, self._validation = _settled_shares(store, settings, sources)
+        self.test, self._validation = _settled_shares(store, settings, sources)  # shares of all images
 
     def place(self, sha256: str) -> float:
         """The position of this content in 0 … 1."""
@@ -30,7 +30,7 @@ class Drawing:
 
     def split(self, place: float) -> Split:
         """The split at a position."""
-        return "test" if place < self._test else "validation" if place < self._test + self._validation else "train"
+        return "test" if place < self.test else "validation" if place < self.test + self._validation else "train"
 
     def split_of(self, sha256: str) -> Split:
         """The split of a new image with this content."""

@@ -59,7 +59,7 @@ def _grounds(latest: Evaluation) -> str:
     accuracy = latest.accuracy
     if accuracy.unlabeled:
         return (
-            f"The estimate uses {many(accuracy.n, 'labeled test image')}, and the model's confidence on "
+            f"The estimate uses {many(accuracy.n, 'labeled test image')} and the model's confidence on "
             f"{accuracy.unlabeled:,} without a label. "
         )
     if not latest.at_random:

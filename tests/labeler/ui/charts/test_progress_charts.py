@@ -64,7 +64,7 @@ def test_words_say_what_an_estimate_uses_beside_the_labeled_test_images() -> Non
     sharper = plain.model_copy(update={"accuracy": plain.accuracy.model_copy(update={"unlabeled": 1_940})})
     said = progress_charts.in_words(sharper)
     assert "right on **90.0%** of the test images; with 95% confidence between 81.0% and 99.0%. The estimate" in said
-    assert "uses 60 labeled test images, and the model's confidence on 1,940 without a label" in said
+    assert "uses 60 labeled test images and the model's confidence on 1,940 without a label" in said
     rows = {each["Figure"]: each["Value"] for each in progress_charts.final_figures(sharper)}
     assert (rows["Test images"], rows["Test images without a label, for the accuracy"]) == ("60", "1,940")
     assert "Only labeled test images are used" in progress_charts.in_words(
