@@ -221,9 +221,7 @@ def simulate(
     The labels decide how much each of the `blocks` counts, as in the trainer, or a second one has a fixed `share`.
     """
     X, y, train, test = _split(X, y, seed, variant)
-    entries = [_entry(row, "train") for row in train] + [_entry(row, "test") for row in test]
-    space = ImagePool(X.shape[1], lambda keys: X[[int(key) for key in keys]], blocks)
-    space.add(entries, complete=True)
+    space = pool_of(X, train, test, blocks)
     if share is not None and space.projection.shares:
         space.reweigh((1 - share, share))
     truth = y[train]
@@ -266,6 +264,19 @@ def simulate(
     return Run(np.array(accuracy), each.mean(axis=1), each[:, column], found, exchanged, np.array(shares))
 
 
+def pool_of(X: Rows, train: Ids, test: Ids, blocks: Sequence[int]) -> ImagePool:
+    """The trainer's pool of raw vectors `X` (n, D), whose images are numbered by row."""
+    pool = ImagePool(X.shape[1], lambda keys: X[[int(key) for key in keys]], blocks)
+    pool.add([_entry(row, "train") for row in train] + [_entry(row, "test") for row in test], complete=True)
+    return pool
+
+
+def held_out(y: Ids, seed: int) -> tuple[Ids, Ids]:
+    """Train rows, and the rows of the stratified quarter that is held out."""
+    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
+    return train, test
+
+
 def _entry(row: int, split: Split) -> ImageEntry:
     return ImageEntry(id=int(row), uri=str(row), sha256=str(row), split=split, removed=False)
 
@@ -274,7 +285,7 @@ def _split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Id
     """Vectors and classes of the variant, train rows, and the rows of the stratified held-out quarter."""
     rng = np.random.default_rng(seed)
     X, y = VARIANTS[variant](X, y, rng)
-    train, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
+    train, test = held_out(y, seed)
     if variant == DUPLICATES:  # no duplicates of held-out images
         X, y, train = _with_near_copies(X, y, train, rng)
     return X, y, train, test
