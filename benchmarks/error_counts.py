@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency import read
+from benchmarks.data_sets import read
 from benchmarks.label_errors import most_similar
 from benchmarks.machine import describe
 from trainer.embeddings.transform import fit_projection

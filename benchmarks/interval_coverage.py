@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency import read
+from benchmarks.data_sets import read
 from benchmarks.machine import describe
 from shared.wire.evaluation import Interval
 from trainer.embeddings.transform import fit_projection

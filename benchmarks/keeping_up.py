@@ -26,7 +26,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.label_efficiency import SHOWN, TASK, held_out, pool_of, simulate
+from benchmarks.data_sets import held_out, pool_of
+from benchmarks.label_efficiency import SHOWN, TASK, simulate
 from benchmarks.machine import describe
 from commands.labels.simulate import Annotator, read_truth
 from tests.services import Process, wait_for

@@ -30,7 +30,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
 from threadpoolctl import threadpool_limits
 
-from benchmarks.label_efficiency import read
+from benchmarks.data_sets import read
 from benchmarks.machine import describe
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.cross_validation import FOLDS, out_of_fold
