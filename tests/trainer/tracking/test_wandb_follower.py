@@ -60,6 +60,7 @@ def opened(tmp_path, photos):  # noqa: F811
         trainer.catalog.complete.set()
         trainer.start()
         trainers.append(trainer)
+        wait_for(lambda: trainer.loop.progress().done == len(entries))  # one evaluation per number of labels
         return trainer, TestClient(create_api(trainer))
 
     yield open_trainer
