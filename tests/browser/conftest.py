@@ -93,10 +93,9 @@ def context(
     first, *others = shared_context.pages or [shared_context.new_page()]
     for page in others:
         page.close()
+    leave(first)
     if FAILED in request.node.stash:
         first.close()
-    else:
-        leave(first)
     shared_context.clear_cookies()
     shared_context.clear_permissions()
 

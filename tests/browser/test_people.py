@@ -64,6 +64,7 @@ def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) ->
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("4 to settle")).to_be_visible()
     assert [row["action"] for row in rows_of(disputed, "123s")] == ["settle", "undo"]
+    expect(page.locator("[data-testid=stApp][data-test-script-state=notRunning]")).to_be_visible()
     press(page, "σ@KeyS")  # a Greek one's: later
     expect(page.get_by_role("img", name="Image 2, to be settled")).to_be_visible()
 

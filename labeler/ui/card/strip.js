@@ -62,6 +62,7 @@ export class Strip {
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
     entry.answers.push({ id, action, label, note });
+    this.keep(); // a reload may come before it is drawn
   }
 
   /** The image's last answer, or the one with this id, no longer counts. @param {number} imageId @param {string | null} [id] */
