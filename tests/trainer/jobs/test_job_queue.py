@@ -168,7 +168,7 @@ def test_a_pause_halts_the_process_at_once_and_one_that_is_killed_is_begun_again
         pass  # a round in between does not let it go on
     assert process.status() == psutil.STATUS_STOPPED
     process.kill()
-    again = wait_for(lambda: (other := psutil.Process(running(trainer.jobs))) != process and other)
+    again = psutil.Process(wait_for(lambda: (pid := running(trainer.jobs)) != process.pid and pid))
     wait_for(lambda: again.status() == psutil.STATUS_STOPPED)  # the pause goes on, too
     two.post("/resume")
     ended = finished(two, job)
