@@ -25,8 +25,8 @@ Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 GRID = np.array([0.01, *np.arange(1, 7) / 10])
-"""Shares that a further block can have. None is 0, from which there is no way back; beyond 0.6, chosen labels flatter
-what the chosen images differ in."""
+"""Shares that a further block can have. The least is not 0, which could not be scaled up again. Beyond 0.6, labels of
+chosen images make a block look better than it is."""
 STEADY = 0.05
 """Smaller changes are left out, because each change begins a new geometry."""
 MOST_LABELS = 256

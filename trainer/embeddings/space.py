@@ -219,7 +219,7 @@ class ImagePool:
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
         """Let the labels say how much each block of features counts: train rows (n,) and their labels (n, C).
 
-        Looks again only when the number of labels has changed by a tenth, because each look costs up to 0.1 s.
+        Looks again only when the number of labels has changed by a tenth, because a look costs up to 0.3 s on busy cores.
         """
         if not self.projection.shares or abs(len(rows) - self._looked_at) < max(5, self._looked_at // 10):
             return
@@ -259,7 +259,8 @@ class ImagePool:
             sample = train if len(train) <= SAMPLE else sorted(random.Random(0).sample(train, SAMPLE))
             vectors = self._read(sample)
             self.starting_shares = starting_shares(vectors, self._blocks)
-            shares = projection.shares if self._learned else self.starting_shares
+            learned = projection.shares if self._learned else ()  # () too while there were too few images
+            shares = learned or self.starting_shares
             projection = fit_projection((total / len(train)).astype(np.float32), vectors, self._blocks, shares)
         width = projection.axes.shape[1]
         anew = Geometry(projection, Matrix(width), Matrix(width))

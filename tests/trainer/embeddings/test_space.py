@@ -182,3 +182,12 @@ def test_a_pool_of_one_block_keeps_its_geometry(pool):
     version = pool.version
     pool.learn_shares(np.arange(50), np.eye(2)[np.arange(50) % 2])
     assert pool.version == version
+
+
+def test_learned_shares_are_begun_anew_after_a_time_with_too_few_images(in_blocks):
+    pool, _, group = in_blocks
+    pool.learn_shares(np.arange(60), np.eye(4)[group[:60]])
+    pool.drop(range(20, 300))
+    assert pool.projection.shares == ()  # a single block, until the spectrum can be estimated again
+    pool.add([entry(i) for i in range(20, 300)], complete=True)
+    assert pool.projection.shares == pool.starting_shares != ()
