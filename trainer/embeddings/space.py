@@ -219,7 +219,8 @@ class ImagePool:
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
         """Let the labels say how much each block of features counts: train rows (n,) and their labels (n, C).
 
-        Looks again only when the number of labels has changed by a tenth, because a look costs up to 0.3 s on busy cores.
+        Looks again only when the number of labels has changed by a tenth, because a look costs up to 0.3 s on busy
+        cores.
         """
         if not self.projection.shares or abs(len(rows) - self._looked_at) < max(5, self._looked_at // 10):
             return
