@@ -22,7 +22,7 @@ lint:
 
 types:
 	@scripts/install dev
-	.venv/bin/mypy shared labeler trainer commands flywheel.py tests benchmarks
+	.venv/bin/mypy $(if $(CI),--cache-dir=/dev/null) shared labeler trainer commands flywheel.py tests benchmarks
 
 format:
 	@scripts/install dev
