@@ -19,6 +19,10 @@ def services():
         yield services
 
 
+def last_evaluation(services):
+    return services.get("/api/progress")["evaluations"][-1]
+
+
 def test_the_queue_is_ordered_before_the_first_label(services):
     wait_for(lambda: services.get("/api/project")["query_version"] >= 1, "the cold-start order")
     (item,) = services.queue("fresh")
@@ -47,7 +51,7 @@ def test_accuracy_is_measured_on_images_that_nothing_learns_from(services):
     tested = sum(splits[row["image_id"]] == "test" for row in rows)
     assert tested >= 1
     status = wait_for(lambda: (s := services.status())["labels"] + tested == len(rows) and s, "the last fit")
-    measured = services.get("/api/progress")["evaluations"][-1]
+    measured = last_evaluation(services)
     assert 0 < measured["accuracy"]["n"] <= tested
     assert measured["accuracy"]["low"] <= measured["accuracy"]["value"] <= measured["accuracy"]["high"]
     assert status["metrics"]["accuracy"] > 0.8  # three colours are easy
@@ -76,7 +80,7 @@ def test_stop_saves_and_resume_goes_on(services):
     assert len(saved) == rows + 3
     assert all(services.truth[Path(row["uri"]).name] == row["label"] for row in saved)
     assert Path(status["saved"]["model"]).is_file()
-    assert services.get("/api/progress")["evaluations"][-1]["final"] is True
+    assert last_evaluation(services)["final"] is True
 
     services.label(2)  # a stopped trainer still takes labels
     wait_for(services.caught_up, "the acknowledgement")
@@ -86,7 +90,9 @@ def test_stop_saves_and_resume_goes_on(services):
 
 
 def test_tomorrow_everything_is_there(services):
-    wait_for(services.caught_up, "the trainer")
+    wait_for(
+        lambda: last_evaluation(services)["acked_seq"] == services.get("/api/project")["last_seq"], "the last round"
+    )
     before = services.get("/api/project")
     curve = services.get("/api/progress")["evaluations"]
     order = [item["image_id"] for item in services.queue("fresh", limit=10)]
