@@ -6,6 +6,7 @@ the disk. Alembic updates the schema when the store is opened.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from labeler.store.tables import META
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.storage.database import open_engine, read, write
 from shared.storage.disk_errors import Disk
+
+logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -100,8 +103,11 @@ def database_url(settings: LabelerSettings) -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    if set(MigrationContext.configure(connection).get_current_heads()) == _newest():
+    heads = set(MigrationContext.configure(connection).get_current_heads())
+    if heads == _newest():
         return
+    if heads:
+        logger.info("Updating the database to the tables of this version of Flywheel.")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -50,6 +50,10 @@ class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
     """The trainer did not do what was requested. The message is a sentence for the person."""
 
 
+class Away(TrainerProblem):
+    """Nothing listens at the trainer's address, perhaps not yet."""
+
+
 class Rewind(TrainerProblem):
     """The trainer has the log only up to `acked_seq`, so the rest must be sent again."""
 
@@ -245,7 +249,8 @@ class TrainerClient:
         except httpx.TimeoutException:
             raise TrainerProblem(f"The trainer at {self.url} takes too long to answer.") from None
         except httpx.HTTPError as error:
-            raise TrainerProblem(f"The trainer at {self.url} cannot be reached ({error}).") from None
+            kind = Away if isinstance(error, httpx.ConnectError) else TrainerProblem
+            raise kind(f"The trainer at {self.url} cannot be reached ({error}).") from None
 
 
 def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:

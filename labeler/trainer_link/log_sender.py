@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from labeler.store.annotation_log import AnnotationLog
-from labeler.trainer_link.client import NoRoom, Rewind, Taken, TrainerClient, TrainerProblem
+from labeler.trainer_link.client import Away, NoRoom, Rewind, Taken, TrainerClient, TrainerProblem
 from shared.settings.services import LabelerSettings
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
@@ -28,6 +28,8 @@ from shared.wire.trainer import TrainerStatus
 
 ROW_BYTES = 600  # per row, without its texts
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+START_SECONDS = 20.0
+"""Time for a trainer that was started together with the labeler, before the log says that it is missing."""
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class LogSender:
         self._not_before = 0.0
         self._next_poll = 0.0
         self._error: str | None = None
+        self._warned: str | None = None  # what the log said last about the trainer; None if all was well
+        self._patient_until = 0.0  # a trainer that does not answer yet may still be starting
         self._status: TrainerStatus | None = None
         self._taken = False  # the trainer refused the log because it follows another labeler
 
@@ -77,6 +81,7 @@ class LogSender:
         with self._changed:
             if self._log.last_seq:
                 self._waiting_since = time.monotonic()
+            self._patient_until = time.monotonic() + START_SECONDS
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
@@ -175,7 +180,7 @@ class LogSender:
                     if asked == self._asked:
                         self._not_before = time.monotonic() + LONGEST_PAUSE
             except TrainerProblem as problem:
-                self._failed(str(problem), asked, taken=isinstance(problem, Taken))
+                self._failed(str(problem), asked, taken=isinstance(problem, Taken), away=isinstance(problem, Away))
             except Exception as error:  # the thread must survive any error in one turn
                 logger.exception("Sending to the trainer failed.")
                 self._failed(f"Sending to the trainer failed: {error}.", asked)
@@ -227,8 +232,8 @@ class LogSender:
         if taken:  # while it follows another labeler, its status is not about our images
             self._send()
         with self._changed:
-            recovered, before, self._status = self._failures > 0, self._status, status
-            self._failures, self._error = 0, None
+            recovered, before, self._status = self._warned is not None, self._status, status
+            self._failures, self._error, self._warned, self._patient_until = 0, None, None, 0.0
         if recovered:
             logger.info("The trainer answers again.")
         if before != status:
@@ -281,19 +286,22 @@ class LogSender:
         self._waiting_since = time.monotonic() if seq < self._log.last_seq else None
         self._changed.notify_all()
 
-    def _failed(self, message: str, asked: int, *, taken: bool | None = None) -> None:
+    def _failed(self, message: str, asked: int, *, taken: bool | None = None, away: bool = False) -> None:
         """Retry after a pause; at once if somebody asked for a turn (`asked` is the earlier count) while this one
         failed."""
         with self._changed:
             self._failures += 1
-            known, self._error = self._error == message, message
+            self._error = message
+            starting = away and time.monotonic() < self._patient_until
+            warn = message != self._warned and not starting
+            self._warned = message if warn else self._warned
             self._taken = self._taken if taken is None else taken
             self._status = None
             if asked == self._asked:
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
                 self._not_before = time.monotonic() + pause
                 self._next_poll = max(self._next_poll, self._not_before)
-        if not known:
+        if warn:
             logger.warning("%s", message)
         self._tell()
 

@@ -127,7 +127,7 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
         handler.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
     audit.keep_in(workspace, service)
-    for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib"):
+    for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -80,6 +80,7 @@ class Embedder:
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
         self._chooser: Chooser | None = None  # not None while `auto` is undecided
+        self._small = False  # `auto` chose `pixels` because the images are small, so that a network would add nothing
         self._own = OwnVectors.load(settings) if settings.embeddings and backbone is None else None
         if self._own is not None:
             self._store = EmbeddingStore(folder / self._own.key, self._own.dim)
@@ -121,7 +122,7 @@ class Embedder:
     @property
     def banner(self) -> str | None:
         """A notice about this backbone for the person, or None."""
-        if self._chooser is not None:
+        if self._chooser is not None or self._small:
             return None
         return self.backbone.banner if self.backbone else pixels.BANNER
 
@@ -137,6 +138,7 @@ class Embedder:
             if choice is None:
                 return []
             self._chooser = None
+            self._small = choice.small_images
             if choice.backbone is not None:
                 self._use(choice.backbone)
         if self.backbone is None:
@@ -317,6 +319,7 @@ class Embedder:
             remember(self._folder, Choice(resolved, backbone, small_images=False))  # jobs read it there
             return backbone
         if known is not None and known[0].weights == "none":
+            self._small = known[1]
             return load_auto(self._settings, self._folder, small_images=True)[1]
         self._chooser = Chooser(self._settings, self._folder, self._fetch, self.problems, remembered)
         return None

@@ -100,6 +100,18 @@ def test_labeling_goes_on_without_a_trainer(tmp_path: Path) -> None:
         assert service.outbox.flush(0.1) is False
 
 
+@pytest.mark.parametrize(("seconds", "warnings"), [(60.0, 0), (0.0, 1)])
+def test_a_trainer_that_may_still_be_starting_is_no_warning(
+    seconds: float, warnings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_sender, "START_SECONDS", seconds)
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, **QUICK) as service:
+        until(lambda: service.outbox.view().failures > 1, "the failure was never seen")
+        assert "cannot be reached" in (service.trainer.view().last_error or "")  # the page says it at once
+    assert caplog.text.count("cannot be reached") == warnings
+
+
 def test_a_failing_trainer_gets_everything_once_it_recovers(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with following() as (follower, url):

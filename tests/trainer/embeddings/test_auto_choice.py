@@ -34,8 +34,10 @@ def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened:
     assert settled(embedder, entries) == entries
     assert embedder.resolved is not None
     assert embedder.resolved.name == "pixels"
+    assert embedder.banner is None  # nothing to warn of: they are right for such images
     again = opened(model_fn="", backbone="auto", input_size=0)
     assert again.key == embedder.key  # at once: what was small before is small
+    assert again.banner is None
 
 
 def test_auto_takes_pixels_for_the_demo_whose_digits_are_enlarged(
