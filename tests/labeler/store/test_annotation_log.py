@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from uuid import uuid4
 
@@ -7,7 +8,9 @@ from sqlalchemy.exc import IntegrityError
 
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
+from labeler.store.tables import LogRow
 from shared.log import Fold
+from shared.wire.log import Row
 from tests.labeler.projects import settings
 
 
@@ -51,3 +54,8 @@ def test_standing_answers_about_images(tmp_path: Path) -> None:
     assert [row.id for row in log.answers_about([1, 2])[1]] == [second.id]
     assert set(log.find([first.id, uuid4()])) == {first.id}
     store.close()
+
+
+def test_a_row_has_the_same_fields_on_the_wire_before_it_is_written_and_in_the_table() -> None:
+    draft = {each.name for each in fields(Draft)} | {"seq"}
+    assert draft == set(Row.model_fields) == set(LogRow.model_fields)
