@@ -74,6 +74,8 @@ class ChallengerView(Reply):
     round: int = 0  # the current round, or the last
     done: int = 0
     total: int = 0
+    seconds_left: float | None = None  # of computing, without pauses; None while unknown
+    aim: str = ""  # what the round, or the next one, would replace, and when; "" while off
     last: ChallengerRound | None = None
     serving: str | None = None  # the version whose embeddings are live; None: those of the settings
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.processes import child_environment
+from shared.processes import child_environment, lower_priority
 from trainer.embeddings.nearest import nearest
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ FAR = "{percentage:.0f}% done, {remaining_s:.0f} s left"
 NEAREST = 3
 BLOCK = 2_048
 DEADLINE_SECONDS = 1_800.0
-LOWEST = 19  # process priority
 ONE_CORE = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -173,7 +172,7 @@ def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
 
 def main(argv: Sequence[str]) -> int:
     """Lay out the rows in the folder; returns the exit code."""
-    os.nice(LOWEST)
+    lower_priority()
     threading.Thread(target=_end_with_trainer, name="trainer", daemon=True).start()
     folder, seed = Path(argv[0]), int(argv[1])
     np.save(folder / "positions.npy", layout(np.load(folder / "rows.npy", allow_pickle=False), seed=seed))

@@ -6,7 +6,8 @@ pixels. It gets a linear classifier, and each round starts again from the publis
 weights learns new labels badly (Ash & Adams 2020). The comparison uses what would go live: a head on the embeddings of
 the trained network. It predicts validation images, or each fold of the train labels after learning from the others; no
 epoch is chosen on the images that judge it. A challenger that is not ahead after a fold is given up. Everything that
-took minutes is on disk, so that a kill costs one epoch or one batch.
+took minutes is on disk, so that a kill costs one epoch or one batch. A round that uses the pauses of a computer without
+a GPU takes few threads, and only time that no other process wants.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from shared.processes import yield_to_all
 from shared.storage.whole_files import write_whole
 from shared.wire.trainer import ChallengerRound
 from trainer.embeddings.auto_choice import recall
@@ -36,6 +38,7 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.model_comparison import SURE, pair
+from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads
 from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
 from trainer.jobs.train import Photographs, photographs
@@ -45,9 +48,6 @@ from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedde
 
 SCALE = 20.0
 """Length of the vectors for the classifier; at 1, its gradients are too small."""
-PASSES = 8_000
-"""Image views per training; more labels get fewer epochs."""
-EPOCHS = (3, 20)
 FROM_SCRATCH = 3
 """Factor for the epochs when training from scratch."""
 RATE = 4e-3
@@ -108,6 +108,10 @@ class _Match:
         self.began = time.monotonic()
         self.asked = work.job.request["challenge"]
         self.device = device_named(work.settings.device)
+        if self.asked.get("in_pauses"):
+            torch.set_num_threads(min(torch.get_num_threads(), few_threads()))
+            yield_to_all()
+        self.pace = Pace()
         self.notes: list[str] = []
         self.start, self.has_weights = _start(work, self.device)
         labeled = [image for image in work.images if image.class_id is not None]
@@ -200,8 +204,15 @@ class _Match:
         def tell(step: Step) -> None:
             where = f"{named}, " if named else ""
             share = step.done / max(step.total, 1)
-            self.work.tell(int(1000 * (turn + share)), 1000 * self.turns, f"{where}epoch {step.epoch} of {epochs}")
+            left = self.pace.left((self.turns - turn - share) * step.total)
+            self.work.tell(
+                int(1000 * (turn + share)),
+                1000 * self.turns,
+                f"{where}epoch {step.epoch} of {epochs}",
+                seconds_left=left,
+            )
 
+        self.pace.begin()
         checkpoint = self.work.folder / CHECKPOINT.format(turn)
         done = fine_tune(
             network, Part(self.photos, rows), None, plan, checkpoint=checkpoint, device=self.device, on_step=tell

@@ -2,8 +2,8 @@
 
 A job is a folder with its request, the images it may read, its progress and its result. Its process runs at the lowest
 priority, is halted while the loop learns or is paused (SIGSTOP works at once, even within a batch), and ends when the
-trainer ends. After a kill of either, the job is started again and continues from its checkpoint. A job fails after
-ending three times without a reason. This module does not know what jobs do; `trainer.jobs.worker` does.
+trainer ends, halted or not. After a kill of either, the job is started again and continues from its checkpoint. A job
+fails after ending three times without a reason. This module does not know what jobs do; `trainer.jobs.worker` does.
 """
 
 from __future__ import annotations
@@ -171,6 +171,10 @@ class Jobs:
     def rest(self, wanted: bool) -> None:
         """Halt the running process until `rest(False)`."""
         self._halt("rest", wanted)
+
+    def give_way(self, wanted: bool) -> None:
+        """Halt the running process while somebody labels, until `give_way(False)`."""
+        self._halt("labeling", wanted)
 
     def park(self, wanted: bool) -> None:
         """End the running process, which frees its memory, and start none until `park(False)`.

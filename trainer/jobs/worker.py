@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.images.opening import ImageProblem
-from shared.processes import when_orphaned
+from shared.processes import end_with_parent, lower_priority, when_orphaned
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.storage.disk_errors import kind_of
 from shared.storage.whole_files import write_whole
@@ -27,13 +27,11 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 
-LOWEST = 19  # process priority
-
 
 def main(argv: Sequence[str]) -> int:
     """Run the job in the folder that `argv` names; returns the exit code."""
+    lower_priority()
     _end_with_trainer()
-    os.nice(LOWEST)
     try:
         return _do(Path(argv[0]))
     except Exception as error:  # a full disk is not a failure of the job: it continues once there is room
@@ -89,6 +87,7 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
 
 def _end_with_trainer() -> None:
     """An orphan would keep using the machine, next to the process that replaces it."""
+    end_with_parent()
     trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # the trainer may be gone before this process starts
     when_orphaned(trainer, lambda: os._exit(1))
 

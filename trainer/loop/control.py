@@ -46,6 +46,7 @@ class Control:
         self._batches = 0  # with answers, since the last round
         self._refresh = True  # rank again, even without new answers
         self._last_round = 0.0
+        self._busy_at = time.monotonic()  # when rows came last, or a round began or ended
 
     # ------------------------------------------------------------ asked by other threads
 
@@ -59,6 +60,8 @@ class Control:
         """Account for new rows, which are durable in the replica."""
         with self.changed:
             self.leased = frozenset(leased)
+            if rows:
+                self._busy_at = time.monotonic()
             if any(row.action in ANSWERS for row in rows):
                 self._batches += 1
             if any(row.action in ("label", "skip", "flag") and row.source not in (IMPORT, REVIEW) for row in rows):
@@ -109,6 +112,11 @@ class Control:
         return self.desired.wish == "run"
 
     @property
+    def quiet_seconds(self) -> float:
+        """Seconds since rows came last, or a round of the loop began or ended."""
+        return time.monotonic() - self._busy_at  # a number is read whole without the lock
+
+    @property
     def paused(self) -> bool:
         """Nothing is learned or embedded."""
         return self.desired.wish == "pause"
@@ -137,12 +145,13 @@ class Control:
         """Start a round, which covers the news so far."""
         with self.changed:
             self._batches, self._refresh = 0, False
-            self._last_round = time.monotonic()
+            self._last_round = self._busy_at = time.monotonic()
 
     def end_round(self) -> None:
         """Count the round and save the state. Raises OSError."""
         with self.changed:
             self.desired.round += 1
+            self._busy_at = time.monotonic()
             self._save()
 
     def failed(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from shared.figures import is_measured
 from shared.images.opening import ImageProblem, open_rgb
+from shared.processes import lower_priority
 from shared.settings.services import TrainerSettings
 from shared.settings.traits import RECORDED, settings_with
 from shared.web.auth import client_headers, token_for
@@ -29,7 +30,6 @@ from shared.wire.models import ModelVersion
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
-LOWEST = 19  # process priority
 FINISH_SECONDS = 30.0  # time for wandb to upload the last rows after the trainer has ended
 MEDIA_SECONDS = 30.0  # minimum time between two uploads of confusion matrix and images, which are files
 MOST_CLASSES = 50
@@ -145,7 +145,7 @@ class WandbRun:
 def main(argv: Sequence[str]) -> int:
     """Send what stdin brings; returns the exit code."""
     folder, group = Path(argv[0]), argv[1]
-    os.nice(LOWEST)
+    lower_priority()
     for name, value in {
         "WANDB_DATA_DIR": str(folder / "data"),
         "WANDB_CACHE_DIR": str(folder / "cache"),

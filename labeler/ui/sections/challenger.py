@@ -6,7 +6,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.ui.parts import components
-from labeler.ui.parts.wording import plain
+from labeler.ui.parts.wording import plain, time_left
 from shared.figures import interval_in_words, p_in_words, percent
 from shared.wire.trainer import ChallengerRound
 
@@ -27,12 +27,16 @@ def show() -> None:
         return
     st.subheader("The challenger", anchor=False)
     st.caption(
-        "The whole network, trained while you label. It replaces the quick head when it is significantly better."
+        "The whole network, trained while you label or, without a GPU, while you pause. It replaces the quick head "
+        "when it is significantly better."
     )
     if view.total and view.state in ("training", "embedding", "halted"):
-        st.progress(min(view.done / view.total, 1.0), plain(view.message))
+        left = time_left(view.seconds_left)
+        st.progress(min(view.done / view.total, 1.0), plain(f"{view.message}{left}"))
     else:
         st.markdown(plain(f"{view.message[:1].upper()}{view.message[1:]}."))
+    if view.aim:
+        st.markdown(plain(f"{view.aim}."))
     if view.serving is not None:
         st.markdown(f"Questions come from the embeddings of **{plain(view.serving)}**.")
     if view.last is not None:

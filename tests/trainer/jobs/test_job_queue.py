@@ -1,6 +1,7 @@
 """Jobs in real processes: comparing versions, cancelling, killing, continuing."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -175,14 +176,17 @@ def test_a_pause_halts_the_process_at_once_and_one_that_is_killed_is_begun_again
     assert (ended["state"], ended["attempts"]) == ("done", 2)
 
 
-def test_no_orphan_goes_on_after_the_trainer(tmp_path):
-    """A worker whose parent is gone ends by itself."""
+@pytest.mark.parametrize("halted", [False, True])
+def test_no_orphan_goes_on_after_the_trainer(halted):
+    """A worker whose parent is gone ends, and does not stay in memory for ever if it was halted."""
+    if halted and sys.platform != "linux":
+        pytest.skip("Only Linux ends a halted process with its parent.")
     script = (
         "import subprocess, sys\n"
         "code = 'from trainer.jobs.worker import _end_with_trainer as end; import time; end(); '\n"
         "code += 'print(1, flush=True); '\n"
         "code += 'time.sleep(60)'\n"
-        "child = subprocess.Popen([sys.executable, '-c', code])\n"
+        "child = subprocess.Popen([sys.executable, '-c', code], start_new_session=True)\n"
         "print(child.pid, flush=True)\n"
         "import time; time.sleep(60)\n"
     )
@@ -190,6 +194,8 @@ def test_no_orphan_goes_on_after_the_trainer(tmp_path):
     with parent:
         child = int(parent.stdout.readline())
         assert parent.stdout.readline()  # it has begun to watch
+        if halted:
+            os.kill(child, signal.SIGSTOP)
         parent.kill()
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
 

@@ -1,6 +1,7 @@
 """The challenger in real processes, with a network that cannot separate the classes until it is trained."""
 
 import json
+import os
 from hashlib import sha256
 
 import psutil
@@ -11,6 +12,7 @@ from tests import forks
 from tests.trainer.jobs.test_job_queue import running
 from tests.trainer.learning import picture, settings_for, teach, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
+from trainer.loop import challenge_schedule
 from trainer.routes.api import create_api
 from trainer.service import Trainer
 
@@ -142,14 +144,86 @@ def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays
         trainer.close()
 
 
-def test_on_a_laptop_without_a_gpu_there_is_none_unless_asked_for(tmp_path, folder):
-    trainer, client = begin(tmp_path, folder, challenger="auto", device="cpu")
+LAPTOP = {"challenger": "auto", "device": "cpu"}
+
+
+def test_on_a_laptop_without_a_gpu_a_round_waits_for_many_labels(tmp_path, folder):
+    trainer, client = begin(tmp_path, folder, **LAPTOP)
     try:
         teach(client, range(90))
         wait_for(lambda: client.get("/status").json()["labels"] == 90)
-        assert challenger(client)["state"] == "off"
-        assert "GPU" in challenger(client)["message"]
+        wait_for(lambda: "at 1,000 labels of train images (now 90)" in challenger(client)["message"])
+        assert challenger(client)["state"] == "waiting"
+        assert "significantly better on 1,000 labeled train images" in challenger(client)["aim"]
         assert trainer.rounds.list() == []
+        client.patch("/settings", json={"challenger": "off"})
+        wait_for(lambda: (challenger(client)["state"], challenger(client)["aim"]) == ("off", ""))
+    finally:
+        trainer.close()
+
+
+def test_on_a_laptop_without_a_gpu_a_round_uses_only_pauses(tmp_path, folder, monkeypatch):
+    """Halted while somebody labels, also after Stop and a kill, and at the lowest priority otherwise."""
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps({"trainer.jobs.challenge.EPOCHS": [3, 300]}))
+    monkeypatch.setattr(challenge_schedule, "LEAST_IN_PAUSES", 60)
+    monkeypatch.setattr(challenge_schedule, "QUIET_SECONDS", 3_600.0)
+    trainer, client = begin(tmp_path, folder, **LAPTOP)
+
+    def halted(other_than=None):
+        process = psutil.Process(wait_for(lambda: (pid := running(trainer.rounds)) != other_than and pid))
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
+        return process
+
+    try:
+        teach(client, range(90))
+        wait_for(lambda: "when nobody has labeled for 60 min" in challenger(client)["message"])
+        assert trainer.rounds.list() == []
+        monkeypatch.setattr(challenge_schedule, "QUIET_SECONDS", 0.0)  # a pause begins
+        wait_for(lambda: (now := challenger(client))["state"] == "training" and now["seconds_left"] is not None, 120)
+        assert "significantly better on 90 labeled train images" in challenger(client)["aim"]
+        process = psutil.Process(running(trainer.rounds))
+        assert process.nice() == 19
+        assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE
+        monkeypatch.setattr(challenge_schedule, "QUIET_SECONDS", 3_600.0)  # somebody labels again
+        assert halted() == process
+        assert challenger(client)["state"] == "halted"
+        assert "continues when nobody has labeled" in challenger(client)["message"]
+        with trainer.control.jobs_held():
+            pass  # a round of the loop in between does not let it go on
+        assert process.status() == psutil.STATUS_STOPPED
+        process.kill()
+        again = halted(other_than=process.pid)
+        client.post("/stop")
+        wait_for(lambda: not again.is_running())
+        client.post("/resume")
+        halted(other_than=again.pid)
+        client.post("/pause")
+        monkeypatch.setattr(challenge_schedule, "QUIET_SECONDS", 0.0)
+        wait_for(lambda: "paused" in challenger(client)["message"])
+        assert halted().pid == running(trainer.rounds)
+    finally:
+        trainer.close()
+
+
+def test_on_a_laptop_without_a_gpu_no_round_is_begun_that_takes_too_long(tmp_path, folder, monkeypatch):
+    for name, value in {"LEAST_IN_PAUSES": 60, "QUIET_SECONDS": 0.0, "LONGEST_SECONDS": 0.0}.items():
+        monkeypatch.setattr(challenge_schedule, name, value)
+    trainer, client = begin(tmp_path, folder, **LAPTOP)
+    try:
+        teach(client, range(90))
+        wait_for(lambda: "a round would take about" in challenger(client)["message"])
+        assert trainer.rounds.list() == []
+    finally:
+        trainer.close()
+
+
+def test_auto_trains_nothing_where_no_network_embeds_the_images(tmp_path, folder):
+    trainer, client = begin(tmp_path, folder, **LAPTOP, model_fn="", backbone="pixels", input_size=0)
+    try:
+        teach(client, range(90))
+        wait_for(lambda: client.get("/status").json()["labels"] == 90)
+        wait_for(lambda: "no network embeds the images" in challenger(client)["message"])
+        assert challenger(client)["state"] == "off"
     finally:
         trainer.close()
 

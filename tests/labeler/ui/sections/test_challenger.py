@@ -50,9 +50,22 @@ def test_nothing_is_said_of_a_trainer_that_has_none(monkeypatch: pytest.MonkeyPa
     assert drawn(monkeypatch, None) == ""
 
 
+AIM = "It replaces the live model only if it is significantly better on 341 validation images (p < 0.01)"
+
+
 def test_a_round_at_work_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     view = ChallengerView(state="training", message="Round 2: fold 1 of 3, epoch 4 of 21", round=2, done=40, total=400)
-    assert "Round 2: fold 1 of 3, epoch 4 of 21" in drawn(monkeypatch, view)
+    view = view.model_copy(update={"seconds_left": 130.0, "aim": AIM})
+    words = drawn(monkeypatch, view)
+    assert "Round 2: fold 1 of 3, epoch 4 of 21, about 2 min left" in words
+    assert f"{AIM}." in words
+
+
+def test_a_page_says_why_no_round_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "the next round begins when nobody has labeled for 10 s"
+    words = drawn(monkeypatch, ChallengerView(state="waiting", message=why, aim=AIM))
+    assert "The next round begins when nobody has labeled for 10 s." in words
+    assert f"{AIM}." in words
 
 
 @pytest.mark.parametrize(

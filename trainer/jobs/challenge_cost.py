@@ -1,0 +1,90 @@
+"""How long a round of the challenger takes on this computer: estimated before it begins, and what is left of it.
+
+The live network embeds a few black images, and learning from an image costs a few times as much. This module imports no
+torch, because the trainer asks it too; `trainer.jobs.challenge` trains as it says.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+PASSES = 8_000
+"""Image views per training; more labels get fewer epochs."""
+EPOCHS = (3, 20)
+STEP = 4.0
+"""Cost of learning from an image, in embedded images: three for forward and backward (the backward pass has twice the
+products of the forward one), and one for augmenting it and for the optimiser.
+"""
+PROBED = 4
+PROBES = 3
+TIMED = 50
+"""Last steps whose median duration tells the time left."""
+
+
+class Network(Protocol):
+    """A network that embeds images."""
+
+    @property
+    def input_size(self) -> int:
+        """Pixels per side."""
+        ...
+
+    def embed(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, 3, S, S) → (B, D)."""
+        ...
+
+
+def seconds_per_image(network: Network) -> float:
+    """Seconds to embed one image here and now, the best of a few batches."""
+    batch = np.zeros((PROBED, 3, network.input_size, network.input_size), np.uint8)
+    taken = []
+    for _ in range(PROBES):
+        began = time.perf_counter()
+        network.embed(batch)
+        taken.append((time.perf_counter() - began) / PROBED)
+    return min(taken)
+
+
+def seconds_of_round(labels: int, folds: int, images: int, per_image: float) -> float:
+    """Seconds of a round that takes over: a training on all `labels`, one for each of the `folds`, and all `images`
+    embedded again, with `few_threads`.
+    """
+    trained = [labels - labels // max(folds, 1)] * folds + [labels]
+    views = sum(rows * int(np.clip(PASSES // max(rows, 1), *EPOCHS)) for rows in trained)
+    slower = max((os.cpu_count() or 1) - 1, 1) / few_threads()  # the trainer, which was measured, has more threads
+    return per_image * slower * (STEP * views + 2 * sum(trained) + images)
+
+
+def few_threads() -> int:
+    """Threads of a round that only uses pauses: half the cores, so that a laptop stays quick and cool."""
+    return max((os.cpu_count() or 1) // 2, 1)
+
+
+class Pace:
+    """Tells how long the remaining steps take. Steps during which the process was halted are outliers, so it takes the
+    median.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: float | None = None
+        self._steps: deque[float] = deque(maxlen=TIMED)
+
+    def begin(self) -> None:
+        """What follows is a step again."""
+        self._last = self._clock()
+
+    def left(self, steps: float) -> float | None:
+        """Seconds for `steps`, after one more was done; None before the first."""
+        now = self._clock()
+        if self._last is not None:
+            self._steps.append(now - self._last)
+        self._last = now
+        return float(np.median(self._steps)) * steps if self._steps else None
