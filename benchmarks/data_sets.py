@@ -14,6 +14,7 @@ from shared.wire.images import ImageEntry
 from trainer.embeddings.space import ImagePool
 
 DUPLICATES = "duplicates"
+LATE = "late"
 Rows = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
@@ -23,6 +24,11 @@ def pool_of(X: Rows, train: Ids, test: Ids, blocks: Sequence[int]) -> ImagePool:
     pool = ImagePool(X.shape[1], lambda keys: X[[int(key) for key in keys]], blocks)
     pool.add([_entry(row, "train") for row in train] + [_entry(row, "test") for row in test], complete=True)
     return pool
+
+
+def join(pool: ImagePool, train: Ids) -> None:
+    """Let more train rows join the pool."""
+    pool.add([_entry(row, "train") for row in train], complete=True)
 
 
 def held_out(y: Ids, seed: int) -> tuple[Ids, Ids]:
@@ -45,8 +51,26 @@ def split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids
     return X, y, train, test
 
 
+def late_last(y: Ids, train: Ids, variant: str) -> tuple[Ids, int]:
+    """Train rows with those of the rarest class last if they join the pool late, and how many are there at first."""
+    if variant != LATE:
+        return train, len(train)
+    late = y[train] == np.argmin(np.bincount(y))
+    return np.concatenate([train[~late], train[late]]), int((~late).sum())
+
+
 def _whole(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
     return X, y
+
+
+def _one_percent(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """Cut one class to 1 % of the images."""
+    return _cut(X, y, {int(rng.permutation(np.unique(y))[0]): int(0.01 * len(y))}, rng)
+
+
+def _late(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
+    """Cut one class to 3 % of the images. It is to join the pool late: `late_last` says which rows these are."""
+    return _cut(X, y, {int(rng.permutation(np.unique(y))[0]): int(0.03 * len(y))}, rng)
 
 
 def _rare(X: Rows, y: Ids, rng: np.random.Generator) -> tuple[Rows, Ids]:
@@ -78,7 +102,14 @@ def _with_near_copies(X: Rows, y: Ids, train: Ids, rng: np.random.Generator) -> 
     return np.concatenate([X, copies.astype(np.float32)]), np.concatenate([y, y[rows]]), np.concatenate([train, more])
 
 
-VARIANTS = {"whole": _whole, "rare": _rare, "imbalanced": _imbalanced, DUPLICATES: _whole}
+VARIANTS = {
+    "whole": _whole,
+    "one_percent": _one_percent,
+    "rare": _rare,
+    "imbalanced": _imbalanced,
+    LATE: _late,
+    DUPLICATES: _whole,
+}
 
 
 def read(npz: str | None) -> tuple[str, NDArray[np.float32], NDArray[np.int64]]:

@@ -12,9 +12,10 @@ They call the functions of the trainer. A stratified quarter is held out, drawn 
 fitted on the rest, the head on the labels asked so far. These also decide how much each block of features counts, if
 the file names `blocks` as the files of `benchmarks.vectors` do. Nothing uses the answer to an image that was not asked,
 or a held-out image before it is scored. As in the trainer, upcoming images of a list keep their places in the next one
-if they can. It prints two Markdown tables: accuracy, and how the rarest class fares. The first has the difference in
+if they can. It prints two Markdown tables: accuracy, and how rare classes fare. The first has the difference in
 area under the curve to the first strategy, paired by seed, its 95 % bootstrap interval, and the share of the next ten
-images that a batch exchanges. `--out FOLDER` also gets curves.csv and curves.svg.
+images that a batch exchanges. `--out FOLDER` also gets curves.csv and curves.svg. The images of the rarest class join
+the pool after 100 labels with `--variant late`.
 
 With `--http` the same annotators answer through both real services over HTTP (`benchmarks.http_curves`), and each
 strategy also runs in this process, to check that both give the same curve. They cannot be exactly equal: the trainer
@@ -38,7 +39,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 from threadpoolctl import threadpool_limits
 
-from benchmarks.data_sets import VARIANTS, Ids, Rows, pool_of, read, read_blocks, split
+from benchmarks.data_sets import LATE, VARIANTS, Ids, Rows, join, late_last, pool_of, read, read_blocks, split
 from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
 from trainer.learners.kernel_head import Head, fit_head
@@ -49,6 +50,7 @@ from trainer.tasks.pool_scores import WORK, ranked, score
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
+LATE_FROM = 100  # labels, after which a late class joins the pool
 HTTP = " over HTTP"
 DIFFER = "differ"
 TASK = Classification()
@@ -74,6 +76,8 @@ def main() -> None:
     parser.add_argument("--http", action="store_true", help="also through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
+    if given.http and given.variant == LATE:
+        parser.error("A late class can only be simulated in this process. Leave out --http.")
     geometry.SUBSAMPLE, herding.CANDIDATES = given.subsample, given.subsample // 2
     name, X, y = read(given.npz)
     given.blocks = read_blocks(given.npz)
@@ -117,12 +121,19 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
 
 
 def _print_rarest(runs: dict[str, list[Run]], shown: list[int]) -> None:
-    """Labels until the first example of the rarest class (median, worst seed), recall on it, and on all classes."""
-    print("\n| strategy | rarest found | worst | " + " | ".join(f"recall at {n}" for n in shown), end=" | ")
-    print(" | ".join(f"mean recall at {n}" for n in shown) + " |\n|---|" + "---:|" * (2 + 2 * len(shown)))
+    """Labels until the first example of every class and of the rarest one (median, worst seed), and recall.
+
+    Recall is that on the rarest class, and the mean over all classes.
+    """
+    print(
+        "\n| strategy | all found | worst | rarest found | worst | " + " | ".join(f"recall at {n}" for n in shown),
+        end=" | ",
+    )
+    print(" | ".join(f"mean recall at {n}" for n in shown) + " |\n|---|" + "---:|" * (4 + 2 * len(shown)))
     for strategy, several in runs.items():
-        found = [run.found for run in several]
-        cells = [f"{np.median(found):.0f}", f"{max(found):.0f}"]
+        cells = []
+        for found in ([run.firsts.max() for run in several], [run.found for run in several]):
+            cells += [f"{np.median(found):.0f}", f"{max(found):.0f}"]
         for name in ("rarest", "recall"):
             curves = np.stack([getattr(run, name) for run in several])
             cells += [f"{100 * curves[:, n // STEP - 1].mean():.0f}" for n in shown]
@@ -193,6 +204,7 @@ class Run:
     recall: Curve  # mean over classes
     rarest: Curve  # recall on the rarest class
     found: int  # labels until its first example
+    firsts: Curve  # labels until the first example of each class (K,); the budget if it has none
     exchanged: list[float]  # share of the next ten images that another batch of labels exchanges, where they are known
     shares: Curve  # of the second block of features; 0 where there is one
 
@@ -214,33 +226,45 @@ def simulate(
     The labels decide how much each of the `blocks` counts, as in the trainer, or a second one has a fixed `share`.
     """
     X, y, train, test = split(X, y, seed, variant)
-    space = pool_of(X, train, test, blocks)
+    train, present = late_last(y, train, variant)
+    space = pool_of(X, train[:present], test, blocks)
     if share is not None and space.projection.shares:
         space.reweigh((1 - share, share))
     truth = y[train]
-    rarest = int(np.argmin(np.bincount(y)))
+    classes = np.unique(y)
+    rarest = int(np.argmin(np.bincount(y)[classes]))
     labels = np.full(len(train), -1)
     head: Head | None = None
     recalls: list[NDArray[np.float64]] = []  # per class
     accuracy: list[float] = []
     exchanged: list[float] = []
     shares: list[float] = []
-    found, rest, warm = budget, np.empty(0, dtype=np.int64), False
+    firsts = np.full(len(classes), float(budget))
+    rest, warm = np.empty(0, dtype=np.int64), False
     for asked in range(STEP, min(budget, len(train)) + 1, STEP):
-        leased, candidates = np.zeros(len(train), dtype=bool), np.flatnonzero(labels < 0)
+        if present < len(train) and asked > LATE_FROM:
+            join(space, train[present:])
+            present, labeled = len(train), np.flatnonzero(labels >= 0)
+            if head is not None:  # the pool may have a new geometry
+                head = fit_head(space.train.rows[labeled], labels[labeled], seed=seed)
+        leased, candidates = np.zeros(present, dtype=bool), np.flatnonzero(labels[:present] < 0)
         said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list made without a model is ignored
-        pool = Pool(space.train.rows, None, labels.copy(), leased, candidates, seed, space.memory, upcoming=said)
-        scored, length = np.zeros(len(train), dtype=bool), STEP + UPCOMING
+        pool = Pool(
+            space.train.rows, None, labels[:present].copy(), leased, candidates, seed, space.memory, upcoming=said
+        )
+        scored, length = np.zeros(present, dtype=bool), STEP + UPCOMING
         if head is not None:
             pool, scored = score(pool, head, length, work=work)
         rows = ranked(pool, strategy, length, head.predict_proba if head is not None else None, scored).rows
         if len(rest):
             exchanged.append(float(1 - np.isin(rows[:STEP], rest[:STEP]).mean()))
         warm, rest = head is not None, rows[STEP:]
-        labels[rows[:STEP]] = truth[rows[:STEP]]
+        answers = truth[rows[:STEP]]
+        for place, answer in enumerate(answers.tolist()):
+            column = np.searchsorted(classes, answer)
+            firsts[column] = min(firsts[column], asked - STEP + place + 1)
+        labels[rows[:STEP]] = answers
         labeled = np.flatnonzero(labels >= 0)
-        if found == budget and rarest in labels:
-            found = asked
         guesses = np.full(len(test), labels[labeled[0]])
         if len(np.unique(labels[labeled])) > 1:
             before = space.version
@@ -251,10 +275,10 @@ def simulate(
             guesses = head.classes[head.predict_proba(space.held.rows).argmax(axis=1)]
         shares.append(space.projection.shares[1] if space.projection.shares else 0.0)
         accuracy.append(float((guesses == y[test]).mean()))
-        recalls.append(recall_score(y[test], guesses, labels=np.unique(y), average=None, zero_division=0.0))
+        recalls.append(recall_score(y[test], guesses, labels=classes, average=None, zero_division=0.0))
     each = np.stack(recalls)  # (points, K)
-    column = int(np.searchsorted(np.unique(y), rarest))
-    return Run(np.array(accuracy), each.mean(axis=1), each[:, column], found, exchanged, np.array(shares))
+    found = int(firsts[rarest])
+    return Run(np.array(accuracy), each.mean(axis=1), each[:, rarest], found, firsts, exchanged, np.array(shares))
 
 
 def _short(strategy: str) -> str:
