@@ -1,39 +1,47 @@
-"""Strategy for rare classes: ask about images that may belong to a class with few labels."""
+"""Strategy for rare classes: cover the images that may belong to a class with few labels."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from trainer.strategies.random_sampling import random
-from trainer.strategies.ranking import Pool, Ranking, completed, shortlist, take, upcoming_in
-from trainer.strategies.uncertainty import margin_scores
-
-CANDIDATES = 10_000
+from trainer.strategies.geometry import subsample
+from trainer.strategies.herding import RANDOM, herd, maxherding
+from trainer.strategies.ranking import Floats, Pool, Ranking
+from trainer.strategies.uncertainty import Probabilities, margin_scores
 
 
 def class_balanced(pool: Pool, count: int) -> Ranking:
-    """Rank uncertain images of classes with few labels first (after Aggarwal et al. 2020).
+    """Cover the uncertain images of classes with few labels first; until there is a head, cover the pool.
 
-    An image scores its uncertainty, 1 − (p₁ − p₂), times Σ p(k) / (1 + nₖ). Here nₖ is the number of labels of class k
-    plus the number expected from the images that come earlier in the list, so that one rare class does not fill it. The
-    order is random until there is a head.
+    This is uncertainty herding with the weights multiplied by Σ p(k) / (1 + nₖ) (after Aggarwal et al. 2020). Here nₖ
+    is the number of labels of class k plus the number expected from the images that come earlier in the list, so that
+    one rare class does not fill it.
     """
-    if pool.probabilities is None or pool.classes is None or not len(pool.candidates) or count <= 0:
-        return random(pool, count)
-    rows = shortlist(pool, margin_scores(pool.probabilities), max(CANDIDATES, count))
-    p = pool.probabilities[rows].astype(np.float64)
-    unsure = margin_scores(p) + 1e-3
+    if pool.probabilities is None or pool.classes is None:
+        return maxherding(pool, count)
     have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
-    tie_breakers, left = pool.tie_breakers()[rows], np.ones(len(rows), dtype=bool)
-    picks, scores, waiting = [], [], upcoming_in(pool, rows)
-    for _ in range(min(count, len(rows))):
-        worth = np.where(left, unsure * (p @ (1.0 / (1.0 + have))), -np.inf)
-        ties = np.flatnonzero(worth >= worth.max() - 1e-12)
-        pick = take(worth, int(ties[np.argmin(tie_breakers[ties])]), waiting)
-        picks.append(pick)
-        scores.append(float(worth[pick]))
-        left[pick] = False
-        have += p[pick]
-    likeliest = pool.classes[p[picks].argmax(axis=1)].tolist()
-    reasons = [f"perhaps {{class:{class_id}}}, which has few labels" for class_id in likeliest]
-    return completed(pool, Ranking(rows[picks], np.array(scores), reasons), count, "drawn at random")
+    given, p, targets = have.copy(), pool.probabilities, subsample(pool)
+    unsure, of_targets = margin_scores(p) + 1e-3, p[targets]
+
+    def fading(row: int) -> Floats:
+        have[:] += p[row]
+        return unsure[targets] * _rarity(of_targets, have)
+
+    ranking = herd(pool, count, unsure * _rarity(p, have), fading)
+    few = p[ranking.rows] / (1.0 + given)  # (n, K)
+    best = few.argmax(axis=1)
+    rare = given[best] <= given.mean()
+    names = pool.classes[best].tolist()
+    reasons = [
+        f"perhaps {{class:{names[i]}}}, which has few labels" if rare[i] and reason != RANDOM else reason
+        for i, reason in enumerate(ranking.reasons)
+    ]
+    return replace(ranking, reasons=reasons)
+
+
+def _rarity(p: Probabilities, have: Floats) -> Floats:
+    """How few labels the likely classes of each row have: 1 without any. `p` (n, K), `have` (K,)."""
+    rarity: Floats = p @ (1.0 / (1.0 + have))
+    return rarity

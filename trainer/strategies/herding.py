@@ -8,7 +8,7 @@ the list is diverse, and there is no switch from exploration to exploitation to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from trainer.strategies.ranking import (
 from trainer.strategies.uncertainty import margin_scores, torn_between
 
 CANDIDATES = 2_000  # considered per list when the pool is larger than its subsample
+RANDOM = "drawn at random"  # the reason for images that only fill a list
 
 
 def uncertainty_herding(pool: Pool, count: int) -> Ranking:
@@ -45,22 +46,29 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
-    return _herd(pool, count, margin_scores(pool.probabilities))
+    return herd(pool, count, margin_scores(pool.probabilities))
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:
     """Cover the pool evenly, whatever the head predicts (Bae et al. 2024)."""
-    return _herd(pool, count, np.ones(len(pool.labels)))
+    return herd(pool, count, np.ones(len(pool.labels)))
 
 
 def greedy_cover(
-    similarity: Matrix, weight: Matrix, cover: Matrix, count: int, tie_breakers: Floats, upcoming: Sequence[int] = ()
+    similarity: Matrix,
+    weight: Matrix,
+    cover: Matrix,
+    count: int,
+    tie_breakers: Floats,
+    upcoming: Sequence[int] = (),
+    fading: Callable[[int], Matrix] | None = None,
 ) -> tuple[Rows, Floats]:
     """Pick rows of `similarity` (M, T) one by one, each adding most to Σ weight·max(cover, similarity of the picked).
 
     `weight` and `cover` are (T,). The result is exact: a gain only falls as more is picked (submodularity), so an old
     gain is an upper bound and most rows need no second look (Minoux 1978). `tie_breakers` are (M,). `upcoming` indices
-    keep their places while they gain at least 0.8 of the best. Returns indices (≤ count,) and gains.
+    keep their places while they gain at least 0.8 of the best. After each pick, `fading` may return lower weights.
+    Returns indices (≤ count,) and gains.
     """
     total = len(similarity)
     bound = np.empty(total)
@@ -88,11 +96,14 @@ def greedy_cover(
         pick = take(bound, int(ties[np.argmin(tie_breakers[ties])]), waiting)
         picks[step], gains[step] = pick, bound[pick]
         np.maximum(cover, similarity[pick], out=cover)
+        if fading is not None:
+            weight = fading(pick)
         bound[pick] = -np.inf
     return picks, gains
 
 
-def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
+def herd(pool: Pool, count: int, weights: Floats, fading: Callable[[int], Floats] | None = None) -> Ranking:
+    """Cover the pool with `weights` (N,). After each pick, `fading` of its row gives lower weights (T,)."""
     if not len(pool.candidates) or count <= 0:
         return NOTHING
     targets, width = subsample(pool), max(spacing(pool), 1e-3)
@@ -102,10 +113,23 @@ def _herd(pool: Pool, count: int, weights: Floats) -> Ranking:
     similarity = np.exp(np.multiply(similarity, -1.0 / width**2, out=similarity), out=similarity)
     nearest = nearest_covered(pool)
     cover = np.where(nearest < FARTHEST, np.exp(-nearest / width**2), 0.0).astype(np.float32)
-    weight = np.where(pool.labels[targets] >= 0, 0.0, weights[targets]).astype(np.float32)
-    order, gains = greedy_cover(similarity, weight, cover, count, pool.tie_breakers()[rows], upcoming_in(pool, rows))
+    unlabeled = pool.labels[targets] < 0
+    weight = np.where(unlabeled, weights[targets], 0.0).astype(np.float32)
+
+    def faded(pick: int) -> Matrix:
+        return np.where(unlabeled, fading(int(rows[pick])), 0.0).astype(np.float32) if fading is not None else weight
+
+    order, gains = greedy_cover(
+        similarity,
+        weight,
+        cover,
+        count,
+        pool.tie_breakers()[rows],
+        upcoming_in(pool, rows),
+        faded,
+    )
     picked = rows[order]
-    return completed(pool, Ranking(picked, gains, _reasons(pool, picked, width)), count, "drawn at random")
+    return completed(pool, Ranking(picked, gains, _reasons(pool, picked, width)), count, RANDOM)
 
 
 def _squared(pool: Pool, rows: Rows) -> Matrix:

@@ -91,3 +91,27 @@ def test_the_lazy_greedy_picks_what_the_plain_one_picks(rows, targets, count, se
         reached = np.maximum(reached, similarity[pick])
         left.remove(pick)
     assert (np.diff(gains) <= 1e-5).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 25), st.integers(1, 12), st.integers(0, 1000))
+def test_the_lazy_greedy_picks_what_the_plain_one_picks_when_weights_fall_on_the_way(rows, targets, seed):
+    rng = np.random.default_rng(seed)
+    similarity, weight = rng.random((rows, targets)).astype(np.float32), rng.random(targets).astype(np.float32)
+    factors = rng.random((rows, targets)).astype(np.float32)
+    now = [weight]
+
+    def fading(pick):
+        now.append(now[-1] * factors[pick])
+        return now[-1]
+
+    picks, gains = greedy_cover(
+        similarity, weight, np.zeros(targets, dtype=np.float32), rows, rng.random(rows), fading=fading
+    )
+    assert sorted(picks.tolist()) == list(range(rows))
+    reached = np.zeros(targets, dtype=np.float32)
+    for step, (pick, gain) in enumerate(zip(picks.tolist(), gains.tolist(), strict=True)):
+        fresh = np.maximum(similarity - reached, 0.0) @ now[step]
+        np.testing.assert_allclose(gain, fresh[pick], atol=1e-5)
+        assert fresh[pick] >= fresh[picks[step:]].max() - 1e-5
+        reached = np.maximum(reached, similarity[pick])
