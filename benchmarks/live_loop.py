@@ -5,7 +5,7 @@ that has seen the batch. The pool consists of 8 × 8 pictures of ten classes. A 
 1,280 values, so files, catalogue, store, head, strategy and push are the product's own. Meanwhile another thread asks
 both services for their state 20 times a second, which shows how fast the API answers during training. The physical
 limit in the same run is one matrix product of the pool with ten weight vectors, which any new order needs. With
-`--challenger` the whole network is trained meanwhile.
+`--challenger` the whole network is trained meanwhile; `--challenger auto` uses only pauses on a CPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -41,20 +42,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1_800, 10_000, 100_000])
     parser.add_argument("--batches", type=int, default=60)
-    parser.add_argument("--challenger", action="store_true", help="with the setting challenger = on")
+    parser.add_argument("--challenger", nargs="?", const="on", default="off", help="the setting; on if none is named")
+    parser.add_argument(
+        "--wrong", type=float, default=0.0, help="share of wrong labels; without, no challenger may win"
+    )
+    parser.add_argument("--before", type=int, default=0, help="labels first; then a challenger is waited for")
     options = parser.parse_args()
     print(describe("torch", "scikit-learn", "fastapi"))
     columns = ["images", "batch → new order, p50 / p95", "fit", "score", "rank", "push"]
     columns += ["labeler API", "trainer API", "bare product"]
     print(f"\n| {' | '.join(columns)} |\n|{'---:|' * len(columns)}")
     for count in options.images:
-        print(_measure(count, options.batches, options.challenger), flush=True)
+        print(_measure(count, options.batches, options.challenger, options.wrong, options.before), flush=True)
 
 
-def _measure(count: int, batches: int, challenger: bool) -> str:
+def _measure(count: int, batches: int, challenger: str, wrong: float, before: int) -> str:
     with tempfile.TemporaryDirectory(prefix="flywheel-live-", ignore_cleanup_errors=True) as folder:
         photos, workspace = Path(folder) / "photos", Path(folder) / "workspace"
-        truth = _write(photos, count)
+        truth = _write(photos, count, wrong)
         labeler = Process(
             "labeler", {"images": photos, "workspace": workspace, "classes": ",".join(map(str, range(CLASSES)))}
         )
@@ -67,7 +72,7 @@ def _measure(count: int, batches: int, challenger: bool) -> str:
                 "model_fn": "benchmarks.live_loop:projection",
                 "input_size": SIDE,
                 "batch_size": 256,
-                "challenger": "on" if challenger else "off",
+                "challenger": challenger,
             },
         )
         labeler.settings["trainer_url"] = trainer.url
@@ -75,14 +80,18 @@ def _measure(count: int, batches: int, challenger: bool) -> str:
             trainer.start(wait=False)
             labeler.start()
             wait_for(lambda: _embedded(trainer) >= count, "the embeddings", SCAN_SECONDS)
-            return _row(count, labeler, trainer, truth, batches)
+            return _row(count, labeler, trainer, truth, batches, before)
         finally:
             for process in (labeler, trainer):
                 process.end()
 
 
-def _row(count: int, labeler: Process, trainer: Process, truth: dict[str, str], batches: int) -> str:
+def _row(count: int, labeler: Process, trainer: Process, truth: dict[str, str], batches: int, before: int) -> str:
     person = Annotator(labeler.url, truth)
+    if before:
+        person.run(before)
+    if before and trainer.settings["challenger"] != "off":
+        wait_for(lambda: "epoch" in _challenger(trainer)["message"], "a challenger in training", SCAN_SECONDS)
     ended = threading.Event()
     answers: dict[str, list[float]] = {"labeler": [], "trainer": []}
     addresses = {"labeler": f"{labeler.url}/api/project", "trainer": f"{trainer.url}/status"}
@@ -100,7 +109,7 @@ def _row(count: int, labeler: Process, trainer: Process, truth: dict[str, str], 
     ended.set()
     probe.join()
     person.close()
-    challenger = httpx.get(addresses["trainer"], timeout=20).json()["challenger"]
+    challenger = _challenger(trainer)
     if challenger["state"] != "off":
         print(f"The challenger at the end: {challenger['message']}; takes over: {challenger['serving']}")
     waits = [point.seconds_to_queue * 1e3 for point in result.measurements if point.seconds_to_queue is not None]
@@ -120,7 +129,7 @@ def _probe(addresses: dict[str, str], answers: dict[str, list[float]], ended: th
                 answers[name].append((time.perf_counter() - began) * 1e3)
 
 
-def _write(folder: Path, count: int) -> dict[str, str]:
+def _write(folder: Path, count: int, wrong: float) -> dict[str, str]:
     folder.mkdir()
     rng = np.random.default_rng(0)
     patterns = rng.uniform(0, 255, (CLASSES, SIDE, SIDE, 3))
@@ -131,7 +140,14 @@ def _write(folder: Path, count: int) -> dict[str, str]:
         name = f"{number:06d}.png"
         Image.fromarray(pixels).save(folder / name)
         truth[name] = str(label)
+    for name in rng.permutation(list(truth))[: round(wrong * count)]:
+        truth[name] = str(rng.integers(CLASSES))
     return truth
+
+
+def _challenger(trainer: Process) -> dict[str, Any]:
+    said: dict[str, Any] = httpx.get(f"{trainer.url}/status", timeout=20).json()["challenger"]
+    return said
 
 
 def _embedded(trainer: Process) -> int:

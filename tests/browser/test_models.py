@@ -42,6 +42,7 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text(re.compile("Update to|Keep")).first).to_be_visible(timeout=90_000)
     expect(page.get_by_text("McNemar's exact test gives")).to_be_visible()
     expect(page.get_by_text("Where they differ")).to_be_visible()
+    expect(page.get_by_text("Off: no network embeds the images")).to_be_visible()  # why there is no challenger
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(2)
     page.set_viewport_size({"width": 1280, "height": 2_200})
     page.screenshot(path=ARTIFACTS / "models.png")

@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 PASSES = 8_000
 """Image views per training; more labels get fewer epochs."""
 EPOCHS = (3, 20)
-STEP = 4.0
-"""Cost of learning from an image, in embedded images: three for forward and backward (the backward pass has twice the
-products of the forward one), and one for augmenting it and for the optimiser.
+STEP = 4.2
+"""Cost of learning from an image, in embedded images: 4.3 with mobilenetv2_035 at 96 px and 4.2 with mobilenetv2_100 at
+160 px, CPU seconds of one thread. The epoch that trains the classifier alone costs little less (3.2 to 3.7).
 """
-PROBED = 4
-PROBES = 3
+AROUND = 3.0
+"""Cost of what else is done with a learned image, likewise: the first classifier, and the head that judges."""
+PROBED = 32
+"""Images embedded at once, as many as a round learns from at once: an image cost mobilenetv2_100 11 ms among 4, and
+23 ms among 32.
+"""
+PROBES = 2
 TIMED = 50
 """Last steps whose median duration tells the time left."""
 
@@ -57,9 +62,9 @@ def seconds_of_round(labels: int, folds: int, images: int, per_image: float) -> 
     embedded again, with `few_threads`.
     """
     trained = [labels - labels // max(folds, 1)] * folds + [labels]
-    views = sum(rows * int(np.clip(PASSES // max(rows, 1), *EPOCHS)) for rows in trained)
+    views = sum(rows * (1 + int(np.clip(PASSES // max(rows, 1), *EPOCHS))) for rows in trained)
     slower = max((os.cpu_count() or 1) - 1, 1) / few_threads()  # the trainer, which was measured, has more threads
-    return per_image * slower * (STEP * views + 2 * sum(trained) + images)
+    return per_image * slower * (STEP * views + AROUND * sum(trained) + images)
 
 
 def few_threads() -> int:

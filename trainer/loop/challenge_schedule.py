@@ -205,7 +205,7 @@ class Challenger:
         needed, because = LEAST, ""
         if in_pauses:
             needed = LEAST_IN_PAUSES
-            because = ": with fewer, the quick head is usually as good, and there is no GPU to find out quickly"
+            because = ": with fewer, the quick head is usually as good"
         if latest is not None and latest.request["log_id"] == str(self._replica.log_id):
             grown = int(np.ceil(GROWTH * latest.request["challenge"]["labels"]))
             if grown > needed:

@@ -26,10 +26,7 @@ def show() -> None:
     if view is None:
         return
     st.subheader("The challenger", anchor=False)
-    st.caption(
-        "The whole network, trained while you label or, without a GPU, while you pause. It replaces the quick head "
-        "when it is significantly better."
-    )
+    st.caption("The whole network, trained in the background, to replace the quick head.")
     if view.total and view.state in ("training", "embedding", "halted"):
         left = time_left(view.seconds_left)
         st.progress(min(view.done / view.total, 1.0), plain(f"{view.message}{left}"))
