@@ -24,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from shared.processes import yield_to_all
 from shared.storage.whole_files import write_whole
 from shared.wire.trainer import ChallengerRound
 from trainer.embeddings.auto_choice import recall
@@ -38,7 +37,7 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.model_comparison import SURE, pair
-from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads
+from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads, in_pauses
 from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
 from trainer.jobs.train import Photographs, photographs
@@ -87,6 +86,8 @@ class Part:
 
 def run(work: Work) -> dict[str, Any]:
     """Run the round in the job's request; returns a ChallengerRound as JSON."""
+    if in_pauses(work.job):
+        torch.set_num_threads(min(torch.get_num_threads(), few_threads()))
     decided = work.folder / "decided.json"
     if decided.is_file():  # decided before a kill
         found = ChallengerRound.model_validate_json(decided.read_bytes())
@@ -108,9 +109,6 @@ class _Match:
         self.began = time.monotonic()
         self.asked = work.job.request["challenge"]
         self.device = device_named(work.settings.device)
-        if self.asked.get("in_pauses"):
-            torch.set_num_threads(min(torch.get_num_threads(), few_threads()))
-            yield_to_all()
         self.pace = Pace()
         self.notes: list[str] = []
         self.start, self.has_weights = _start(work, self.device)

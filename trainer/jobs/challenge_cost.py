@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.wire.jobs import Job
+
 PASSES = 8_000
 """Image views per training; more labels get fewer epochs."""
 EPOCHS = (3, 20)
@@ -65,6 +67,11 @@ def seconds_of_round(labels: int, folds: int, images: int, per_image: float) -> 
     views = sum(rows * (1 + int(np.clip(PASSES // max(rows, 1), *EPOCHS))) for rows in trained)
     slower = max((os.cpu_count() or 1) - 1, 1) / few_threads()  # the trainer, which was measured, has more threads
     return per_image * slower * (STEP * views + AROUND * sum(trained) + images)
+
+
+def in_pauses(job: Job) -> bool:
+    """Whether the job is a round that only uses pauses."""
+    return job.kind == "challenge" and bool(job.request["challenge"].get("in_pauses"))
 
 
 def few_threads() -> int:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from shared.images.opening import ImageProblem
-from shared.processes import end_with_parent, lower_priority, when_orphaned
+from shared.processes import end_with_parent, lower_priority, when_orphaned, yield_to_all
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.storage.disk_errors import kind_of
 from shared.storage.whole_files import write_whole
 from shared.web.auth import client_headers, token_for
 from shared.wire.jobs import Job
+from trainer.jobs.challenge_cost import in_pauses
 from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.job_queue import NO_ROOM, REFUSED, TRAINER
 from trainer.sync.image_source import Photos
@@ -43,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _do(folder: Path) -> int:
     job = Job.model_validate_json((folder / "job.json").read_bytes())
+    if in_pauses(job):
+        yield_to_all()
     settings = TrainerSettings.model_validate_json((folder / "settings.json").read_bytes())
     trainer = Path(settings.workspace).absolute() / "trainer"
     client = LabelerClient(
