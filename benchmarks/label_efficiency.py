@@ -42,7 +42,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.data_sets import LATE, VARIANTS, Ids, Rows, join, late_last, pool_of, read, read_blocks, split
 from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
-from trainer.learners.kernel_head import Head, fit_head
+from trainer.embeddings.space import ImagePool
+from trainer.learners.kernel_head import Head
 from trainer.loop.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
 from trainer.tasks.classification import Classification
@@ -246,7 +247,7 @@ def simulate(
             join(space, train[present:])
             present, labeled = len(train), np.flatnonzero(labels >= 0)
             if head is not None:  # the pool may have a new geometry
-                head = fit_head(space.train.rows[labeled], labels[labeled], seed=seed)
+                head = _fit(space, labeled, labels, None, seed)
         leased, candidates = np.zeros(present, dtype=bool), np.flatnonzero(labels[:present] < 0)
         said = rest[:upcoming] if warm == (head is not None) else rest[:0]  # a list made without a model is ignored
         pool = Pool(
@@ -271,7 +272,7 @@ def simulate(
             if share is None:
                 space.learn_shares(labeled, TASK.as_numbers(labels[labeled]))
             previous = head if space.version == before else None
-            head = fit_head(space.train.rows[labeled], labels[labeled], previous=previous, seed=seed)
+            head = _fit(space, labeled, labels, previous, seed)
             guesses = head.classes[head.predict_proba(space.held.rows).argmax(axis=1)]
         shares.append(space.projection.shares[1] if space.projection.shares else 0.0)
         accuracy.append(float((guesses == y[test]).mean()))
@@ -279,6 +280,12 @@ def simulate(
     each = np.stack(recalls)  # (points, K)
     found = int(firsts[rarest])
     return Run(np.array(accuracy), each.mean(axis=1), each[:, rarest], found, firsts, exchanged, np.array(shares))
+
+
+def _fit(space: ImagePool, labeled: Ids, labels: Ids, previous: Head | None, seed: int) -> Head:
+    rows = space.train.rows
+    kept = space.kept if space.complete else None
+    return TASK.fit(rows[labeled], labels[labeled], pool=rows, kept=kept, without=labeled, previous=previous, seed=seed)
 
 
 def _short(strategy: str) -> str:

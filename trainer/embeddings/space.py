@@ -106,6 +106,7 @@ class Geometry:
     version: int = field(default_factory=lambda: next(_geometries))  # caches for any other version are stale
     memory: dict[str, Any] = field(default_factory=dict)  # cache of the strategies
     base: int = -1  # the version when its directions were fitted
+    kept: dict[str, Any] = field(default_factory=dict)  # cache that other shares of the blocks leave as it is
 
     def __post_init__(self) -> None:
         """A geometry that is not made from another one is its own base."""
@@ -155,6 +156,11 @@ class ImagePool:
     def memory(self) -> dict[str, Any]:
         """Cache of the strategies, which lives as long as the geometry."""
         return self.geometry.memory
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """Cache of the learners, which lives as long as the directions of the geometry."""
+        return self.geometry.kept
 
     def space(self) -> Space:
         """The embeddings now, as an immutable value. Safe from any thread."""
@@ -232,7 +238,8 @@ class ImagePool:
     def reweigh(self, shares: Sequence[float]) -> None:
         """Give the blocks other shares of a row. Reads no raw vectors: 0.1 s for 100,000 images."""
         now, factors = self.geometry, self.projection.factors(shares)
-        anew = Geometry(now.projection.reweighed(shares), Matrix(len(factors)), Matrix(len(factors)), base=now.base)
+        train, held = Matrix(len(factors)), Matrix(len(factors))
+        anew = Geometry(now.projection.reweighed(shares), train, held, base=now.base, kept=now.kept)
         for old, new in ((now.train, anew.train), (now.held, anew.held)):
             new.append(old.ids.tolist(), rescaled(old.rows, factors))
         self.geometry, self._learned = anew, True

@@ -8,13 +8,15 @@ numbers out; it knows neither the pool nor the model nor the log.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from shared.wire.evaluation import RandomEstimate
 from trainer.evaluation.metrics import wilson
-from trainer.learners.kernel_head import fit_head
+from trainer.learners.kernel_head import Head, fit_head
 
 FOLDS = 5
 LEAST_TEST = 60  # labeled test images before anything is estimated
@@ -22,13 +24,17 @@ MOST = 200  # maximum number of random labels: 20 fits then take about 0.2 s
 SIZES = 4  # numbers of labels, each half of the next
 LEAST_LABELS = 10
 
+Learn = Callable[[NDArray[np.float32], NDArray[np.int64]], Head]
 
-def random_baseline(rows: NDArray[np.float32], truth: NDArray[np.int64], *, seed: int) -> list[RandomEstimate]:
+
+def random_baseline(
+    rows: NDArray[np.float32], truth: NDArray[np.int64], *, seed: int, learn: Learn = fit_head
+) -> list[RandomEstimate]:
     """Expected accuracy for several numbers of random labels, fewest first; [] while the sample is too small.
 
     `rows` (n, D) are the unit rows of the labeled test images, `truth` (n,) their class ids. Each image is judged once,
-    by a head that has not seen it. The interval is Wilson's for n images; it ignores the variation between random
-    draws.
+    by a head that has not seen it. `learn` fits a head on rows and class ids, as the live one was fitted. The interval
+    is Wilson's for n images; it ignores the variation between random draws.
     """
     n = len(truth)
     if n < LEAST_TEST:
@@ -42,7 +48,7 @@ def random_baseline(rows: NDArray[np.float32], truth: NDArray[np.int64], *, seed
         for number, judged in enumerate(folds):
             others = np.concatenate(folds[number + 1 :] + folds[:number])
             for size in sizes:
-                guessed = _guess(rows, truth, others[:size], rows[judged], seed)
+                guessed = _guess(rows, truth, others[:size], rows[judged], learn)
                 hits[size] += int((guessed == truth[judged]).sum())
     return [RandomEstimate(labels=size, accuracy=wilson(hits[size], n)) for size in sizes]
 
@@ -53,7 +59,7 @@ def beside_chosen(
     rows: NDArray[np.float32],
     truth: NDArray[np.int64],
     *,
-    seed: int,
+    learn: Learn = fit_head,
 ) -> list[RandomEstimate]:
     """Add to `estimates` the accuracy of as many chosen labels, at the largest possible number.
 
@@ -65,7 +71,7 @@ def beside_chosen(
     if not labels:
         return [each.model_copy(update={"chosen": None}) for each in estimates]
     with threadpool_limits(1, "blas"):
-        guessed = _guess(*chosen, np.arange(labels), rows, seed)
+        guessed = _guess(*chosen, np.arange(labels), rows, learn)
     given = wilson(int((guessed == truth).sum()), len(truth))
     return [each.model_copy(update={"chosen": given if each.labels == labels else None}) for each in estimates]
 
@@ -75,10 +81,10 @@ def _guess(
     truth: NDArray[np.int64],
     learned: NDArray[np.int64],
     judged: NDArray[np.float32],
-    seed: int,
+    learn: Learn,
 ) -> NDArray[np.int64]:
     """Class ids that a head fitted on `learned` predicts for `judged`; with one class, always that class."""
     if len(np.unique(truth[learned])) < 2:
         return np.full(len(judged), truth[learned[0]])
-    head = fit_head(rows[learned], truth[learned], seed=seed)
+    head = learn(rows[learned], truth[learned])
     return np.asarray(head.classes[head.predict_proba(judged).argmax(axis=1)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -108,7 +108,7 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
         return previous if previous.snapshot is snapshot else replace(previous, snapshot=snapshot)
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     began = time.perf_counter()
-    head = task.learner.fit(pool.train.rows[rows], targets, previous=warm, seed=seed)
+    head = _learn(task, pool, seed)(pool.train.rows[rows], targets, without=rows, previous=warm)
     return Model(
         head,
         version=f"head-{uuid4().hex}",
@@ -231,11 +231,19 @@ def measure(
         spent=len(snapshot.labels),
         final=final,
         at_random=others is not None,
-        random_baseline=task.random_baseline(rows, truth, _as_given(pool, snapshot, task), before, seed=seed),
+        random_baseline=task.random_baseline(
+            rows, truth, _as_given(pool, snapshot, task), before, learn=_learn(task, pool, seed), seed=seed
+        ),
     )
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
     return evaluation.model_copy(update={"advice": advice}), dict(measured.lower_bounds)
+
+
+def _learn(task: Task, pool: ImagePool | Space, seed: int) -> Callable[..., Any]:
+    """How the task fits a model in this pool."""
+    kept = pool.kept if isinstance(pool, ImagePool) and pool.complete else None
+    return partial(task.fit, pool=pool.train.rows, kept=kept, seed=seed)
 
 
 def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strategy_name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.evaluation import RandomEstimate
+from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
 from trainer.evaluation.random_baseline import beside_chosen, random_baseline
 from trainer.learners.kernel_head import Head, KernelHead
 from trainer.learners.learner import Matrix
+from trainer.learners.teacher import MOST_LABELS, taught_head
 from trainer.strategies.ranking import Pool
 from trainer.tasks import pool_scores
 from trainer.tasks.task import Ids, Names, Targets, Task, Value
 
+NEIGHBOURHOOD = "neighbourhood"
 GROWN = 1.1
 """Growth of the test sample after which the random baseline is estimated again."""
 
@@ -45,6 +48,27 @@ class Classification(Task):
         """One-hot classes."""
         classes, columns = np.unique(targets, return_inverse=True)
         return np.eye(len(classes))[columns]
+
+    def fit(
+        self,
+        labeled: Matrix,
+        targets: Targets,
+        *,
+        pool: Matrix,
+        kept: dict[str, Any] | None = None,
+        without: Ids | None = None,
+        previous: Head | None = None,
+        seed: int = 0,
+    ) -> Head:
+        """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
+        if kept is None or len(labeled) > MOST_LABELS or len(pool) < LEAST:
+            return self.learner.fit(labeled, targets, previous=previous, seed=seed)
+        if NEIGHBOURHOOD not in kept:
+            kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
+        around: Neighbourhood = kept[NEIGHBOURHOOD]
+        pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
+        coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
+        return taught_head(labeled, targets, pupils, coordinates, seed=seed)
 
     def outcomes(self, model: Head) -> Ids:
         """The classes that the head was fitted on."""
@@ -81,13 +105,14 @@ class Classification(Task):
         chosen: tuple[Matrix, Targets],
         earlier: list[RandomEstimate],
         *,
+        learn: Callable[[Matrix, Targets], Head],
         seed: int,
     ) -> list[RandomEstimate]:
         """As `trainer.evaluation.random_baseline`. The estimate is kept until the test sample has grown by a tenth,
         so that a round stays quick."""
         kept = bool(earlier) and earlier[0].accuracy.n <= len(truth) < GROWN * earlier[0].accuracy.n
-        estimates = earlier if kept else random_baseline(rows, truth, seed=seed)
-        return beside_chosen(estimates, chosen, rows, truth, seed=seed)
+        estimates = earlier if kept else random_baseline(rows, truth, seed=seed, learn=learn)
+        return beside_chosen(estimates, chosen, rows, truth, learn=learn)
 
     def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
         """Labels per class, in the order of class ids."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -72,6 +72,25 @@ class Task(ABC):
         """
         return measured
 
+    def fit(
+        self,
+        labeled: Matrix,
+        targets: Targets,
+        *,
+        pool: Matrix,
+        kept: dict[str, Any] | None = None,
+        without: Ids | None = None,
+        previous: Any = None,
+        seed: int = 0,
+    ) -> Any:
+        """A model of the `targets` (n, …) of the rows `labeled` (n, D).
+
+        `pool` (N, D) are the train images, of which the rows `without` (n,) are among the labeled ones. `kept` is a
+        cache that lives as long as the pool; None while the pool is incomplete. `previous` only saves time. By default
+        the learner is fitted on the labeled rows alone.
+        """
+        return self.learner.fit(labeled, targets, previous=previous, seed=seed)
+
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
         """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""
         return self.learner.predict(model, rows)
@@ -125,6 +144,7 @@ class Task(ABC):
         chosen: tuple[Matrix, Targets],
         earlier: list[RandomEstimate],
         *,
+        learn: Callable[[Matrix, Targets], Any],
         seed: int,
     ) -> list[RandomEstimate]:
         """What random labels would have achieved, estimated inside the test sample `rows` (n, D), `truth` (n, …).

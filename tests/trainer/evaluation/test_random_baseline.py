@@ -73,12 +73,12 @@ def test_chosen_labels_are_judged_beside_the_largest_estimate_that_they_reach(di
     rows, judged = Z[:200], truth[:200]
     estimates = random_baseline(rows, judged, seed=0)
     assert [each.labels for each in estimates] == [20, 40, 80, 160]
-    beside = beside_chosen(estimates, (Z[200:], truth[200:]), rows, judged, seed=0)
+    beside = beside_chosen(estimates, (Z[200:], truth[200:]), rows, judged)
     assert [each.chosen is not None for each in beside] == [False, False, True, False]
     head = fit_head(Z[200:280], truth[200:280])
     hits = head.classes[head.predict_proba(rows).argmax(axis=1)] == judged
     assert beside[2].chosen.value == hits.mean()
-    assert beside_chosen(beside, (Z[200:210], truth[200:210]), rows, judged, seed=0) == estimates
+    assert beside_chosen(beside, (Z[200:210], truth[200:210]), rows, judged) == estimates
 
 
 def heads_alive():
@@ -89,6 +89,6 @@ def heads_alive():
 def test_no_head_leaves_the_function(digits):
     before = heads_alive()
     estimates = random_baseline(*sample(digits, 100), seed=0)
-    estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100), seed=0)
+    estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100))
     assert {type(each) for each in estimates} == {RandomEstimate}
     assert heads_alive() == before
