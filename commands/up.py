@@ -23,6 +23,7 @@ from shared.settings.services import LabelerSettings, ServiceSettings, SettingsE
 from shared.settings.starting import Start, start
 from shared.settings.traits import IS_PATH, settings_with
 from shared.web.auth import token_for
+from shared.web.server import bind
 
 REVIEW_PAGE = "/review"
 
@@ -108,6 +109,12 @@ def up(
         files=(labeler_config, trainer_config),
         change=change,
     )
+    if workspace is not None and not (demo or is_project(workspace) or project_start.ours.settings.images):
+        folder = shlex.quote(str(workspace))
+        raise SettingsError(
+            f"There is no project in {workspace}. Start one: flywheel up PHOTOS --workspace {folder}. "
+            f"For the demo: flywheel up --demo --workspace {folder}"
+        )
     raise typer.Exit(project_start.run())
 
 
@@ -215,6 +222,7 @@ class _Start:
 
     def run(self, *, page: str = "", begin: Callable[[str], None] = lambda _: None) -> int:
         """Print what is started, and run it; returns the exit code."""
+        self._check_before_anything_is_written()
         for line in self._introduction():
             print(line, flush=True)
         return supervise(
@@ -227,6 +235,24 @@ class _Start:
             page=page,
             begin=begin,
         )
+
+    def _check_before_anything_is_written(self) -> None:
+        """So that a start that cannot succeed leaves no half-made workspace. Raises SettingsError."""
+        ours, theirs = self.ours.settings, self.theirs.settings
+        if not is_project(ours.workspace):
+            for folder in [each for each in (ours.images, *ours.more_images) if each]:
+                if not Path(folder).expanduser().is_dir():
+                    raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: there is no such folder.")
+        if self._trainer.get("query_strategy"):
+            from trainer.strategies import strategy_named  # takes a moment, and is rarely needed
+
+            try:
+                strategy_named(theirs.query_strategy)
+            except ValueError as error:
+                raise SettingsError(str(error)) from None
+        for option, settings in (("--port", ours), ("--trainer-port", theirs)):
+            if settings.port:
+                bind(settings.host, settings.port, option=option).close()
 
     def _introduction(self) -> list[str]:
         workspace = self.ours.settings.workspace

@@ -146,7 +146,8 @@ def _adopt(settings: ServiceSettings, given: set[str]) -> None:
         return
     if not (workspace / "demo" / "images").is_dir():
         raise SettingsError(
-            f"The workspace {workspace} was made by an older version, which did not store where its photos are. "
+            f"The workspace {workspace} does not say where its photos are: its first start was broken off, or an older "
+            f"version made it. "
             f"Name the folder once: flywheel up PHOTOS --workspace {workspace}"
         )
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,7 @@ def test_children_end_when_their_parent_is_killed(running):
     ("arguments", "sentence"),
     [
         (["up", "/nowhere/photos"], "/nowhere/photos"),
+        (["up", "--workspace", "mistyped"], "There is no project in mistyped"),
         (["up", "--set", "labeler.buffersize=3"], "Did you mean 'buffer_size'?"),
         (["up", "--set", "labeler.buffer_size=0"], "buffer_size"),
         (["up", "--set", "buffer_size=3"], "labeler.NAME=VALUE"),
@@ -137,6 +139,22 @@ def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("Flywheel")]
     assert len(lines) == 1
+    if arguments[0] == "up":
+        assert list(tmp_path.iterdir()) == []  # a start that cannot succeed leaves nothing that the next one misreads
+
+
+def test_a_port_in_use_is_said_before_anything_is_written(tmp_path):
+    write_photos(tmp_path / "photos", 3)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = forks.flywheel(
+            *("up", "photos", "--classes", "a,b", "--workspace", "W", "--port", "0", "--trainer-port", port),
+            cwd=tmp_path,
+        )
+    assert done.returncode == 2
+    assert f"Port {port} is already in use" in done.stderr
+    assert "--trainer-port" in done.stderr
+    assert not (tmp_path / "W").exists()
 
 
 @pytest.mark.parametrize("name", ["labeler", "trainer"])
