@@ -122,22 +122,23 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
 
 
 def _print_rarest(runs: dict[str, list[Run]], shown: list[int]) -> None:
-    """Labels until the first example of every class and of the rarest one (median, worst seed), and recall.
+    """Labels until classes have a first example, and recall.
 
-    Recall is that on the rarest class, and the mean over all classes.
+    The mean over classes; until every class has one, and until the rarest has one (medians, worst seeds); recall on the
+    rarest class and on all; the difference in the area under the latter to the first strategy.
     """
-    print(
-        "\n| strategy | all found | worst | rarest found | worst | " + " | ".join(f"recall at {n}" for n in shown),
-        end=" | ",
-    )
-    print(" | ".join(f"mean recall at {n}" for n in shown) + " |\n|---|" + "---:|" * (4 + 2 * len(shown)))
+    print("\n| strategy | first example | all found | worst | rarest found | worst | ", end="")
+    print(" | ".join([f"recall at {n}" for n in shown] + [f"mean recall at {n}" for n in shown]), end="")
+    print(" | mean recall, area |\n|---|" + "---:|" * (6 + 2 * len(shown)))
+    reference = _areas([run.recall for run in next(iter(runs.values()))])
     for strategy, several in runs.items():
-        cells = []
+        cells = [f"{np.mean([run.firsts.mean() for run in several]):.0f}"]
         for found in ([run.firsts.max() for run in several], [run.found for run in several]):
             cells += [f"{np.median(found):.0f}", f"{max(found):.0f}"]
         for name in ("rarest", "recall"):
             curves = np.stack([getattr(run, name) for run in several])
             cells += [f"{100 * curves[:, n // STEP - 1].mean():.0f}" for n in shown]
+        cells.append(_difference(_areas([run.recall for run in several]), reference))
         print(f"| {_short(strategy)} | {' | '.join(cells)} |")
 
 
