@@ -110,7 +110,10 @@ def _next(
     else:
         latest = labeler.evaluations.last
         words = accuracy_in_words(latest.accuracy if latest is not None else None)
-        said.append(f"Accuracy is {words}. Keep labeling until the page Progress shows it.")
+        if latest is not None or project.splits["test"].total or labeler.settings.test_set_frac:
+            said.append(f"Accuracy is {words}. Keep labeling until the page Progress shows it.")
+        else:
+            said.append("Accuracy is not measured: no image is a test image. Progress says how to change that.")
     if status is not None and status.state == "stopped":
         said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
     if status is not None and status.model_version is not None:

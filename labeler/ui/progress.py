@@ -43,7 +43,10 @@ def _figures() -> None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
         st.info(
-            progress_charts.nothing_measured(labeler.settings, progress.evaluations), icon=":material/hourglass_empty:"
+            progress_charts.nothing_measured(
+                labeler.settings, progress.evaluations, labeler.project().splits["test"].total
+            ),
+            icon=":material/hourglass_empty:",
         )
     else:
         _measured(project, progress, evaluations)

@@ -27,8 +27,13 @@ TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
 
 
-def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation]) -> str:
+def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation], test_images: int) -> str:
     """What to say while there is no accuracy to show."""
+    if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
+        return (
+            "**Not measured:** no image is a test image, so more labels do not help. `flywheel split --test 0.2` sets "
+            "a fifth of the images apart. The model then no longer learns from them."
+        )
     now = not_measured(evaluations[-1].accuracy.n if evaluations else 0)
     if settings.test_set or settings.test_set_frac == 0:
         first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."

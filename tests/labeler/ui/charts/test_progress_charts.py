@@ -168,10 +168,17 @@ def test_rounds_have_their_time_by_step() -> None:
 @pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
-    assert words in progress_charts.nothing_measured(settings, [])
+    assert words in progress_charts.nothing_measured(settings, [], 9)
     assert "Not measured yet: 3 of 10 test labels" in progress_charts.nothing_measured(
-        settings, [evaluation(9, 1.0, 0.0, 3)]
+        settings, [evaluation(9, 1.0, 0.0, 3)], 9
     )
+
+
+def test_without_a_test_image_the_page_does_not_ask_for_more_labels() -> None:
+    settings, _ = LabelerSettings.load(command_line={"test_set_frac": 0})
+    said = progress_charts.nothing_measured(settings, [], 0)
+    assert "flywheel split" in said
+    assert "Keep labeling" not in said
 
 
 def test_every_state_of_the_trainer_has_words() -> None:
