@@ -76,7 +76,7 @@ class Neighbourhood:
         found, cosine = nearest(rows, pool[self.nodes], NEIGHBOURS)
         squared = _squared(cosine)
         widths = np.sqrt(squared[:, -1:]) + NOTHING
-        weights = np.exp(-squared / (widths * self.widths[found]))
+        weights = np.exp(-squared / (widths * self.widths[found])) + NOTHING  # all are far where the nodes are copies
         weights /= weights.sum(axis=1, keepdims=True)
         mean = np.einsum("mk,mkd->md", weights, self.vectors[found])
         return _unit(mean * self.values ** (STEPS - 1))

@@ -38,8 +38,11 @@ def test_the_graph_of_a_pool_that_has_grown_places_new_images_beside_their_neigh
 
 def test_it_is_the_same_each_time_and_copies_of_an_image_do_no_harm(digits):
     pool = np.concatenate([digits[0][:300], np.repeat(digits[0][:1], 40, axis=0)])
-    one, again = (Neighbourhood.of(pool, seed=0).coordinates(pool, pool) for _ in range(2))
+    like_the_copies = unit(digits[0][:1] + np.float32(0.5) * digits[0][5:8])
+    rows = np.concatenate([pool, like_the_copies])
+    one, again = (Neighbourhood.of(pool, seed=0).coordinates(rows, pool) for _ in range(2))
     assert np.isfinite(one).all()
+    assert np.allclose(np.linalg.norm(one, axis=1), 1, atol=1e-3)
     assert np.allclose(one @ one.T, again @ again.T, atol=1e-3)
 
 
