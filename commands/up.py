@@ -237,7 +237,7 @@ class _Start:
         )
 
     def _check_before_anything_is_written(self) -> None:
-        """So that a start that cannot succeed leaves no half-made workspace. Raises SettingsError."""
+        """Refuse a start that cannot succeed, so that it leaves no half-made workspace. Raises SettingsError."""
         ours, theirs = self.ours.settings, self.theirs.settings
         if not is_project(ours.workspace):
             for folder in [each for each in (ours.images, *ours.more_images) if each]:

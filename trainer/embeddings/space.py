@@ -106,7 +106,7 @@ class Geometry:
     version: int = field(default_factory=lambda: next(_geometries))  # caches for any other version are stale
     memory: dict[str, Any] = field(default_factory=dict)  # cache of the strategies
     base: int = -1  # the version when its directions were fitted
-    kept: dict[str, Any] = field(default_factory=dict)  # cache that other shares of the blocks leave as it is
+    kept: dict[str, Any] = field(default_factory=dict)  # cache that survives a change of shares
 
     def __post_init__(self) -> None:
         """A geometry that is not made from another one is its own base."""

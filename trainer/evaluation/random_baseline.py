@@ -20,7 +20,7 @@ from trainer.learners.kernel_head import Head, fit_head
 
 FOLDS = 5
 LEAST_TEST = 60  # labeled test images before anything is estimated
-MOST = 200  # maximum number of random labels: 20 fits then take about 0.2 s
+MOST = 200  # maximum number of random labels: 20 fits then take about 0.2 s, and more with a teacher
 SIZES = 4  # numbers of labels, each half of the next
 LEAST_LABELS = 10
 

@@ -32,7 +32,7 @@ def accuracy(head, rows, y):
 
 
 def few(y, seed, count=20):
-    """Rows of so many labels, of two classes at least."""
+    """So many rows at random."""
     return np.random.default_rng(seed).permutation(len(y))[:count]
 
 
