@@ -2,7 +2,7 @@
 
 Images of one class form a region of the pool that a few labels do not describe. A teacher is fitted on the rows of the
 labeled images and, beside them, their coordinates in the neighbour graph (`trainer.embeddings.neighbourhood`). It
-answers for a few hundred unlabeled images, and an ordinary head learns its answers. So the head needs no neighbours, and
+answers for a few hundred unlabeled images; an ordinary head learns its answers. So the head needs no neighbours, and
 it is saved, exported and used like any other.
 
 With 20 labels this gains 2 to 7 points of accuracy on clothes, monkeys and hand signs, with 100 labels half a point to
