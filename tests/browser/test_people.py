@@ -45,6 +45,18 @@ def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, pa
     expect(page.get_by_test_id("pace")).to_contain_text("you 0")
 
 
+def test_a_name_being_typed_outlives_the_page_being_drawn_anew(disputed: Services, page: Page) -> None:
+    page.goto(f"{disputed.labeler.url}/disagreements")
+    expect(page.get_by_text("4 to settle")).to_be_visible()
+    name = page.get_by_test_id("name")
+    name.fill("eva")
+    name.press("Enter")  # draws the page anew
+    name.fill("evangeline")
+    page.wait_for_timeout(500)
+    name.press("Enter")
+    page.wait_for_function("localStorage.getItem('flywheel/annotator') === 'evangeline'")
+
+
 def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) -> None:
     page.goto(f"{disputed.labeler.url}/disagreements")
     name = page.get_by_test_id("name")

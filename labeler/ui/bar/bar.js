@@ -83,7 +83,7 @@ class Bar {
     this.who.parentElement.hidden = !asks;
     if (!asks) return;
     this.name = annotatorHere();
-    this.who.value = this.name;
+    if (!this.who.matches(":focus")) this.who.value = this.name; // the page may be drawn again while someone types
     if (this.name !== annotator) tell(this.name);
     this.who.onchange = () => {
       this.name = this.who.value.trim() || "me";
