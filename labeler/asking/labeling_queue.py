@@ -191,7 +191,7 @@ class LabelingQueue:
             "validation": free(self.held_out("validation")),
             "test": free(self.held_out("test")),
         }
-        asked = self._asked()
+        asked = self._asked(session)
         share = self._validation_share()
         picks: list[Pick] = []
         while len(picks) < count:
@@ -211,11 +211,16 @@ class LabelingQueue:
             asked[picks[-1].split] += 1
         return picks
 
-    def _asked(self) -> dict[Split, int]:
-        """Number of images asked so far per split, including those on screens."""
+    def _asked(self, session: str) -> dict[Split, int]:
+        """Number of images asked so far per split, including those on screens.
+
+        Train images on other screens do not count: a page that was closed would bring the first test images forward.
+        """
         asked = {split: self._tally.asked[split] for split in PURPOSES}
         for image_id in self._leases.leased():
             split = self._tally.splits.get(image_id)
+            if split == "train" and not self._leases.holds(image_id, session):
+                continue
             if split is not None and not self._log.fold.state(image_id).answered:
                 asked[split] += 1
         return asked

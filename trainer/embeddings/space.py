@@ -180,6 +180,10 @@ class ImagePool:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def changed_since(self, version: int, complete: bool) -> bool:
+        """Whether the geometry is another one than `version`, or the pool is `complete` and was not then."""
+        return self.version != version or (self.complete and not complete)
+
     def split_of(self, image_id: int) -> Split:
         """The split that the image had when it was added. Raises KeyError for an unknown image."""
         return self._entries[image_id].split

@@ -27,7 +27,7 @@ from trainer.embeddings.space import ImagePool
 from trainer.loop.control import Control, Step
 from trainer.loop.evaluator import Evaluator
 from trainer.loop.live_model import LiveModel
-from trainer.loop.rounds import Timings, fit, rank, weigh
+from trainer.loop.rounds import Timings, fit, prepare, rank, weigh
 from trainer.loop.saving import Saver
 from trainer.loop.stopping import Rule
 from trainer.loop.swap import Replacement, Swap
@@ -37,10 +37,14 @@ from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import Publisher
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
 
 logger = logging.getLogger(__name__)
 
 FAILED_SECONDS = 10.0  # until a failed step is tried again, unless there is news before
+
+
+NOTHING = (-1, False)
 
 
 class Loop:
@@ -76,7 +80,7 @@ class Loop:
         self._evaluator = Evaluator(settings, replica)
         self._backlog = Backlog(client, replica)
         self._publisher = publisher
-        self._ranked_geometry = -1
+        self._ranked = NOTHING  # the geometry of the last round, and whether its pool was complete
         self._log_id = replica.log_id
         self._asked: QueryPush | None = None  # the last list
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
@@ -184,7 +188,7 @@ class Loop:
     def _next(self) -> Step:
         pool = self.live.pool
         return self.control.next_step(
-            relaid=pool is not None and self._ranked_geometry != pool.version,
+            relaid=pool is not None and pool.changed_since(*self._ranked),
             embedded=pool is not None and len(pool.train.ids) > 0,
             pending=bool(self.live.ingest.pending),
             catching_up=self.replica.acked_seq < self.replica.leader_seq,
@@ -197,7 +201,7 @@ class Loop:
             self.live.ingest.start_over()
             self._evaluator.start_over()
             self.live.model = self.live.latest = None
-            self._ranked_geometry, self._asked = -1, None
+            self._ranked, self._asked = NOTHING, None
             self.control.start_over()
         self._log_id = log_id
 
@@ -211,6 +215,8 @@ class Loop:
         self.control.sleep(30.0)
 
     def _wait(self) -> None:
+        if self.live.pool is not None:
+            prepare(self.live.pool, self.live.model, task_named(self.replica.fold.task.name), seed=self.settings.seed)
         self.control.sleep(0.5)
 
     # ------------------------------------------------------------ learning
@@ -232,7 +238,7 @@ class Loop:
         timings = Timings()
         with timings.step("total"):
             self._fit(pool, snapshot, timings)
-            self._ranked_geometry = pool.version
+            self._ranked = pool.version, pool.complete
             self._ask(pool, snapshot, timings)
             self._evaluate(self.live, snapshot, timings)
         if self._publisher.push_ms is not None:

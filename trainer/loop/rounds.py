@@ -54,6 +54,7 @@ class Model:
     images: NDArray[np.int64]  # of each of `rows`
     snapshot: Snapshot  # the latest snapshot that yields this model
     seconds: float  # duration of the fit
+    complete: bool = False  # whether every image had its vector, so that the unlabeled ones could help
 
     @property
     def task(self) -> Task:
@@ -64,9 +65,10 @@ class Model:
         """Probabilities (n, K) of the outcomes for rows (n, D)."""
         return self.task.probabilities(self.head, rows)
 
-    def fits(self, geometry: int, rows: NDArray[np.int64], targets: Targets) -> bool:
+    def fits(self, pool: ImagePool | Space, rows: NDArray[np.int64], targets: Targets) -> bool:
         """Whether fitting again would give the same model."""
-        return self.geometry == geometry and np.array_equal(self.rows, rows) and np.array_equal(self.targets, targets)
+        same = self.geometry == pool.version and (self.complete or not _complete(pool))
+        return same and np.array_equal(self.rows, rows) and np.array_equal(self.targets, targets)
 
 
 @dataclass
@@ -95,6 +97,13 @@ def weigh(pool: ImagePool, snapshot: Snapshot) -> None:
         pool.learn_shares(rows, numbers)
 
 
+def prepare(pool: ImagePool, model: Model | None, task: Task, *, seed: int) -> None:
+    """Do ahead what the fit after `model` needs and no label changes."""
+    if pool.complete:
+        labels = len(model.rows) if model is not None else 0
+        task.prepare(labels, pool=pool.train.rows, kept=pool.kept, seed=seed)
+
+
 def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:
     """A model of all labels so far, or None while they are too few.
 
@@ -104,7 +113,7 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
     rows, targets = train_targets(pool, snapshot)
     if not task.enough(targets):
         return None
-    if previous is not None and previous.fits(pool.version, rows, targets):
+    if previous is not None and previous.fits(pool, rows, targets):
         return previous if previous.snapshot is snapshot else replace(previous, snapshot=snapshot)
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     began = time.perf_counter()
@@ -119,6 +128,7 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
         images=pool.train.ids[rows],
         snapshot=snapshot,
         seconds=time.perf_counter() - began,
+        complete=_complete(pool),
     )
 
 
@@ -242,8 +252,12 @@ def measure(
 
 def _learn(task: Task, pool: ImagePool | Space, seed: int) -> Callable[..., Any]:
     """How the task fits a model in this pool."""
-    kept = pool.kept if isinstance(pool, ImagePool) and pool.complete else None
+    kept = pool.kept if isinstance(pool, ImagePool) and _complete(pool) else None
     return partial(task.fit, pool=pool.train.rows, kept=kept, seed=seed)
+
+
+def _complete(pool: ImagePool | Space) -> bool:
+    return isinstance(pool, ImagePool) and pool.complete
 
 
 def _has_a_say(before: QueryPush, snapshot: Snapshot, model: Model | None, strategy_name: str) -> bool:

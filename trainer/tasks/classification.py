@@ -61,14 +61,19 @@ class Classification(Task):
         seed: int = 0,
     ) -> Head:
         """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
-        if kept is None or len(labeled) > MOST_LABELS or len(pool) < LEAST:
+        if kept is not None:
+            self.prepare(len(labeled), pool=pool, kept=kept, seed=seed)
+        around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
+        if around is None or len(labeled) > MOST_LABELS:
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
-        if NEIGHBOURHOOD not in kept:
-            kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
-        around: Neighbourhood = kept[NEIGHBOURHOOD]
         pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
         coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
         return taught_head(labeled, targets, pupils, coordinates, seed=seed)
+
+    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:
+        """The neighbour graph, which takes half a second."""
+        if NEIGHBOURHOOD not in kept and labels <= MOST_LABELS and len(pool) >= LEAST:
+            kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
 
     def outcomes(self, model: Head) -> Ids:
         """The classes that the head was fitted on."""

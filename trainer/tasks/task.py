@@ -91,6 +91,9 @@ class Task(ABC):
         """
         return self.learner.fit(labeled, targets, previous=previous, seed=seed)
 
+    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:  # noqa: B027
+        """Put into `kept` what a fit of so many `labels` in this pool needs, while nobody waits. By default nothing."""
+
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
         """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""
         return self.learner.predict(model, rows)

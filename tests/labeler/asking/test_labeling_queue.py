@@ -226,6 +226,14 @@ def test_the_test_share_holds_at_every_prefix(steps: list[str]) -> None:
         project.store.close()
 
 
+def test_a_page_that_was_closed_brings_no_test_image_forward(tmp_path: Path) -> None:
+    splits = train(60) | dict.fromkeys(range(61, 80), "test")
+    project = Project(tmp_path, splits, test_free_labels=20, test_first_share=0.25, test_first_count=50)
+    for closed in range(3):
+        project.ask(f"closed {closed}", 10)
+    assert [splits[image_id] for image_id in project.ask("tab", 24)] == ["train"] * 23 + ["test"]
+
+
 STEP: st.SearchStrategy[tuple[str, list[int]]] = st.one_of(
     st.tuples(st.just("push"), st.lists(st.integers(1, 14), max_size=6)),
     st.tuples(st.sampled_from(["ask", "other", "label", "undo", "reopen"]), st.just([])),

@@ -16,9 +16,10 @@ from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
 from trainer.learners.teacher import MOST_LABELS
 from trainer.loop import rounds
-from trainer.loop.rounds import Timings, fit, rank
+from trainer.loop.rounds import Timings, fit, prepare, rank
 from trainer.strategies import strategy_named
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
 
 TRAIN, TEST = range(300), range(300, 420)
 
@@ -101,12 +102,37 @@ def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedd
     around = dict(pool.kept)
     fit(pool, few, None, seed=0)
     assert pool.kept == around  # the graph is made once
+    at = (pool.version, pool.complete)
+    assert not pool.changed_since(*at)
     pool.complete = False
-    assert len(fit(pool, few, None, seed=0).head.landmarks) == 40
+    alone = fit(pool, few, None, seed=0)
+    assert len(alone.head.landmarks) == 40
+    assert fit(pool, few, alone, seed=0) is alone
+    at = (pool.version, pool.complete)
     pool.complete = True
+    assert pool.changed_since(*at)  # so that the loop begins a round
+    taught = fit(pool, few, alone, seed=0)
+    assert len(taught.head.landmarks) > 40
+    assert fit(pool, few, taught, seed=0) is taught
     labels = {image: snapshot.labels.get(image, 1) for image in range(MOST_LABELS + 1)}
     many = Snapshot(LOG, 101, labels, frozenset(), snapshot.names)
     assert len(fit(pool, many, None, seed=0).head.landmarks) == len(labels)  # enough labels speak for themselves
+
+
+def test_the_neighbours_are_found_before_the_first_label(project):
+    pool, snapshot = project
+    task = task_named(snapshot.task)
+    pool.kept.clear()
+    pool.complete = False
+    prepare(pool, None, task, seed=0)
+    assert not pool.kept
+    pool.complete = True
+    prepare(pool, None, task, seed=0)
+    ahead = dict(pool.kept)
+    few = Snapshot(LOG, 40, dict(islice(snapshot.labels.items(), 40)), frozenset(), snapshot.names)
+    fit(pool, few, None, seed=0)
+    assert ahead
+    assert pool.kept == ahead
 
 
 def ask(pool, snapshot, model, *, before=None, leased=(), strategy="uncertainty_herding"):
