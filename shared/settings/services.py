@@ -31,7 +31,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
 
-METRICS = frozenset({"accuracy", "macro_f1"})
+METRICS = frozenset({"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"})
 
 
 class SettingsError(ValueError):

@@ -26,14 +26,31 @@ class Interval(Measured):
 
 
 class ClassMetrics(Measured):
-    """One class on the test sample. Precision is None if it is never predicted, recall if it has no images."""
+    """One class on the test sample. Precision is None if it is never predicted, recall if it has no images.
+
+    In a multi-label project, only test images count whose answer says yes or no for the class.
+    """
 
     label: Id
     name: str
     precision: float | None
     recall: float | None
     f1: float | None
-    support: Count
+    support: Count  # test images of the class
+    average_precision: Interval | None = None  # multi-label; None if no test image has the class
+    threshold: float | None = None  # multi-label: the class is predicted from this probability on
+    learned: bool = True  # multi-label: False while the train labels lack a yes or a no for the class
+
+
+class ClassPair(Measured):
+    """Multi-label: two classes on the test images whose answers say yes or no for both."""
+
+    label: Id
+    name: str
+    other: Id
+    other_name: str
+    images: Count  # how many it happened on …
+    among: Count  # … of the test images that have the class `label`
 
 
 class CalibrationBin(Measured):
@@ -98,15 +115,20 @@ class Evaluation(Measured):
     labels: Count  # on which the model was trained
     spent: Count  # all labels given, including test labels
     created_at: Time
-    accuracy: Interval  # measured on 0 images: the task has no accuracy
+    accuracy: Interval  # multi-label: as `exact_match`; measured on 0 images: the task has no accuracy
     at_random: bool = True  # False: the labeled test images may be no random sample, so `accuracy` is of them alone
     metrics: dict[str, Interval] = Field(default_factory=dict)  # what a task measures beside the fields here
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval
     macro_f1_high: float | None = None
+    micro_f1: Interval | None = None  # multi-label: F1 of all yes and no answers together
+    mean_average_precision: Interval | None = None  # multi-label: mean over the classes that test images have
+    exact_match: Interval | None = None  # multi-label: share of images with all classes right
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[Count]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
+    together: list[ClassPair] = Field(default_factory=list)  # multi-label: images that have both, most images first
+    confused: list[ClassPair] = Field(default_factory=list)  # multi-label: `label` missed and `other` predicted wrongly
     final: bool = False  # made when the trainer stopped
     advice: Advice | None = None
     random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few labels
@@ -117,7 +139,8 @@ class Evaluation(Measured):
     @property
     def test_labels(self) -> int:
         """Labeled test images that it was measured on."""
-        return max([self.accuracy.n, *(each.n for each in self.metrics.values())])
+        several = [each for each in (self.micro_f1, self.mean_average_precision, self.exact_match) if each is not None]
+        return max(each.n for each in (self.accuracy, *several, *self.metrics.values()))
 
 
 class Progress(Reply):

@@ -51,7 +51,7 @@ class Description(Reply):
     learner: Learner
     architecture: Text  # a timm name, `pixels`, or another source of embeddings
     config: dict[str, Any] = Field(default_factory=dict)
-    classes: list[ModelClass] = Field(min_length=2, max_length=100_000)  # in the order of the outputs
+    classes: list[ModelClass] = Field(min_length=1, max_length=100_000)  # in the order of the outputs
     input: ModelInput | None = None  # None: no network, because the embeddings came from a file
     embeddings: Text | None = None  # heads only: key of the embeddings
     log_id: Text
@@ -185,11 +185,17 @@ class PredictRequest(Message):
 
 
 class Prediction(Reply):
-    """One image's class probabilities, by class name."""
+    """One image's class probabilities, by class name.
+
+    In a multi-label project, each class has its own probability, and they do not sum to 1. `labels` are the classes
+    at or above their threshold, and `label` has the same names, separated by `;`. `confidence` is the probability
+    that all of this is right, if classes were independent.
+    """
 
     label: str
     confidence: float
     probabilities: dict[str, float]
+    labels: list[str] | None = None  # multi-label only
 
 
 class Predictions(Reply):

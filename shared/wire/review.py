@@ -88,7 +88,11 @@ class Evidence(Reply):
 
 
 class LabelIssue(Reply):
-    """A doubtful label. `quality` 0 … 1 is low for a bad label; `agreeing` of `neighbours` have the proposed class."""
+    """A doubtful label. `quality` 0 … 1 is low for a bad label; `agreeing` of `neighbours` have the proposed class.
+
+    In a multi-label project, one class of an image is doubtful: `label` and `proposed` are that class, `given` says
+    whether it was answered with yes, and the opposite is proposed. An image may be listed once per class.
+    """
 
     image_id: int
     label: int
@@ -101,6 +105,7 @@ class LabelIssue(Reply):
     agreeing: int
     neighbours: int
     evidence: list[Evidence]  # neighbours that agree, nearest first
+    given: bool | None = None  # multi-label: whether the class was answered with yes
 
 
 class LabelIssues(Reply):
