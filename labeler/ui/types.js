@@ -4,7 +4,10 @@
  * @typedef {{ value: number, low: number, high: number, n: number }} Interval
  * @typedef {{ id: number, name: string, labels?: number, colour?: string | null, hotkey?: string | null,
  *   own_hotkey?: boolean, description?: string | null }} ClassEntry
- * @typedef {{ label: number, name: string, confidence: number }} Suggestion
+ * @typedef {{ label: number, name: string, confidence: number, chosen?: boolean | null }} Suggestion `chosen`: above its class's
+ *   threshold, where an image may have several classes
+ * @typedef {{ yes: number[], no: number[] }} Classes what a person says of several classes; of those in neither, nothing
+ * @typedef {{ label?: number | null, answer?: Classes | null }} Answered
  * @typedef {{ done: number, total: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
  *   download?: { name: string, done_bytes: number, total_bytes: number } | null }} Embedding
  * @typedef {{ running: boolean, done: number, total: number | null, seconds_left?: number | null, error?: string | null }} Scanning
@@ -25,6 +28,8 @@
  * @property {number | null} labels_per_minute
  * @property {{ name: string, per_minute: number }[]} people
  * @property {boolean} blind_mode
+ * @property {string} [task]
+ * @property {boolean} [preselect_suggestions] the card begins with the suggested classes switched on
  * @property {{ accuracy: number | null, labels: number, minutes: number | null } | null} [target]
  * @property {Record<string, unknown>} [marks] only in pushed news
  * @property {any} trainer

@@ -3,12 +3,15 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { hidden } from "../../labeler/ui/add/dropped.js";
 import { Uploads } from "../../labeler/ui/add/uploads.js";
+import { ChoiceOne } from "../../labeler/ui/card/choice_one.js";
 import { Strip } from "../../labeler/ui/card/strip.js";
 import { ask, isAbort, Lost, Refused } from "../../labeler/ui/lib/api.js";
 import { Live } from "../../labeler/ui/lib/project.js";
 import { Pace } from "../../labeler/ui/lib/time.js";
 import { Doubts } from "../../labeler/ui/review/doubts.js";
 import { forget, Picture, serve, settled, stub } from "./browser.js";
+
+const ONE = new ChoiceOne({ nameOf: String });
 
 beforeEach(() => {
   forget();
@@ -142,7 +145,7 @@ const given = (id, label = 1) => ({ id, action: "label", label });
 
 /** A strip with answers to these images, the last one newest. */
 function strip(images) {
-  const made = new Strip(stub(), "log", String, () => {});
+  const made = new Strip(stub(), "log", ONE, () => {});
   Object.assign(made, { draw: () => {} });
   for (const image of images) made.add(question(image), given(`a${image}`));
   return made;
@@ -196,8 +199,8 @@ test("answers follow a class that was merged", () => {
 test("a reload keeps the strip of its own project", () => {
   const made = strip([1, 2]);
   made.keep();
-  assert.deepEqual(order(new Strip(stub(), "log", String, () => {})), [2, 1]);
-  assert.deepEqual(order(new Strip(stub(), "other", String, () => {})), []);
+  assert.deepEqual(order(new Strip(stub(), "log", ONE, () => {})), [2, 1]);
+  assert.deepEqual(order(new Strip(stub(), "other", ONE, () => {})), []);
 });
 
 const doubt = (image_id) => ({ image_id, url: `/i/${image_id}`, evidence: [] });

@@ -11,6 +11,7 @@ import { count } from "../lib/text.js";
 import { forgetAddress, namedByAddress } from "./file.js";
 import { Questions } from "./questions.js";
 import { View } from "./view.js";
+import { whyRefused } from "./words.js";
 
 /** @typedef {import("../lib/keys.js").Key} Key */
 
@@ -64,7 +65,7 @@ class Card {
     this.outbox = await outboxOf(data);
     if (this.closed) return;
     this.view = new View(root, data, {
-      answer: (classId, at) => this.answer("label", classId, at),
+      choose: (classId, at) => this.choose(classId, at),
       act: (name, at, reason) => this.act(name, at, reason),
       add: (name) => this.addClass(name),
       change: (method, classId, body) => this.changeClass(method, classId, body),
@@ -152,15 +153,15 @@ class Card {
 
   /** Do what the key means; false if it means nothing here. @param {Key} key */
   press(key) {
-    const { classes, stage } = this.view;
+    const { choice, classes, stage } = this.view;
     const { search } = classes;
     if (key.command !== null) {
       if (!key.shift) this.undo();
       return !key.shift;
     }
-    const meaning = search.meaning(key, LETTERS);
+    const meaning = search.meaning(key, { ...LETTERS, ...choice.letters });
     if (meaning && "act" in meaning) this.act(meaning.act, key.at);
-    else if (meaning && "classId" in meaning) this.answer("label", meaning.classId, key.at);
+    else if (meaning && "classId" in meaning) this.choose(meaning.classId, key.at);
     else if (meaning) this.refuse(meaning.refusal);
     else if (key.name === "Enter") this.act("accept", key.at);
     else if (!search.text && stage.press(key.name)) return true;
@@ -190,35 +191,70 @@ class Card {
     else if (name === "guide") this.view.guide.toggle();
     else if (name === "accept") this.accept(at);
     else if (!this.questions.current) this.refuse("There is no image yet: that was not counted.");
+    else if (name === "none") this.choose(null, at);
     else if (name === "because") this.view.remarks.ask();
     else if (name === "note") this.view.remarks.write();
-    else this.answer(name, null, at, reason);
+    else this.answer(name, { label: null }, at, reason);
   }
 
-  /** Enter: the class that the letters found, else the suggestion. An answer that came back to be corrected stays. @param {number} at */
+  /** Enter: the class that the letters found, else what the task makes of it. @param {number} at */
   accept(at) {
-    const { found, unmatched } = this.view.classes.search;
-    const classId = found ?? this.view.suggestions[0]?.label;
-    if (unmatched) this.refuse(unmatched);
-    else if (this.questions.current?.given && found === undefined) this.questions.advance();
-    else if (classId !== undefined) this.answer("label", classId, at);
+    const { choice, classes } = this.view;
+    const { found, unmatched } = classes.search;
+    if (unmatched) return this.refuse(unmatched);
+    if (found !== undefined) return this.choose(found, at);
+    const given = choice.accept();
+    if (given === "keep") this.questions.advance();
+    else if (given && "refusal" in given) this.refuse(given.refusal);
+    else if (given) this.answer("label", given, at);
   }
 
-  /** @param {string} action @param {number | null} classId @param {number} at @param {string} [reason] */
-  answer(action, classId, at, reason) {
-    const { current } = this.questions;
-    if (this.outbox.full) return this.refuse("The labels before this one are not saved yet: it was not counted.");
-    if (this.undoing) return this.refuse("An undo is under way: this answer was not counted.");
-    if (!current) return this.refuse("There is no image yet: that was not counted.");
-    if (!this.painted) return this.hold(action, classId, at, reason);
-    const refusal = whyRefused(current, action);
+  /** A class was pressed, or null for none of them. @param {number | null} classId @param {number} at */
+  choose(classId, at) {
+    const refusal = this.whyNot() ?? this.whyTooQuick(at);
     if (refusal) return this.refuse(refusal);
+    const given = this.view.choice.press(classId);
+    if (given) this.answer("label", given, at);
+    else this.view.classes.clear();
+  }
+
+  /** Why nothing counts now; null if it does. */
+  whyNot() {
+    if (this.outbox.full) return "The labels before this one are not saved yet: it was not counted.";
+    if (this.undoing) return "An undo is under way: this answer was not counted.";
+    return this.questions.current ? null : "There is no image yet: that was not counted.";
+  }
+
+  /**
+   * Why an answer counts no more before the image is painted. One given before the image was even in place, while the browser
+   * was busy, was meant for another image.
+   * @param {number} at
+   */
+  whyTooQuick(at) {
+    const quick = !this.painted && (this.held || at < this.placedAt);
+    return quick ? "Too quick: the image was not on screen yet, so that was not counted." : null;
+  }
+
+  /**
+   * @param {string} action
+   * @param {import("./choice.js").Given} given
+   * @param {number} at
+   * @param {string} [reason]
+   */
+  answer(action, given, at, reason) {
+    const { current } = this.questions;
+    const refusal = this.whyNot() ?? (current && this.painted ? whyRefused(current, action) : this.whyTooQuick(at));
+    if (refusal) return this.refuse(refusal);
+    if (!current || !this.painted) {
+      this.held = () => this.answer(action, given, at, reason); // once it is painted
+      return;
+    }
     const { item } = current;
     const annotation = {
       id: uuid(),
       image_id: item.image_id,
       action: current.opened?.settles ? "settle" : action,
-      label: classId,
+      ...given,
       annotator: this.view.annotator,
       session: this.outbox.session,
       seconds: Math.max(0, at - this.paintedAt) / 1000,
@@ -233,17 +269,6 @@ class Card {
     this.view.classes.clear();
     this.outbox.add(annotation);
     this.questions.advance();
-  }
-
-  /**
-   * Keep one answer until its image is painted. One given before the image was even in place, while the browser was busy,
-   * was meant for another image: it is not counted, and the card says so.
-   * @param {string} action @param {number | null} classId @param {number} at @param {string} [reason]
-   */
-  hold(action, classId, at, reason) {
-    if (this.held || at < this.placedAt)
-      this.refuse("Too quick: the image was not on screen yet, so that was not counted.");
-    else this.held = () => this.answer(action, classId, at, reason);
   }
 
   /** @param {string} words */
@@ -312,8 +337,8 @@ class Card {
       this.named = null;
       this.history.pop();
       const many = answer.undone > 1; // of another page: the strip does not have them
-      if (!many) this.view.strip.takeBack(answer.image_id, target);
-      await this.questions.putFirst(answer, this.view.strip.of(answer.image_id));
+      const draft = many ? undefined : this.view.strip.takeBack(answer.image_id, target)?.answer;
+      await this.questions.putFirst(answer, this.view.strip.of(answer.image_id), undefined, draft ?? undefined);
       this.view.say(many ? `Undid ${count(answer.undone, "answer")} given at once.` : "Undone.");
       tell("undone", { image_id: answer.image_id });
     } catch (error) {
@@ -368,11 +393,4 @@ class Card {
       return /** @type {Error} */ (error).message;
     }
   }
-}
-
-/** Why this answer to the question on screen does not count; null if it does. @param {import("./questions.js").Question} question @param {string} action */
-function whyRefused({ opened, broken }, action) {
-  if (opened?.held) return "Someone else is labeling this image: that was not counted.";
-  if (opened?.settles && action !== "label") return "Others have answered this image: choose a class to correct it.";
-  return broken && action === "label" ? "There is no image to label: skip it or flag it." : null;
 }

@@ -23,6 +23,10 @@ export class ClassList {
     this.buttons = new Map();
     /** @type {Suggestion[]} */
     this.suggestions = [];
+    /** @type {Set<number>} */
+    this.marked = new Set(); // classes that the suggestions name first
+    /** @type {Set<number> | null} */
+    this.on = null; // where classes are switched on and off: those that are on
   }
 
   /** The classes, and what is typed to find one. */
@@ -35,7 +39,7 @@ export class ClassList {
    * @param {(classId: number, at: number) => void} answer
    * @param {(words: string) => void} refuse
    */
-  on(answer, refuse) {
+  listen(answer, refuse) {
     this.list.onclick = (/** @type {any} */ event) => {
       const id = event.target.closest("button")?.dataset.classId;
       if (id) answer(Number(id), event.timeStamp);
@@ -102,7 +106,8 @@ export class ClassList {
     matches.forEach((each, index) => void this.drawClass(each, index, typed ? placeKey(index) : each.hotkey));
     this.list.dataset.none = search.unmatched ?? "";
     for (const [id, button] of this.buttons) button.classList.toggle("found", id === found);
-    this.mark(this.suggestions);
+    this.mark(this.suggestions, this.marked);
+    this.drawOn();
   }
 
   /**
@@ -136,13 +141,29 @@ export class ClassList {
     return button;
   }
 
-  /** Show what the model says of the image on screen, most probable first. @param {Suggestion[]} suggestions */
-  mark(suggestions) {
+  /** These classes are switched on, all others off. @param {Set<number>} on */
+  turnOn(on) {
+    this.on = on;
+    this.drawOn();
+  }
+
+  drawOn() {
+    const { on } = this;
+    if (on) for (const [id, button] of this.buttons) button.ariaPressed = String(on.has(id));
+  }
+
+  /**
+   * Show what the model says of the image on screen, most probable first.
+   * @param {Suggestion[]} suggestions
+   * @param {Set<number>} marked the classes that it proposes
+   */
+  mark(suggestions, marked) {
     this.suggestions = suggestions;
+    this.marked = marked;
     const confidence = new Map(suggestions.map((each) => [each.label, each.confidence]));
     for (const [id, button] of this.buttons) {
       const share = confidence.get(id);
-      button.classList.toggle("suggested", id === suggestions[0]?.label);
+      button.classList.toggle("suggested", marked.has(id));
       button.style.setProperty("--confidence", String(share ?? 0));
       setText(find(button, ".confidence"), share === undefined ? "" : percent(share));
     }

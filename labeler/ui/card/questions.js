@@ -17,6 +17,7 @@ import { pause } from "../lib/time.js";
  * @property {Promise<void>} decoded
  * @property {any} [given] its entry in the strip, where it came back to be corrected
  * @property {any} [opened] what its address asked for
+ * @property {import("../types.js").Classes} [draft] the answer that an undo took back
  */
 
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
@@ -74,11 +75,12 @@ export class Questions {
    * @param {Item} item
    * @param {any} [given]
    * @param {any} [opened]
+   * @param {import("../types.js").Classes} [draft]
    */
-  async putFirst(item, given, opened) {
+  async putFirst(item, given, opened, draft) {
     if (!given) this.done.delete(item.image_id);
     const question = (this.returning = this.question(item));
-    Object.assign(question, { given, opened });
+    Object.assign(question, { given, opened, draft });
     await question.decoded;
     if (this.returning !== question) return; // another one was asked for meanwhile
     this.next = [this.current, ...this.next].filter(

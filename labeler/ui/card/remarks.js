@@ -5,23 +5,19 @@ import { element, find } from "../lib/dom.js";
 import { digitOf } from "../lib/keys.js";
 import { singleKeysOn } from "../lib/storage.js";
 
-// Why an image gets no label, and whether it is then skipped, or flagged for someone to look at.
-const REASONS = [
-  ["skip", "I cannot tell"],
-  ["skip", "Several classes fit"],
-  ["skip", "No class fits"],
-  ["flag", "Damaged or unreadable"],
-  ["flag", "Should not be here"],
-];
-
 export class Remarks {
-  /** @param {Element} root @param {(action: string, at: number, reason: string) => void} act */
-  constructor(root, act) {
+  /**
+   * @param {Element} root
+   * @param {[string, string][]} reasons why an image gets no label, and whether it is then skipped, or flagged for someone
+   *   to look at
+   * @param {(action: string, at: number, reason: string) => void} act
+   */
+  constructor(root, reasons, act) {
     this.act = act;
     this.input = find(root, ".note");
     this.dialog = find(root, "dialog.because");
     const list = find(this.dialog, "ol");
-    REASONS.forEach(([action, reason], index) => {
+    reasons.forEach(([action, reason], index) => {
       const [item, button] = [element("li"), element("button")];
       button.type = "button";
       button.append(element("kbd", String(index + 1)), ` ${reason} `, element("small", action));

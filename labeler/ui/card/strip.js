@@ -4,25 +4,30 @@
 
 import { element, find, setText } from "../lib/dom.js";
 
-/** @typedef {{ id: string, action: string, label?: number | null, note?: string }} Answer */
+/** @typedef {import("../types.js").Answered & { id: string, action: string, note?: string }} Answer */
 /** @typedef {{ item: import("../types.js").Item, answers: Answer[], image?: HTMLImageElement | null, node?: HTMLElement }} Entry */
 
 const ANSWERS_KEPT = 12;
 const PAUSE_MS = 80; // after an image is on screen; quick keys come every 40 ms
 /** @type {Record<string, string>} */
-export const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
+const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
+
+/** @param {Answer | undefined} answer @param {Pick<import("./choice.js").Choice, "words">} choice */
+export function inWords(answer, choice) {
+  return answer ? (WITHOUT_LABEL[answer.action] ?? choice.words(answer)) : "";
+}
 
 export class Strip {
   /**
    * @param {Element} root
    * @param {string} logId
-   * @param {(classId: number | null | undefined) => string} nameOf
+   * @param {Pick<import("./choice.js").Choice, "words" | "relabel">} choice
    * @param {(entry: Entry) => void} open an answer was clicked
    */
-  constructor(root, logId, nameOf, open) {
+  constructor(root, logId, choice, open) {
     this.list = find(root, ".strip");
     this.key = `flywheel/strip/${logId}`;
-    this.nameOf = nameOf;
+    this.choice = choice;
     /** @type {Entry[]} newest first */
     this.entries = this.load();
     /** @type {Entry | null | undefined} */
@@ -54,32 +59,37 @@ export class Strip {
    * @param {Pick<import("./questions.js").Question, "item" | "image" | "broken" | "given">} question
    * @param {any} answer
    */
-  add({ item, image, broken, given }, { id, action, label, note }) {
+  add({ item, image, broken, given }, { id, action, label, answer, note }) {
     let entry = this.of(item.image_id);
     if (!entry) {
       const answers = given?.answers ?? []; // of a question that its address opened
       entry = { item: { ...item, suggestions: [] }, answers, image: broken ? null : image };
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
-    entry.answers.push({ id, action, label, note });
+    entry.answers.push({ id, action, label, answer, note });
     this.keep(); // a reload may come before it is drawn
   }
 
-  /** The image's last answer, or the one with this id, no longer counts. @param {number} imageId @param {string | null} [id] */
+  /**
+   * The image's last answer, or the one with this id, no longer counts. Returns it, if it was here.
+   * @param {number} imageId
+   * @param {string | null} [id]
+   */
   takeBack(imageId, id) {
     const entry = this.of(imageId);
-    if (!entry) return;
+    if (!entry) return undefined;
     const last = id ?? entry.answers.at(-1)?.id;
-    entry.answers = entry.answers.filter((answer) => answer.id !== last);
+    const taken = entry.answers.find((answer) => answer.id === last);
+    entry.answers = entry.answers.filter((answer) => answer !== taken);
     if (!entry.answers.length) this.entries = this.entries.filter((each) => each !== entry);
     this.draw();
+    return taken;
   }
 
   /** A class was merged into another. @param {number} from @param {number} into */
   relabel(from, into) {
-    for (const { answers } of this.entries) {
-      for (const answer of answers) if (answer.label === from) answer.label = into;
-    }
+    const answers = this.entries.flatMap((entry) => entry.answers);
+    this.choice.relabel(answers, from, into);
     this.draw();
   }
 
@@ -122,8 +132,7 @@ export class Strip {
 
   /** @param {Entry} entry @param {any} button @param {boolean} isCurrent */
   caption({ item, answers }, button, isCurrent) {
-    const { action = "", label } = answers.at(-1) ?? {};
-    const given = WITHOUT_LABEL[action] ?? this.nameOf(label);
+    const given = inWords(answers.at(-1), this.choice);
     setText(button.lastChild, given);
     button.title = given;
     button.ariaLabel = `Image ${item.image_id}: ${given}. Go back and correct`;

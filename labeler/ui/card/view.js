@@ -7,13 +7,14 @@ import { live } from "../lib/project.js";
 import { annotator, setAnnotator } from "../lib/storage.js";
 import { accuracyIn, count, number, percent } from "../lib/text.js";
 import { Stage } from "../stage/stage.js";
+import { choiceOf } from "./choice.js";
 import { ClassList } from "./class_list.js";
 import { FileLine } from "./file.js";
 import { Guide } from "./guide.js";
 import { ClassPanel } from "./manage.js";
 import { Remarks } from "./remarks.js";
 import { Similar } from "./similar.js";
-import { Strip, WITHOUT_LABEL } from "./strip.js";
+import { inWords, Strip } from "./strip.js";
 import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
 
 /** @typedef {import("../types.js").Item} Item */
@@ -21,7 +22,7 @@ import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
 /**
  * What the person does on the card.
  * @typedef {object} Person
- * @property {(classId: number, at: number) => void} answer
+ * @property {(classId: number, at: number) => void} choose
  * @property {(name: string, at: number, reason?: string) => void} act
  * @property {(className: string) => Promise<boolean>} add
  * @property {(method: string, classId: number, body: any) => Promise<string | null>} change
@@ -32,12 +33,12 @@ import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
 
 const NEED_AN_IMAGE = [
   ".classes button",
-  ...["skip", "because", "flag", "note"].map((name) => `[data-act=${name}]`),
+  ...["none", "accept", "skip", "because", "flag", "note"].map((name) => `[data-act=${name}]`),
 ].join();
 
 export class View {
   /** @param {Element} root @param {any} data @param {Person} person */
-  constructor(root, { log_id, display_pixels, guidelines }, person) {
+  constructor(root, { log_id, display_pixels, guidelines, task = "classification" }, person) {
     this.root = root;
     this.person = person;
     this.card = find(root, ".card");
@@ -61,9 +62,10 @@ export class View {
       done: (direction, at) => person.act(direction === "right" ? "accept" : "skip", at),
     });
     this.classes = new ClassList(root);
+    this.choice = choiceOf(task, root, this.classes);
     this.panel = new ClassPanel(root, person.change, () => live.refresh());
-    this.remarks = new Remarks(root, person.act);
-    this.strip = new Strip(root, log_id, (id) => this.classes.nameOf(id), person.revisit);
+    this.remarks = new Remarks(root, this.choice.reasons, person.act);
+    this.strip = new Strip(root, log_id, this.choice, person.revisit);
     this.similar = new Similar(root);
     this.guide = new Guide(root, guidelines, () => this.annotator);
     this.file = new FileLine(root, (words, trouble) => this.say(words, trouble));
@@ -96,7 +98,7 @@ export class View {
   }
 
   listen() {
-    const { answer, act, add, rename, refuse } = this.person;
+    const { choose, act, add, rename, refuse } = this.person;
     // A mouse must not leave the focus on a button: Enter takes the suggestion, it does not press the button again.
     this.card.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (!event.target.closest("dialog") && event.target.closest("button")) event.preventDefault();
@@ -107,7 +109,7 @@ export class View {
     });
     this.topk.onclick = (/** @type {any} */ event) => {
       const id = event.target.closest("button")?.dataset.classId;
-      if (id) answer(Number(id), event.timeStamp);
+      if (id) choose(Number(id), event.timeStamp);
     };
     this.add.onsubmit = async (/** @type {Event} */ event) => {
       event.preventDefault();
@@ -121,7 +123,7 @@ export class View {
       this.who.blur();
       rename(this.annotator);
     };
-    this.classes.on(answer, refuse);
+    this.classes.listen(choose, refuse);
   }
 
   /** What a sweep to that side would do; null if nothing. @param {import("../stage/swipe.js").Direction} direction */
@@ -130,7 +132,7 @@ export class View {
     if (direction === "left") return "Skip";
     const { typed, found } = this.classes.search;
     if (typed) return found === undefined ? null : this.classes.nameOf(found);
-    return this.suggestions[0]?.name ?? null;
+    return this.choice.swipe();
   }
 
   /** Put a question on screen, or none. One that comes back to be corrected is `given`: its entry in the strip. @param {any} question */
@@ -138,6 +140,7 @@ export class View {
     this.item = question?.item ?? null;
     this.given = question?.given ?? null;
     this.opened = question?.opened ?? null;
+    this.choice.begin(question, this.suggestions, Boolean(this.news?.preselect_suggestions && !this.news.blind_mode));
     this.stage.show(question);
     this.file.show(this.item);
     this.remarks.show(this.given?.answers.at(-1)?.note);
@@ -156,27 +159,24 @@ export class View {
     this.suggestion.replaceChildren(...this.hint(held));
     const silent = held || this.given || this.opened?.settles || this.news?.blind_mode;
     this.reason.textContent = silent ? "" : whyAsked(this.item);
-    this.drawTopK(this.suggestions.slice(1));
-    this.classes.mark(this.suggestions);
+    this.drawTopK(this.choice.others(this.suggestions));
+    this.classes.mark(this.suggestions, this.choice.marked(this.suggestions));
   }
 
   /** The line above the classes. @param {boolean} held the image is held out @returns {(string | Element)[]} */
   hint(held) {
-    const [best] = this.suggestions;
     const back = element("kbd", "Esc");
     if (this.opened?.held) return ["Someone else is labeling this image: you can only look. Back ", back];
     if (this.opened?.settles) {
-      const { label, status } = this.opened;
-      const now = element("strong", status === "labeled" ? this.classes.nameOf(label) : status);
-      return ["Answered: ", now, ". Choose a class to correct it, or go back ", back];
+      const { status } = this.opened;
+      const now = element("strong", status === "labeled" ? this.choice.words(this.opened) : status);
+      return ["Answered: ", now, `. ${this.choice.correct}, or go back `, back];
     }
     if (this.given) {
-      const { action = "", label } = this.given.answers.at(-1) ?? {};
-      const given = element("strong", WITHOUT_LABEL[action] ?? this.classes.nameOf(label));
-      return ["You answered ", given, ". Answer again, or keep it ", back];
+      const given = element("strong", inWords(this.given.answers.at(-1), this.choice));
+      return ["You answered ", given, `. ${this.choice.again}, or keep it `, back];
     }
-    if (best)
-      return ["Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `, element("kbd", "Enter")];
+    if (this.suggestions.length) return this.choice.hint(this.suggestions);
     if (held && this.item?.purpose === "test") return ["Test image: it measures accuracy, so no suggestion."];
     if (held) return ["Held-out image, so no suggestion."];
     if (this.news?.blind_mode) return ["Blind mode: no suggestions."];
@@ -220,6 +220,7 @@ export class View {
     if (signature === this.signature) return;
     this.signature = signature;
     this.classes.show(project.classes);
+    this.choice.draw();
     this.panel.show(project.classes);
     this.guide.describe(project.classes);
     this.strip.draw(); // with the current names

@@ -54,6 +54,17 @@ function whileScanning({ done, total, seconds_left }) {
   };
 }
 
+/**
+ * Why this answer to the question on screen does not count; null if it does.
+ * @param {import("./questions.js").Question} question
+ * @param {string} action
+ */
+export function whyRefused({ opened, broken }, action) {
+  if (opened?.held) return "Someone else is labeling this image: that was not counted.";
+  if (opened?.settles && action !== "label") return "Others have answered this image: choose a class to correct it.";
+  return broken && action === "label" ? "There is no image to label: skip it or flag it." : null;
+}
+
 /** Why the queue asks about this image. @param {{ reason?: string | null } | null} item */
 export function whyAsked(item) {
   return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";

@@ -103,7 +103,7 @@ class Review {
       const name = event.target.closest("button")?.dataset.act;
       if (name) this.act(name);
     });
-    this.classes.on(
+    this.classes.listen(
       (classId) => this.choose(classId),
       (words) => this.say(words),
     );

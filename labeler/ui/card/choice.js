@@ -1,0 +1,47 @@
+// What an answer is on the card, by the project's task. `ChoiceOne` and `ChoiceMany` say what a class that is pressed does,
+// what Enter does, and how answers are put in words; nothing else of the card depends on the task.
+
+import { ChoiceMany } from "./choice_many.js";
+import { ChoiceOne } from "./choice_one.js";
+
+/** @typedef {import("../types.js").Suggestion} Suggestion */
+/** @typedef {import("../types.js").Answered} Answered */
+/** @typedef {import("./questions.js").Question} Question */
+/** @typedef {{ label: number | null, answer?: import("../types.js").Classes }} Given what an annotation holds of the answer */
+/**
+ * @typedef {object} Choice
+ * @property {Record<string, string>} letters keys of its own, and the action of each
+ * @property {[string, string][]} reasons why an image gets no label: what is done with it, and the words
+ * @property {string} correct how an answer of others is corrected
+ * @property {string} again what else one may do with an own answer than keep it
+ * @property {(question: Question | null, suggestions: Suggestion[], preselect: boolean) => void} begin a question is on
+ *   screen; `preselect`: the suggested classes begin switched on
+ * @property {() => void} draw the classes changed
+ * @property {(classId: number | null) => Given | null} press a class was pressed, or null for none of them: the answer, or
+ *   null where the card waits for more
+ * @property {() => Given | { refusal: string } | "keep" | null} accept what Enter gives; "keep": the answer stays as it was
+ * @property {() => string | null} swipe what a sweep to the right would do; null if nothing
+ * @property {(suggestions: Suggestion[]) => (string | Element)[]} hint the model's proposal in words
+ * @property {(suggestions: Suggestion[]) => Suggestion[]} others what the line of further suggestions holds
+ * @property {(suggestions: Suggestion[]) => Set<number>} marked the classes that are marked as suggested
+ * @property {(answer: Answered) => string} words a label in words
+ * @property {(answers: Answered[], from: number, into: number) => void} relabel a class was merged into another
+ */
+
+/**
+ * @param {string} task
+ * @param {Element} root
+ * @param {import("./class_list.js").ClassList} classes
+ * @returns {Choice}
+ */
+export function choiceOf(task, root, classes) {
+  keepFor(task, root);
+  return task === "multilabel" ? new ChoiceMany(root, classes) : new ChoiceOne(classes);
+}
+
+/** Remove the parts that are for another task. @param {string} task @param {Element} root */
+function keepFor(task, root) {
+  for (const part of root.querySelectorAll("[data-for]")) {
+    if (/** @type {HTMLElement} */ (part).dataset.for !== task) part.remove();
+  }
+}

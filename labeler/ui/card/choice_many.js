@@ -1,0 +1,171 @@
+// Several classes an image: a class that is pressed is switched on or off, and Enter confirms those that are on. "None of
+// these" is an answer like any other, and excludes the classes. What the card did not show stays unknown.
+
+import { element, find, setText } from "../lib/dom.js";
+import { percent } from "../lib/text.js";
+
+/** @typedef {import("../types.js").Suggestion} Suggestion */
+/** @typedef {import("../types.js").Answered} Answered */
+/** @typedef {import("./choice.js").Choice} Choice */
+/** @typedef {import("../types.js").Classes} Classes */
+
+const NOTHING = "Choose what the image shows, or “None of these” (X).";
+const NONE = "None of these";
+
+/** @implements {Choice} */
+export class ChoiceMany {
+  /** @type {Record<string, string>} */
+  letters = { X: "none" };
+  correct = "Change its classes and confirm";
+  again = "Change it and confirm";
+  /** @type {[string, string][]} */
+  reasons = [
+    ["skip", "I cannot tell"],
+    ["flag", "Damaged or unreadable"],
+    ["flag", "Should not be here"],
+  ];
+
+  /**
+   * @param {Element} root
+   * @param {import("./class_list.js").ClassList} classes
+   */
+  constructor(root, classes) {
+    this.classes = classes;
+    this.chosen = find(root, ".chosen");
+    this.noneButton = find(root, "[data-act=none]");
+    this.more = find(root, ".topk");
+    /** @type {Set<number>} */
+    this.on = new Set();
+    this.none = false; // whether "None of these" is on
+    /** @type {Set<number>} */
+    this.offered = new Set(); // classes that were shown with this image: each of them is answered
+    /** @type {Classes | null} */
+    this.before = null; // the image's answer until now
+    this.asking = false; // whether there is a question
+  }
+
+  get known() {
+    return this.classes.known.map(({ id }) => id);
+  }
+
+  /** @param {import("./questions.js").Question | null} question @param {Suggestion[]} suggestions @param {boolean} preselect */
+  begin(question, suggestions, preselect) {
+    const now = question?.given?.answers.at(-1) ?? question?.opened;
+    this.asking = question !== null;
+    this.before = (now?.action ?? "label") === "label" ? (now?.answer ?? null) : null;
+    const first = question?.draft ?? this.before;
+    const trusted = preselect && question?.item.purpose === "query" && !now && !first;
+    const proposed = trusted ? suggestions.filter(({ chosen }) => chosen).map(({ label }) => label) : [];
+    this.on = new Set(first?.yes ?? proposed);
+    this.none = first !== null && this.refuses(first);
+    this.offered = new Set(this.known);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.offered.size) this.offered = new Set(this.known); // the image came before the classes
+    if (this.known.length) for (const id of this.on) if (!this.known.includes(id)) this.on.delete(id); // it was deleted
+    this.classes.turnOn(this.on);
+    for (const button of this.more.children) button.ariaPressed = String(this.on.has(Number(button.dataset.classId)));
+    this.noneButton.ariaPressed = String(this.none);
+    const words = this.none ? NONE : this.namesOf([...this.on]).join(", ");
+    setText(this.chosen, words);
+    this.chosen.title = words;
+  }
+
+  /** @param {number | null} classId */
+  press(classId) {
+    if (classId === null) {
+      this.none = !this.none;
+      if (this.none) this.on.clear();
+    } else {
+      this.none = false;
+      this.offered.add(classId);
+      if (!this.on.delete(classId)) this.on.add(classId);
+    }
+    this.draw();
+    return null;
+  }
+
+  /** @returns {"keep" | import("./choice.js").Given | { refusal: string } | null} */
+  accept() {
+    if (!this.asking) return null;
+    if (!this.on.size && !this.none) return { refusal: NOTHING };
+    const answer = this.answer;
+    if (this.before && isSame(this.before, answer)) return "keep";
+    return { label: null, answer };
+  }
+
+  /** @returns {Classes} */
+  get answer() {
+    const no = this.known.filter((id) => this.offered.has(id) && !this.on.has(id));
+    return { yes: sorted(this.on), no: sorted(no) };
+  }
+
+  swipe() {
+    return this.none ? NONE : this.namesOf([...this.on]).join(", ") || "Choose a class first";
+  }
+
+  /** @param {Suggestion[]} suggestions @returns {(string | Element)[]} */
+  hint(suggestions) {
+    const chosen = suggestions.filter(({ chosen }) => chosen);
+    if (!chosen.length) return [`The model sees none of these. Most likely: ${inWords(suggestions[0])}`];
+    return ["Suggested: ", element("strong", chosen.map(inWords).join(", "))];
+  }
+
+  /** @param {Suggestion[]} suggestions */
+  others(suggestions) {
+    return suggestions;
+  }
+
+  /** @param {Suggestion[]} suggestions */
+  marked(suggestions) {
+    return new Set(suggestions.filter(({ chosen }) => chosen).map(({ label }) => label));
+  }
+
+  /** @param {Answered} given */
+  words({ answer }) {
+    if (!answer) return "";
+    if (answer.yes.length) return this.namesOf(answer.yes).join(", ");
+    return this.refuses(answer) ? NONE : `not ${this.namesOf(answer.no).join(", ")}`;
+  }
+
+  /** Whether this says no to each class. @param {Classes} answer */
+  refuses({ yes, no }) {
+    return !yes.length && this.known.every((id) => no.includes(id));
+  }
+
+  /** @param {Answered[]} answers @param {number} from @param {number} into */
+  relabel(answers, from, into) {
+    for (const { answer } of answers) if (answer) merge(answer, from, into);
+    if (this.on.delete(from)) this.on.add(into);
+  }
+
+  /** Names in the order of the classes. @param {number[]} ids */
+  namesOf(ids) {
+    const there = this.classes.known.filter(({ id }) => ids.includes(id)).map(({ name }) => name);
+    const gone = ids.filter((id) => !this.known.includes(id)).map((id) => this.classes.nameOf(id));
+    return [...there, ...gone];
+  }
+}
+
+/** @param {Suggestion} suggestion */
+function inWords({ name, confidence }) {
+  return `${name} ${percent(confidence)}`;
+}
+
+/** @param {Iterable<number>} ids */
+function sorted(ids) {
+  return [...ids].sort((a, b) => a - b);
+}
+
+/** @param {Classes} a @param {Classes} b */
+function isSame(a, b) {
+  return [a.yes, a.no].map(sorted).join(";") === [b.yes, b.no].map(sorted).join(";");
+}
+
+/** As the labeler merges them: a no to a part is no no to the whole. @param {Classes} answer @param {number} from @param {number} into */
+function merge(answer, from, into) {
+  answer.yes = sorted(new Set(answer.yes.map((id) => (id === from ? into : id))));
+  answer.no = answer.no.filter((id) => id !== from && !answer.yes.includes(id));
+}

@@ -1,0 +1,80 @@
+// One class an image: a class that is pressed is the answer, and Enter takes the suggestion.
+
+import { element } from "../lib/dom.js";
+import { percent } from "../lib/text.js";
+
+/** @typedef {import("../types.js").Suggestion} Suggestion */
+/** @typedef {import("../types.js").Answered} Answered */
+/** @typedef {import("./choice.js").Choice} Choice */
+
+/** @implements {Choice} */
+export class ChoiceOne {
+  /** @type {Record<string, string>} */
+  letters = {};
+  correct = "Choose a class to correct it";
+  again = "Answer again";
+  /** @type {[string, string][]} */
+  reasons = [
+    ["skip", "I cannot tell"],
+    ["skip", "Several classes fit"],
+    ["skip", "No class fits"],
+    ["flag", "Damaged or unreadable"],
+    ["flag", "Should not be here"],
+  ];
+
+  /** @param {{ nameOf: (classId: number | null | undefined) => string }} classes */
+  constructor(classes) {
+    this.classes = classes;
+    /** @type {Suggestion | undefined} */
+    this.best = undefined;
+    this.given = false;
+  }
+
+  /** @param {import("./questions.js").Question | null} question @param {Suggestion[]} suggestions */
+  begin(question, [best]) {
+    this.best = best;
+    this.given = Boolean(question?.given);
+  }
+
+  draw() {}
+
+  /** @param {number | null} classId */
+  press(classId) {
+    return { label: classId };
+  }
+
+  /** An answer that came back to be corrected stays. @returns {"keep" | { label: number } | null} */
+  accept() {
+    if (this.given) return "keep";
+    return this.best ? { label: this.best.label } : null;
+  }
+
+  swipe() {
+    return this.best?.name ?? null;
+  }
+
+  /** @param {Suggestion[]} suggestions @returns {(string | Element)[]} */
+  hint([best]) {
+    return ["Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `, element("kbd", "Enter")];
+  }
+
+  /** @param {Suggestion[]} suggestions */
+  others(suggestions) {
+    return suggestions.slice(1);
+  }
+
+  /** @param {Suggestion[]} suggestions */
+  marked(suggestions) {
+    return new Set(suggestions.slice(0, 1).map(({ label }) => label));
+  }
+
+  /** @param {Answered} answer */
+  words({ label }) {
+    return this.classes.nameOf(label);
+  }
+
+  /** @param {Answered[]} answers @param {number} from @param {number} into */
+  relabel(answers, from, into) {
+    for (const answer of answers) if (answer.label === from) answer.label = into;
+  }
+}
