@@ -28,6 +28,14 @@ from shared.web.server import bind
 REVIEW_PAGE = "/review"
 
 Classes = Annotated[str | None, typer.Option(help="First classes: shirt,shoes,hat")]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What an answer is: classification (one class per image) or multilabel (any number). "
+        "It is chosen when a project begins, and stays.",
+    ),
+]
 OwnWorkspace = Annotated[
     Path | None, typer.Option("--workspace", help="Folder of the project. Default: ./workspace, or ./workspace-demo.")
 ]
@@ -60,6 +68,7 @@ def up(
         list[Path] | None, typer.Argument(help="Folders of photos. Default: those of the project, else the demo.")
     ] = None,
     classes: Classes = None,
+    task: TaskName = None,
     workspace: OwnWorkspace = None,
     demo: Annotated[bool, typer.Option("--demo", help="Start the demo: 1,797 handwritten digits.")] = False,
     test: Test = None,
@@ -93,6 +102,7 @@ def up(
             "images": first,
             "more_images": json.dumps([str(path.absolute()) for path in more]) if more else None,
             "classes": classes,
+            "task": task,
             "test_set": test,
         },
         trainer={
@@ -124,6 +134,7 @@ def clean(
         Path | None, typer.Option(help="Folder of photos, if it is not the folder of the labels.")
     ] = None,
     classes: Classes = None,
+    task: TaskName = None,
     workspace: OwnWorkspace = None,
     test: Test = None,
     host: Host = None,
@@ -164,7 +175,7 @@ def clean(
                 show(address + REVIEW_PAGE)
 
     project_start = _Start(
-        labeler={"images": folder, "classes": classes, "test_set": test},
+        labeler={"images": folder, "classes": classes, "task": task, "test_set": test},
         trainer={
             "backbone": backbone,
             "backbone_weights": backbone_weights,

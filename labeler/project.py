@@ -83,6 +83,7 @@ class ProjectState:
                 people=self._tally.pace.active(),
                 target=self._target(),
                 blind_mode=self._settings.blind_mode,
+                preselect_suggestions=self._settings.preselect_suggestions,
                 disk=self._store.disk.trouble,
             )
 
@@ -120,6 +121,7 @@ class ProjectState:
                 "people": [person.model_dump() for person in self._tally.pace.active()],
                 "target": ahead.model_dump() if (ahead := self._target()) else None,
                 "blind_mode": self._settings.blind_mode,
+                "preselect_suggestions": self._settings.preselect_suggestions,
                 "scanning": self._scanner.view().model_dump(),
                 "disk": trouble.model_dump() if (trouble := self._store.disk.trouble) else None,
                 "marks": self.change_markers(),

@@ -61,7 +61,7 @@ from labeler.visibility import Visibility
 from shared.images.opening import ImageLimits
 from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings.services import LabelerSettings
-from shared.settings.starting import identity
+from shared.settings.starting import identity, remember_task
 from shared.storage.disk_errors import Disk
 from shared.tasks.registry import task_named
 from shared.wire.evaluation import Evaluation, Progress, Stretch
@@ -120,6 +120,7 @@ class Service:
     def _open_store(self) -> None:
         settings = self.settings
         self._test_set = open_test_set(settings.test_set) if settings.test_set else None
+        remember_task(settings)
         self.events = Events()
         self.disk = Disk(settings.workspace, self.events.notify)
         self.store = Store(settings, self.disk)

@@ -24,7 +24,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.class_names import key, meant
@@ -139,6 +139,11 @@ class Fold:
     def shown_class(self, value: Value | None) -> int | None:
         """The live class that a page shows for a value; None if it has none, or several."""
         return self.task.shown_class(self.live(value))
+
+    def shown_answer(self, value: Value | None) -> Any:
+        """A value as an answer gives it (JSON), by the classes of today; None in classification, which has a class."""
+        live = self.live(value)
+        return None if live is None else self.task.to_row(live).get("answer")
 
     def name_of(self, class_id: int) -> str:
         """What a class is called today."""

@@ -214,6 +214,7 @@ class Grid:
             name=uri,
             status=state.status,
             label=self._log.fold.shown_class(state.label),
+            answer=self._log.fold.shown_answer(state.label),
             predicted=self._log.fold.resolve(said.label) if said else None,
             confidence=said.confidence if said else None,
             held=any(lease.annotator != annotator for lease in self._leases.on(image_id)),

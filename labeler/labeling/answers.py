@@ -29,6 +29,8 @@ from shared.wire.review import ACCEPTED, REVIEW, Verdict
 _NEEDS_LABEL = frozenset({"label", "settle"})
 _VERDICTS: dict[Verdict, str] = {"keep": "settle", "fix": "settle", "remove": "settle", "unsure": "skip"}
 _REVIEWS = frozenset({REVIEW, ACCEPTED})
+_Ahead = dict[tuple[int, str], Value]
+"""Image and annotator ("" for a settle) → what an earlier annotation of the same post said."""
 
 
 class _NotTakenError(ValueError):
@@ -62,6 +64,7 @@ class Annotations:
         with self._store.lock:
             known = self._log.find({annotation.id for annotation in annotations})
             drafts: dict[UUID, Draft] = {}
+            ahead: _Ahead = {}
             answered, held = self._taken(annotations)
             left_out = 0
             invalid: list[dict[str, str]] = []
@@ -71,7 +74,7 @@ class Annotations:
                     if same_id is None and (annotation.id in answered or annotation.id in held):
                         left_out += 1
                     elif same_id is None:
-                        drafts[annotation.id] = self._draft(annotation)
+                        drafts[annotation.id] = self._draft(annotation, ahead)
                     else:
                         self._check_same(same_id, annotation)
                 except _NotTakenError as problem:
@@ -143,7 +146,7 @@ class Annotations:
             raise Forbidden(f"The answer is {row.annotator!r}'s, who alone can take it back; settle the image instead.")
         return row.image_id
 
-    def _draft(self, annotation: Annotation) -> Draft:
+    def _draft(self, annotation: Annotation, ahead: _Ahead) -> Draft:
         image_id = annotation.image_id
         if image_id not in self._tally.splits:
             raise _NotTakenError(
@@ -156,7 +159,7 @@ class Annotations:
             raise _NotTakenError(f"a review's reason and action are one of {told}")
         if annotation.action == "undo":
             self._check_undo(annotation)
-        value = self._value(annotation)
+        value = self._value(annotation, ahead)
         content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "answer", "source", "as_of"})
         source = LATE if self._is_late(annotation) else annotation.source
         held = {} if value is None else self._log.fold.task.to_row(value)
@@ -172,7 +175,7 @@ class Annotations:
         if image_id != annotation.image_id:
             raise _NotTakenError(f"its target is about image {image_id}")
 
-    def _value(self, annotation: Annotation) -> Value | None:
+    def _value(self, annotation: Annotation, ahead: _Ahead) -> Value | None:
         fold = self._log.fold
         given = fold.task.given(annotation)
         removes = annotation.source in _REVIEWS and annotation.reason == "remove"
@@ -183,9 +186,22 @@ class Annotations:
         if given is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
         try:
-            return fold.task.check(given, fold)
+            value = fold.task.check(given, fold)
         except AnswerRefusedError as problem:
             raise _NotTakenError(str(problem)) from None
+        settles = annotation.action == "settle"
+        whose = (annotation.image_id, "" if settles else annotation.annotator)
+        if fold.task.completes(given):
+            earlier = ahead[whose] if whose in ahead else self._earlier(*whose)
+            value = value if earlier is None else fold.task.complete(earlier, value)
+        ahead[whose] = value
+        return value
+
+    def _earlier(self, image_id: int, annotator: str) -> Value | None:
+        """The annotator's answer in force; the image's label for "", which a settle changes."""
+        if not annotator:
+            return self._log.fold.state(image_id).label
+        return self._log.fold.votes(image_id).get(annotator)
 
     def _is_late(self, annotation: Annotation) -> bool:
         if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:

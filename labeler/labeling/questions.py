@@ -59,5 +59,7 @@ class Questions:
             live = self._log.fold.resolve(given.label)
             if live is not None:
                 name = self._log.fold.classes[live].name
-                suggestions.append(SuggestionOut(label=live, name=name, confidence=given.confidence))
+                suggestions.append(
+                    SuggestionOut(label=live, name=name, confidence=given.confidence, chosen=given.chosen)
+                )
         return suggestions

@@ -65,6 +65,7 @@ class SingleImage:
                 **item.model_dump(),
                 given=given,
                 label=self._log.fold.shown_class(state.label),
+                answer=self._log.fold.shown_answer(state.label),
                 status=state.status,
                 settles=self._visibility.may_list(image_id) and (state.settled or (given is None and finished)),
                 held=given is None and not finished and not free,
@@ -81,4 +82,10 @@ class SingleImage:
         value = fold.live(fold.task.of_row(last))
         if last.action == "label" and value is None:
             return None  # its class was deleted
-        return GivenAnswer(id=last.id, action=last.action, label=fold.task.shown_class(value), note=last.note)
+        return GivenAnswer(
+            id=last.id,
+            action=last.action,
+            label=fold.task.shown_class(value),
+            note=last.note,
+            answer=fold.shown_answer(value),
+        )

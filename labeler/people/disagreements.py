@@ -108,6 +108,7 @@ class Disagreements:
             split=self._tally.splits[image_id],
             label=self._log.fold.shown_class(label),
             name=self._log.fold.text(label),
+            answer=self._log.fold.shown_answer(label),
             opinions=[self._opinion(row) for row in rows if row.action != "settle"],
             settled=self._opinion(settles[-1]) if settles else None,
         )
@@ -116,4 +117,10 @@ class Disagreements:
         content = row.model_dump(include={"id", "annotator", "action", "reason", "note"})
         fold = self._log.fold
         value = fold.task.of_row(row)
-        return Opinion(**content, label=fold.shown_class(value), name=fold.text(value), at=row.created_at)
+        return Opinion(
+            **content,
+            label=fold.shown_class(value),
+            name=fold.text(value),
+            answer=fold.shown_answer(value),
+            at=row.created_at,
+        )

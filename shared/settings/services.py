@@ -22,6 +22,7 @@ import config
 from shared.class_names import Spellings
 from shared.settings.schedule import read_steps
 from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED
+from shared.tasks.registry import task_named
 from shared.wire.fields import Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -32,6 +33,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
 
 METRICS = frozenset({"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"})
+"""What a threshold may name. Which of them a project measures depends on its task."""
 
 
 class SettingsError(ValueError):
@@ -110,6 +112,7 @@ class LabelerSettings(ServiceSettings):
     images: Annotated[str, MAKES_PROJECT, IS_PATH]
     more_images: list[Annotated[str, Field(min_length=1)]]
     watch: bool
+    task: str
     classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], MAKES_PROJECT]
     test_set: Annotated[str, MAKES_PROJECT, IS_PATH]
     trainer_url: Annotated[str, CHANGEABLE]
@@ -129,6 +132,7 @@ class LabelerSettings(ServiceSettings):
     read_ahead: Annotated[int, Field(ge=1, le=50), CHANGEABLE]
     max_unconfirmed: Annotated[int, Field(ge=1, le=100), CHANGEABLE]
     blind_mode: Annotated[bool, CHANGEABLE]
+    preselect_suggestions: Annotated[bool, CHANGEABLE]
     max_image_bytes: Positive
     max_image_pixels: Positive
     max_request_bytes: Positive
@@ -140,6 +144,11 @@ class LabelerSettings(ServiceSettings):
     @classmethod
     def _http(cls, url: str) -> str:
         return _http_url(url)
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, task: str) -> str:
+        return task_named(task).name
 
     @field_validator("classes", "more_images", mode="before")
     @classmethod

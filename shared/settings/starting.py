@@ -54,6 +54,8 @@ def start(
         settings.workspace = default_workspace(photos="images" in given)
     workspace = settings.workspace
     project = ProjectFile.read(workspace)
+    if isinstance(settings, LabelerSettings):
+        _take_task(settings, sources, project)
     if project is None:
         _adopt(settings, given)
         return Start(settings, sources)
@@ -77,10 +79,26 @@ def identity(settings: LabelerSettings) -> ProjectIdentity:
     """The project that a labeler with these settings serves."""
     project = ProjectFile.read(settings.workspace)
     if project is None or not project.labeler:
-        task = project.task if project else CLASSIFICATION.name
-        project = ProjectFile(name=_name(settings), task=task, demo=_is_demo(settings))
+        project = ProjectFile(name=_name(settings), task=task_of(settings, project), demo=_is_demo(settings))
     folder = str(settings.workspace.absolute())
     return ProjectIdentity(name=project.name, task=project.task, workspace=folder, demo=project.demo)
+
+
+def task_of(settings: LabelerSettings, project: ProjectFile | None) -> str:
+    """The task of a project that begins with these settings, or the one that it has."""
+    if project is not None and (project.labeler or project.task != CLASSIFICATION.name):
+        return project.task
+    has_labels = (settings.workspace / DATABASE).is_file()
+    return CLASSIFICATION.name if has_labels else settings.task
+
+
+def remember_task(settings: LabelerSettings) -> None:
+    """Write the task before the first answer can be stored, so that a kill cannot leave it open. No task written
+    means classification."""
+    task = task_of(settings, ProjectFile.read(settings.workspace))
+    if task != CLASSIFICATION.name:
+        with edit(settings.workspace) as project:
+            project.task = task
 
 
 def remember(settings: ServiceSettings) -> None:
@@ -89,7 +107,7 @@ def remember(settings: ServiceSettings) -> None:
     with edit(settings.workspace) as project:
         if isinstance(settings, LabelerSettings):
             if not project.labeler:
-                project.demo = _is_demo(settings)
+                project.demo, project.task = _is_demo(settings), task_of(settings, project)
             project.name = project.name or _name(settings)
             project.labeler = kept
             for folder in settings.more_images:
@@ -150,6 +168,19 @@ def _adopt(settings: ServiceSettings, given: set[str]) -> None:
             f"version made it. "
             f"Name the folder once: flywheel up PHOTOS --workspace {workspace}"
         )
+
+
+def _take_task(settings: LabelerSettings, sources: dict[str, Source], project: ProjectFile | None) -> None:
+    """Apply the project's task. Raises SettingsError if this start gives another one."""
+    task = task_of(settings, project)
+    if settings.task == task:
+        return
+    if sources["task"] != "default":
+        raise SettingsError(
+            f"The task of the project in {settings.workspace} is {task}, which was chosen when it began and cannot "
+            f"change. For {settings.task}, start another project: add --workspace NEW-FOLDER."
+        )
+    settings.task, sources["task"] = task, "project"
 
 
 def _take_over(

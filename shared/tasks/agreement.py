@@ -9,7 +9,7 @@ out. Nothing here knows of models: agreement is between people.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -47,6 +47,73 @@ def measure_agreement(votes: Sequence[Votes], names: Mapping[int, str]) -> Agree
             for label in given
         ],
     )
+
+
+def measure_agreement_by_class(
+    votes: Sequence[Mapping[str, tuple[Collection[int], Collection[int]]]], names: Mapping[int, str]
+) -> Agreement:
+    """The same where annotators say yes and no to classes: agreement on each class, and the mean over the classes.
+
+    `votes` maps annotator to the classes with a yes and those with a no. People agree on an image if nobody says yes
+    where another says no.
+    """
+    votes = [each for each in votes if len(each) > 1][-MOST_IMAGES:]
+    if not votes:
+        return Agreement(measure=None, images=0, agreed=None, kappa=None, pairs=[], classes=[])
+    two = len({annotator for each in votes for annotator in each}) == 2
+    said = {label: _on(label, votes) for label in sorted({label for each in votes for label in _named(each)})}
+    said = {label: each for label, each in said.items() if each}
+    classes = [
+        ClassAgreement(
+            label=label,
+            name=names.get(label, str(label)),
+            images=sum(any(each.values()) for each in on),
+            kappa=_overall(on, two=two),
+        )
+        for label, on in said.items()
+    ]
+    both: dict[tuple[str, str], list[Mapping[str, tuple[Collection[int], Collection[int]]]]] = defaultdict(list)
+    for each in votes:
+        for pair in combinations(sorted(each), 2):
+            both[pair].append({who: each[who] for who in pair})
+    pairs = [
+        PairAgreement(
+            annotators=pair,
+            images=len(some),
+            agreed=sum(map(_agree, some)) / len(some),
+            kappa=_mean([_cohen([(on[pair[0]], on[pair[1]]) for on in _on(label, some)]) for label in said]),
+        )
+        for pair, some in sorted(both.items(), key=lambda item: -len(item[1]))
+    ]
+    return Agreement(
+        measure="cohen" if two else "krippendorff",
+        images=len(votes),
+        agreed=sum(map(_agree, votes)) / len(votes),
+        kappa=_mean([each.kappa for each in classes]),
+        pairs=pairs,
+        classes=classes,
+    )
+
+
+def _on(label: int, votes: Iterable[Mapping[str, tuple[Collection[int], Collection[int]]]]) -> list[Votes]:
+    """What everybody says of one class, 1 for yes and 0 for no, of the images of which several say anything."""
+    said = [
+        {who: int(label in yes) for who, (yes, no) in each.items() if label in yes or label in no} for each in votes
+    ]
+    return [each for each in said if len(each) > 1]
+
+
+def _named(vote: Mapping[str, tuple[Collection[int], Collection[int]]]) -> set[int]:
+    return {label for yes, no in vote.values() for label in (*yes, *no)}
+
+
+def _agree(vote: Mapping[str, tuple[Collection[int], Collection[int]]]) -> bool:
+    return not {label for yes, _ in vote.values() for label in yes} & {label for _, no in vote.values() for label in no}
+
+
+def _mean(kappas: Sequence[float | None]) -> float | None:
+    known = [each for each in kappas if each is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _overall(votes: Sequence[Votes], *, two: bool) -> float | None:

@@ -89,6 +89,14 @@ class Task(ABC):
         """What an annotation says, as JSON; None if it says nothing."""
         return annotation.label if annotation.answer is None else annotation.answer
 
+    def completes(self, given: object) -> bool:
+        """Whether `given` changes a part of the person's earlier answer, instead of replacing it."""
+        return False
+
+    def complete(self, earlier: Value, value: Value) -> Value:
+        """The earlier answer with what `value` changes."""
+        return value
+
     # ------------------------------------------------------------ several people
 
     def merge(self, values: Iterable[Value]) -> Value | None:

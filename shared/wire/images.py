@@ -236,6 +236,7 @@ class Tile(Reply):
     name: str
     status: Status
     label: int | None
+    answer: Any = None  # what it is labeled in tasks other than classification
     predicted: int | None
     confidence: float | None
     held: bool  # on somebody else's screen

@@ -84,6 +84,10 @@ class Annotation(Message):
     """One answer, or an `undo` of the answer `target`.
 
     In classification `label` is a class id (int) or a class name (str). Other tasks answer with `answer`.
+
+    In multilabel it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names: a class in neither is unknown, and
+    `{"yes": [], "no": [all]}` is "none of these". With `"merge": true` it changes only the classes that it names: of
+    the annotator's own answer in force, or with the action `settle` of the image's current label.
     """
 
     id: Uuid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -15,10 +15,12 @@ MAX_QUERIES = 10_000
 
 
 class Suggestion(Message):
-    """A class that the model suggests, with its probability."""
+    """A class that the model suggests, with its probability. `chosen`, in a multi-label project: whether the model says
+    yes, because the probability is above the threshold of the class."""
 
     label: Id
     confidence: Confidence
+    chosen: bool | None = None
 
 
 class Query(Message):
@@ -53,6 +55,7 @@ class SuggestionOut(Reply):
     label: int
     name: str
     confidence: float
+    chosen: bool | None = None  # multilabel: whether the model says yes
 
 
 class QueueItem(Reply):
@@ -76,6 +79,7 @@ class GivenAnswer(Reply):
     action: Literal["label", "skip", "flag"]
     label: int | None
     note: str | None
+    answer: Any = None  # in tasks other than classification, as posted, with the classes of today
 
 
 class OpenedImage(QueueItem):
@@ -83,6 +87,7 @@ class OpenedImage(QueueItem):
 
     given: GivenAnswer | None  # what the annotator answered
     label: int | None  # its current label, whoever gave it
+    answer: Any = None  # the same in tasks other than classification
     status: Literal["labeled", "skipped", "flagged", "unlabeled"]
     settles: bool  # others have answered: a class given now overrides them
     held: bool  # on somebody else's screen: read-only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -19,6 +19,7 @@ class Opinion(Reply):
     action: Literal["label", "skip", "flag", "settle"]
     label: int | None
     name: str | None  # current name of the class
+    answer: Any = None  # in tasks other than classification
     at: datetime
     reason: str | None = None
     note: str | None = None
@@ -32,6 +33,8 @@ class Disagreement(Reply):
     split: Split
     label: int | None  # current label: settled, else the majority's; None: a tie
     name: str | None
+    answer: Any = None  # the same in tasks other than classification
+    open_classes: list[int] = Field(default_factory=list)  # multilabel: as many say yes as no
     opinions: list[Opinion]  # oldest first, without settles
     settled: Opinion | None = None  # the settle in force
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from labeler.service import Service
 from labeler.store.database import Store, database_url
 from shared.settings.services import LabelerSettings
+from shared.settings.starting import remember_task
 from shared.wire.log import Annotation
 from shared.wire.queries import Query, QueryPush
 from tests.databases import compile_once
@@ -83,6 +84,7 @@ def labeler(tmp: Path, **values: Any) -> Iterator[Service]:
     chosen = settings(tmp, **values)
     database = chosen.workspace / "flywheel.db"
     if not chosen.database_url and not database.exists():
+        remember_task(chosen)
         database.parent.mkdir(parents=True, exist_ok=True)
         database.write_bytes(new_database())
     service = Service(chosen)
@@ -98,6 +100,14 @@ def answer(image_id: int, label: int | str | None = "cat", **values: Any) -> Ann
     """A label, unless `action` says otherwise."""
     content = {"id": uuid4(), "image_id": image_id, "action": "label", "label": label, "annotator": "ann"} | values
     return Annotation.model_validate(content)
+
+
+def classes(
+    image_id: int, yes: Sequence[int | str] = (), no: Sequence[int | str] = (), *, merge: bool = False, **values: Any
+) -> Annotation:
+    """An answer in a multi-label project."""
+    given = {"yes": list(yes), "no": list(no)} | ({"merge": True} if merge else {})
+    return answer(image_id, None, answer=given, **values)
 
 
 def pushed(service: Service, image_ids: list[int], **values: Any) -> QueryPush:

@@ -6,7 +6,16 @@ import pytest
 from shared.backbone import ResolvedBackbone
 from shared.settings.project_file import ProjectFile
 from shared.settings.services import LabelerSettings, SettingsError, TrainerSettings
-from shared.settings.starting import Start, remember, remember_backbone, remember_changes, remembered_backbone, start
+from shared.settings.starting import (
+    Start,
+    identity,
+    remember,
+    remember_backbone,
+    remember_changes,
+    remember_task,
+    remembered_backbone,
+    start,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +68,39 @@ def test_known_classes_are_no_change_and_new_ones_are(tmp_path: Path) -> None:
     assert labeler(workspace="w", classes="dog").notes == []
     with pytest.raises(SettingsError, match="classes cat, dog → dog, cow"):
         labeler(workspace="w", classes="dog,cow")
+
+
+def test_the_task_is_chosen_when_a_project_begins(tmp_path: Path) -> None:
+    made(tmp_path, task="multilabel")
+    assert labeler(workspace="w").settings.task == "multilabel"
+    assert labeler(workspace="w", task="multilabel").sources["task"] == "command line"
+    for change in (False, True):
+        with pytest.raises(SettingsError, match=r"is multilabel, which was chosen when it began.*--workspace NEW"):
+            labeler(workspace="w", task="classification", change=change)
+    with pytest.raises(SettingsError, match=r"'task' .*'dance'.*There is no task 'dance', only"):
+        labeler(workspace="other", task="dance")
+
+
+def test_a_project_of_before_is_classification(tmp_path: Path) -> None:
+    made(tmp_path)
+    path = tmp_path / "w" / "project.toml"
+    path.write_text(path.read_text().replace('task = "classification"\n', ""))
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "flywheel.db").touch()
+    for workspace in ("w", "older"):
+        assert labeler(workspace=workspace, images=tmp_path / "photos").settings.task == "classification"
+        with pytest.raises(SettingsError, match="is classification, which was chosen"):
+            labeler(workspace=workspace, images=tmp_path / "photos", task="multilabel")
+
+
+def test_a_first_start_that_was_killed_keeps_its_task(tmp_path: Path) -> None:
+    remember(trainer(workspace="w").settings)  # the trainer is often the first to write the file
+    remember_task(labeler(workspace="w", images=tmp_path / "photos", task="multilabel").settings)
+    (tmp_path / "w" / "flywheel.db").touch()
+    begun = labeler(workspace="w", images=tmp_path / "photos")
+    assert begun.settings.task == "multilabel"
+    remember(begun.settings)
+    assert identity(labeler(workspace="w").settings).task == "multilabel"
 
 
 def test_another_backbone_needs_a_flag() -> None:

@@ -1,0 +1,257 @@
+"""Multi-label classification: each image has any number of classes, or none.
+
+An answer says yes or no to classes. What it does not name is unknown, which is not a no: a class that was added later,
+or one that an imported file is silent about. In requests and files, `yes` and `no` may hold class names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from shared.class_names import key
+from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
+from shared.wire.review import Agreement
+
+NONE_OF_THESE: Final = "none of these"
+LARGEST_CLASS: Final = 1 << 16
+"""Class ids are given one after the other, so that a set of them is kept as the bits of one number. A class that a dry
+run would add has a negative id."""
+
+
+class Classes:
+    """The classes that an image has (`yes`) and those that it lacks (`no`). Hashable; never changes.
+
+    A log holds many distinct answers, and two numbers take a tenth of the memory of two sets.
+    """
+
+    __slots__ = ("_no", "_yes")
+
+    def __init__(self, yes: Iterable[int] = (), no: Iterable[int] = ()) -> None:
+        """Raises ValueError if a class is in both, or is no class id."""
+        self._yes, self._no = _bits(yes), _bits(no)
+        if self._yes & self._no:
+            raise ValueError(f"classes {sorted(_members(self._yes & self._no))} are both yes and no")
+
+    @property
+    def yes(self) -> frozenset[int]:
+        """The classes that the image has."""
+        return _members(self._yes)
+
+    @property
+    def no(self) -> frozenset[int]:
+        """The classes that the image lacks."""
+        return _members(self._no)
+
+    @property
+    def known(self) -> frozenset[int]:
+        """The classes that the answer says something about."""
+        return _members(self._yes | self._no)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Classes) and (self._yes, self._no) == (other._yes, other._no)
+
+    def __hash__(self) -> int:
+        return hash((self._yes, self._no))
+
+    def __repr__(self) -> str:
+        return f"Classes(yes={sorted(self.yes)}, no={sorted(self.no)})"
+
+
+class Multilabel(Task):
+    """Any number of classes per image."""
+
+    name = "multilabel"
+
+    def check(self, given: object, classes: ClassBook) -> Classes:
+        """The classes by ids, or by names that they have or had: `{"yes": [3, "dog"], "no": [1]}`.
+
+        A class that was deleted since the page was drawn is left out, as it is of earlier answers.
+        """
+        yes, no = _lists(given)
+        has, lacks = _Named(yes, classes), _Named(no, classes)
+        twice = has.exact & lacks.exact
+        if twice:
+            name = next(iter(classes.names_of(min(twice))))
+            raise AnswerRefusedError(f"it says both yes and no to the class {name!r}")
+        value = Classes(has.live, lacks.said - has.live)
+        if not value.known:
+            gone = " that exist" if yes or no else ""
+            raise AnswerRefusedError(f"it says nothing about any class: name classes{gone} in `yes` or in `no`")
+        return value
+
+    def is_same(self, value: Classes, given: object, classes: ClassBook) -> bool:
+        """Whether `given` named these classes, by ids or names that may have changed since."""
+        try:
+            yes, no = _lists(given)
+        except AnswerRefusedError:
+            return False
+        part = self.completes(given)
+        try:
+            meant, now = self.check(given, classes), self.resolve(value, classes.resolve)
+        except AnswerRefusedError:
+            now = None
+        if now is not None and (_within(meant, now) if part else meant == now):
+            return True
+        return _names(yes, value.yes, classes, part=part) and _names(no, value.no, classes, part=part)
+
+    def completes(self, given: object) -> bool:
+        """Whether `given` has `"merge": true`."""
+        return isinstance(given, dict) and given.get("merge") is True
+
+    def complete(self, earlier: Classes, value: Classes) -> Classes:
+        """The earlier answer, with the classes that `value` names changed."""
+        return Classes((earlier.yes - value.no) | value.yes, (earlier.no - value.yes) | value.no)
+
+    def to_row(self, value: Classes) -> dict[str, Any]:
+        """The class ids as `answer`."""
+        return {"answer": {"yes": sorted(value.yes), "no": sorted(value.no)}}
+
+    def of_row(self, row: HoldsValue) -> Classes | None:
+        """The row's `answer`."""
+        if not isinstance(row.answer, dict):
+            return None
+        yes, no = ([each for each in row.answer.get(side) or () if _is_id(each)] for side in ("yes", "no"))
+        return Classes(yes, set(no) - set(yes)) if yes or no else None
+
+    def resolve(self, value: Classes, live: Live) -> Classes | None:
+        """The value after merges: an image that has either class has the class that remains.
+
+        It lacks that class only if the answer said so of that class itself: a no to a part is no no to the whole.
+        """
+        yes = {found for each in value.yes if (found := live(each)) is not None}
+        no = {each for each in value.no if live(each) == each} - yes
+        if yes == value.yes and no == value.no:
+            return value
+        return Classes(yes, no) if yes or no else None
+
+    # ------------------------------------------------------------ several people
+
+    def merge(self, values: Iterable[Classes]) -> Classes | None:
+        """Of each class what most say of those who say anything; a tie leaves the class unknown."""
+        said = list(values)
+        if len(set(said)) == 1:
+            return said[0]
+        balance = Counter(each for value in said for each in value.yes)
+        balance.subtract(each for value in said for each in value.no)
+        yes, no = (tuple(each for each, by in balance.items() if by * sign > 0) for sign in (1, -1))
+        return Classes(yes, no) if yes or no else None
+
+    def differ(self, values: Iterable[Classes]) -> bool:
+        """Whether one says yes and another no to any class."""
+        said = list(values)
+        return bool(frozenset().union(*(each.yes for each in said)) & frozenset().union(*(each.no for each in said)))
+
+    def agreement(self, votes: Iterable[Mapping[str, Classes]], names: Mapping[int, str]) -> Agreement:
+        """Cohen's κ or Krippendorff's α of each class, and their mean."""
+        from shared.tasks.agreement import measure_agreement_by_class  # numpy takes a tenth of a second to import
+
+        said = [{who: (each.yes, each.no) for who, each in vote.items()} for vote in votes]
+        return measure_agreement_by_class(said, names)
+
+    # ------------------------------------------------------------ counts and words
+
+    def classes_in(self, value: Classes) -> Collection[int]:
+        """The classes that the image has."""
+        return sorted(value.yes)
+
+    def text(self, value: Classes, name_of: NameOf) -> str:
+        """The names of the classes that the image has."""
+        return ", ".join(map(name_of, sorted(value.yes))) or NONE_OF_THESE
+
+    def read(self, text: str, class_of: Callable[[str], int | None]) -> Classes | None:
+        """The classes whose names stand in the cell, separated by `;`."""
+        found = [class_of(name) for name in self.class_names(text)]
+        yes = [each for each in found if each is not None]
+        return Classes(yes) if yes and len(yes) == len(found) else None
+
+    def class_names(self, text: str) -> Collection[str]:
+        """The names in the cell."""
+        return tuple(dict.fromkeys(name for part in text.split(";") if (name := part.strip())))
+
+
+class _Named:
+    """What a list of ids and names means. Raises AnswerRefusedError for a class that never was."""
+
+    def __init__(self, given: Iterable[int | str], classes: ClassBook) -> None:
+        self.exact: set[int] = set()  # classes named by their own id or name
+        self.live: set[int] = set()  # and those that others were merged into
+        self.said: set[int] = set()  # what a no means: a no to a part is no no to the whole
+        for each in given:
+            if isinstance(each, str):
+                found = classes.named(each)
+                if found is None:
+                    raise AnswerRefusedError(classes.unknown(each))
+                own = key(each) in {key(name) for name in classes.names_of(found)}
+            else:
+                found = classes.resolve(each)
+                if found is None and not _was(each, classes):
+                    raise AnswerRefusedError(classes.unknown(each))
+                own = found == each
+            if found is not None:
+                self.live.add(found)
+                self.exact |= {found} if own else set()
+                self.said |= {found} if own or isinstance(each, str) else set()
+
+
+def _was(class_id: int, classes: ClassBook) -> bool:
+    try:
+        return bool(classes.names_of(class_id))
+    except KeyError:
+        return False
+
+
+def _lists(given: object) -> tuple[list[int | str], list[int | str]]:
+    if not isinstance(given, dict) or not given.keys() <= {"yes", "no", "merge"}:
+        raise AnswerRefusedError('its answer is not of the form {"yes": [classes], "no": [classes]}')
+    if not isinstance(given.get("merge", False), bool):
+        raise AnswerRefusedError("`merge` is true or false")
+    found = []
+    for side in ("yes", "no"):
+        some = given.get(side, [])
+        if not isinstance(some, list) or any(isinstance(x, bool) or not isinstance(x, int | str) for x in some):
+            raise AnswerRefusedError(f"`{side}` is not a list of class ids or class names")
+        found.append(some)
+    return found[0], found[1]
+
+
+def _within(part: Classes, whole: Classes) -> bool:
+    return part.yes <= whole.yes and part.no <= whole.no
+
+
+def _names(given: list[int | str], held: frozenset[int], classes: ClassBook, *, part: bool) -> bool:
+    """Whether these ids and names meant the classes in `held`, by names that they have or had."""
+    meant = {class_id: {class_id, *(key(name) for name in classes.names_of(class_id))} for class_id in held}
+    said = [key(each) if isinstance(each, str) else each for each in given]
+    every = all(any(each in names for names in meant.values()) for each in said)
+    return every and (part or all(any(each in names for each in said) for names in meant.values()))
+
+
+def _is_id(given: object) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool) and 0 < given < LARGEST_CLASS
+
+
+def _bits(ids: Iterable[int]) -> int:
+    bits = 0
+    for each in ids:
+        if not -LARGEST_CLASS < each < LARGEST_CLASS:
+            raise ValueError(f"{each} is no class id")
+        bits |= 1 << (2 * each if each >= 0 else -2 * each - 1)
+    return bits
+
+
+@lru_cache(maxsize=1 << 14)
+def _members(bits: int) -> frozenset[int]:
+    found, place = [], 0
+    while bits:
+        zeros = (bits & -bits).bit_length() - 1
+        place += zeros
+        found.append(-(place + 1) // 2 if place % 2 else place // 2)
+        bits >>= zeros + 1
+        place += 1
+    return frozenset(found)
+
+
+MULTILABEL = Multilabel()
