@@ -85,9 +85,9 @@ class Annotation(Message):
 
     In classification `label` is a class id (int) or a class name (str). Other tasks answer with `answer`.
 
-    In multilabel it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names: a class in neither is unknown, and
-    `{"yes": [], "no": [all]}` is "none of these". With `"merge": true` it changes only the classes that it names: of
-    the annotator's own answer in force, or with the action `settle` of the image's current label.
+    In a multi-label project it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names. A class in neither is
+    unknown, and `{"yes": [], "no": [all]}` is "none of these". With `"merge": true` it changes only the classes that it
+    names: of the annotator's own answer in force, or with the action `settle` of the image's current label.
     """
 
     id: Uuid

@@ -125,7 +125,7 @@ class Project(ProjectIdentity):
     people: list[Person] = Field(default_factory=list)  # active in the last minutes
     target: Target | None = None
     blind_mode: bool = False
-    preselect_suggestions: bool = False  # multilabel: the card begins with the suggested classes switched on
+    preselect_suggestions: bool = False  # multi-label: the card begins with the suggested classes switched on
     disk: DiskTrouble | None = None  # what keeps the labeler from writing
     name: str = ""  # of the project
     workspace: str = ""  # folder on the labeler's machine

@@ -55,7 +55,7 @@ class SuggestionOut(Reply):
     label: int
     name: str
     confidence: float
-    chosen: bool | None = None  # multilabel: whether the model says yes
+    chosen: bool | None = None  # multi-label: whether the model says yes
 
 
 class QueueItem(Reply):

@@ -34,7 +34,7 @@ class Disagreement(Reply):
     label: int | None  # current label: settled, else the majority's; None: a tie
     name: str | None
     answer: Any = None  # the same in tasks other than classification
-    open_classes: list[int] = Field(default_factory=list)  # multilabel: as many say yes as no
+    open_classes: list[int] = Field(default_factory=list)  # multi-label: as many say yes as no
     opinions: list[Opinion]  # oldest first, without settles
     settled: Opinion | None = None  # the settle in force
 
