@@ -17,11 +17,11 @@ from uuid import uuid4
 
 from commands.connection import Connection, FlywheelError
 from commands.labels import merge as merging
-from commands.labels.exports import FILTERS, Wanted, download
+from commands.labels.exports import FILTERS, Wanted, download, format_of
 from commands.labels.grouping import draw
 from commands.labels.imports import send
 from shared.class_names import lacking, meant
-from shared.importing import COUNTED, Outcome
+from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
@@ -115,7 +115,7 @@ class Flywheel(Connection):
         outcome: Outcome = self._told(bring)
         said = [*(sentence for each in told for sentence in each()), *outcome.names]
         if not outcome.rows:
-            raise FlywheelError("; ".join(["There is no label that can be imported", *said]) + ".")
+            raise FlywheelError(one_sentence("There is no label that can be imported", *said))
         issues = [str(each) for some in outcome.issues.values() for each in some]
         counts = {name: outcome.counts[name] for name in COUNTED}
         return counts | {"issues": issues, "counted_as": outcome.counted_as, "told": said}
@@ -163,8 +163,12 @@ class Flywheel(Connection):
         `include` and `where` are those of `labels`.
         """
         path, snapshot = Path(target), _known(where).pop("snapshot", None)
-        wanted = Wanted(format or path.suffix.removeprefix("."), ",".join(include), where, snapshot)
-        self._told(lambda: download(self.labeler, wanted, path, self._token))
+
+        def write() -> None:
+            named = format or format_of(path, 'format="{}"')
+            download(self.labeler, Wanted(named, ",".join(include), where, snapshot), path, self._token)
+
+        self._told(write)
         return path
 
     def label(self, labels: Mapping[Any, str], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:

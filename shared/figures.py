@@ -6,7 +6,7 @@ browser; a test compares them. Halves are rounded up, as in browsers and charts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
 from shared.wire.evaluation import Evaluation, Interval
@@ -128,3 +128,12 @@ def duration(seconds: float) -> str:
 def many(count: int, noun: str) -> str:
     """`1 image`, `1,797 images`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def choice(names: Iterable[str], most: int = 10) -> str:
+    """What follows the refusal of an unknown name: `Choose one of a, b and 3 more.`, or `There is none yet.`"""
+    known = list(names)
+    if not known:
+        return "There is none yet."
+    more = f" and {len(known) - most:,} more" if len(known) > most else ""
+    return f"Choose one of {', '.join(known[:most])}{more}."

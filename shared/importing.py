@@ -148,3 +148,8 @@ def _is_linked(inside: str, folder: Path) -> bool:
 
 
 _MARKED = re.compile(r"[\\%+]|^\s|\s$")  # hints that a name may be spelled differently
+
+
+def one_sentence(*clauses: str) -> str:
+    """The clauses as one sentence; some of them end with a full stop already."""
+    return "; ".join(each.rstrip(".") for each in clauses) + "."

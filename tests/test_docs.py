@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 import flywheel
+from labeler.review.doubts import CONFIDENCES
 from scripts import docs
 
 HOME = Path(__file__).resolve().parent.parent
@@ -27,3 +29,24 @@ def test_every_command_is_in_the_documentation(command):
 def test_the_command_line_explains_itself():
     shown = CliRunner().invoke(flywheel.app, ["--help"]).output
     assert [command for command in COMMANDS if command not in shown] == []
+
+
+GUIDES = sorted(each for folder in ("guides", "start") for each in (HOME / "docs" / folder).glob("*.md"))
+ELSEWHERE = {"Dashboards, New, Import"}  # Grafana's
+"""Words in italics that are on no page of ours."""
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_words_that_a_guide_quotes_stand_on_a_page(guide):
+    """In italics, with a capital letter; … stands for what differs."""
+    pages = (each for each in (HOME / "labeler" / "ui").rglob("*") if each.suffix in {".py", ".js", ".html"})
+    shown = " ".join(" ".join(each.read_text(encoding="utf-8") for each in pages).split())
+    text = re.sub(r"`[^`]*`", "", " ".join(guide.read_text(encoding="utf-8").split()))
+    quoted = set(re.findall(r"(?<![*\w])\*([A-Z][^*]+)\*(?!\*)", text)) - ELSEWHERE
+    assert [each for each in sorted(quoted) for part in each.split("…") if part.strip(" :") not in shown] == []
+
+
+def test_the_guide_names_the_levels_at_which_many_proposals_are_accepted():
+    *levels, last = (f"{100 * each:g}" for each in CONFIDENCES)
+    text = (HOME / "docs" / "guides" / "clean.md").read_text(encoding="utf-8")
+    assert f"The levels are {', '.join(levels)} and {last}%" in " ".join(text.split())

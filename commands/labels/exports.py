@@ -29,6 +29,8 @@ FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces of the response
 FOLDER = "imagefolder"
 FOLDERS = ("yolo", FOLDER)
+TABLES = ("csv", "jsonl", "parquet")
+"""Formats that have the name of their ending."""
 WITH_PHOTOS = (FOLDER, "yolo", "datasets", "fiftyone")
 console = Console()
 
@@ -92,7 +94,7 @@ def export(
         elif place.workspace is not None:
             read(place.workspace, images, wanted, to)
 
-    given = format or (FOLDER if files else target.suffix.removeprefix("."))
+    given = format or (FOLDER if files else format_of(target))
     wanted = Wanted.named(given, include, where or [], snapshot)
     if files is not None and given not in FOLDERS:
         raise SettingsError(
@@ -121,6 +123,24 @@ def export(
         count = many(len(written.left_out), "photo")
         console.print(f"Left out: {count}, missing or changed{unread}. See {folders.LEFT_OUT} in the folder.")
         raise typer.Exit(1)
+
+
+def format_of(target: Path, option: str = "--format {}") -> str:
+    """The format that the ending of a file means. Raises SettingsError with `option` if it means none, or several."""
+    ending = target.suffix.removeprefix(".").lower()
+    if ending in TABLES:
+        return ending
+    from labeler.transfer.formats import FORMATS  # takes a moment, and is rarely needed
+
+    meant = [name for name, each in FORMATS.items() if each.suffix == ending]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise SettingsError(f"A .{ending} file can be {' or '.join(meant)}: say which with {option.format(meant[0])}.")
+    raise SettingsError(
+        f"The name {target.name!r} does not say which format to write: end it with .csv, or name a format such as "
+        f"{option.format(FOLDER)}. The formats are {', '.join(FORMATS)}."
+    )
 
 
 def _at_rest(place: Place) -> dict[str, Any]:

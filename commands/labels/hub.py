@@ -40,7 +40,7 @@ def fetch(
     label: Annotated[str | None, typer.Option(help="Column of the labels, if it has an unusual name.")] = None,
 ) -> None:
     """Fetch a labeled dataset from the Hugging Face Hub into a folder."""
-    with Progress(TextColumn("Writing"), TextColumn("{task.completed} images"), console=console) as bar:
+    with Progress(TextColumn("Writing"), TextColumn("{task.completed} images"), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         splits = load(source, config, split)
         count = write(splits, folder, image, label, lambda done: bar.update(task, completed=done))

@@ -187,7 +187,7 @@ def bring(
 
     source = open_sources(paths, Chosen.of(columns) if columns else None, layout)
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*shown, console=console) as progress:
+    with Progress(*shown, console=console, transient=True) as progress:
         scan = progress.add_task("Reading the image folder", total=None)
 
         def scanned(done: int, total: int | None) -> None:

@@ -41,7 +41,9 @@ def predict(
 
     The exit code is 1 if some images cannot be read, and 2 if none can be read.
     """
-    with Progress(TextColumn("Predicting"), TextColumn("{task.completed} images"), console=console) as bar:
+    _check(folder)
+    columns = (TextColumn("Predicting"), TextColumn("{task.completed} images"))
+    with Progress(*columns, console=console, transient=True) as bar:  # the last line says how many
         task = bar.add_task("", total=None)
         count, problems, answered = reach(
             place.trainer,
@@ -54,14 +56,23 @@ def predict(
                 on_progress=lambda done: bar.update(task, completed=done),
             ),
         )
-    if not count and not problems:
-        raise SettingsError(f"There is no image in {folder}: no file was written.")
     if not count:
         raise SettingsError(f"None of the {many(len(problems), 'image')} can be read: see the reasons in {output}.")
     unread = f"; {len(problems):,} cannot be read" if problems else ""
     console.print(f"{many(count, 'image')} predicted by {answered}{unread}. Written: {output}", soft_wrap=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _check(folder: Path) -> None:
+    """Refuse a folder without images before the trainer is asked. Raises SettingsError."""
+    passed = Passed()
+    try:
+        if next(find_images(folder, passed), None) is None:
+            skipped = "".join(f" {each}" for each in passed.sentences())
+            raise SettingsError(f"There is no image in {folder}: no file was written.{skipped}")
+    except ImageProblem as problem:
+        raise SettingsError(f"{folder} {problem}.") from None
 
 
 def predict_folder(

@@ -41,7 +41,8 @@ def doctor(
     place = Workspace(folder)
     if mend and place.running:
         names = " and ".join(place.running)
-        raise SettingsError(f"The {names} of {shown(folder)} is running: stop Flywheel before you repair.")
+        are = "are" if len(place.running) > 1 else "is"
+        raise SettingsError(f"The {names} of {shown(folder)} {are} running: stop Flywheel before you repair.")
     found = examine(place)
     mended = [each for each in found if mend and each.act is not None]
     if mended:

@@ -143,7 +143,7 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
             )
         unknown = _unknown(place, hashes)
         if unknown:
-            what = f"In {folder}, {many(unknown, 'vector')} belong to no image of the catalogue."
+            what = f"{folder} has {many(unknown, 'vector')} of no image in the catalogue."
             yield Finding("embeddings", what, wrong=False)
 
 

@@ -107,7 +107,7 @@ def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
         )
     if foreign:
         yield Finding(
-            called, f"{many(len(foreign), 'row')} of {path} refer to a row that does not exist.", f"{RESTORE}."
+            called, f"{path} has {many(len(foreign), 'reference')} to a row that does not exist.", f"{RESTORE}."
         )
 
 
@@ -181,7 +181,7 @@ def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[
     if log.gaps:
         shown = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in log.gaps[:SHOWN])
         missing = sum(last - first + 1 for first, last in log.gaps)
-        what = f"The log has a gap: {many(missing, 'row')} ({shown}) of {log.last:,} are missing."
+        what = f"The log lacks {many(missing, 'row')} of {log.last:,} ({shown})."
         if len(log.found) == missing and not log.differing and not log.unread and not log.copy_gaps:
             aside = place.kept(base)
             order = f"Copy {base.name} to {aside.name}, and take the missing rows from the trainer's copy."
@@ -194,7 +194,7 @@ def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[
     if log.differing:
         shown = ", ".join(map(str, log.differing[:SHOWN]))
         yield _aside(
-            place, f"{many(len(log.differing), 'row')} of the trainer's copy differ from the labeler's log ({shown})."
+            place, f"The trainer's copy differs from the labeler's log in {many(len(log.differing), 'row')} ({shown})."
         )
     elif log.copy_gaps:
         yield _aside(place, "The trainer's copy of the log has a gap.")
@@ -220,7 +220,7 @@ def _references(engine: Engine, log: Log) -> Iterator[Finding]:
             if count:
                 yield Finding(
                     "references",
-                    f"{many(count, 'row')} of the {name} are about images that do not exist.",
+                    f"The {name} has {many(count, 'row')} about images that do not exist.",
                     f"{RESTORE}.",
                 )
         for (body,) in connection.execute(select(EVALUATED.c.body)):

@@ -19,6 +19,7 @@ from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
 from labeler.store.tables import META
+from shared.figures import choice
 from shared.log import ANSWERS, Fold
 from shared.web import audit
 from shared.wire.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
@@ -61,7 +62,7 @@ class Snapshots:
         """One snapshot. Raises Missing."""
         found = next((entry for entry in self.entries() if entry.name == name), None)
         if found is None:
-            raise Missing(f"There is no snapshot {name!r}.")
+            raise Missing(f"There is no snapshot {name!r}. {choice(entry.name for entry in reversed(self.entries()))}")
         return found
 
     def fold(self, name: str) -> Fold:

@@ -18,6 +18,7 @@ from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines
 from labeler.transfer.formats.folder_layout import FolderLabels
 from labeler.transfer.rows.imported import SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
+from shared.importing import one_sentence
 from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue, ImportRow
 
@@ -51,7 +52,7 @@ class Source:
 
     def without_label(self, name: str) -> str:
         """The message that there are no labels, with what was skipped."""
-        return "; ".join([f"{name} has no label that can be imported", *self.told()]) + "."
+        return one_sentence(f"{name} has no label that can be imported", *self.told())
 
 
 def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
@@ -78,9 +79,7 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
             shards = named or shards
             return _counted(path, partial(_shards, shards), sum(map(parquet.count, shards)))
         if next(labels.rows(), None) is None:
-            raise SettingsError(
-                " ".join([f"{path} has no image in a class folder, and no metadata.jsonl.", *labels.told()])
-            )
+            raise SettingsError(" ".join([labels.needed(), *labels.told()]))
         return Source(path, labels.rows, None, labels.told)
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():

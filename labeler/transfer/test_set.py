@@ -63,7 +63,8 @@ def open_test_set(given: str) -> TestSet:
     if path.is_dir():
         if next(_in_folders(path), None) is None:
             raise SettingsError(
-                f"The labeler setting 'test_set' cannot be {given!r}: it has no image in a class folder."
+                f"The labeler setting 'test_set' cannot be {given!r}: put its photos into one folder per class, such "
+                f"as {path / 'shirt' / '1.jpg'}, or name a CSV with the columns filename,label."
             )
         return TestSet(path, None)
     if path.suffix.lower() != ".csv" or not path.is_file():

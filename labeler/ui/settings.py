@@ -37,8 +37,8 @@ def page() -> None:
     """Draw the page."""
     st.write(
         "What you change here takes effect at once and is **kept with the project**. It holds at the next start too, "
-        "unless that start gives the setting another value: in a file (`--config`), in the environment "
-        "(`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
+        "unless that start gives the setting another value: in a file (`--labeler-config`, `--trainer-config`), in the "
+        "environment (`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
     )
     st.header("Training and questions", anchor=False)
     if service.current().trainer.status() is None:

@@ -154,3 +154,9 @@ def test_too_few_images_compare_nothing() -> None:
     assert figures.measured(few.base, "accuracy") is None
     assert figures.measured(few.candidate, "latency_ms") == 2.5  # which no test label is needed for
     assert figures.measured(compared(10, 1, 1, 1.0).base, "accuracy") == 1.0
+
+
+def test_the_refusal_of_a_name_lists_those_that_exist() -> None:
+    assert figures.choice([]) == "There is none yet."
+    assert figures.choice("abc") == "Choose one of a, b, c."
+    assert figures.choice(map(str, range(13)), most=3) == "Choose one of 0, 1, 2 and 10 more."

@@ -133,4 +133,4 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     done = flywheel(tmp_path, "clean", "empty")
     assert done.returncode == 2
-    assert "no image in a class folder" in done.stderr
+    assert "empty contains no photos: put the photos into one folder per class" in done.stderr

@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from shared.figures import choice
 from shared.processes import child_environment
 from shared.settings.services import TrainerSettings
 from shared.storage.disk_errors import Disk, kind_of
@@ -45,10 +46,10 @@ CANCELLED = frozenset({"cancelled"})
 
 
 class UnknownJob(KeyError):  # noqa: N818 - an answer
-    """There is no job with that id."""
+    """There is no job with that id; the second argument holds the ids that exist."""
 
     def __str__(self) -> str:
-        return f"There is no job {self.args[0]!r}."
+        return f"There is no job {self.args[0]!r}. {choice(self.args[1])}"
 
 
 class NotNow(Exception):  # noqa: N818 - an answer
@@ -121,7 +122,7 @@ class Jobs:
         """One job with its progress. Raises UnknownJob."""
         with self._lock:
             if job_id not in self._jobs:
-                raise UnknownJob(job_id)
+                raise UnknownJob(job_id, [*reversed(self._jobs)])
             return self._seen(self._jobs[job_id])
 
     @property

@@ -28,6 +28,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from shared.cells import harmless, meant
+from shared.figures import choice
 from shared.storage.safe_names import escaped
 from shared.storage.whole_files import write_whole
 from shared.wire.models import FORMAT, Description, ModelVersion, Unreadable
@@ -45,10 +46,10 @@ _PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]+\.partial")
 
 
 class UnknownVersion(KeyError):  # noqa: N818 - an answer, named as one
-    """There is no version of that name in the registry."""
+    """There is no version of that name in the registry; the second argument holds the names that exist."""
 
     def __str__(self) -> str:
-        return f"There is no model version {self.args[0]!r}."
+        return f"There is no model version {self.args[0]!r}. {choice(self.args[1])}"
 
 
 class StillNeeded(Exception):  # noqa: N818
@@ -201,8 +202,11 @@ class Registry:
         """One version. Raises UnknownVersion, and RefusedVersion if its description cannot be read."""
         path = self.folder / name / "model.json"
         if not _VERSION.fullmatch(name) or not path.is_file():
-            raise UnknownVersion(name)
+            raise self._unknown(name)
         return Version(name, path.parent, _described(name, path))
+
+    def _unknown(self, name: str) -> UnknownVersion:
+        return UnknownVersion(name, [each.name for each in reversed(self.list()[0])])
 
     # ------------------------------------------------------------ which one is in use
 
@@ -240,7 +244,7 @@ class Registry:
         """
         folder = self.folder / name
         if not _VERSION.fullmatch(name) or not folder.is_dir():
-            raise UnknownVersion(name)
+            raise self._unknown(name)
         needed = {**self.needed(), **(also_needed or {})}.get(name)
         if needed:
             raise StillNeeded(needed)

@@ -26,6 +26,8 @@ from shared.wire.imports import ImportIssue, ImportRow
 _SPLIT = re.compile(rf"({'|'.join(SPLITS)})([-_ ]?(set|split|data|images|imgs|20\d\d))?", re.IGNORECASE)
 _DEEPEST = 3  # nested folders that are searched
 _SHOWN = 5
+_TOP = "the folder itself"
+_EXAMPLE = {"class": "shirt", "split": "train", "*": "photos"}
 
 
 @dataclass
@@ -54,7 +56,7 @@ class FolderLabels:
             folders = uri.split("/")[:-1]
             label, split = self._said(folders)
             if label is None:
-                self._without["/".join(folders[: len(self._parts)]) or "."] += 1
+                self._without["/".join(folders[: len(self._parts)]) or _TOP] += 1
                 continue
             try:
                 yield ImportRow(line=number, uri=uri, label=self._classes.get(label) or label_of(label), split=split)
@@ -64,6 +66,15 @@ class FolderLabels:
         broken += [(name, "is a folder that cannot be read") for name in self._passed.unread]
         for line, (name, reason) in enumerate(broken, start=number + 1):
             yield ImportIssue(line=line, uri=name, reason=reason)
+
+    def needed(self) -> str:
+        """Why no photo has a label, and what to do about it, in one sentence; after `rows`."""
+        found = f"{many(self._without.total(), 'photo')} but no labels" if self._without else "no photos"
+        levels = "/".join(_EXAMPLE[part] for part in self._parts)
+        return (
+            f"{self.folder} contains {found}: put the photos into one folder per class, such as "
+            f"{self.folder / levels / '1.jpg'}, or name a table with the columns image,label, such as labels.csv."
+        )
 
     def told(self) -> list[str]:
         """How the folder is read, and after reading also what was skipped."""

@@ -135,12 +135,17 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         ((tmp_path / "new", "--files", "copy", "--where", "split=test"), "name their folder with --images"),
         ((tmp_path / "no folder" / "new", "--files", "copy"), "No such file"),
         ((tmp_path / "new.csv", "--include", "predictions"), "start Flywheel"),
+        ((tmp_path / "new.zip",), "can be imagefolder or yolo or datasets or fiftyone: say which with --format imagef"),
+        ((tmp_path / "new.JSON",), "A .json file can be coco or label_studio: say which with --format coco."),
+        ((tmp_path / "new",), "The name 'new' does not say which format to write: end it with .csv, or name a format"),
         ((tmp_path / "new.zip", "--format", "datasets", *at_rest[:2]), "name their folder with --images"),
     ]:
         refused = export(*words, *(at_rest if at_rest[0] not in words else ()))
         assert isinstance(refused.exception, SettingsError)
         assert said in str(refused.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos", "workspace"]
+    assert export(tmp_path / "tags.xml", *at_rest).exit_code == 0  # only CVAT writes such a file
+    assert "<annotations>" in (tmp_path / "tags.xml").read_text()
 
 
 def test_another_file_system_has_no_hard_links(tmp_path: Path) -> None:

@@ -40,12 +40,17 @@ def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
 
 def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
     target = tmp_path / "out.csv"
-    assert "not a folder" in str(run(tmp_path / "gone", "-o", target, "--trainer-url", url).exception)
+    gone = run(tmp_path / "gone", "-o", target, "--trainer-url", url)
+    assert "not a folder" in str(gone.exception)
     (tmp_path / "one.png").write_bytes(picture((220, 30, 30), 1))
     said = run(tmp_path, "-o", target, "--version", "gone", "--trainer-url", url).exception
-    assert "no model version 'gone'" in str(said)
+    assert "no model version 'gone'. There is none yet." in str(said)
     away = run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception
     assert "nothing answers at http://127.0.0.1:9 (connection refused)" in str(away)
     (tmp_path / "empty").mkdir()
-    assert "There is no image in" in str(run(tmp_path / "empty", "-o", target, "--trainer-url", url).exception)
+    (tmp_path / "empty" / "read me.txt").write_text("no photo")
+    empty = run(tmp_path / "empty", "-o", target, "--trainer-url", url)
+    assert "There is no image in" in str(empty.exception)
+    assert "1 other file is not an image: .txt" in str(empty.exception)
+    assert "Predicting" not in gone.output + empty.output
     assert not target.exists()

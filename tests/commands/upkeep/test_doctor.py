@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from flywheel import app
@@ -237,7 +238,7 @@ def bad_project_file(workspace: Path) -> None:
         (flipped_byte, "database", "flywheel restore"),
         (gap_without_copy, "log", "does not have these rows"),
         (older_database, "trainer's copy", "older database"),
-        (label_of_no_image, "database", "refer to a row that does not exist"),
+        (label_of_no_image, "database", "reference to a row that does not exist"),
         (newer_schema, "schema", "does not know"),
         (version_without_file, "versions", "cannot be read"),
         (version_of_other_bytes, "versions", "checksum differs"),
@@ -271,7 +272,13 @@ def test_with_a_service_running_it_only_looks(tmp_path: Path) -> None:
         service.workspace.announce("http://127.0.0.1:9")
         code, said = doctor(tmp_path / "workspace")
         assert (code, said["running"], said["findings"]) == (0, ["labeler"], [])
-        with pytest.raises(SettingsError, match="stop Flywheel before you repair"):
+        with pytest.raises(SettingsError, match=r"The labeler of .* is running: stop Flywheel before you repair"):
+            doctor(tmp_path / "workspace", "--mend")
+        (tmp_path / "workspace" / "trainer").mkdir(exist_ok=True)
+        with (
+            FileLock(tmp_path / "workspace" / "trainer" / "trainer.lock"),
+            pytest.raises(SettingsError, match=r"The labeler and trainer of .* are running"),
+        ):
             doctor(tmp_path / "workspace", "--mend")
 
 

@@ -59,5 +59,5 @@ def test_sets_that_cannot_be(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(SettingsError):
         Service(settings(tmp_path, test_set=str(tmp_path / name)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SettingsError, match="no image in a class folder"):
+    with pytest.raises(SettingsError, match="one folder per class"):
         Service(settings(tmp_path, test_set=str(tmp_path / "empty")))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from streamlit.testing.v1 import AppTest
 
+import flywheel
 from labeler.app import _visitor
 from labeler.service import Service
 from shared.web import audit
@@ -103,3 +106,10 @@ def test_a_page_drawn_without_a_browser_has_no_address_and_still_asks_the_traine
 ) -> None:
     monkeypatch.setattr(audit, "_page", [_visitor])  # as in a process whose labeler serves pages
     assert opened().number_input("labeler.buffer_size").value == 10
+
+
+def test_the_page_names_the_options_of_the_command_that_starts_it(pair: tuple[Service, Follower]) -> None:
+    options = {option for each in typer.main.get_command(flywheel.app).commands["up"].params for option in each.opts}  # type: ignore[attr-defined]
+    said = set(re.findall(r"--[a-z-]+", opened().markdown[0].value))
+    assert said
+    assert said <= options

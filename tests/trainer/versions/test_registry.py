@@ -123,7 +123,7 @@ def test_promoting_and_rolling_back(tmp_path):
     assert registry.promoted is None
     assert registry.roll_back() == "first"
     assert registry.roll_back() is None
-    with pytest.raises(UnknownVersion):
+    with pytest.raises(UnknownVersion, match=r"There is no model version 'third'\. Choose one of second, first\."):
         registry.promote("third")
 
 

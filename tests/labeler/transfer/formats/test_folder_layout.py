@@ -40,7 +40,7 @@ def issues(labels: FolderLabels) -> list[tuple[str, str]]:
         ("#recycle/cat/1.png", "#recycle/"),
         ("docs/figure.png", "1 photo in no class folder got no label: docs (1)."),
         ("unlabeled/5.png", "1 photo in no class folder got no label: unlabeled (1)."),
-        ("figure.png", "1 photo in no class folder got no label: . (1)."),
+        ("figure.png", "1 photo in no class folder got no label: the folder itself (1)."),
     ],
 )
 def test_a_folder_beside_the_splits_changes_nothing(tmp_path: Path, beside: str, told: str) -> None:
@@ -155,3 +155,21 @@ def test_labels_in_a_linked_folder_are_those_of_the_photos_it_leads_to(tmp_path:
         outcome = take_rows(FolderLabels(sorted_out).rows(), sorted_out, service.imports.take)
         assert (outcome.counts["labels"], outcome.counts["rejected"]) == (2, 0)
         assert service.progress().labels_per_class["cat"] == 2
+
+
+def test_a_folder_without_labels_says_in_one_sentence_what_it_needs(tmp_path: Path) -> None:
+    flat = filled(tmp_path / "flat", "1.png", "2.png", "no_label/3.png")
+    with pytest.raises(SettingsError) as refused:
+        open_source(flat)
+    assert str(refused.value).startswith(
+        f"{flat} contains 3 photos but no labels: put the photos into one folder per class, such as "
+        f"{flat}/shirt/1.jpg, or name a table with the columns image,label, such as labels.csv. "
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingsError, match="empty contains no photos: put the photos into one folder per class"):
+        open_source(tmp_path / "empty")
+    with pytest.raises(SettingsError, match=r"such as .*/flat/train/shirt/1.jpg"):
+        open_source(flat, layout="split/class")
+    with pytest.raises(SettingsError, match=r"put its photos into one folder per class, such as .*/empty/shirt/1.jpg"):
+        open_test_set(str(tmp_path / "empty"))
+    assert ".." not in open_source(filled(tmp_path / "two", "cat/1.png", "2.png")).without_label("two")
