@@ -163,12 +163,9 @@ class Flywheel(Connection):
         `include` and `where` are those of `labels`.
         """
         path, snapshot = Path(target), _known(where).pop("snapshot", None)
-
-        def write() -> None:
-            named = format or format_of(path, 'format="{}"')
-            download(self.labeler, Wanted(named, ",".join(include), where, snapshot), path, self._token)
-
-        self._told(write)
+        named = format or self._told(lambda: format_of(path, 'format="{}"'))
+        wanted = Wanted(named, ",".join(include), where, snapshot)
+        self._told(lambda: download(self.labeler, wanted, path, self._token))
         return path
 
     def label(self, labels: Mapping[Any, str], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:

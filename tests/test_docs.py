@@ -32,7 +32,7 @@ def test_the_command_line_explains_itself():
 
 
 GUIDES = sorted(each for folder in ("guides", "start") for each in (HOME / "docs" / folder).glob("*.md"))
-ELSEWHERE = {"Dashboards, New, Import"}  # Grafana's
+ELSEWHERE = {"Dashboards, New, Import", "CPU"}  # Grafana's, PyTorch's
 """Words in italics that are on no page of ours."""
 
 
@@ -50,3 +50,12 @@ def test_the_guide_names_the_levels_at_which_many_proposals_are_accepted():
     *levels, last = (f"{100 * each:g}" for each in CONFIDENCES)
     text = (HOME / "docs" / "guides" / "clean.md").read_text(encoding="utf-8")
     assert f"The levels are {', '.join(levels)} and {last}%" in " ".join(text.split())
+
+
+def test_every_document_runs_the_commands_of_an_activated_environment():
+    """Said once, in install.md, which may also name the command's path."""
+    pages = [HOME / "README.md", *(HOME / "docs").rglob("*.md")]
+    found = {
+        page.name: re.findall(r"\.venv/bin/(?!activate)\w+", page.read_text(encoding="utf-8")) for page in sorted(pages)
+    }
+    assert {name: paths for name, paths in found.items() if paths} == {"install.md": [".venv/bin/flywheel"]}
