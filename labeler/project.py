@@ -96,7 +96,7 @@ class ProjectState:
                 evaluations=evaluations,
                 labels_per_class=per_class,
                 labels_per_minute=self._tally.pace.per_minute(),
-                labels=sum(per_class.values()),
+                labels=self._tally.counts().labeled,
             )
 
     def snapshot(self) -> dict[str, Any]:

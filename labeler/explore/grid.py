@@ -22,13 +22,13 @@ from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
 from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
-from shared.tasks.task import Task, Value
 from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
 NEXT = 100
 """How many upcoming questions the map marks."""
 TYPICAL = 4
 """Images that represent a group."""
+_SAYS = {"yes": True, "no": False, "nothing": None}
 
 
 class Grid:
@@ -72,7 +72,7 @@ class Grid:
             image_id
             for image_id in ordered
             if status in ("any", states[image_id].status)
-            and (view.label is None or _counts_for(task, states[image_id].label, view.label))
+            and (view.label is None or task.says(states[image_id].label, view.label) is _SAYS[view.says])
             and _fits(view, predicted.images.get(image_id), live)
         ]
         if view.order is not None:
@@ -220,10 +220,6 @@ class Grid:
             held=any(lease.annotator != annotator for lease in self._leases.on(image_id)),
             settles=state.settled or (state.finished(self._settings.overlap) and bool(others)),
         )
-
-
-def _counts_for(task: Task, value: Value | None, class_id: int) -> bool:
-    return value is not None and class_id in task.classes_in(value)
 
 
 def _fits(view: View, said: Prediction | None, live: dict[int, int | None]) -> bool:

@@ -57,6 +57,7 @@ class SimilarLabels:
                     url=thumbnail_url(each.image_id, hashes[each.image_id], THUMBNAIL),
                     label=fold.shown_class(labels[each.image_id]),
                     name=fold.text(labels[each.image_id]) or "",
+                    answer=fold.shown_answer(labels[each.image_id]),
                     similarity=each.similarity,
                 )
                 for each in shown

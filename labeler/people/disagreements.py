@@ -94,7 +94,11 @@ class Disagreements:
             for image_id in self._contested()
             if not state(image_id).settled and state(image_id).finished(overlap)
         ]
-        return sorted(waiting, key=lambda image_id: (not state(image_id).disputed, image_id))
+        return sorted(waiting, key=lambda image_id: (not (state(image_id).disputed or self._tied(image_id)), image_id))
+
+    def _tied(self, image_id: int) -> list[int]:
+        fold = self._log.fold
+        return [] if fold.state(image_id).settled else [*fold.task.tied(fold.votes(image_id).values())]
 
     def _settled(self) -> set[int]:
         return {image_id for image_id in self._contested() if self._log.fold.state(image_id).settled}
@@ -109,6 +113,7 @@ class Disagreements:
             label=self._log.fold.shown_class(label),
             name=self._log.fold.text(label),
             answer=self._log.fold.shown_answer(label),
+            open_classes=self._tied(image_id),
             opinions=[self._opinion(row) for row in rows if row.action != "settle"],
             settled=self._opinion(settles[-1]) if settles else None,
         )

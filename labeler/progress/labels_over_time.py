@@ -6,7 +6,7 @@ imported answers are left out.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from operator import itemgetter
 
@@ -59,15 +59,20 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
         names: dict[Value, list[str]] = {}
         for value in {value for _, value, _, _ in rows}:
             live = fold.live(value)
-            names[value] = [] if live is None else [*map(fold.name_of, fold.task.classes_in(live))]
+            if live is not None:
+                names[value] = [*map(fold.name_of, fold.task.classes_in(live))]
     counts: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    images: Counter[int] = Counter()
     until: dict[int, datetime] = {}
     for number, value, count, at in sorted(rows, key=itemgetter(0)):
+        if value not in names:
+            continue
+        images[number] += count
+        until[number] = max(until.get(number, at), at)
         for name in names[value]:
             counts[number][name] += count
-            until[number] = max(until.get(number, at), at)
     given, stretches = 0, []
-    for number, per_class in counts.items():
-        given += sum(per_class.values())
-        stretches.append(Stretch(labels=given, until=until[number], classes=dict(per_class)))
+    for number in images:
+        given += images[number]
+        stretches.append(Stretch(labels=given, until=until[number], classes=dict(counts[number])))
     return stretches

@@ -90,7 +90,7 @@ class Review:
                     id=uuid4(),
                     image_id=each.image_id,
                     action="settle",
-                    label=each.proposed,
+                    **self._log.fold.task.proposal(each),
                     annotator=post.annotator,
                     session=post.session,
                     reason="fix",
@@ -111,12 +111,9 @@ class Review:
 
     def _is_open(self, issue: LabelIssue) -> bool:
         fold = self._log.fold
-        same = fold.shown_class(fold.state(issue.image_id).label) == fold.resolve(issue.label)
-        proposed = fold.resolve(issue.proposed)
         return (
             self._visibility.may_list(issue.image_id)
-            and same
-            and proposed not in (None, fold.resolve(issue.label))
+            and fold.task.is_doubted(fold.state(issue.image_id).label, issue, fold.resolve)
             and self._verdicts.is_open(issue.image_id, issue.proposed)
         )
 
@@ -144,6 +141,7 @@ class Review:
                 label_name=classes[each.label][1],
                 proposed=classes[each.proposed][0],
                 proposed_name=classes[each.proposed][1],
+                given=each.given,
                 confidence=each.confidence,
                 confident=each.confident,
                 agreeing=each.agreeing,

@@ -2,7 +2,8 @@
 
 A verdict is a row with `source: review`: a `settle` for keep, fix and remove, or a `skip` for unsure. `source:
 accepted` is a fix that was accepted in bulk, unseen. A verdict holds until it is undone. A judged doubt comes back only
-if it proposes a class that was not considered for that image yet: neither given, nor proposed, nor chosen.
+if it proposes a class that was not considered for that image yet: neither given, nor proposed, nor chosen. Where
+classes are answered one by one, a verdict is about one class of an image, and the others are judged by themselves.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Verdicts:
         """Process a row of the log."""
         if row.source not in (REVIEW, ACCEPTED) or row.image_id is None or row.action not in ("settle", "skip"):
             return
-        chosen = self._fold.task.shown_class(self._fold.task.of_row(row))
+        task = self._fold.task
+        chosen = None if task.by_class else task.shown_class(task.of_row(row))
         judged = _Judged(row.id, row.image_id, row.reason in FOUND, (chosen, row.proposed))
         self._by_image.setdefault(row.image_id, []).append(judged)
         if row.source == REVIEW:  # unseen proposals say nothing about the quality of the order
@@ -52,12 +54,18 @@ class Verdicts:
         if not standing:
             return True
         weighed = {self._fold.resolve(label) for judged in standing for label in judged.weighed}
-        given = {each for value in self._fold.votes(image_id).values() for each in self._fold.task.classes_in(value)}
+        task, votes = self._fold.task, self._fold.votes(image_id).values()
+        given = set() if task.by_class else {each for value in votes for each in task.classes_in(value)}
         return self._fold.resolve(proposed) not in weighed | given
 
     def counts(self) -> tuple[int, int]:
-        """The number of judged images, and of errors among them."""
-        latest = [standing[-1] for image_id in self._by_image if (standing := self._standing(image_id))]
+        """The number of judged images, or of judged classes of images, and of errors among them."""
+        by_class = self._fold.task.by_class
+        latest = {
+            (image_id, judged.weighed[1] if by_class else None): judged
+            for image_id in self._by_image
+            for judged in self._standing(image_id)
+        }.values()
         return len(latest), sum(judged.error for judged in latest)
 
     def recent(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from shared.class_names import key
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
-from shared.wire.review import Agreement
+from shared.wire.review import Agreement, LabelIssue
 
 NONE_OF_THESE: Final = "none of these"
 LARGEST_CLASS: Final = 1 << 16
@@ -64,6 +64,7 @@ class Multilabel(Task):
     """Any number of classes per image."""
 
     name = "multilabel"
+    by_class = True
 
     def check(self, given: object, classes: ClassBook) -> Classes:
         """The classes by ids, or by names that they have or had: `{"yes": [3, "dog"], "no": [1]}`.
@@ -134,8 +135,7 @@ class Multilabel(Task):
         said = list(values)
         if len(set(said)) == 1:
             return said[0]
-        balance = Counter(each for value in said for each in value.yes)
-        balance.subtract(each for value in said for each in value.no)
+        balance = _balance(said)
         yes, no = (tuple(each for each, by in balance.items() if by * sign > 0) for sign in (1, -1))
         return Classes(yes, no) if yes or no else None
 
@@ -144,6 +144,10 @@ class Multilabel(Task):
         said = list(values)
         return bool(frozenset().union(*(each.yes for each in said)) & frozenset().union(*(each.no for each in said)))
 
+    def tied(self, values: Iterable[Classes]) -> Collection[int]:
+        """The classes that the tie leaves unknown."""
+        return sorted(each for each, by in _balance(values).items() if by == 0)
+
     def agreement(self, votes: Iterable[Mapping[str, Classes]], names: Mapping[int, str]) -> Agreement:
         """Cohen's κ or Krippendorff's α of each class, and their mean."""
         from shared.tasks.agreement import measure_agreement_by_class  # numpy takes a tenth of a second to import
@@ -151,7 +155,24 @@ class Multilabel(Task):
         said = [{who: (each.yes, each.no) for who, each in vote.items()} for vote in votes]
         return measure_agreement_by_class(said, names)
 
+    # ------------------------------------------------------------ doubts
+
+    def is_doubted(self, value: Classes | None, issue: LabelIssue, live: Live) -> bool:
+        """Whether the image's label still says of the class what the issue doubts."""
+        class_id = live(issue.label)
+        return class_id is not None and self.says(value, class_id) is issue.given
+
+    def proposal(self, issue: LabelIssue) -> dict[str, Any]:
+        """The opposite of what is said of the class; the other classes stay as they are."""
+        return {"answer": {"no" if issue.given else "yes": [issue.label], "merge": True}}
+
     # ------------------------------------------------------------ counts and words
+
+    def says(self, value: Classes | None, class_id: int) -> bool | None:
+        """True for a yes, False for a no; None for an unknown class."""
+        if value is None or class_id not in value.known:
+            return None
+        return class_id in value.yes
 
     def classes_in(self, value: Classes) -> Collection[int]:
         """The classes that the image has."""
@@ -194,6 +215,14 @@ class _Named:
                 self.live.add(found)
                 self.exact |= {found} if own else set()
                 self.said |= {found} if own or isinstance(each, str) else set()
+
+
+def _balance(values: Iterable[Classes]) -> Counter[int]:
+    """How many more say yes than no, of each class that anybody names."""
+    said = list(values)
+    balance = Counter(each for value in said for each in value.yes)
+    balance.subtract(each for value in said for each in value.no)
+    return balance
 
 
 def _was(class_id: int, classes: ClassBook) -> bool:

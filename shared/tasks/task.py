@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from shared.wire.log import Annotation
-from shared.wire.review import Agreement
+from shared.wire.review import Agreement, LabelIssue
 
 Value = Any
 """One answer, for instance a class id. It is hashable and never changes; only its task knows what it means."""
@@ -62,6 +62,7 @@ class Task(ABC):
     """The part of a project that depends on the kind of label."""
 
     name: ClassVar[str]
+    by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
 
     # ------------------------------------------------------------ one answer
 
@@ -107,11 +108,30 @@ class Task(ABC):
         """Whether people disagree."""
         return len(set(values)) > 1
 
+    def tied(self, values: Iterable[Value]) -> Collection[int]:
+        """The classes of which as many people say yes as no, where classes are answered one by one."""
+        return ()
+
     @abstractmethod
     def agreement(self, votes: Iterable[Mapping[str, Value]], names: Mapping[int, str]) -> Agreement:
         """How far annotators agree. `votes` maps annotator to value, one mapping per image."""
 
+    # ------------------------------------------------------------ doubts
+
+    def is_doubted(self, value: Value | None, issue: LabelIssue, live: Live) -> bool:
+        """Whether the image's label still is what the issue doubts, and what it proposes still exists."""
+        proposed = live(issue.proposed)
+        return self.shown_class(value) == live(issue.label) and proposed not in (None, live(issue.label))
+
+    def proposal(self, issue: LabelIssue) -> dict[str, Any]:
+        """The fields of an annotation that accepts what the issue proposes."""
+        return {"label": issue.proposed}
+
     # ------------------------------------------------------------ counts and words
+
+    def says(self, value: Value | None, class_id: int) -> bool | None:
+        """Whether an image with this label has the class; None if that is unknown."""
+        return None if value is None else class_id in self.classes_in(value)
 
     def shown_class(self, value: Value | None) -> int | None:
         """The class that a page shows for a value: its only one, or None."""

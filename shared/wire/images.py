@@ -34,8 +34,9 @@ class SimilarImage(Reply):
 
     image_id: int
     url: str  # of its thumbnail
-    label: int
-    name: str  # name of the class
+    label: int | None  # None in a multi-label project, unless it has one class
+    name: str  # name of the class, or of all
+    answer: Any = None  # in tasks other than classification
     similarity: float  # cosine
 
 
@@ -182,6 +183,7 @@ class View(Message):
 
     status: Status | Literal["any"] | None = None  # None: chosen to suit the other filters
     label: Id | None = None  # id of the class given
+    says: Literal["yes", "no", "nothing"] = "yes"  # multi-label: what the image's label says of the class `label`
     predicted: Id | None = None  # id of the class predicted
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     max_confidence: float = Field(default=1.0, ge=0, le=1)
@@ -198,7 +200,7 @@ class View(Message):
         if self.status is not None:
             return self.status
         if self.label is not None:
-            return "labeled"
+            return "any" if self.says == "nothing" else "labeled"
         return "unlabeled" if self.images is None and self.search is None else "any"
 
     @property

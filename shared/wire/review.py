@@ -157,7 +157,7 @@ class Picture(Reply):
 
 
 class ReviewItem(Reply):
-    """A label to judge. Classes are ids, with their current names."""
+    """A label to judge. Classes are ids, with their current names; `given` is as in `LabelIssue`."""
 
     image_id: int
     url: str
@@ -170,6 +170,7 @@ class ReviewItem(Reply):
     agreeing: int
     neighbours: int
     evidence: list[Picture]
+    given: bool | None = None
 
 
 class ReviewPage(Reply):

@@ -14,8 +14,14 @@ from labeler.service import Service
 from shared.log import Fold
 from shared.tasks.multilabel import MULTILABEL, Classes
 from shared.wire.dataset import SnapshotPost
+from shared.wire.images import View
 from shared.wire.log import Undo
+from shared.wire.project import ClassPatch
+from shared.wire.review import AcceptPost
+from tests.labeler.followers import following
 from tests.labeler.projects import answer, classes, labeler, photos, pushed
+from tests.labeler.review.test_doubts import issue
+from tests.services import wait_for
 
 CAT, DOG, HEN = 1, 2, 3
 
@@ -125,3 +131,93 @@ def test_a_suggestion_says_whether_the_model_chose_it(service: Service) -> None:
     assert service.project().preselect_suggestions is False
     service.running.change({"preselect_suggestions": True})
     assert service.project().preselect_suggestions is True
+
+
+def test_several_people_a_tie_of_one_class_is_open_and_a_settle_decides(project: Path) -> None:
+    with animals(project, overlap=2) as service:
+        for who, first, third in (("ann", ([CAT], [DOG, HEN]), [CAT]), ("bob", ([CAT, DOG], [HEN]), [DOG])):
+            service.annotate([classes(1, *first, annotator=who), classes(2, [CAT], annotator=who)])
+            service.annotate([classes(3, third, {CAT, DOG} - set(third), annotator=who)])
+        assert labels(service) == {1: Classes({CAT}, {HEN}), 2: Classes({CAT})}
+        assert service.log.fold.state(3).disputed
+        page = service.disagreements.page()
+        assert [(each.image_id, each.name, each.open_classes) for each in page.items] == [
+            (1, "cat", [DOG]), (3, None, [CAT, DOG])
+        ]  # fmt: skip
+        assert page.items[0].answer == {"yes": [CAT], "no": [HEN]}
+        assert [each.name for each in page.items[0].opinions] == ["cat", "cat, dog"]
+        found = service.disagreements.agreement()
+        assert (found.images, found.agreed) == (3, pytest.approx(1 / 3))
+        assert {each.name for each in found.classes} == {"cat", "dog", "hen"}
+        assert service.disagreements.settle(classes(1, [CAT], [DOG, HEN], action="settle", annotator="eve"))
+        assert not service.disagreements.settle(classes(1, [DOG], action="settle"))
+        assert labels(service)[1] == Classes({CAT}, {DOG, HEN})
+        (settled,) = service.disagreements.page("settled").items
+        assert (settled.open_classes, settled.settled and settled.settled.answer) == (
+            [], {"yes": [CAT], "no": [DOG, HEN]}
+        )  # fmt: skip
+
+
+def test_history_and_progress_count_images_and_each_of_their_classes(service: Service) -> None:
+    service.annotate([classes(1, [CAT, DOG]), classes(2, [], [CAT, DOG]), classes(3, [DOG], [CAT])])
+    progress = service.progress()
+    assert (progress.labels, progress.labels_per_class) == (3, {"cat": 1, "dog": 2, "hen": 0})
+    assert (service.history()[-1].labels, sum(each.classes.get("dog", 0) for each in service.history())) == (3, 2)
+
+
+def test_the_grid_finds_images_by_what_their_label_says_of_a_class(service: Service) -> None:
+    service.annotate([classes(1, [CAT, DOG]), classes(2, [], [CAT, DOG]), classes(3, [DOG])])
+    found = {says: service.gallery.listing(View(label=CAT, says=says)).image_ids for says in ("yes", "no", "nothing")}
+    assert (found["yes"], found["no"]) == ([1], [2])
+    assert sorted(found["nothing"]) == [3, 4, 5, 6]
+    assert service.gallery.listing(View(label=CAT, says="nothing", status="labeled")).image_ids == [3]
+
+
+def test_a_merged_class_a_renamed_one_and_a_deleted_one_leave_the_rest_of_each_answer(service: Service) -> None:
+    service.annotate([classes(1, [CAT], [DOG]), classes(2, [DOG], [CAT]), classes(3, [], [DOG]), classes(4, [HEN])])
+    service.classes.change(CAT, ClassPatch(name="kitten"))
+    service.classes.change(DOG, ClassPatch(into=CAT))
+    service.classes.delete(HEN)
+    assert labels(service) == {1: Classes({CAT}), 2: Classes({CAT})}
+    assert service.progress().labels_per_class == {"kitten": 2}
+    assert service.annotate([classes(5, ["dog"])]).accepted == 1  # the old name still stands for it
+    assert labels(service)[5] == Classes({CAT})
+
+
+def doubt(image_id: int, class_id: int, *, given: bool, confidence: float = 0.95) -> dict[str, object]:
+    return issue(image_id, class_id, confidence) | {"label": class_id, "given": given, "evidence": []}
+
+
+def test_a_doubtful_yes_or_no_is_judged_class_by_class(project: Path) -> None:
+    with following() as (follower, url), animals(project, trainer_url=url, trainer_poll_seconds=0.05) as service:
+        wait_for(lambda: (status := service.trainer.status()) and status.log_id)
+        service.annotate([classes(1, [CAT], [DOG, HEN]), classes(2, [DOG], [CAT])])
+        follower.issues = [
+            doubt(1, CAT, given=True), doubt(1, DOG, given=False), doubt(1, HEN, given=True), doubt(2, DOG, given=True),
+            doubt(2, HEN, given=False), doubt(3, CAT, given=True)
+        ]  # fmt: skip
+        page = service.review.page(10)  # what is answered otherwise, or not at all, is no doubt
+        assert [(each.image_id, each.label, each.given) for each in page.items] == [
+            (1, CAT, True), (1, DOG, False), (2, DOG, True)
+        ]  # fmt: skip
+        kept = {"action": "settle", "source": "review", "reason": "keep", "proposed": CAT, "merge": True}
+        service.annotate([classes(1, [CAT], **kept)])
+        page = service.review.page(10)
+        assert [(each.image_id, each.label) for each in page.items] == [(1, DOG), (2, DOG)]
+        assert (page.judged, page.errors) == (1, 0)
+        receipt = service.review.accept(AcceptPost(annotator="ann", confidence=0.9))
+        assert receipt.accepted == 2
+        assert labels(service) == {1: Classes({CAT, DOG}, {HEN}), 2: Classes((), {CAT, DOG})}
+        assert (service.review.page(10).open, service.review.page(10).judged) == (0, 3)
+        assert service.undo(Undo(id=answer(1).id, annotator="ann")).undone == 2
+        assert labels(service) == {1: Classes({CAT}, {DOG, HEN}), 2: Classes({DOG}, {CAT})}
+
+
+def test_similar_images_have_several_classes(project: Path) -> None:
+    with following() as (follower, url), animals(project, trainer_url=url, trainer_poll_seconds=0.05) as service:
+        wait_for(lambda: (status := service.trainer.status()) and status.log_id)
+        follower.groups = [[1, 2, 3]]
+        service.annotate([classes(2, [CAT, DOG]), classes(3, [HEN], [CAT])])
+        found = {each.image_id: each for each in service.reminder.of(1)}
+        assert (found[2].label, found[2].name, found[2].answer) == (None, "cat, dog", {"yes": [CAT, DOG], "no": []})
+        assert (found[3].label, found[3].name) == (HEN, "hen")
