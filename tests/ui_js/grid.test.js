@@ -2,13 +2,20 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Bulk } from "../../labeler/ui/gallery/bulk.js";
 import { Query } from "../../labeler/ui/gallery/filters.js";
+import { MarkMany } from "../../labeler/ui/gallery/mark_many.js";
+import { MarkOne } from "../../labeler/ui/gallery/mark_one.js";
 import { Scroller } from "../../labeler/ui/gallery/scroller.js";
 import { Selection } from "../../labeler/ui/gallery/selection.js";
 import { Tiles } from "../../labeler/ui/gallery/tiles.js";
 import { leaving, outcome, whyEmpty, wordsOf } from "../../labeler/ui/gallery/words.js";
 import { Refused } from "../../labeler/ui/lib/api.js";
 import { setAnnotator } from "../../labeler/ui/lib/storage.js";
-import { forget, serve, settled } from "./browser.js";
+import { forget, serve, settled, stub } from "./browser.js";
+
+const CLASSES = [
+  { id: 1, name: "cat" },
+  { id: 2, name: "dog" },
+];
 
 beforeEach(forget);
 
@@ -140,7 +147,7 @@ const receipt = (more = {}) => [200, { answered: [], held: [], ...more }];
 test("one answer about many is one request, signed, with what each tile said", async () => {
   setAnnotator("ann");
   const { bulk: all, requests } = bulk(() => receipt());
-  const done = await all.give([1, 2], "label", () => 4);
+  const done = await all.give([1, 2], "label", () => ({ label: 4 }));
   assert.deepEqual(done.given, [1, 2]);
   const [{ url, body }] = requests;
   assert.equal(url, "/api/annotations?log_id=log");
@@ -154,15 +161,17 @@ test("as predicted, images without a prediction are left out, and missing ones a
   const { bulk: all, requests } = bulk(() => receipt());
   all.tiles.known.get(2).predicted = null;
   all.tiles.known.set(9, null);
-  const done = await all.give([1, 2, 9], "label", ({ predicted }) => predicted ?? undefined);
+  const done = await all.give([1, 2, 9], "label", ({ predicted }) =>
+    predicted === null ? undefined : { label: predicted },
+  );
   assert.deepEqual([done.given, done.gone], [[1], [9]]);
   assert.equal(requests[0].body.annotations.length, 1);
 });
 
 test("another person's label is corrected on purpose", async () => {
   const { bulk: all, requests } = bulk(() => receipt(), { settles: true });
-  await all.give([1], "label", () => 4);
-  await all.give([1], "skip", () => 4);
+  await all.give([1], "label", () => ({ label: 4 }));
+  await all.give([1], "skip", () => ({ label: 4 }));
   assert.deepEqual(
     requests.map(({ body }) => [body.annotations[0].action, body.annotations[0].label]),
     [
@@ -174,7 +183,7 @@ test("another person's label is corrected on purpose", async () => {
 
 test("what others answered or hold is not counted, and undo counts the rest", async () => {
   const { bulk: all } = bulk(() => receipt({ answered: [1], held: [2] }));
-  const done = await all.give([1, 2, 3], "label", () => 4);
+  const done = await all.give([1, 2, 3], "label", () => ({ label: 4 }));
   assert.deepEqual([done.given, done.answered, done.held], [[3], [1], [2]]);
   assert.equal(all.steps[0].undone, 1);
 });
@@ -187,10 +196,10 @@ test("a refused answer leaves, the others are sent again; if all are refused, th
       : receipt();
   };
   const some = bulk(refuse([2]));
-  const done = await some.bulk.give([1, 2, 3], "label", () => 4);
+  const done = await some.bulk.give([1, 2, 3], "label", () => ({ label: 4 }));
   assert.deepEqual([done.given, done.refused], [[1, 3], [2]]);
   const none = bulk(refuse([1, 2, 3]));
-  assert.equal(await none.bulk.give([1, 2, 3], "label", () => 4), null);
+  assert.equal(await none.bulk.give([1, 2, 3], "label", () => ({ label: 4 })), null);
   assert.equal(none.said.at(-1), "Nothing was saved: There is no class 4.");
 });
 
@@ -205,10 +214,10 @@ test("a lost connection sends the same ids again until they are saved, and nothi
     if (lost) throw new TypeError("no connection");
     return receipt();
   });
-  const giving = all.give([1, 2], "label", () => 4);
+  const giving = all.give([1, 2], "label", () => ({ label: 4 }));
   await settled();
   assert.equal(said.at(-1), "Connection lost – 2 not saved yet, trying again");
-  assert.equal(await all.give([3], "label", () => 4), null);
+  assert.equal(await all.give([3], "label", () => ({ label: 4 })), null);
   assert.equal(await all.undo(), 0);
   lost = false;
   context.mock.timers.tick(500);
@@ -246,10 +255,10 @@ test("an undo that the labeler refuses is not tried again", async () => {
 
 test("what became of an answer is said in full", () => {
   const none = { given: [], answered: [], held: [], refused: [], gone: [] };
-  assert.equal(outcome({ ...none, given: [1] }, 1, "label", "cat"), "1 image labeled as cat.");
-  assert.equal(outcome({ ...none, given: [1, 2] }, 2, "skip"), "2 images skipped.");
+  assert.equal(outcome({ ...none, given: [1] }, 1, "labeled as cat"), "1 image labeled as cat.");
+  assert.equal(outcome({ ...none, given: [1, 2] }, 2, "skipped"), "2 images skipped.");
   assert.equal(
-    outcome({ given: [1], answered: [2], held: [3], refused: [4], gone: [5] }, 6, "label"),
+    outcome({ given: [1], answered: [2], held: [3], refused: [4], gone: [5] }, 6, "labeled as predicted"),
     "1 image labeled as predicted. 1 of 6 were answered by others meanwhile. 1 of 6 are on someone else's screen." +
       " 1 of 6 could not be saved. 1 of 6 no longer exist. 1 of 6 have no prediction.",
   );
@@ -265,13 +274,7 @@ test("what no longer belongs to the view leaves it", () => {
 });
 
 test("a tile says its answer, else the prediction", () => {
-  const project = {
-    classes: [
-      { id: 1, name: "cat" },
-      { id: 2, name: "dog" },
-    ],
-  };
-  const words = (more) => wordsOf(tile(1, more), project);
+  const words = (more) => wordsOf(tile(1, more), CLASSES);
   assert.equal(words({}), "cat 50%");
   assert.equal(words({ predicted: null }), "");
   assert.equal(words({ held: true }), "cat 50% on another screen");
@@ -314,4 +317,59 @@ test("arrows and page keys lead to other tiles", () => {
     [9, 11, 6, 14, -2, 22],
   );
   assert.deepEqual(["Home", "End", "a"].map(target), [-Infinity, Infinity, undefined]);
+});
+
+test("where an image has one class, a class is the answer, and Enter accepts predictions or the class in view", () => {
+  const query = new Query();
+  const one = new MarkOne(stub(), () => query);
+  one.classes = CLASSES;
+  const given = ({ action, of, did, leaves }, more) => [action, of(tile(1, more)), did, leaves];
+  assert.deepEqual(given(one.press(2)), ["label", { label: 2 }, "labeled as dog", false]);
+  assert.deepEqual(given(one.accept()), ["label", { label: 1 }, "labeled as predicted", false]);
+  assert.equal(one.accept().of(tile(1, { predicted: null })), undefined);
+  query.change({ label: 1, predicted: 2 });
+  assert.deepEqual(given(one.accept()), ["label", { label: 2 }, "labeled as dog", true]);
+  assert.equal(one.press(1).leaves, false);
+});
+
+test("where an image may have several, one class is asked about, and the chosen images get a yes or a no for it", () => {
+  const query = new Query();
+  const asked = { textContent: "" };
+  const many = new MarkMany({ querySelector: () => asked }, () => query);
+  many.classes = CLASSES;
+  assert.match(many.accept().refusal, /Choose a class/);
+  assert.deepEqual([many.draw(3), asked.textContent], [{ choose: true, answer: false }, "Choose a class to ask about"]);
+  assert.equal(many.press(2), null);
+  assert.deepEqual([many.draw(3), asked.textContent], [{ choose: true, answer: true }, "3 images: dog?"]);
+  const [yes, no] = [many.accept(), many.decline()];
+  assert.deepEqual(yes.of(), { label: null, answer: { yes: [2], no: [], merge: true } });
+  assert.deepEqual(no.of(), { label: null, answer: { yes: [], no: [2], merge: true } });
+  assert.deepEqual([yes.did, no.did], ["marked as dog", "marked as not dog"]);
+  for (const [values, leaves] of [
+    [{}, [false, false]],
+    [{ label: 1, says: "nothing" }, [false, false]], // a view of another class
+    [{ label: 2 }, [false, true]],
+    [{ label: 2, says: "no" }, [true, false]],
+    [{ label: 2, says: "nothing" }, [true, true]],
+  ]) {
+    query.clear();
+    query.change(values);
+    assert.deepEqual([many.accept().leaves, many.decline().leaves], leaves);
+  }
+  query.change({ label: 1 });
+  many.draw(0);
+  assert.equal(many.active, 1); // a view of a class is for asking about it
+});
+
+test("a tile says all its classes, and whether the class that is asked about is unknown", () => {
+  const many = new MarkMany(stub(), () => new Query());
+  many.classes = CLASSES;
+  const words = (yes, no) => many.words(tile(1, { status: "labeled", answer: { yes, no } }));
+  assert.deepEqual(
+    [words([2, 1], []), words([], [1, 2]), words([], [1])],
+    ["✓ cat, dog", "✓ None of these", "✓ not cat"],
+  );
+  many.press(2);
+  assert.deepEqual([words([1], []), words([1], [2]), words([2], [])], ["✓ cat · dog?", "✓ cat", "✓ dog"]);
+  assert.equal(many.words(tile(1)), "cat 50%");
 });

@@ -1,6 +1,7 @@
 // What an answer is on the card, by the project's task. `ChoiceOne` and `ChoiceMany` say what a class that is pressed does,
 // what Enter does, and how answers are put in words; nothing else of the card depends on the task.
 
+import { keepFor } from "../lib/task.js";
 import { ChoiceMany } from "./choice_many.js";
 import { ChoiceOne } from "./choice_one.js";
 
@@ -12,6 +13,7 @@ import { ChoiceOne } from "./choice_one.js";
  * @typedef {object} Choice
  * @property {Record<string, string>} letters keys of its own, and the action of each
  * @property {[string, string][]} reasons why an image gets no label: what is done with it, and the words
+ * @property {string} measure what the project's accuracy is called
  * @property {string} correct how an answer of others is corrected
  * @property {string} again what else one may do with an own answer than keep it
  * @property {(question: Question | null, suggestions: Suggestion[], preselect: boolean) => void} begin a question is on
@@ -37,11 +39,4 @@ import { ChoiceOne } from "./choice_one.js";
 export function choiceOf(task, root, classes) {
   keepFor(task, root);
   return task === "multilabel" ? new ChoiceMany(root, classes) : new ChoiceOne(classes);
-}
-
-/** Remove the parts that are for another task. @param {string} task @param {Element} root */
-function keepFor(task, root) {
-  for (const part of root.querySelectorAll("[data-for]")) {
-    if (/** @type {HTMLElement} */ (part).dataset.for !== task) part.remove();
-  }
 }

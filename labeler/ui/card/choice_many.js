@@ -2,6 +2,7 @@
 // these" is an answer like any other, and excludes the classes. What the card did not show stays unknown.
 
 import { element, find, setText } from "../lib/dom.js";
+import { classesInWords, NONE, namesOf, saysNoToAll } from "../lib/task.js";
 import { percent } from "../lib/text.js";
 
 /** @typedef {import("../types.js").Suggestion} Suggestion */
@@ -9,13 +10,13 @@ import { percent } from "../lib/text.js";
 /** @typedef {import("./choice.js").Choice} Choice */
 /** @typedef {import("../types.js").Classes} Classes */
 
-const NOTHING = "Choose what the image shows, or “None of these” (X).";
-const NONE = "None of these";
+const NOTHING = "Choose what the image shows, or “None of these”.";
 
 /** @implements {Choice} */
 export class ChoiceMany {
   /** @type {Record<string, string>} */
   letters = { X: "none" };
+  measure = "exact match";
   correct = "Change its classes and confirm";
   again = "Change it and confirm";
   /** @type {[string, string][]} */
@@ -57,7 +58,7 @@ export class ChoiceMany {
     const trusted = preselect && question?.item.purpose === "query" && !now && !first;
     const proposed = trusted ? suggestions.filter(({ chosen }) => chosen).map(({ label }) => label) : [];
     this.on = new Set(first?.yes ?? proposed);
-    this.none = first !== null && this.refuses(first);
+    this.none = first !== null && saysNoToAll(first, this.classes.known);
     this.offered = new Set(this.known);
     this.draw();
   }
@@ -68,7 +69,7 @@ export class ChoiceMany {
     this.classes.turnOn(this.on);
     for (const button of this.more.children) button.ariaPressed = String(this.on.has(Number(button.dataset.classId)));
     this.noneButton.ariaPressed = String(this.none);
-    const words = this.none ? NONE : this.namesOf([...this.on]).join(", ");
+    const words = this.chosenInWords;
     setText(this.chosen, words);
     this.chosen.title = words;
   }
@@ -102,8 +103,13 @@ export class ChoiceMany {
     return { yes: sorted(this.on), no: sorted(no) };
   }
 
+  /** What is switched on; "" for nothing. */
+  get chosenInWords() {
+    return this.none ? NONE : namesOf(this.on, this.classes.known);
+  }
+
   swipe() {
-    return this.none ? NONE : this.namesOf([...this.on]).join(", ") || "Choose a class first";
+    return this.chosenInWords || "Choose a class first";
   }
 
   /** @param {Suggestion[]} suggestions @returns {(string | Element)[]} */
@@ -125,27 +131,13 @@ export class ChoiceMany {
 
   /** @param {Answered} given */
   words({ answer }) {
-    if (!answer) return "";
-    if (answer.yes.length) return this.namesOf(answer.yes).join(", ");
-    return this.refuses(answer) ? NONE : `not ${this.namesOf(answer.no).join(", ")}`;
-  }
-
-  /** Whether this says no to each class. @param {Classes} answer */
-  refuses({ yes, no }) {
-    return !yes.length && this.known.every((id) => no.includes(id));
+    return answer ? classesInWords(answer, this.classes.known) : "";
   }
 
   /** @param {Answered[]} answers @param {number} from @param {number} into */
   relabel(answers, from, into) {
     for (const { answer } of answers) if (answer) merge(answer, from, into);
     if (this.on.delete(from)) this.on.add(into);
-  }
-
-  /** Names in the order of the classes. @param {number[]} ids */
-  namesOf(ids) {
-    const there = this.classes.known.filter(({ id }) => ids.includes(id)).map(({ name }) => name);
-    const gone = ids.filter((id) => !this.known.includes(id)).map((id) => this.classes.nameOf(id));
-    return [...there, ...gone];
   }
 }
 

@@ -11,6 +11,7 @@ import { percent } from "../lib/text.js";
 export class ChoiceOne {
   /** @type {Record<string, string>} */
   letters = {};
+  measure = "accuracy";
   correct = "Choose a class to correct it";
   again = "Answer again";
   /** @type {[string, string][]} */

@@ -38,7 +38,7 @@ const NEED_AN_IMAGE = [
 
 export class View {
   /** @param {Element} root @param {any} data @param {Person} person */
-  constructor(root, { log_id, display_pixels, guidelines, task = "classification" }, person) {
+  constructor(root, { log_id, display_pixels, guidelines, task }, person) {
     this.root = root;
     this.person = person;
     this.card = find(root, ".card");
@@ -207,7 +207,7 @@ export class View {
     this.meter.firstElementChild.style.width = `${images.total ? (100 * labeled) / images.total : 0}%`;
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
-    this.accuracy.textContent = accuracy ? `accuracy ${accuracyIn(accuracy)}` : "";
+    this.accuracy.textContent = accuracy ? `${this.choice.measure} ${accuracyIn(accuracy)}` : "";
     const alone = project.people.length < 2; // else the bar shows how fast each is
     this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
     this.target.textContent = untilTarget(project.target);

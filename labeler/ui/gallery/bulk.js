@@ -37,10 +37,10 @@ export class Bulk {
    * Answer about the images `ids`. Returns what became of them, or null if nothing was saved.
    * @param {number[]} ids
    * @param {string} action
-   * @param {(tile: Tile) => number | undefined} labelOf gives the class; undefined leaves the image out
+   * @param {import("./marking.js").Mark["of"]} of what is said of an image; undefined leaves it out
    * @returns {Promise<import("./words.js").Outcome | null>}
    */
-  async give(ids, action, labelOf) {
+  async give(ids, action, of) {
     if (this.busy) return null;
     this.busy = true;
     try {
@@ -48,8 +48,8 @@ export class Bulk {
       await this.persist(() => this.tiles.need(ids), ids.length);
       const answers = ids.flatMap((id) => {
         const tile = this.tiles.get(id);
-        const label = tile && (action === "label" ? labelOf(tile) : null);
-        return tile && label !== undefined ? [this.answer(tile, action, label)] : [];
+        const given = tile && (action === "label" ? of(tile) : { label: null });
+        return tile && given ? [this.answer(tile, action, given)] : [];
       });
       const gone = ids.filter((id) => !this.tiles.get(id));
       return answers.length
@@ -63,13 +63,13 @@ export class Bulk {
     }
   }
 
-  /** @param {Tile} tile @param {string} action @param {number | null | undefined} label @returns {Annotation} */
-  answer(tile, action, label) {
+  /** @param {Tile} tile @param {string} action @param {import("../card/choice.js").Given} given @returns {Annotation} */
+  answer(tile, action, given) {
     return {
       id: uuid(),
       image_id: tile.image_id,
       action: action === "label" && tile.settles ? "settle" : action,
-      label,
+      ...given,
       annotator: annotator(),
       source: "grid",
       as_of: tile.as_of,

@@ -35,18 +35,44 @@ function drawCaption(caption, words) {
   caption.replaceChildren(element("span", name), ...(share ? [" ", element("b", share)] : []));
 }
 
-/** @param {import("../types.js").ClassEntry} entry @param {string | null | undefined} hotkey @param {boolean} disabled */
-export function classButton({ id, name, colour, description }, hotkey, disabled) {
+/**
+ * @param {import("../types.js").ClassEntry} entry
+ * @param {string | null | undefined} hotkey
+ * @param {{ does: string, active: number | null | undefined }} press what pressing it does, before its name; `active`:
+ *   the class that is asked about, undefined where none is
+ */
+export function classButton({ id, name, colour, description }, hotkey, { does, active }) {
   const button = element("button");
   button.style.setProperty("--colour", colour ?? "transparent");
   button.title = description ? `${name}: ${description}` : name;
   button.type = "button";
   button.dataset.classId = String(id);
   button.dataset.testid = "class";
-  button.disabled = disabled;
-  button.setAttribute("aria-label", `Label as ${name}${hotkey ? `, key ${hotkey}` : ""}`);
+  button.setAttribute("aria-label", `${does}${name}${hotkey ? `, key ${hotkey}` : ""}`);
+  if (active !== undefined) button.ariaPressed = String(id === active);
   button.append(element("kbd", hotkey ?? ""), element("span", name, "name"));
   return button;
+}
+
+/** @param {Element} root @param {string} selector @param {boolean} can whether these buttons can be pressed */
+export function enable(root, selector, can) {
+  for (const button of root.querySelectorAll(selector)) /** @type {HTMLButtonElement} */ (button).disabled = !can;
+}
+
+/**
+ * Show an image larger.
+ * @param {any} dialog
+ * @param {import("./tiles.js").Tile} tile
+ * @param {string} said
+ * @param {number} pixels
+ */
+export function enlarge(dialog, { image_id, name, url }, said, pixels) {
+  const [picture, words, link] = dialog.children;
+  Object.assign(picture, { src: sized(url, pixels), alt: name });
+  setText(words, said);
+  link.href = `/?image=${image_id}`;
+  dialog.onclick = (/** @type {any} */ { target }) => target.closest("a") || dialog.close();
+  dialog.showModal();
 }
 
 /**

@@ -7,6 +7,7 @@ const NAMES = [
   "status",
   "predicted",
   "label",
+  "says",
   "min_confidence",
   "by",
   "search",

@@ -1,7 +1,7 @@
 // The grid: thousands of images; those that are chosen get a label by one key. The listing is asked for once and kept, so
 // that nothing moves under the hand. Images that were labeled leave it, and what others do shows on the tiles.
 
-import { ask, isAbort, Refused, sized } from "../lib/api.js";
+import { ask, isAbort, Refused } from "../lib/api.js";
 import { ClassSearch, placeKey } from "../lib/classes.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
@@ -10,13 +10,14 @@ import { leaveFields, listenForKeys } from "../lib/keys.js";
 import { drawHeldOut, live } from "../lib/project.js";
 import { count, number } from "../lib/text.js";
 import { Bulk } from "./bulk.js";
-import { classButton, drawNotice, drawTile } from "./draw.js";
+import { classButton, drawNotice, drawTile, enable, enlarge } from "./draw.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
+import { markBy, markingOf } from "./marking.js";
 import { Scroller } from "./scroller.js";
 import { Selection } from "./selection.js";
 import { Tiles } from "./tiles.js";
-import { leaving, outcome, whyEmpty, wordsOf } from "./words.js";
+import { leaving, outcome, whyEmpty } from "./words.js";
 
 /** @typedef {import("./tiles.js").Tile} Tile */
 
@@ -58,6 +59,7 @@ class Gallery {
     this.list = [];
     /** @type {number[]} */
     this.inSight = [];
+    this.can = { choose: false, answer: false }; // whether classes, and what Enter does, can be pressed
     this.given = ""; // the address as Python saw it
     this.signature = ""; // of the classes as drawn
     this.total = 0;
@@ -70,6 +72,7 @@ class Gallery {
     this.tiles = new Tiles(() => this.scroller.redraw());
     this.selection = new Selection(data.most);
     this.bulk = new Bulk(data.log_id, this.tiles, (words, trouble) => this.say(words, trouble));
+    this.marking = markingOf(data.task, root, () => this.filters.query);
     this.filters = new Filters(root, () => this.load());
     this.groups = new Groups(root, (cluster, clusters) =>
       this.filters.set({ cluster, clusters, similar_to: null, images: null }),
@@ -114,7 +117,7 @@ class Gallery {
     this.root.addEventListener("click", (/** @type {any} */ event) => {
       const { act, classId } = event.target.closest("button")?.dataset ?? {};
       if (act) this.act(act);
-      else if (classId) this.give("label", Number(classId));
+      else if (classId) this.choose(Number(classId));
     });
     const plane = this.part(".plane");
     plane.onclick = (/** @type {any} */ event) => {
@@ -177,6 +180,7 @@ class Gallery {
     const news = this.project && project.last_seq !== this.project.last_seq;
     const grew = project.images.total !== this.project?.images.total;
     this.project = project;
+    this.marking.classes = project.classes;
     if (news && !this.waiting) {
       this.waiting = setTimeout(() => {
         this.waiting = undefined;
@@ -202,9 +206,9 @@ class Gallery {
       this.act(key.command === "Z" ? "undo" : "all");
       return true;
     }
-    const meaning = search.meaning(key, ACTS);
+    const meaning = search.meaning(key, { ...ACTS, ...this.marking.letters });
     if (meaning && "act" in meaning) this.act(meaning.act);
-    else if (meaning && "classId" in meaning) this.give("label", meaning.classId);
+    else if (meaning && "classId" in meaning) this.choose(meaning.classId);
     else if (meaning) this.say(meaning.refusal);
     else return this.otherKey(key, search);
     return true;
@@ -242,7 +246,7 @@ class Gallery {
   /** Enter while something is typed: the first class that was found; false where there is none. */
   giveFound() {
     const { found, unmatched } = this.search;
-    if (found !== undefined) this.give("label", found);
+    if (found !== undefined) this.choose(found);
     else if (unmatched) this.say(unmatched);
     return found !== undefined;
   }
@@ -268,11 +272,11 @@ class Gallery {
   /** @param {string} name */
   act(name) {
     const id = this.list[this.scroller.focus];
+    const mark = markBy(name, this.marking);
     if (name === "all") this.selection.all();
     else if (name === "invert") this.selection.invert();
     else if (name === "none") this.selection.clear();
-    else if (name === "accept") this.give("label");
-    else if (name === "skip" || name === "flag") this.give(name);
+    else if (mark) this.give(mark);
     else if (name === "undo") this.undo();
     else if (name === "refresh") this.load();
     else if (name === "keys") this.keys.show();
@@ -295,33 +299,31 @@ class Gallery {
   enlarge(id) {
     const tile = this.tiles.get(id);
     if (!tile) return;
-    const dialog = this.part("dialog.large");
-    const [picture, words, link] = dialog.children;
-    Object.assign(picture, { src: sized(tile.url, this.data.display_pixels), alt: tile.name });
-    setText(words, `${tile.name} – ${wordsOf(tile, this.project)}`);
-    link.href = `/?image=${id}`;
-    dialog.onclick = (/** @type {any} */ { target }) => target.closest("a") || dialog.close();
-    dialog.showModal();
+    const words = `${tile.name} – ${this.marking.words(tile)}`;
+    enlarge(this.part("dialog.large"), tile, words, this.data.display_pixels);
   }
 
-  /** Answer about what is chosen; a label without a class means each as predicted. @param {string} action @param {number} [label] */
-  async give(action, label) {
+  /** A class was pressed. @param {number} classId */
+  choose(classId) {
+    const mark = this.marking.press(classId);
+    if (mark) return this.give(mark);
+    this.find("");
+    this.draw();
+  }
+
+  /** Answer about what is chosen. @param {import("./marking.js").Mark | { refusal: string }} mark */
+  async give(mark) {
     const ids = this.list.filter((id) => this.selection.has(id));
     if (!ids.length) return this.say("Choose images first: click them, or press A for all.");
     if (this.bulk.busy) return this.say("The answers before these are not saved yet.");
+    if ("refusal" in mark) return this.say(mark.refusal);
     this.find("");
-    // In a view of one predicted class that class is meant, whatever a newer model says.
-    const viewed = this.filters.query.get("predicted");
-    if (action === "label" && viewed) label ??= Number(viewed);
-    const done = await this.bulk.give(ids, action, (tile) => label ?? tile.predicted ?? undefined);
+    const done = await this.bulk.give(ids, mark.action, mark.of);
     if (!done) return;
     for (const id of [...done.given, ...done.answered, ...done.gone]) this.selection.ids.delete(id);
-    const shown = this.filters.query.get("label");
-    const relabeled = label !== undefined && shown !== null && shown !== String(label);
-    const leaves = new Set(leaving(done, action, this.status, relabeled));
-    const name = this.project?.classes.find(({ id }) => id === label)?.name;
+    const leaves = new Set(leaving(done, mark.action, this.status, mark.leaves));
     const trouble = done.answered.length + done.held.length + done.refused.length > 0;
-    this.say(outcome(done, ids.length, action, name), trouble);
+    this.say(outcome(done, ids.length, mark.did), trouble);
     this.total -= leaves.size;
     this.hold(this.list.filter((id) => !leaves.has(id)));
     const left = done.given.filter((id) => !leaves.has(id));
@@ -345,17 +347,14 @@ class Gallery {
     );
     drawHeldOut(this.part("[data-testid=held-out]"), this.project);
     this.filters.draw(this.project?.classes ?? [], this.status);
-    const viewed = this.project?.classes.find(({ id }) => String(id) === this.filters.query.get("predicted"));
-    const many = chosen ? `${number(chosen)} ` : "";
-    const plain = `Accept ${many}prediction${chosen === 1 ? "" : "s"}`;
-    setText(this.part(".accept span"), viewed ? `Accept ${many}as ${viewed.name}` : plain);
+    this.can = this.marking.draw(chosen);
     const last = this.bulk.steps.at(-1);
     setText(this.part("[data-act=undo] span"), last ? `Undo ${number(last.undone)}` : "Undo");
     this.drawClasses();
     this.scroller.redraw();
     this.scroller.mark();
-    for (const button of this.root.querySelectorAll(".accept, .classes button, [data-act=skip], [data-act=flag]"))
-      button.disabled = !chosen;
+    enable(this.root, "[data-act=skip], [data-act=flag]", chosen > 0);
+    enable(this.root, "[data-act=accept], [data-act=no]", this.can.answer);
     this.drawNotice();
   }
 
@@ -366,19 +365,23 @@ class Gallery {
     this.root.classList.toggle("many", search.typing);
     const none = search.unmatched ?? "No classes yet. Add them on the page Label.";
     this.part(".classes").dataset.none = this.project && !matches.length ? none : "";
-    const signature = JSON.stringify([Boolean(typed), matches.map(({ labels, ...each }) => each)]);
-    if (signature === this.signature) return;
-    this.signature = signature;
-    this.part(".classes").replaceChildren(
-      ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, !this.selection.size)),
-    );
+    const { buttons: does, active } = this.marking;
+    const signature = JSON.stringify([Boolean(typed), active, matches.map(({ labels, ...each }) => each)]);
+    if (signature !== this.signature) {
+      this.signature = signature;
+      const press = { does, active };
+      this.part(".classes").replaceChildren(
+        ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, press)),
+      );
+    }
+    enable(this.root, ".classes button", this.can.choose);
   }
 
   /** @param {any} node @param {number} id */
   drawTile(node, id) {
     const tile = this.tiles.get(id);
     node.ariaSelected = String(this.selection.has(id));
-    if (tile !== undefined) drawTile(node, id, tile, tile ? wordsOf(tile, this.project) : "no longer there");
+    if (tile !== undefined) drawTile(node, id, tile, tile ? this.marking.words(tile) : "no longer there");
   }
 
   drawNotice() {

@@ -5,7 +5,8 @@ import { ask } from "../lib/api.js";
 import { annotator } from "../lib/storage.js";
 
 /**
- * @typedef {{ image_id: number, url: string, name: string, status: string, label: number | null, predicted: number | null,
+ * @typedef {{ image_id: number, url: string, name: string, status: string, label: number | null,
+ *   answer?: import("../types.js").Classes | null, predicted: number | null,
  *   confidence: number | null, held?: boolean, settles?: boolean, as_of?: number }} Tile
  */
 

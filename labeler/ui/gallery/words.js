@@ -8,9 +8,13 @@ import { count, number, percent } from "../lib/text.js";
 /** @typedef {{ given: number[], answered: number[], held: number[], refused: number[], gone: number[] }} Outcome image ids */
 /** @typedef {{ title: string, text?: string, back?: boolean, waits?: boolean }} Notice `back`: a way to all images */
 
-/** What is known of an image, in a few words: its answer, else the model's prediction. @param {Tile} tile @param {Project | null} project */
-export function wordsOf({ status, label, predicted, confidence, held }, project) {
-  const name = (/** @type {number | null} */ id) => project?.classes.find((each) => each.id === id)?.name ?? "?";
+/**
+ * What is known of an image, in a few words: its answer, else the model's prediction.
+ * @param {Tile} tile
+ * @param {import("../types.js").ClassEntry[]} classes
+ */
+export function wordsOf({ status, label, predicted, confidence, held }, classes) {
+  const name = (/** @type {number | null} */ id) => classes.find((each) => each.id === id)?.name ?? "?";
   const said = predicted === null ? "" : `${name(predicted)} ${percent(confidence ?? 0)}`;
   if (status === "labeled") return `✓ ${name(label)}${said && predicted !== label ? `, predicted ${said}` : ""}`;
   if (status !== "unlabeled") return status;
@@ -18,16 +22,13 @@ export function wordsOf({ status, label, predicted, confidence, held }, project)
 }
 
 /**
- * What became of an answer to `asked` images. `name`: the class, undefined for labels as predicted.
+ * What became of an answer to `asked` images.
  * @param {Outcome} outcome
  * @param {number} asked
- * @param {string} action
- * @param {string} [name]
+ * @param {string} did what was done, as "labeled as cat"
  */
-export function outcome({ given, answered, held, refused, gone }, asked, action, name) {
-  /** @type {Record<string, string>} */
-  const verbs = { label: name ? `labeled as ${name}` : "labeled as predicted", skip: "skipped", flag: "flagged" };
-  const said = [`${count(given.length, "image")} ${verbs[action]}.`];
+export function outcome({ given, answered, held, refused, gone }, asked, did) {
+  const said = [`${count(given.length, "image")} ${did}.`];
   const of = `of ${number(asked)}`;
   const without = asked - given.length - answered.length - held.length - refused.length - gone.length;
   if (answered.length) said.push(`${answered.length} ${of} were answered by others meanwhile.`);

@@ -45,6 +45,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
             "image": image,
             "guidelines": service.current().guidelines.view.model_dump(mode="json"),
             "display_pixels": settings.display_pixels,
+            "task": project.task,
         },
     )
 
@@ -56,6 +57,7 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
         "view": view,
         "most": MAX_ROWS,
         "display_pixels": settings.display_pixels,
+        "task": project.task,
     }
     _GALLERY(key="gallery", data=data)
 
@@ -85,6 +87,7 @@ def review(project: Project, settings: LabelerSettings) -> None:
         "max_unconfirmed": settings.max_unconfirmed,
         "display_pixels": settings.display_pixels,
         "start": trainer_command(settings.workspace),
+        "task": project.task,
     }
     _REVIEW(key="review", data=data)
 
