@@ -34,7 +34,7 @@ def _state() -> None:
     st.subheader("Photos here", anchor=False)
     copies = f" {there.duplicates:,} more files are copies of these." if there.duplicates else ""
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
-    waiting.show(there, labeler.trainer.status())
+    waiting.section()
     if there.missing:
         with st.expander(f"The files of {many(there.missing, 'labeled photo')} are missing"):
             st.write("Their labels are kept and exported. Put the files back to use the photos again.")

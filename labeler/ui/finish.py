@@ -20,6 +20,7 @@ SOONEST_SECONDS = 2
 
 def page() -> None:
     """Draw the page."""
+    _state()
     _outcome()
 
 
@@ -30,7 +31,6 @@ def _outcome() -> None:
     project = labeler.project()
     status = labeler.trainer.status()
     evaluations = shown(labeler.progress().evaluations)
-    _state(project, status)
     if status is not None and status.saved is not None:
         _saved(status.saved)
     if evaluations:
@@ -40,7 +40,11 @@ def _outcome() -> None:
     st.markdown("\n".join(f"- {each}" for each in _next(labeler, project, status, evaluations)))
 
 
-def _state(project: Project, status: TrainerStatus | None) -> None:
+@st.fragment
+def _state() -> None:
+    components.redraw("state", ["images", "trainer"], soonest=0)  # at once: the bar names the state, too
+    labeler = service.current()
+    project, status = labeler.project(), labeler.trainer.status()
     waiting.show(project, status)
     name, what = TRAINER[project.trainer.state]
     if project.trainer.state == "stopping":

@@ -19,6 +19,7 @@ SAVE = "Hover over a chart to save it as PNG, or to see its numbers as a table a
 
 def page() -> None:
     """Draw the page."""
+    waiting.section()
     _figures()
 
 
@@ -33,7 +34,6 @@ def _figures() -> None:
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    waiting.show(project, status)
     labeled, accuracy, pace = st.columns(3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"

@@ -1,10 +1,15 @@
-"""Why figures are missing or old, in words: shown on every page that waits for the trainer."""
+"""Why figures are missing or old, in words: shown on every page that waits for the trainer.
+
+It is redrawn as soon as the state of the trainer changes, because the bar above names the new state at once, and two
+states on one page contradict each other. The figures below may take longer.
+"""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from labeler.ui.parts import wording
+from labeler import service
+from labeler.ui.parts import components, wording
 from labeler.ui.parts.wording import plain, time_left
 from shared.figures import megabytes
 from shared.wire.project import Project
@@ -13,8 +18,16 @@ from shared.wire.trainer import TrainerStatus
 ERROR = ":material/error:"
 
 
-def show(project: Project, status: TrainerStatus | None) -> None:
+@st.fragment
+def section() -> None:
     """Draw why nothing new comes, and what to do; nothing while the trainer is learning."""
+    components.redraw("waiting", ["images", "trainer"], soonest=0)
+    labeler = service.current()
+    show(labeler.project(), labeler.trainer.status())
+
+
+def show(project: Project, status: TrainerStatus | None) -> None:
+    """The same, for a fragment that is redrawn at once itself."""
     scanning = project.scanning
     if scanning.error:
         st.error(f"The image folder cannot be read: {plain(scanning.error)}", icon=ERROR)

@@ -1,0 +1,32 @@
+"""Why a page has no new figures, on each page that says it, and how soon another state is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.labeler.followers import following
+from tests.labeler.projects import labeler, photos
+from tests.services import wait_for
+
+
+def script(name: str) -> None:
+    from importlib import import_module
+
+    import_module(f"labeler.ui.{name}").page()
+
+
+@pytest.mark.parametrize("name", ["progress", "data", "finish"])
+def test_a_page_says_another_state_of_the_trainer_at_once_as_the_bar_does(tmp_path: Path, name: str) -> None:
+    photos(tmp_path / "photos", 1)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url) as service:
+        follower.state = "paused"
+        wait_for(lambda: (status := service.trainer.status()) and status.state == "paused", "the trainer")
+        page = AppTest.from_function(script, default_timeout=60, args=(name,)).run()
+        assert not page.exception
+        assert ["Paused" in each.value for each in page.info].count(True) == 1
+        watches = [json.loads(each.proto.json) for each in page.get("bidi_component") if "watch" in (each.key or "")]
+        assert any("trainer" in each["marks"] and each["soonest"] == 0 for each in watches)
