@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
-from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.evaluation import CalibrationBin, Evaluation, Interval
 from shared.wire.jobs import Comparison, Metric, Scores
 
 ENOUGH = 10
 """Minimum test labels before an accuracy is shown. With one label, it would be 0 or 100 %."""
+CALIBRATION_ENOUGH = 150
+"""Minimum test images before a calibration is judged: ten points too much confidence are then found in about 80 % of
+cases or more (`benchmarks.calibration_verdict`)."""
+CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as calibrated
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
 """Metrics that need no test labels."""
@@ -128,6 +132,29 @@ def duration(seconds: float) -> str:
 def many(count: int, noun: str) -> str:
     """`1 image`, `1,797 images`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def leaning(bins: Sequence[CalibrationBin]) -> str | None:
+    """Whether a model is `overconfident`, `underconfident` or `about as confident as it should be`; None if too few
+    test images tell.
+
+    A difference counts if a model with these confidences would show it by chance in less than 5 % of cases.
+    """
+    images = sum(each.accuracy.n for each in bins)
+    if images < CALIBRATION_ENOUGH:
+        return None
+    off = sum((each.confidence - each.accuracy.value) * each.accuracy.n for each in bins) / images
+    chance = 1.96 * sum(each.confidence * (1 - each.confidence) * each.accuracy.n for each in bins) ** 0.5 / images
+    if abs(off) <= max(CALIBRATED, chance):
+        return "about as confident as it should be"
+    return "overconfident" if off > 0 else "underconfident"
+
+
+def calibration_error_in_words(error: float | None, images: int) -> str:
+    """`4.1%`, or that there are too few test images: by chance, few of them are far from any confidence."""
+    if error is not None and images < CALIBRATION_ENOUGH:
+        return f"too few test images to tell ({images} of {CALIBRATION_ENOUGH})"
+    return metric_in_words("calibration_error", error)
 
 
 def choice(names: Iterable[str], most: int = 10) -> str:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from shared import figures
-from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.evaluation import CalibrationBin, Evaluation, Interval
 from shared.wire.jobs import Comparison, Pairs, Scores
 
 TEXT = Path(__file__).parents[2] / "labeler" / "ui" / "lib" / "text.js"
@@ -160,3 +160,18 @@ def test_the_refusal_of_a_name_lists_those_that_exist() -> None:
     assert figures.choice([]) == "There is none yet."
     assert figures.choice("abc") == "Choose one of a, b, c."
     assert figures.choice(map(str, range(13)), most=3) == "Choose one of 0, 1, 2 and 10 more."
+
+
+def bins(confidence: float, right: float, images: int) -> list[CalibrationBin]:
+    accuracy = Interval(value=right, low=0.0, high=1.0, n=images)
+    return [CalibrationBin(low=0.0, high=1.0, confidence=confidence, accuracy=accuracy)]
+
+
+def test_a_calibration_is_judged_if_enough_test_images_tell() -> None:
+    assert figures.leaning(bins(0.9, 0.1, 149)) is None
+    assert figures.leaning(bins(0.9, 0.86, 150)) == "about as confident as it should be"  # likely by chance
+    assert figures.leaning(bins(0.9, 0.86, 400)) == "overconfident"
+    assert figures.leaning(bins(0.7, 0.86, 400)) == "underconfident"
+    assert figures.leaning(bins(0.9, 0.875, 10_000)) == "about as confident as it should be"
+    assert figures.calibration_error_in_words(0.041, 150) == "4.1%"
+    assert figures.calibration_error_in_words(None, 3) == "–"

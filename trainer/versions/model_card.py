@@ -5,7 +5,15 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It c
 
 from __future__ import annotations
 
-from shared.figures import interval_in_words, is_measured, megabytes, metric_in_words, not_measured, percent
+from shared.figures import (
+    calibration_error_in_words,
+    interval_in_words,
+    is_measured,
+    megabytes,
+    metric_in_words,
+    not_measured,
+    percent,
+)
 from shared.wire.evaluation import ClassMetrics
 from shared.wire.models import Description, ModelVersion
 from trainer.embeddings.backbones import installed
@@ -69,7 +77,7 @@ def _figures(version: ModelVersion) -> str:
         f"| accuracy | {percent(accuracy.value, 1)} ({interval_in_words(accuracy)}, Wilson 95 %{also}) |",
         f"| macro F1 | {metric_in_words('macro_f1', said.macro_f1)} |",
         f"| log loss | {metric_in_words('log_loss', said.log_loss)} |",
-        f"| calibration error | {metric_in_words('calibration_error', said.calibration_error)} |",
+        f"| calibration error | {calibration_error_in_words(said.calibration_error, accuracy.n)} |",
     ]
     classes = "\n".join(_class_row(each) for each in said.classes)
     return (

@@ -10,13 +10,21 @@ import pandas as pd
 
 from labeler.ui.parts.palette import BOTH, INK, NO_OWN, colours_of
 from labeler.ui.parts.wording import plain
-from shared.figures import ENOUGH, many, metric_in_words, not_measured, percent
+from shared.figures import (
+    CALIBRATION_ENOUGH,
+    ENOUGH,
+    calibration_error_in_words,
+    leaning,
+    many,
+    metric_in_words,
+    not_measured,
+    percent,
+)
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Stretch
 
 NAMED = 9  # classes with their own colour; the others share one
 OTHERS = "all others"
-CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as calibrated
 COLOURS = alt.Scale(range=BOTH)
 AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
@@ -161,7 +169,7 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     if latest.log_loss is not None:
         rows.append(row("Log loss", metric_in_words("log_loss", latest.log_loss)))
     if latest.calibration_error is not None:
-        rows.append(row("Calibration error", metric_in_words("calibration_error", latest.calibration_error)))
+        rows.append(row("Calibration error", calibration_error_in_words(latest.calibration_error, accuracy.n)))
     counts = {
         "Test images": accuracy.n,
         **({"Test images without a label, for the accuracy": accuracy.unlabeled} if accuracy.unlabeled else {}),
@@ -253,18 +261,20 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
 def calibration_in_words(latest: Evaluation) -> str:
     """What the diagram shows, in a sentence or two."""
     images = sum(each.accuracy.n for each in latest.calibration)
+    how = leaning(latest.calibration)
+    if how is None:
+        return (
+            f"**Too few test images to tell** how well the confidence fits: {images:,} of {CALIBRATION_ENOUGH}. Points "
+            "on the dashed line are perfect. Numbers count test images; lines are 95% intervals."
+        )
     sure = sum(each.confidence * each.accuracy.n for each in latest.calibration) / images
     right = sum(each.accuracy.value * each.accuracy.n for each in latest.calibration) / images
-    off = sure - right
-    leaning = "about as confident as it should be"
-    if abs(off) > CALIBRATED:
-        leaning = "overconfident" if off > 0 else "underconfident"
     error = (
         "" if latest.calibration_error is None else f"; the calibration error is {percent(latest.calibration_error, 1)}"
     )
     return (
         f"The mean confidence is {percent(sure)}, the accuracy on these images {percent(right)}: the model is "
-        f"{leaning}{error}. Points on the dashed line are perfect. Numbers count test images; a point with few of them "
+        f"{how}{error}. Points on the dashed line are perfect. Numbers count test images; a point with few of them "
         "is imprecise."
     )
 

@@ -70,7 +70,7 @@ def test_words_say_what_an_estimate_uses_beside_the_labeled_test_images() -> Non
     assert "Only labeled test images are used" in progress_charts.in_words(
         plain.model_copy(update={"at_random": False})
     )
-    bins = [CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.95, low=0.5, high=1, n=60))]
+    bins = [CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.95, low=0.9, high=1, n=160))]
     calibrated = progress_charts.calibration_in_words(sharper.model_copy(update={"calibration": bins}))
     assert "accuracy on these images 95%: the model is about as confident as it should be" in calibrated
 
@@ -140,20 +140,31 @@ def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
 
 def test_calibration_is_drawn_and_said() -> None:
     bins = [
-        CalibrationBin(low=0.6, high=0.7, confidence=0.65, accuracy=Interval(value=0.5, low=0.2, high=0.8, n=4)),
-        CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.75, low=0.5, high=0.9, n=16)),
+        CalibrationBin(low=0.6, high=0.7, confidence=0.65, accuracy=Interval(value=0.5, low=0.2, high=0.8, n=40)),
+        CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.75, low=0.5, high=0.9, n=160)),
     ]
-    measured = evaluation(40, 0.7, 0.2, 20).model_copy(update={"calibration": bins, "calibration_error": 0.19})
+    measured = evaluation(240, 0.7, 0.2, 200).model_copy(update={"calibration": bins, "calibration_error": 0.19})
     drawn = next(
         rows for rows in progress_charts.calibration(measured).to_dict()["datasets"].values() if "low" in rows[0]
     )
     assert [(row["confidence"], row["right"], row["test images"]) for row in drawn] == [
-        (0.65, 0.5, 4),
-        (0.95, 0.75, 16),
+        (0.65, 0.5, 40),
+        (0.95, 0.75, 160),
     ]
     said = progress_charts.calibration_in_words(measured)
     assert "confidence is 89%, the accuracy on these images 70%: the model is overconfident" in said
     assert "the calibration error is 19.0%" in said
+
+
+def test_eleven_test_images_say_nothing_of_the_calibration() -> None:
+    few = [CalibrationBin(low=0.9, high=1.0, confidence=0.92, accuracy=Interval(value=10 / 11, low=0.6, high=1, n=11))]
+    measured = evaluation(40, 0.9, 0.1, 11).model_copy(update={"calibration": few, "calibration_error": 0.011})
+    said = progress_charts.calibration_in_words(measured)
+    assert "Too few test images to tell" in said
+    assert "11 of 150" in said
+    assert "as it should be" not in said
+    rows = {each["Figure"]: each["Value"] for each in progress_charts.final_figures(measured)}
+    assert rows["Calibration error"] == "too few test images to tell (11 of 150)"
 
 
 def test_rounds_have_their_time_by_step() -> None:
