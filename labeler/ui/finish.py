@@ -79,7 +79,7 @@ def _figures(evaluations: list[Evaluation]) -> None:
     st.write(progress_charts.in_words(latest))
     curve, table = st.columns([3, 2], gap="large")
     with curve:
-        components.figure(progress_charts.accuracy_curve(evaluations), alt="Accuracy against labels given")
+        components.figure(progress_charts.accuracy_curve(evaluations), alt="Accuracy against labels")
     table.table(progress_charts.final_figures(latest), border="horizontal", hide_index=True)
     curve.download_button(
         "Download curve (CSV)",

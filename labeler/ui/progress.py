@@ -9,7 +9,7 @@ from labeler.ui.parts import components
 from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import waiting
-from shared.figures import percent, rounded, shown
+from shared.figures import many, percent, rounded, shown
 from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project
 
@@ -50,7 +50,7 @@ def _figures() -> None:
         )
     else:
         _measured(project, progress, evaluations)
-    st.subheader("Labels given", anchor=False)
+    st.subheader("Labels by class", anchor=False)
     if progress.labels:
         _labels(labeler, project, progress)
     else:
@@ -67,7 +67,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     latest = confusion.in_order(evaluations[-1], project.classes)
     st.write(progress_charts.in_words(latest))
     curve = progress_charts.accuracy_curve(evaluations)
-    components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels given")
+    components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download curve (CSV)",
@@ -117,14 +117,17 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
 
     own = own_colours(project.classes)
 
+    stretches = labeler.history()
+    here = stretches[-1].labels if stretches else 0
+    if progress.labels > here:
+        st.write(f"{many(progress.labels, 'label')}: {here:,} given here, {progress.labels - here:,} imported.")
     counts, history = st.columns(2, gap="large")
     with counts:
         components.figure(progress_charts.label_counts(progress.labels_per_class, own), alt="Labels of each class")
-    stretches = labeler.history()
     if len(stretches) > 1:
         with history:
             components.figure(
-                progress_charts.label_history(stretches, own), alt="Share of each class in the labels so far"
+                progress_charts.label_history(stretches, own), alt="Share of each class in the labels given here"
             )
     people = labeler.people()
     if len(people) > 1:

@@ -50,7 +50,7 @@ def test_on_a_full_disk_labels_wait_in_the_browser_and_the_bar_says_why(card: Ca
         card.wait_for_image()  # what is looked at needs no room
         card.page.get_by_role("link", name="Progress").click()
         expect(card.page.get_by_test_id("error")).to_contain_text("Everything that was confirmed is safe")
-        expect(card.page.get_by_role("heading", name="Labels given")).to_be_visible()  # the bar is on both pages
+        expect(card.page.get_by_role("heading", name="Labels by class")).to_be_visible()  # the bar is on both pages
         card.page.get_by_role("link", name="Label", exact=True).click()
         card.wait_for_image()
     finally:

@@ -96,7 +96,7 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
     )
     scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1])
     axis = alt.Axis(tickMinStep=1, tickCount=TICKS)
-    labels = alt.X("labels:Q", title="Labels given", axis=axis, scale=alt.Scale(zero=True))
+    labels = alt.X("labels:Q", title="Labels", axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
         *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
@@ -174,7 +174,7 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
         "Test images": accuracy.n,
         **({"Test images without a label, for the accuracy": accuracy.unlabeled} if accuracy.unlabeled else {}),
         "Labels the model learned from": latest.labels,
-        "Labels given, including test labels": latest.spent,
+        "Labels, including test labels": latest.spent,
     }
     return rows + [row(name, f"{count:,}") for name, count in counts.items()]
 
@@ -199,7 +199,10 @@ def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None
 
 
 def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = None) -> alt.Chart:
-    """How the labels so far divide among classes, against their number; the most frequent classes by name."""
+    """How the labels given here divide among classes, against their number; the most frequent classes by name.
+
+    Imported labels are left out: they came all at once.
+    """
     total = pd.Series(dtype=float)
     for each in stretches:
         total = total.add(pd.Series(each.classes, dtype=float), fill_value=0)
@@ -216,7 +219,7 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
         rows += [(each.labels, name, count, each.until) for name, count in so_far.items()]
         if len(total) > NAMED:
             rows.append((each.labels, OTHERS, others, each.until))
-    frame = pd.DataFrame(rows, columns=["labels given", "class", "labels", "until"])
+    frame = pd.DataFrame(rows, columns=["labels given here", "class", "labels", "until"])
     order = [*named, OTHERS] if len(total) > NAMED else named
     scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as fit on a phone
@@ -224,10 +227,10 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
         alt.Chart(frame)
         .mark_area()
         .encode(
-            x=alt.X("labels given:Q", title="Labels given", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
-            y=alt.Y("labels:Q", stack="normalize", title="Share of the labels", axis=alt.Axis(format="%")),
+            x=alt.X("labels given here:Q", title="Labels given here", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            y=alt.Y("labels:Q", stack="normalize", title="Share of the labels given here", axis=alt.Axis(format="%")),
             color=alt.Color("class:N", sort=order, title=None, scale=scale, legend=legend),
-            tooltip=["class:N", "labels:Q", "labels given:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
+            tooltip=["class:N", "labels:Q", "labels given here:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
         )
         .properties(height=240 + AXIS + LEGEND + LEGEND_ROW * math.ceil(len(order) / legend.columns))
     )

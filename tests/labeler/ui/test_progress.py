@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from shared.wire.evaluation import CalibrationBin, Interval
 from shared.wire.fields import TrainerState
+from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerStatus
 from tests.labeler.projects import answer, labeler, photos
 from tests.labeler.ui.charts.test_confusion import measured
@@ -75,6 +76,16 @@ def test_an_evaluation_brings_every_figure(service: Service) -> None:
     assert [button.label for button in page.download_button] == ["Download curve (CSV)"]
     assert "/grid?label=11&amp;predicted=10" in page.get("html")[0].proto.body
     assert any("ann" in str(table.value) and "bob" in str(table.value) for table in page.table)
+
+
+def test_imported_labels_are_told_apart_from_those_given_here(service: Service) -> None:
+    service.annotate([answer(1), answer(2, "dog")])
+    assert "given here" not in words(opened())  # as all are
+    rows = [ImportRow(line=line, uri=f"{line:04d}.png", label="cat", split="train") for line in (3, 4, 5)]
+    service.imports.take(ImportPost(rows=rows))
+    page = opened()
+    assert "5 labels: 2 given here, 3 imported." in words(page)
+    assert "Labels by class" in words(page)
 
 
 def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> None:

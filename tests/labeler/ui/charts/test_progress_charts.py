@@ -129,7 +129,7 @@ def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
         Stretch(labels=103, until=datetime.now(UTC), classes={"class 0": 1, "rarer": 2}),
     ]
     (rows,) = progress_charts.label_history(stretches).to_dict()["datasets"].values()
-    last = {row["class"]: row["labels"] for row in rows if row["labels given"] == 103}
+    last = {row["class"]: row["labels"] for row in rows if row["labels given here"] == 103}
     assert len(last) == progress_charts.NAMED + 1
     assert (last["class 0"], last[progress_charts.OTHERS]) == (11, 4)
     drawn = progress_charts.label_history(stretches, {"class 3": "#12ab34"}).to_dict()["encoding"]["color"]["scale"]
