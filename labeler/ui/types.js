@@ -6,7 +6,8 @@
  *   own_hotkey?: boolean, description?: string | null }} ClassEntry
  * @typedef {{ label: number, name: string, confidence: number, chosen?: boolean | null }} Suggestion `chosen`: above its class's
  *   threshold, where an image may have several classes
- * @typedef {{ yes: number[], no: number[] }} Classes what a person says of several classes; of those in neither, nothing
+ * @typedef {{ yes: number[], no: number[], merge?: boolean }} Classes what a person says of several classes; of those in
+ *   neither, nothing. `merge`: what was said of them before stays
  * @typedef {{ label?: number | null, answer?: Classes | null }} Answered
  * @typedef {{ done: number, total: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
  *   download?: { name: string, done_bytes: number, total_bytes: number } | null }} Embedding

@@ -9,6 +9,7 @@ import { ask, isAbort, Lost, Refused } from "../../labeler/ui/lib/api.js";
 import { Live } from "../../labeler/ui/lib/project.js";
 import { Pace } from "../../labeler/ui/lib/time.js";
 import { Doubts } from "../../labeler/ui/review/doubts.js";
+import { verdictsOf } from "../../labeler/ui/review/verdicts.js";
 import { forget, Picture, serve, settled, stub } from "./browser.js";
 
 const ONE = new ChoiceOne({ nameOf: String });
@@ -210,7 +211,7 @@ const page = (ids) => ({ items: ids.map(doubt), as_of: 1 });
 async function doubts(ids) {
   const listed = { page: page(ids) };
   const requests = serve(() => [200, listed.page]);
-  const made = new Doubts(() => {});
+  const made = new Doubts(() => {}, verdictsOf("classification"));
   await made.ask();
   made.askSoon = () => {};
   return { made, listed, requests };
@@ -233,7 +234,7 @@ test("a judged image does not come back from a request that was sent before its 
   listed.page = page([1, 2, 3]);
   await made.ask();
   assert.deepEqual(shown(made), [2, [3]]);
-  made.confirmed([1]);
+  made.confirmed([{ image_id: 1 }]);
   await made.ask(); // sent after: it names the image for a new reason
   assert.deepEqual(shown(made), [2, [3, 1]]);
 });
@@ -254,8 +255,35 @@ test("a doubt whose image is decoded already keeps it", async () => {
   assert.equal(made.next.find(({ image_id }) => image_id === 4).image, image);
 });
 
+test("with several classes an image, each of its classes is judged by itself, and the opposite is proposed", async () => {
+  const many = verdictsOf("multilabel");
+  const one = (image_id, label, given) => ({
+    ...doubt(image_id),
+    label,
+    proposed: label,
+    label_name: `c${label}`,
+    given,
+  });
+  const made = new Doubts(() => {}, many);
+  made.askSoon = () => {};
+  const listed = { items: [one(1, 5, true), one(1, 6, false), one(2, 5, true)], as_of: 1 };
+  serve(() => [200, listed]);
+  await made.ask();
+  const { current } = made;
+  assert.deepEqual([current.label_name, current.proposed_name], ["c5", "not c5"]);
+  assert.deepEqual(many.keep(current), { label: null, answer: { yes: [5], no: [], merge: true } });
+  assert.deepEqual(many.fix(current), { label: null, answer: { yes: [], no: [5], merge: true } });
+  made.advance();
+  assert.deepEqual([made.current.label_name, made.current.proposed_name], ["not c6", "c6"]);
+  assert.deepEqual(many.fix(made.current).answer, { yes: [6], no: [], merge: true });
+  await made.ask(); // the verdict on the first is still on its way
+  assert.deepEqual(shown(made), [1, [2]]);
+  made.putFirst(current);
+  assert.deepEqual(shown(made), [1, [1, 2]]);
+});
+
 test("a refusal and a lost connection are kept as the problem", async () => {
-  const made = new Doubts(() => {});
+  const made = new Doubts(() => {}, verdictsOf("classification"));
   made.askSoon = () => {};
   serve(() => [409, { detail: "Wait." }]);
   await made.ask();

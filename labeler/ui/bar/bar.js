@@ -6,7 +6,17 @@ import { leaveFields, silenceSingleKeys } from "../lib/keys.js";
 import { live } from "../lib/project.js";
 import { annotator as annotatorHere, setAnnotator } from "../lib/storage.js";
 import { capital } from "../lib/text.js";
-import { buttonsOf, challengerOf, diskTrouble, embeddingOf, lagOf, paceOf, scanOf, stoppedBecause } from "./words.js";
+import {
+  buttonsOf,
+  challengerOf,
+  diskTrouble,
+  embeddingOf,
+  lagOf,
+  paceOf,
+  scanOf,
+  stoppedBecause,
+  taskOf,
+} from "./words.js";
 
 const BAR = Symbol("bar");
 
@@ -102,6 +112,7 @@ class Bar {
     const error = disk ?? trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error), Boolean(trainer.disk));
     this.drawStopped(trainer);
+    this.drawNote("task", taskOf(this.project.task));
     this.drawLag();
     this.drawPace();
     this.drawWork("embedding", embeddingOf(embedding));

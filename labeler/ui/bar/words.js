@@ -4,6 +4,11 @@ import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/
 
 /** @typedef {{ text: string, share?: number }} Work what goes on, and how far it is */
 
+/** What an answer is in this project; null for one class per image, which is what everybody expects. @param {string} task */
+export function taskOf(task) {
+  return task === "multilabel" ? "Several classes per image" : null;
+}
+
 /**
  * The challenger; null while nothing goes on. The page Models has the details.
  * @param {any} view

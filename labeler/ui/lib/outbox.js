@@ -57,7 +57,7 @@ export class Outbox {
     /** @type {ReturnType<typeof setTimeout> | null} */
     this.waiting = null;
     this.changed = () => {};
-    this.confirmed = (/** @type {number[]} */ _imageIds) => {};
+    this.confirmed = (/** @type {number[]} */ _imageIds, /** @type {Annotation[]} */ _annotations) => {};
     this.refused = (/** @type {Annotation} */ _annotation, /** @type {string} */ _reason) => {};
   }
 
@@ -71,8 +71,8 @@ export class Outbox {
   }
 
   /**
-   * A page takes over: `changed()` after every change, `confirmed(image ids)` and `refused(annotation, reason)` as they happen.
-   * @param {{ changed: () => void, confirmed: (imageIds: number[]) => void, refused: (annotation: Annotation, reason: string) => void }} page
+   * A page takes over: `changed()` after every change, `confirmed(image ids, annotations)` and `refused(annotation, reason)` as they happen.
+   * @param {{ changed: () => void, confirmed: (imageIds: number[], annotations: Annotation[]) => void, refused: (annotation: Annotation, reason: string) => void }} page
    */
   join({ changed, confirmed, refused }) {
     this.changed = changed;
@@ -142,7 +142,10 @@ export class Outbox {
   settle(batch) {
     const ids = new Set(batch.map((item) => item.id));
     this.items = this.items.filter((item) => !ids.has(item.id));
-    this.confirmed(batch.map((item) => item.image_id));
+    this.confirmed(
+      batch.map((item) => item.image_id),
+      batch,
+    );
   }
 
   /**

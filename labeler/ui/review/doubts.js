@@ -14,6 +14,7 @@ import { ask, isAbort, Refused } from "../lib/api.js";
  * @property {string} proposed_name
  * @property {number} confidence
  * @property {boolean} confident
+ * @property {boolean | null} [given] where an image may have several classes: whether it has this one, by its label
  * @property {number} agreeing
  * @property {number} neighbours
  * @property {Evidence[]} evidence
@@ -29,9 +30,13 @@ const ASK_SOON_MS = 200; // after a verdict is on disk: several quick ones make 
 const ASK_AGAIN_MS = 3000; // while there is nothing to show
 
 export class Doubts {
-  /** @param {() => void} changed called when a doubt has come, or what is known of all of them */
-  constructor(changed) {
+  /**
+   * @param {() => void} changed called when a doubt has come, or what is known of all of them
+   * @param {import("./verdicts.js").Verdicts} verdicts
+   */
+  constructor(changed, verdicts) {
     this.changed = changed;
+    this.verdicts = verdicts;
     /** @type {Doubt | null} */
     this.current = null;
     /** @type {Doubt[]} */
@@ -41,8 +46,8 @@ export class Doubts {
     /** @type {{ status?: number, message: string } | null} */
     this.problem = null; // why there is no answer; without status, the labeler cannot be reached
     this.asked = 0;
-    /** @type {Map<number, number>} */
-    this.done = new Map(); // image id → the last request that may still name it although it is judged
+    /** @type {Map<number | string, number>} */
+    this.done = new Map(); // key of a doubt → the last request that may still name it although it is judged
     this.closed = false;
   }
 
@@ -54,21 +59,22 @@ export class Doubts {
 
   /** Judged: show the next one. */
   advance() {
-    if (this.current) this.done.set(this.current.image_id, Infinity);
+    if (this.current) this.done.set(this.verdicts.key(this.current), Infinity);
     this.current = null;
     this.fill();
   }
 
-  /** These verdicts are on disk: requests sent from now on name their images only for a new reason. @param {number[]} imageIds */
-  confirmed(imageIds) {
-    for (const id of imageIds) this.done.set(id, this.asked);
+  /** These verdicts are on disk: requests sent from now on name their images only for a new reason. @param {any[]} judged */
+  confirmed(judged) {
+    for (const each of judged) this.done.set(this.verdicts.key(each), this.asked);
     this.askSoon();
   }
 
   /** Bring one back; what was on screen comes next. @param {Doubt} doubt */
   putFirst(doubt) {
-    this.done.delete(doubt.image_id);
-    this.next = this.held().filter((each) => each.image_id !== doubt.image_id);
+    const { key } = this.verdicts;
+    this.done.delete(key(doubt));
+    this.next = this.held().filter((each) => key(each) !== key(doubt));
     this.current = doubt;
     this.changed();
   }
@@ -105,10 +111,11 @@ export class Doubts {
   take(page, request) {
     this.page = page;
     const held = this.held(LEFT_IN_PLACE);
+    const { key } = this.verdicts;
     const known = new Map(this.held().map((each) => [each.image_id, each]));
     const wanted = page.items.filter(
-      (/** @type {Doubt} */ { image_id }) =>
-        !((this.done.get(image_id) ?? 0) >= request) && !held.some((each) => each.image_id === image_id),
+      (/** @type {Doubt} */ item) =>
+        !((this.done.get(key(item)) ?? 0) >= request) && !held.some((each) => key(each) === key(item)),
     );
     const behind = wanted
       .slice(0, AHEAD)
@@ -119,7 +126,7 @@ export class Doubts {
   /** The doubt with its image on the way; `broken` when it cannot be shown. @param {any} item @param {any} image @param {number} asOf */
   decoded(item, image, asOf) {
     /** @type {Doubt} */
-    const doubt = { ...item, item, as_of: asOf, image: image ?? new Image() };
+    const doubt = { ...this.verdicts.read(item), item, as_of: asOf, image: image ?? new Image() };
     if (!image) doubt.image.src = item.url;
     for (const { url } of item.evidence) new Image().src = url;
     doubt.image.decode().catch(() => {

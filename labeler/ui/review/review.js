@@ -11,18 +11,18 @@ import { leaveFields, listenForKeys } from "../lib/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { embedded, embeddedShare, live } from "../lib/project.js";
 import { annotator } from "../lib/storage.js";
+import { keepFor } from "../lib/task.js";
 import { capital, count, number, percent, timeLeft } from "../lib/text.js";
 import { Pace } from "../lib/time.js";
 import { Stage } from "../stage/stage.js";
 import { Doubts } from "./doubts.js";
+import { verdictsOf } from "./verdicts.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
 
 /** @typedef {import("./doubts.js").Doubt} Doubt */
 /** @typedef {{ id?: string, doubt?: Doubt, many?: number }} Step a verdict, or many at once, or one that the labeler named */
 
 const REVIEW = Symbol("review");
-/** @type {Record<string, string>} */
-const KEYS = { K: "keep", X: "remove", S: "unsure", Z: "undo" };
 const ASK_MS = 15_000;
 
 /** @param {any} component */
@@ -41,15 +41,18 @@ class Review {
   /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.data = data;
+    this.verdicts = verdictsOf(data.task);
     this.card = find(root, ".card");
     this.part = (/** @type {string} */ selector) => find(this.card, selector);
     this.stage = new Stage(root, data.display_pixels, {
       words: (direction) => this.swipeWords(direction),
       done: (direction) => this.act(direction === "right" ? "accept" : "keep"),
     });
+    keepFor(data.task, root);
     this.classes = new ClassList(root);
+    this.classes.list.hidden = !this.verdicts.other;
     this.keys = new KeyTable(root);
-    this.doubts = new Doubts(() => this.show());
+    this.doubts = new Doubts(() => this.show(), this.verdicts);
     this.pace = new Pace();
     this.stopListening = new AbortController();
     /** @type {Step[]} */
@@ -72,10 +75,10 @@ class Review {
     if (this.closed) return;
     this.outbox.join({
       changed: () => this.drawState(),
-      confirmed: (ids) => this.doubts.confirmed(ids),
-      refused: ({ image_id }, reason) => {
-        this.say(`Image ${image_id} was not saved: ${reason}`, true);
-        this.doubts.confirmed([image_id]);
+      confirmed: (_ids, verdicts) => this.doubts.confirmed(verdicts),
+      refused: (verdict, reason) => {
+        this.say(`Image ${verdict.image_id} was not saved: ${reason}`, true);
+        this.doubts.confirmed([verdict]);
       },
     });
     this.listen();
@@ -130,7 +133,8 @@ class Review {
     const learned = project.trainer?.acked_seq !== this.project?.trainer?.acked_seq;
     this.project = project;
     const signature = JSON.stringify(project.classes);
-    if (signature !== this.signature) this.classes.show(project.classes.map(({ labels, ...each }) => each));
+    const others = this.verdicts.other ? project.classes : [];
+    if (signature !== this.signature) this.classes.show(others.map(({ labels, ...each }) => each));
     this.signature = signature;
     if (learned) this.doubts.askSoon();
     this.drawNotice();
@@ -146,17 +150,17 @@ class Review {
       if (!key.shift) this.act("undo");
       return !key.shift;
     }
-    const meaning = search.meaning(key, KEYS);
+    const meaning = search.meaning(key, this.verdicts.letters);
     if (meaning && "act" in meaning) this.act(meaning.act);
     else if (meaning && "classId" in meaning) this.choose(meaning.classId);
-    else if (meaning) this.say(meaning.refusal);
+    else if (meaning) this.say(this.verdicts.noClass(meaning.refusal));
     else if (key.name === "Enter") this.act("accept");
     else if (!search.text && stage.press(key.name)) return true;
     else if (!search.text && key.name === "?") this.keys.show();
     else if (search.typing && classes.type(key.name)) return true;
     else if (key.name === "Backspace" && search.typing) this.say("Nothing is typed. Press Shift+Z to undo.");
     else if (key.name === "Backspace") this.undo();
-    else if (key.name === "Delete" && !search.typed) this.act("remove");
+    else if (key.name === "Delete" && !search.typed && this.verdicts.letters.X) this.act("remove");
     else return false;
     return true;
   }
@@ -167,25 +171,27 @@ class Review {
     if (name === "undo") this.undo();
     else if (name === "keys") this.keys.show();
     else if (name === "accept") this.accept();
-    else if (name === "keep") this.choose(current?.label);
-    else this.judge(name === "unsure" ? "skip" : "settle", name, null);
+    else if (name === "keep") current && this.judge("settle", name, this.verdicts.keep(current));
+    else this.judge(name === "unsure" ? "skip" : "settle", name, { label: null });
   }
 
   /** Enter: the class that the letters found, else the label proposed. */
   accept() {
     const { found, unmatched } = this.classes.search;
+    const { current } = this.doubts;
     if (unmatched) this.say(unmatched);
-    else this.choose(found ?? this.doubts.current?.proposed);
+    else if (found !== undefined) this.choose(found);
+    else if (current) this.judge("settle", "fix", this.verdicts.fix(current));
   }
 
-  /** @param {number | undefined} classId */
+  /** @param {number} classId */
   choose(classId) {
     const { current } = this.doubts;
-    if (classId !== undefined && current) this.judge("settle", classId === current.label ? "keep" : "fix", classId);
+    if (current) this.judge("settle", classId === current.label ? "keep" : "fix", { label: classId });
   }
 
-  /** @param {string} action @param {string} verdict @param {number | null} label */
-  judge(action, verdict, label) {
+  /** @param {string} action @param {string} verdict @param {import("../card/choice.js").Given} given */
+  judge(action, verdict, given) {
     const { current } = this.doubts;
     if (!current || this.undoing) return;
     if (this.outbox.full) return this.say("The verdicts before this one are not saved yet: it was not counted.");
@@ -194,7 +200,7 @@ class Review {
       id: uuid(),
       image_id: current.image_id,
       action,
-      label,
+      ...given,
       annotator: annotator(),
       session: this.outbox.session,
       seconds: (performance.now() - this.paintedAt) / 1000,

@@ -45,10 +45,9 @@ export function precisionOf({ recent, recent_errors }) {
  */
 export function whyEmpty({ current, page, problem }, project, start) {
   if (current?.broken) {
-    return {
-      title: "This image cannot be shown",
-      text: "It is missing or damaged. Remove its label (X), or leave it (S).",
-    };
+    const removable = (current.given ?? null) === null; // one of several classes is judged, not removed
+    const text = `It is missing or damaged. ${removable ? "Remove its label (X), or leave it (S)." : "Leave it (S)."}`;
+    return { title: "This image cannot be shown", text };
   }
   if (current) return null;
   if (project && !project.images.total && !project.scanning.running) {

@@ -1,0 +1,56 @@
+// What a verdict on a doubtful label says, by the project's task. Where an image may have several classes, the yes or no of
+// one class is in doubt, and the opposite is proposed.
+
+/** @typedef {import("./doubts.js").Doubt} Doubt */
+/** @typedef {import("../card/choice.js").Given} Given */
+/**
+ * @typedef {object} Verdicts
+ * @property {Record<string, string>} letters keys, and the action of each
+ * @property {(judged: { image_id: number, proposed: number }) => number | string} key what tells doubts apart
+ * @property {(doubt: any) => any} read the doubt with the words for both labels
+ * @property {(doubt: Doubt) => Given} keep the label as it is
+ * @property {(doubt: Doubt) => Given} fix the label proposed
+ * @property {boolean} other whether another class can be given
+ * @property {(refusal: string) => string} noClass what to say for a key that gives no class
+ */
+
+/** @type {Verdicts} */
+const one = {
+  letters: { K: "keep", X: "remove", S: "unsure", Z: "undo" },
+  key: ({ image_id }) => image_id,
+  read: (doubt) => doubt,
+  keep: ({ label }) => ({ label }),
+  fix: ({ proposed }) => ({ label: proposed }),
+  other: true,
+  noClass: (refusal) => refusal,
+};
+
+/** @type {Verdicts} */
+const many = {
+  letters: { K: "keep", S: "unsure", Z: "undo" },
+  key: ({ image_id, proposed }) => `${image_id}/${proposed}`,
+  read: (doubt) => ({
+    ...doubt,
+    label_name: named(doubt.label_name, doubt.given),
+    proposed_name: named(doubt.label_name, !doubt.given),
+  }),
+  keep: ({ label, given }) => says(label, Boolean(given)),
+  fix: ({ label, given }) => says(label, !given),
+  other: false,
+  noClass: () => "Press Enter to accept what is proposed, or K to keep the label.",
+};
+
+/** @param {string} task */
+export function verdictsOf(task) {
+  return task === "multilabel" ? many : one;
+}
+
+/** @param {string} name @param {boolean} yes */
+function named(name, yes) {
+  return yes ? name : `not ${name}`;
+}
+
+/** What is said of the image's other classes stays. @param {number} label @param {boolean} yes @returns {Given} */
+function says(label, yes) {
+  return { label: null, answer: { yes: yes ? [label] : [], no: yes ? [] : [label], merge: true } };
+}
