@@ -18,7 +18,7 @@ from shared.storage.disk_errors import Disk
 from shared.wire.fields import Source
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.project import StrategyEntry, StrategyList
-from shared.wire.trainer import Saved, TrainerStatus
+from shared.wire.trainer import ClassNames, Saved, TrainerStatus
 from trainer.embeddings.embedder import Embedder
 from trainer.explore.explorer import Explorer
 from trainer.explore.predicting import Predictor
@@ -199,6 +199,7 @@ class Trainer:
             advice=latest.advice if latest is not None else None,
             label_budget=self.control.rules.budget,
             challenger=self.challenger.view(),
+            class_names=ClassNames(state=loop.text.state, message=loop.text.message),
             tracking=self.tracker.status(),
             disk=trouble,
             marks={"versions": self.registry.mark, "jobs": self.jobs.mark},

@@ -196,6 +196,8 @@ class TrainerSettings(ServiceSettings):
     model_fn: Annotated[str, MAKES_PROJECT, RECORDED]
     reload_model: Annotated[str, MAKES_PROJECT]
     embeddings: Annotated[str, MAKES_PROJECT, IS_PATH, RECORDED]
+    text_network: Annotated[str, RECORDED]
+    text_prompts: Annotated[list[Annotated[str, Field(min_length=2, max_length=500)]], CHANGEABLE]
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
     max_image_bytes: Positive
@@ -216,10 +218,18 @@ class TrainerSettings(ServiceSettings):
     def _http(cls, url: str) -> str:
         return _http_url(url)
 
-    @field_validator("backbone_mean", "backbone_std", mode="before")
+    @field_validator("backbone_mean", "backbone_std", "text_prompts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _comma_list(value)
+
+    @field_validator("text_prompts")
+    @classmethod
+    def _prompts(cls, value: list[str]) -> list[str]:
+        for each in value:
+            if "{}" not in each and "=" not in each:
+                raise ValueError(f"must have {{}} for the class, or CLASS = WORDS, and {each!r} has neither")
+        return value
 
     @field_validator("backbone_mean", "backbone_std")
     @classmethod

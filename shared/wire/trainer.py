@@ -88,6 +88,13 @@ class Tracking(Reply):
     error: str | None = None  # why nothing is kept now; it is retried
 
 
+class ClassNames(Reply):
+    """How the words of the class names serve as a first guess (setting `text_network`)."""
+
+    state: Literal["off", "loading", "used", "dropped", "failed"]
+    message: str  # a sentence for people; "" while off
+
+
 class TrainerStatus(Reply):
     """`GET /status` of the trainer."""
 
@@ -106,6 +113,7 @@ class TrainerStatus(Reply):
     saved: Saved | None = None
     advice: Advice | None = None  # from the latest evaluation
     challenger: ChallengerView | None = None
+    class_names: ClassNames | None = None
     label_budget: int = 0  # labels after which it stops by itself; 0: no budget, or continued beyond it
     tracking: Tracking = Tracking(mode="off")
     marks: dict[str, str] = Field(default_factory=dict)  # of versions and jobs: a mark changes when any of them does

@@ -180,6 +180,15 @@ class ImagePool:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def own_features(self) -> int:
+        """Number of values of a raw vector that are the network's own features; they come first."""
+        return self._blocks[0] if self._blocks else self.dim
+
+    def raw(self, image_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The raw vectors (n, D) of images of the pool. Raises OSError if they cannot be read."""
+        return self._read([self._entries[image_id].sha256 for image_id in image_ids.tolist()])
+
     def changed_since(self, version: int, complete: bool) -> bool:
         """Whether the geometry is another one than `version`, or the pool is `complete` and was not then."""
         return self.version != version or (self.complete and not complete)

@@ -38,6 +38,7 @@ from trainer.sync.publisher import Publisher
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
+from trainer.text.text_prior import TextPrior
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Loop:
         client: LabelerClient,
         publisher: Publisher,
         disk: Disk | None = None,
+        text: TextPrior | None = None,
     ) -> None:
         self.settings = settings
         self.replica = replica
@@ -76,6 +78,7 @@ class Loop:
         self._disk_refused = False  # the reason why it failed
         self._disk = disk or Disk(folder)
         self._saver = saver
+        self.text = text or TextPrior(settings)
         self._swap = Swap(folder, replica, saver, settings)
         self._evaluator = Evaluator(settings, replica)
         self._backlog = Backlog(client, replica)
@@ -200,6 +203,7 @@ class Loop:
         if self._log_id is not None and self._log_id != log_id:
             self.live.ingest.start_over()
             self._evaluator.start_over()
+            self.text.start_over()
             self.live.model = self.live.latest = None
             self._ranked, self._asked = NOTHING, None
             self.control.start_over()
@@ -215,6 +219,7 @@ class Loop:
         self.control.sleep(30.0)
 
     def _wait(self) -> None:
+        self.text.begin(self.live.embedder.backbone, lambda: self.control.wake(refresh=True))
         if self.live.pool is not None:
             prepare(self.live.pool, self.live.model, task_named(self.replica.fold.task.name), seed=self.settings.seed)
         self.control.sleep(0.5)
@@ -252,6 +257,7 @@ class Loop:
         with timings.step("fit"):
             weigh(pool, snapshot)
             self.live.model = fit(pool, snapshot, self.live.model, seed=self.settings.seed)
+            self.text.check(pool, self.live.embedder.backbone, snapshot, self.settings.seed)
 
     def _ask(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
         settings = self.settings
@@ -268,6 +274,7 @@ class Loop:
             seed=settings.seed,
             timings=timings,
             before=self._asked,
+            guess=self.text.guess(pool, self.live.embedder.backbone, snapshot),
         )
         if push is not None:
             self._asked = push

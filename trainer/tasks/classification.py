@@ -34,6 +34,7 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
     learner = KernelHead()
     trains_networks = True
+    has_named_outcomes = True
     finds_label_issues = True
 
     def targets(self, values: Sequence[Value]) -> Targets:

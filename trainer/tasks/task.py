@@ -46,6 +46,8 @@ class Task(ABC):
     learner: ClassVar[Learner[Any]]
     trains_networks: ClassVar[bool] = False
     """Whether training jobs and the challenger work for this task."""
+    has_named_outcomes: ClassVar[bool] = False
+    """Whether the outcomes are the project's classes, which words describe."""
     finds_label_issues: ClassVar[bool] = False
     """Whether doubtful labels can be found."""
 

@@ -1,0 +1,99 @@
+"""Class names as a first guess, through a whole trainer."""
+
+import io
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.trainer.learning import COLOURS, learning, picture, truth, wait_for
+from tests.trainer.logs import batch, class_rows, entry, label_rows
+from tests.trainer.text.networks import write_network
+from trainer.routes.api import create_api
+
+NAMES = {1: "red", 2: "blue"}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """200 train images in two colours."""
+    from hashlib import sha256
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    entries = []
+    for number in range(200):
+        data = picture(COLOURS[truth(number)], number)
+        (folder / f"{number}.png").write_bytes(data)
+        entries.append(entry(number, sha256=sha256(data).hexdigest()))
+    return folder, entries
+
+
+def network(tmp_path, names=NAMES):
+    """Settings of a network whose captions call the colours by these names."""
+    seen = [Image.open(io.BytesIO(picture(COLOURS[one], 1_000 + one))) for one in names]
+    captions = [f"a photo of a {name}" for name in names.values()]
+    return write_network(tmp_path / "clip", list(zip(seen, captions, strict=True)))
+
+
+def suggested(trainer):
+    """The first suggestion of each image in the last list, if there is a list with suggestions."""
+    push = trainer.loop._asked
+    found = {query.image_id: query.suggestions[0].label for query in push.queries if query.suggestions} if push else {}
+    return found or None
+
+
+def told(client):
+    return client.get("/status").json()["class_names"]
+
+
+def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path, photos):
+    with learning(tmp_path, photos, **network(tmp_path)) as trainer:
+        client = TestClient(create_api(trainer))
+        client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
+        first = wait_for(lambda: suggested(trainer))
+        assert len(first) == 100
+        assert all(label == truth(image) for image, label in first.items())
+        assert told(client)["state"] == "used"
+        assert "20 answers will say" in told(client)["message"]
+        assert client.get("/status").json()["model_version"] is None
+        # The colours are easy, so the model is soon right as often, and the names have had their day.
+        rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
+        client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))
+        wait_for(lambda: told(client)["state"] == "dropped")
+        assert told(client)["message"] == (
+            "The class names are right about 20 of the first 20 answers, the model about 20: "
+            "suggestions come from the model."
+        )
+        assert all(label == truth(image) for image, label in suggested(trainer).items())
+
+
+def test_names_that_mislead_are_dropped_and_better_ones_stay(tmp_path, photos):
+    swapped = {1: "blue", 2: "red"}
+    with learning(tmp_path, photos, **network(tmp_path, swapped)) as trainer:
+        client = TestClient(create_api(trainer))
+        client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
+        first = wait_for(lambda: suggested(trainer))
+        assert all(label != truth(image) for image, label in first.items())
+        # One prompt of its own a class makes good for names that mean something else to the network.
+        client.patch("/settings", json={"text_prompts": ["a photo of a {}", "red = blue", "blue = red"]})
+        wait_for(lambda: (now := suggested(trainer)) and all(label == truth(image) for image, label in now.items()))
+        client.patch("/settings", json={"text_prompts": ["a photo of a {}"]})
+        rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
+        client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))
+        wait_for(lambda: told(client)["state"] == "dropped")
+        assert "right about 0 of the first 20 answers" in told(client)["message"]
+        wait_for(lambda: (now := suggested(trainer)) and all(label == truth(image) for image, label in now.items()))
+        client.patch("/settings", json={"text_prompts": ["a painting of a {}"]})  # other words get another chance
+        wait_for(lambda: "a painting" in trainer.settings.text_prompts[0] and told(client)["state"] == "dropped")
+
+
+def test_a_backbone_that_has_nothing_in_common_with_words_is_said(tmp_path, photos):
+    given = {**network(tmp_path), "backbone": "pixels", "backbone_weights": "", "input_size": 0}
+    with learning(tmp_path, photos, **given) as trainer:
+        client = TestClient(create_api(trainer))
+        client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
+        wait_for(lambda: told(client)["state"] == "failed")
+        assert told(client)["message"].startswith("The backbone is no network")
+        wait_for(lambda: trainer.loop._asked)
+        assert suggested(trainer) is None
