@@ -153,6 +153,8 @@ class Grid:
         sources: list[Sequence[int]] = []
         if view.similar_to is not None:
             sources.append(self._similar(view.similar_to))
+        if view.words is not None:
+            sources.append(self._described(view.words))
         if view.cluster is not None:
             sources.append(self._members(view.cluster, view.clusters))
         if view.images is not None:
@@ -175,6 +177,10 @@ class Grid:
                 raise Missing(f"There is no image {image_id} that the grid can show.")
         self._predictions.check()
         return [image_id, *(each.image_id for each in self._trainer.similar(image_id, MAX_LISTED).similar)]
+
+    def _described(self, words: str) -> list[int]:
+        self._predictions.check()
+        return [each.image_id for each in self._trainer.described(words, MAX_LISTED).images]
 
     def _members(self, cluster: int, count: int) -> list[int]:
         for each in self._clusters(count):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.message import Message
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic import TypeAdapter
@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from shared.web import audit
 from shared.web.auth import client_headers
 from shared.web.peers import Peer
-from shared.wire.images import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
+from shared.wire.images import Described, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.wire.jobs import ComparisonRequest, Job, JobList
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.models import ModelList, Predictions, TrainRequest
@@ -33,6 +33,7 @@ _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
 _SETTINGS = TypeAdapter(dict[str, SettingView])
 _STRATEGIES = TypeAdapter(StrategyList)
 _PREDICTIONS = TypeAdapter(PoolPredictions)
+_DESCRIBED = TypeAdapter(Described)
 _NEIGHBOURS = TypeAdapter(Neighbours)
 _GROUPS = TypeAdapter(Groups)
 _MAP = TypeAdapter(PoolMap)
@@ -151,6 +152,12 @@ class TrainerClient:
         TrainerProblem."""
         query = f"image_id={image_id}&limit={limit}&labeled={str(labeled).lower()}"
         return _understood(_NEIGHBOURS, self._request("GET", f"/similar?{query}"))
+
+    def described(self, words: str, limit: int) -> Described:
+        """The images that words describe best. Raises NotYet without a text network, TrainerProblem."""
+        return _understood(
+            _DESCRIBED, self._request("GET", f"/described?{urlencode({'words': words, 'limit': limit})}")
+        )
 
     def clusters(self, count: int, limit: int) -> Groups:
         """The pool in at most `count` groups, with at most `limit` images of each. Raises NotYet, TrainerProblem."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from labeler.errors import Conflict, Invalid, Unreachable
 from labeler.trainer_link.client import ModelFile, NotYet, Refusal, TrainerClient, TrainerProblem
 from labeler.trainer_link.log_sender import LogSender
-from shared.wire.images import Drawn, Groups, Neighbours, PoolMap, PoolPredictions
+from shared.wire.images import Described, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.wire.jobs import ComparisonRequest, Job
 from shared.wire.models import ModelList, Predictions, TrainRequest
 from shared.wire.project import SettingView, StrategyEntry, TrainerView
@@ -83,6 +83,11 @@ class Trainer:
         """Neighbours of an image, most similar first. Raises Conflict if it is not embedded."""
         with _told():
             return self._client.similar(image_id, limit)
+
+    def described(self, words: str, limit: int) -> Described:
+        """The images that words describe best. Raises Conflict without a text network."""
+        with _told():
+            return self._client.described(words, limit)
 
     def clusters(self, count: int, limit: int) -> Groups:
         """The pool in at most `count` groups. Raises Conflict while they are being computed."""

@@ -149,6 +149,13 @@ class Neighbours(Reply):
     similar: list[Neighbour]
 
 
+class Described(Reply):
+    """`GET /described`: the images that these words describe best, best first."""
+
+    words: str
+    images: list[Neighbour]
+
+
 class Group(Reply):
     """A cluster of `size` images; `image_ids` are the most typical ones, most typical first."""
 
@@ -188,6 +195,7 @@ class View(Message):
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     max_confidence: float = Field(default=1.0, ge=0, le=1)
     similar_to: Id | None = None  # image id
+    words: str | None = Field(default=None, min_length=1, max_length=200)  # best described first, with a text network
     cluster: Id | None = None  # number of a cluster, out of
     clusters: int = Field(default=20, ge=1, le=MAX_GROUPS)
     images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # only these, in this order
@@ -211,7 +219,8 @@ class View(Message):
     @property
     def order(self) -> Literal["confidence", "uncertainty"] | None:
         """Sort order by model confidence, or None for the order of similarity, cluster or list."""
-        chosen_otherwise = self.similar_to is not None or self.cluster is not None or self.images is not None
+        chosen = (self.similar_to, self.words, self.cluster, self.images)
+        chosen_otherwise = any(each is not None for each in chosen)
         return self.by or ("confidence" if self.predicted is not None and not chosen_otherwise else None)
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.settings.services import TrainerSettings
-from shared.wire.images import Drawn, Group, Groups, Neighbour, Neighbours, PoolMap
+from shared.wire.images import Described, Drawn, Group, Groups, Neighbour, Neighbours, PoolMap
 from shared.wire.review import LabelIssues, NearDuplicates
 from trainer.explore import pool_layout
 from trainer.explore.umap_layout import UmapFailed, UmapLayout
@@ -68,6 +68,19 @@ class Explorer:
             similar=[
                 Neighbour(image_id=int(ids[i]), similarity=float(s)) for i, s in zip(found, similarity, strict=True)
             ],
+        )
+
+    def described(self, words: str, limit: int) -> Described:
+        """The train images that `words` describe best. Raises NotReady without a text network."""
+        live, text = self._loop.live, self._loop.text  # read once: another model may take its place meanwhile
+        pool, key = live.pool, live.embedder.key
+        found = text.described(pool, key, words) if pool is not None and key and len(pool.train.ids) else None
+        if found is None:
+            raise NotReady(text.message or "Images are found by words with the trainer's setting 'text_network' only.")
+        ids, similarity = (each[:limit].tolist() for each in found)
+        return Described(
+            words=words,
+            images=[Neighbour(image_id=i, similarity=s) for i, s in zip(ids, similarity, strict=True)],
         )
 
     def clusters(self, count: int, limit: int) -> Groups:

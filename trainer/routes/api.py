@@ -21,7 +21,7 @@ from shared.web.answers import keep_to_schema, read_json, refusals, refused
 from shared.web.server import API_PAGE
 from shared.wire.evaluation import Evaluation
 from shared.wire.fields import Id
-from shared.wire.images import MAX_GROUPS, MAX_LISTED, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
+from shared.wire.images import MAX_GROUPS, MAX_LISTED, Described, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.models import Predictions, PredictRequest
 from shared.wire.project import SettingView, StrategyList
@@ -139,6 +139,11 @@ def create_api(trainer: Trainer) -> FastAPI:
     def similar(image_id: Id, limit: Limit = 20, labeled: bool = False) -> Neighbours:
         """The nearest neighbours of one image. `labeled`: only among images with a label."""
         return trainer.explorer.similar(image_id, limit, labeled=labeled)
+
+    @api.get("/described", responses=refusals(409))
+    def described(words: Annotated[str, Query(min_length=1, max_length=200)], limit: Limit = 20) -> Described:
+        """The images that words describe best. 409 without a network of images and captions (`text_network`)."""
+        return trainer.explorer.described(words, limit)
 
     @api.get("/clusters", responses=refusals(409))
     def clusters(count: Annotated[int, Query(ge=1, le=MAX_GROUPS)] = 20, limit: Limit = 20) -> Groups:

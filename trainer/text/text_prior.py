@@ -61,6 +61,7 @@ class TextPrior:
         self._network: TextNetwork | None = None
         self._key = ""  # of the backbone that the network belongs to
         self._guess: tuple[object, Guess] | None = None
+        self._seen: tuple[Ids, Matrix] | None = None  # images, and where they lie among words
         self._words: object = None  # names and prompts of the last guess
         self._checked = 0  # answers at the last check
         self.state: State = "off"
@@ -104,6 +105,21 @@ class TextPrior:
         if self._guess is None or self._guess[0] != asked:
             self._guess = asked, self._guess_of(self._network, pool, dict(snapshot.names))
         return self._guess[1]
+
+    def described(self, pool: ImagePool, key: str, words: str) -> tuple[Ids, Matrix] | None:
+        """The train images (n,) that `words` describe best first, and their similarity (n,); None without a network
+        for the embeddings `key`.
+
+        From any thread. It reads all vectors once, and again when images have come.
+        """
+        network, ids = self._network, pool.space().train.ids
+        if network is None or key != self._key:
+            return None
+        if self._seen is None or not np.array_equal(self._seen[0], ids):
+            self._seen = ids, self._images(network, pool, ids)
+        similarity = self._seen[1] @ network.words([words])[0]
+        order = np.argsort(-similarity, kind="stable")
+        return self._seen[0][order], similarity[order]
 
     def check(self, pool: ImagePool, backbone: Backbone | OwnVectors | None, snapshot: Snapshot, seed: int) -> None:
         """Drop the names if a model is right as often, when there are enough answers for a look."""
@@ -157,13 +173,13 @@ class TextPrior:
         for name in names.values():
             mean = network.words(prompts_for(name, self._settings.text_prompts)).mean(axis=0)
             prototypes.append(mean / np.linalg.norm(mean))
-        words = np.stack(prototypes)
+        cosines = self._images(network, pool, pool.train.ids) @ np.stack(prototypes).T
+        return Guess(np.array(list(names), np.int64), softmax(network.scale * cosines, axis=1).astype(np.float32))
+
+    def _images(self, network: TextNetwork, pool: ImagePool, ids: Ids) -> Matrix:
         own = pool.own_features
-        parts = []
-        for start in range(0, len(pool.train.ids), CHUNK):
-            vectors = pool.raw(pool.train.ids[start : start + CHUNK])[:, :own]
-            parts.append(softmax(network.scale * network.images(vectors) @ words.T, axis=1).astype(np.float32))
-        return Guess(np.array(list(names), np.int64), np.concatenate(parts))
+        parts = [network.images(pool.raw(ids[start : start + CHUNK])[:, :own]) for start in range(0, len(ids), CHUNK)]
+        return np.concatenate(parts)
 
 
 def _right(task: Task, rows: Matrix, targets: Targets, seed: int) -> int:

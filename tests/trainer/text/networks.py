@@ -19,8 +19,8 @@ HALVES = {"mean": [0.5] * 3, "std": [0.5] * 3}
 
 
 def write_network(folder, described, *, seed=0):
-    """A network with random weights in `folder`, but for its last projection: an image in `described`, a list of (pixels
-    (H, W, 3), words), lies where its words lie. Returns the settings that make it the project's network.
+    """A network with random weights in `folder`, but for its last projection: each image of `described`, pairs of
+    image and words, lies where its words lie. Returns the settings that make it the project's network.
     """
     folder.mkdir()
     torch.manual_seed(seed)

@@ -57,6 +57,10 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
         assert told(client)["state"] == "used"
         assert "20 answers will say" in told(client)["message"]
         assert client.get("/status").json()["model_version"] is None
+        for words in NAMES.values():
+            found = client.get("/described", params={"words": f"a photo of a {words}", "limit": 100}).json()["images"]
+            assert {NAMES[truth(each["image_id"])] for each in found} == {words}
+            assert found == sorted(found, key=lambda each: -each["similarity"])
         # The colours are easy, so the model is soon right as often, and the names have had their day.
         rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
         client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))
@@ -97,3 +101,4 @@ def test_a_backbone_that_has_nothing_in_common_with_words_is_said(tmp_path, phot
         assert told(client)["message"].startswith("The backbone is no network")
         wait_for(lambda: trainer.loop._asked)
         assert suggested(trainer) is None
+        assert client.get("/described?words=red").json()["detail"].startswith("The backbone is no network")
