@@ -61,11 +61,21 @@ def page() -> None:
         st.subheader("Compare two", anchor=False)
         _ask(models)
     challenger.show()
+    _class_names()
     with st.expander("Try it on an image"):
         _try(models)
     with st.expander("Train a new one"):
         _train(models)
     _outcome()
+
+
+def _class_names() -> None:
+    """What the class names are good for, where a network of images and captions is in use."""
+    status = service.current().trainer.status()
+    if status is None or status.class_names is None or status.class_names.state == "off":
+        return
+    st.subheader("Class names as a first guess", anchor=False)
+    st.markdown(plain(status.class_names.message))
 
 
 def _versions(models: ModelList) -> None:

@@ -56,6 +56,7 @@ class Follower:
         self.asked: list[str] = []
         self.api.get("/predictions")(self.predictions)
         self.api.get("/similar")(self.similar)
+        self.api.get("/described")(self.described)
         self.api.get("/clusters")(self.clusters)
         self.api.get("/map")(self.map)
         self.api.get("/label-issues")(self.label_issues)
@@ -127,6 +128,13 @@ class Follower:
             return JSONResponse({"detail": "out of order"}, 500)
         others = [each for group in self.groups for each in group if each != image_id][:limit]
         return {"image_id": image_id, "similar": [{"image_id": each, "similarity": 0.5} for each in others]}
+
+    def described(self, words: str, limit: int) -> Any:
+        """Images of the group of that number, as if its images looked like the word for it."""
+        if not words.isdigit():
+            return JSONResponse({"detail": "no text network"}, 409)
+        ids = self.groups[int(words)][:limit]
+        return {"words": words, "images": [{"image_id": each, "similarity": 0.5} for each in ids]}
 
     def clusters(self, count: int, limit: int) -> Any:
         groups = enumerate(self.groups[:count])

@@ -1,1 +1,1 @@
-"""Class names as a first guess, by a network that was trained on images and their captions."""
+"""Suggests classes by their names, with a network that was trained on images and their captions."""

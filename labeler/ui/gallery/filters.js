@@ -11,6 +11,7 @@ const NAMES = [
   "min_confidence",
   "by",
   "search",
+  "words",
   "cluster",
   "clusters",
   "similar_to",
@@ -126,8 +127,10 @@ export class Filters {
     this.set({ [name]: name === "min_confidence" && value === "0" ? null : value.trim() });
   }
 
-  /** Show the query in the form. @param {import("../types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it */
-  draw(classes, status) {
+  /** Show the query in the form. @param {import("../types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it @param {boolean} [words] whether a network knows what words look like */
+  draw(classes, status, words = false) {
+    const { words: field } = this.form.elements;
+    field.parentElement.hidden = !words && !field.value;
     for (const select of this.form.querySelectorAll("select[data-classes]")) {
       const wanted = [["", "any class"], ...classes.map(({ id, name }) => [String(id), name])];
       const now = [...select.options].map(({ value, text }) => [value, text]);

@@ -346,7 +346,8 @@ class Gallery {
       this.loading ? "Looking …" : `${number(chosen)} of ${number(this.total)} chosen${most}`,
     );
     drawHeldOut(this.part("[data-testid=held-out]"), this.project);
-    this.filters.draw(this.project?.classes ?? [], this.status);
+    const named = this.project?.trainer.detail?.class_names?.state;
+    this.filters.draw(this.project?.classes ?? [], this.status, ["used", "dropped"].includes(named));
     this.can = this.marking.draw(chosen);
     const last = this.bulk.steps.at(-1);
     setText(this.part("[data-act=undo] span"), last ? `Undo ${number(last.undone)}` : "Undo");

@@ -80,6 +80,10 @@ def test_by_group_by_likeness_by_name_and_by_hand(tmp_path: Path) -> None:
         follower.groups = [[5, 1, 9], [2, 3]]
         assert listed(service, cluster=0) == [5, 1, 9]
         assert listed(service, similar_to=3) == [3, 5, 1, 9, 2]
+        assert listed(service, words="0") == [5, 1, 9]
+        assert listed(service, words="0", by="confidence") == [9, 5, 1]
+        with pytest.raises(Conflict, match="no text network"):
+            listed(service, words="a red hat")
         assert listed(service, images="7,2,7,99") == [7, 2]
         assert listed(service, cluster=0, images=[9, 5, 2]) == [5, 9]
         (hat,) = listed(service, search="red_")
@@ -107,6 +111,7 @@ def test_no_held_out_image_is_in_any_answer(tmp_path: Path) -> None:
             {"by": "uncertainty"} | any_status,
             {"cluster": 0} | any_status,
             {"similar_to": min(train)} | any_status,
+            {"words": "0"} | any_status,
             {"search": "png"},
             {"images": everything},
         ):

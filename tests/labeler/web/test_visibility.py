@@ -27,6 +27,7 @@ LISTS: dict[str, list[dict[str, Any]]] = {
         {"label": CAT},
         {"cluster": 0, "status": "any"},
         {"similar_to": "TRAIN", "status": "any"},
+        {"words": "0", "status": "any"},
         {"by": "confidence", "status": "any"},
         {"predicted": CAT, "status": "any"},
     ],
