@@ -76,6 +76,7 @@ class Review:
             renewing=found.renewing,
             progress=found.progress,
             missing=found.missing,
+            coming=found.coming,
             labels=found.judged,
         )
 

@@ -124,6 +124,7 @@ class LabelIssues(Reply):
     renewing: bool  # labels are being judged right now
     progress: float = 0.0  # progress of judging, 0 … 1
     missing: int = 0  # minimum labels still needed before any can be judged
+    coming: int = 0  # labeled images without a vector yet, for which judging waits
     acked_seq: int
 
 
@@ -195,6 +196,7 @@ class ReviewPage(Reply):
     renewing: bool
     progress: float  # of judging them, 0 … 1
     missing: int  # minimum labels still needed before any can be judged
+    coming: int = 0  # labeled images without a vector yet, for which judging waits
     labels: int  # judged by the trainer so far
 
 

@@ -163,6 +163,7 @@ test("the review says why there is nothing to judge", () => {
     ["Looking …", doubts({ page: null })],
     ["No labels yet", doubts(), project({ images: { total: 9, labeled: 0 } })],
     ["Needs 4 more labels", doubts({ page: missing })],
+    ["Comparing images first: 1 labeled image to go", doubts({ page: { labels: 0, coming: 1, renewing: true } })],
     ["Looking for label errors … 50%", doubts({ page: { labels: 5, renewing: true, progress: 0.5 } })],
     ["No label is in doubt", doubts()],
   ])

@@ -140,7 +140,7 @@ class Explorer:
         space, snapshot = self._loop.live.space(), self._snapshot()
         if not task_named(snapshot.task).finds_label_issues:
             raise NotReady(f"Doubtful labels cannot be found in a project of the task {snapshot.task!r}.")
-        return self._reviewer.look(space, snapshot, limit)
+        return self._reviewer.look(space, snapshot, limit, self._loop.live.ingest.coming(snapshot.labels))
 
     def near_duplicates(self, limit: int) -> NearDuplicates:
         """Near copies with different labels, and across splits. Raises NotReady."""

@@ -1,12 +1,13 @@
 """Brings images from the catalogue into the embedding store and the pool.
 
 Images that are not embedded yet are pending and are embedded in short batches, so that a fit never waits long. Only the
-loop's thread uses it; other threads read `pool.space()`.
+loop's thread uses it; other threads read `pool.space()` and `coming`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from itertools import chain, islice
 
 from shared.wire.images import ImageEntry
@@ -75,6 +76,11 @@ class Ingest:
             pending.pop(image_id, None)
         self._take_in(done)
         return bool(done)
+
+    def coming(self, images: Iterable[int]) -> int:
+        """How many of these images have no vector yet and will have one. From any thread."""
+        pool, pending, listed = self.pool, self.pending, self._catalog.complete.is_set()
+        return sum(each in pending or not (listed or (pool is not None and each in pool)) for each in images)
 
     def complete(self) -> bool:
         """Whether the catalogue was read completely and all readable images are embedded."""

@@ -8,7 +8,8 @@ counts as confident only if an error is likely, and the model is sure of another
 none are listed.
 
 Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
-somebody reviews, and each fix changes the ranking at once.
+somebody reviews, and each fix changes the ranking at once. Judging waits for the vectors of all labeled images: a label
+that few others can speak for is doubted for no reason. A judgement stays until the next one takes its place.
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ class Reviewer:
         self._lock = threading.Lock()
         self._known: OutOfFold | None = None
         self._geometry = -1
+        self._log_id: UUID | None = None  # of the judgement
         self._wanted: tuple[Space, Snapshot] | None = None
         self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts at the log position seen last
         self._took = 0.0  # seconds of the last judgement
@@ -136,11 +138,17 @@ class Reviewer:
         self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
         self.worker = Worker("label-issues", self._judge)
 
-    def look(self, space: Space, snapshot: Snapshot, limit: int) -> LabelIssues:
-        """The `limit` worst labels; new labels are judged with the next judgement."""
+    def look(self, space: Space, snapshot: Snapshot, limit: int, coming: int = 0) -> LabelIssues:
+        """The `limit` worst labels; new labels are judged with the next judgement.
+
+        `coming` labeled images will have a vector soon. If they are many, no judgement begins.
+        """
         with self._lock:
-            known = self._known if self._geometry == space.version else None
-        stale = self._is_stale(known, space, snapshot)
+            known = self._known if self._log_id == snapshot.log_id else None
+            another = self._geometry != space.version
+        if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
+            coming = 0
+        stale = not coming and (another or self._is_stale(known, space, snapshot))
         rested = time.monotonic() - self._at > REST * self._took
         if stale and rested:
             with self._lock:
@@ -150,7 +158,7 @@ class Reviewer:
             given = np.array(
                 [label for image, label in snapshot.labels.items() if image in space.train.row_of], np.int64
             )
-            missing = max(lacking(given), int(self._too_alike))
+            missing = 0 if coming else max(lacking(given), int(self._too_alike))
             return LabelIssues(
                 issues=[],
                 judged=0,
@@ -159,6 +167,7 @@ class Reviewer:
                 renewing=missing == 0,
                 progress=self._progress,
                 missing=missing,
+                coming=coming,
                 acked_seq=snapshot.acked_seq,
             )
         now = np.array([snapshot.labels.get(int(image), -1) for image in known.ids], np.int64)
@@ -172,6 +181,7 @@ class Reviewer:
             enough=doubts.errors.enough,
             renewing=stale and rested,
             progress=self._progress,
+            coming=coming,
             acked_seq=snapshot.acked_seq,
         )
 
@@ -210,7 +220,7 @@ class Reviewer:
             self._progress, self._too_alike = 0.0, known is None and lacking(given) <= 0
             self._took, self._at = time.monotonic() - began, time.monotonic()
             if known is not None:
-                self._known, self._geometry = known, space.version
+                self._known, self._geometry, self._log_id = known, space.version, snapshot.log_id
 
     def _advance(self, share: float) -> None:
         self._progress = share

@@ -377,7 +377,8 @@ class Review {
     if (!words) return;
     const [title, text, bar] = notice.children;
     setText(title, words.title);
-    const share = words.waits ? embeddedShare(this.project) : undefined;
+    const compared = words.waits && !words.judging; // as long as nothing is judged: one bar shows one thing
+    const share = compared ? embeddedShare(this.project) : undefined;
     const judging = share === undefined ? words.judging : undefined;
     const left =
       share !== undefined ? embedded(this.project) : judging ? timeLeft(this.pace.left(judging.progress)) : "";

@@ -24,7 +24,8 @@ export function foundOf({ errors, expected_low, expected_high, enough }) {
 }
 
 /** What goes on before there is anything to judge, or while everything is judged again. @param {any} page */
-export function lookingOf({ missing, progress }) {
+export function lookingOf({ missing, progress, coming }) {
+  if (coming) return `comparing images first: ${count(coming, "labeled image")} to go`;
   return missing ? `needs ${count(missing, "more label")}` : `looking for label errors … ${percent(progress)}`;
 }
 
@@ -73,6 +74,10 @@ export function whyEmpty({ current, page, problem }, project, start) {
 function whyNoneInDoubt(page) {
   if (!page.labels && page.missing) {
     const text = "At least ten labels, of two classes, are needed to judge one by the others.";
+    return { title: capital(lookingOf(page)), text, waits: true };
+  }
+  if (!page.labels && page.coming) {
+    const text = "A label is judged by the labels of similar images, so all of them are compared first.";
     return { title: capital(lookingOf(page)), text, waits: true };
   }
   if (!page.labels || page.renewing) {

@@ -81,6 +81,20 @@ def test_labeled_images_are_embedded_first(ingest):
     assert not ingest.complete()
 
 
+def test_it_counts_the_images_whose_vectors_are_still_to_come(ingest):
+    wanted = [3, 7, *range(8), 99]  # no image 99 is listed
+    assert ingest.coming(wanted) == 0
+    ingest._catalog.complete.clear()
+    assert ingest.coming(wanted) == 11  # it is not known yet which images there are
+    ingest._catalog.complete.set()
+    ingest.refresh()
+    assert ingest.coming(wanted) == 10
+    assert ingest.embed()
+    assert ingest.coming([3, 7]) == 0
+    finish(ingest)
+    assert ingest.coming(wanted) == 0
+
+
 def test_in_the_end_all_that_is_catalogued_is_in_the_pool(ingest):
     pool = finish(ingest)
     assert ingest.complete()

@@ -1,13 +1,18 @@
 """The ranking of doubtful labels, and how it follows a person's decisions."""
 
 import time
+from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
 from tests.trainer.evaluation.test_cross_validation import clouds, judge
+from trainer.embeddings.space import Rows, Space
+from trainer.embeddings.transform import plain
 from trainer.evaluation.cross_validation import OutOfFold
-from trainer.review.label_issues import blended, find_doubts
+from trainer.review.label_issues import Reviewer, blended, find_doubts
+from trainer.sync.snapshot import Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +93,30 @@ def test_ordering_ten_thousand_labels_anew_is_no_work():
     began = time.process_time()
     find_doubts(known, truth, nobody(truth))
     assert time.process_time() - began < 2
+
+
+def placed(rows, version):
+    """All images are embedded, in a geometry of this version."""
+    ids = np.arange(len(rows))
+    return Space(version, version, plain(rows[0]), Rows(ids, rows), Rows(ids[:0], rows[:0]), {})
+
+
+def test_judging_waits_for_the_images_and_a_judgement_stays_until_the_next_one():
+    rows, truth = clouds([40, 40, 40], width=0.2)
+    given = truth.copy()
+    given[:8] = 6
+    labels = dict(enumerate(given.tolist()))
+    snapshot = Snapshot(uuid4(), 1, labels, frozenset(labels), {5: "a", 6: "b", 7: "c"})
+    reviewer = Reviewer(0)
+    early = reviewer.look(placed(rows[:5], 1), snapshot, 10, coming=115)
+    assert (early.issues, early.judged, early.missing, early.renewing, early.coming) == ([], 0, 0, True, 115)
+    reviewer._judge()  # nothing was asked for
+    assert reviewer.look(placed(rows, 2), snapshot, 10, coming=3).judged == 0  # so few change nothing
+    reviewer._judge()
+    found = reviewer.look(placed(rows, 2), snapshot, 10)
+    assert (found.judged, found.coming, found.renewing) == (120, 0, False)
+    assert {each.image_id for each in found.issues[:8]} == set(range(8))
+    later = reviewer.look(placed(rows, 3), snapshot, 10, coming=50)  # more photos come, and all are laid out anew
+    assert (later.issues, later.coming, later.renewing) == (found.issues, 50, False)
+    another = replace(snapshot, log_id=uuid4())  # the same ids mean other images
+    assert reviewer.look(placed(rows, 3), another, 10).judged == 0
