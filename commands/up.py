@@ -17,7 +17,7 @@ import typer
 
 from commands.labels import imports
 from commands.running.supervisor import show, supervise
-from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, is_project
+from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, edit, is_project
 from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, start
@@ -43,8 +43,10 @@ Test = Annotated[str | None, typer.Option(help="Your own evaluation set: a folde
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on. Other addresses than loopback need FLYWHEEL_TOKEN.")
 ]
-Port = Annotated[int | None, typer.Option(help="Port of the pages. 0: any free port.")]
-TrainerPort = Annotated[int | None, typer.Option(help="Port of the trainer. 0: any free port.")]
+Port = Annotated[int | None, typer.Option(help="Port of the pages, which the project remembers. 0: any free port.")]
+TrainerPort = Annotated[
+    int | None, typer.Option(help="Port of the trainer, which the project remembers. 0: any free port.")
+]
 Backbone = Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")]
 Weights = Annotated[Path | None, typer.Option(help="File with weights for the named backbone.")]
 Mean = Annotated[
@@ -212,6 +214,7 @@ class _Start:
     ) -> None:
         self._labeler = {**labeler, **both, "port": ports[0]}
         self._trainer = {**trainer, **both, "port": ports[1]}
+        self._ports = {name: port for name, port in zip(("labeler", "trainer"), ports, strict=True) if port}
         for service, name, value in map(_assignment, set_):
             (self._labeler if service == "labeler" else self._trainer)[name] = value
         self._files, self._change = files, change
@@ -220,6 +223,7 @@ class _Start:
         # The demo's digits are in the workspace. In both cases the trainer reads the files itself.
         self._trainer.setdefault("images", self.ours.settings.images or workspace / "demo" / "images")
         self.theirs: Start[TrainerSettings] = self._read(TrainerSettings, files[1], self._trainer)
+        self._take_ports()
         if self.ours.settings.host != self.theirs.settings.host:
             raise SettingsError(
                 "`flywheel up` starts both services on one host. For two hosts, start each service alone."
@@ -244,8 +248,29 @@ class _Start:
             host=self.ours.settings.host,
             change=self._change,
             page=page,
-            begin=begin,
+            begin=self._then(begin),
         )
+
+    def _take_ports(self) -> None:
+        """Use the ports that an earlier start of the project was given, if this one names none."""
+        project = ProjectFile.read(self.ours.settings.workspace)
+        for given, found in ((self._labeler, self.ours), (self._trainer, self.theirs)):
+            port = project.ports.get(type(found.settings).service()) if project is not None else None
+            if port and found.sources["port"] == "default":
+                given["port"] = port
+        self.ours = self._read(LabelerSettings, self._files[0], self._labeler)
+        self.theirs = self._read(TrainerSettings, self._files[1], self._trainer)
+
+    def _then(self, begin: Callable[[str], None]) -> Callable[[str], None]:
+        """Remember the ports that were given once both services answer, then do what follows a start."""
+
+        def ready(address: str) -> None:
+            if self._ports:
+                with edit(self.ours.settings.workspace) as project:
+                    project.ports |= self._ports
+            begin(address)
+
+        return ready
 
     def _check_before_anything_is_written(self) -> None:
         """Refuse a start that cannot succeed, so that it leaves no half-made workspace. Raises SettingsError."""

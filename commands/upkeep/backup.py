@@ -28,6 +28,8 @@ from shared.storage.whole_files import write_whole
 console = Console()
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
 """What a backup copies beside the database. Thumbnails, logs and the replica can be made again."""
+STATE = ("trainer/intent.json", "trainer/serving.json")
+"""Whether the trainer was paused or stopped, and which version's network computes the embeddings."""
 
 
 def backup_command(
@@ -75,6 +77,10 @@ def backup(workspace: Path, target: Path) -> Path:
         for folder in FOLDERS:
             if (workspace / folder).is_dir():
                 shutil.copytree(workspace / folder, partial / folder)
+        for file in STATE:
+            if (workspace / file).is_file():
+                (partial / file).parent.mkdir(exist_ok=True)
+                shutil.copy2(workspace / file, partial / file)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

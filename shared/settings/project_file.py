@@ -63,6 +63,7 @@ class ProjectFile(BaseModel):
     folders: dict[str, str] = Field(default_factory=dict)  # further image folders: name → path
     backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" resolved to
     changed: dict[str, dict[str, Change]] = Field(default_factory=dict)  # service → setting → change
+    ports: dict[str, int] = Field(default_factory=dict)  # service → port that `flywheel up` was given last
     services: dict[str, str] = Field(default_factory=dict)  # service → address, while it runs
 
     @classmethod

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from shared.settings.project_file import ProjectFile
 from tests import forks
 from tests.services import HOME, free_port, wait_for, write_photos
 
@@ -100,6 +101,9 @@ def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
     assert not [child for child in before if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert "Traceback" not in output()
     assert "Trainer safely shut down" in output()
+    remembered = ProjectFile.read(tmp_path / "W")
+    assert remembered is not None
+    assert remembered.ports == {"labeler": int(url.rpartition(":")[2]), "trainer": trainer_port}
 
 
 def test_children_end_when_their_parent_is_killed(running):
