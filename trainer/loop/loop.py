@@ -179,6 +179,7 @@ class Loop:
                 control.inbox.run(lambda: control.running)
                 if not control.paused:
                     self.live.ingest.refresh()
+                    self.text.begin(self.live.embedder.backbone, lambda: control.wake(refresh=True))
                 steps[self._next()]()
             except Exception as error:  # a failing strategy or a full disk must not end the service
                 logger.exception("A step failed")
@@ -219,7 +220,6 @@ class Loop:
         self.control.sleep(30.0)
 
     def _wait(self) -> None:
-        self.text.begin(self.live.embedder.backbone, lambda: self.control.wake(refresh=True))
         if self.live.pool is not None:
             prepare(self.live.pool, self.live.model, task_named(self.replica.fold.task.name), seed=self.settings.seed)
         self.control.sleep(0.5)
