@@ -145,13 +145,20 @@ def _macro_f1_interval(confusion: NDArray[np.int64], macro_f1: float) -> tuple[f
     n, hits = int(confusion.sum()), int(np.trace(confusion))
     if n == 0:
         return 0.0, 1.0
-    means = bootstrapped(confusion)
-    low, high = np.quantile(means, [0.025, 0.975])
-    worth = macro_f1 * (1 - macro_f1) / max(float(means.var()), 1e-9)
-    if min(hits, n - hits) < FEW:
-        worth = min(worth, n) if macro_f1 < 1 else n
-    wider = wilson_at(macro_f1, max(worth, 1.0), n)
-    return min(float(low), wider.low), max(float(high), wider.high)
+    found = widened(macro_f1, bootstrapped(confusion), n, few=min(hits, n - hits) < FEW)
+    return found.low, found.high
+
+
+def widened(value: float, resampled: NDArray[np.float64], n: int, *, few: bool) -> Interval:
+    """The interval of a `value` measured on n images: the bootstrap's of `resampled` (R,), and at least Wilson's at the
+    bootstrap's variance. With `few` right or wrong answers, at least as wide as that of a share counted on n images.
+    """
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    worth = value * (1 - value) / max(float(resampled.var()), 1e-9)
+    if few:
+        worth = min(worth, n) if value < 1 else n
+    wider = wilson_at(value, max(worth, 1.0), n)
+    return Interval(value=value, low=min(float(low), wider.low), high=max(float(high), wider.high), n=n)
 
 
 def bootstrapped(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,10 +13,11 @@ long on two busy cores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,18 +116,18 @@ def fit_head(
     if len(classes) < 2:
         raise ValueError("a head needs labels of at least two classes")
     counts = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
-    with _threads().limit(limits=1, user_api="blas"):
-        landmarks = Z[_landmark_rows(targets, seed)]
-        triangle = _triangle(landmarks)
-        exact = len(landmarks) == len(Z)
-        coordinates = triangle if exact else kernel(Z, landmarks) @ _inverse(triangle).T  # (n, m)
-        features = np.ascontiguousarray(SCALE * coordinates, dtype=np.float32)
-        start = np.zeros((len(landmarks) + 1, len(classes)))
-        if previous is not None and np.array_equal(previous.classes, classes):
-            start = _start(previous, landmarks, triangle)
-        found = _minimise(features, np.eye(len(classes))[targets], counts, start, ITERATIONS[0 if exact else 1])
-        coefficients = SCALE * solve_triangular(triangle, found[:-1], lower=True, trans="T")
-    return Head(classes.astype(np.int64), landmarks, coefficients.astype(np.float32), found[-1].astype(np.float32))
+    wanted = np.eye(len(classes))[targets] * counts[:, None]
+
+    def errors(logits: Any) -> tuple[float, Any]:
+        probabilities, logs = _softmax(logits)
+        return -float((wanted * logs).sum()), counts[:, None] * probabilities - wanted
+
+    with one_thread():
+        span = Span.of(Z, landmark_rows(len(y), seed, lambda order: np.unique(targets[order], return_index=True)[1]))
+        start = span.start(previous if previous is not None and np.array_equal(previous.classes, classes) else None)
+        found = span.minimise(errors, np.zeros((len(span.landmarks) + 1, len(classes))) if start is None else start)
+        coefficients, bias = span.coefficients(found)
+    return Head(classes.astype(np.int64), span.landmarks, coefficients, bias)
 
 
 def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
@@ -137,21 +138,106 @@ def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
     return products
 
 
-def _landmark_rows(targets: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """All rows, or a random sample that contains every class."""
-    if len(targets) <= EXACT:
-        return np.arange(len(targets))
-    order = np.random.default_rng(seed).permutation(len(targets))
-    firsts = np.unique(targets[order], return_index=True)[1]  # one of each class
-    count = int(np.clip(LABELS_LANDMARKS // len(targets), *LANDMARKS))
-    return np.sort(np.concatenate([order[firsts], np.delete(order, firsts)])[:count])
+def landmark_rows(
+    count: int, seed: int, firsts: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """All of `count` rows, or a random sample of many. `firsts` of a random order are the places that it must keep."""
+    if count <= EXACT:
+        return np.arange(count)
+    order = np.random.default_rng(seed).permutation(count)
+    kept = firsts(order)  # such as one of each class
+    most = int(np.clip(LABELS_LANDMARKS // count, *LANDMARKS))
+    return np.sort(np.concatenate([order[kept], np.delete(order, kept)])[: max(most, len(kept))])
+
+
+class Fitted(Protocol):
+    """A function in the span of its own landmarks."""
+
+    @property
+    def landmarks(self) -> Matrix:
+        """Unit rows (m, D)."""
+
+    @property
+    def weights(self) -> Matrix:
+        """(m, K)."""
+
+    @property
+    def bias(self) -> Matrix:
+        """(K,)."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The functions that a fit chooses from: sums of kernels at the landmarks.
+
+    `features` (n, m) are the coordinates of n rows in the landmarks' span, so that ½·|W|² is the length of a function.
+    `triangle` is L (m, m) with L·Lᵀ = the kernel among the landmarks; k(row, landmarks)·L⁻ᵀ are the coordinates.
+    """
+
+    landmarks: Matrix
+    triangle: NDArray[np.float64]
+    features: Matrix
+    exact: bool
+
+    @classmethod
+    def of(cls, Z: Matrix, rows: NDArray[np.int64]) -> Self:
+        """The span of the rows `rows` (m,) of `Z` (n, D)."""
+        landmarks = Z[rows]
+        triangle = _triangle(landmarks)
+        exact = len(landmarks) == len(Z)
+        coordinates = triangle if exact else kernel(Z, landmarks) @ _inverse(triangle).T  # (n, m)
+        return cls(landmarks, triangle, np.ascontiguousarray(SCALE * coordinates, dtype=np.float32), exact)
+
+    def start(self, previous: Fitted | None) -> NDArray[np.float64] | None:
+        """Parameters (m+1, K) of the function in the span that is nearest to `previous`."""
+        if previous is None:
+            return None
+        logits = (kernel(self.landmarks, previous.landmarks) @ previous.weights).astype(np.float64)
+        return np.vstack([solve_triangular(self.triangle, logits, lower=True) / SCALE, previous.bias])
+
+    def minimise(
+        self,
+        errors: Callable[[Any], tuple[float, Any]],
+        start: NDArray[np.float64],
+        *,
+        penalty: float = 1.0,
+        iterations: int | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Minimise the errors + ½·`penalty`·|W|² over W (m, K) and bias (K,), stacked as (m+1, K).
+
+        `errors` of logits (n, K) are their loss and its gradient (n, K). The bias is not penalised. `rows` are those of
+        the features that count, by default all. `iterations` limits a search among a sample of landmarks.
+        """
+        features = self.features if rows is None else self.features[rows]
+
+        def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            parameters = flat.reshape(start.shape)
+            inner = parameters[:-1]
+            error, residual = errors(features @ inner.astype(np.float32) + parameters[-1])
+            loss = float(0.5 * penalty * (inner * inner).sum() + error)
+            gradient = features.T @ residual.astype(np.float32) + penalty * inner
+            return loss, np.vstack([gradient, residual.sum(axis=0)]).ravel()
+
+        most = ITERATIONS[0] if self.exact else iterations or ITERATIONS[1]
+        options = {"maxiter": most, "ftol": TOLERANCE}
+        found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        return np.asarray(found.x).reshape(start.shape)
+
+    def coefficients(self, found: NDArray[np.float64]) -> tuple[Matrix, Matrix]:
+        """The weights (m, K) of the kernels and the bias (K,), from the parameters `found` (m+1, K)."""
+        weights = SCALE * solve_triangular(self.triangle, found[:-1], lower=True, trans="T")
+        return weights.astype(np.float32), found[-1].astype(np.float32)
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """One thread for linear algebra: small problems wait longer for a second one than they take."""
+    limit: AbstractContextManager[Any] = _threads().limit(limits=1, user_api="blas")
+    return limit
 
 
 def _triangle(landmarks: Matrix) -> NDArray[np.float64]:
-    """L (m, m) with L·Lᵀ = the kernel among the landmarks; k(row, landmarks)·L⁻ᵀ are coordinates in their span.
-
-    In float64, because near copies cause eigenvalues below the precision of float32.
-    """
+    """In float64, because near copies cause eigenvalues below the precision of float32."""
     gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
     gram[np.diag_indices_from(gram)] = 1.0 + JITTER
     return np.asarray(np.linalg.cholesky(gram), dtype=np.float64)
@@ -160,36 +246,6 @@ def _triangle(landmarks: Matrix) -> NDArray[np.float64]:
 def _inverse(triangle: NDArray[np.float64]) -> Matrix:
     identity = np.eye(len(triangle))
     return np.asarray(solve_triangular(triangle, identity, lower=True), dtype=np.float32)
-
-
-def _start(previous: Head, landmarks: Matrix, triangle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Parameters (m+1, K) of the function in the landmarks' span that is nearest to `previous`."""
-    logits = (kernel(landmarks, previous.landmarks) @ previous.weights).astype(np.float64)
-    return np.vstack([solve_triangular(triangle, logits, lower=True) / SCALE, previous.bias])
-
-
-def _minimise(
-    features: Matrix,
-    onehot: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    start: NDArray[np.float64],
-    iterations: int,
-) -> NDArray[np.float64]:
-    """Minimise cross-entropy + ½·|W|² over W (m, K) and bias (K,), stacked as (m+1, K); the bias is not penalised."""
-    targets = onehot * counts[:, None]
-
-    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        parameters = flat.reshape(start.shape)
-        inner = parameters[:-1]
-        probabilities, logs = _softmax(features @ inner.astype(np.float32) + parameters[-1])
-        loss = float(0.5 * (inner * inner).sum() - (targets * logs).sum())
-        residual = counts[:, None] * probabilities - targets
-        gradient = np.vstack([features.T @ residual.astype(np.float32) + inner, residual.sum(axis=0)])
-        return loss, gradient.ravel()
-
-    options = {"maxiter": iterations, "ftol": TOLERANCE}
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x).reshape(start.shape)
 
 
 def _softmax(logits: Any) -> tuple[Any, Any]:

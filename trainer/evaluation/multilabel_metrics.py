@@ -1,0 +1,241 @@
+"""Metrics of a model that predicts several classes per image, with confidence intervals.
+
+Arrays in, the measured parts of `shared.wire.evaluation.Evaluation` out. An answer that says nothing about a class
+counts for that class neither as a yes nor as a no, and only images whose answers say something about every class are
+an exact match or none. A class that the model has not learned is never predicted, and that counts.
+
+Intervals come from a bootstrap over images (Efron 1979), because the classes of one image belong together. As for the
+macro F1 of single labels, they are at least as wide as Wilson's at the bootstrap's variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.evaluation import ClassMetrics, ClassPair, Interval
+from trainer.evaluation.measured import Measured, not_measured
+from trainer.evaluation.metrics import FEW, RESAMPLES, widened, wilson
+
+LEAST = 1e-6
+"""Lower limit of a probability, so that one certain error does not make the loss infinite."""
+CELLS = 30_000_000
+"""Resamples × images × classes at most: half a second. There are at least `LEAST_RESAMPLES` resamples."""
+LEAST_RESAMPLES = 200
+PAIRS = 10
+"""Pairs of classes that are reported, of each kind."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What is known of n test images, and what a model says of them: columns are the classes `ids` (C,), ascending.
+
+    `yes`, `known`, `predicted` (n, C) bool, `probabilities` (n, C). `learned` (C,) are the classes the model knows.
+    """
+
+    ids: NDArray[np.int64]
+    yes: Bools
+    known: Bools
+    predicted: Bools
+    probabilities: Floats
+    thresholds: Floats
+    learned: Bools
+
+
+def aligned(
+    truth: NDArray[np.int8],
+    probabilities: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    names: Mapping[int, str],
+) -> Answered:
+    """The answers `truth` (n, ids) and the model's `probabilities` (n, K) of `classes` (K,), for the classes `names`.
+
+    Other classes are gone, and left out.
+    """
+    ids = np.array(sorted(names), np.int64)
+    said = np.full((len(truth), len(ids)), -1, np.int8)
+    there = ids < truth.shape[1]
+    said[:, there] = truth[:, ids[there]]
+    place = np.searchsorted(classes, ids).clip(max=max(len(classes) - 1, 0))
+    learned = classes[place] == ids if len(classes) else np.zeros(len(ids), np.bool_)
+    p, limits = np.zeros((len(truth), len(ids))), np.full(len(ids), np.inf)
+    p[:, learned] = probabilities[:, place[learned]]
+    limits[learned] = thresholds[place[learned]]
+    at_least = probabilities[:, place[learned]] >= thresholds[place[learned]]
+    predicted = np.zeros(said.shape, np.bool_)
+    predicted[:, learned] = at_least
+    return Answered(ids, said == 1, said >= 0, predicted, p, limits, learned)
+
+
+def evaluate(answered: Answered, names: Mapping[int, str]) -> Measured:
+    """All figures of a model. `accuracy` is the exact match."""
+    exact = exact_match(answered)
+    n = int(answered.known.any(axis=1).sum())
+    if n == 0:
+        classes = [_class_metrics(answered, c, None, names) for c in range(len(answered.ids))]
+        nothing: dict[str, Interval] = dict.fromkeys(
+            ("micro_f1", "mean_average_precision", "exact_match"), not_measured()
+        )
+        return Measured({}, exact, details={**nothing, "classes": classes})
+    weights = _resamples(answered)
+    hits = answered.predicted & answered.yes & answered.known
+    wrong = answered.known & (answered.predicted != answered.yes)
+    few = min(int(hits.any(axis=1).sum()), int(wrong.any(axis=1).sum())) < FEW
+    macro, micro = f1_scores(answered)
+    drawn_macro, drawn_micro = _resampled_f1(answered, weights)
+    macro_interval = widened(macro, drawn_macro, n, few=few)
+    micro_interval = widened(micro, drawn_micro, n, few=few)
+    precisions, mean = _average_precisions(answered, weights, n, few=few)
+    bounds = {"macro_f1": macro_interval, "micro_f1": micro_interval, "mean_average_precision": mean}
+    details = {
+        "macro_f1": macro,
+        "macro_f1_low": macro_interval.low,
+        "macro_f1_high": macro_interval.high,
+        "micro_f1": micro_interval,
+        "mean_average_precision": mean,
+        "exact_match": exact,
+        "log_loss": _log_loss(answered),
+        "classes": [_class_metrics(answered, c, precisions.get(c), names) for c in range(len(answered.ids))],
+        "together": _together(answered, names),
+        "confused": _confused(answered, names),
+    }
+    return Measured(
+        {**{name: each.low for name, each in bounds.items()}, "exact_match": exact.low, "accuracy": exact.low},
+        exact,
+        details=details,
+    )
+
+
+def exact_match(answered: Answered) -> Interval:
+    """The share of fully known images of which all classes are right, with Wilson's interval."""
+    whole = answered.known.all(axis=1) & (len(answered.ids) > 0)
+    right = (answered.predicted == answered.yes).all(axis=1) & whole
+    return wilson(int(right.sum()), int(whole.sum()))
+
+
+def f1_scores(answered: Answered) -> tuple[float, float]:
+    """Macro F1 over the classes that occur as truth or prediction, and micro F1; 0 if none occurs."""
+    macro, micro = _resampled_f1(answered, np.ones((1, len(answered.yes))))
+    return float(macro[0]), float(micro[0])
+
+
+def average_precision(yes: Bools, scores: Floats, weights: Floats) -> Floats:
+    """Σ (Rᵢ − Rᵢ₋₁)·Pᵢ over the distinct `scores` (n,), as `sklearn.metrics.average_precision_score`.
+
+    `weights` (R, n) count the images in each resample; 0 for a resample without a `yes` (n,).
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    drawn = weights[:, order]
+    hits = np.cumsum(drawn * yes[order], axis=1)[:, last]
+    seen = np.cumsum(drawn, axis=1)[:, last]
+    gained = np.diff(hits, axis=1, prepend=0.0)
+    total = hits[:, -1]
+    summed = (gained * hits / np.maximum(seen, 1e-12)).sum(axis=1)
+    return np.asarray(np.divide(summed, total, out=np.zeros(len(drawn)), where=total > 0))
+
+
+def _resamples(answered: Answered) -> Floats:
+    """How often each image is drawn (R, n)."""
+    n, classes = answered.yes.shape
+    count = int(np.clip(CELLS // max(n * classes, 1), LEAST_RESAMPLES, RESAMPLES))
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=count)
+    return np.asarray(drawn, np.float64)
+
+
+def _resampled_f1(answered: Answered, weights: Floats) -> tuple[Floats, Floats]:
+    """Macro and micro F1 (R,) of the images drawn `weights` (R, n) times."""
+    yes, predicted = answered.yes & answered.known, answered.predicted & answered.known
+    hits = weights @ (yes & predicted)
+    total = weights @ yes.astype(np.float64) + weights @ predicted.astype(np.float64)
+    f1 = 2 * hits / np.maximum(total, 1e-12)
+    occurring = np.maximum((total > 0).sum(axis=1), 1)
+    return f1.sum(axis=1) / occurring, 2 * hits.sum(axis=1) / np.maximum(total.sum(axis=1), 1e-12)
+
+
+def _average_precisions(
+    answered: Answered, weights: Floats, n: int, *, few: bool
+) -> tuple[dict[int, Interval], Interval]:
+    """The average precision of each class (by column) that a test image has, and their mean."""
+    found: dict[int, Interval] = {}
+    drawn, there = np.zeros(len(weights)), np.zeros(len(weights))
+    for c in range(len(answered.ids)):
+        known = answered.known[:, c]
+        yes, scores = answered.yes[known, c], answered.probabilities[known, c]
+        if not yes.any():
+            continue
+        value = float(average_precision(yes, scores, np.ones((1, len(yes))))[0])
+        resampled = average_precision(yes, scores, weights[:, known])
+        has = (weights[:, known] @ yes) > 0
+        drawn += resampled
+        there += has
+        rarer = min(int(yes.sum()), int((~yes).sum()))
+        found[c] = widened(value, resampled[has] if has.any() else np.array([value]), len(yes), few=rarer < FEW)
+    if not found:
+        return found, not_measured()
+    mean = float(np.mean([each.value for each in found.values()]))
+    return found, widened(mean, drawn / np.maximum(there, 1), n, few=few)
+
+
+def _log_loss(answered: Answered) -> float:
+    """Mean over the known answers of −log of the probability given to them."""
+    p = np.where(answered.yes, answered.probabilities, 1 - answered.probabilities)[answered.known]
+    return float(-np.log(np.clip(p, LEAST, 1)).mean())
+
+
+def _class_metrics(answered: Answered, c: int, precision: Interval | None, names: Mapping[int, str]) -> ClassMetrics:
+    known, class_id = answered.known[:, c], int(answered.ids[c])
+    yes, predicted = answered.yes[known, c], answered.predicted[known, c]
+    support, said, hits = int(yes.sum()), int(predicted.sum()), int((yes & predicted).sum())
+    return ClassMetrics(
+        label=class_id,
+        name=names.get(class_id, str(class_id)),
+        precision=hits / said if said else None,
+        recall=hits / support if support else None,
+        f1=2 * hits / (said + support) if said + support else None,
+        support=support,
+        average_precision=precision,
+        threshold=float(answered.thresholds[c]) if answered.learned[c] else None,
+        learned=bool(answered.learned[c]),
+    )
+
+
+def _together(answered: Answered, names: Mapping[int, str]) -> list[ClassPair]:
+    """Classes that images have together, each pair once."""
+    yes = (answered.yes & answered.known).astype(np.float32)
+    return _pairs(answered, np.triu(yes.T @ yes, 1), names)
+
+
+def _confused(answered: Answered, names: Mapping[int, str]) -> list[ClassPair]:
+    """A class that was missed, and one that was predicted wrongly on the same images."""
+    missed = (answered.known & answered.yes & ~answered.predicted).astype(np.float32)
+    mistaken = (answered.known & ~answered.yes & answered.predicted).astype(np.float32)
+    return _pairs(answered, missed.T @ mistaken, names)
+
+
+def _pairs(answered: Answered, counts: NDArray[np.float32], names: Mapping[int, str]) -> list[ClassPair]:
+    """The pairs with the highest `counts` (C, C)."""
+    yes, known = (answered.yes & answered.known).astype(np.float32), answered.known.astype(np.float32)
+    order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
+    found = []
+    for one, other in zip(*np.unravel_index(order, counts.shape), strict=True):
+        if counts[one, other] > 0:
+            a, b = int(answered.ids[one]), int(answered.ids[other])
+            found.append(
+                ClassPair(
+                    label=a,
+                    name=names.get(a, str(a)),
+                    other=b,
+                    other_name=names.get(b, str(b)),
+                    images=int(counts[one, other]),
+                    among=int(yes[:, one] @ known[:, other]),
+                )
+            )
+    return found

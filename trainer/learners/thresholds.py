@@ -1,0 +1,118 @@
+"""From which probability on a class is predicted, and how far probabilities are trusted: from out-of-fold logits.
+
+A fitted head is too sure of the answers that it was fitted on, so both are chosen on answers that a model had not seen.
+The temperature (Guo et al. 2017) minimises their log loss. The threshold of a class maximises its F1 (Lipton et al.
+2014). A class with few answers has a threshold close to the one that suits all classes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+
+FOLDS = 5
+MOST_JUDGED = 400
+"""Rows that are judged: with more labels, fewer of the folds are."""
+MOST_ROWS = 3_000
+"""Rows among which the folds are formed; a sample of more."""
+LEAST = 20
+"""Answers, and a yes and a no among them, below which nothing is calibrated."""
+COLD, HOT = 0.5, 4.0
+"""Range of the temperature."""
+PRIOR = 10.0
+"""How many answers a temperature of 1 is worth, and how many times a class has to be answered with yes (or no, if that
+is rarer) until its own threshold has the same weight as the common one."""
+
+Matrix = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and thresholds (K,)."""
+
+    thresholds: Matrix
+    temperature: float
+
+    @classmethod
+    def plain(cls, classes: int) -> Self:
+        """Probabilities as they are, and one half."""
+        return cls(np.full(classes, 0.5, np.float32), 1.0)
+
+
+def folds_to_judge(
+    Z: Matrix, yes: Matrix, weight: Matrix, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Rows (r,) of `Z` (n, D), their folds (r,), and how many of the folds are judged, the first ones.
+
+    Each class is spread evenly, the rarest first. The folds follow from what the rows are and not from their order.
+    `yes` and `weight` are (n, K). Nothing is judged if there are too few answers.
+    """
+    draw = np.random.default_rng(seed)
+    rows = np.lexsort(Z[:, : min(8, Z.shape[1])].T)
+    if len(rows) > MOST_ROWS:
+        rows = draw.permutation(rows)[:MOST_ROWS]
+    rows = rows[(weight[rows] > 0).any(axis=1)]
+    if len(rows) < 2 * FOLDS:
+        return rows, rows, 0
+    has = (yes[rows] * weight[rows]) > 0
+    counts = has.sum(axis=0)
+    rarest = np.where(has, counts, np.inf).argmin(axis=1)
+    rarest = np.where(has.any(axis=1), rarest, yes.shape[1])  # images without any class are a kind of their own
+    fold = np.empty(len(rows), np.int64)
+    turn = 0
+    for k in np.argsort([*counts, np.inf], kind="stable"):
+        mine = draw.permutation(np.flatnonzero(rarest == k))
+        fold[mine] = (turn + np.arange(len(mine))) % FOLDS
+        turn += len(mine)
+    return rows, fold, int(np.clip(np.ceil(FOLDS * MOST_JUDGED / len(rows)), 1, FOLDS))
+
+
+def calibrate(logits: Floats, yes: NDArray[np.bool_], known: NDArray[np.bool_]) -> Calibration:
+    """The calibration that suits out-of-fold `logits` (r, K) of answers that are `yes` (r, K) where `known` (r, K)."""
+    both = yes[known]
+    if len(both) < LEAST or both.all() or not both.any():
+        return Calibration.plain(logits.shape[1])
+    temperature = _temperature(logits[known], both)
+    probabilities = expit(logits / temperature)
+    common = best_threshold(probabilities[known], both)
+    thresholds = np.full(logits.shape[1], common)
+    for k in range(logits.shape[1]):
+        mine = known[:, k]
+        said = yes[mine, k]
+        rarer = min(int(said.sum()), int((~said).sum()))
+        if rarer:
+            trust = rarer / (rarer + PRIOR)
+            own = logit(best_threshold(probabilities[mine, k], said))
+            thresholds[k] = expit(trust * own + (1 - trust) * logit(common))
+    return Calibration(thresholds.astype(np.float32), temperature)
+
+
+def best_threshold(probabilities: Floats, yes: NDArray[np.bool_]) -> float:
+    """The threshold with the best F1 for `probabilities` (n,) of answers `yes` (n,), of which one is a yes.
+
+    Of equally good ones, the one closest to one half. It lies half way, in logits, between two probabilities.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    p, hits = probabilities[order], np.cumsum(yes[order])
+    f1 = 2 * hits / (np.arange(1, len(p) + 1) + hits[-1])
+    last = np.append(p[1:] < p[:-1], True)  # only where the next probability is lower, a threshold can lie
+    z = logit(np.clip(p, 1e-4, 1 - 1e-4))
+    edges = np.append((z[1:] + z[:-1]) / 2, z[-1] - 1.0)
+    good = np.flatnonzero(last & (f1 >= f1[last].max() - 1e-12))
+    return float(expit(edges[good[np.abs(edges[good]).argmin()]]))
+
+
+def _temperature(logits: Floats, yes: NDArray[np.bool_]) -> float:
+    sign = np.where(yes, 1.0, -1.0)
+
+    def loss(log: float) -> float:
+        return float(np.logaddexp(0.0, -sign * logits / np.exp(log)).sum() + PRIOR * log * log)
+
+    found = minimize_scalar(loss, bounds=(np.log(COLD), np.log(HOT)), method="bounded", options={"xatol": 1e-2})
+    return float(np.exp(found.x))
