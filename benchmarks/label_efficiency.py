@@ -286,7 +286,10 @@ def simulate(
 def _fit(space: ImagePool, labeled: Ids, labels: Ids, previous: Head | None, seed: int) -> Head:
     rows = space.train.rows
     kept = space.kept if space.complete else None
-    return TASK.fit(rows[labeled], labels[labeled], pool=rows, kept=kept, without=labeled, previous=previous, seed=seed)
+    head: Head = TASK.fit(
+        rows[labeled], labels[labeled], pool=rows, kept=kept, without=labeled, previous=previous, seed=seed
+    )
+    return head
 
 
 def _short(strategy: str) -> str:

@@ -22,6 +22,7 @@ from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, start
 from shared.settings.traits import IS_PATH, settings_with
+from shared.tasks.multilabel import MULTILABEL
 from shared.web.auth import token_for
 from shared.web.server import bind
 
@@ -283,7 +284,7 @@ class _Start:
             from trainer.strategies import strategy_named  # takes a moment, and is rarely needed
 
             try:
-                strategy_named(theirs.query_strategy)
+                strategy_named(theirs.query_strategy, several=ours.task == MULTILABEL.name)
             except ValueError as error:
                 raise SettingsError(str(error)) from None
         for option, settings in (("--port", ours), ("--trainer-port", theirs)):

@@ -15,6 +15,7 @@ from typing import Any
 from shared.settings.services import TrainerSettings
 from shared.settings.starting import remember_backbone, remembered_backbone
 from shared.storage.disk_errors import Disk
+from shared.wire.evaluation import Evaluation
 from shared.wire.fields import Source
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.project import StrategyEntry, StrategyList
@@ -39,6 +40,7 @@ from trainer.sync.leader import Leader, Sender
 from trainer.sync.publisher import CatalogFollower, Publisher
 from trainer.sync.replica import Replica
 from trainer.tasks.registry import task_named
+from trainer.tasks.task import Task
 from trainer.tracking.wandb_follower import Tracker
 from trainer.versions.active_backbone import BACKBONES, embedder_of, open_embedder
 from trainer.versions.library import Versions
@@ -81,7 +83,7 @@ class Trainer:
         self.rounds.park(True)  # until the challenger has checked whether they may continue
         # The loop.
         self.control = Control(settings, self.folder, [self.jobs, self.rounds])
-        self.running_settings = RunningSettings(settings, sources, self.control.apply_settings)
+        self.running_settings = RunningSettings(settings, sources, self.control.apply_settings, task=self.task)
         self.catalog = CatalogFollower(self.client, self.replica, self.control.wake)
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
         self.loop = Loop(
@@ -180,6 +182,7 @@ class Trainer:
                 "macro_f1": latest.macro_f1,
                 "log_loss": latest.log_loss,
             }
+        metrics |= _several(latest)
         trouble = self.disk.trouble
         worker_error = self.catalog.worker.last_error or self.publisher.worker.last_error
         return TrainerStatus(
@@ -191,7 +194,7 @@ class Trainer:
             model_version=model.version if model is not None else None,
             strategy=self.settings.query_strategy,
             metrics=metrics,
-            last_error=trouble.message if trouble else loop.last_error or worker_error,
+            last_error=trouble.message if trouble else loop.last_error or self.running_settings.problem or worker_error,
             embedding=loop.progress(),
             timings=loop.timings.rounded(),
             stop_reason=desired.reason if desired.wish == "stop" else None,
@@ -204,15 +207,28 @@ class Trainer:
             disk=trouble,
             marks={"versions": self.registry.mark, "jobs": self.jobs.mark},
             version=package_version(),
+            not_learned=self._not_learned(),
         )
 
     def name_version(self, name: str) -> Saved:
         """Save the current model under a name. Raises NotReady, ValueError (bad name), FileExistsError (taken)."""
-        self.loop.live.ready()
+        self.loop.live.ready(self.task())
         try:
             return self.loop.save_version(name)
         except NotNow:
             raise NotReady("The trainer is stopping and saves no more versions.") from None
+
+    def task(self) -> Task | None:
+        """The task of the log that is followed; None while there is none."""
+        return None if self.replica.log_id is None else task_named(self.replica.fold.task.name)
+
+    def _not_learned(self) -> list[str]:
+        task, model = self.task(), self.loop.live.model
+        if task is None:
+            return []
+        with self.replica.lock:
+            names = {known.id: known.name for known in self.replica.fold.live_classes()}
+        return task.unlearned(None if model is None else model.head, names)
 
     def _needed_versions(self) -> dict[str, str]:
         """Versions needed outside the registry: by jobs, by the last stop, by the embeddings."""
@@ -234,11 +250,24 @@ class Trainer:
         return Ingest(self.replica, embedder, self.catalog, self.settings.batch_size)
 
 
-def strategy_list() -> StrategyList:
-    """Every query strategy that has a name, with when to use it."""
+def strategy_list(task: Task | None = None) -> StrategyList:
+    """Every query strategy that has a name and works for the task, with when to use it."""
+    several = task is not None and task.several
     return StrategyList(
-        strategies=[StrategyEntry(name=name, when=registered.when) for name, registered in STRATEGIES.items()]
+        strategies=[
+            StrategyEntry(name=name, when=registered.when)
+            for name, registered in STRATEGIES.items()
+            if registered.several or not several
+        ]
     )
+
+
+def _several(latest: Evaluation | None) -> dict[str, float]:
+    """The figures of a multi-label project, for `GET /status`."""
+    if latest is None:
+        return {}
+    found = {name: getattr(latest, name) for name in ("micro_f1", "mean_average_precision", "exact_match")}
+    return {name: each.value for name, each in found.items() if each is not None}
 
 
 def package_version() -> str:

@@ -116,6 +116,7 @@ class TrainerStatus(Reply):
     class_names: ClassNames | None = None
     label_budget: int = 0  # labels after which it stops by itself; 0: no budget, or continued beyond it
     tracking: Tracking = Tracking(mode="off")
+    not_learned: list[str] = Field(default_factory=list)  # multi-label: classes without a yes and a no among the labels
     marks: dict[str, str] = Field(default_factory=dict)  # of versions and jobs: a mark changes when any of them does
     disk: DiskTrouble | None = None  # what keeps the trainer from writing
     version: str = ""

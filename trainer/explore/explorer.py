@@ -146,7 +146,8 @@ class Explorer:
         """Near copies with different labels, and across splits. Raises NotReady."""
         space, snapshot = self._loop.live.space(), self._snapshot()
         labels = snapshot.labels if task_named(snapshot.task).finds_label_issues else {}
-        return near_duplicates(space, labels, limit, seed=self._seed)
+        differ = self._replica.fold.task.differ
+        return near_duplicates(space, labels, limit, seed=self._seed, differ=differ)
 
     def _snapshot(self) -> Snapshot:
         snapshot = Snapshot.of(self._replica)

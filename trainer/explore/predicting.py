@@ -14,6 +14,8 @@ from trainer.loop.loop import Loop
 from trainer.loop.rounds import Model
 from trainer.sync.image_source import Photos
 from trainer.sync.replica import Replica
+from trainer.tasks.registry import task_named
+from trainer.tasks.task import Task
 from trainer.versions.library import Versions, as_predictions
 
 
@@ -40,7 +42,7 @@ class Predictor:
                 raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown.")
             return self._versions.predict(saved, [self._photos.fetch(entry) for entry in known])
         live = self._loop.live
-        model, embedder = live.ready(), live.embedder
+        model, embedder = live.ready(self._task()), live.embedder
         for image_id, entry in zip(image_ids, entries, strict=True):
             if entry is None or not embedder.has(entry.sha256):
                 raise NotInPool(f"Image {image_id} is unknown, or not embedded yet.")
@@ -52,12 +54,12 @@ class Predictor:
         if saved is not None:
             return self._versions.predict(saved, images)
         live = self._loop.live
-        return self._told(live.ready(), live.embedder.embed_images(images))
+        return self._told(live.ready(self._task()), live.embedder.embed_images(images))
 
     def pool(self) -> PoolPredictions:
         """The live model's most likely outcome for every train image. Raises NotReady."""
         live = self._loop.live
-        model, space = live.ready(), live.space()
+        model, space = live.ready(self._task()), live.space()
         ids, rows = space.train.view()
         if model.geometry != space.version:
             raise NotReady("The embeddings have just changed; ask again in a moment.")
@@ -76,6 +78,9 @@ class Predictor:
         )
         self._pool = (state, said)
         return said
+
+    def _task(self) -> Task:
+        return task_named(self._replica.fold.task.name)
 
     def _told(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
         with self._replica.lock:

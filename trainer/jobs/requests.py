@@ -47,6 +47,12 @@ class ModelJobs:
         with self._replica.lock:
             said["classes"] = classes_of(self._replica.fold)
             images = image_rows(self._replica)
+        task = task_named(self._replica.fold.task.name)
+        if task.several:
+            raise ValueError(
+                "In a multi-label project, versions cannot be compared on the same images yet. Compare the metrics "
+                "that they were saved with: set 'recorded'."
+            )
         measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
         if not measured:
             raise ValueError(
@@ -65,7 +71,8 @@ class ModelJobs:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         snapshot = Snapshot.of(self._replica)
         if snapshot is not None and not task_named(snapshot.task).trains_networks:
-            raise ValueError(f"No network can be trained for the task {snapshot.task!r}.")
+            why = task_named(snapshot.task).no_network
+            raise ValueError(why or f"No network can be trained for the task {snapshot.task!r}.")
         self._versions.registry.check_name(name)
         self.check_network(request.architecture or "", request.weights)
         request = self._with_filters(request)

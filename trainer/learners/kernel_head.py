@@ -138,9 +138,7 @@ def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:
     return products
 
 
-def landmark_rows(
-    count: int, seed: int, firsts: Callable[[NDArray[np.int64]], NDArray[np.int64]]
-) -> NDArray[np.int64]:
+def landmark_rows(count: int, seed: int, firsts: Callable[[NDArray[np.int64]], NDArray[np.int64]]) -> NDArray[np.int64]:
     """All of `count` rows, or a random sample of many. `firsts` of a random order are the places that it must keep."""
     if count <= EXACT:
         return np.arange(count)

@@ -11,12 +11,17 @@ two points (docs/measurements/experiments.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from trainer.learners.kernel_head import Head, fit_head, kernel
 from trainer.learners.learner import Matrix
+from trainer.learners.sigmoid_head import Sigmoids
 
 MOST_LABELS = 100
 """Labels beyond which neighbours add nothing: at 200, digits gain half a point and hand signs lose as much."""
@@ -26,18 +31,27 @@ RIDGE = 0.01
 """Added to the diagonal of the kernel, so that near copies do no harm."""
 
 
-def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coordinates: Matrix, *, seed: int) -> Head:
-    """A head for the rows `labeled` (n, D) with class ids `targets` (n,), and for unlabeled rows `pupils` (m, D).
+Pupil = TypeVar("Pupil", Head, Sigmoids)
 
-    `coordinates` (n + m, d) are those of both, of unit length. Raises ValueError like `fit_head`.
+
+def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coordinates: Matrix, *, seed: int) -> Head:
+    """`taught` with class ids `targets` (n,)."""
+    return taught(labeled, pupils, coordinates, lambda rows: fit_head(rows, targets, seed=seed))
+
+
+def taught(labeled: Matrix, pupils: Matrix, coordinates: Matrix, fit: Callable[[Matrix], Pupil]) -> Pupil:
+    """A head for the rows `labeled` (n, D), and for unlabeled rows `pupils` (m, D).
+
+    `coordinates` (n + m, d) are those of both, of unit length. `fit` makes the teacher from its rows (n, D + d) of the
+    labeled images. Raises ValueError like `fit_head`.
     """
     landmarks = np.concatenate([labeled, pupils])
     beside = np.hstack([np.sqrt(1.0 - SHARE) * landmarks, np.sqrt(SHARE) * coordinates]).astype(np.float32)
-    teacher = fit_head(beside[: len(labeled)], targets, seed=seed)
+    teacher = fit(beside[: len(labeled)])
     logits = (kernel(beside, teacher.landmarks) @ teacher.weights + teacher.bias).astype(np.float64)
     bias = logits.mean(axis=0)
     gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
     gram[np.diag_indices_from(gram)] += RIDGE
     with threadpool_limits(1, user_api="blas"):  # on busy cores, two threads that wait for each other are slower
         weights = np.linalg.solve(gram, logits - bias)
-    return Head(teacher.classes, landmarks, weights.astype(np.float32), bias.astype(np.float32))
+    return replace(teacher, landmarks=landmarks, weights=weights.astype(np.float32), bias=bias.astype(np.float32))

@@ -219,7 +219,7 @@ class Challenger:
             return "off (setting 'challenger')"
         model = self._loop.live.model
         if model is not None and not model.task.trains_networks:
-            return f"off: no network is trained for the task {model.task.name!r}"
+            return f"off: {model.task.no_network or f'no network is trained for the task {model.task.name!r}'}"
         if isinstance(self._loop.live.embedder.backbone, OwnVectors):
             return "off: embeddings come from a file, so there is no network to train"
         if find_spec("fastai") is None:

@@ -13,7 +13,11 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool, Space
 from trainer.loop.ingest import Ingest
 from trainer.loop.rounds import Model
+from trainer.tasks.classification import Classification
+from trainer.tasks.task import Task
 from trainer.versions.active_backbone import Serving
+
+CLASSIFICATION = Classification()
 
 
 class NotReady(Exception):  # noqa: N818 - a state, not a failure
@@ -51,11 +55,11 @@ class LiveModel:
         """The embedded images; None before there is a backbone."""
         return self.ingest.pool
 
-    def ready(self) -> Model:
-        """The model. Raises NotReady."""
+    def ready(self, task: Task | None = None) -> Model:
+        """The model. Raises NotReady, with what the task needs if it is known."""
         model = self.model
         if model is None:
-            raise NotReady("There is no model yet: label images of at least two classes first.")
+            raise NotReady((task or CLASSIFICATION).no_model)
         return model
 
     def space(self) -> Space:

@@ -266,7 +266,8 @@ class Loop:
             snapshot,
             self.live.model,
             with_exploration(
-                strategy_named(settings.query_strategy), share_at(settings.exploration, len(snapshot.here))
+                strategy_named(settings.query_strategy, several=task_named(snapshot.task).several),
+                share_at(settings.exploration, len(snapshot.here)),
             ),
             strategy_name=settings.query_strategy,
             leased=self.control.leased,

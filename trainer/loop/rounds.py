@@ -174,7 +174,7 @@ def rank(
     scored = np.zeros(size, bool)
     with timings.step("score"):
         if model is not None:
-            view, scored = task.score(view, model.head, length)
+            view, scored = task.score(view, model.head, length, targets=targets, names=snapshot.names)
         elif guess is not None:
             view = replace(view, probabilities=guess.probabilities, classes=guess.classes)
     with timings.step("rank"):
@@ -187,7 +187,11 @@ def rank(
             image_id=int(pool.train.ids[row]),
             score=float(score),
             reason=_named(reason, task, snapshot) or None,
-            suggestions=task.suggestions(guess.classes, guess.probabilities[row], snapshot.names) if guess else [],
+            suggestions=task.suggestions(
+                guess.classes, guess.probabilities[row], snapshot.names, model=model.head if model is not None else None
+            )
+            if guess
+            else [],
         )
         for row, score, reason in zip(ranking.rows, ranking.scores, ranking.reasons, strict=True)
     ]

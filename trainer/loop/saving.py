@@ -15,6 +15,7 @@ from trainer.embeddings.precomputed import OwnVectors
 from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Model
 from trainer.sync.replica import Replica
+from trainer.tasks.registry import task_named
 from trainer.versions.active_backbone import TRAINED_ON
 from trainer.versions.registry import Registry
 
@@ -47,7 +48,7 @@ class Saver:
         """
         model, serving, latest = live.model, live.serving, live.latest
         if model is None or model.snapshot.log_id != self._replica.log_id:
-            raise ValueError("There is no model yet: label images of at least two classes first.")
+            raise ValueError(task_named(self._replica.fold.task.name).no_model)
         if serving is not None:
             parent, trained_on = parent or serving.version, trained_on or serving.trained
         architecture, needs = self._describe(live.embedder.backbone)

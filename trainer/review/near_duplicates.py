@@ -6,11 +6,12 @@ train split solves the problem. Near copies are close in the pool's space (`cros
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.tasks.task import Value
 from shared.wire.review import NearDuplicates
 from trainer.embeddings.nearest import pairs_above
 from trainer.embeddings.space import Rows as Matrix
@@ -21,16 +22,26 @@ Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
 
 
-def near_duplicates(space: Space, labels: Mapping[int, int], limit: int, *, seed: int) -> NearDuplicates:
-    """The `limit` nearest pairs of each kind, among at most `REFERENCE` train images and as many held-out ones."""
+def near_duplicates(
+    space: Space,
+    labels: Mapping[int, Value],
+    limit: int,
+    *,
+    seed: int,
+    differ: Callable[[Sequence[Value]], bool] = lambda both: both[0] != both[1],
+) -> NearDuplicates:
+    """The `limit` nearest pairs of each kind, among at most `REFERENCE` train images and as many held-out ones.
+
+    `differ` says whether two labels contradict each other.
+    """
     train, rows = _some(space.train, seed)
     held, held_rows = _some(space.held, seed)
-    given = np.array([labels.get(int(image), -1) for image in train], np.int64)
-    known = np.flatnonzero(given >= 0)
+    given = [labels.get(int(image)) for image in train]
+    known = np.array([row for row, value in enumerate(given) if value is not None], np.int64)
     differing = [
         (cosine, int(train[known[a]]), int(train[known[b]]))
         for a, b, cosine in pairs_above(rows[known], rows[known], NEAR_DUPLICATE)
-        if a < b and given[known[a]] != given[known[b]]
+        if a < b and differ((given[known[a]], given[known[b]]))
     ]
     across: dict[int, tuple[float, int]] = {}
     for a, b, cosine in pairs_above(held_rows, rows, NEAR_DUPLICATE):

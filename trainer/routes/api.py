@@ -117,8 +117,8 @@ def create_api(trainer: Trainer) -> FastAPI:
 
     @api.get("/strategies")
     def strategies() -> StrategyList:
-        """The named query strategies, each with advice when to use it."""
-        return strategy_list()
+        """The named query strategies that work for the project's task, each with advice when to use it."""
+        return strategy_list(trainer.task())
 
     @api.get("/evaluations")
     def evaluations() -> dict[str, list[Evaluation]]:

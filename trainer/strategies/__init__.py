@@ -32,32 +32,43 @@ class Registered:
 
     strategy: Strategy
     when: str
+    several: bool = False
+    """Whether it works where an image can have several classes."""
 
 
 STRATEGIES: dict[str, Registered] = {
     "uncertainty_herding": Registered(
         uncertainty_herding,
         "The default: covers the pool first and turns to uncertain images as labels come in.",
+        several=True,
     ),
-    "maxherding": Registered(maxherding, "For an even overview of the whole pool; ignores the model."),
+    "maxherding": Registered(maxherding, "For an even overview of the whole pool; ignores the model.", several=True),
     "margin": Registered(margin, "From a few hundred labels on, when some classes are hard to tell apart."),
     "least_confidence": Registered(least_confidence, "Like margin, but also asks about images that resemble no class."),
     "ratio": Registered(ratio, "Like margin, with more weight on images that the model knows little about."),
-    "entropy": Registered(entropy, "When many classes are confused with one another; poor with few labels."),
+    "entropy": Registered(
+        entropy, "When many classes are confused with one another; poor with few labels.", several=True
+    ),
     "bald": Registered(
         bald, "When some classes are harder to learn: asks where models fitted on the same labels disagree."
     ),
     "badge": Registered(badge, "From about a hundred labels on: uncertain and diverse, good in large batches."),
-    "coreset": Registered(coreset, "To label every region of the pool, outliers included."),
-    "typiclust": Registered(typiclust, "For the first few dozen labels: one typical image of each group."),
+    "coreset": Registered(coreset, "To label every region of the pool, outliers included.", several=True),
+    "typiclust": Registered(
+        typiclust, "For the first few dozen labels: one typical image of each group.", several=True
+    ),
     "probcover": Registered(
-        probcover, "For the first few dozen labels: covers as many images as possible, outliers last."
+        probcover, "For the first few dozen labels: covers as many images as possible, outliers last.", several=True
     ),
     "cluster_margin": Registered(
         cluster_margin, "Like margin, spread over groups of similar images; good in large batches."
     ),
-    "representative": Registered(representative, "To label the most central image of every group of similar images."),
-    "outlier": Registered(outlier, "To find images unlike all others: damaged, odd, or of a missing class."),
+    "representative": Registered(
+        representative, "To label the most central image of every group of similar images.", several=True
+    ),
+    "outlier": Registered(
+        outlier, "To find images unlike all others: damaged, odd, or of a missing class.", several=True
+    ),
     "model_outlier": Registered(model_outlier, "To find images that fit none of the known classes."),
     "class_balanced": Registered(class_balanced, "When a class is rare: asks about images that may belong to it."),
     "confidence_bands": Registered(confidence_bands, "To check images at every level of the model's confidence."),
@@ -65,20 +76,26 @@ STRATEGIES: dict[str, Registered] = {
         mixture({random: 0.1, least_confidence: 0.8, outlier: 0.1}),
         "10 % random, 80 % least confident, 10 % outliers. Write your own, such as 0.5 margin + 0.5 typiclust.",
     ),
-    "random": Registered(random, "As a baseline, or when the labels must be a fair sample of the pool."),
+    "random": Registered(random, "As a baseline, or when the labels must be a fair sample of the pool.", several=True),
 }
 
 
-def strategy_named(name: str) -> Strategy:
+def strategy_named(name: str, *, several: bool = False) -> Strategy:
     """Return a strategy by its name, as a mixture such as `0.9 margin + 0.1 outlier`, or as `package.module:function`.
 
     What your own function returns is checked at every call. Raises ValueError, with one sentence, if the name is
-    unknown or the path does not lead to a function.
+    unknown or the path does not lead to a function, and with `several` if the strategy needs images with one class.
     """
     if name in STRATEGIES:
+        if several and not STRATEGIES[name].several:
+            working = ", ".join(each for each, registered in STRATEGIES.items() if registered.several)
+            raise ValueError(
+                f"The query strategy {name!r} needs images with exactly one class. In a multi-label project, choose "
+                f"one of {working}."
+            )
         return STRATEGIES[name].strategy
     if "+" in name:
-        return _mixture_named(name)
+        return _mixture_named(name, several=several)
     if ":" not in name:
         known = ", ".join(STRATEGIES)
         raise ValueError(
@@ -93,12 +110,12 @@ def strategy_named(name: str) -> Strategy:
     return _checked(name, function)
 
 
-def _mixture_named(name: str) -> Strategy:
+def _mixture_named(name: str, *, several: bool) -> Strategy:
     shares: dict[Strategy, float] = {}
     for part in name.split("+"):
         share, _, strategy = part.strip().partition(" ")
         try:
-            shares[strategy_named(strategy.strip())] = float(share)
+            shares[strategy_named(strategy.strip(), several=several)] = float(share)
         except ValueError as error:
             raise ValueError(f"The mixture {name!r} is not valid: {error}") from None
     return mixture(shares)

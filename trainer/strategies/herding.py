@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.strategies.geometry import (
     FARTHEST,
@@ -32,7 +33,7 @@ from trainer.strategies.ranking import (
     take,
     upcoming_in,
 )
-from trainer.strategies.uncertainty import margin_scores, torn_between
+from trainer.strategies.uncertainty import margin_scores, torn_between, unsure_scores
 
 CANDIDATES = 2_000  # considered per list when the pool is larger than its subsample
 RANDOM = "drawn at random"  # the reason for images that only fill a list
@@ -42,11 +43,12 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """Cover the images that the head is unsure about; until there is a head, cover the pool (Bae et al. 2025).
 
     The weight of an image is 1 − (p₁ − p₂): how close its two likeliest classes are. Roots of it, which give more
-    weight to fairly certain images, are worse on four data sets of five (docs/measurements/experiments.md).
+    weight to fairly certain images, are worse on four data sets of five (docs/measurements/experiments.md). Where an
+    image can have several classes, it is the mean over the classes, weighted by rarity, see `several_classes.Rarity`.
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
-    return herd(pool, count, margin_scores(pool.probabilities))
+    return herd(pool, count, unsure_scores(pool, pool.probabilities))
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:
@@ -140,11 +142,17 @@ def _squared(pool: Pool, rows: Rows) -> Matrix:
     return squared_distances(pool.embeddings[rows], pool.embeddings[targets])
 
 
+def _in_doubt(pool: Pool, probabilities: Matrix) -> NDArray[np.bool_]:
+    if pool.rarity is not None:
+        return pool.rarity.doubted(probabilities)[1]
+    return np.asarray(margin_scores(probabilities) > 0.5)
+
+
 def _reasons(pool: Pool, rows: Rows, width: float) -> list[str]:
     if pool.probabilities is None:
         return ["typical of many images without a label"] * len(rows)
     torn = torn_between(pool, rows)
-    unsure = margin_scores(pool.probabilities[rows]) > 0.5
+    unsure = _in_doubt(pool, pool.probabilities[rows])
     labeled = pool.embeddings[pool.labeled]
     far = squared_distances(pool.embeddings[rows], labeled).min(axis=1, initial=FARTHEST) > width**2
     words = {True: "unlike everything labeled so far", False: "similar to many images that the model is unsure about"}

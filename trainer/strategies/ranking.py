@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.strategies.several_classes import Rarity
+
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -32,6 +34,8 @@ class Pool:
     - `classes` (K,) int64: class ids of the columns of `probabilities`.
     - `upcoming` (U,) int64: the first few candidates of the current list, in its order. They keep their places while
       their gain is at least 0.8 of the best, so that the queue does not flicker with every label.
+    - `rarity`: set where an image can have several classes. Then each class has a probability of its own, and `labels`
+      is 0 for labeled rows.
     - `memory`: a cache for geometry that lives as long as the embedding version. Rows may be appended to `embeddings`
       meanwhile, but existing rows never change. Labels may be given, changed and undone at any time.
     """
@@ -45,6 +49,7 @@ class Pool:
     memory: dict[str, Any] = field(default_factory=dict)
     classes: NDArray[np.int64] | None = None
     upcoming: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    rarity: Rarity | None = None
 
     @property
     def labeled(self) -> Rows:

@@ -14,6 +14,7 @@ from scipy.special import entr
 
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Floats, Pool, Ranking, Rows, highest
+from trainer.strategies.several_classes import entropies
 
 Probabilities = NDArray[np.float32] | Floats
 
@@ -34,8 +35,15 @@ def ratio(pool: Pool, count: int) -> Ranking:
 
 
 def entropy(pool: Pool, count: int) -> Ranking:
-    """Highest entropy of the class probabilities first (Shannon 1948; Settles 2009)."""
-    return _ranking(pool, count, entropy_scores)
+    """Highest entropy of the class probabilities first (Shannon 1948; Settles 2009). Where an image can have several
+    classes, it is the sum over the classes.
+    """
+    return _ranking(pool, count, entropy_scores if pool.rarity is None else entropies)
+
+
+def unsure_scores(pool: Pool, probabilities: Probabilities) -> Floats:
+    """How unsure the head of `pool` is of images with these probabilities (n, K), from 0 to 1."""
+    return margin_scores(probabilities) if pool.rarity is None else pool.rarity.weigh(probabilities)
 
 
 def least_confidence_scores(probabilities: Probabilities) -> Floats:
@@ -61,9 +69,15 @@ def entropy_scores(probabilities: Probabilities) -> Floats:
 
 
 def torn_between(pool: Pool, rows: Rows) -> list[str]:
-    """A reason for each row: the two classes that the head hesitates between, or plainly that it is unsure."""
-    if pool.probabilities is None or pool.classes is None or pool.probabilities.shape[1] < 2:
+    """A reason for each row: the two classes that the head hesitates between, or plainly that it is unsure. Where an
+    image can have several classes, the one that it is unsure about.
+    """
+    least = 2 if pool.rarity is None else 1
+    if pool.probabilities is None or pool.classes is None or pool.probabilities.shape[1] < least:
         return ["the model is unsure"] * len(rows)
+    if pool.rarity is not None:
+        doubted, _ = pool.rarity.doubted(pool.probabilities[rows])
+        return [f"unsure about {{class:{each}}}" for each in pool.classes[doubted].tolist()]
     top = np.argsort(-pool.probabilities[rows], axis=1, kind="stable")[:, :2]
     pairs = pool.classes[top]  # (n, 2)
     return [f"torn between {{class:{a}}} and {{class:{b}}}" for a, b in pairs.tolist()]

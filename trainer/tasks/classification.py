@@ -11,24 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.evaluation import RandomEstimate
-from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
 from trainer.evaluation.random_baseline import beside_chosen, random_baseline
-from trainer.learners.kernel_head import Head, KernelHead
+from trainer.learners.kernel_head import Head, KernelHead, fit_head
 from trainer.learners.learner import Matrix
-from trainer.learners.teacher import MOST_LABELS, taught_head
-from trainer.strategies.ranking import Pool
-from trainer.tasks import pool_scores
-from trainer.tasks.task import Ids, Names, Targets, Task, Value
+from trainer.tasks.head_task import HeadTask
+from trainer.tasks.task import Names, Targets, Value
 
-NEIGHBOURHOOD = "neighbourhood"
 GROWN = 1.1
 """Growth of the test sample after which the random baseline is estimated again."""
 
 
-class Classification(Task):
+class Classification(HeadTask):
     """The outcomes are class ids."""
 
     name: ClassVar[str] = "classification"
@@ -36,6 +32,8 @@ class Classification(Task):
     trains_networks = True
     has_named_outcomes = True
     finds_label_issues = True
+    measures: ClassVar[frozenset[str]] = frozenset({"accuracy", "macro_f1"})
+    no_model = "There is no model yet: label images of at least two classes first."
 
     def targets(self, values: Sequence[Value]) -> Targets:
         """Class ids (n,)."""
@@ -50,47 +48,9 @@ class Classification(Task):
         classes, columns = np.unique(targets, return_inverse=True)
         return np.eye(len(classes))[columns]
 
-    def fit(
-        self,
-        labeled: Matrix,
-        targets: Targets,
-        *,
-        pool: Matrix,
-        kept: dict[str, Any] | None = None,
-        without: Ids | None = None,
-        previous: Head | None = None,
-        seed: int = 0,
-    ) -> Head:
-        """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
-        if kept is not None:
-            self.prepare(len(labeled), pool=pool, kept=kept, seed=seed)
-        around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
-        if around is None or len(labeled) > MOST_LABELS:
-            return self.learner.fit(labeled, targets, previous=previous, seed=seed)
-        pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
-        coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
-        return taught_head(labeled, targets, pupils, coordinates, seed=seed)
-
-    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:
-        """The neighbour graph, which takes half a second."""
-        if NEIGHBOURHOOD not in kept and labels <= MOST_LABELS and len(pool) >= LEAST:
-            kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
-
-    def outcomes(self, model: Head) -> Ids:
-        """The classes that the head was fitted on."""
-        return model.classes
-
-    def score(self, pool: Pool, model: Head, length: int) -> tuple[Pool, NDArray[np.bool_]]:
-        """A large pool is scored in part, see `trainer.tasks.pool_scores`."""
-        return pool_scores.score(pool, model, length)
-
-    def outcome_name(self, outcome: int, names: Names) -> str:
-        """The class name."""
-        return names.get(outcome, str(outcome))
-
-    def is_offered(self, outcome: int, names: Names) -> bool:
-        """Only classes that are still there."""
-        return outcome in names
+    def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Head:
+        """As `fit_head`."""
+        return fit_head(rows, targets, seed=seed)
 
     def measure(self, model: Head, rows: Matrix, truth: Targets, names: Names) -> Measured:
         """Accuracy, macro F1, log loss, calibration, the figures of each class and the confusion matrix."""

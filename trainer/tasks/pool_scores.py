@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
-from trainer.learners.kernel_head import Head
 from trainer.strategies.geometry import subsample
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
-from trainer.strategies.uncertainty import margin_scores
+from trainer.strategies.uncertainty import unsure_scores
 
 WORK = 25_000_000  # pairs of image and landmark per round: 0.2 s on one core
 PASSES = 3  # lists made until all listed images are scored by the head; usually one
@@ -54,7 +54,22 @@ def ranked(
     return strategy(replace(pool, candidates=pool.candidates[scored[pool.candidates]]), length)
 
 
-def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Pool, NDArray[np.bool_]]:
+class Scoring(Protocol):
+    """A head on landmarks."""
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """(K,)."""
+
+    @property
+    def landmarks(self) -> Matrix:
+        """Unit rows (m, D)."""
+
+    def predict_proba(self, Z: Matrix, /) -> Matrix:
+        """Probabilities (n, K) of unit rows (n, D)."""
+
+
+def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[Pool, NDArray[np.bool_]]:
     """`pool` with probabilities (N, K), and a mask (N,) of the rows that `head` itself scored; others are estimates."""
     size, most = len(pool.labels), work // len(head.landmarks)
     if size <= most:
@@ -62,8 +77,8 @@ def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Poo
         return replace(pool, probabilities=probabilities, classes=head.classes), np.ones(size, dtype=bool)
     sample = subsample(pool)
     known = head.predict_proba(pool.embeddings[sample])
-    probabilities = _estimated(pool.embeddings, sample, known)
-    near = shortlist(pool, margin_scores(probabilities), max(most - len(sample), 2 * len(pool.upcoming)))
+    probabilities = _estimated(pool.embeddings, sample, known, several=pool.rarity is not None)
+    near = shortlist(pool, unsure_scores(pool, probabilities), max(most - len(sample), 2 * len(pool.upcoming)))
     scored = np.zeros(size, dtype=bool)
     scored[near] = scored[random(pool, length).rows] = True
     scored[sample] = False  # known already
@@ -73,16 +88,17 @@ def score(pool: Pool, head: Head, length: int, *, work: int = WORK) -> tuple[Poo
     return replace(pool, probabilities=probabilities, classes=head.classes), scored
 
 
-def _estimated(Z: Matrix, sample: Rows, known: Matrix) -> Matrix:
+def _estimated(Z: Matrix, sample: Rows, known: Matrix, *, several: bool) -> Matrix:
     """Estimated probabilities (N, K) of unit rows `Z` (N, D): least squares on the logits of `known` (n, K) at
-    `sample`.
+    `sample`. With `several` classes per image, each has a logit of its own.
     """
     logits = np.log(np.maximum(known, LEAST))
-    logits -= logits.mean(axis=1, keepdims=True)
+    logits -= np.log(np.maximum(1 - known, LEAST)) if several else logits.mean(axis=1, keepdims=True)
     rows, offset = Z[sample], logits.mean(axis=0)
     gram = rows.T @ rows + RIDGE * len(rows) * np.eye(rows.shape[1], dtype=np.float32)
     weights = np.linalg.solve(gram, rows.T @ (logits - offset))  # (D, K)
     estimated = np.empty((len(Z), known.shape[1]), dtype=np.float32)
     for start in range(0, len(Z), BLOCK):
-        estimated[start : start + BLOCK] = softmax(Z[start : start + BLOCK] @ weights + offset, axis=1)
+        found = Z[start : start + BLOCK] @ weights + offset
+        estimated[start : start + BLOCK] = expit(found) if several else softmax(found, axis=1)
     return estimated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer.tasks.classification import Classification
+from trainer.tasks.multilabel import Multilabel
 from trainer.tasks.task import Task
 
 _TASKS: dict[str, Task] = {}
@@ -25,3 +26,4 @@ def task_named(name: str) -> Task:
 
 
 register(Classification())
+register(Multilabel())

@@ -50,6 +50,14 @@ class Task(ABC):
     """Whether the outcomes are the project's classes, which words describe."""
     finds_label_issues: ClassVar[bool] = False
     """Whether doubtful labels can be found."""
+    several: ClassVar[bool] = False
+    """Whether an image can have several outcomes at once, each with a probability of its own."""
+    measures: ClassVar[frozenset[str] | None] = None
+    """The metrics that a threshold can name; None if they are not known."""
+    no_network: ClassVar[str | None] = None
+    """Why no network is trained, as a sentence for a person."""
+    no_model: ClassVar[str] = "There is no model yet: label more images first."
+    """What is missing while labels are too few for a model, as a sentence for a person."""
 
     @abstractmethod
     def targets(self, values: Sequence[Value]) -> Targets:
@@ -100,11 +108,14 @@ class Task(ABC):
         """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""
         return self.learner.predict(model, rows)
 
-    def score(self, pool: Pool, model: Any, length: int) -> tuple[Pool, NDArray[np.bool_]]:
+    def score(
+        self, pool: Pool, model: Any, length: int, *, targets: Targets | None = None, names: Names | None = None
+    ) -> tuple[Pool, NDArray[np.bool_]]:
         """`pool` with probabilities for a list of `length` queries, and a mask (N,) of the rows that the model itself
         scored.
 
-        The others are estimates, which a task may use if scoring all rows would take too long.
+        The others are estimates, which a task may use if scoring all rows would take too long. `targets` are those of
+        all labels so far, `names` the classes of the project.
         """
         probabilities = self.probabilities(model, pool.embeddings)
         scored = np.ones(len(pool.labels), dtype=np.bool_)
@@ -133,8 +144,8 @@ class Task(ABC):
         """Whether an outcome may be suggested."""
         return True
 
-    def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names) -> list[Suggestion]:
-        """The most likely of the `outcomes` (K,) of an image with `probabilities` (K,)."""
+    def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Any = None) -> list[Suggestion]:
+        """The most likely of the `outcomes` (K,) of an image with `probabilities` (K,) by the `model`."""
         likeliest = np.argsort(-probabilities, kind="stable")[:SUGGESTIONS]
         return [
             Suggestion(label=int(outcomes[k]), confidence=float(np.clip(probabilities[k], 0, 1)))
@@ -156,6 +167,10 @@ class Task(ABC):
 
         `chosen` are the first labels given here, `earlier` is the last estimate. Empty for a task that has none.
         """
+        return []
+
+    def unlearned(self, model: Any, names: Names) -> list[str]:
+        """The names of classes that the model (None: there is none) does not know yet. By default not told."""
         return []
 
     def saved_outcomes(self, model: Any, names: Names) -> list[ModelClass]:

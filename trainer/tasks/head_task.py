@@ -1,0 +1,71 @@
+"""What the tasks share whose model is a head on the kernel: a teacher while labels are few, and a bounded cost for a
+large pool."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
+from trainer.learners.learner import Matrix
+from trainer.learners.teacher import MOST_LABELS, taught
+from trainer.strategies.ranking import Pool
+from trainer.tasks import pool_scores
+from trainer.tasks.task import Ids, Names, Targets, Task
+
+NEIGHBOURHOOD = "neighbourhood"
+
+
+class HeadTask(Task):
+    """The outcomes are class ids."""
+
+    @abstractmethod
+    def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Any:
+        """A head like the learner's, on rows that have the neighbours beside them."""
+
+    def fit(
+        self,
+        labeled: Matrix,
+        targets: Targets,
+        *,
+        pool: Matrix,
+        kept: dict[str, Any] | None = None,
+        without: Ids | None = None,
+        previous: Any = None,
+        seed: int = 0,
+    ) -> Any:
+        """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
+        if kept is not None:
+            self.prepare(len(labeled), pool=pool, kept=kept, seed=seed)
+        around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
+        if around is None or len(labeled) > MOST_LABELS:
+            return self.learner.fit(labeled, targets, previous=previous, seed=seed)
+        pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
+        coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
+        return taught(labeled, pupils, coordinates, lambda rows: self.fit_teacher(rows, targets, seed))
+
+    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:
+        """The neighbour graph, which takes half a second."""
+        if NEIGHBOURHOOD not in kept and labels <= MOST_LABELS and len(pool) >= LEAST:
+            kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
+
+    def outcomes(self, model: Any) -> Ids:
+        """The classes that the head was fitted on."""
+        return np.asarray(model.classes, np.int64)
+
+    def score(
+        self, pool: Pool, model: Any, length: int, *, targets: Targets | None = None, names: Names | None = None
+    ) -> tuple[Pool, NDArray[np.bool_]]:
+        """A large pool is scored in part, see `trainer.tasks.pool_scores`."""
+        return pool_scores.score(pool, model, length)
+
+    def outcome_name(self, outcome: int, names: Names) -> str:
+        """The class name."""
+        return names.get(outcome, str(outcome))
+
+    def is_offered(self, outcome: int, names: Names) -> bool:
+        """Only classes that are still there."""
+        return outcome in names

@@ -1,0 +1,132 @@
+"""Multi-label classification: an image has any number of classes, or none. A label says yes or no to some of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.queries import Suggestion
+from trainer.evaluation import multilabel_metrics
+from trainer.evaluation.measured import Measured
+from trainer.learners.learner import Matrix
+from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, SigmoidHead, Sigmoids, fit_sigmoids, learnable
+from trainer.strategies.ranking import Pool
+from trainer.strategies.several_classes import Rarity
+from trainer.tasks import pool_scores
+from trainer.tasks.head_task import HeadTask
+from trainer.tasks.task import SUGGESTIONS, Ids, Names, Targets, Value
+
+SEPARATOR = ";"
+"""Between the classes of an image in a cell of a table."""
+
+
+class Multilabel(HeadTask):
+    """A target (C,) is 1 for each class id that the image has, 0 for those that it lacks, and −1 where nobody said."""
+
+    name: ClassVar[str] = "multilabel"
+    several: ClassVar[bool] = True
+    learner = SigmoidHead()
+    measures: ClassVar[frozenset[str]] = frozenset(
+        {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"}
+    )
+    no_network = (
+        "In a multi-label project, only the head on the frozen network is trained: a whole network cannot be trained "
+        "for several classes per image yet."
+    )
+    no_model = (
+        "There is no model yet: label images until some have a class and others lack it, or are answered with "
+        "'none of these'."
+    )
+
+    def targets(self, values: Sequence[Value]) -> Targets:
+        """(n, C) int8, C being the largest class id + 1."""
+        width = 1 + max((max(each.known, default=-1) for each in values), default=-1)
+        found = np.full((len(values), width), UNKNOWN, np.int8)
+        for row, value in zip(found, values, strict=True):
+            row[list(value.no)] = NO
+            row[list(value.yes)] = YES
+        return found
+
+    def enough(self, targets: Targets) -> bool:
+        """A model needs a class that some images have and others lack."""
+        return len(learnable(targets)) > 0
+
+    def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
+        """1 and 0 for each learnable class, and its mean where nobody said."""
+        said = targets[:, learnable(targets)].astype(np.float64)
+        known = said != UNKNOWN
+        means = (said * known).sum(axis=0) / known.sum(axis=0)
+        return np.where(known, said, means)
+
+    def observed(self, targets: Targets) -> Ids:
+        """0 for every label: no single class stands for an image."""
+        return np.zeros(len(targets), np.int64)
+
+    def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Sigmoids:
+        """As `fit_sigmoids`."""
+        return fit_sigmoids(rows, targets, seed=seed)
+
+    def score(
+        self, pool: Pool, model: Sigmoids, length: int, *, targets: Targets | None = None, names: Names | None = None
+    ) -> tuple[Pool, NDArray[np.bool_]]:
+        """As `pool_scores.score`, with the rarity of each class."""
+        return pool_scores.score(replace(pool, rarity=_rarity(model, targets, names)), model, length)
+
+    def answers(self, model: Sigmoids, rows: Matrix) -> Ids:
+        """A number for each set of predicted classes."""
+        chosen = model.decide(model.predict_proba(rows))
+        packed = [model.classes[each].tobytes() for each in chosen]
+        return np.array([int.from_bytes(blake2b(each, digest_size=7).digest()) for each in packed], np.int64)
+
+    def suggestions(
+        self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Sigmoids | None = None
+    ) -> list[Suggestion]:
+        """The most likely classes, each with its own probability, and whether the model says yes to it."""
+        limits = {} if model is None else dict(zip(model.classes.tolist(), model.thresholds.tolist(), strict=True))
+        likeliest = [k for k in np.argsort(-probabilities, kind="stable") if self.is_offered(int(outcomes[k]), names)]
+        return [
+            Suggestion(
+                label=int(outcomes[k]),
+                confidence=float(np.clip(probabilities[k], 0, 1)),
+                chosen=bool(probabilities[k] >= limits.get(int(outcomes[k]), 0.5)),
+            )
+            for k in likeliest[:SUGGESTIONS]
+        ]
+
+    def measure(self, model: Sigmoids, rows: Matrix, truth: Targets, names: Names) -> Measured:
+        """F1, average precision and exact match with intervals; the figures of each class; pairs of classes."""
+        answered = multilabel_metrics.aligned(truth, model.predict_proba(rows), model.thresholds, model.classes, names)
+        return multilabel_metrics.evaluate(answered, names)
+
+    def unlearned(self, model: Sigmoids | None, names: Names) -> list[str]:
+        """The names of classes whose labels lack a yes or a no."""
+        known = set() if model is None else set(model.classes.tolist())
+        return [name for class_id, name in names.items() if class_id not in known]
+
+    def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
+        """Images that have each class, in the order of class ids."""
+        having = Counter(each for value in values for each in value.yes)
+        return {names.get(class_id, str(class_id)): count for class_id, count in sorted(having.items())}
+
+    def cells(self, value: Value, names: Names) -> dict[str, Any]:
+        """The classes that the image has, by name and by id. Those that it lacks are `-3`, so that none is unknown."""
+        yes, no = sorted(value.yes), sorted(value.no)
+        return {
+            "label": SEPARATOR.join(names.get(each, str(each)) for each in yes),
+            "class_id": SEPARATOR.join([*map(str, yes), *(f"-{each}" for each in no)]),
+        }
+
+
+def _rarity(model: Sigmoids, targets: Targets | None, names: Names | None) -> Rarity:
+    """What each class of the model is worth, from the labels so far."""
+    images = np.zeros(len(model.classes), np.int64)
+    if targets is not None:
+        images = (targets[:, model.classes] == YES).sum(axis=0)
+    unlearned = 0 if names is None else len(set(names) - set(model.classes.tolist()))
+    return Rarity.of(images, unlearned)
