@@ -44,7 +44,7 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
 
     The weight of an image is 1 − (p₁ − p₂): how close its two likeliest classes are. Roots of it, which give more
     weight to fairly certain images, are worse on four data sets of five (docs/measurements/experiments.md). Where an
-    image can have several classes, it is the mean over the classes, weighted by rarity, see `several_classes.Rarity`.
+    image can have several classes, it is the mean over the classes, weighted by rarity, see `ranking.Rarity`.
     """
     if pool.probabilities is None:
         return maxherding(pool, count)

@@ -14,7 +14,6 @@ from scipy.special import entr
 
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Floats, Pool, Ranking, Rows, highest
-from trainer.strategies.several_classes import entropies
 
 Probabilities = NDArray[np.float32] | Floats
 
@@ -38,7 +37,7 @@ def entropy(pool: Pool, count: int) -> Ranking:
     """Highest entropy of the class probabilities first (Shannon 1948; Settles 2009). Where an image can have several
     classes, it is the sum over the classes.
     """
-    return _ranking(pool, count, entropy_scores if pool.rarity is None else entropies)
+    return _ranking(pool, count, entropy_scores if pool.rarity is None else summed_entropies)
 
 
 def unsure_scores(pool: Pool, probabilities: Probabilities) -> Floats:
@@ -66,6 +65,12 @@ def ratio_scores(probabilities: Probabilities) -> Floats:
 def entropy_scores(probabilities: Probabilities) -> Floats:
     """−Σ p·log p in nats, with 0·log 0 = 0."""
     return np.asarray(entr(np.asarray(probabilities, dtype=np.float64)).sum(axis=1))
+
+
+def summed_entropies(probabilities: Probabilities) -> Floats:
+    """The entropy of all answers of an image together, were they independent: Σ over the classes, in nats."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    return np.asarray((entr(p) + entr(1.0 - p)).sum(axis=1))
 
 
 def torn_between(pool: Pool, rows: Rows) -> list[str]:

@@ -16,8 +16,7 @@ from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.measured import Measured
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, SigmoidHead, Sigmoids, fit_sigmoids, learnable
-from trainer.strategies.ranking import Pool
-from trainer.strategies.several_classes import Rarity
+from trainer.strategies.ranking import Pool, Rarity
 from trainer.tasks import pool_scores
 from trainer.tasks.head_task import HeadTask
 from trainer.tasks.task import SUGGESTIONS, Ids, Names, Targets, Value

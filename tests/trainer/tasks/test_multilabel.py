@@ -17,8 +17,7 @@ from trainer.evaluation.learning_curve import Stability
 from trainer.loop.rounds import Timings, fit, measure, rank, weigh
 from trainer.loop.stopping import Thresholds
 from trainer.strategies import STRATEGIES, strategy_named
-from trainer.strategies.ranking import Pool
-from trainer.strategies.several_classes import Rarity
+from trainer.strategies.ranking import Pool, Rarity
 from trainer.strategies.uncertainty import entropy
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.pool_scores import score
