@@ -46,7 +46,7 @@ class Rarity:
         """
         p = np.asarray(probabilities, dtype=np.float64)
         known = (entr(p) + entr(1.0 - p)) @ self.classes / (np.log(2.0) * self.classes.sum())
-        return np.maximum(known, self.unlearned * np.prod(1.0 - p, axis=1)).astype(np.float64)
+        return np.asarray(np.maximum(known, self.unlearned * np.prod(1.0 - p, axis=1)), np.float64)
 
     def doubted(self, probabilities: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The column (n,) of the class whose answer would tell most, and whether it is in doubt (n,)."""
