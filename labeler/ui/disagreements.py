@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from html import escape
 from time import monotonic
+from typing import Any
 from uuid import UUID, uuid4
 
 import streamlit as st
@@ -20,7 +21,9 @@ from labeler.errors import Problem
 from labeler.labeling.classes import DIGITS
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
+from labeler.ui.sections import settling
 from shared.figures import percent, rounded
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassEntry
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
@@ -89,14 +92,27 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
     )
     with words:
         st.subheader(f"{waiting:,} to settle" if waiting > 1 else "One to settle", anchor=False)
-        if shown.label is None:
-            st.write("A tie: the model does not learn from this image until it is settled.")
-        else:
-            st.write(f"The majority counts for now: **{plain(shown.name or '')}**.")
+        st.write(_standing(shown))
         if shown.split == "test":
             st.caption("A test image: it measures accuracy, and the class that you choose counts as the truth.")
         st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
-        _buttons(shown, classes)
+        st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
+        if service.current().identity.task == MULTILABEL.name:
+            settling.ask(shown, classes, _decide_classes, _pass_over)
+        else:
+            _buttons(shown, classes)
+
+
+def _standing(shown: Disagreement) -> str:
+    """What counts until the image is settled."""
+    if shown.open_classes:
+        names = [service.current().classes.name(each) for each in shown.open_classes]
+        return (
+            f"A tie on **{plain(', '.join(names))}**: the model does not learn this from the image until it is settled."
+        )
+    if shown.name is None:
+        return "A tie: the model does not learn from this image until it is settled."
+    return f"The majority counts for now: **{plain(shown.name)}**."
 
 
 def _row(opinion: Opinion) -> dict[str, str]:
@@ -109,7 +125,6 @@ def _row(opinion: Opinion) -> dict[str, str]:
 def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
     """Buttons of the given classes first, then of all others; keys as on the page Label."""
     given = {opinion.label for opinion in shown.opinions}
-    st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
     with st.container(horizontal=True):
         for each in [entry for entry in classes if entry.id in given]:
             _button(shown, each, hotkey=each.hotkey)
@@ -161,13 +176,14 @@ def _agreement() -> None:
         return
     st.subheader("Annotator agreement", anchor=False)
     st.write(_in_words(found))
+    by_class = service.current().identity.task == MULTILABEL.name
     pairs, classes = st.columns(2, gap="large")
     pairs.table(
         [
             {
                 "Pair": plain(" and ".join(pair.annotators)),
                 "Images": pair.images,
-                "Same class": percent(pair.agreed),
+                "Same answer" if by_class else "Same class": percent(pair.agreed),
                 "Kappa": _number(pair.kappa),
             }
             for pair in found.pairs
@@ -186,11 +202,14 @@ def _agreement() -> None:
 
 
 def _in_words(found: Agreement) -> str:
+    by_class = service.current().identity.task == MULTILABEL.name
     measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
     images = f"{found.images:,} images" if found.images > 1 else "one image"
     agreed = percent(found.agreed or 0.0)
+    same = "nobody says yes to a class where another says no" if by_class else "all gave the same class"
+    mean = ", on average over the classes," if by_class else ""
     return (
-        f"On **{agreed}** of {images} labeled by several people, all gave the same class; {measure} is "
+        f"On **{agreed}** of {images} labeled by several people, {same}; {measure}{mean} is "
         f"**{_number(found.kappa)}**, where 0 is chance level and 1 is perfect. If agreement is low, clearer "
         "descriptions of the classes help more than more labels."
     )
@@ -207,7 +226,14 @@ def _number(kappa: float | None) -> str:
 # ---------------------------------------------------------------- what the buttons do, before the page is drawn again
 
 
-def _decide(image_id: int, label: int) -> None:
+def _decide_classes(image_id: int, answer: dict[str, Any] | None, refusal: str | None) -> None:
+    if answer is None:
+        st.session_state[PROBLEM] = refusal
+    else:
+        _decide(image_id, None, answer)
+
+
+def _decide(image_id: int, label: int | None, answer: dict[str, Any] | None = None) -> None:
     labeler = service.current()
     drawn, since = st.session_state[DRAWN]
     if image_id != drawn or monotonic() < since + UNSEEN_SECONDS:
@@ -219,6 +245,7 @@ def _decide(image_id: int, label: int) -> None:
                 image_id=image_id,
                 action="settle",
                 label=label,
+                answer=answer,
                 annotator=components.annotator(),
                 note=str(st.session_state.get(_note(image_id), "")).strip() or None,
             )

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from labeler.ui import disagreements
 from labeler.ui.parts import components
-from tests.labeler.projects import answer, labeler, photos
+from shared.tasks.multilabel import Classes
+from tests.labeler.projects import answer, classes, labeler, photos
 
 
 def script() -> None:
@@ -162,3 +163,25 @@ def test_all_settled_is_said(service: Service) -> None:
     disagree(service, 1)
     service.annotate([answer(1, "cat", action="settle", annotator="boss")])
     assert [each.value for each in opened().info] == ["Every disagreement is settled."]
+
+
+def test_with_several_classes_each_class_in_question_is_settled_and_the_others_stay(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, task="multilabel", overlap=2, classes=["cat", "dog", "hen"]) as service:
+        cat, dog, hen = (entry.id for entry in service.classes.entries())
+        service.annotate(
+            [classes(1, [cat, dog], [hen], annotator="ann"), classes(1, [cat], [dog, hen], annotator="bob")]
+        )
+        page = opened()
+        assert any("A tie on **dog**" in each.value for each in page.markdown)
+        (question,) = page.button_group
+        assert (question.label, question.options) == ("dog", ["Yes: ann", "No: bob"])
+        page.button("settle-1").click().run()
+        assert "Choose Yes or No for dog" in page.error[0].value
+        page.button_group[0].set_value("No").run()
+        page.button("settle-1").click().run()
+        assert service.log.fold.labels[1] == Classes({cat}, {dog, hen})
+        assert [each.value for each in page.info] == ["Every disagreement is settled."]
+        words = " ".join(each.value for each in page.markdown)
+        assert "nobody says yes to a class where another says no" in words
+        assert "Image 1 is **cat**" in words
