@@ -20,7 +20,7 @@ from commands.running.supervisor import show, supervise
 from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, edit, is_project
 from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
-from shared.settings.starting import Start, start
+from shared.settings.starting import Start, check_photos, start
 from shared.settings.traits import IS_PATH, settings_with
 from shared.tasks.multilabel import MULTILABEL
 from shared.web.auth import token_for
@@ -276,10 +276,11 @@ class _Start:
     def _check_before_anything_is_written(self) -> None:
         """Refuse a start that cannot succeed, so that it leaves no half-made workspace. Raises SettingsError."""
         ours, theirs = self.ours.settings, self.theirs.settings
-        if not is_project(ours.workspace):
-            for folder in [each for each in (ours.images, *ours.more_images) if each]:
-                if not Path(folder).expanduser().is_dir():
-                    raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: there is no such folder.")
+        check_photos(ours)
+        if ours.test_set:
+            from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
+
+            open_test_set(ours.test_set)
         if self._trainer.get("query_strategy"):
             from trainer.strategies import strategy_named  # takes a moment, and is rarely needed
 

@@ -21,13 +21,10 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
-from labeler.service import Service
-from labeler.ui.parts.scripts import ROUTE, script
-from labeler.web.api import create_api
 from shared.settings import recent_projects
 from shared.settings.command_line import parse_command_line
 from shared.settings.services import LabelerSettings, SettingsError
-from shared.settings.starting import remember, start
+from shared.settings.starting import check_photos, remember, start
 from shared.storage.disk_errors import refused_start
 from shared.web import audit
 from shared.web.answers import PlainText
@@ -46,6 +43,10 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
     Its service starts and ends with the application. Raises SettingsError for invalid settings.
     """
     token = token_for(settings.host, os.environ)
+    from labeler.service import Service  # these take seconds to import, so the settings are checked first
+    from labeler.ui.parts.scripts import ROUTE, script
+    from labeler.web.api import create_api
+
     served = settings.port if port is None else port
     address = url(settings.host, served)
     service = Service(settings, sources, token=token, address=address)
@@ -81,13 +82,22 @@ def is_page(path: str) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the labeler; returns the exit code. An invalid setting prints one sentence on stderr and returns 2."""
+    """Start the labeler; returns the exit code. An invalid setting prints one sentence on stderr and returns 2.
+
+    What can be refused is refused before anything is written, so that a failed start leaves no half-made workspace.
+    """
     workspace: Path | None = None
     try:
         line = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
         begin = start(LabelerSettings, file=line.file, command_line=line.given, change=line.change)
         settings = begin.settings
         workspace = settings.workspace
+        token_for(settings.host, os.environ)
+        check_photos(settings)
+        if settings.test_set:
+            from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
+
+            open_test_set(settings.test_set)
         sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)

@@ -33,7 +33,16 @@ WORK = ["torch", "timm", "fastai.vision.all", "trainer.jobs.compare", "trainer.j
 SERVING = ["uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "httpcore"]
 SERVING += ["uvicorn.protocols.websockets.auto", "anyio._backends._asyncio", "pydantic.v1", "encodings.idna"]
 IMPORTS = {
-    "labeler": ["labeler.app", "streamlit.starlette", "pandas", "pyarrow", "altair", *SERVING],
+    "labeler": [
+        "labeler.app",
+        "labeler.service",
+        "labeler.web.api",
+        "streamlit.starlette",
+        "pandas",
+        "pyarrow",
+        "altair",
+        *SERVING,
+    ],
     "trainer": ["trainer.app", "trainer.routes.api", "trainer.service", "trainer.versions.exporting", *SERVING],
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __package__ in (
     None,
@@ -15,9 +16,7 @@ if __package__ in (
 ):  # run as `python trainer/app.py`: import from the checkout, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from fastapi import FastAPI
 from filelock import FileLock, Timeout
-from starlette.types import ASGIApp
 
 from shared.settings.command_line import parse_command_line
 from shared.settings.project_file import announce_or_warn
@@ -28,6 +27,10 @@ from shared.web.answers import PlainText
 from shared.web.auth import Guard, client_headers, token_for
 from shared.web.server import bind, log_to, port_option, serve, url
 from shared.wire.fields import Source
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = begin.settings
         workspace = Path(settings.workspace).absolute()
         folder = workspace / "trainer"
+        token_for(settings.host, os.environ)
+        if not folder.is_dir():  # a failed start writes nothing
+            bind(settings.host, settings.port, option=port_option("trainer")).close()
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "trainer.lock")
         try:

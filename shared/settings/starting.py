@@ -16,7 +16,16 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from shared.backbone import ResolvedBackbone
-from shared.settings.project_file import DATABASE, Change, ProjectFile, absolute, default_workspace, edit, portable
+from shared.settings.project_file import (
+    DATABASE,
+    Change,
+    ProjectFile,
+    absolute,
+    default_workspace,
+    edit,
+    is_project,
+    portable,
+)
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
 from shared.settings.traits import IS_PATH, MAKES_PROJECT, settings_with
 from shared.tasks.classification import CLASSIFICATION
@@ -73,6 +82,18 @@ def start(
         )
     notes = _take_changes(settings, sources, project)
     return Start(settings, sources, [*(f"Changed: {difference}." for difference in differences), *notes])
+
+
+def check_photos(settings: LabelerSettings) -> None:
+    """Refuse a new project whose photos are not there, before anything is written. Raises SettingsError.
+
+    An existing project starts without them: their disk may be unplugged.
+    """
+    if is_project(settings.workspace):
+        return
+    for folder in [each for each in (settings.images, *settings.more_images) if each]:
+        if not Path(folder).expanduser().is_dir():
+            raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: there is no such folder.")
 
 
 def identity(settings: LabelerSettings) -> ProjectIdentity:

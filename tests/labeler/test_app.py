@@ -11,6 +11,7 @@ from labeler.app import main
         (["--bufer-size", "3"], "Did you mean 'buffer_size'?"),
         (["--buffer-size", "0"], "'buffer_size' (from the command line) cannot be '0'"),
         (["--images", "/does/not/exist"], "no such folder"),
+        (["--images", "/", "--test-set", "/does/not/exist.csv"], "neither a folder nor a CSV file"),
         (["--host", "0.0.0.0"], "FLYWHEEL_TOKEN"),
         (["--config", "none.toml"], "none.toml"),
         (["stray"], "stray"),
@@ -26,6 +27,7 @@ def test_what_cannot_be_is_one_sentence(
     monkeypatch.delenv("FLYWHEEL_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
     assert main(["--port", "0", "--workspace", str(tmp_path / "w"), *argv]) == 2
+    assert list(tmp_path.iterdir()) == []
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Flywheel labeler: ")]
     assert len(error) == 1
     assert message in error[0]
