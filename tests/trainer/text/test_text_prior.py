@@ -51,8 +51,8 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
     with learning(tmp_path, photos, **network(tmp_path)) as trainer:
         client = TestClient(create_api(trainer))
         client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
-        first = wait_for(lambda: suggested(trainer))
-        assert len(first) == 100
+        wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 200)
+        first = wait_for(lambda: (now := suggested(trainer)) and len(now) == 100 and now)
         assert all(label == truth(image) for image, label in first.items())
         assert told(client)["state"] == "used"
         assert "20 answers will say" in told(client)["message"]
