@@ -86,4 +86,5 @@ class Predictor:
         with self._replica.lock:
             names = {known.id: known.name for known in self._replica.fold.classes.values()}
         called = [model.task.outcome_name(int(k), names) for k in model.task.outcomes(model.head)]
-        return as_predictions(model.version, called, model.probabilities(model.projection.transform(raw)))
+        probabilities = model.probabilities(model.projection.transform(raw))
+        return as_predictions(model.version, called, probabilities, model.task.chosen(model.head, probabilities))

@@ -83,6 +83,10 @@ class Multilabel(HeadTask):
         packed = [model.classes[each].tobytes() for each in chosen]
         return np.array([int.from_bytes(blake2b(each, digest_size=7).digest()) for each in packed], np.int64)
 
+    def chosen(self, model: Sigmoids, probabilities: Matrix) -> NDArray[np.bool_]:
+        """The classes at or above their thresholds."""
+        return model.decide(probabilities)
+
     def suggestions(
         self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Sigmoids | None = None
     ) -> list[Suggestion]:

@@ -136,6 +136,10 @@ class Task(ABC):
         best = self.probabilities(model, rows).argmax(axis=1)
         return np.asarray(self.outcomes(model)[best], np.int64)
 
+    def chosen(self, model: Any, probabilities: Matrix) -> NDArray[np.bool_] | None:
+        """Which outcomes (n, K) are predicted at these probabilities (n, K). None: the most likely one, and only it."""
+        return None
+
     def outcome_name(self, outcome: int, names: Names) -> str:
         """The name of an outcome, as shown to people."""
         return str(outcome)

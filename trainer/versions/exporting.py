@@ -1,7 +1,8 @@
 """A saved version in common formats: ONNX, torch.export, safetensors with its configuration, a model card.
 
 An export maps pixel values from 0 to 255 to class probabilities. Normalisation, backbone and head are inside it, so its
-user only crops and resizes the image. It is tried before it is handed out, and refused if its output differs from the
+user only crops and resizes the image; the thresholds of several classes per image are among its metadata. It is tried
+before it is handed out, and refused if its output differs from the
 version's. It is made in its own process (`python -m`), because tracing a network takes seconds that labeling must not
 wait for. It is cached, because a version never changes.
 """
@@ -193,8 +194,10 @@ def main() -> int:
 def _metadata(classifier: Classifier) -> dict[str, str]:
     """What a user of the export must know, stored inside the file."""
     licence = {"weights_licence": classifier.licence} if classifier.licence else {}
+    several = {} if classifier.thresholds is None else {"thresholds": json.dumps(classifier.thresholds.tolist())}
     return {
         **licence,
+        **several,
         "version": classifier.version,
         "classes": json.dumps([each.name for each in classifier.classes], ensure_ascii=False),
         "size": str(classifier.needs.size),

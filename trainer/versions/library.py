@@ -154,7 +154,7 @@ class Versions:
 
     def predict(self, version: Version, images: Sequence[bytes]) -> Predictions:
         """Predict images with a saved version, with today's class names. Raises RefusedVersion, ImageProblem."""
-        from trainer.versions.predictor import in_todays_classes, standing
+        from trainer.versions.predictor import in_todays_classes, several_in_todays_classes, standing
 
         classifier = self._classifier(version)
         inputs = []
@@ -163,18 +163,23 @@ class Versions:
                 inputs.append(classifier.preprocessing.read(data, self._limits))
             except ImageProblem as problem:
                 raise ImageProblem(f"(number {number}) {problem}") from None
-        probabilities = classifier.predict_proba(inputs)
+        probabilities, limits = classifier.predict_proba(inputs), classifier.thresholds
+        chosen = None if limits is None else probabilities >= limits
         with self._replica.lock:
             fold = self._replica.fold
             if self._replica.log_id is None:  # without a project, use the class names of the version
                 names = [each.name for each in classifier.classes]
             else:
                 try:
-                    ids, probabilities = in_todays_classes(probabilities, standing(classifier.classes, fold))
+                    now = standing(classifier.classes, fold)
+                    if limits is None:
+                        ids, probabilities = in_todays_classes(probabilities, now)
+                    else:
+                        ids, probabilities, chosen = several_in_todays_classes(probabilities, limits, now)
                 except ValueError as error:
                     raise RefusedVersion(f"Version {version.name!r} cannot predict. {error}") from None
                 names = [fold.classes[int(k)].name for k in ids]
-        return as_predictions(version.name, names, probabilities)
+        return as_predictions(version.name, names, probabilities, chosen)
 
     def _classifier(self, version: Version) -> Classifier:
         from trainer.embeddings.backbones.torch_networks import device_named
@@ -196,8 +201,20 @@ class Versions:
             check_project(version, log_id, self._replica.fold)
 
 
-def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np.float32]) -> Predictions:
-    """Probabilities (n, K) of the classes `names`, as a response."""
+def as_predictions(
+    version: str,
+    names: Sequence[str],
+    probabilities: NDArray[np.float32],
+    chosen: NDArray[np.bool_] | None = None,
+) -> Predictions:
+    """Probabilities (n, K) of the classes `names`, as a response. `chosen` (n, K) is what is predicted where an image
+    can have several classes.
+    """
+    if chosen is not None:
+        return Predictions(
+            model_version=version,
+            predictions=[_several(names, row, has) for row, has in zip(probabilities, chosen, strict=True)],
+        )
     return Predictions(
         model_version=version,
         predictions=[
@@ -208,6 +225,16 @@ def as_predictions(version: str, names: Sequence[str], probabilities: NDArray[np
             )
             for row in probabilities
         ],
+    )
+
+
+def _several(names: Sequence[str], row: NDArray[np.float32], has: NDArray[np.bool_]) -> Prediction:
+    labels = [name for name, each in zip(names, has.tolist(), strict=True) if each]
+    return Prediction(
+        label=";".join(labels),
+        confidence=float(np.clip(np.where(has, row, 1 - row).prod(dtype=np.float64), 0, 1)),
+        probabilities=dict(zip(names, row.tolist(), strict=True)),
+        labels=labels,
     )
 
 

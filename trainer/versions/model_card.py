@@ -6,6 +6,7 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", as Markdown. It c
 from __future__ import annotations
 
 from shared.figures import (
+    ENOUGH,
     calibration_error_in_words,
     interval_in_words,
     is_measured,
@@ -13,12 +14,13 @@ from shared.figures import (
     metric_in_words,
     not_measured,
     percent,
+    rounded,
 )
-from shared.wire.evaluation import ClassMetrics
+from shared.wire.evaluation import ClassMetrics, Evaluation
 from shared.wire.models import Description, ModelVersion
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.preparation import Preprocessing, in_words
-from trainer.versions.saved_learners import LEARNERS
+from trainer.versions.saved_learners import LEARNERS, has_several
 
 FEW = 20
 """Test images of a class below which its figures are unreliable."""
@@ -33,13 +35,14 @@ def model_card(version: ModelVersion) -> str:
 def _what(version: ModelVersion) -> str:
     learner = LEARNERS.get(version.learner)
     kind = learner.in_words if learner is not None else version.learner
+    several = ", of which an image can have any number" if has_several(version) else ""
     parent = f" Made from version {version.parent}." if version.parent else ""
     licence = licence_of(version)
     begun = (
         f" Its network was initialised with the weights of {installed.PACKAGE}, licence {licence}." if licence else ""
     )
     return (
-        f"An image classifier of {len(version.classes)} classes. {kind}: {version.architecture}. Saved "
+        f"An image classifier of {len(version.classes)} classes{several}. {kind}: {version.architecture}. Saved "
         f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {megabytes(version.bytes)} of weights."
         f"{begun}"
     )
@@ -68,6 +71,8 @@ def _data(version: ModelVersion) -> str:
 
 def _figures(version: ModelVersion) -> str:
     said = version.metrics
+    if has_several(version):
+        return figures_of_several(said)
     if said is None or not is_measured(said.accuracy):
         words = not_measured(said.accuracy.n if said is not None else 0)
         return f"## How good it is\n\n{words.capitalize()} when it was saved."
@@ -89,11 +94,13 @@ def _figures(version: ModelVersion) -> str:
 
 def _limits(version: ModelVersion) -> str:
     limits = [
-        "It knows only its classes: an image of anything else also gets one of them.",
+        "It knows only its classes: what else an image shows, it does not say."
+        if has_several(version)
+        else "It knows only its classes: an image of anything else also gets one of them.",
         "It was measured on images of the same pool. Measure it again on others: another camera, another season.",
     ]
     said = version.metrics
-    if said is not None and is_measured(said.accuracy):
+    if said is not None and said.test_labels >= ENOUGH:
         few = [_cell(each.name) for each in said.classes if each.support < FEW]
         if few:
             limits.append(f"Unreliable figures, with fewer than {FEW} test images: {', '.join(few)}.")
@@ -114,6 +121,36 @@ def _use(version: ModelVersion) -> str:
 def _class_row(each: ClassMetrics) -> str:
     shown = " | ".join(_share(value) for value in (each.precision, each.recall, each.f1))
     return f"| {_cell(each.name)} | {shown} | {each.support:,} |"
+
+
+def figures_of_several(said: Evaluation | None) -> str:
+    """The figures of a version that predicts several classes per image."""
+    n = 0 if said is None else said.test_labels
+    if said is None or n < ENOUGH or said.micro_f1 is None or said.mean_average_precision is None:
+        return f"## How good it is\n\n{not_measured(n).capitalize()} when it was saved."
+    value, low, high = (percent(each or 0, 1) for each in (said.macro_f1, said.macro_f1_low, said.macro_f1_high))
+    lines = [f"| macro F1 | {value} ({low} – {high}) |"]
+    rows = {
+        "micro F1": said.micro_f1,
+        "mean average precision": said.mean_average_precision,
+        "all classes right": said.accuracy,
+    }
+    lines += [
+        f"| {name} | {percent(each.value, 1)} ({interval_in_words(each)}, {each.n:,} images) |"
+        for name, each in rows.items()
+        if is_measured(each)
+    ]
+    classes = "\n".join(
+        f"{_class_row(each)[:-1]}| {_share(each.average_precision.value if each.average_precision else None)} | "
+        f"{'not learned' if each.threshold is None else rounded(each.threshold, 2)} |"
+        for each in said.classes
+    )
+    return (
+        f"## How good it is\n\nOn {n:,} test images, drawn at random before labeling began and never used for "
+        "training, with 95 % intervals. Answers that say nothing about a class are left out for that class:\n\n"
+        "| metric | value |\n|---|---|\n" + "\n".join(lines) + "\n\n| class | precision | recall | F1 | test images "
+        "| average precision | predicted from |\n|---|---:|---:|---:|---:|---:|---:|\n" + classes
+    )
 
 
 def _share(value: float | None) -> str:

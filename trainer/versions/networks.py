@@ -36,10 +36,30 @@ class HeadNetwork(Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K)."""
+        return torch.softmax(self.logits(images), dim=1)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Values from 0 to 255 (B, 3, S, S) → logits (B, K)."""
         rows = functional.normalize(self.backbone(images) - self.mean)
         rows = functional.normalize(rows @ self.axes)
         similarity = torch.exp(2.0 * GAMMA * (rows @ self.anchors.T) - 2.0 * GAMMA)
-        return torch.softmax(similarity @ self.weights + self.bias, dim=1)
+        return similarity @ self.weights + self.bias
+
+
+class SigmoidHeadNetwork(HeadNetwork):
+    """Images → a probability for each class. A class is predicted from its own threshold on."""
+
+    thresholds: torch.Tensor
+    temperature: torch.Tensor
+
+    def __init__(self, backbone: Module, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        super().__init__(backbone, tensors)
+        for name in ("thresholds", "temperature"):
+            self.register_buffer(name, torch.from_numpy(np.array(tensors[name], dtype=np.float32)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K), which do not sum to 1."""
+        return torch.sigmoid(self.logits(images) / self.temperature)
 
 
 class FineTunedNetwork(Module):
@@ -56,6 +76,24 @@ class FineTunedNetwork(Module):
 
 def head_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
     """The module of a head and its frozen backbone in the folder `backbones`. Raises RefusedVersion."""
+    return _head_network(HeadNetwork, {}, version, needs, backbones, model_fn)
+
+
+def sigmoid_head_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    """The same of a head for several classes per image. Raises RefusedVersion."""
+    more = {"thresholds": (len(version.description.classes),), "temperature": (1,)}
+    return _head_network(SigmoidHeadNetwork, more, version, needs, backbones, model_fn)
+
+
+def _head_network(
+    kind: type[HeadNetwork],
+    more: Mapping[str, tuple[int, ...]],
+    version: Version,
+    needs: ModelInput,
+    backbones: Path,
+    model_fn: str,
+) -> Module:
+    """`more` are the shapes of the arrays that this kind has besides."""
     said = version.description
     shapes = version.shapes()
     count, width = len(said.classes), shapes.get("axes", (0, 0))[-1]
@@ -67,18 +105,19 @@ def head_network(version: Version, needs: ModelInput, backbones: Path, model_fn:
             "bias": (count,),
             "mean": (shapes.get("axes", (0,))[0],),
             "axes": (None, width),
+            **more,
         }
     )
     if tensors["classes"].tolist() != [each.id for each in said.classes]:
         raise version.refused("has other classes than its description")
-    if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes")):
+    if not all(np.isfinite(tensors[name]).all() for name in ("anchors", "weights", "bias", "mean", "axes", *more)):
         raise version.refused("contains numbers that are not finite")
     try:
         own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
         backbone = thaw(backbones, said.embeddings or "", model_fn=own)
     except ModelFileError as error:
         raise RefusedVersion(f"Version {version.name!r} cannot be used: the backbone {error}.") from None
-    network = HeadNetwork(backbone, tensors)
+    network = kind(backbone, tensors)
     try:
         with torch.inference_mode():
             network(torch.zeros(1, 3, needs.size, needs.size))

@@ -38,6 +38,7 @@ class Classifier:
     network: Module
     device: torch.device
     licence: str = ""  # of its initial weights, where known
+    thresholds: NDArray[np.float32] | None = None  # (K,) from which each class is predicted; None: one class per image
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -45,7 +46,7 @@ class Classifier:
         return Preprocessing.of(self.needs)
 
     def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Prepared images → probabilities (n, K). Rows sum to 1; columns are in the order of `classes`."""
+        """Prepared images → probabilities (n, K), in the order of `classes`. Of one class per image, they sum to 1."""
         said = [np.empty((0, len(self.classes)), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(inputs), BATCH):
@@ -69,7 +70,8 @@ def load_classifier(
         )
     network = learner_of(version).load(version, needs, backbones, model_fn).eval().requires_grad_(False)
     device = device or torch.device("cpu")
-    return Classifier(version.name, said.classes, needs, network.to(device), device, licence_of(said))
+    thresholds = network.get_buffer("thresholds").numpy() if learner_of(version).several else None
+    return Classifier(version.name, said.classes, needs, network.to(device), device, licence_of(said), thresholds)
 
 
 def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:
@@ -97,6 +99,26 @@ def in_todays_classes(
     total = summed.sum(axis=1, keepdims=True)
     even = np.full_like(summed, 1 / len(ids))
     return ids, np.divide(summed, total, out=even, where=total > 0)
+
+
+def several_in_todays_classes(
+    probabilities: NDArray[np.float32], thresholds: NDArray[np.float32], now: Sequence[int | None]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """The same where an image can have several classes: ids (L,), probabilities (n, L), and what is predicted (n, L).
+
+    An image has a class if it has any of those that were merged into it. Raises ValueError if none is left.
+    """
+    ids = np.array(sorted({each for each in now if each is not None}), np.int64)
+    if len(ids) == 0:
+        raise ValueError("None of its classes exists any more.")
+    highest = np.zeros((len(probabilities), len(ids)), np.float32)
+    chosen = np.zeros(highest.shape, np.bool_)
+    for column, each in enumerate(now):
+        if each is not None:
+            place = int(np.searchsorted(ids, each))
+            highest[:, place] = np.maximum(highest[:, place], probabilities[:, column])
+            chosen[:, place] |= probabilities[:, column] >= thresholds[column]
+    return ids, highest, chosen
 
 
 def check_project(version: Version, log_id: str | None, fold: Fold) -> None:

@@ -18,6 +18,8 @@ class SavedLearner(Protocol):
     in_words: str
     whole_network: bool
     """Whether a version holds a whole network, which can be trained further and exported as one."""
+    several: bool
+    """Whether each class has a probability of its own, because an image can have several."""
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K). Raises RefusedVersion.
@@ -33,6 +35,7 @@ class SavedHead:
 
     in_words = "A head on a frozen network"
     whole_network = False
+    several = False
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """See `SavedLearner.load`."""
@@ -41,11 +44,26 @@ class SavedHead:
         return head_network(version, needs, backbones, model_fn)
 
 
+class SavedSigmoidHead:
+    """A head for several classes per image, on a frozen backbone, which is a file of its own."""
+
+    in_words = "A head with one sigmoid for each class on a frozen network"
+    whole_network = False
+    several = True
+
+    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+        """See `SavedLearner.load`. The probabilities do not sum to 1."""
+        from trainer.versions.networks import sigmoid_head_network
+
+        return sigmoid_head_network(version, needs, backbones, model_fn)
+
+
 class SavedFineTuner:
     """A network that was trained as a whole, with its own classifier."""
 
     in_words = "A fine-tuned network"
     whole_network = True
+    several = False
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """See `SavedLearner.load`."""
@@ -55,7 +73,11 @@ class SavedFineTuner:
 
 
 FINE_TUNER = "fine_tuner"
-LEARNERS: dict[str, SavedLearner] = {"head": SavedHead(), FINE_TUNER: SavedFineTuner()}
+LEARNERS: dict[str, SavedLearner] = {
+    "head": SavedHead(),
+    "sigmoid_head": SavedSigmoidHead(),
+    FINE_TUNER: SavedFineTuner(),
+}
 """By the name in `model.json`."""
 
 
@@ -68,6 +90,12 @@ def learner_of(version: Version) -> SavedLearner:
             f"It has: {', '.join(LEARNERS)}."
         )
     return LEARNERS[name]
+
+
+def has_several(said: Description) -> bool:
+    """Whether the version that says this predicts several classes per image."""
+    learner = LEARNERS.get(said.learner)
+    return learner is not None and learner.several
 
 
 def holds_whole_network(said: Description) -> bool:

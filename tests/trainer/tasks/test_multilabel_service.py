@@ -1,0 +1,157 @@
+"""A running trainer in a multi-label project: predictions, versions, exports, and what it says of what it cannot do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from hashlib import sha256
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from shared.wire.fields import Split
+from shared.wire.log import Row
+from tests.standing import api_of
+from tests.trainer.learning import learning, wait_for
+from tests.trainer.logs import WHEN, batch, class_rows, entry
+from trainer.routes.api import create_api
+from trainer.strategies import STRATEGIES
+
+RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (128, 128, 128)
+IMAGES, TEST = 80, 25
+
+
+def has(number: int) -> tuple[bool, bool]:
+    """Whether the image is red at the left, and blue at the right."""
+    return bool(number % 2), number % 3 == 0
+
+
+def picture(number: int) -> bytes:
+    left, right = has(number)
+    colours = np.empty((24, 24, 3))
+    colours[:, :12], colours[:, 12:] = (RED if left else GREY), (BLUE if right else GREY)
+    noise = np.random.default_rng(number).integers(-25, 25, (24, 24, 3))
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(colours + noise, 0, 255).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    """A trainer that knows answers about red and blue, and has a class that no answer is about."""
+    folder = tmp_path_factory.mktemp("several")
+    entries = []
+    (folder / "photos").mkdir()
+    for number in range(IMAGES):
+        data = picture(number)
+        (folder / "photos" / f"{number}.png").write_bytes(data)
+        split: Split = "test" if number >= IMAGES - TEST else "train"
+        entries.append(entry(number, split=split, sha256=sha256(data).hexdigest()))
+    with learning(folder, (folder / "photos", entries)) as trainer, api_of(create_api, trainer) as app:
+        client = TestClient(app)
+        rows = class_rows("red", "blue", "green")
+        for number in [*range(40), *range(IMAGES - TEST, IMAGES)]:
+            yes = [class_id for class_id, there in zip((1, 2), has(number), strict=True) if there]
+            answer = {"yes": yes, "no": [each for each in (1, 2) if each not in yes]}
+            rows.append(
+                Row(
+                    id=uuid4(),
+                    seq=len(rows) + 1,
+                    action="label",
+                    image_id=number,
+                    answer=answer,
+                    annotator="ann",
+                    created_at=WHEN,
+                )
+            )
+        message = batch(rows, catalog=IMAGES).model_copy(update={"task": "multilabel"})
+        assert client.post("/annotations", json=message.model_dump(mode="json")).status_code == 200
+        wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == TEST)
+        wait_for(lambda: client.post("/models", json={"name": "first"}).status_code in (200, 201))
+        yield client
+
+
+def names(number):
+    return [name for name, there in zip(("red", "blue"), has(number), strict=True) if there]
+
+
+@pytest.mark.parametrize("version", ["now", "first"])
+def test_predictions_are_probabilities_of_each_class(api, version):
+    asked = list(range(40, 55))
+    said = api.post("/predict", params={"version": version}, json={"image_ids": asked}).json()["predictions"]
+    assert np.mean([each["labels"] == names(number) for each, number in zip(said, asked, strict=True)]) > 0.8
+    for each in said:
+        assert each["label"] == ";".join(each["labels"])
+        assert set(each["probabilities"]) == {"red", "blue"}
+        assert 0 <= each["confidence"] <= 1
+    sums = [sum(each["probabilities"].values()) for each in said]
+    assert max(sums) > 1.5
+    assert min(sums) < 0.5
+
+
+def test_a_version_says_what_the_live_model_says(api):
+    both = [
+        api.post("/predict", params={"version": version}, json={"image_ids": [41, 42]}).json()["predictions"]
+        for version in ("now", "first")
+    ]
+    for live, saved in zip(*both, strict=True):
+        assert live["labels"] == saved["labels"]
+        assert live["probabilities"] == pytest.approx(saved["probabilities"], abs=1e-3)
+
+
+def test_what_is_not_learned_is_named(api):
+    assert api.get("/status").json()["not_learned"] == ["green"]
+    newest = api.get("/evaluations").json()["evaluations"][-1]
+    assert [each["learned"] for each in newest["classes"]] == [True, True, False]
+    assert newest["micro_f1"]["n"] == TEST
+    assert api.get("/status").json()["metrics"]["micro_f1"] == newest["micro_f1"]["value"]
+
+
+def test_the_card_and_the_labels_of_a_version_tell_several_classes(api):
+    card = api.get("/models/first/export", params={"format": "card"}).text
+    assert "2 classes, of which an image can have any number" in card
+    assert "| mean average precision |" in card
+    assert "An image of anything else" not in card
+    table = api.get("/models/first/export", params={"format": "csv"}).text
+    cells = {int(row["image_id"]): row for row in csv.DictReader(io.StringIO(table))}
+    assert (cells[3]["label"], cells[3]["class_id"]) == ("red;blue", "1;2")
+    assert cells[1]["label"] == "red"
+    assert cells[2]["label"] == ""
+
+
+def test_strategies_that_need_one_class_are_neither_offered_nor_taken(api):
+    offered = [each["name"] for each in api.get("/strategies").json()["strategies"]]
+    assert offered == [name for name, registered in STRATEGIES.items() if registered.several]
+    refused = api.patch("/settings", json={"query_strategy": "margin"})
+    assert refused.status_code == 422
+    assert "In a multi-label project, choose one of uncertainty_herding" in refused.json()["detail"]
+    assert api.patch("/settings", json={"query_strategy": "entropy"}).status_code == 200
+
+
+def test_thresholds_name_what_is_measured(api):
+    taken = api.patch("/settings", json={"early_stopping_metrics_thresholds": {"mean_average_precision": 0.99}})
+    assert taken.status_code == 200
+
+
+def test_what_is_not_there_for_several_classes_is_a_sentence(api):
+    training = api.post("/models", json={"name": "whole", "train": {}})
+    assert training.status_code == 422
+    assert "only the head on the frozen network is trained" in training.json()["detail"]
+    comparing = api.post("/models/compare", json={"base": "first", "candidate": "first"})
+    assert comparing.status_code == 422
+    challenger = api.get("/status").json()["challenger"]
+    assert challenger["state"] == "off"
+
+
+def test_an_onnx_export_holds_the_thresholds(api, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    answer = api.get("/models/first/export", params={"format": "onnx"})
+    assert answer.status_code == 200, answer.text
+    session = onnxruntime.InferenceSession(answer.content, providers=["CPUExecutionProvider"])
+    kept = session.get_modelmeta().custom_metadata_map
+    assert len(json.loads(kept["thresholds"])) == 2
