@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from shared.figures import many
 from shared.images.names import spellings
 from shared.web.parts import parts, text_length
-from shared.wire.imports import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.wire.imports import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow, NamedClasses
 
 BATCH = 1_000
 ROW_BYTES = 500  # per row, beside its texts
@@ -72,13 +72,14 @@ def take_rows(
     dry_run: bool = False,
     add_classes: bool = False,
     conflicts: Conflicts = "keep",
+    vocabulary: Sequence[str] = (),
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
     on_receipt: Callable[[ImportReceipt], None] = lambda _: None,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Pass all `rows` to `take`; their names are relative to `folder` or to the labeler's image folder.
 
-    `located` adds to an issue where its row is.
+    `vocabulary` is that of `ImportPost`; `located` adds to an issue where its row is.
     """
     outcome, import_id = Outcome(), None
     for batch, more in _batches(rows):
@@ -86,6 +87,8 @@ def take_rows(
         unreadable = [each for each in batch if isinstance(each, ImportIssue) and not isinstance(each, CellIssue)]
         readable = [_placed(each, folder, outcome) for each in batch if isinstance(each, ImportRow)]
         choices: dict[str, Any] = {"dry_run": dry_run, "add_classes": add_classes, "conflicts": conflicts}
+        if import_id is None:
+            choices["vocabulary"] = tuple(vocabulary)
         receipt = take(ImportPost(rows=readable, import_id=import_id, more=more, **choices))
         import_id = receipt.import_id
         receipt.rejected = sorted([*unreadable, *receipt.rejected], key=lambda issue: issue.line)
@@ -113,10 +116,15 @@ def _length(row: ImportRow | ImportIssue) -> int:
     """Approximate bytes of a row in a request; the path of its folder is added later."""
     if isinstance(row, ImportIssue):
         return 0
-    own = ROW_BYTES + text_length(row.uri, row.label, row.annotator)
+    own = ROW_BYTES + text_length(row.uri, row.label, row.annotator) + _named(row.answer)
     return own + sum(
-        ROW_BYTES + text_length(each.label, each.annotator, each.reason, each.note) for each in row.answers
+        ROW_BYTES + text_length(each.label, each.annotator, each.reason, each.note) + _named(each.answer)
+        for each in row.answers
     )
+
+
+def _named(answer: NamedClasses | None) -> int:
+    return 0 if answer is None else 10 * len(answer.yes + answer.no) + text_length(*answer.yes, *answer.no)
 
 
 def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:

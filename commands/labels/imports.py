@@ -22,6 +22,7 @@ from shared.cells import harmless
 from shared.figures import many
 from shared.importing import Outcome, take_rows
 from shared.settings.services import SettingsError
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.imports import Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 console = Console()
@@ -105,6 +106,7 @@ def send(
     conflicts: Conflicts = "keep",
     report: Path | None = None,
     token: str | None = None,
+    vocabulary: Sequence[str] = (),
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue,
     on_progress: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
@@ -128,6 +130,7 @@ def send(
             dry_run=dry_run,
             add_classes=add_classes,
             conflicts=conflicts,
+            vocabulary=vocabulary,
             located=located,
             on_receipt=_open_report(stack, report),
             on_progress=on_progress,
@@ -140,6 +143,11 @@ def conflicts_named(name: str) -> Conflicts:
     if rule is None:
         raise SettingsError(f"--conflicts is one of {', '.join(get_args(Conflicts))}, not {name!r}.")
     return rule
+
+
+def _task_of(url: str) -> str:
+    with client(url, seconds=30, token=token()) as http:
+        return str(http.get("/api/project").raise_for_status().json()["task"])
 
 
 def wait_for_scan(url: str, *, token: str | None, on_progress: Callable[[int, int | None], None]) -> None:
@@ -185,7 +193,15 @@ def bring(
     from labeler.transfer.rows.imported import Chosen
     from labeler.transfer.sources import open_sources
 
-    source = open_sources(paths, Chosen.of(columns) if columns else None, layout)
+    chosen = Chosen.of(columns) if columns else None
+    try:
+        open_sources(paths, chosen, layout)
+    except SettingsError as problem:  # said before the labeler is asked, unless a multi-label project could read it
+        try:
+            open_sources(paths, chosen, layout, task=MULTILABEL.name)
+        except SettingsError:
+            raise problem from None
+    source = open_sources(paths, chosen, layout, task=reach(url, lambda: _task_of(url)))
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console, transient=True) as progress:
         scan = progress.add_task("Reading the image folder", total=None)
@@ -206,6 +222,7 @@ def bring(
                 conflicts=conflicts,
                 report=report,
                 token=token(),
+                vocabulary=source.vocabulary(),
                 located=source.located,
                 on_progress=lambda so_far: progress.update(task, completed=so_far.rows),
             ),

@@ -17,7 +17,7 @@ from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
 from labeler.transfer.downloads import Downloads
 from labeler.transfer.formats import FORMATS, Format
-from labeler.transfer.rows.exported import EVERYTHING, USUAL, Extras, Wanted, count_rows, export_rows
+from labeler.transfer.rows.exported import EVERYTHING, SEVERAL, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.transfer.snapshots import Snapshots
 from labeler.visibility import Visibility
 from shared.wire.dataset import ExportCount
@@ -59,6 +59,14 @@ class Exports:
         """
         if name not in FORMATS:
             raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
+        several = self._log.fold.task.by_class
+        if several and FORMATS[name].one_class:
+            raise Invalid(
+                f"The format {name} has a folder per class, and an image of this project may have several classes. "
+                "The format datasets writes the images with a list of classes beside each."
+            )
+        if several:
+            extras = extras | {SEVERAL}
         said = self._predictions() if "predictions" in extras else {}
         then = self._snapshots.fold(snapshot) if snapshot is not None else None
         with self._store.lock:
@@ -77,6 +85,11 @@ class Exports:
         total = self.count(wanted).images if snapshot is None else None
         running = self._downloads.begin(f"flywheel-labels.{FORMATS[name].suffix}", "image", total)
         return FORMATS[name].write(self._downloads.counted(rows, running), extras), FORMATS[name]
+
+    def formats(self) -> list[str]:
+        """The formats that have room for the project's labels."""
+        several = self._log.fold.task.by_class
+        return [name for name, each in FORMATS.items() if not (several and each.one_class)]
 
     def count(self, wanted: Wanted) -> ExportCount:
         """How many images an export contains. Raises Invalid for an unknown class."""

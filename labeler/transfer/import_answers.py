@@ -21,7 +21,7 @@ from labeler.transfer.rows.imported import UNLABELED
 from labeler.transfer.rows.past_answers import decided
 from shared.log import IMPORT, Entry, ImageState
 from shared.tasks.task import Value
-from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow, NamedClasses
 from shared.wire.log import Action
 
 Outcome = Literal["write", "keep", "overwrite", "reopen"]
@@ -29,15 +29,15 @@ Outcome = Literal["write", "keep", "overwrite", "reopen"]
 
 @dataclass(slots=True)
 class Given:
-    """A row whose image and answers are known. `values` maps each label's text to what it means."""
+    """A row whose image and answers are known. `values` maps each label to what it means."""
 
     row: ImportRow
     image_id: int
-    values: dict[str, Value]
+    values: dict[str | NamedClasses, Value]
 
-    def value(self, text: str | None) -> Value | None:
-        """What a label's text means."""
-        return None if text is None else self.values[text]
+    def value(self, given: str | NamedClasses | None) -> Value | None:
+        """What a label means."""
+        return None if given is None else self.values[given]
 
 
 class ImportAnswers:
@@ -62,7 +62,7 @@ class ImportAnswers:
 
     def _answer(self, each: Given, row_id: UUID) -> None:
         row, image_id = each.row, each.image_id
-        annotator, label = row.annotator or IMPORT, each.value(row.label)
+        annotator, label = row.annotator or IMPORT, each.value(row.given)
         if self._is_known(image_id, Entry(row_id.bytes, row.action, label, annotator)):
             self._receipt.known += 1
             return
@@ -71,6 +71,7 @@ class ImportAnswers:
         outcome: Outcome = "write"
         settles = False
         if row.action == "label":
+            label = self._with_earlier(image_id, annotator, label)
             outcome, reason = self._rule(each, annotator, label)
             self._tell(each, outcome, reason)
             if outcome == "keep":
@@ -78,6 +79,8 @@ class ImportAnswers:
         if outcome == "overwrite":
             state = self._plan.state(image_id)
             settles = state.settled or bool(state.answered - {annotator})
+            if state.label is not None:
+                label = self._task.complete(state.label, label)
         elif outcome == "reopen":
             annotator = self._free(image_id, annotator)
         self._receipt.labels += 1
@@ -121,17 +124,19 @@ class ImportAnswers:
             and self._plan.said.agrees(each.image_id, label)
         ):
             return "write", ""
-        state, name = self._plan.state(each.image_id), repr(each.row.label)
+        state, name = self._plan.state(each.image_id), self._name(each)
         if state.status == "labeled" and state.label == label:
             return "write", ""
         said = self._plan.said.about(each.image_id)
-        other = next((entry.value for entry, _ in said if entry.value not in (None, label)), None)
+        other = next((entry.value for entry, _ in said if self._differ(entry.value, label)), None)
         if other is not None:
             if state.settled or any(overwrites for _, overwrites in said) or self._overwrote(each.image_id, said):
                 return "keep", f"has another label in an earlier row: {name} is skipped"
             return "reopen", self._opens(each, annotator, label, repr(self._plan.text(other)))
         if state.status == "unlabeled" and not state.disputed:
             return "write", ""
+        if state.label is not None and not state.settled and not self._differ(state.label, label):
+            return "write", ""  # says more, and contradicts nothing
         by_hand = state.settled or each.image_id in self._log.fold.answered_here
         if not by_hand and state.disputed and annotator not in state.answered:
             return "write", ""  # one more vote
@@ -147,6 +152,16 @@ class ImportAnswers:
         if self._plan.policy == "review" and self._would_tie(each.image_id, state, label, by_hand=by_hand):
             return "reopen", self._opens(each, annotator, label, has)
         return "keep", f"is {has} here: that is kept, {name} is skipped"
+
+    def _with_earlier(self, image_id: int, annotator: str, label: Value | None) -> Value | None:
+        """The label with what the annotator said of other classes: each row of a file may be about one class."""
+        if not self._task.by_class or label is None:
+            return label
+        _, given = self._plan.now(image_id)[1].get(annotator, ("", None))
+        return label if given is None or self._differ(given, label) else self._task.complete(given, label)
+
+    def _differ(self, one: Value | None, other: Value | None) -> bool:
+        return one is not None and other is not None and self._task.differ([one, other])
 
     def _overwrote(self, image_id: int, said: Sequence[tuple[Entry, bool]]) -> bool:
         """Whether one of these rows replaced another label when this file was imported before; it then does so
@@ -167,8 +182,10 @@ class ImportAnswers:
         """The result of a vote that contradicts another, as the end of a sentence."""
         vote = Entry(b"", "label", label, self._free(each.image_id, annotator))
         after = self._plan.now(each.image_id, [vote])[0]
-        ends = "open until somebody decides" if after.label is None else f"most say {self._plan.text(after.label)!r}"
-        return f"is labeled {each.row.label!r} in this row, but already {has}: {ends}"
+        votes = [said for action, said in self._plan.now(each.image_id, [vote])[1].values() if action == "label"]
+        decided_by_most = after.label is not None and not self._task.tied(votes)
+        ends = f"most say {self._plan.text(after.label)!r}" if decided_by_most else "open until somebody decides"
+        return f"is labeled {self._name(each)} in this row, but already {has}: {ends}"
 
     def _would_tie(self, image_id: int, state: ImageState, label: Value | None, *, by_hand: bool) -> bool:
         """Whether one more vote makes the image open again; not if it is settled or a majority remains."""
@@ -177,7 +194,7 @@ class ImportAnswers:
         if state.label is None:
             return state.disputed and not by_hand
         votes = [said for action, said in self._plan.now(image_id)[1].values() if action == "label"]
-        return self._task.merge([*votes, label]) is None
+        return self._task.merge([*votes, label]) is None or bool(self._task.tied([*votes, label]))
 
     def _is_of_this_import(self, image_id: int) -> bool:
         """Whether all answers for the image were imported since this import, continued in this post, began."""
@@ -210,7 +227,7 @@ class ImportAnswers:
         stays: list[str] = []
         written: list[tuple[UUID, ImportedAnswer]] = []
         for answer, row_id in zip(each.row.answers, ids, strict=True):
-            label = each.value(answer.label)
+            label = each.value(answer.given)
             now = settled if answer.action == "settle" else here.get(answer.annotator)
             against = given_here and answer.action in ("label", "settle") and label != state.label
             entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
@@ -232,28 +249,29 @@ class ImportAnswers:
         self, each: Given, state: ImageState, here: Answers, written: Sequence[tuple[UUID, ImportedAnswer]]
     ) -> None:
         """Report a row that changes an answer given here, and let an overwriting row take effect."""
-        wanted = each.value(each.row.label)
-        after = here | {answer.annotator: (answer.action, each.value(answer.label)) for _, answer in written}
+        wanted = each.value(each.row.given)
+        after = here | {answer.annotator: (answer.action, each.value(answer.given)) for _, answer in written}
         now = decided(after.values(), self._task.merge)
         if self._plan.policy == "overwrite" and wanted != state.label:
             if wanted is not None and (state.settled or now != wanted):
                 row_id, last = written[-1]
-                said = ImportedAnswer(action="settle", label=each.row.label, annotator=IMPORT, at=last.at)
+                row = each.row
+                said = ImportedAnswer(action="settle", label=row.label, answer=row.answer, annotator=IMPORT, at=last.at)
                 self._write(each, UUID(int=row_id.int ^ 1), said, overwrites=True)
-            self._tell(each, "overwrite", f"was {self._has(state)} here: replaced by {each.row.label!r}")
+            self._tell(each, "overwrite", f"was {self._has(state)} here: replaced by {self._name(each)}")
         elif not state.settled and now != state.label:
             self._tell(
                 each, "reopen", f"was {self._has(state)} here, but annotators now disagree: open until somebody decides"
             )
 
     def _write(self, each: Given, row_id: UUID, answer: ImportedAnswer, *, overwrites: bool = False) -> None:
-        label = each.value(answer.label)
+        label = each.value(answer.given)
         entry = Entry(row_id.bytes, answer.action, label, answer.annotator)
         self._plan.said.add(each.image_id, entry, overwrites=overwrites)
         if not self._plan.dry_run:
             self.drafts.append(
                 Draft(
-                    **answer.model_dump(exclude={"label", "at"}),
+                    **answer.model_dump(exclude={"label", "answer", "at"}),
                     id=row_id,
                     image_id=each.image_id,
                     source=IMPORT,
@@ -268,6 +286,11 @@ class ImportAnswers:
 
     # ------------------------------------------------------------ words
 
+    def _name(self, each: Given) -> str:
+        """The row's label in words."""
+        value = each.value(each.row.given)
+        return repr(each.row.label or (None if value is None else self._plan.text(value)))
+
     def _has(self, state: ImageState) -> str:
         if state.label is not None:
             return f"{'settled as' if state.settled else 'labeled'} {self._plan.text(state.label)!r}"
@@ -281,3 +304,11 @@ class ImportAnswers:
         receipt.kept += outcome == "keep"
         receipt.overwritten += outcome == "overwrite"
         receipt.reopened += outcome == "reopen"
+
+
+def content(image_id: int | None, answer: ImportRow | ImportedAnswer) -> str:
+    """The content of an answer, from which its id is derived."""
+    said = answer.label or (answer.answer.model_dump_json() if answer.answer is not None else "")
+    if answer.action != "label":
+        said = f"\0{answer.action}{said}"  # no class has such a name
+    return f"{image_id}\0{answer.annotator}\0{said}"

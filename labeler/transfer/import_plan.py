@@ -20,11 +20,11 @@ from labeler.images.catalog import Catalog
 from labeler.images.file_registry import Found, Root
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
-from shared.class_names import Spellings
+from shared.class_names import Spellings, key
 from shared.log import Entry, ImageState
 from shared.tasks.task import Interned, Value
 from shared.wire.fields import Split
-from shared.wire.imports import Conflicts, ImportPost
+from shared.wire.imports import Conflicts, ImportPost, ImportRow, NamedClasses
 
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 """If one import names two splits for a picture, the later one in this order wins, so that no test image is trained
@@ -133,6 +133,7 @@ class ImportPlan:
         self.policy: Conflicts = post.conflicts
         self.adding = adding  # whether unknown classes are added
         self.began = post.began
+        self._vocabulary = {key(name): name for name in post.vocabulary}
         self.turn = threading.Lock()
         self.used = monotonic()
         self.said = Said()
@@ -194,6 +195,27 @@ class ImportPlan:
         return moves
 
     # ------------------------------------------------------------ classes
+
+    def completed(self, rows: Sequence[ImportRow]) -> list[ImportRow]:
+        """The rows, with a no to each class of the file where they say so; see `NamedClasses`."""
+        full: dict[NamedClasses, NamedClasses] = {}
+
+        def complete(answer: NamedClasses | None) -> NamedClasses | None:
+            if answer is None or not answer.rest:
+                return answer
+            if answer not in full:
+                named = {key(name) for name in (*answer.yes, *answer.no)}
+                rest = tuple(name for each, name in self._vocabulary.items() if each not in named)
+                full[answer] = NamedClasses(yes=answer.yes, no=answer.no + rest)
+            return full[answer]
+
+        def whole(row: ImportRow) -> ImportRow:
+            if row.answer is None and not any(each.answer is not None for each in row.answers):
+                return row
+            answers = [each.model_copy(update={"answer": complete(each.answer)}) for each in row.answers]
+            return row.model_copy(update={"answer": complete(row.answer), "answers": answers})
+
+        return [whole(row) for row in rows]
 
     def class_of(self, name: str) -> int | None:
         """The class with this name, or the one that a dry run would have added for it."""

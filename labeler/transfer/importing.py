@@ -30,13 +30,13 @@ from labeler.labeling.classes import Classes
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
 from labeler.store.database import Store
-from labeler.transfer.import_answers import Given, ImportAnswers
+from labeler.transfer.import_answers import Given, ImportAnswers, content
 from labeler.transfer.import_plan import ORDER, ImportPlan
 from labeler.transfer.uploads import Uploads
 from shared.class_names import meant, near
 from shared.log import IMPORT
 from shared.tasks.task import AnswerRefusedError, Value
-from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, NamedClasses
 
 IN_THE_FILE = (
     "is an image inside the file, and the project has none with its content or name: `flywheel fetch FOLDER NEW` "
@@ -60,7 +60,7 @@ class _Given:
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    values: dict[str, Value] = field(default_factory=dict)  # the text of each of its labels → what it means
+    values: dict[str | NamedClasses, Value] = field(default_factory=dict)  # each of its labels → what it means
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
@@ -68,9 +68,9 @@ class _Given:
         return self.row.answers or [self.row]
 
     @property
-    def labels(self) -> list[str]:
-        """The texts of its labels, each once."""
-        return list(dict.fromkeys(each.label for each in self.said if each.label is not None))
+    def labels(self) -> list[str | NamedClasses]:
+        """Its labels as given, each once."""
+        return list(dict.fromkeys(given for each in self.said if (given := each.given) is not None))
 
 
 class Imports:
@@ -89,6 +89,11 @@ class Imports:
         self.image_names = ImageNames(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it survives a restore
         self._plans: dict[UUID, ImportPlan] = {}  # unfinished imports, last used at the end
+
+    @property
+    def task(self) -> str:
+        """The project's task."""
+        return self._log.fold.task.name
 
     def like(self, names: Iterable[str]) -> dict[str, list[str]]:
         """The names that may be misspelled classes: name → similar classes."""
@@ -112,7 +117,7 @@ class Imports:
 
     def _take(self, post: ImportPost, plan: ImportPlan) -> ImportReceipt:
         receipt = ImportReceipt(import_id=plan.id if post.more else None)
-        given = self._resolved(post.rows, receipt)
+        given = self._resolved(plan.completed(post.rows), receipt)
         self._catalogue(given, receipt, plan)
         with self._store.lock:
             self._name_classes(given, receipt, plan)
@@ -291,8 +296,11 @@ class Imports:
         fold = self._log.fold
         task = fold.task
         ids: dict[str, int | None] = {}
-        named = {text: task.class_names(text) for text in {text for each in given for text in each.labels}}
-        for name, rows in Counter(name for each in given for text in each.labels for name in named[text]).items():
+        labels = [label for each in given for label in each.labels]
+        named = {label: label.yes if isinstance(label, NamedClasses) else task.class_names(label) for label in labels}
+        lacked = [name for label in named if isinstance(label, NamedClasses) and plan.adding for name in label.no]
+        counts = dict.fromkeys(lacked, 0) | Counter(name for label in labels for name in named[label])
+        for name, rows in counts.items():
             known = plan.class_of(name)
             first = plan.spellings.of(name)
             if known is None and plan.adding:
@@ -305,9 +313,9 @@ class Imports:
                 receipt.counted_as[name] = plan.name(known)
             ids[name] = known
         for each in given:
-            lacking = next((name for text in each.labels for name in named[text] if ids[name] is None), None)
+            lacking = next((name for label in each.labels for name in named[label] if ids[name] is None), None)
             if lacking is None:
-                self._read(each, ids.get, receipt)
+                self._read(each, lambda name: ids[name] if name in ids else plan.class_of(name), receipt)
             else:
                 like = meant(lacking, [known.name for known in fold.live_classes()])
                 reason = f"is labeled {lacking!r}, which is not a class here: add it first{like}"
@@ -316,16 +324,23 @@ class Imports:
 
     def _read(self, each: _Given, class_of: Callable[[str], int | None], receipt: ImportReceipt) -> None:
         """What each of the row's labels means; a row that says something impossible is rejected."""
-        try:
-            found = {text: self._log.fold.task.read(text, class_of) for text in each.labels}
-        except AnswerRefusedError as problem:
-            receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=str(problem)))
-        else:
-            each.values = {text: value for text, value in found.items() if value is not None}
+        task, reason = self._log.fold.task, "says nothing about a class that exists here"
+        for label in each.labels:
+            try:
+                if isinstance(label, NamedClasses):
+                    value = task.read_answer(label, class_of)
+                else:
+                    value = task.read(label, class_of)
+            except AnswerRefusedError as problem:
+                value, reason = None, str(problem)
+            if value is None:
+                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
+                return
+            each.values[label] = value
 
     def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
         """Judge the rows one after another, then write the result: first splits, then answers."""
-        ids = [[uuid5(self._project, _content(each, said)) for said in each.said] for each in given]
+        ids = [[uuid5(self._project, content(each.image_id, said)) for said in each.said] for each in given]
         known = self._log.known([row_id for some in ids for row_id in some])
         answers = ImportAnswers(self._log, plan, receipt, known)
         for each, some in zip(given, ids, strict=True):
@@ -368,14 +383,6 @@ class Imports:
 def _is_another(given: _Given) -> bool:
     """Whether the row names an existing file outside the roots: then it is not the image of the same name here."""
     return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
-
-
-def _content(given: _Given, answer: ImportRow | ImportedAnswer) -> str:
-    """The content of an answer, from which its id is derived."""
-    said = answer.label or ""
-    if answer.action != "label":
-        said = f"\0{answer.action}{said}"  # no class has such a name
-    return f"{given.image_id}\0{answer.annotator}\0{said}"
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:

@@ -166,7 +166,7 @@ class LabelFiles:
         """Check all rows, or import them; errors are shown in the file's view, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
-            source = open_source(given.path, given.columns, given.layout)
+            source = open_source(given.path, given.columns, given.layout, task=self._imports.task)
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
@@ -196,7 +196,8 @@ class LabelFiles:
             left = seconds / outcome.rows * max(0, total - outcome.rows) if total and outcome.rows else None
             given.view = _told(given.view, outcome, left).model_copy(update={"total": total})
 
-        outcome = take_rows(source.rows(), given.folder, take, on_progress=progress)
+        told = source.vocabulary()
+        outcome = take_rows(source.rows(), given.folder, take, vocabulary=told, on_progress=progress)
         if not outcome.rows:
             raise SettingsError(source.without_label(given.view.name))
         return outcome

@@ -18,9 +18,12 @@ from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines
 from labeler.transfer.formats.folder_layout import FolderLabels
 from labeler.transfer.rows.imported import SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import vocabulary
 from shared.importing import one_sentence
 from shared.settings.services import SettingsError
-from shared.wire.imports import ImportIssue, ImportRow
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.multilabel import MULTILABEL
+from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
 READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]] = {
     ".csv": csv_table.read,
@@ -28,8 +31,8 @@ READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": lambda path, _, left: _json(path)(path, left),
-    ".xml": lambda path, _, left: cvat.read(path, left),
+    ".json": lambda path, chosen, left: _json(path)(path, left, several=_several(chosen)),
+    ".xml": lambda path, chosen, left: cvat.read(path, left, several=_several(chosen)),
 }
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Formats whose columns may be named."""
@@ -49,38 +52,57 @@ class Source:
     total: int | None
     told: Callable[[], list[str]] = list
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
+    several: bool = False  # whether an image may have several classes
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """In a multi-label project, every class that is named anywhere: reads all rows once. Else nothing."""
+        return vocabulary(self.rows()) if self.several else ()
 
     def without_label(self, name: str) -> str:
         """The message that there are no labels, with what was skipped."""
         return one_sentence(f"{name} has no label that can be imported", *self.told())
 
 
-def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> Source:
+def open_source(
+    path: Path, columns: Chosen | None = None, layout: str = "", *, task: str = CLASSIFICATION.name
+) -> Source:
     """The labels in a file or folder; `columns` are those of a table, `layout` says what the levels of folders mean.
 
-    Raises SettingsError for what cannot be read.
+    `task` is the project's: only multilabel takes several classes per image. Raises SettingsError for what cannot be
+    read.
     """
     if columns is not None and path.suffix.lower() not in TABLES:
         raise SettingsError(f"{path} is not a table, so its columns cannot be named ({', '.join(sorted(TABLES))}).")
     if layout and not path.is_dir():
         raise SettingsError(f"{path} is not a folder, so it has no layout.")
+    if task == MULTILABEL.name:
+        columns = replace(columns or Chosen(), several=True)
+        return replace(_opened(path, columns, layout), several=True)
+    return _opened(path, columns, layout)
+
+
+def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
     if path.is_dir():
         tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
         tables = [table for table in tables if table.is_file()]
         if tables and not layout:
-            return _counted(path, partial(_imagefolder, path, tables), sum(_count(table) or 0 for table in tables))
+            return _counted(
+                path, partial(_imagefolder, path, tables, columns), sum(_count(table) or 0 for table in tables)
+            )
         labels_of_fiftyone = fiftyone.table_in(path)
         if labels_of_fiftyone is not None and not layout:
-            return _counted(path, partial(fiftyone.read, labels_of_fiftyone), None)
+            read = partial(fiftyone.read, labels_of_fiftyone, several=_several(columns))
+            return _counted(path, read, None)
         shards = parquet.shards(path) if not layout else []
         named = [shard for shard in shards if parquet.SHARD.match(shard.name)]
         labels = FolderLabels(path, layout)
         if named or (shards and next(labels.rows(), None) is None):
             shards = named or shards
-            return _counted(path, partial(_shards, shards), sum(map(parquet.count, shards)))
+            return _counted(path, partial(_shards, shards, columns), sum(map(parquet.count, shards)))
         if next(labels.rows(), None) is None:
             raise SettingsError(" ".join([labels.needed(), *labels.told()]))
-        return Source(path, labels.rows, None, labels.told)
+        rows = partial(_of_folders, labels) if _several(columns) else labels.rows
+        return Source(path, rows, None, labels.told)
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))
@@ -92,13 +114,28 @@ def open_source(path: Path, columns: Chosen | None = None, layout: str = "") -> 
     return _counted(path.parent, partial(reader, path, columns), _count(path))
 
 
-def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: str = "") -> Source:
+def _several(chosen: Chosen | None) -> bool:
+    return chosen is not None and chosen.several
+
+
+def _of_folders(labels: FolderLabels) -> Iterator[Read]:
+    """Rows in a multi-label project: a folder says yes to its class, and nothing about the others."""
+    for row in labels.rows():
+        if isinstance(row, ImportRow) and row.label is not None:
+            yield row.model_copy(update={"label": None, "answer": NamedClasses(yes=(row.label,))})
+        else:
+            yield row
+
+
+def open_sources(
+    paths: Sequence[Path], columns: Chosen | None = None, layout: str = "", *, task: str = CLASSIFICATION.name
+) -> Source:
     """The labels of several files and folders, as one source. Raises SettingsError for what cannot be read."""
     if not paths:
         raise SettingsError("Name a file or folder of labels.")
     if len(paths) == 1:
-        return open_source(paths[0], columns, layout)
-    named = [(str(path), open_source(path, columns, layout)) for path in paths]
+        return open_source(paths[0], columns, layout, task=task)
+    named = [(str(path), open_source(path, columns, layout, task=task)) for path in paths]
     totals = [source.total for _, source in named]
     together = _Together(named)
     return Source(
@@ -107,6 +144,7 @@ def open_sources(paths: Sequence[Path], columns: Chosen | None = None, layout: s
         None if None in totals else sum(filter(None, totals)),
         lambda: [f"{name}: {said}" for name, source in named for said in source.told()],
         together.located,
+        task == MULTILABEL.name,
     )
 
 
@@ -151,7 +189,7 @@ def _counted(
     return Source(folder, rows, total, left.told)
 
 
-def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
+def _json(path: Path) -> Callable[..., Iterator[Read]]:
     """Tell formats apart: Label Studio's JSON is a list, COCO's an object, FiftyOne's an object with its own first
     key."""
     if fiftyone.is_ours(path):
@@ -160,10 +198,10 @@ def _json(path: Path) -> Callable[[Path, LeftOut | None], Iterator[Read]]:
         return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read
 
 
-def _shards(paths: list[Path], left: LeftOut) -> Iterator[Read]:
+def _shards(paths: list[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of several files of one dataset; an issue names its file, because each counts its lines from 1."""
     for path in paths:
-        for row in parquet.read(path, left=left):
+        for row in parquet.read(path, chosen, left):
             yield row.model_copy(update={"reason": f"{row.reason} (in {path.name})"}) if _is_issue(row) else row
 
 
@@ -171,12 +209,12 @@ def _is_issue(row: Read) -> TypeGuard[ImportIssue]:
     return isinstance(row, ImportIssue)
 
 
-def _imagefolder(folder: Path, tables: list[Path], left: LeftOut) -> Iterator[Read]:
+def _imagefolder(folder: Path, tables: list[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of `datasets` folders: names are relative to the table's folder, whose name may be a split."""
     for table in tables:
         prefix = table.parent.relative_to(folder).as_posix()
         split = SPLITS.get(prefix.lower())
-        for row in READERS[table.suffix.lower()](table, None, left):
+        for row in READERS[table.suffix.lower()](table, chosen, left):
             if isinstance(row, ImportRow):
                 uri = row.uri if prefix == "." else f"{prefix}/{row.uri}"
                 yield row.model_copy(update={"uri": uri, "split": row.split or split})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,21 @@ from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
 from labeler.transfer.formats.csv_table import Table
 from labeler.transfer.formats.folder_layout import FolderLabels
+from labeler.transfer.rows.imported import Chosen
+from shared.class_names import key
 from shared.figures import many
 from shared.images.finding import find_images, locate
 from shared.images.names import NamesInList
 from shared.images.opening import ImageProblem
 from shared.log import IMPORT
 from shared.settings.services import SettingsError
-from shared.wire.imports import ImportIssue, ImportRow
+from shared.tasks.task import Task, Value
+from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
 log = logging.getLogger(__name__)
 _CHUNK = 1_000
+Label = str | NamedClasses
+"""A class name; in a multi-label project, what is said of each class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,21 @@ class TestSet:
     folder: Path
     table: Path | None
 
-    def labels(self, images: Path | None) -> dict[tuple[Root, str], str]:
-        """The class name of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
+    def labels(self, images: Path | None, *, several: bool = False) -> dict[tuple[Root, str], Label]:
+        """The label of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
 
         Raises SettingsError if the set cannot be read.
         """
         if self.table is None:
-            return {("test", row.uri): row.label for row in _in_folders(self.folder) if row.label is not None}
+            given: dict[tuple[Root, str], Label] = {}
+            for row in _in_folders(self.folder):
+                if row.label is not None:
+                    given["test", row.uri] = NamedClasses(yes=(row.label,)) if several else row.label
+            return given
         folders = _Folders(images, self.folder)
-        labels = {folders.find(filename): label for filename, label in _rows(self.table)}
+        rows = [*_rows(self.table, several=several)]
+        every = tuple(dict.fromkeys(name for _, label in rows for name in _named(label))) if several else ()
+        labels = {folders.find(filename): _whole(label, every) for filename, label in rows}
         for difference, pairs in folders.matched.items():
             log.warning(
                 "Test set: %s matched by ignoring %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0]
@@ -57,8 +68,11 @@ class TestSet:
         return labels
 
 
-def open_test_set(given: str) -> TestSet:
-    """Open the test set at a path. Raises SettingsError if it is neither a folder with images nor a CSV with rows."""
+def open_test_set(given: str, *, several: bool = False) -> TestSet:
+    """Open the test set at a path; `several`: in a multi-label project.
+
+    Raises SettingsError if it is neither a folder with images nor a CSV with rows.
+    """
     path = Path(given).expanduser()
     if path.is_dir():
         if next(_in_folders(path), None) is None:
@@ -71,7 +85,7 @@ def open_test_set(given: str) -> TestSet:
         raise SettingsError(
             f"The labeler setting 'test_set' cannot be {given!r}: it is neither a folder nor a CSV file."
         )
-    if next(_rows(path), None) is None:
+    if next(_rows(path, several=several), None) is None:
         raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: the file has no row.")
     return TestSet(path.parent, path)
 
@@ -86,9 +100,9 @@ def import_test_set(
     scanner: Scanner,
 ) -> None:
     """Scan the set and write its labels to the log; existing answers are kept."""
-    labels = test_set.labels(images)
     task = log.fold.task
-    classes.begin_with(dict.fromkeys(name for text in labels.values() for name in task.class_names(text)))
+    labels = test_set.labels(images, several=task.by_class)
+    classes.begin_with(dict.fromkeys(name for label in labels.values() for name in _named(label, task)))
     for root in ("images", "test"):
         uris = [uri for each, uri in labels if each == root]
         if uris:
@@ -98,12 +112,12 @@ def import_test_set(
             catalog.move(image_of.values(), "test")
             with store.lock:
                 named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}
-                values = {text: task.read(text, log.fold.named) for text in set(named.values())}
+                values = {label: _value(label, task, log) for label in set(named.values())}
                 log.append(
                     [
                         Draft(action="label", image_id=image_id, annotator=IMPORT, source=IMPORT, **task.to_row(value))
-                        for image_id, text in named.items()
-                        if (value := values[text]) is not None and log.fold.state(image_id).status == "unlabeled"
+                        for image_id, label in named.items()
+                        if (value := values[label]) is not None and log.fold.state(image_id).status == "unlabeled"
                     ]
                 )
 
@@ -114,13 +128,33 @@ def _in_folders(folder: Path) -> Iterator[ImportRow]:
     return (row for row in rows if row.split in (None, "test"))
 
 
-def _rows(table: Path) -> Iterator[tuple[str, str]]:
-    """File and class of each labeled row. Raises SettingsError if the table cannot be read."""
+def _named(label: Label, task: Task | None = None) -> Collection[str]:
+    """The classes that a label names."""
+    if isinstance(label, NamedClasses):
+        return (*label.yes, *label.no)
+    return (label,) if task is None else task.class_names(label)
+
+
+def _whole(label: Label, every: Sequence[str]) -> Label:
+    """The label with a no to the other classes of the table, where it says so."""
+    if not isinstance(label, NamedClasses) or not label.rest:
+        return label
+    yes = set(map(key, label.yes))
+    return NamedClasses(yes=label.yes, no=tuple(name for name in every if key(name) not in yes))
+
+
+def _value(label: Label, task: Task, log: AnnotationLog) -> Value | None:
+    read = log.fold.named
+    return task.read_answer(label, read) if isinstance(label, NamedClasses) else task.read(label, read)
+
+
+def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
+    """File and label of each labeled row. Raises SettingsError if the table cannot be read."""
     try:
-        rows = Table(table).rows()
+        rows = Table(table, Chosen(several=several)).rows()
         for row in rows:
-            if isinstance(row, ImportRow) and row.label is not None:
-                yield row.uri, row.label
+            if isinstance(row, ImportRow) and row.given is not None:
+                yield row.uri, row.given
             elif isinstance(row, ImportIssue):
                 log.warning("The test set %s, %s.", table, row)
     except (OSError, csv.Error) as error:

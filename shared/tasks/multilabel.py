@@ -6,6 +6,7 @@ or one that an imported file is silent about. In requests and files, `yes` and `
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
@@ -13,8 +14,10 @@ from typing import Any, Final
 
 from shared.class_names import key
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
+from shared.wire.imports import NamedClasses
 from shared.wire.review import Agreement, LabelIssue
 
+_PARTS: Final = re.compile(r"(?:[^;\\]|\\.|\\$)+", re.DOTALL)
 NONE_OF_THESE: Final = "none of these"
 LARGEST_CLASS: Final = 1 << 16
 """Class ids are given one after the other, so that a set of them is kept as the bits of one number. A class that a dry
@@ -188,9 +191,29 @@ class Multilabel(Task):
         yes = [each for each in found if each is not None]
         return Classes(yes) if yes and len(yes) == len(found) else None
 
+    def read_answer(self, named: NamedClasses, class_of: Callable[[str], int | None]) -> Classes | None:
+        """The classes by name. A no to a class that does not exist says nothing."""
+        has, lacks = ([class_of(name) for name in names] for names in (named.yes, named.no))
+        yes = {each for each in has if each is not None}
+        no = {each for each in lacks if each is not None}
+        if yes & no:
+            raise AnswerRefusedError("says both yes and no to a class")
+        return Classes(yes, no) if (yes or no) and None not in has else None
+
     def class_names(self, text: str) -> Collection[str]:
         """The names in the cell."""
-        return tuple(dict.fromkeys(name for part in text.split(";") if (name := part.strip())))
+        return names_in_cell(text)
+
+
+def names_in_cell(text: str) -> list[str]:
+    r"""The names in a cell, each once: separated by `;`, where `\;` is a `;` within a name and `\\` a `\`."""
+    parts = (re.sub(r"\\([;\\])", r"\1", part).strip() for part in _PARTS.findall(text))
+    return [*dict.fromkeys(name for name in parts if name)]
+
+
+def cell_of(names: Iterable[str]) -> str:
+    """The names in one cell, as `names_in_cell` reads it."""
+    return ";".join(re.sub(r"([;\\])", r"\\\1", name) for name in names)
 
 
 class _Named:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from shared.wire.fields import MAX_ROWS, ClassName, Confidence, Count, Id, M, Message, Name, Reply, Split, Time, Uuid
 
@@ -25,9 +25,31 @@ GivenAt = Annotated[Time, AfterValidator(_past)]
 
 def _storable(row: M) -> M:
     """Refuse NUL characters, which a file may contain; this rejects one row and not those sent with it."""
-    if any("\0" in text for text in vars(row).values() if isinstance(text, str)):
+    if any("\0" in text for value in vars(row).values() for text in _texts(value)):
         raise ValueError("holds the character NUL")
     return row
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, NamedClasses):
+        return value.yes + value.no
+    return (value,) if isinstance(value, str) else ()
+
+
+ClassNames = Annotated[tuple[ClassName, ...], Field(strict=False, max_length=10_000)]
+
+
+class NamedClasses(Message):
+    """What an imported answer says in a multi-label project, by class names; a class in neither is unknown.
+
+    With `rest`, it says no to every class of `ImportPost.vocabulary` that it does not name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    yes: ClassNames = ()
+    no: ClassNames = ()
+    rest: bool = False
 
 
 class ImportedAnswer(Message):
@@ -36,14 +58,21 @@ class ImportedAnswer(Message):
 
     action: Literal["label", "skip", "flag", "settle"]
     label: ClassName | None = None
+    answer: NamedClasses | None = None  # instead of the label, in a multi-label project
     annotator: Name
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     at: GivenAt | None = None
 
+    @property
+    def given(self) -> str | NamedClasses | None:
+        """The label, or what it says of each class."""
+        return self.answer if self.label is None else self.label
+
     @model_validator(mode="after")
     def _has_what_it_says(self) -> Self:
-        if self.action != "settle" and (self.action == "label") != (self.label is not None):
+        given = (self.label is not None) + (self.answer is not None)
+        if given > 1 or (self.action != "settle" and (self.action == "label") != (given == 1)):
             raise ValueError("a label names its class, and a skip or a flag names none")
         return _storable(self)
 
@@ -62,15 +91,22 @@ class ImportRow(Message):
     )
     action: Literal["label", "skip", "flag", "open"] = "label"
     label: ClassName | None = None  # only for the action `label`
+    answer: NamedClasses | None = None  # instead of the label, in a multi-label project
     split: Split | None = None
     annotator: Name | None = None
     confidence: Confidence | None = None  # of the annotator
     labeled_at: GivenAt | None = None
     answers: list[ImportedAnswer] = Field(default_factory=list, max_length=1_000)
 
+    @property
+    def given(self) -> str | NamedClasses | None:
+        """The label, or what it says of each class."""
+        return self.answer if self.label is None else self.label
+
     @model_validator(mode="after")
     def _has_what_it_says(self) -> Self:
-        if (self.action == "label") != (self.label is not None):
+        given = (self.label is not None) + (self.answer is not None)
+        if given > 1 or (self.action == "label") != (given == 1):
             raise ValueError("a label names its class, and a skip or a flag names none")
         if self.action == "open" and not self.answers and self.split is None:
             raise ValueError("an open image needs answers or a split")
@@ -87,7 +123,7 @@ class ImportPost(Message):
 
     A larger import comes in parts, one after the other: the first sets `more`, its receipt has the `import_id` that the
     others must give, and the last does not set `more`. Together they have the effect of one post with all rows. The
-    three options below are taken from the first part.
+    options below are taken from the first part.
     """
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
@@ -95,6 +131,7 @@ class ImportPost(Message):
     more: bool = False  # more parts follow
     conflicts: Conflicts = "keep"
     dry_run: bool = False  # check only, write nothing
+    vocabulary: ClassNames = ()  # multi-label: the classes that the file is about, see `NamedClasses`
     add_classes: bool = False  # add unknown classes; else reject their rows if the project has classes
     began: Id | None = None  # without `import_id`: the log's end when the import began; by default now
 

@@ -18,6 +18,7 @@ from labeler.transfer.formats import (
     imagefolder,
     json_lines,
     label_studio,
+    one_hot,
     parquet,
     yolo,
 )
@@ -31,14 +32,16 @@ class Format:
     write: Callable[[Iterator[ExportRow], Extras], Iterator[bytes]]
     media_type: str
     suffix: str
+    one_class: bool = False  # whether it has no room for several classes per image
 
 
 FORMATS: dict[str, Format] = {
     "csv": Format(csv_table.write, "text/csv; charset=utf-8", "csv"),
+    "onehot": Format(one_hot.write, "text/csv; charset=utf-8", "csv"),
     "jsonl": Format(json_lines.write, "application/x-ndjson", "jsonl"),
     "parquet": Format(parquet.write, "application/vnd.apache.parquet", "parquet"),
-    "imagefolder": Format(imagefolder.write, "application/zip", "zip"),
-    "yolo": Format(yolo.write, "application/zip", "zip"),
+    "imagefolder": Format(imagefolder.write, "application/zip", "zip", one_class=True),
+    "yolo": Format(yolo.write, "application/zip", "zip", one_class=True),
     "datasets": Format(datasets.write, "application/zip", "zip"),
     "coco": Format(coco.write, "application/json", "json"),
     "fiftyone": Format(fiftyone.write, "application/zip", "zip"),

@@ -14,6 +14,7 @@ from typing import Any
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import Read, told
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT
 from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue
 
@@ -23,6 +24,7 @@ _IN_MEMORY = 1 << 20  # bytes of annotations kept in memory; more are kept on di
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Write one JSON object; category ids count from 1 in the order in which classes occur."""
     categories: dict[str, int] = {}
+    count = 0  # of annotations
     with SpooledTemporaryFile(_IN_MEMORY) as annotations:
         yield b'{"info": {"description": "Flywheel"}, "images": [\n'
         comma = b""
@@ -31,10 +33,16 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             image = {**known, "file_name": row.uri, "width": row.width, "height": row.height}
             yield comma + json.dumps(image).encode()
             comma = b",\n"
-            if row.label is not None:
-                category = categories.setdefault(row.label, len(categories) + 1)
-                annotation = {"id": row.id, "image_id": row.id, "category_id": category}
+            for name in row.present:
+                category, count = categories.setdefault(name, len(categories) + 1), count + 1
+                annotation = {
+                    "id": row.id if row.answer is None else count,
+                    "image_id": row.id,
+                    "category_id": category,
+                }
                 annotations.write((b",\n" if annotations.tell() else b"") + json.dumps(annotation).encode())
+            for name in row.answer[1] if row.answer is not None else ():
+                categories.setdefault(name, len(categories) + 1)
         yield b'\n], "annotations": [\n'
         annotations.seek(0)
         while piece := annotations.read(_IN_MEMORY):
@@ -43,9 +51,11 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
         yield b'\n], "categories": ' + json.dumps(named).encode() + b"}\n"
 
 
-def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
-    """Yield a row for each image with one category; `line` counts images. Raises SettingsError for another file
-    format."""
+def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
+    """Yield a row for each image with one category, or with any in a multi-label project (`several`).
+
+    `line` counts images. An image without an annotation has no label. Raises SettingsError for another file format.
+    """
     counted = LeftOut() if left is None else left
     try:
         content = json.loads(path.read_bytes())
@@ -75,10 +85,10 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
             yield ImportIssue(line=number, uri=str(uri), reason=reason)
             continue
         annotator = next(iter(image.get("annotators") or []), None)
-        parts = {"uri": uri, "label": given.get(image_id, []), "annotator": annotator}
-        parts |= {name: image.get(name) for name in ("split", "status", "labeled_at", "history")}
+        parts = {"uri": uri, "label": given.get(image_id), "annotator": annotator}
+        parts |= {name: image.get(name) for name in ("split", "status", "labeled_at", "history", ABSENT)}
         silent = True
-        for row in told(number, parts):
+        for row in told(number, parts, several=several):
             silent = False
             yield row
         if silent and "status" not in image:

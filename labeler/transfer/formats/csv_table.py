@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from labeler.transfer.rows.dialects import dialect_of
-from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.exported import SEVERAL, ExportRow, Extras
 from labeler.transfer.rows.imported import Chosen, Read, row_of
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT, one_hot
 from shared.cells import harmless, meant
+from shared.tasks.multilabel import cell_of
 from shared.wire.imports import CellIssue, ImportIssue, ImportRow
 
 _ESCAPED = re.compile("[\udc80-\udcff]")  # undecodable bytes, kept by surrogateescape
@@ -27,21 +29,26 @@ _REPLACED = re.compile("\ufffd")
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Write UTF-8 with `\\r\\n` line ends, as in RFC 4180; the history is JSON in a cell."""
-    yield _line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
+    yield line(ExportRow(0, "", "", "train", None, "unlabeled").record(extras))
     for row in rows:
-        yield _line(harmless(_cell(value)) for value in row.record(extras).values())
+        record = row.record(extras)
+        if SEVERAL in extras:
+            record |= {name: cell_of(record[name] or ()) for name in ("label", ABSENT)}
+        yield line(harmless(cell(value)) for value in record.values())
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as text; a list of texts is joined with `;`, and other lists are JSON."""
     if isinstance(value, list):
         return ";".join(value) if all(isinstance(each, str) for each in value) else json.dumps(value)
     return "" if value is None else str(value)
 
 
-def _line(cells: Iterable[str]) -> bytes:
-    line = StringIO(newline="")
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode("utf-8", "backslashreplace")
+def line(cells: Iterable[str]) -> bytes:
+    """A row of the table."""
+    text = StringIO(newline="")
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
@@ -67,6 +74,7 @@ class Table:
         self.path = path
         self.dialect = dialect_of(path, chosen)
         self._left = LeftOut() if left is None else left
+        self._several = chosen is not None and chosen.several
 
     def told(self) -> list[str]:
         """How it is read, and after reading, how many rows have no label."""
@@ -84,12 +92,26 @@ class Table:
             if dialect.habits.gapped:
                 parts["label"] = dialect.habits.name(parts["label"])
             lost: list[CellIssue] = []
-            row = row_of(line, parts, lost, dialect.habits)
+            row = row_of(line, parts | self._answer(line, cells, lost), lost, dialect.habits, several=self._several)
             if row is not None:
                 yield from lost if isinstance(row, ImportRow) else ()
                 yield row
             elif "status" not in parts:  # otherwise the status says that there is none
+                yield from lost if dialect.classes else ()
                 self._left.add("row", "without a label", line)
+
+    def _answer(self, line: int, cells: list[str], lost: list[CellIssue]) -> dict[str, Any]:
+        """What the columns of the classes say, if there are such columns."""
+        classes = self.dialect.classes
+        if not classes:
+            return {}
+        answer, odd = one_hot({name: meant(cells[at]) for name, at in classes.items()})
+        for name in odd:
+            reason = (
+                f"has {cells[classes[name]][:40]!r} for the class {name}, which is not 1, 0 or empty: it is unknown"
+            )
+            lost.append(CellIssue(line=line, uri=meant(cells[self.dialect.columns["uri"]])[:4_096], reason=reason))
+        return {} if answer is None else {"answer": answer}
 
     def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
         """(line, cells) of each row, or what is wrong with it."""

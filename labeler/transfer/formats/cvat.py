@@ -1,4 +1,6 @@
-"""CVAT's `CVAT for images 1.1`: XML with one tag per image. CVAT's ImageNet export is a folder per class.
+"""CVAT's `CVAT for images 1.1`: XML with a tag per class of an image. CVAT's ImageNet export is a folder per class.
+
+In a multi-label project, the attribute `absent` of an image has the classes that it lacks, which CVAT ignores.
 
 Skipped, flagged and unanswered images have no tag. Characters that XML cannot hold, such as most control characters,
 are percent-encoded, and decoded when read.
@@ -16,7 +18,9 @@ from xml.sax.saxutils import escape, quoteattr
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS, Read, told
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT
 from shared.storage.safe_names import quoted, unquoted
+from shared.tasks.multilabel import cell_of
 from shared.wire.imports import ImportIssue
 
 SUBSETS = {"train": "Train", "validation": "Validation", "test": "Test"}
@@ -35,8 +39,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
         yield b"      <name>Flywheel</name>\n"
         for size, row in enumerate(rows, start=1):
             images.write(_image(size - 1, row).encode())
-            if row.label is not None:
-                labels[row.label] = None
+            labels |= dict.fromkeys([*row.present, *(row.answer[1] if row.answer is not None else ())])
             if size % _PULSE == 0:
                 yield b"\n"
         yield f"      <size>{size}</size>\n      <mode>annotation</mode>\n      <labels>\n".encode()
@@ -51,10 +54,11 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def _image(number: int, row: ExportRow) -> str:
-    tag = "" if row.label is None else f'    <tag label={quoteattr(written(row.label))} source="manual"></tag>\n'
+    tags = "".join(f'    <tag label={quoteattr(written(name))} source="manual"></tag>\n' for name in row.present)
+    absent = "" if row.answer is None else f" {ABSENT}={quoteattr(written(cell_of(row.answer[1])))}"
     return (
         f'  <image id="{number}" name={quoteattr(written(row.uri))} subset="{SUBSETS[row.split]}" '
-        f'width="{row.width}" height="{row.height}">\n{tag}  </image>\n'
+        f'width="{row.width}" height="{row.height}"{absent}>\n{tags}  </image>\n'
     )
 
 
@@ -75,7 +79,7 @@ def meant(text: str) -> str:
     return name if name != text and written(name) == text else text
 
 
-def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
+def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
     """Rows of the file; `line` counts images from 1.
 
     Python's expat (2.4.1 and later) refuses entities that would grow without end.
@@ -101,7 +105,9 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
             name, subset = meant(element.get("name", "")), element.get("subset", "")
             split = subset if subset.lower() in SPLITS else None  # CVAT calls no subset "default"
             silent = True
-            for row in told(number, {"uri": name, "label": tags, "split": split}):
+            absent = element.get(ABSENT)  # our own exports have it
+            parts = {"uri": name, "label": tags or None, "split": split, ABSENT: absent and meant(absent)}
+            for row in told(number, parts, several=several):
                 silent = False
                 yield row
             if silent:

@@ -22,6 +22,7 @@ from labeler.transfer.formats.imagefolder import Pipe, write_answered, write_tab
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS, Read, told
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT
 from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue
 
@@ -42,8 +43,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             for row, name in write_answered(rows, extras, archive, lambda _: "data"):
                 samples.write(comma + json.dumps(_sample(row, name, extras)).encode())
                 comma = b",\n"
-                if row.label is not None:
-                    classes[row.label] = None
+                classes |= dict.fromkeys([*row.present, *(row.answer[1] if row.answer is not None else ())])
                 yield pipe.drain()
             samples.write(b"\n]}\n")
             yield from write_table(archive, pipe, "samples.json", samples)
@@ -56,10 +56,16 @@ def _sample(row: ExportRow, name: str, extras: Extras) -> dict[str, Any]:
     """The image, with its split as a tag. What FiftyOne has its own name or type for is not repeated as a field."""
     own = ("id", "split", "label", "prediction", "prediction_confidence")
     known = {column: value for column, value in row.record(extras).items() if column not in own}
-    sample = {"filepath": f"data/{name}", "tags": [row.split], "metadata": None, TRUTH: _class(row.label), **known}
+    sample = {"filepath": f"data/{name}", "tags": [row.split], "metadata": None, TRUTH: _truth(row), **known}
     if "predictions" in extras:
         sample["prediction"] = _class(*row.predicted or (None,))
     return sample
+
+
+def _truth(row: ExportRow) -> dict[str, Any] | None:
+    if row.answer is None:
+        return _class(row.label)
+    return {"_cls": "Classifications", "classifications": [_class(name) for name in row.present]}
 
 
 def _class(label: str | None, confidence: float | None = None) -> dict[str, Any] | None:
@@ -79,7 +85,7 @@ def table_in(folder: Path) -> Path | None:
     return next((path for path in files if (folder / "data").is_dir() and path.is_file() and is_ours(path)), None)
 
 
-def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
+def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
     """Rows of the file; `line` counts samples from 1. Raises SettingsError for another file format."""
     counted = LeftOut() if left is None else left
     try:
@@ -90,7 +96,7 @@ def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
                 yield ImportIssue(line=number, uri="", reason=parts)
                 continue
             silent = True
-            for row in told(number, parts):
+            for row in told(number, parts, several=several):
                 silent = False
                 yield row
             if silent:
@@ -120,11 +126,11 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
         tags = [tag.lower() for tag in sample.get("tags") or []]
         yield {
             "uri": sample.get("filepath"),
-            "label": [each.get("label") for each in many] if isinstance(many, list) else given.get("label"),
+            "label": [each.get("label") for each in many] if isinstance(many, list) and many else given.get("label"),
             "split": next((tag for tag in tags if tag in SPLITS), None),
             "confidence": given.get("confidence"),
             "annotator": sample.get("annotators"),
-            **{name: sample.get(name) for name in ("status", "labeled_at", "history")},
+            **{name: sample.get(name) for name in ("status", "labeled_at", "history", ABSENT)},
         }
 
 

@@ -22,8 +22,9 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import COLUMNS, Read, row_of, rows_of, told
+from labeler.transfer.rows.imported import COLUMNS, Chosen, Read, row_of, rows_of, told
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT
 from labeler.transfer.rows.texts import one_of
 from shared.wire.imports import ImportIssue
 
@@ -44,6 +45,8 @@ _UPLOAD = re.compile(r"^/?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?(.+)$")
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Write one task per image, for `<Choices name="choice" toName="image">`; the image's label is its annotation.
 
+    For a multi-label project, the control also needs `choice="multiple"`.
+
     Images are referenced as local files: set Label Studio's `LOCAL_FILES_DOCUMENT_ROOT` to the image folder.
     """
     comma = b"["
@@ -61,26 +64,29 @@ def _task(row: ExportRow, extras: Extras) -> dict[str, Any]:
         "annotations": [],
     }
     if row.label is not None:
-        annotation: dict[str, Any] = {"result": [_choice(row.label)]}
+        annotation: dict[str, Any] = {"result": [_choice(row.present)] if row.present else []}
         if "annotators" in extras and row.annotators:
             annotation["completed_by"] = {"email": row.annotators[0]}
         task["annotations"].append(annotation)
     if row.predicted is not None and "predictions" in extras:
         name, probability = row.predicted
-        task["predictions"] = [{"result": [_choice(name)], "score": probability}]
+        task["predictions"] = [{"result": [_choice([name])], "score": probability}]
     return task
 
 
-def _choice(name: str) -> dict[str, Any]:
-    return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": [name]}}
+def _choice(names: list[str]) -> dict[str, Any]:
+    return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": names}}
 
 
-def read(path: Path, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each."""
+def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
+    """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each.
+
+    In a multi-label project (`several`), an annotation has the classes of all its choices.
+    """
     counted = LeftOut() if left is None else left
     try:
         for number, task in enumerate(items(path), start=1):
-            yield from _rows(number, task, counted)
+            yield from _rows(number, task, counted, several=several)
     except ValueError as error:
         yield ImportIssue(line=0, uri="", reason=f"is not a JSON list of tasks to its end: {error}")
 
@@ -119,26 +125,26 @@ def _decode(decoder: json.JSONDecoder, text: str) -> tuple[Any, int]:
     return (item, end) if end < len(text) else (None, 0)
 
 
-def _rows(number: int, task: Any, left: LeftOut) -> Iterator[Read]:
+def _rows(number: int, task: Any, left: LeftOut, *, several: bool) -> Iterator[Read]:
     if not isinstance(task, dict):
         yield ImportIssue(line=number, uri="", reason="is not a task")
     elif isinstance(task.get("data"), dict):
-        yield from _full(number, task, left)
+        yield from _full(number, task, left, several=several)
     else:
-        yield from _minimal(number, task, left)
+        yield from _minimal(number, task, left, several=several)
 
 
-def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
+def _full(number: int, task: dict[str, Any], left: LeftOut, *, several: bool) -> Iterator[Read]:
     """A task of the JSON export: a row for each annotation."""
     data = task["data"]
     image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
-    known = {"uri": _file(image), "split": data.get("split")}
+    known = {"uri": _file(image), "split": data.get("split"), ABSENT: data.get(ABSENT)}
     annotations = _list(task.get("annotations")) or _list(task.get("completions"))
     for noun in ("predictions", "drafts"):
         left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
     if not annotations:  # our own exports have the status of such an image
         said = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
-        row = row_of(number, known | said)
+        row = row_of(number, known | said, several=several)
         if row is not None:
             yield row
         elif said["status"] is None:
@@ -149,7 +155,8 @@ def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
             continue
         cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio marks skipped tasks
         try:
-            label = "" if cancelled else _class_of(annotation, number, left)
+            names = [] if cancelled else _classes_of(annotation, number, left, several=several)
+            label = (names or None) if several else one_of(names)
         except ValueError as error:
             yield ImportIssue(line=number, uri=image, reason=str(error))
             continue
@@ -160,11 +167,11 @@ def _full(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
         said["history"] = data.get("history") if len(annotations) == 1 else None  # the task has several annotations
         if cancelled:
             left.add("annotation", "that was skipped or cancelled there", number, what="taken as skipped here")
-        yield from told(number, known | said)
+        yield from told(number, known | said, several=several)
 
 
-def _class_of(annotation: dict[str, Any], number: int, left: LeftOut) -> str:
-    """The class of the whole image; "" if there is none. Raises ValueError if there are several."""
+def _classes_of(annotation: dict[str, Any], number: int, left: LeftOut, *, several: bool) -> list[str]:
+    """The classes of the whole image. Raises ValueError if several controls give one, and an image has one class."""
     names: dict[str, list[str]] = {}
     results = [result for result in _list(annotation.get("result")) if isinstance(result, dict)]
     for result in results:
@@ -181,12 +188,12 @@ def _class_of(annotation: dict[str, Any], number: int, left: LeftOut) -> str:
                 left.add("label", f"of the control {control}{_HOW[kind]}", number, what="read")
     if not results:
         left.add("annotation", "without a result", number)
-    if len(names) > 1:
+    if len(names) > 1 and not several:
         raise ValueError(f"has a class in several controls ({', '.join(names)}), and an image has one: keep one")
-    return one_of([name for some in names.values() for name in some])
+    return [name for some in names.values() for name in some]
 
 
-def _minimal(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]:
+def _minimal(number: int, task: dict[str, Any], left: LeftOut, *, several: bool) -> Iterator[Read]:
     """A task of the JSON-MIN export, one flat object: each control is a key beside those of the data."""
     image = next((name for name in COLUMNS["uri"] if name in task), None)
     flat = task | ({} if image is None else {image: _file(str(task[image]))})
@@ -216,7 +223,7 @@ def _minimal(number: int, task: dict[str, Any], left: LeftOut) -> Iterator[Read]
     elif isinstance(label, list) and any(isinstance(each, list) for each in label):
         label = _names(label)
     silent = True
-    for row in rows_of([(number, {**flat, "label": label})]):
+    for row in rows_of([(number, {**flat, "label": label or None})], Chosen(several=several)):
         silent = False
         yield row
     if silent and "status" not in flat:

@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from labeler.transfer.formats.imagefolder import Pipe
-from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.exported import SEVERAL, ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS, Chosen, Read, columns_of, has_columns, is_column, rows_of
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.several import ABSENT
 from shared.settings.services import SettingsError
 from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, ImportRow
@@ -47,7 +48,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
                 f"it has {', '.join(schema.names)}."
             )
         wanted = [name for name in schema.names if is_column(name, chosen)]
-        classes = {name: features[name]["names"] for name in wanted if _is(features.get(name), "ClassLabel")}
+        classes = {name: names for name in wanted if (names := _class_names(features.get(name))) is not None}
         pictures = any(_holds_bytes(schema.field(name).type) for name in wanted)
         shard, line = SHARD.match(path.name), 1
         split = SPLITS.get(shard[1].lower()) if shard else None
@@ -91,11 +92,24 @@ def _is(feature: Any, kind: str) -> bool:
     return isinstance(feature, dict) and feature.get("_type") == kind and (kind != "ClassLabel" or "names" in feature)
 
 
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of a `ClassLabel`, or of a list of them; None for another feature."""
+    if _is(feature, "ClassLabel"):
+        names: list[str] = feature["names"]
+        return names
+    inner = feature[0] if isinstance(feature, list) and len(feature) == 1 else None
+    if isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
+        inner = feature.get("feature")
+    return None if inner is None else _class_names(inner)
+
+
 def _with_features(features: dict[str, Any], names: list[str], chosen: Chosen) -> Chosen:
     """Columns that their names do not reveal: the only image column, and the only class column."""
     found = columns_of(names, chosen)
     kinds = {"uri": "Image", "label": "ClassLabel"}
     alone = {part: [name for name in names if _is(features.get(name), kind)] for part, kind in kinds.items()}
+    if chosen.several:
+        alone["label"] = [name for name in names if _class_names(features.get(name)) is not None]
     more = {part: some[0] for part, some in alone.items() if len(some) == 1 and part not in found}
     return replace(chosen, columns={**chosen.columns, **more})
 
@@ -139,7 +153,10 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def _schema(extras: Extras) -> pa.Schema:
-    kinds = {"id": pa.int64(), "annotators": pa.list_(pa.string()), "prediction_confidence": pa.float64()}
+    texts = pa.list_(pa.string())
+    kinds = {"id": pa.int64(), "annotators": texts, "prediction_confidence": pa.float64()}
+    if SEVERAL in extras:
+        kinds |= {"label": texts, ABSENT: texts}
     columns = ExportRow(0, "", "", "train", None, "unlabeled").record(extras)
     return pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
 

@@ -13,12 +13,14 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from labeler.transfer.rows.imported import COLUMNS, Chosen, columns_of
+from labeler.transfer.rows.imported import COLUMNS, ID, Chosen, columns_of
+from labeler.transfer.rows.several import is_one_hot
 from labeler.transfer.rows.values import Habits, habits_of
+from shared.cells import meant
 from shared.settings.services import SettingsError
 
 SAMPLE_BYTES: Final = 1 << 16
@@ -54,12 +56,15 @@ class Dialect:
     lines: int  # approximate number of lines
     clean: bool  # whether every byte is valid in the encoding
     habits: Habits
+    classes: dict[str, int] = field(default_factory=dict)  # multi-label: class → its column of 1, 0 and empty cells
 
     def __str__(self) -> str:
         where = [f"{_called(part)} from {self._column(at)}" for part, at in self.columns.items()]
         said = [f"separator {SEPARATORS.get(self.separator, repr(self.separator))}", f"encoding {self.encoding}"]
         if not self.has_header:
             said.append("no header")
+        if self.classes:
+            where.append(f"a class per column, 1 for yes, 0 for no, empty for unknown: {', '.join(self.classes)}")
         return ", ".join([*said, *where, *self.habits.told()])
 
     def _column(self, at: int) -> str:
@@ -76,7 +81,8 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
         skipped, separator = 1, separator or mark[1]
         text = text[text.find("\n") + 1 :]
     tried = [separator] if separator else sorted(SEPARATORS, key=lambda each: each != _usual(path))
-    found = _by_header(text, tried, chosen) or _by_content(text, tried, chosen, path)
+    hot = _by_classes(text, tried, chosen) if chosen.several else None
+    found = hot or _by_header(text, tried, chosen) or _by_content(text, tried, chosen, path)
     separator, names, columns, has_header = found
     columns = {part: columns[part] for part in COLUMNS if part in columns}
     rows = list(_rows(text, separator))[has_header:]
@@ -90,6 +96,7 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
         spaced=_spaced(text, separator),
         lines=lines,
         clean=clean,
+        classes=_classes(text, separator, columns) if hot is not None else {},
         habits=habits_of(
             [row[columns["confidence"]] for row in rows if columns.get("confidence", len(row)) < len(row)],
             [row[columns["labeled_at"]] for row in rows if columns.get("labeled_at", len(row)) < len(row)],
@@ -206,6 +213,28 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
         if found
         else None
     )
+
+
+def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | None:
+    """The separator with which the first row names the image and no label, but classes with 1, 0 or nothing below."""
+    found: list[_Layout] = []
+    for separator in tried:
+        names = tuple(next(_rows(text, separator), []))
+        columns = columns_of(names, chosen, by_id=True)
+        positions = _positions(names, columns)
+        if "uri" in columns and "label" not in columns and _classes(text, separator, positions):
+            found.append((separator, names, positions, True))
+    return max(found, key=lambda each: len(each[1]), default=None)
+
+
+def _classes(text: str, separator: str, columns: dict[str, int]) -> dict[str, int]:
+    names, *rows = [*_rows(text, separator)] or [[]]
+    return {
+        meant(name).strip(): at
+        for at, name in enumerate(names)
+        if at not in columns.values() and name.strip() and name.strip().lower() != ID
+        if is_one_hot([row[at] for row in rows if at < len(row)])
+    }
 
 
 def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> _Layout:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from labeler.errors import Invalid
 from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
+from labeler.transfer.rows.several import ABSENT
 from shared.log import Fold
 from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
@@ -24,7 +25,11 @@ Extra = Literal["annotators", "predictions", "history"]
 EXTRAS: tuple[Extra, ...] = get_args(Extra)
 EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
 """Pattern of some of them, separated by commas."""
-Extras = frozenset[Extra]
+Extras = frozenset[str]
+SEVERAL: Final = "several classes"
+"""Among the extras of an export from a multi-label project: its labels are lists."""
+Named = tuple[list[str], list[str]]
+"""The names of the classes that an image has, and of those that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Answer:
     reason: str | None
     note: str | None
     counts: bool  # whether it determines the image's label: not undone, late or replaced
+    answer: Named | None = None  # in a multi-label project
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,15 @@ class ExportRow:
     history: list[Answer] = field(default_factory=list)
     predicted: tuple[str, float] | None = None  # class and probability
     classes: frozenset[str] = frozenset()  # names of the classes in its label
+    answer: Named | None = None  # what its label says of each class, in a multi-label project
     read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
+
+    @property
+    def present(self) -> list[str]:
+        """The classes that the image has."""
+        if self.answer is not None:
+            return self.answer[0]
+        return [] if self.label is None else [self.label]
 
     @property
     def annotators(self) -> list[str]:
@@ -79,6 +93,8 @@ class ExportRow:
             "split": self.split,
             "label": self.label,
         }
+        if SEVERAL in extras:
+            record |= _lists(self.answer)
         if "annotators" in extras:
             record["annotators"] = self.annotators
         record |= {"labeled_at": self.labeled_at.isoformat() if self.labeled_at else None, "status": self.status}
@@ -91,12 +107,19 @@ class ExportRow:
 
 
 def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
-    told: dict[str, Any] = {"action": answer.action, "label": answer.label, "at": answer.at.isoformat()}
+    told: dict[str, Any] = {"action": answer.action, "label": answer.label}
+    if SEVERAL in extras:
+        told |= _lists(answer.answer)
+    told["at"] = answer.at.isoformat()
     told["counts"] = answer.counts
     if "annotators" in extras:
         told["annotator"] = answer.annotator
     more = {"source": answer.source, "reason": answer.reason, "note": answer.note}
     return told | {name: value for name, value in more.items() if value is not None}
+
+
+def _lists(answer: Named | None) -> dict[str, list[str] | None]:
+    return {"label": answer and answer[0], ABSENT: answer and answer[1]}
 
 
 @dataclass(frozen=True)
@@ -178,6 +201,12 @@ def _class_names(fold: Fold, value: Value | None) -> frozenset[str]:
     return frozenset() if live is None else frozenset(map(fold.name_of, fold.task.classes_in(live)))
 
 
+def _named(fold: Fold, value: Value | None) -> Named | None:
+    """What a value says of each class, by the names of today."""
+    answer = fold.shown_answer(value) if fold.task.by_class else None
+    return answer and ([*map(fold.name_of, answer["yes"])], [*map(fold.name_of, answer["no"])])
+
+
 def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> ImageEntry:
     if fold is None:
         return entry
@@ -198,7 +227,7 @@ def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction 
             row.reason,
             row.note,
         )
-        return Answer(*given, counts=row.id in deciding)
+        return Answer(*given, counts=row.id in deciding, answer=_named(fold, fold.task.of_row(row)))
 
     history = [(row.id, told(row)) for row in said]
     predicted = None if prediction is None else fold.resolve(prediction.label)
@@ -211,6 +240,7 @@ def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction 
         label=fold.text(state.label),
         status=state.status,
         classes=_class_names(fold, state.label),
+        answer=_named(fold, state.label),
         answers=[answer for row_id, answer in history if row_id in standing],
         history=[answer for _, answer in history],
         predicted=None if prediction is None or probable is None else (probable, prediction.confidence),

@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.past_answers import answers_of
+from labeler.transfer.rows.several import ABSENT, answer_of
 from labeler.transfer.rows.texts import class_name, image_name, joined
 from labeler.transfer.rows.values import Habits, moment, share
 from shared.settings.services import SettingsError
 from shared.wire.fields import Split
-from shared.wire.imports import CellIssue, ImportIssue, ImportRow
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow, NamedClasses
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "uri": (
@@ -38,6 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "status": ("status",),
     "labeled_at": ("labeled_at",),
     "history": ("history",),
+    "absent": ("absent",),
 }
 """Part of a row → names of its column, in order of preference; ignores case, spaces, - and _."""
 ID = "id"  # names the image if no other column does
@@ -66,11 +68,15 @@ Read = ImportRow | ImportIssue
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a user said about a table: part → column, and separator and encoding if they cannot be detected."""
+    """What a user said about a table: part → column, and separator and encoding if they cannot be detected.
+
+    And what the project is: a reader of any file asks it for `several`.
+    """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     separator: str | None = None
     encoding: str | None = None
+    several: bool = False  # whether an image may have several classes: a multi-label project
 
     @classmethod
     def of(cls, said: str | Mapping[str, str] | None) -> Chosen:
@@ -105,7 +111,8 @@ def rows_of(
     left: LeftOut | None = None,
 ) -> Iterator[Read]:
     """(line, columns) → rows; rows without a label, skip or flag are left out. Issues are passed on."""
-    wanted = tuple((chosen or _AS_USUAL).columns.items())
+    chosen = chosen or _AS_USUAL
+    wanted = tuple(chosen.columns.items())
     for given in records:
         if isinstance(given, ImportIssue):
             yield given
@@ -113,17 +120,17 @@ def rows_of(
         line, record = given
         parts = {part: record[name] for part, name in _columns(tuple(record), wanted).items()}
         silent = True
-        for each in told(line, parts):
+        for each in told(line, parts, several=chosen.several):
             silent = False
             yield each
         if silent and left is not None and "status" not in parts:  # otherwise the status says that there is none
             left.add("row", "without a label", line)
 
 
-def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> Iterator[Read]:
+def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None, *, several: bool = False) -> Iterator[Read]:
     """What a row gives, from the parts in `COLUMNS`: the row, and each optional cell that cannot be read."""
     lost: list[CellIssue] = []
-    row = row_of(line, parts, lost, habits)
+    row = row_of(line, parts, lost, habits, several=several)
     if isinstance(row, ImportRow):
         yield from lost
     if row is not None:
@@ -131,10 +138,16 @@ def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None) -> I
 
 
 def row_of(
-    line: int, parts: Mapping[str, Any], lost: list[CellIssue] | None = None, habits: Habits | None = None
+    line: int,
+    parts: Mapping[str, Any],
+    lost: list[CellIssue] | None = None,
+    habits: Habits | None = None,
+    *,
+    several: bool = False,
 ) -> Read | None:
     """One row from the parts in `COLUMNS`; None if it has no answer.
 
+    With `several`, the label and the `absent` classes are lists; see `labeler.transfer.rows.several`.
     Optional cells that cannot be read are appended to `lost`; the row is read as if they were empty.
     """
     try:
@@ -144,10 +157,17 @@ def row_of(
         return ImportIssue(line=line, uri="", reason=str(error))
     if not uri.strip():
         return ImportIssue(line=line, uri="", reason="names no image")
+    label, answer = "", None
     try:
-        label = class_name(parts.get("label"))
+        if isinstance(given_answer := parts.get("answer"), NamedClasses):
+            answer = given_answer
+        elif several:
+            answer = answer_of(parts.get("label"), parts.get(ABSENT), exact=parts.get(ABSENT) is not None)
+        else:
+            label = class_name(parts.get("label"))
     except ValueError as error:
-        return ImportIssue(line=line, uri=uri[:4_096], reason=str(error))
+        reason = f"has an invalid class: {unfit(error)[1]}" if isinstance(error, ValidationError) else str(error)
+        return ImportIssue(line=line, uri=uri[:4_096], reason=reason)
     lost = [] if lost is None else lost
 
     def lose(why: str) -> None:
@@ -155,18 +175,18 @@ def row_of(
 
     given: dict[str, str] = {}
     for name, value in parts.items():
-        if name not in ("uri", "label", "history"):
+        if name not in ("uri", "label", "history", "answer", ABSENT):
             try:
                 given[name] = value.strip() if isinstance(value, str) else joined(value)  # called a million times
             except ValueError as error:
                 lose(f"has a {name} {error}")
-    answers = answers_of(parts.get("history"), label)
+    answers = answers_of(parts.get("history"), label, answer, several=several)
     split = given.get("split", "").lower()
     if split and split not in SPLITS:
         lose(f"has the split {split!r}, which is not train, validation or test")
         split = ""
     measures = parts.get("history") is not None and SPLITS.get(split, "train") != "train"
-    action = "label" if label else UNLABELED.get(given.get("status", "").lower())
+    action = "label" if label or answer else UNLABELED.get(given.get("status", "").lower())
     if action is None and not answers and not measures:
         return None
     annotator = given.get("annotator", "").split(";")[0].strip()  # our exports list agreeing ones first
@@ -176,6 +196,7 @@ def row_of(
         "sha256": sha256,
         "action": action or "open",
         "label": label or None,
+        "answer": answer,
         "split": SPLITS.get(split),
         "annotator": annotator or None,
         "confidence": None,

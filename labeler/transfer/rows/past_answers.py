@@ -10,17 +10,28 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from labeler.transfer.rows.several import answers_of as sums_to
 from shared.tasks.task import Value, majority
+from shared.wire.imports import NamedClasses
 
 
-def answers_of(history: Any, label: str) -> list[dict[str, Any]]:
-    """Fields of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` is "" if there is none."""
+def answers_of(
+    history: Any, label: str, answer: NamedClasses | None = None, *, several: bool = False
+) -> list[dict[str, Any]]:
+    """Fields of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` is "" if there is none.
+
+    In a multi-label project (`several`), the row says `answer` instead of a label.
+    """
     if isinstance(history, str):
         try:
             history = json.loads(history)
         except (ValueError, RecursionError):
             return []
-    if not isinstance(history, list) or not all(map(_is_ours, history)):
+    if not isinstance(history, list):
+        return []
+    if several:
+        return sums_to(history, answer) if all(isinstance(each, dict) and "counts" in each for each in history) else []
+    if not all(map(_is_ours, history)):
         return []
     answers = [
         {name: each.get(name) for name in ("action", "label", "annotator", "reason", "note", "at")}

@@ -25,7 +25,7 @@ def text(value: Any) -> str:
     """One value; "" if it is missing. Raises ValueError with the reason if it is not text."""
     if isinstance(value, str):
         return value.strip()
-    value = _python(value)
+    value = python(value)
     match value:
         case None:
             return ""
@@ -52,17 +52,17 @@ def joined(value: Any) -> str:
     """A value, or several joined with ;. Raises ValueError."""
     if isinstance(value, str):
         return value.strip()
-    value = _python(value)
+    value = python(value)
     return ";".join(map(text, value)) if isinstance(value, list) else text(value)
 
 
 def class_name(value: Any) -> str:
     """The single class that a value names; "" if none. Raises ValueError with the reason."""
     if isinstance(value, str):
-        value = _parsed(value)
+        value = parsed(value)
         if isinstance(value, str):
             return value
-    value = _python(value)
+    value = python(value)
     if isinstance(value, Mapping):
         named = next((value[key] for key in _NAMED_BY if key in value), None)
         if named is None or isinstance(named, Mapping):
@@ -96,9 +96,9 @@ def image_name(value: Any) -> tuple[str, str | None]:
     """
     if isinstance(value, str):
         return value, None  # spaces may be part of the name
-    value = _python(value)
+    value = python(value)
     if isinstance(value, Mapping):
-        data, path = _python(value.get("bytes")), value.get("path") or value.get("src") or value.get("url")
+        data, path = python(value.get("bytes")), value.get("path") or value.get("src") or value.get("url")
         if isinstance(data, bytes) and data:
             digest = sha256(data).hexdigest()
             return text(path) or f"picture {digest[:12]}", digest
@@ -118,7 +118,7 @@ def image_name(value: Any) -> tuple[str, str | None]:
     return text(value), None
 
 
-def _python(value: Any) -> Any:
+def python(value: Any) -> Any:
     """Convert NumPy and pandas types to Python's; None if missing."""
     kind = type(value).__name__
     if kind == "NAType":
@@ -152,7 +152,7 @@ def _decoded(value: bytes) -> str:
     return said.strip()
 
 
-def _parsed(said: str) -> Any:
+def parsed(said: str) -> Any:
     """Parse a list or object written into a cell; other text is returned unchanged."""
     said = said.strip()
     if said[:1] + said[-1:] not in ("[]", "{}"):

@@ -24,6 +24,7 @@ reach the labeler."""
 
 EXPORTS: dict[str, tuple[str, str]] = {
     "csv": ("CSV", "one row per image, for spreadsheets and scripts"),
+    "onehot": ("CSV, a column per class", "1 if the image has the class, 0 if not, empty if unknown, for notebooks"),
     "jsonl": ("JSON lines", "one object per image, for programs"),
     "parquet": ("Parquet", "a table for pandas, DuckDB and Spark"),
     "datasets": ("Hugging Face datasets", 'a zip that `load_dataset("imagefolder", data_dir=…)` reads once unpacked'),

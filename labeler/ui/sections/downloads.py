@@ -7,7 +7,6 @@ from urllib.parse import quote, urlencode
 import streamlit as st
 
 from labeler import service
-from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import Wanted
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import EXPORTS
@@ -38,7 +37,7 @@ def labels(project: Project) -> None:
         f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables "
         f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
-    for name in FORMATS:
+    for name in service.current().exports.formats():
         title, use = EXPORTS.get(name, (name, ""))
         button, words = st.columns([1, 3], vertical_alignment="center")
         address = f"/api/export?{urlencode({'format': name, **wanted})}"

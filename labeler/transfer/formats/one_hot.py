@@ -1,0 +1,46 @@
+"""A CSV with a column for each class: 1 if the image has it, 0 if it does not, empty if that is unknown.
+
+Notebooks and other tools read such a table without parsing. It holds no history, because its cells are the label. An
+image without a label has empty cells. The columns are the classes that any label names, in the order of occurrence;
+they are known only at the end, so the rows wait on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from tempfile import SpooledTemporaryFile
+
+from labeler.transfer.formats.csv_table import cell, line
+from labeler.transfer.rows.exported import ExportRow, Extras
+from shared.cells import harmless
+
+_IN_MEMORY = 1 << 20  # bytes of rows in memory; more are kept on disk
+_NAMES = frozenset({"uri", "split", "annotators", "status", "labeled_at", "prediction", "prediction_confidence"})
+"""Columns beside the classes. A class with such a name gets an underscore in front."""
+
+
+def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
+    """Write UTF-8 with `\\r\\n` line ends, as in RFC 4180."""
+    extras = extras - {"history"}
+    columns: dict[str, int] = {}
+    known = [name for name in ExportRow(0, "", "", "train", None, "unlabeled").record(extras) if name in _NAMES]
+    with SpooledTemporaryFile(_IN_MEMORY) as spooled:
+        for row in rows:
+            no = row.answer[1] if row.answer is not None else []
+            said = {columns.setdefault(name, len(columns)): "1" for name in row.present}
+            said |= {columns.setdefault(name, len(columns)): "0" for name in no}
+            rest = "0" if row.answer is None and row.label is not None else ""  # one class says no to all others
+            record = row.record(extras)
+            kept = [[cell(record[name]) for name in known], [*said.items()], rest]
+            spooled.write(json.dumps(kept).encode() + b"\n")
+        yield line(harmless(name) for name in [*known, *(f"_{name}" if name in _NAMES else name for name in columns)])
+        spooled.seek(0)
+        for kept in spooled:
+            cells, pairs = json.loads(kept)
+            told = dict(map(tuple, pairs))
+            yield line([*map(harmless, cells), *(str(told.get(at, "")) for at in range(len(columns)))])
+
+
+def _said(row: ExportRow) -> tuple[list[str], list[str]]:
+    return row.answer if row.answer is not None else ([], [])
