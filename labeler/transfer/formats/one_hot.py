@@ -2,7 +2,8 @@
 
 Notebooks and other tools read such a table without parsing. It holds no history, because its cells are the label. An
 image without a label has empty cells. The columns are the classes that any label names, in the order of occurrence;
-they are known only at the end, so the rows wait on disk.
+they are known only at the end, so the rows wait on disk. The header of a class that another column is named like begins
+with `class:`.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from tempfile import SpooledTemporaryFile
 
 from labeler.transfer.formats.csv_table import cell, line
 from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import ID, is_column
+from labeler.transfer.rows.several import CLASS
 from shared.cells import harmless
 
 _IN_MEMORY = 1 << 20  # bytes of rows in memory; more are kept on disk
-_NAMES = frozenset({"uri", "split", "annotators", "status", "labeled_at", "prediction", "prediction_confidence"})
-"""Columns beside the classes. A class with such a name gets an underscore in front."""
+_BESIDE = frozenset({"uri", "split", "annotators", "status", "labeled_at", "prediction", "prediction_confidence"})
+"""The columns beside the classes."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Write UTF-8 with `\\r\\n` line ends, as in RFC 4180."""
     extras = extras - {"history"}
     columns: dict[str, int] = {}
-    known = [name for name in ExportRow(0, "", "", "train", None, "unlabeled").record(extras) if name in _NAMES]
+    known = [name for name in ExportRow(0, "", "", "train", None, "unlabeled").record(extras) if name in _BESIDE]
     with SpooledTemporaryFile(_IN_MEMORY) as spooled:
         for row in rows:
             no = row.answer[1] if row.answer is not None else []
@@ -34,13 +37,15 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             record = row.record(extras)
             kept = [[cell(record[name]) for name in known], [*said.items()], rest]
             spooled.write(json.dumps(kept).encode() + b"\n")
-        yield line(harmless(name) for name in [*known, *(f"_{name}" if name in _NAMES else name for name in columns)])
+        yield line(harmless(name) for name in [*known, *map(_column, columns)])
         spooled.seek(0)
-        for kept in spooled:
-            cells, pairs = json.loads(kept)
+        for written in spooled:
+            cells, pairs, rest = json.loads(written)
             told = dict(map(tuple, pairs))
-            yield line([*map(harmless, cells), *(str(told.get(at, "")) for at in range(len(columns)))])
+            yield line([*map(harmless, cells), *(told.get(at, rest) for at in range(len(columns)))])
 
 
-def _said(row: ExportRow) -> tuple[list[str], list[str]]:
-    return row.answer if row.answer is not None else ([], [])
+def _column(name: str) -> str:
+    """The header of a class: marked if it would be taken for another column."""
+    taken = is_column(name) or name.lower() == ID or name in _BESIDE or name.startswith(CLASS)
+    return CLASS + name if taken else name

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from labeler.transfer.rows.imported import COLUMNS, ID, Chosen, columns_of
-from labeler.transfer.rows.several import is_one_hot
+from labeler.transfer.rows.several import CLASS, is_one_hot
 from labeler.transfer.rows.values import Habits, habits_of
 from shared.cells import meant
 from shared.settings.services import SettingsError
@@ -230,7 +230,7 @@ def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | No
 def _classes(text: str, separator: str, columns: dict[str, int]) -> dict[str, int]:
     names, *rows = [*_rows(text, separator)] or [[]]
     return {
-        meant(name).strip(): at
+        meant(name).strip().removeprefix(CLASS): at
         for at, name in enumerate(names)
         if at not in columns.values() and name.strip() and name.strip().lower() != ID
         if is_one_hot([row[at] for row in rows if at < len(row)])

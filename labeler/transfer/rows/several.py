@@ -17,6 +17,8 @@ from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
 ABSENT: Final = "absent"
 """The column with the classes that an image lacks."""
+CLASS: Final = "class:"
+"""Begins the header of a class whose name would be taken for another column."""
 YES: Final = frozenset({"1", "1.0", "true", "yes", "y", "t"})
 NO: Final = frozenset({"0", "0.0", "false", "no", "n", "f"})
 

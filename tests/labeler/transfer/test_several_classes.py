@@ -127,6 +127,16 @@ def test_a_table_with_a_column_per_class_holds_1_0_or_nothing(labeled: Service, 
     }  # fmt: skip
 
 
+def test_a_class_that_is_called_like_a_column_comes_back(tmp_path: Path) -> None:
+    names = ["label", "status", "Split", "id", "class:x", "=1+1"]
+    with project(tmp_path / "one", *names) as service:
+        service.annotate([classes(1, names[:3], names[3:]), classes(2, names[3:], names[:3])])
+        path, said = written(service, "onehot", tmp_path), told(service)
+    with project(tmp_path / "two") as other:
+        brought(other, path)
+        assert told(other) == said
+
+
 def test_hugging_face_reads_the_lists(labeled: Service, tmp_path: Path) -> None:
     path = written(labeled, "parquet", tmp_path)
     rows = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
@@ -303,8 +313,9 @@ def test_in_classification_an_answer_of_several_classes_is_refused(tmp_path: Pat
         assert [issue.reason for issue in receipt.rejected] == [
             "says yes and no to classes, and an image has one class here: give a label"
         ]
-        with pytest.raises(Invalid, match="for multi-label projects"):
-            service.exports.begin("onehot")
+        service.annotate([answer(1, "dog")])
+        with written(service, "onehot", tmp_path).open(newline="", encoding="utf-8") as stream:
+            assert [(row["uri"], row["dog"]) for row in csv.DictReader(stream)] == [("0000.png", "1")]
 
 
 def test_a_test_set_of_several_classes_is_taken(tmp_path: Path) -> None:
