@@ -106,7 +106,7 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
 def _standing(shown: Disagreement) -> str:
     """What counts until the image is settled."""
     if shown.open_classes:
-        names = [service.current().classes.name(each) for each in shown.open_classes]
+        names = [service.current().classes.name(each) or "" for each in shown.open_classes]
         return (
             f"A tie on **{plain(', '.join(names))}**: the model does not learn this from the image until it is settled."
         )

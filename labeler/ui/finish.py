@@ -11,6 +11,7 @@ from labeler.ui.parts import components
 from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
 from shared.figures import accuracy_in_words, many, shown
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project
 from shared.wire.trainer import Saved, TrainerStatus
@@ -72,18 +73,23 @@ def _saved(saved: Saved) -> None:
 def _figures(evaluations: list[Evaluation]) -> None:
     from labeler.ui.charts import (
         progress_charts,  # pandas and altair take a second: not before the first figure is drawn
+        several_classes,
     )
 
     latest = evaluations[-1]
     st.subheader("How good it is", anchor=False)
-    st.write(progress_charts.in_words(latest))
+    several = service.current().identity.task == MULTILABEL.name
+    figures = several_classes if several else progress_charts
+    st.write(figures.in_words(latest))
     curve, table = st.columns([3, 2], gap="large")
+    drawn = several_classes.curve(evaluations, "macro_f1") if several else progress_charts.accuracy_curve(evaluations)
     with curve:
-        components.figure(progress_charts.accuracy_curve(evaluations), alt="Accuracy against labels")
-    table.table(progress_charts.final_figures(latest), border="horizontal", hide_index=True)
+        if drawn is not None:
+            components.figure(drawn, alt=f"{'Macro F1' if several else 'Accuracy'} against labels")
+    table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
     curve.download_button(
         "Download curve (CSV)",
-        progress_charts.curve_csv(evaluations),
+        figures.curve_csv(evaluations),
         "flywheel-curve.csv",
         "text/csv",
         icon=":material/download:",
@@ -104,6 +110,7 @@ def _next(
 ) -> list[str]:
     """Sentences about next steps, most urgent first."""
     said = []
+    several = project.task == MULTILABEL.name
     differ = labeler.disagreements.page(limit=1).open
     if differ:
         said.append(f"Annotators disagree on {many(differ, 'image')}: settle this on the page Disagreements.")
@@ -122,8 +129,8 @@ def _next(
         said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
     if status is not None and status.model_version is not None:
         said.append(
-            f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns a "
-            "class and its probabilities."
+            f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns "
+            + ("the classes and the probability of each." if several else "a class and its probabilities.")
         )
     command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(labeler.settings.workspace.absolute())])
     said.append(f"Back up everything, even while it runs: `{command}`.")

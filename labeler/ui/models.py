@@ -23,6 +23,7 @@ from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
 from shared.figures import is_measured, many, percent
 from shared.images.finding import SUFFIXES
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
 from shared.wire.models import ModelList, TrainRequest, Weights
 
@@ -135,11 +136,18 @@ def _try(models: ModelList) -> None:
         picture, words = st.columns([1, 3], vertical_alignment="center")
         picture.image(image.getvalue(), width=160)
         likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
-        words.markdown(f"**{plain(said.label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
+        label = said.label if said.labels is None else ", ".join(said.labels) or "None of these"
+        words.markdown(f"**{plain(label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
         words.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
 
 
 def _train(models: ModelList) -> None:
+    if service.current().identity.task == MULTILABEL.name:
+        st.write(
+            "A whole network cannot be trained for several classes per image yet. The model learns on the frozen "
+            "network while you label; save it above."
+        )
+        return
     st.write(
         "Trains a whole network on **all current labels** while you label, and saves it as a version. Empty "
         "fields copy the base version, or are chosen for you."

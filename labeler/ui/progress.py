@@ -10,6 +10,7 @@ from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import waiting
 from shared.figures import many, percent, rounded, shown
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project
 
@@ -27,6 +28,7 @@ def page() -> None:
 def _figures() -> None:
     from labeler.ui.charts import (
         progress_charts,  # slow to import: only when the first figure is drawn
+        several_classes,
     )
 
     components.redraw("progress", ["labels", "images", "accuracy", "trainer", "classes"], soonest=SOONEST_SECONDS)
@@ -34,10 +36,16 @@ def _figures() -> None:
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    labeled, accuracy, pace = st.columns(3)
+    several = project.task == MULTILABEL.name
+    labeled, *figures, pace = st.columns(4 if several else 3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
-    measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
-    accuracy.metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
+    if several:
+        for (metric, what), figure in zip(several_classes.HELP.items(), figures, strict=True):
+            latest = evaluations[-1] if evaluations else None
+            figure.metric(several_classes.METRICS[metric], several_classes.value(latest, metric), help=what)
+    else:
+        measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
+        figures[0].metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
     pace.metric("Labels per minute", rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
@@ -48,6 +56,8 @@ def _figures() -> None:
             ),
             icon=":material/hourglass_empty:",
         )
+    elif several:
+        _measured_by_class(project, progress, evaluations)
     else:
         _measured(project, progress, evaluations)
     st.subheader("Labels by class", anchor=False)
@@ -68,16 +78,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     st.write(progress_charts.in_words(latest))
     curve = progress_charts.accuracy_curve(evaluations)
     components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "Download curve (CSV)",
-            progress_charts.curve_csv(evaluations),
-            "flywheel-curve.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.caption(SAVE)
+    _download(progress_charts.curve_csv(evaluations))
     st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(progress_charts.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
@@ -86,6 +87,55 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
         st.subheader("Calibration", anchor=False)
         st.write(progress_charts.calibration_in_words(latest))
         components.figure(progress_charts.calibration(latest), alt="Accuracy against confidence")
+
+
+def _measured_by_class(project: Project, progress: Progress, evaluations: list[Evaluation]) -> None:
+    from labeler.ui.charts import confusion, several_classes
+
+    latest = confusion.in_order(evaluations[-1], project.classes)
+    st.write(several_classes.in_words(latest))
+    names = several_classes.METRICS
+    metric = st.segmented_control("Curve", list(names), default="macro_f1", format_func=names.__getitem__)
+    curve = several_classes.curve(evaluations, metric or "macro_f1")
+    if curve is None:
+        st.write("Not measured yet: no test image has enough labels for it.")
+    else:
+        components.figure(curve, alt=f"{names[metric or 'macro_f1']} against labels")
+    _download(several_classes.curve_csv(evaluations))
+    st.subheader("Classes on the test sample", anchor=False)
+    st.table(several_classes.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
+    st.caption(several_classes.explained(latest))
+    confused = several_classes.pairs(
+        latest.confused,
+        project.classes,
+        "{one} missed, {other} predicted instead",
+        "/grid?label={one}&predicted={other}",
+    )
+    st.subheader("Classes that are confused", anchor=False)
+    st.markdown(
+        "\n".join(confused) if confused else "On no test image is one class missed and another predicted instead."
+    )
+    if confused:
+        st.caption(
+            "Counts of test images, which are never shown again. A number opens labeled training images like them."
+        )
+    together = several_classes.pairs(latest.together, project.classes, "{one} and {other}")
+    if together:
+        st.subheader("Classes that go together", anchor=False)
+        st.markdown("\n".join(together))
+
+
+def _download(table: bytes) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "Download curve (CSV)",
+            table,
+            "flywheel-curve.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.caption(SAVE)
 
 
 def _confusion(latest: Evaluation, own: dict[int, str]) -> None:

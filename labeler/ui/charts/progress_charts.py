@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -21,7 +22,7 @@ from shared.figures import (
     percent,
 )
 from shared.settings.services import LabelerSettings
-from shared.wire.evaluation import Evaluation, Stretch
+from shared.wire.evaluation import Evaluation, Interval, Stretch
 
 NAMED = 9  # classes with their own colour; the others share one
 OTHERS = "all others"
@@ -84,14 +85,19 @@ def _grounds(latest: Evaluation) -> str:
 
 
 def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.FacetChart:
-    """Accuracy against labels, with its 95 % band; the axis goes from the tenth below the lowest bound to 1."""
+    """Accuracy against labels, with its 95 % band."""
+    return metric_curve([(each.spent, each.accuracy) for each in evaluations], "accuracy")
+
+
+def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.LayerChart | alt.FacetChart:
+    """A metric against labels, with its 95 % band; the axis goes from the tenth below the lowest bound to 1."""
     frame = pd.DataFrame(
         {
-            "labels": [each.spent for each in evaluations],
-            "accuracy": [each.accuracy.value for each in evaluations],
-            "low": [each.accuracy.low for each in evaluations],
-            "high": [each.accuracy.high for each in evaluations],
-            "test images": [each.accuracy.n for each in evaluations],
+            "labels": [labels for labels, _ in measured],
+            name: [each.value for _, each in measured],
+            "low": [each.low for _, each in measured],
+            "high": [each.high for _, each in measured],
+            "test images": [each.n for _, each in measured],
         }
     )
     scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1])
@@ -99,40 +105,42 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
     labels = alt.X("labels:Q", title="Labels", axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
-        *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("accuracy", "low", "high")),
+        *(alt.Tooltip(f"{field}:Q", format=".1%") for field in (name, "low", "high")),
         alt.Tooltip("test images:Q"),
     ]
     base = alt.Chart(frame).encode(x=labels)
+    title = f"{name[:1].upper()}{name[1:]} on the test sample, 95% interval"
     band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
-        y=alt.Y("low:Q", scale=scale, title="Accuracy on the test sample, 95% interval", axis=alt.Axis(format="%")),
+        y=alt.Y("low:Q", scale=scale, title=title, axis=alt.Axis(format="%")),
         y2="high:Q",
     )
-    line = base.mark_line(interpolate="step-after").encode(y=alt.Y("accuracy:Q", scale=scale))
-    points = base.mark_circle(size=36).encode(y=alt.Y("accuracy:Q", scale=scale), tooltip=tooltip)
+    line = base.mark_line(interpolate="step-after").encode(y=alt.Y(f"{name}:Q", scale=scale))
+    points = base.mark_circle(size=36).encode(y=alt.Y(f"{name}:Q", scale=scale), tooltip=tooltip)
     return alt.layer(band, line, points).properties(height=320)
 
 
 def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
     """The curve as a CSV table, one row per evaluation."""
-    rows = [
-        {
-            "labels_given": each.spent,
-            "labels_trained_on": each.labels,
-            "test_images": each.accuracy.n,
-            "accuracy": each.accuracy.value,
-            "accuracy_low_95": each.accuracy.low,
-            "accuracy_high_95": each.accuracy.high,
-            "test_images_without_label": each.accuracy.unlabeled,
-            "macro_f1": each.macro_f1,
-            "log_loss": each.log_loss,
-            "calibration_error": each.calibration_error,
-            "round": each.round,
-            "model_version": each.model_version,
-            "measured_at": each.created_at.isoformat(),
-        }
-        for each in evaluations
-    ]
-    return pd.DataFrame(rows).to_csv(index=False).encode()
+    return pd.DataFrame([curve_row(each) for each in evaluations]).to_csv(index=False).encode()
+
+
+def curve_row(evaluation: Evaluation) -> dict[str, Any]:
+    """A row of that table."""
+    return {
+        "labels_given": evaluation.spent,
+        "labels_trained_on": evaluation.labels,
+        "test_images": evaluation.accuracy.n,
+        "accuracy": evaluation.accuracy.value,
+        "accuracy_low_95": evaluation.accuracy.low,
+        "accuracy_high_95": evaluation.accuracy.high,
+        "test_images_without_label": evaluation.accuracy.unlabeled,
+        "macro_f1": evaluation.macro_f1,
+        "log_loss": evaluation.log_loss,
+        "calibration_error": evaluation.calibration_error,
+        "round": evaluation.round,
+        "model_version": evaluation.model_version,
+        "measured_at": evaluation.created_at.isoformat(),
+    }
 
 
 def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ def show() -> None:
         left = time_left(view.seconds_left)
         st.progress(min(view.done / view.total, 1.0), plain(f"{view.message}{left}"))
     else:
-        st.markdown(plain(f"{view.message[:1].upper()}{view.message[1:]}."))
+        st.markdown(plain(f"{view.message[:1].upper()}{view.message[1:].rstrip('.')}."))
     if view.aim:
         st.markdown(plain(f"{view.aim}."))
     if view.serving is not None:

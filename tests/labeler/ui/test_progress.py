@@ -13,8 +13,9 @@ from shared.wire.evaluation import CalibrationBin, Interval
 from shared.wire.fields import TrainerState
 from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerStatus
-from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.projects import answer, classes, labeler, photos
 from tests.labeler.ui.charts.test_confusion import measured
+from tests.labeler.ui.charts.test_several_classes import of_several
 
 
 def script() -> None:
@@ -48,6 +49,25 @@ def opened() -> AppTest:
 
 def words(page: AppTest) -> str:
     return " ".join(each.value for each in [*page.markdown, *page.info, *page.subheader, *page.warning, *page.error])
+
+
+def test_with_several_classes_an_image_the_page_has_the_metrics_of_that_task(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path, task="multilabel", classes=["cat", "dog"]) as service:
+        assert "Give the first one on the page Label" in words(opened())
+        cat, dog = (entry.id for entry in service.classes.entries())
+        service.annotate([classes(1, [cat, dog], annotator="ann")])
+        service.evaluate(of_several(20).model_copy(update={"log_id": service.log.log_id}))
+        page = opened()
+        assert [each.label for each in page.metric] == ["Labeled", "Macro F1", "Exact match", "Labels per minute"]
+        assert [each.value for each in page.metric][1:3] == ["60.0%", "30.0%"]
+        said = words(page)
+        for part in ("micro F1 **70.0%**", "cat missed, dog predicted instead: [3](/grid?label=1&predicted=2) of 8"):
+            assert part in said, part
+        assert "Confusion matrix" not in said
+        assert "Not learned yet: dog" in " ".join(each.value for each in page.caption)
+        page.button_group[0].set_value("exact_match").run()
+        assert not page.exception
 
 
 def test_before_the_first_label_the_page_says_what_to_do_and_that_nobody_learns(service: Service) -> None:

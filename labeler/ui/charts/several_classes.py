@@ -1,0 +1,156 @@
+"""The figures of Progress and Finish where an image may have several classes: pure functions from messages to charts,
+tables and sentences. `progress_charts` has those of the other projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+
+from labeler.ui.charts import progress_charts
+from labeler.ui.parts.wording import plain
+from shared.figures import interval_in_words, many, percent
+from shared.wire.evaluation import ClassPair, Evaluation, Interval
+from shared.wire.project import ClassEntry
+
+METRICS = {
+    "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
+    "mean_average_precision": "Mean average precision",
+    "exact_match": "Exact match",
+}
+"""Metric → its name, the most telling first."""
+HELP = {
+    "macro_f1": "How well the classes are found, as the mean over them: rare ones count as much as frequent ones.",
+    "exact_match": "Share of the test images with all classes right. The model never learns from them.",
+}
+MOST_PAIRS = 10
+PRECISE = 0.05  # half the width of an interval
+
+
+def interval(latest: Evaluation, metric: str) -> Interval | None:
+    """A metric with its 95 % interval; None if it was not measured."""
+    if metric != "macro_f1":
+        found: Interval | None = getattr(latest, metric)
+        return found
+    value, low, high = latest.macro_f1, latest.macro_f1_low, latest.macro_f1_high
+    if value is None or low is None or high is None:
+        return None
+    return Interval(value=value, low=low, high=high, n=latest.accuracy.n)
+
+
+def value(latest: Evaluation | None, metric: str) -> str:
+    """The metric as a percentage, or a dash."""
+    found = interval(latest, metric) if latest is not None else None
+    return "–" if found is None else percent(found.value, 1)
+
+
+def in_words(latest: Evaluation) -> str:
+    """How good the model is, how precise that estimate is, and what would improve it."""
+    found = {metric: each for metric in METRICS if (each := interval(latest, metric)) is not None}
+    said = [
+        f"{_lower(METRICS[metric])} **{percent(each.value, 1)}** ({interval_in_words(each)})"
+        for metric, each in found.items()
+    ]
+    margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
+    sure = "These are precise estimates."
+    if margin > PRECISE:
+        sure = "These are rough estimates: more test labels make them more precise."
+    return (
+        f"After **{many(latest.spent, 'label')}**, on {many(latest.accuracy.n, 'test image')}: {', '.join(said)}; in "
+        f"brackets the 95% intervals. {sure}"
+    )
+
+
+def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | alt.FacetChart | None:
+    """A metric against labels, with its 95 % band; None if it was never measured."""
+    found = [
+        (each.spent, each_interval) for each in evaluations if (each_interval := interval(each, metric)) is not None
+    ]
+    return progress_charts.metric_curve(found, _lower(METRICS[metric])) if found else None
+
+
+def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
+    """The curves as a CSV table, one row per evaluation."""
+    rows = []
+    for each in evaluations:
+        row = progress_charts.curve_row(each)
+        for metric in METRICS:
+            found = interval(each, metric)
+            row[metric] = found.value if found else None
+            row[f"{metric}_low_95"] = found.low if found else None
+            row[f"{metric}_high_95"] = found.high if found else None
+        rows.append(row)
+    return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def final_figures(latest: Evaluation) -> list[dict[str, str]]:
+    """The figures of an evaluation with their 95 % intervals, one per row."""
+    rows = [
+        {"Figure": name, "Value": value(latest, metric), "95% interval": interval_in_words(found)}
+        for metric, name in METRICS.items()
+        if (found := interval(latest, metric)) is not None
+    ]
+    return rows + [
+        row for row in progress_charts.final_figures(latest) if row["Figure"] not in ("Accuracy", "Macro F1")
+    ]
+
+
+def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:
+    """Labels, test images, precision, recall, F1, average precision and threshold, one row per class."""
+    rows = [
+        {
+            "Class": plain(each.name),
+            "Labels": labels_per_class.get(each.name, 0),
+            "Test images": each.support,
+            "Precision": _percent(each.precision),
+            "Recall": _percent(each.recall),
+            "F1": _percent(each.f1),
+            "Average precision": _with_interval(each.average_precision),
+            "Threshold": _percent(each.threshold),
+        }
+        for each in latest.classes
+    ]
+    return pd.DataFrame(rows)
+
+
+def explained(latest: Evaluation) -> str:
+    """What the columns of the class table mean, and which classes no model knows."""
+    said = (
+        "The model says yes from the threshold on, which is chosen for each class. Test images: those with the class."
+    )
+    unknown = [plain(each.name) for each in latest.classes if not each.learned]
+    if unknown:
+        said += f" Not learned yet: {', '.join(unknown)}. A class needs images with a yes and images with a no."
+    return said
+
+
+def pairs(found: Sequence[ClassPair], classes: Sequence[ClassEntry], words: str, link: str = "") -> list[str]:
+    """Sentences about pairs of classes, by their current names. `words` and `link` have `{one}` and `{other}`, in
+    `link` the ids."""
+    names = {each.id: each.name for each in classes}
+    said = []
+    for each in found[:MOST_PAIRS]:
+        one, other = (plain(names.get(label, name)) for label, name in _both(each))
+        count = f"{each.images:,}"
+        if link:
+            count = f"[{count}]({link.format(one=each.label, other=each.other)})"
+        said.append(f"- {words.format(one=one, other=other)}: {count} of {many(each.among, 'test image')} with {one}")
+    return said
+
+
+def _both(pair: ClassPair) -> tuple[tuple[int, str], tuple[int, str]]:
+    return (pair.label, pair.name), (pair.other, pair.other_name)
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _with_interval(found: Interval | None) -> str:
+    return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
