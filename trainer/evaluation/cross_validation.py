@@ -114,6 +114,12 @@ def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
     return said
 
 
+def nearest_groups(rows: Rows, at: Ids, seed: int) -> tuple[Ids, Rows, Ids]:
+    """The nearest other rows, their cosines, and the group of near-duplicates of each row. `at` (n,) are classes."""
+    neighbours, similarity = _nearest(rows, seed)
+    return neighbours, similarity, _groups(neighbours, similarity, at)
+
+
 def deal(groups: Ids, at: Ids, seed: int, *, folds: int = FOLDS) -> Ids:
     """The fold of each image (n,): groups stay whole, each class's groups are spread evenly, the rarest class first.
 

@@ -18,8 +18,8 @@ from trainer.explore import pool_layout
 from trainer.explore.umap_layout import UmapFailed, UmapLayout
 from trainer.loop.live_model import NotInPool, NotReady
 from trainer.loop.loop import Loop
-from trainer.review.label_issues import Reviewer
 from trainer.review.near_duplicates import near_duplicates
+from trainer.review.reviewer import Reviewer
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named

@@ -6,31 +6,19 @@ the given label (Northcutt, Jiang & Chuang 2021), and flags errors. Images chose
 counts as confident only if an error is likely, and the model is sure of another class or most neighbours have it.
 `trainer.review.label_noise` estimates which labels are doubtful and how many are wrong: if labels are correct, few or
 none are listed.
-
-Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
-somebody reviews, and each fix changes the ranking at once. Judging waits for the vectors of all labeled images: a label
-that few others can speak for is doubted for no reason. A judgement stays until the next one takes its place.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.wire.review import Evidence, LabelIssue, LabelIssues
-from trainer.embeddings.space import Space
+from shared.wire.review import Evidence, LabelIssue
 from trainer.evaluation.cross_validation import OutOfFold, lacking, out_of_fold
 from trainer.review.label_noise import Errors, count_errors
-from trainer.sync.background import Worker
-from trainer.sync.snapshot import Snapshot
-from trainer.tasks.targets import train_targets
 
 NEIGHBOURS_SHARE = 1 / 3  # weight of the neighbours
 NEARNESS = 0.2  # cosine distance at which a neighbour's weight falls to 1/e
@@ -39,9 +27,6 @@ LIKELY = 0.2  # minimum error probability for a confident verdict
 SURE = 0.8  # probability of another class that makes a verdict confident …
 MOST = 0.6  # … or share of neighbours with that class
 SHOWN = 5  # neighbours shown as evidence
-STALE = 0.01  # share of changed labels after which all are judged again
-STALE_LEAST = 10
-REST = 3.0  # minimum pause between judgements, as a multiple of the last duration, so that learning has priority
 
 
 @dataclass(frozen=True)
@@ -86,7 +71,7 @@ def find_doubts(
     mixed = blended(known, at, trusted & labeled)
     rows = np.flatnonzero(labeled)
     if len(np.unique(at[rows])) < 2:
-        return _none()
+        return no_doubts()
     given, said = at[rows], mixed[rows]
     quality = get_label_quality_scores(given, said, method="self_confidence")
     called = find_label_issues(given, said, n_jobs=1)
@@ -121,109 +106,49 @@ def _errors(
     return count_errors(models, given, trusted, was)
 
 
-class Reviewer:
-    """Caches judgements of one trainer's labels; `look` returns the current doubts."""
+class ClassJudge:
+    """Judges labels that are class ids. See `trainer.review.reviewer.Judge`."""
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._lock = threading.Lock()
-        self._known: OutOfFold | None = None
-        self._geometry = -1
-        self._log_id: UUID | None = None  # of the judgement
-        self._wanted: tuple[Space, Snapshot] | None = None
-        self._found: tuple[OutOfFold, UUID, int, Doubts] | None = None  # doubts at the log position seen last
-        self._took = 0.0  # seconds of the last judgement
-        self._at = float("-inf")  # its end
-        self._progress = 0.0  # of the running judgement
-        self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
-        self.worker = Worker("label-issues", self._judge)
+    def lacking(self, values: Sequence[int]) -> int:
+        """See `cross_validation.lacking`."""
+        return lacking(np.array(values, np.int64))
 
-    def look(self, space: Space, snapshot: Snapshot, limit: int, coming: int = 0) -> LabelIssues:
-        """The `limit` worst labels; new labels are judged with the next judgement.
+    def judge(
+        self,
+        ids: NDArray[np.int64],
+        rows: NDArray[np.float32],
+        values: Sequence[int],
+        trusted: NDArray[np.bool_],
+        *,
+        seed: int,
+        progress: Callable[[float], None],
+    ) -> OutOfFold | None:
+        """See `cross_validation.out_of_fold`."""
+        return out_of_fold(ids, rows, np.array(values, np.int64), trusted, seed=seed, progress=progress)
 
-        `coming` labeled images will have a vector soon. If they are many, no judgement begins.
-        """
-        with self._lock:
-            known = self._known if self._log_id == snapshot.log_id else None
-            another = self._geometry != space.version
-        if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
-            coming = 0
-        stale = not coming and (another or self._is_stale(known, space, snapshot))
-        rested = time.monotonic() - self._at > REST * self._took
-        if stale and rested:
-            with self._lock:
-                self._wanted = (space, snapshot)
-            self.worker.wake()
-        if known is None:
-            given = np.array(
-                [label for image, label in snapshot.labels.items() if image in space.train.row_of], np.int64
-            )
-            missing = 0 if coming else max(lacking(given), int(self._too_alike))
-            return LabelIssues(
-                issues=[],
-                judged=0,
-                expected=0,
-                enough=False,
-                renewing=missing == 0,
-                progress=self._progress,
-                missing=missing,
-                coming=coming,
-                acked_seq=snapshot.acked_seq,
-            )
-        now = np.array([snapshot.labels.get(int(image), -1) for image in known.ids], np.int64)
-        doubts = self._doubts(known, now, snapshot)
-        return LabelIssues(
-            issues=_told(known, doubts, now, snapshot.names, limit),
-            judged=len(known.ids),
-            expected=doubts.errors.count,
-            expected_low=doubts.errors.low,
-            expected_high=doubts.errors.high,
-            enough=doubts.errors.enough,
-            renewing=stale and rested,
-            progress=self._progress,
-            coming=coming,
-            acked_seq=snapshot.acked_seq,
-        )
+    def given(self, known: OutOfFold) -> list[int]:
+        """The class ids that were judged."""
+        return [int(each) for each in known.given]
 
-    def _doubts(self, known: OutOfFold, now: NDArray[np.int64], snapshot: Snapshot) -> Doubts:
-        """Computed once per position of the log."""
-        found = self._found
-        if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
-            return found[3]
-        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
-        before = np.array([snapshot.before.get(int(image), -1) for image in known.ids], np.int64)
-        doubts = find_doubts(known, now, trusted, before)
-        self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
-        return doubts
+    def doubts(
+        self,
+        known: OutOfFold,
+        now: Sequence[int | None],
+        trusted: NDArray[np.bool_],
+        before: Sequence[int | None],
+    ) -> Doubts:
+        """See `find_doubts`."""
+        return find_doubts(known, _ids(now), trusted, _ids(before))
 
-    def _is_stale(self, known: OutOfFold | None, space: Space, snapshot: Snapshot) -> bool:
-        labels = {image: label for image, label in snapshot.labels.items() if image in space.train.row_of}
-        if known is None:
-            return len(labels) > 0
-        before = dict(zip(known.ids.tolist(), known.given.tolist(), strict=True))
-        changed: int = sum(before.get(image) != label for image, label in labels.items()) + len(before.keys() - labels)
-        return changed > max(STALE_LEAST, int(STALE * len(labels)))
+    def told(
+        self, known: OutOfFold, found: Doubts, now: Sequence[int | None], names: Mapping[int, str], limit: int
+    ) -> list[LabelIssue]:
+        """The first of the doubtful labels."""
+        return _told(known, found, _ids(now), names, limit)
 
-    def _judge(self) -> None:
-        with self._lock:
-            wanted, self._wanted = self._wanted, None
-        if wanted is None:
-            return
-        began = time.monotonic()
-        space, snapshot = wanted
-        rows, given = train_targets(space, snapshot)
-        images = space.train.ids[rows]
-        trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
-        import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
-        known = out_of_fold(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
-        with self._lock:
-            self._progress, self._too_alike = 0.0, known is None and lacking(given) <= 0
-            self._took, self._at = time.monotonic() - began, time.monotonic()
-            if known is not None:
-                self._known, self._geometry, self._log_id = known, space.version, snapshot.log_id
 
-    def _advance(self, share: float) -> None:
-        self._progress = share
+def _ids(values: Sequence[int | None]) -> NDArray[np.int64]:
+    return np.array([-1 if each is None else each for each in values], np.int64)
 
 
 def _told(
@@ -256,6 +181,7 @@ def _told(
     return issues
 
 
-def _none() -> Doubts:
+def no_doubts() -> Doubts:
+    """Nothing doubtful, because nothing can be told."""
     ids, numbers = np.empty(0, np.int64), np.empty(0)
     return Doubts(ids, ids, ids, numbers, numbers, np.empty(0, np.bool_), Errors(numbers, 0, 0, 0, enough=False))

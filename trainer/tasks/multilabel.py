@@ -30,6 +30,7 @@ class Multilabel(HeadTask):
 
     name: ClassVar[str] = "multilabel"
     several: ClassVar[bool] = True
+    finds_label_issues = True
     learner = SigmoidHead()
     measures: ClassVar[frozenset[str]] = frozenset(
         {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"}

@@ -11,7 +11,8 @@ from tests.trainer.evaluation.test_cross_validation import clouds, judge
 from trainer.embeddings.space import Rows, Space
 from trainer.embeddings.transform import plain
 from trainer.evaluation.cross_validation import OutOfFold
-from trainer.review.label_issues import Reviewer, blended, find_doubts
+from trainer.review.label_issues import blended, find_doubts
+from trainer.review.reviewer import Reviewer
 from trainer.sync.snapshot import Snapshot
 
 

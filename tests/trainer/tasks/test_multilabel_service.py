@@ -155,3 +155,11 @@ def test_an_onnx_export_holds_the_thresholds(api, tmp_path):
     session = onnxruntime.InferenceSession(answer.content, providers=["CPUExecutionProvider"])
     kept = session.get_modelmeta().custom_metadata_map
     assert len(json.loads(kept["thresholds"])) == 2
+
+
+def test_doubtful_answers_come_by_the_same_route(api):
+    found = wait_for(lambda: (said := api.get("/label-issues").json())["judged"] and said)
+    assert (found["judged"], found["missing"]) == (40, 0)
+    assert all(each["label"] == each["proposed"] in (1, 2) for each in found["issues"])
+    assert all(each["given"] in (True, False) for each in found["issues"])
+    assert api.get("/near-duplicates").status_code == 200

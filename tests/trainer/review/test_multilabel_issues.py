@@ -1,0 +1,136 @@
+"""Doubtful answers to one class of an image are found out of fold, and what nobody said is neither judged nor shown."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from cleanlab.internal.multilabel_scorer import ClassLabelScorer, MultilabelScorer
+from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
+
+from shared.tasks.multilabel import Classes
+from tests.trainer.grids import strips, unit, values
+from tests.trainer.review.test_label_issues import placed
+from trainer.review import multilabel_issues
+from trainer.review.multilabel_issues import SeveralJudge, one_class
+from trainer.review.reviewer import Reviewer
+from trainer.sync.snapshot import Snapshot
+
+JUDGE = SeveralJudge()
+NAMES = {0: "a", 1: "b", 2: "c"}
+
+
+def project(images=240, wrong=8, seed=0):
+    """Unit rows, answers to three classes of which the first `wrong` to class 1 are mistakes, and those mistakes."""
+    rng = np.random.default_rng(seed)
+    has = rng.random((images, 3)) < [0.5, 0.4, 0.3]
+    rows = unit(np.c_[has + rng.normal(0, 0.15, has.shape), rng.normal(0, 0.3, (images, 5))])
+    targets = has.astype(np.int8)
+    targets[:wrong, 1] = 1 - targets[:wrong, 1]
+    return rows, targets
+
+
+def judged(rows, targets):
+    ids = np.arange(len(rows))
+    known = JUDGE.judge(ids, rows, values(targets), np.zeros(len(rows), bool), seed=0, progress=lambda _: None)
+    assert known is not None
+    return known
+
+
+def found(known, targets):
+    nobody = np.zeros(len(targets), bool)
+    return JUDGE.doubts(known, values(targets), nobody, [None] * len(targets))
+
+
+def test_mistakes_are_listed_first_with_the_opposite_proposed():
+    rows, targets = project()
+    known = judged(rows, targets)
+    issues = JUDGE.told(known, found(known, targets), values(targets), NAMES, 8)
+    assert len({(each.image_id, each.label) for each in issues} & {(image, 1) for image in range(8)}) >= 7
+    for each in issues:
+        assert each.given == (targets[each.image_id, each.label] == 1)
+        assert (each.proposed, each.proposed_name) == (each.label, each.label_name)
+        assert all(targets[near.image_id, each.label] != targets[each.image_id, each.label] for near in each.evidence)
+    assert [each.quality for each in issues] == sorted(each.quality for each in issues)
+
+
+def test_the_estimate_of_errors_holds():
+    rows, targets = project(wrong=24)
+    errors = found(judged(rows, targets), targets).errors
+    assert errors.enough
+    assert errors.low <= 24 <= errors.high
+
+
+def test_what_nobody_said_is_not_judged():
+    rows, targets = project()
+    targets[100:160, 2] = -1
+    known = judged(rows, targets)
+    assert not known.judged[100:160, known.classes.tolist().index(2)].any()
+    issues = JUDGE.told(known, found(known, targets), values(targets), NAMES, 1_000)
+    assert not {(each.image_id, each.label) for each in issues} & {(image, 2) for image in range(100, 160)}
+
+
+def test_filling_in_what_nobody_said_of_one_class_changes_no_doubt_about_another():
+    rows, targets = project()
+    targets[100:160, 2] = -1
+    filled = targets.copy()
+    filled[100:160, 2] = 0
+    listed = []
+    for each in (targets, filled):
+        known = judged(rows, each)
+        issues = JUDGE.told(known, found(known, each), values(each), NAMES, 1_000)
+        listed.append({issue.image_id for issue in issues if issue.label == 1 and issue.quality < 0.3})
+    assert listed[0] == listed[1] >= set(range(7))
+
+
+def test_the_scores_are_those_of_cleanlab_for_several_labels(monkeypatch):
+    monkeypatch.setattr("trainer.review.label_issues.NEIGHBOURS_SHARE", 0.0)
+    rows, targets = project()
+    known = judged(rows, targets)
+    expected = MultilabelScorer(ClassLabelScorer.SELF_CONFIDENCE).get_class_label_quality_scores(
+        targets.astype(np.int64), known.probabilities.astype(np.float64)
+    )
+    lists = [np.flatnonzero(each).tolist() for each in targets]
+    called = find_multilabel_issues_per_class(lists, known.probabilities.astype(np.float64), n_jobs=1)
+    for column, doubts in found(known, targets).of_class.items():
+        np.testing.assert_allclose(doubts.quality, expected[doubts.rows, column], atol=1e-5)
+        assert called[doubts.rows[doubts.confident], column].all()
+
+
+def test_each_answer_is_judged_by_a_model_that_has_not_seen_it():
+    rows, shown = strips(150, digits=range(4))
+    known = judged(rows, shown[:, :4])
+    for column in range(4):
+        of = one_class(known, column)
+        right = (of.probabilities.argmax(axis=1) == of.given)[of.judged]
+        assert 0.6 < right.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "missing"),
+    [
+        ([], 10),
+        ([Classes([1], [2])] * 10, 2),
+        ([Classes([1])] * 5 + [Classes([], [1])] * 5, 0),
+        ([Classes([1])] * 4 + [Classes([], [1])] * 4, 2),
+    ],
+)
+def test_how_many_answers_are_missing(answers, missing):
+    assert JUDGE.lacking(answers) == missing
+
+
+def test_a_reviewer_judges_a_multi_label_project():
+    rows, targets = project(120)
+    given = dict(enumerate(values(targets)))
+    snapshot = Snapshot(uuid4(), 1, given, frozenset(given), NAMES, task="multilabel")
+    reviewer = Reviewer(0)
+    assert reviewer.look(placed(rows, 1), snapshot, 10).renewing
+    reviewer._judge()
+    doubts = reviewer.look(placed(rows, 1), snapshot, 10)
+    assert (doubts.judged, doubts.renewing) == (120, False)
+    worst = {(each.image_id, each.label) for each in doubts.issues[:8]}
+    assert len(worst & {(image, 1) for image in range(8)}) >= 6
+    fixed = {**given, 0: Classes(given[0].yes ^ {1}, given[0].no ^ {1})}
+    later = reviewer.look(placed(rows, 1), replace(snapshot, labels=fixed, acked_seq=2), 1_000)
+    assert (0, 1) not in {(each.image_id, each.label) for each in later.issues}
+    assert multilabel_issues.targets_of([given[0]]).shape == (1, 3)

@@ -1,0 +1,183 @@
+"""The reviewer: judges the labels of a project on request, and keeps the judgement.
+
+Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
+somebody reviews, and each fix changes the ranking at once. Judging waits for the vectors of all labeled images: a label
+that few others can speak for is doubted for no reason. A judgement stays until the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.tasks.task import Value
+from shared.wire.review import LabelIssue, LabelIssues
+from trainer.embeddings.space import Space
+from trainer.review.label_issues import ClassJudge
+from trainer.review.label_noise import Errors
+from trainer.review.multilabel_issues import SeveralJudge
+from trainer.sync.background import Worker
+from trainer.sync.snapshot import Snapshot
+from trainer.tasks.targets import train_targets
+
+STALE = 0.01  # share of changed labels after which all are judged again
+STALE_LEAST = 10
+REST = 3.0  # minimum pause between judgements, as a multiple of the last duration, so that learning has priority
+
+
+class Found(Protocol):
+    """Doubtful labels at one position of the log."""
+
+    @property
+    def errors(self) -> Errors:
+        """The estimate of how many labels are wrong."""
+
+
+class Judge(Protocol):
+    """Judges the labels of one task. What it knows of them is its own kind of value, with the image ids as `ids`."""
+
+    def lacking(self, values: Sequence[Value]) -> int:
+        """Minimum number of labels still missing before `values` can be judged."""
+
+    def judge(
+        self,
+        ids: NDArray[np.int64],
+        rows: NDArray[np.float32],
+        values: Sequence[Value],
+        trusted: NDArray[np.bool_],
+        *,
+        seed: int,
+        progress: Callable[[float], None],
+    ) -> Any | None:
+        """What models that have not seen them say of the `values` of the unit `rows` (n, D); None if too few."""
+
+    def given(self, known: Any) -> list[Value]:
+        """The values that were judged."""
+
+    def doubts(
+        self, known: Any, now: Sequence[Value | None], trusted: NDArray[np.bool_], before: Sequence[Value | None]
+    ) -> Any:
+        """The doubtful ones (`Found`) of the values `now`. Those that are `trusted` (n,) were confirmed; `before` that,
+        they were these.
+        """
+
+    def told(
+        self, known: Any, found: Any, now: Sequence[Value | None], names: Mapping[int, str], limit: int
+    ) -> list[LabelIssue]:
+        """The worst `limit` of them."""
+
+
+JUDGES: dict[str, Judge] = {"classification": ClassJudge(), "multilabel": SeveralJudge()}
+"""By the name of the task."""
+
+
+class Reviewer:
+    """Caches judgements of one trainer's labels; `look` returns the current doubts."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._known: Any = None  # what the task's judge found
+        self._geometry = -1
+        self._log_id: UUID | None = None  # of the judgement
+        self._wanted: tuple[Space, Snapshot] | None = None
+        self._found: tuple[Any, UUID, int, Found] | None = None  # doubts at the log position seen last
+        self._took = 0.0  # seconds of the last judgement
+        self._at = float("-inf")  # its end
+        self._progress = 0.0  # of the running judgement
+        self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
+        self.worker = Worker("label-issues", self._judge)
+
+    def look(self, space: Space, snapshot: Snapshot, limit: int, coming: int = 0) -> LabelIssues:
+        """The `limit` worst labels; new labels are judged with the next judgement.
+
+        `coming` labeled images will have a vector soon. If they are many, no judgement begins.
+        """
+        with self._lock:
+            known = self._known if self._log_id == snapshot.log_id else None
+            another = self._geometry != space.version
+        if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
+            coming = 0
+        judge = JUDGES[snapshot.task]
+        stale = not coming and (another or self._is_stale(judge, known, space, snapshot))
+        rested = time.monotonic() - self._at > REST * self._took
+        if stale and rested:
+            with self._lock:
+                self._wanted = (space, snapshot)
+            self.worker.wake()
+        if known is None:
+            given = [label for image, label in snapshot.labels.items() if image in space.train.row_of]
+            missing = 0 if coming else max(judge.lacking(given), int(self._too_alike))
+            return LabelIssues(
+                issues=[],
+                judged=0,
+                expected=0,
+                enough=False,
+                renewing=missing == 0,
+                progress=self._progress,
+                missing=missing,
+                coming=coming,
+                acked_seq=snapshot.acked_seq,
+            )
+        now = [snapshot.labels.get(int(image)) for image in known.ids]
+        doubts = self._doubts(judge, known, now, snapshot)
+        return LabelIssues(
+            issues=judge.told(known, doubts, now, snapshot.names, limit),
+            judged=len(known.ids),
+            expected=doubts.errors.count,
+            expected_low=doubts.errors.low,
+            expected_high=doubts.errors.high,
+            enough=doubts.errors.enough,
+            renewing=stale and rested,
+            progress=self._progress,
+            coming=coming,
+            acked_seq=snapshot.acked_seq,
+        )
+
+    def _doubts(self, judge: Judge, known: Any, now: Sequence[Value | None], snapshot: Snapshot) -> Found:
+        """Computed once per position of the log."""
+        found = self._found
+        if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
+            return found[3]
+        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
+        before = [snapshot.before.get(int(image)) for image in known.ids]
+        doubts: Found = judge.doubts(known, now, trusted, before)
+        self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
+        return doubts
+
+    def _is_stale(self, judge: Judge, known: Any, space: Space, snapshot: Snapshot) -> bool:
+        labels = {image: label for image, label in snapshot.labels.items() if image in space.train.row_of}
+        if known is None:
+            return len(labels) > 0
+        before = dict(zip(known.ids.tolist(), judge.given(known), strict=True))
+        changed: int = sum(before.get(image) != label for image, label in labels.items()) + len(before.keys() - labels)
+        return changed > max(STALE_LEAST, int(STALE * len(labels)))
+
+    def _judge(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        began = time.monotonic()
+        space, snapshot = wanted
+        rows, _ = train_targets(space, snapshot)
+        images = space.train.ids[rows]
+        trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
+        import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
+        judge, given = JUDGES[snapshot.task], [snapshot.labels[int(image)] for image in images]
+        known = judge.judge(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
+        with self._lock:
+            self._progress, self._too_alike = 0.0, known is None and judge.lacking(given) <= 0
+            self._took, self._at = time.monotonic() - began, time.monotonic()
+            if known is not None:
+                self._known, self._geometry, self._log_id = known, space.version, snapshot.log_id
+
+    def _advance(self, share: float) -> None:
+        self._progress = share
