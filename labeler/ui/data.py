@@ -20,7 +20,14 @@ def page() -> None:
     """Draw the page."""
     st.subheader("Add photos and labels", anchor=False)
     labeler = service.current()
-    components.add(labeler.project(), labeler.settings)
+    if labeler.identity.demo:  # it takes no photos, so it must not ask for them
+        st.info(
+            "The demo keeps its digits. To label your own photos, start a project: "
+            "`flywheel up PHOTOS --workspace my-project`",
+            icon=":material/add_photo_alternate:",
+        )
+    else:
+        components.add(labeler.project(), labeler.settings)
     _state()
     project.section()
 

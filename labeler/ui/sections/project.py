@@ -37,7 +37,6 @@ def _folders() -> None:
             icon=":material/folder_off:",
         )
     if labeler.identity.demo:
-        st.caption("You cannot add photos to the demo. Start a project with them: `flywheel up PHOTOS`")
         return
     watched = "New photos in these folders are added automatically within seconds."
     st.caption(

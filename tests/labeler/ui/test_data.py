@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.ui.parts.wording import plain
@@ -35,3 +36,15 @@ def test_what_became_of_files_is_said_on_the_page(tmp_path: Path) -> None:
         assert rejected["File"] == plain("a *b*.psd")  # a name, and no bold
         assert rejected["Reason"] == plain("is a Photoshop file, which is not supported: save it as JPEG or PNG")
         assert any(plain("__MACOSX/") in each.value for each in app.markdown)
+
+
+@pytest.mark.parametrize("images", ["", "photos"])
+def test_the_demo_does_not_invite_photos(tmp_path: Path, images: str) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path, images=images and str(tmp_path / images)):
+        app = AppTest.from_function(page, default_timeout=30).run()
+        assert not app.exception
+        mounted = [each.key for each in app.get("bidi_component")]
+        assert ("add" in mounted) == bool(images)
+        assert any("flywheel up PHOTOS" in each.value for each in app.info) == (not images)
+        assert bool(app.text_input) == bool(images)
