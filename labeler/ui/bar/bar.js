@@ -3,6 +3,7 @@
 
 import { find, setText } from "../lib/dom.js";
 import { leaveFields, silenceSingleKeys } from "../lib/keys.js";
+import { hearNavigation, isLeaving } from "../lib/leaving.js";
 import { live } from "../lib/project.js";
 import { annotator as annotatorHere, setAnnotator } from "../lib/storage.js";
 import { capital } from "../lib/text.js";
@@ -64,6 +65,7 @@ class Bar {
     this.stopListening = new AbortController();
     const { signal } = this.stopListening;
     silenceSingleKeys(signal);
+    hearNavigation(signal);
     const options = { capture: true, passive: true, signal };
     // For `page.css`: a browser shows the focus at any key, also where a click left it.
     const byTab = (/** @type {boolean} */ is) => document.documentElement.classList.toggle("by-tab", is);
@@ -94,7 +96,7 @@ class Bar {
     if (!asks) return;
     this.name = annotatorHere();
     if (!this.who.matches(":focus")) this.who.value = this.name; // the page may be drawn again while someone types
-    if (this.name !== annotator) tell(this.name);
+    if (this.name !== annotator && !isLeaving()) tell(this.name); // the next page is told, too
     this.who.onchange = () => {
       this.name = this.who.value.trim() || "me";
       this.who.value = this.name;

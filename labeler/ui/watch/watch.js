@@ -1,6 +1,7 @@
 // Has Python draw a part of a page again when what it shows has changed. News from the labeler carries change markers; while
 // they stay the same, nothing is asked. A hidden page waits until it is visible.
 
+import { isLeaving } from "../lib/leaving.js";
 import { live } from "../lib/project.js";
 
 const WATCH = Symbol("watch");
@@ -44,7 +45,7 @@ class Watch {
   }
 
   look() {
-    if (!this.data || !this.marks || document.hidden) return;
+    if (!this.data || !this.marks || document.hidden || isLeaving()) return;
     const { marks, soonest, latest } = this.data;
     const now = this.marks;
     const changed = Object.keys(marks).some((what) => marks[what] !== now[what]);
