@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from starlette.testclient import TestClient
 
 from labeler.errors import AnnotationRefused
 from labeler.service import Service
+from labeler.web.api import create_api
 from shared.log import Fold
 from shared.tasks.multilabel import MULTILABEL, Classes
 from shared.wire.dataset import SnapshotPost
@@ -222,3 +225,37 @@ def test_similar_images_have_several_classes(project: Path) -> None:
         found = {each.image_id: each for each in service.reminder.of(1)}
         assert (found[2].label, found[2].name, found[2].answer) == (None, "cat, dog", {"yes": [CAT, DOG], "no": []})
         assert (found[3].label, found[3].name) == (HEN, "hen")
+
+
+def test_every_answer_reaches_the_trainer_once_also_after_a_restart(project: Path) -> None:
+    with following() as (follower, url):
+        values = {"trainer_url": url, "trainer_poll_seconds": 0.05, "buffer_size": 1}
+        with animals(project, **values) as service:
+            service.annotate([classes(1, [CAT], [DOG]), classes(2, [DOG])])
+            wait_for(lambda: len(follower.rows) == service.log.last_seq)
+        with animals(project, **values) as service:
+            service.annotate([classes(2, [HEN], [CAT], merge=True)])
+            service.undo(Undo(id=answer(1).id, annotator="ann"))
+            wait_for(lambda: len(follower.rows) == service.log.last_seq)
+            assert {batch.task for batch in follower.batches} == {"multilabel"}
+            assert [row.seq for row in follower.rows] == [*range(1, service.log.last_seq + 1)]
+            assert Fold(follower.rows, MULTILABEL).labels == labels(service) == {
+                1: Classes({CAT}, {DOG}), 2: Classes({DOG})
+            }  # fmt: skip
+
+
+def test_the_routes_take_and_give_answers_of_several_classes(project: Path) -> None:
+    with animals(project) as service:
+        client = TestClient(create_api(service))
+        given = {"image_id": 1, "action": "label", "annotator": "ann", "answer": {"yes": [CAT, "dog"], "no": []}}
+        one, other = str(uuid4()), str(uuid4())
+        posted = client.post("/annotations", json={"annotations": [given | {"id": one}]})
+        assert (posted.status_code, posted.json()["accepted"]) == (200, 1)
+        bad = given | {"id": other, "answer": {"yes": ["owl"]}}
+        refused = client.post("/annotations", json={"annotations": [bad, given | {"id": str(uuid4())}]})
+        assert refused.status_code == 422
+        assert refused.json()["invalid"] == [{"id": other, "reason": "there is no class 'owl': add it first"}]
+        rows = client.get("/annotations?after=0").json()
+        assert (rows["task"], rows["annotations"][-1]["answer"]) == ("multilabel", {"yes": [CAT, DOG], "no": []})
+        assert client.get("/project").json()["task"] == "multilabel"
+        assert client.get(f"/grid?label={DOG}&says=nothing").json()["total"] == 5
