@@ -21,8 +21,10 @@ from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
 from labeler.visibility import Visibility
+from shared.log import Fold
 from shared.settings.services import LabelerSettings
-from shared.wire.images import MAX_LISTED, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
+from shared.tasks.task import Value
+from shared.wire.images import MAX_LISTED, SEVERAL, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
 NEXT = 100
 """How many upcoming questions the map marks."""
@@ -120,7 +122,7 @@ class Grid:
         with self._store.lock:
             shown = set(self._visibility.listable(flat.image_ids))
             fold = self._log.fold
-            labels = {image_id: fold.shown_class(fold.state(image_id).label) or 0 for image_id in shown}
+            labels = {image_id: _drawn_class(fold, fold.state(image_id).label) for image_id in shown}
             ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
             resolve = self._log.fold.resolve
             live = {each.label: resolve(each.label) or 0 for each in predicted.images.values()}
@@ -226,6 +228,11 @@ class Grid:
             held=any(lease.annotator != annotator for lease in self._leases.on(image_id)),
             settles=state.settled or (state.finished(self._settings.overlap) and bool(others)),
         )
+
+
+def _drawn_class(fold: Fold, label: Value | None) -> int:
+    """The class that the map draws: 0 without a label, `SEVERAL` where the label is not one class."""
+    return 0 if label is None else fold.shown_class(label) or SEVERAL
 
 
 def _fits(view: View, said: Prediction | None, live: dict[int, int | None]) -> bool:

@@ -79,11 +79,16 @@ def _class_names() -> None:
     st.markdown(plain(status.class_names.message))
 
 
+def _several() -> bool:
+    """Whether an image may have several classes."""
+    return service.current().identity.task == MULTILABEL.name
+
+
 def _versions(models: ModelList) -> None:
     from labeler.ui.charts import comparison  # pandas and altair take a second
 
     if models.models:
-        st.table(comparison.version_table(models), border="horizontal", hide_index=True)
+        st.table(comparison.version_table(models, several=_several()), border="horizontal", hide_index=True)
     else:
         st.info("No version is saved yet. Press Stop, or save the current model under a name.", icon=":material/save:")
     for each in models.unreadable:
@@ -116,10 +121,15 @@ def _ask(models: ModelList) -> None:
     one, other, where = st.columns(3)
     one.selectbox("A: the base", names, index=1, key=BASE)
     other.selectbox("B: the candidate", names, key=CANDIDATE)
-    where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
+    if _several():
+        where.write("By the figures that they were saved with, possibly of different images.")
+    else:
+        where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input("Minimum gain in accuracy (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
-        st.checkbox("The gain must be significant (McNemar, p < 0.05)", key=SIGNIFICANT)
+        metric = "macro F1" if _several() else "accuracy"
+        st.number_input(f"Minimum gain in {metric} (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
+        if not _several():
+            st.checkbox("The gain must be significant (McNemar, p < 0.05)", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
@@ -136,13 +146,15 @@ def _try(models: ModelList) -> None:
         picture, words = st.columns([1, 3], vertical_alignment="center")
         picture.image(image.getvalue(), width=160)
         likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
-        label = said.label if said.labels is None else ", ".join(said.labels) or "None of these"
-        words.markdown(f"**{plain(label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
+        if said.labels is None:
+            words.markdown(f"**{plain(said.label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
+        else:
+            words.markdown(f"**{plain(', '.join(said.labels) or 'None of these')}**. {plain(image.name)}")
         words.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
 
 
 def _train(models: ModelList) -> None:
-    if service.current().identity.task == MULTILABEL.name:
+    if _several():
         st.write(
             "A whole network cannot be trained for several classes per image yet. The model learns on the frozen "
             "network while you label; save it above."
@@ -211,7 +223,7 @@ def _show(job: Job, found: Comparison) -> None:
     st.write(comparison.in_words(found))
     for reason, images in found.left_out.items():
         st.caption(f"Skipped: {many(images, 'image')} ({plain(reason)}).")
-    st.table(comparison.score_table(found), border="horizontal", hide_index=True)
+    st.table(comparison.score_table(found, several=_several()), border="horizontal", hide_index=True)
     if found.base.curves and is_measured(found.base.accuracy):
         curves, calibration = st.columns(2, gap="large")
         with curves:
@@ -283,13 +295,12 @@ def _compare() -> None:
     state = st.session_state
 
     def begin(trainer: Trainer) -> Job:
+        versions, gain = {"base": state[BASE], "candidate": state[CANDIDATE]}, state[GAIN] / 100
+        if _several():
+            return trainer.compare(ComparisonRequest(**versions, min_delta={"macro_f1": gain}, recorded=True))
         return trainer.compare(
             ComparisonRequest(
-                base=state[BASE],
-                candidate=state[CANDIDATE],
-                split=state[SPLIT],
-                min_delta={"accuracy": state[GAIN] / 100},
-                significant=state[SIGNIFICANT],
+                **versions, split=state[SPLIT], min_delta={"accuracy": gain}, significant=state[SIGNIFICANT]
             )
         )
 

@@ -273,8 +273,15 @@ class GroupViews(Reply):
     clusters: list[GroupView]
 
 
+SEVERAL = -1
+"""In `Map.labels`: an image whose label is not one class."""
+
+
 class Map(Layout):
-    """`GET /api/map`: the pool's layout as columns with one entry per image; class ids are 0 if there is none."""
+    """`GET /api/map`: the pool's layout as columns with one entry per image; class ids are 0 if there is none.
+
+    In a multi-label project `labels` has -1 for an image with several classes, or with none of them.
+    """
 
     total: int
     image_ids: list[int]

@@ -128,6 +128,12 @@ test("each class has its colour, and images without a label are quiet", () => {
   assert.equal(all[0].quiet, true);
 });
 
+test("a label of several classes, or of none, is a group of its own", () => {
+  const { entries, groups } = legend("label", { labels: [0, -1, 2, -1, 9] }, [class_(1), class_(2), class_(9)]);
+  assert.deepEqual(entries.at(-1), ["several classes or none", "grey", 2]);
+  assert.deepEqual([groups[0], groups[1], groups[3]], [0, entries.length - 1, entries.length - 1]);
+});
+
 test("predictions and labels are different questions", () => {
   const values = { labels: [0, 0], predicted: [2, 0] };
   const { entries } = legend("predicted", values, [class_(1), class_(2)]);

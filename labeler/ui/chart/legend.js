@@ -3,10 +3,14 @@
 /**
  * A group of points.
  * @typedef {{ name: string, colour: string, number: number, quiet?: boolean, shape?: number }} Entry `quiet`: without a value
- * @typedef {{ labels?: number[], predicted?: number[], confidences?: number[] }} Values by point, 0 where there is none
+ * @typedef {{ labels?: number[], predicted?: number[], confidences?: number[] }} Values by point, 0 where there is none, and
+ *   `SEVERAL` where a label is not one class
  * @typedef {{ classes: string[], uncertainty: string[], quiet: string }} Palette
  * @typedef {import("../types.js").ClassEntry} ClassEntry
  */
+
+const SEVERAL = -1;
+const PLUS = 3; // a shape
 
 /**
  * Group the points. Writes each point's group into `groups` and returns what the groups mean.
@@ -65,12 +69,17 @@ function byClass(legend, given, classes, palette, first) {
   const others = classes.length - named.length;
   if (others)
     legend.push({ name: `${others} more ${others === 1 ? "class" : "classes"}`, colour: palette.quiet, number: 0 });
-  return (index) => (given[index] ? (places.get(given[index]) ?? legend.length - 1) : 0);
+  const rest = legend.length - 1;
+  if (given.includes(SEVERAL)) {
+    places.set(SEVERAL, legend.length);
+    legend.push({ name: "several classes or none", colour: palette.quiet, shape: PLUS, number: 0 });
+  }
+  return (index) => (given[index] ? (places.get(given[index]) ?? rest) : 0);
 }
 
 /** @param {ClassEntry[]} classes @param {number[]} given @param {number} most */
 function largest(classes, given, most) {
   const numbers = new Map();
-  for (const id of given) if (id) numbers.set(id, (numbers.get(id) ?? 0) + 1);
+  for (const id of given) if (id > 0) numbers.set(id, (numbers.get(id) ?? 0) + 1);
   return [...classes].sort((a, b) => (numbers.get(b.id) ?? 0) - (numbers.get(a.id) ?? 0)).slice(0, most);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from labeler.ui.charts.several_classes import interval
 from labeler.ui.parts.palette import BOTH
 from labeler.ui.parts.wording import plain
 from shared.figures import accuracy_in_words, many, measured, megabytes, metric_in_words, pairs_in_words, rounded
@@ -24,14 +25,16 @@ METRICS = {
     "bytes": "Size, including a head's network",
 }
 """Field of `Scores` → name of the metric."""
+SEVERAL = {"accuracy": "Exact match", "auc_pr": "Mean average precision"}
+"""What these are where an image may have several classes."""
 
 
-def version_table(models: ModelList) -> list[dict[str, str]]:
-    """One row per version, newest first."""
+def version_table(models: ModelList, *, several: bool = False) -> list[dict[str, str]]:
+    """One row per version, newest first; `several`: an image may have several classes."""
     return [
         {
             "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
-            "Accuracy (95% interval)": accuracy(each),
+            **(_several_figures(each) if several else {"Accuracy (95% interval)": accuracy(each)}),
             "Trained on": many(each.labels, "label"),
             "Size": megabytes(each.all_bytes or each.bytes),
             "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
@@ -47,11 +50,18 @@ def accuracy(version: ModelVersion) -> str:
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
 
 
-def score_table(found: Comparison) -> list[dict[str, str]]:
+def _several_figures(version: ModelVersion) -> dict[str, str]:
+    latest = version.metrics
+    named = {"macro_f1": "Macro F1", "exact_match": "Exact match"}
+    found = {name: interval(latest, metric) if latest is not None else None for metric, name in named.items()}
+    return {f"{name} (95% interval)": accuracy_in_words(each) for name, each in found.items()}
+
+
+def score_table(found: Comparison, *, several: bool = False) -> list[dict[str, str]]:
     """One row per metric: both versions, and the check if there is one."""
     checks = {check.metric: check for check in found.checks}
     rows = []
-    for metric, name in METRICS.items():
+    for metric, name in (METRICS | (SEVERAL if several else {})).items():
         values = [measured(each, metric) for each in (found.base, found.candidate)]
         if values == [None, None]:
             continue

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 import streamlit as st
 
 from labeler import service
+from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import Wanted
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import EXPORTS
@@ -37,12 +38,15 @@ def labels(project: Project) -> None:
         f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables "
         f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
-    for name in service.current().exports.formats():
+    written = service.current().exports.formats()
+    for name in written:
         title, use = EXPORTS.get(name, (name, ""))
         button, words = st.columns([1, 3], vertical_alignment="center")
         address = f"/api/export?{urlencode({'format': name, **wanted})}"
         button.link_button(title, address, icon=":material/download:", width="stretch", disabled=not counted.images)
         words.write(use)
+    if left_out := [EXPORTS.get(name, (name, ""))[0] for name in FORMATS if name not in written]:
+        st.caption(f"Not offered, because they have room for one class per image only: {', '.join(left_out)}.")
     components.downloads("labels")
 
 
