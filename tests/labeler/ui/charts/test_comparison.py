@@ -12,6 +12,7 @@ from shared.wire.evaluation import CalibrationBin, Interval
 from shared.wire.jobs import Check, Comparison, Curve, Difference, Pairs, Scores
 from shared.wire.models import ModelClass, ModelList, ModelVersion
 from tests.labeler.projects import labeler, photos
+from tests.labeler.ui.charts.test_several_classes import of_several
 
 FULL = Interval(value=1, low=0.8, high=1, n=9)
 
@@ -111,6 +112,12 @@ def test_versions_are_listed_the_newest_first() -> None:
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
     assert rows[1]["Trained on"] == "1,234 labels"
     assert rows[1]["Accuracy (95% interval)"] == "not measured yet: 0 of 10 test labels"
+    (row,) = comparison.version_table(
+        ModelList(models=[version.model_copy(update={"metrics": of_several(20)})]), several=True
+    )
+    assert row["Macro F1 (95% interval)"] == "60.0% (50.0% – 70.0%, 20 test images)"
+    assert row["Exact match (95% interval)"] == "30.0% (20.0% – 40.0%, 20 test images)"
+    assert "Accuracy (95% interval)" not in row
 
 
 def test_no_image_that_is_measured_on_is_shown_and_none_in_blind_mode(tmp_path) -> None:
