@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +17,21 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from commands.connection import Connection, FlywheelError
+from commands.given_labels import Label, answer_of, names_in, rows_of_table
 from commands.labels import merge as merging
 from commands.labels.exports import FILTERS, Wanted, download, format_of
 from commands.labels.grouping import draw
-from commands.labels.imports import send
+from commands.labels.imports import send, task_of
 from shared.class_names import lacking, meant
 from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
+from shared.tasks.multilabel import MULTILABEL
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
-from shared.wire.imports import Conflicts, ImportIssue, ImportRow
+from shared.wire.imports import Conflicts
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from labeler.transfer.rows.imported import Chosen
-    from labeler.transfer.rows.left_out import LeftOut
 
 
 class Flywheel(Connection):
@@ -100,16 +100,21 @@ class Flywheel(Connection):
 
         def bring() -> Outcome:
             chosen = Chosen.of(columns) if columns else None
+            task = task_of(self.labeler, self._token)
             if isinstance(labels, str | Path | Sequence):
                 paths = [labels] if isinstance(labels, str | Path) else labels
-                source = open_sources([*map(Path, paths)], chosen, layout)
+                source = open_sources([*map(Path, paths)], chosen, layout, task=task)
             else:
-                left = LeftOut()
-                source = Source(Path(images), lambda: _rows(labels, chosen, left), None, left.told)
+                left, several = LeftOut(), task == MULTILABEL.name
+                named = replace(chosen or Chosen(), several=several)
+                source = Source(
+                    Path(images), lambda: rows_of_table(labels, named, left), None, left.told, several=several
+                )
             told.append(source.told)
             table = None if report is None else Path(report)
             bringing = partial(send, self.labeler, source.rows(), source.folder, token=self._token)
             choices = partial(bringing, add_classes=add_classes, located=source.located)
+            choices = partial(choices, vocabulary=source.vocabulary())
             return choices(dry_run=dry_run, report=table, conflicts=conflicts)
 
         outcome: Outcome = self._told(bring)
@@ -134,7 +139,7 @@ class Flywheel(Connection):
         import pandas as pd
 
         try:
-            sides = [Path(side) if isinstance(side, str | Path) else _rows(side) for side in (first, second)]
+            sides = [Path(side) if isinstance(side, str | Path) else rows_of_table(side) for side in (first, second)]
             images = merging.merged(sides[0], sides[1], Path.cwd())
             records = list(merging.records(images, merging.rule_named(prefer)))
         except SettingsError as error:
@@ -168,22 +173,26 @@ class Flywheel(Connection):
         self._told(lambda: download(self.labeler, wanted, path, self._token))
         return path
 
-    def label(self, labels: Mapping[Any, str], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:
+    def label(self, labels: Mapping[Any, Label], *, add_classes: bool = False) -> dict[str, tuple[str, str]]:
         """Label images: image id or file name → class. Spellings such as "coat" for "Coat" are one class.
+
+        In a multi-label project, name a list of classes: the image has these, and none of the project's others. Or
+        name {"yes": [...], "no": [...]}, which leaves the others unknown.
 
         Raises FlywheelError and labels nothing if the project lacks a class (unless `add_classes`), or if a name
         matches no image or several. Returns one example of each kind of inexact file name, with the file that it
         matched.
         """
         images, matched = self._images([image for image in labels if isinstance(image, str)])
-        self._name_classes(labels.values(), add=add_classes)
+        self._name_classes((name for given in labels.values() for name in names_in(given)), add=add_classes)
+        project = self._get("/api/project")
         answers = [
             {
                 "id": str(uuid4()),
                 "image_id": images[image] if isinstance(image, str) else int(image),
-                **{"action": "label", "label": name, "annotator": self.annotator},
+                **{"action": "label", "annotator": self.annotator, **answer_of(label, project)},
             }
-            for image, name in labels.items()
+            for image, label in labels.items()
         ]
         for start in range(0, len(answers), MAX_ROWS):
             batch = [each | {"session": self._session} for each in answers[start : start + MAX_ROWS]]
@@ -382,17 +391,3 @@ def _known(where: dict[str, str]) -> dict[str, str]:
     if unknown:
         raise FlywheelError(f"Images are chosen by {', '.join(FILTERS)} or snapshot, not by {unknown[0]!r}.")
     return where
-
-
-def _rows(
-    table: pd.DataFrame, columns: Chosen | None = None, left: LeftOut | None = None
-) -> Iterator[ImportRow | ImportIssue]:
-    from labeler.transfer.rows.imported import has_columns, rows_of
-
-    if not has_columns(map(str, table.columns), columns):
-        raise FlywheelError(
-            "A table of labels needs columns for image and label, such as uri and label; or name them with "
-            'columns={"image": …, "label": …}.'
-        )
-    records: list[Any] = table.to_dict("records")
-    return rows_of(enumerate(records, start=1), columns, left)

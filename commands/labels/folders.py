@@ -75,6 +75,10 @@ def write(
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
         partial.mkdir()
         for record in records:
+            if isinstance(record["label"], list):
+                raise SettingsError(
+                    "A folder per class has no room for images of several classes: export them with --format datasets."
+                )
             source = _found(record["uri"], record["sha256"], roots)
             if source is None:
                 written.left_out.append(record["uri"])

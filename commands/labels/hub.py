@@ -105,24 +105,42 @@ def write(
     return count
 
 
-def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple[bytes, str | None]]:
+def _pictures(rows: Any, image: str | None, label: str | None) -> Iterator[tuple[bytes, str | list[str] | None]]:
     """The stored bytes of each picture, and its label."""
-    from datasets import ClassLabel, Image
+    from datasets import Image
 
     from labeler.transfer.rows.imported import COLUMNS
 
     features = rows.features
     image = _column(features, image, [name for name, kind in features.items() if isinstance(kind, Image)], "--image")
-    known = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+    known = [name for name, kind in features.items() if _holds_classes(kind)]
     label = _column(features, label, known or [name for name in COLUMNS["label"] if name in features], "--label")
     named = features[label]
     for row in rows.select_columns([image, label]).cast_column(image, Image(decode=False)):
         stored, said = row[image], row[label]
         if stored is None:
             continue
-        if isinstance(named, ClassLabel):
-            said = None if said is None or said < 0 else named.int2str(said)  # −1 means no label on the Hub
-        yield stored["bytes"] or Path(stored["path"]).read_bytes(), None if said is None else str(said)
+        yield stored["bytes"] or Path(stored["path"]).read_bytes(), _label(said, named)
+
+
+def _label(said: Any, feature: Any) -> str | list[str] | None:
+    """The class, or the classes, by name."""
+    from datasets import ClassLabel
+
+    if isinstance(said, list):
+        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+        return [name for each in said if isinstance(name := _label(each, inner), str)]
+    if said is None or (isinstance(feature, ClassLabel) and said < 0):  # −1 means no label on the Hub
+        return None
+    return feature.int2str(said) if isinstance(feature, ClassLabel) else str(said)
+
+
+def _holds_classes(feature: Any) -> bool:
+    """Whether it is a `ClassLabel`, or a list of them."""
+    from datasets import ClassLabel
+
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+    return isinstance(feature, ClassLabel) or isinstance(inner, ClassLabel)
 
 
 def _column(features: Mapping[str, Any], given: str | None, found: list[str], option: str) -> str:

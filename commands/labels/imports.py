@@ -145,8 +145,9 @@ def conflicts_named(name: str) -> Conflicts:
     return rule
 
 
-def _task_of(url: str) -> str:
-    with client(url, seconds=30, token=token()) as http:
+def task_of(url: str, token: str | None) -> str:
+    """The task of the labeler's project. Raises httpx.HTTPError."""
+    with client(url, seconds=30, token=token) as http:
         return str(http.get("/api/project").raise_for_status().json()["task"])
 
 
@@ -201,7 +202,7 @@ def bring(
             open_sources(paths, chosen, layout, task=MULTILABEL.name)
         except SettingsError:
             raise problem from None
-    source = open_sources(paths, chosen, layout, task=reach(url, lambda: _task_of(url)))
+    source = open_sources(paths, chosen, layout, task=reach(url, lambda: task_of(url, token())))
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console, transient=True) as progress:
         scan = progress.add_task("Reading the image folder", total=None)

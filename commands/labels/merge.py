@@ -27,9 +27,10 @@ from shared.class_names import Spellings
 from shared.figures import many
 from shared.images.names import same_path
 from shared.log import IMPORT
-from shared.settings.project_file import DATABASE
+from shared.settings.project_file import DATABASE, ProjectFile
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
+from shared.tasks.registry import task_named
 from shared.wire.fields import Split
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow
 
@@ -250,6 +251,12 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
 
     name, folder = str(given) if isinstance(given, Path) else "The table", beside
     if isinstance(given, Path) and (given / DATABASE).is_file():
+        project = ProjectFile.read(given)
+        if project is not None and task_named(project.task).by_class:
+            raise SettingsError(
+                f"{given} is a multi-label project, which cannot be merged into a file of one class per image: export "
+                "each project with `flywheel export labels.jsonl --include annotators,history`, and import both files."
+            )
         table = scratch / "labels.jsonl"
         exports.read(given, None, exports.Wanted("jsonl", "annotators,history", {}), table)
         for record in lines(table):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,14 +21,17 @@ from rich.table import Table
 
 from commands.running.place import Place, shown, talks_to
 from commands.running.reach import ask, client, reach, token
-from shared.class_names import lacking, meant
+from shared.class_names import key, lacking, meant
 from shared.figures import accuracy_in_words, many
 from shared.images.names import NamesInList
 from shared.settings.services import SettingsError
+from shared.tasks.multilabel import MULTILABEL, NONE_OF_THESE
 from shared.wire.evaluation import Interval
-from shared.wire.imports import ImportRow
+from shared.wire.imports import ImportRow, NamedClasses
 
 console = Console()
+Label = str | NamedClasses
+"""A class name; in a multi-label project, what is said of each class."""
 ANSWER_SECONDS = 30.0
 """How long a request to the labeler may take."""
 FRESH_SECONDS = 60.0
@@ -61,7 +64,10 @@ def simulate(
             "Without --labels, the simulated person knows only the digits of the demo, but this project has other "
             "photos: name a CSV with filename,label. Nothing was written."
         )
-    truth = read_truth(labels) if labels is not None else demo_truth()
+    truth: Mapping[str, Label] = demo_truth()
+    if labels is not None:
+        several = ask(f"{url}/api/project")["task"] == MULTILABEL.name
+        truth = read_answers(labels) if several else read_truth(labels)
     person = Annotator(url, truth, name=annotator, token=token())
     try:
         for line in reach(url, person.coverage).lines(labels):
@@ -136,6 +142,30 @@ def read_truth(path: Path) -> dict[str, str]:
     return {row.uri: row.label for row in rows if row.label}
 
 
+def read_answers(path: Path) -> dict[str, Label]:
+    """File name → what is true of each class, for a multi-label project. Raises SettingsError."""
+    from labeler.transfer.sources import open_source
+
+    try:
+        source = open_source(path, task=MULTILABEL.name)
+        rows, every = [row for row in source.rows() if isinstance(row, ImportRow)], source.vocabulary()
+    except (OSError, csv.Error) as error:
+        raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+    return {row.uri: label for row in rows if (label := _whole(row.given, every))}
+
+
+def _whole(label: Label | None, every: Sequence[str]) -> Label | None:
+    """The label with a no to the other classes of the table, where it says so."""
+    if not isinstance(label, NamedClasses) or not label.rest:
+        return label
+    yes = set(map(key, label.yes))
+    return NamedClasses(yes=label.yes, no=tuple(name for name in every if key(name) not in yes))
+
+
+def _names_in(label: Label) -> tuple[str, ...]:
+    return label.yes + label.no if isinstance(label, NamedClasses) else (label,)
+
+
 def demo_truth() -> dict[str, str]:
     """The true labels of the demo, which scikit-learn contains."""
     from labeler.images.demo import truth
@@ -164,7 +194,7 @@ class Annotator:
     """One page of one person at the labeler at `url`."""
 
     def __init__(
-        self, url: str, truth: Mapping[str, str], *, name: str = "simulated", token: str | None = None
+        self, url: str, truth: Mapping[str, Label], *, name: str = "simulated", token: str | None = None
     ) -> None:
         self._http = client(url, seconds=ANSWER_SECONDS, token=token)
         self._truth = dict(truth)
@@ -195,14 +225,14 @@ class Annotator:
         Raises SettingsError for a class that a project with classes lacks, unless `add` says that it is meant.
         """
         classes = self.get("/api/project")["classes"]
-        unknown = lacking(sorted(set(self._truth.values())), classes)
+        unknown = lacking(sorted({name for label in self._truth.values() for name in _names_in(label)}), classes)
         if unknown and classes and not add:
             like = meant(unknown[0], [entry["name"] for entry in classes])
             raise SettingsError(f"There is no class {unknown[0]!r}: add it with --add-classes{like or '.'}")
         for name in unknown:
             self._http.post("/api/classes", json={"name": name}).raise_for_status()
 
-    def label_of(self, image_id: int) -> str | None:
+    def label_of(self, image_id: int) -> Label | None:
         """What the truth says of an image; None when it says nothing."""
         if image_id not in self._uris:
             self._read_catalog()
@@ -257,15 +287,22 @@ class Annotator:
             "id": str(uuid4()),
             "image_id": item["image_id"],
             "action": "label" if label is not None else "skip",
-            "label": label,
+            **self._fields(label),
             "annotator": self.name,
             "session": self.session,
             "seconds": 0.0,
             "query_version": item["query_version"],
         }
         receipt = self._http.post("/api/annotations", json={"annotations": [answer]}).raise_for_status()
-        result.answers.append((item["image_id"], label or "", item["purpose"]))
+        said = ";".join(label.yes) or NONE_OF_THESE if isinstance(label, NamedClasses) else label or ""
+        result.answers.append((item["image_id"], said, item["purpose"]))
         return time.monotonic(), int(receipt.json()["last_seq"])
+
+    def _fields(self, label: Label | None) -> dict[str, Any]:
+        """The fields of an answer: the class, or yes and no to each."""
+        if isinstance(label, NamedClasses):
+            return {"answer": {"yes": [*label.yes], "no": [*label.no]}}
+        return {"label": label}
 
     def _measure(self, result: Simulation, since: tuple[float, int] | None) -> Measurement:
         seconds = self._wait_for_queue(*since) if since is not None else None
@@ -290,7 +327,7 @@ class Annotator:
             time.sleep(0.02)
         return None
 
-    def _said(self, uri: str) -> str | None:
+    def _said(self, uri: str) -> Label | None:
         _, places = self._names.find(uri)  # exactly one file, perhaps written differently
         return self._labels[places[0]] if len(places) == 1 else None
 

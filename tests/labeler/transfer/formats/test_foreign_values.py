@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commands.client import _rows
+from commands.given_labels import rows_of_table
 from labeler.transfer.rows.texts import class_name
 from labeler.transfer.sources import open_source
 from shared.settings.services import SettingsError
@@ -77,7 +77,7 @@ def test_lists_in_parquet_and_in_a_data_frame(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "labels.parquet")
     assert rows(tmp_path / "labels.parquet") == [("1.png", "cat"), ("4.png", "dog")]
     assert issues(tmp_path / "labels.parquet") == [(1, SEVERAL)]
-    frame = [(type(row), row.line) for row in _rows(table.to_pandas())]
+    frame = [(type(row), row.line) for row in rows_of_table(table.to_pandas())]
     assert frame == [(ImportIssue, 1), (ImportRow, 2), (ImportRow, 5)]
 
 
@@ -137,7 +137,7 @@ def test_integers_with_a_gap_in_parquet_csv_of_pandas_and_json(tmp_path: Path) -
     assert told(tmp_path / "gap.csv")[0].endswith("classes 1.0 as 1, since their column has gaps")
     versions = written(tmp_path, "versions.csv", "image,label\na.png,1.0\nb.png,2.0\n")
     assert rows(versions) == [("a.png", "1.0"), ("b.png", "2.0")]
-    assert [(row.uri, row.label) for row in _rows(frame) if isinstance(row, ImportRow)] == wanted
+    assert [(row.uri, row.label) for row in rows_of_table(frame) if isinstance(row, ImportRow)] == wanted
     mixed = [{"image": "a.png", "label": True}, {"image": "b.png", "label": None}, {"image": "c.png", "label": 2.0}]
     path = written(tmp_path, "json.jsonl", "\n".join(map(json.dumps, mixed)))
     assert rows(path) == [("a.png", "true"), ("c.png", "2")]
