@@ -94,7 +94,7 @@ class Flywheel(Connection):
         """
         from labeler.transfer.rows.imported import Chosen
         from labeler.transfer.rows.left_out import LeftOut
-        from labeler.transfer.sources import Source, open_sources
+        from labeler.transfer.sources import Source, in_multilabel, open_sources
 
         told: list[Callable[[], list[str]]] = []
 
@@ -107,9 +107,8 @@ class Flywheel(Connection):
             else:
                 left, several = LeftOut(), task == MULTILABEL.name
                 named = replace(chosen or Chosen(), several=several)
-                source = Source(
-                    Path(images), lambda: rows_of_table(labels, named, left), None, left.told, several=several
-                )
+                source = Source(Path(images), lambda: rows_of_table(labels, named, left), None, left.told)
+                source = in_multilabel(source) if several else source
             told.append(source.told)
             table = None if report is None else Path(report)
             bringing = partial(send, self.labeler, source.rows(), source.folder, token=self._token)

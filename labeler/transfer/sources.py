@@ -18,7 +18,7 @@ from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines
 from labeler.transfer.formats.folder_layout import FolderLabels
 from labeler.transfer.rows.imported import SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
-from labeler.transfer.rows.several import vocabulary
+from labeler.transfer.rows.several import Vocabulary
 from shared.importing import one_sentence
 from shared.settings.services import SettingsError
 from shared.tasks.classification import CLASSIFICATION
@@ -52,11 +52,7 @@ class Source:
     total: int | None
     told: Callable[[], list[str]] = list
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
-    several: bool = False  # whether an image may have several classes
-
-    def vocabulary(self) -> tuple[str, ...]:
-        """In a multi-label project, every class that is named anywhere: reads all rows once. Else nothing."""
-        return vocabulary(self.rows()) if self.several else ()
+    vocabulary: Callable[[], tuple[str, ...]] = tuple  # multi-label: the classes named anywhere; reads all rows once
 
     def without_label(self, name: str) -> str:
         """The message that there are no labels, with what was skipped."""
@@ -77,8 +73,14 @@ def open_source(
         raise SettingsError(f"{path} is not a folder, so it has no layout.")
     if task == MULTILABEL.name:
         columns = replace(columns or Chosen(), several=True)
-        return replace(_opened(path, columns, layout), several=True)
+        return in_multilabel(_opened(path, columns, layout))
     return _opened(path, columns, layout)
+
+
+def in_multilabel(source: Source) -> Source:
+    """The source with its vocabulary, and with a sentence on what its lists mean."""
+    vocabulary = Vocabulary(source.rows)
+    return replace(source, vocabulary=vocabulary, told=lambda: [*source.told(), *vocabulary.told()])
 
 
 def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
@@ -101,8 +103,10 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
             return _counted(path, partial(_shards, shards, columns), sum(map(parquet.count, shards)))
         if next(labels.rows(), None) is None:
             raise SettingsError(" ".join([labels.needed(), *labels.told()]))
-        rows = partial(_of_folders, labels) if _several(columns) else labels.rows
-        return Source(path, rows, None, labels.told)
+        if _several(columns):
+            alone = "a folder is a yes to its class, and says nothing about the others"
+            return Source(path, partial(_of_folders, labels), None, lambda: [*labels.told(), alone])
+        return Source(path, labels.rows, None, labels.told)
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))
@@ -138,14 +142,14 @@ def open_sources(
     named = [(str(path), open_source(path, columns, layout, task=task)) for path in paths]
     totals = [source.total for _, source in named]
     together = _Together(named)
-    return Source(
+    source = Source(
         named[0][1].folder,
         together.rows,
         None if None in totals else sum(filter(None, totals)),
         lambda: [f"{name}: {said}" for name, source in named for said in source.told()],
         together.located,
-        task == MULTILABEL.name,
     )
+    return in_multilabel(source) if task == MULTILABEL.name else source
 
 
 class _Together:

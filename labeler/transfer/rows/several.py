@@ -7,11 +7,12 @@ are `absent`, or that has a column for each class, says exactly what it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from labeler.transfer.rows.texts import class_name, parsed, python
 from shared.class_names import Spellings
+from shared.figures import many
 from shared.tasks.multilabel import MULTILABEL, Classes, names_in_cell
 from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
@@ -20,6 +21,7 @@ ABSENT: Final = "absent"
 CLASS: Final = "class:"
 """Begins the header of a class whose name would be taken for another column."""
 YES: Final = frozenset({"1", "1.0", "true", "yes", "y", "t"})
+_SHOWN: Final = 20  # classes named in the report
 NO: Final = frozenset({"0", "0.0", "false", "no", "n", "f"})
 
 
@@ -92,12 +94,30 @@ def answers_of(history: Sequence[Mapping[str, Any]], answer: NamedClasses | None
     return answers if together == classes(answer) else []
 
 
-def vocabulary(rows: Iterable[ImportRow | ImportIssue]) -> tuple[str, ...]:
-    """Every class that the rows name anywhere, each once."""
-    spellings = Spellings()
-    given = (
-        each for row in rows if isinstance(row, ImportRow) for each in (row.answer, *(a.answer for a in row.answers))
-    )
-    return tuple(
-        dict.fromkeys(spellings.of(name) for each in given if each is not None for name in (*each.yes, *each.no))
-    )
+class Vocabulary:
+    """Every class that the rows of a source name anywhere, found by reading them once; and what their lists mean."""
+
+    def __init__(self, rows: Callable[[], Iterable[ImportRow | ImportIssue]]) -> None:
+        self._rows = rows
+        self._lists = 0
+        self._every: tuple[str, ...] = ()
+
+    def __call__(self) -> tuple[str, ...]:
+        """The names, each once."""
+        spellings, every = Spellings(), dict[str, None]()
+        self._lists = 0
+        for row in self._rows():
+            said = (row.answer, *(each.answer for each in row.answers)) if isinstance(row, ImportRow) else ()
+            for answer in filter(None, said):
+                self._lists += answer.rest
+                every |= dict.fromkeys(map(spellings.of, answer.yes + answer.no))
+        self._every = tuple(every)
+        return self._every
+
+    def told(self) -> list[str]:
+        """What a list says about the classes that it does not name, if there is one."""
+        if not self._lists:
+            return []
+        names = ", ".join(self._every[:_SHOWN]) + (", …" if len(self._every) > _SHOWN else "")
+        lists = many(self._lists, "list")
+        return [f"{lists} of classes: a class of the file ({names}) that is not in the list of an image is a no"]

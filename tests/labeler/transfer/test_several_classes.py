@@ -207,6 +207,11 @@ def test_a_list_says_no_to_the_other_classes_of_its_file_and_nothing_about_those
             1: ({"cat", "dog"}, {"hen"}), 3: ({"dog", "hen"}, {"cat"}), 4: ({"hen"}, {"cat", "dog"})
         }  # fmt: skip
         assert (done.counts["labels"], done.new_classes) == (3, {"dog": 2, "hen": 2})
+    source = open_source(tmp_path / name, task="multilabel")
+    source.vocabulary()
+    assert source.told()[-1] == (
+        "3 lists of classes: a class of the file (cat, dog, hen) that is not in the list of an image is a no"
+    )
 
 
 def test_an_empty_list_is_none_of_these_and_null_is_nothing(tmp_path: Path) -> None:
