@@ -57,8 +57,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="csv, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio. Default: "
-            "by ending."
+            help="csv, onehot, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio. "
+            "Default: by ending."
         ),
     ] = "",
     include: Annotated[

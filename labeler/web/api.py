@@ -253,7 +253,10 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
 
     @api.post("/annotations", responses=refusals(409))
     def annotate(post: AnnotationPost, log_id: UUID | None = None) -> AnnotationReceipt:
-        """Write answers, all or none. They are on disk when this responds. A `log_id` must be this project's."""
+        """Write answers, all or none. They are on disk when this responds. A `log_id` must be this project's.
+
+        In a multi-label project, an `answer` with `"merge": true` changes only the classes that it names.
+        """
         return service.annotate(post.annotations, log_id)
 
     @api.get("/annotations")
