@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from labeler.asking.active_test import ActiveTest, stored_clock
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.asking.random_sample import RandomSample
@@ -66,9 +67,9 @@ from shared.storage.disk_errors import Disk
 from shared.tasks.registry import task_named
 from shared.wire.evaluation import Evaluation, Progress, Stretch
 from shared.wire.fields import Source
-from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, Undo, UndoReceipt
+from shared.wire.log import Annotation, AnnotationReceipt, Person, Row, TestChance, Undo, UndoReceipt
 from shared.wire.project import Project
-from shared.wire.queries import QueryPush, QueryReceipt, QueuePage
+from shared.wire.queries import QueryPush, QueryReceipt, QueuePage, TestRates
 
 logger = logging.getLogger(__name__)
 _current: list[Service] = []
@@ -142,7 +143,9 @@ class Service:
         limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         tested = self._test_set.folder if self._test_set is not None else None
         self.catalog = Catalog(self.store, self.log, self.present, settings, self.sources)
-        self.sample = RandomSample(self.log.fold, self.present, self.leases, self.catalog.drawing)
+        clock = stored_clock(self.store, self.catalog.drawing.test)
+        self.sample = RandomSample(self.log.fold, self.present, self.leases, self.catalog.drawing, clock)
+        self.active_test = ActiveTest(self.store, self.queue, self.sample, clock, self.present, settings)
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
@@ -174,6 +177,7 @@ class Service:
             catalog_version=lambda: self.catalog.version,
             leased=self._leased,
             at_random=self._at_random,
+            chances=self._chances,
             changed=self.events.notify,
         )
         self.trainer = Trainer(self.client, self.outbox)
@@ -281,6 +285,13 @@ class Service:
         self.events.notify()
         return receipt
 
+    def suggest_tests(self, rates: TestRates) -> None:
+        """Use the rates of test images; see `ActiveTest.suggest`. Raises Conflict, also for another log."""
+        if rates.log_id != self.log.log_id:
+            raise Conflict("The rates are for another project than the one served here.", log_id=str(self.log.log_id))
+        with self.store.lock:
+            self.active_test.suggest(rates)
+
     def annotate(self, annotations: Sequence[Annotation], log_id: UUID | None = None) -> AnnotationReceipt:
         """Write answers; see `Annotations.annotate`. Raises Conflict if they are for another log."""
         if log_id not in (None, self.log.log_id):
@@ -336,6 +347,10 @@ class Service:
         with self.store.lock:
             return self.sample.holds
 
+    def _chances(self) -> list[TestChance]:
+        with self.store.lock:
+            return self.active_test.chances()
+
     def _observe(self, row: Row) -> None:
         self.tally.observe(row)
         self.verdicts.observe(row)
@@ -355,6 +370,9 @@ class Service:
         if "overlap" in names:
             with self.store.lock:
                 self.queue.refresh_all()
+        if "test_order" in names:
+            with self.store.lock:
+                self.active_test.follow_setting()
         if "log_level" in names:
             logging.getLogger().setLevel(self.settings.log_level.upper())
         self.events.notify()

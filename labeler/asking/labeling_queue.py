@@ -111,6 +111,10 @@ class LabelingQueue:
             else:
                 order.close(image_id)
 
+    def place_test(self, image_id: int, place: float) -> None:
+        """Give a test image another place in the order."""
+        self._orders["test"].add(image_id, place)
+
     def refresh_all(self) -> None:
         """Refresh every image, after `overlap` changed."""
         for image_id in self._tally.splits:

@@ -18,9 +18,11 @@ class HashOrder:
         self._in_list: set[int] = set()
         self._open: set[int] = set()
         self._sorted = True
+        self._moved = False  # a listed image has another place now
 
     def add(self, image_id: int, place: float) -> None:
-        """Set the image's place; iteration includes it once it is open."""
+        """Set the image's place, the first or another; iteration includes it once it is open."""
+        self._moved |= image_id in self._in_list and self._places[image_id] != place
         self._places[image_id] = place
 
     def open(self, image_id: int) -> None:
@@ -48,6 +50,9 @@ class HashOrder:
         if len(self._listed) > 2 * len(self._open) + 100:
             self._listed = [entry for entry in self._listed if entry[1] in self._open]
             self._in_list = {image_id for _, image_id in self._listed}
+        if self._moved:
+            self._listed = [(self._places[image_id], image_id) for image_id in self._in_list]
+            self._sorted = self._moved = False
         if not self._sorted:
             self._listed.sort()
             self._sorted = True

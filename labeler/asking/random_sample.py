@@ -8,14 +8,18 @@ every test image had the same chance to come before the last of them. That is no
 - an imported label makes an image a labeled test image that nobody was asked about;
 - images were passed over: those of photos added later, or somebody opened an image out of turn.
 
-A page that holds an image passes none over; its answer comes later. Callers hold the store's lock.
+A page that holds an image passes none over; its answer comes later. If hard test images are to come more often, the
+order is that of the `TestClock`, and all of this holds for it. Callers hold the store's lock.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from itertools import chain
 
 from labeler.asking.leases import Leases
+from labeler.asking.test_clock import TestClock
 from labeler.images.split_draw import Drawing
 from labeler.store.present import PresentImages
 from shared.log import Fold
@@ -24,16 +28,20 @@ from shared.wire.fields import Split
 TOLERATED = 50
 """One of so many asked images may be passed over: an answer that was undone, or a page that was closed."""
 
+LAST_ID = 2**63
+"""Above every id."""
+
 
 class RandomSample:
     """Follows the test images of one workspace."""
 
-    def __init__(self, fold: Fold, present: PresentImages, leases: Leases, drawing: Drawing) -> None:
+    def __init__(self, fold: Fold, present: PresentImages, leases: Leases, drawing: Drawing, clock: TestClock) -> None:
         self._fold = fold
         self._leases = leases
+        self._clock = clock
         self._share = drawing.test  # 0: a folder of its own has all test images
         self._places: dict[int, float] = {}  # of the test images
-        self._sorted: list[float] | None = None
+        self._line: list[tuple[float, int]] | None = None  # all of them, in the order in which they come
         self._asked: set[int] = set()
         self._brought: set[int] = set()  # labeled, but never asked
         self._chosen: set[int] = set()  # their split is not the drawn one
@@ -46,9 +54,9 @@ class RandomSample:
     def moved(self, image_id: int, _before: Split | None, split: Split | None, place: float) -> None:
         """The image is in another split now, or there no more (None)."""
         if split == "test":
-            self._places[image_id], self._sorted = place, None
+            self._places[image_id], self._line = place, None
         elif self._places.pop(image_id, None) is not None:
-            self._sorted = None
+            self._line = None
         chosen = split == "test" and image_id in self._fold.splits
         if self._share:
             chosen = split is not None and (split == "test") != (place < self._share)
@@ -70,10 +78,49 @@ class RandomSample:
             return False
         if not self._asked:
             return True
-        if self._sorted is None:
-            self._sorted = sorted(self._places.values())
-        last = max(self._places[image_id] for image_id in self._asked)
-        passed = bisect_right(self._sorted, last) - len(self._asked)
-        held = (image_id for image_id in self._leases.leased() if image_id not in self._asked)
-        passed -= sum(self._places.get(image_id, 1.0) <= last for image_id in held)
+        last = max(self.due(image_id) for image_id in self._asked)
+        passed = bisect_right(self._in_line(), (last, LAST_ID)) - len(self._asked)
+        held = (image_id for image_id in self._leases.leased() if image_id in self._places)
+        passed -= sum(image_id not in self._asked and self.due(image_id) <= last for image_id in held)
         return passed <= len(self._asked) // TOLERATED
+
+    def due(self, image_id: int) -> float:
+        """When the test image comes: by the clock, or by its place while the clock is not used."""
+        place = self._places[image_id]
+        return self._clock.due(image_id, place) if self._clock.used else place
+
+    @property
+    def images(self) -> list[int]:
+        """The test images."""
+        return list(self._places)
+
+    @property
+    def now(self) -> float:
+        """The clock's time: that of the next image which nobody was asked about; infinite if there is none."""
+        held = set(self._leases.leased())
+        waiting = (image_id for _, image_id in self._in_line() if image_id not in self._asked and image_id not in held)
+        image_id = next(waiting, None)
+        return math.inf if image_id is None else self._clock.due(image_id, self._places[image_id])
+
+    @property
+    def last(self) -> float:
+        """The clock's time at the last image that somebody was asked about."""
+        held = (image_id for image_id in self._leases.leased() if image_id in self._places)
+        came = (self._clock.due(image_id, self._places[image_id]) for image_id in chain(self._asked, held))
+        return max(came, default=0.0)
+
+    def chances(self) -> dict[int, float]:
+        """For each image that was asked, the chance that it has come by now; empty while all have the same."""
+        if not self._clock.used:
+            return {}
+        now = self.now
+        return {image_id: self._clock.chance(image_id, now) for image_id in self._asked}
+
+    def order_again(self) -> None:
+        """The clock has other rates now."""
+        self._line = None
+
+    def _in_line(self) -> list[tuple[float, int]]:
+        if self._line is None:
+            self._line = sorted((self.due(image_id), image_id) for image_id in self._places)
+        return self._line

@@ -22,7 +22,7 @@ from labeler.trainer_link.client import Away, NoRoom, Rewind, Taken, TrainerClie
 from shared.settings.services import LabelerSettings
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
-from shared.wire.log import AnnotationBatch, Row
+from shared.wire.log import AnnotationBatch, Row, TestChance
 from shared.wire.project import OutboxView, TrainerView
 from shared.wire.trainer import TrainerStatus
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 
 class LogSender:
-    """Sends the log to the trainer. `catalog_version`, `leased` and `at_random` supply values for each message."""
+    """Sends the log to the trainer. `catalog_version`, `leased`, `at_random` and `chances` supply values for
+    each message."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class LogSender:
         catalog_version: Callable[[], int],
         leased: Callable[[], list[int]],
         at_random: Callable[[], bool],
+        chances: Callable[[], list[TestChance]],
         changed: Callable[[], None],
     ) -> None:
         self._log = log
@@ -54,6 +56,7 @@ class LogSender:
         self._catalog_version = catalog_version
         self._leased = leased
         self._at_random = at_random
+        self._chances = chances
         self._tell = changed
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()  # guards the fields below; notified at every change
@@ -259,6 +262,8 @@ class LogSender:
             catalog_version=catalog_version,
             leased=self._leased(),
             test_at_random=self._at_random(),
+            test_order=self._settings.test_order,
+            test_chances=self._chances(),
         )
         try:
             acked_seq = self._client.send(batch)

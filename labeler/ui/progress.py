@@ -81,6 +81,8 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     _download(progress_charts.curve_csv(evaluations))
     st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
     st.subheader("Classes on the test sample", anchor=False)
+    if latest.active:
+        st.write(progress_charts.LEFT_OUT)
     st.table(progress_charts.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     _confusion(latest, {each.id: each.colour for each in project.classes if each.colour})
     if latest.calibration:

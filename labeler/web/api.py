@@ -64,7 +64,7 @@ from shared.wire.images import (
 from shared.wire.imports import ImportPost, ImportReceipt
 from shared.wire.log import AnnotationPage, AnnotationPost, AnnotationReceipt, Person, Undo, UndoReceipt
 from shared.wire.project import ClassEntry, ClassPatch, ClassPost, Project, SettingView
-from shared.wire.queries import QueryPush, QueryReceipt, QueuePage
+from shared.wire.queries import QueryPush, QueryReceipt, QueuePage, TestRates
 from shared.wire.review import AcceptPost, Agreement, DisagreementPage, Oddities, ReviewPage
 
 MAX_UPLOADS = 10_000
@@ -341,6 +341,11 @@ def _trainer_routes(api: FastAPI, service: Service) -> None:
     def queries(push: QueryPush) -> QueryReceipt:
         """Receive a ranked list from the trainer."""
         return service.push(push)
+
+    @api.post("/test-rates", responses=refusals(409), status_code=204)
+    def test_rates(rates: TestRates) -> None:
+        """Receive from the trainer how often each test image is to come, if `test_order` is active."""
+        service.suggest_tests(rates)
 
     @api.post("/evaluations", responses=refusals(409), status_code=201)
     def evaluations(evaluation: Evaluation) -> dict[str, str]:

@@ -127,6 +127,7 @@ class LabelerSettings(ServiceSettings):
     test_first_count: Annotated[int, Field(ge=0)]
     test_later_share: Annotated[float, Field(ge=0, lt=1)]
     test_enough: Annotated[int, Field(ge=0)]
+    test_order: Annotated[Literal["random", "active"], CHANGEABLE]
     lease_seconds: Annotated[Seconds, CHANGEABLE]
     overlap: Annotated[int, Field(ge=1, le=100), CHANGEABLE]
     read_ahead: Annotated[int, Field(ge=1, le=50), CHANGEABLE]

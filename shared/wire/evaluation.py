@@ -117,6 +117,7 @@ class Evaluation(Measured):
     created_at: Time
     accuracy: Interval  # multi-label: as `exact_match`; measured on 0 images: the task has no accuracy
     at_random: bool = True  # False: the labeled test images may be no random sample, so `accuracy` is of them alone
+    active: bool = False  # hard test images were asked more often: `accuracy` is weighed, other figures are left out
     metrics: dict[str, Interval] = Field(default_factory=dict)  # what a task measures beside the fields here
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval

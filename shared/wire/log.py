@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, JsonValue
 from shared.wire.fields import LARGEST, MAX_ROWS, Id, Message, Name, Reply, Split, Stored, Time, Uuid
 from shared.wire.queries import QueueItem
 
+TestOrder = Literal["random", "active"]
 Action = Literal[
     "label",
     "skip",
@@ -52,6 +53,15 @@ class Row(Reply):
     created_at: Time  # import: as in the file, if given
 
 
+class TestChance(Message):
+    """The chance with which a test image that was asked had come by now."""
+
+    __test__ = False  # for pytest
+
+    image_id: Id
+    chance: float = Field(gt=0, le=1)
+
+
 class AnnotationBatch(Message):
     """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, without gaps and in order."""
 
@@ -63,6 +73,8 @@ class AnnotationBatch(Message):
     task: Name = "classification"
     leased: list[Id] = Field(default_factory=list, max_length=100_000)
     test_at_random: bool | None = None  # the test images asked so far are a random sample of all; None: as before
+    test_order: TestOrder = "random"  # these two hold only with `test_at_random`
+    test_chances: list[TestChance] = Field(default_factory=list, max_length=100_000)  # empty: all asked with the same
 
 
 class Acknowledgement(Reply):

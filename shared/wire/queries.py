@@ -12,6 +12,8 @@ from shared.wire.fields import Confidence, Id, Message, Name, Reply, Score, Uuid
 Purpose = Literal["query", "validation", "test"]
 MAX_QUERIES = 10_000
 """Maximum queries per push."""
+MAX_TEST_RATES = 20_000
+"""Maximum test images with a rate of their own."""
 
 
 class Suggestion(Message):
@@ -47,6 +49,28 @@ class QueryReceipt(Reply):
     """The queue version of the accepted list."""
 
     query_version: int
+
+
+class TestRate(Message):
+    """How often a test image is to come, compared with the mean of all test images."""
+
+    __test__ = False  # for pytest
+
+    image_id: Id
+    rate: float = Field(ge=0.01, le=1_000)
+
+
+class TestRates(Message):
+    """`POST /api/test-rates`: with `test_order` active, how often each test image is to come from now on.
+
+    Images without a rate have the mean one.
+    """
+
+    __test__ = False  # for pytest
+
+    log_id: Uuid
+    model_version: Name
+    rates: list[TestRate] = Field(max_length=MAX_TEST_RATES)
 
 
 class SuggestionOut(Reply):

@@ -38,10 +38,18 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Rows of the other images of the random sample: asked without a label (k, D), and not asked yet (m, D)."""
+    """Rows of the other images of the random sample: asked without a label (k, D), and not asked yet (m, D).
+
+    `size` is the number of all test images here: `open` may be a random part of those that were not asked. In an active
+    test, `chance` (n,) is that of each labeled image, and `asked_chance` (k,) that of the others asked; see
+    `active_sample`.
+    """
 
     asked: Matrix
     open: Matrix
+    size: int = 0
+    chance: NDArray[np.float64] | None = None
+    asked_chance: NDArray[np.float64] | None = None
 
 
 def accuracy(

@@ -25,6 +25,10 @@ from trainer.versions.registry import Version
 TIMED = 20
 """Number of single images whose median is the latency, after WARM_UP images."""
 WARM_UP = 3
+HARD = (
+    "Hard test images were asked more often, so these are no figures of a random sample: to be sure, compare the "
+    "versions on validation images."
+)
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -79,6 +83,7 @@ def run(work: Work) -> dict[str, Any]:
             "differing": differing,
             "looked_at": len(looked),
             "left_out": {reason: images for reason, images in left_out.items() if images},
+            "reason": f"{found.reason} {HARD}" if work.job.request.get("active") else found.reason,
         }
     ).model_dump(mode="json")
 

@@ -46,6 +46,7 @@ class ModelJobs:
             return self._jobs.remember("compare", said, found.model_dump(mode="json"))
         with self._replica.lock:
             said["classes"] = classes_of(self._replica.fold)
+            said["active"] = request.split == "test" and bool(self._replica.test_chances)
             images = image_rows(self._replica)
         task = task_named(self._replica.fold.task.name)
         if task.several:
@@ -87,6 +88,7 @@ class ModelJobs:
                 "classes": classes_of(self._replica.fold),
                 "log_id": str(self._replica.log_id),
                 "acked_seq": self._replica.acked_seq,
+                "active": bool(self._replica.test_chances),
             }
         if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
             chose = " selected by 'train'" if request.train else ""

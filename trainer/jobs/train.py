@@ -22,7 +22,7 @@ from shared.wire.evaluation import Evaluation
 from shared.wire.models import Description, ModelClass, Trained, TrainRequest
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.torch_networks import device_named
-from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.metrics import accuracy_alone, evaluate
 from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
@@ -289,10 +289,15 @@ def _measure(
         return None
     ids = np.array([each.id for each in classifier.classes], np.int64)
     measured = evaluate(np.array(truth, np.int64), classifier.predict_proba(inputs), ids, names).measured()
+    active = bool(work.job.request.get("active"))  # absent in a job of an older version
+    if active:
+        measured = accuracy_alone(measured)
     return measured.evaluation(
         log_id=UUID(work.job.request["log_id"]),
         acked_seq=work.job.request["acked_seq"],
         model_version=classifier.version,
         labels=labels,
         spent=len(work.images),
+        active=active,
+        at_random=not active,
     )

@@ -37,6 +37,7 @@ from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import Publisher
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks import active_test
 from trainer.tasks.registry import task_named
 from trainer.text.text_prior import TextPrior
 
@@ -86,6 +87,7 @@ class Loop:
         self._ranked = NOTHING  # the geometry of the last round, and whether its pool was complete
         self._log_id = replica.log_id
         self._asked: QueryPush | None = None  # the last list
+        self._rated = 0  # train labels of the model that last suggested rates of test images
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
 
     # ------------------------------------------------------------ called from other threads
@@ -206,7 +208,7 @@ class Loop:
             self._evaluator.start_over()
             self.text.start_over()
             self.live.model = self.live.latest = None
-            self._ranked, self._asked = NOTHING, None
+            self._ranked, self._asked, self._rated = NOTHING, None, 0
             self.control.start_over()
         self._log_id = log_id
 
@@ -245,6 +247,7 @@ class Loop:
             self._fit(pool, snapshot, timings)
             self._ranked = pool.version, pool.complete
             self._ask(pool, snapshot, timings)
+            self._suggest_tests(pool, snapshot)
             self._evaluate(self.live, snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
@@ -280,6 +283,17 @@ class Loop:
         if push is not None:
             self._asked = push
             self._publisher.offer(push)
+
+    def _suggest_tests(self, pool: ImagePool, snapshot: Snapshot) -> None:
+        """Suggest how often test images are to come, in an active test."""
+        model = self.live.model
+        if snapshot.test_order != "active":
+            self._rated = 0
+        elif model is not None and active_test.due(len(model.rows), self._rated):
+            rates = active_test.suggested(pool, snapshot, model.task, model.head, model.version)
+            if rates is not None:
+                self._rated = len(model.rows)
+                self._publisher.suggest(rates)
 
     def _evaluate(
         self, live: LiveModel, snapshot: Snapshot, timings: Timings | None = None, *, final: bool = False

@@ -241,6 +241,8 @@ def measure(
     others = unlabeled(pool, snapshot)
     if others is not None:
         measured = task.sharpened(measured, model.head, rows, truth, others)
+    elif snapshot.test_chances:
+        measured = task.of_labeled_alone(measured)
     before = earlier[-1].random_baseline if earlier else []
     evaluation = measured.evaluation(
         log_id=snapshot.log_id,
@@ -251,7 +253,10 @@ def measure(
         spent=len(snapshot.labels),
         final=final,
         at_random=others is not None,
-        random_baseline=task.random_baseline(
+        active=bool(snapshot.test_chances),
+        random_baseline=[]
+        if snapshot.test_chances  # they are no random sample, from which to learn as from random labels
+        else task.random_baseline(
             rows, truth, _as_given(pool, snapshot, task), before, learn=_learn(task, pool, seed), seed=seed
         ),
     )

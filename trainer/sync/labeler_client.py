@@ -14,7 +14,7 @@ from shared.web.peers import Peer
 from shared.wire.evaluation import Evaluation
 from shared.wire.images import ImagePage
 from shared.wire.log import AnnotationPage
-from shared.wire.queries import QueryPush, QueryReceipt
+from shared.wire.queries import QueryPush, QueryReceipt, TestRates
 
 MOST_JSON_BYTES = 8_000_000
 """Limit for an evaluation, in bytes; the labeler's own limit is slightly larger (`max_json_bytes`)."""
@@ -66,6 +66,10 @@ class LabelerClient:
     def push_queries(self, push: QueryPush) -> QueryReceipt:
         """Offer a ranked list. Raises Refused (409) if a list based on more rows is in use."""
         return QueryReceipt.model_validate_json(self._post("/api/queries", push.model_dump_json()))
+
+    def push_test_rates(self, rates: TestRates) -> None:
+        """Suggest how often test images are to come. Raises Refused (409) if they are asked at random."""
+        self._post("/api/test-rates", rates.model_dump_json())
 
     def push_evaluation(self, evaluation: Evaluation) -> None:
         """Hand over an evaluation, which the labeler keeps."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from shared.wire.queries import QueryPush
+from shared.wire.queries import QueryPush, TestRates
 from trainer.sync.background import Worker
 from trainer.sync.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.sync.replica import Replica
@@ -31,6 +31,7 @@ class Publisher:
         self._on_asked = on_asked
         self._lock = threading.Lock()
         self._waiting: QueryPush | None = None
+        self._rates: TestRates | None = None
         self.push_ms: float | None = None  # how long it took until the last list was accepted
         self.worker = Worker("publisher", self._publish)
 
@@ -40,14 +41,28 @@ class Publisher:
             self._waiting = push
         self.worker.wake()
 
+    def suggest(self, rates: TestRates) -> None:
+        """Suggest how often test images are to come; a suggestion that still waits is dropped."""
+        with self._lock:
+            self._rates = rates
+        self.worker.wake()
+
     def _publish(self) -> None:
         with self._lock:
-            push = self._waiting
+            push, rates = self._waiting, self._rates
         if push is not None:
             self._push(push)
             with self._lock:
                 if self._waiting is push:
                     self._waiting = None
+        if rates is not None:
+            try:
+                self._client.push_test_rates(rates)
+            except Refused as error:
+                logger.info("The labeler refused rates of test images: %s", error)
+            with self._lock:
+                if self._rates is rates:
+                    self._rates = None
         for evaluation in self._replica.unpublished():
             try:
                 self._client.push_evaluation(evaluation)

@@ -61,7 +61,7 @@ class EvaluationRow(SQLModel, table=True):
 
 
 class FactRow(SQLModel, table=True):
-    """A single value: `log_id`, `task`, `catalog_after`, `labeler`, `test_at_random`."""
+    """A single value: `log_id`, `task`, `catalog_after`, `labeler`, `test_at_random`, `test_order`, `test_chances`."""
 
     __tablename__ = "fact"
     key: str = Field(primary_key=True)
@@ -84,6 +84,8 @@ class Replica:
 
     labeler: str | None  # its address, as reported last
     test_at_random: bool  # whether the test images asked so far are a random sample of all, as reported last
+    test_order: str  # random or active, as reported last
+    test_chances: dict[int, float]  # with which each test image asked so far had come; empty: all with the same
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,10 +123,9 @@ class Replica:
                     )
                 for row in rows:
                     self.fold.apply(row)
-            if batch.test_at_random not in (None, self.test_at_random):
-                with write(self.engine) as connection:
-                    _set_fact(connection, "test_at_random", batch.test_at_random)
-                self.test_at_random = bool(batch.test_at_random)
+            if batch.test_at_random is not None:
+                chances = {each.image_id: each.chance for each in batch.test_chances}
+                self._learn_of_tests(batch.test_at_random, batch.test_order, chances)
             self.leader_seq = max(batch.last_seq, self.acked_seq)
             return rows
 
@@ -211,6 +212,8 @@ class Replica:
         self.catalog_after = int(facts.get("catalog_after", 0))
         self.labeler = facts.get("labeler")
         self.test_at_random = bool(facts.get("test_at_random"))
+        self.test_order = facts.get("test_order", "random")
+        self.test_chances = {int(key): chance for key, chance in facts.get("test_chances", {}).items()}
         self.leader_seq = self.acked_seq
 
     def _take(self, entry: ImageEntry) -> None:
@@ -219,6 +222,15 @@ class Replica:
             self.removed.add(entry.id)
         else:
             self.removed.discard(entry.id)
+
+    def _learn_of_tests(self, at_random: bool, order: str, chances: dict[int, float]) -> None:
+        if (at_random, order, chances) == (self.test_at_random, self.test_order, self.test_chances):
+            return
+        with write(self.engine) as connection:
+            _set_fact(connection, "test_at_random", at_random)
+            _set_fact(connection, "test_order", order)
+            _set_fact(connection, "test_chances", {str(image_id): chance for image_id, chance in chances.items()})
+        self.test_at_random, self.test_order, self.test_chances = at_random, order, chances
 
     def _follow(self, log_id: UUID, task: Task) -> None:
         """Start an empty copy for another log; the old copy is set aside in case this was a mistake."""

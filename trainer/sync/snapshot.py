@@ -27,6 +27,8 @@ class Snapshot:
     before: Mapping[int, Value] = field(default_factory=dict)  # adjudicated image → its label by majority vote
     passed_over: frozenset[int] = frozenset()  # images that somebody answered here, without a label now
     test_at_random: bool = False  # the test images asked so far are a random sample of all test images
+    test_order: str = "random"  # active: hard test images come more often, as the trainer suggests
+    test_chances: Mapping[int, float] = field(default_factory=dict)  # of test images asked; empty: all with the same
     task: str = "classification"  # the kind of labels in this log
 
     @classmethod
@@ -53,5 +55,7 @@ class Snapshot:
                 {image_id: label for image_id in settled if (label := fold.voted(image_id)) is not None},
                 frozenset(fold.answered_here.keys() - fold.labels.keys()),
                 replica.test_at_random,
+                replica.test_order,
+                dict(replica.test_chances),
                 fold.task.name,
             )

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.evaluation import RandomEstimate
+from trainer.evaluation import active_sample
 from trainer.evaluation.measured import Measured
-from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.metrics import accuracy_alone, evaluate
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
 from trainer.evaluation.random_baseline import beside_chosen, random_baseline
 from trainer.learners.kernel_head import Head, KernelHead, fit_head
@@ -57,12 +58,28 @@ class Classification(HeadTask):
         return evaluate(truth, model.predict_proba(rows), model.classes, dict(names)).measured()
 
     def sharpened(self, measured: Measured, model: Head, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
-        """The accuracy, and its lower bound."""
+        """The accuracy, and its lower bound. In an active test, figures that count labeled images alone are left out,
+        except the confusion matrix."""
         probabilities = model.predict_proba(rows)
         right = model.classes[probabilities.argmax(axis=1)] == truth
-        known = (model.predict_proba(each).max(axis=1) for each in (others.asked, others.open))
-        found = accuracy(right, probabilities.max(axis=1), *known)
-        return replace(measured, accuracy=found, lower_bounds={**measured.lower_bounds, "accuracy": found.low})
+        asked, still_open = (model.predict_proba(each).max(axis=1) for each in (others.asked, others.open))
+        if others.chance is None:
+            found = accuracy(right, probabilities.max(axis=1), asked, still_open)
+            return replace(measured, accuracy=found, lower_bounds={**measured.lower_bounds, "accuracy": found.low})
+        found = active_sample.accuracy(
+            right,
+            probabilities.max(axis=1),
+            others.chance,
+            asked=asked,
+            asked_chance=others.asked_chance,
+            still_open=still_open,
+            size=others.size,
+        )
+        return accuracy_alone(replace(measured, accuracy=found))
+
+    def of_labeled_alone(self, measured: Measured) -> Measured:
+        """Only the accuracy and the confusion matrix, and no bounds."""
+        return replace(accuracy_alone(measured), lower_bounds={})
 
     def random_baseline(
         self,

@@ -82,6 +82,13 @@ class Task(ABC):
         """
         return measured
 
+    def of_labeled_alone(self, measured: Measured) -> Measured:
+        """`measured` if hard test images were asked more often and nothing corrects for it: no bound may stop training.
+
+        By default without bounds.
+        """
+        return replace(measured, lower_bounds={})
+
     def fit(
         self,
         labeled: Matrix,

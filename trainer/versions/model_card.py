@@ -86,10 +86,17 @@ def _figures(version: ModelVersion) -> str:
     ]
     classes = "\n".join(_class_row(each) for each in said.classes)
     return (
-        f"## How good it is\n\nOn {accuracy.n:,} test images, drawn at random before labeling began and never "
+        f"## How good it is\n\nOn {accuracy.n:,} test images, {_drawn(said)} and never "
         "used for training:\n\n| metric | value |\n|---|---|\n" + "\n".join(lines) + "\n\n"
         "| class | precision | recall | F1 | test images |\n|---|---:|---:|---:|---:|\n" + classes
     )
+
+
+def _drawn(said: Evaluation) -> str:
+    if not said.active:
+        return "drawn at random before labeling began"
+    hard = "drawn at random before labeling began, of which hard ones were asked more often"
+    return f"{hard} ({'the accuracy is weighed for it' if said.at_random else 'the accuracy is probably too low'})"
 
 
 def _limits(version: ModelVersion) -> str:

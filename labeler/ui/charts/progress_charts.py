@@ -54,6 +54,21 @@ def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation
     return f"**{now.capitalize()}.** {first} Keep labeling."
 
 
+ACTIVE = (
+    "Hard test images are asked more often, and each answer is weighed for it, so the estimate is not the share of "
+    "right answers. "
+)
+ACTIVE_ALONE = (
+    "This is the share of right answers among labeled test images. It is probably too low: hard ones were asked more "
+    "often, and this cannot be corrected, because labels were imported, splits were chosen or drawn again, or photos "
+    "were added. "
+)
+LEFT_OUT = (
+    "Precision, recall, F1, log loss and calibration are left out: they need a random sample, and hard test images are "
+    "asked more often here."
+)
+
+
 def in_words(latest: Evaluation) -> str:
     """How good the model is, how precise that estimate is, and what would improve it."""
     accuracy = latest.accuracy
@@ -61,7 +76,8 @@ def in_words(latest: Evaluation) -> str:
     rough = "This is a rough estimate: more test labels make it more precise."
     sure = rough if margin > 0.05 else "This is a precise estimate."
     low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
-    images = "the test images" if accuracy.unlabeled else f"{accuracy.n:,} test images"
+    estimated = accuracy.unlabeled or (latest.active and latest.at_random)
+    images = "the test images" if estimated else f"{accuracy.n:,} test images"
     return (
         f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of {images}; "
         f"with 95% confidence between {low} and {high}. {_grounds(latest)}{sure}"
@@ -71,6 +87,8 @@ def in_words(latest: Evaluation) -> str:
 def _grounds(latest: Evaluation) -> str:
     """What the accuracy is estimated from, where that is not only the labeled test images, or cannot be more."""
     accuracy = latest.accuracy
+    if latest.active:
+        return ACTIVE if latest.at_random else ACTIVE_ALONE
     if accuracy.unlabeled:
         return (
             f"The estimate uses {many(accuracy.n, 'labeled test image')} and the model's confidence on "

@@ -8,10 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from labeler.errors import Conflict
 from labeler.service import Service
 from shared.wire.dataset import SplitPost
 from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.log import Undo
+from shared.wire.queries import TestRate, TestRates
 from tests.labeler.projects import answer, labeler, photos
 
 IMAGES = 24
@@ -89,3 +91,50 @@ def test_an_imported_label_of_a_test_image_ends_it_also_after_a_restart(service:
     service.close()
     with labeler(tmp_path, test_set_frac=0.7) as again:
         assert not again.sample.holds
+
+
+def rates(service: Service, hard: list[int]) -> TestRates:
+    """Images of which some are to come sooner than all others."""
+    found = [TestRate(image_id=each, rate=1_000.0 if each in hard else 0.01) for each in open_test_images(service)]
+    return TestRates(log_id=service.log.log_id, model_version="head", rates=found)
+
+
+def test_an_active_test_asks_hard_images_first_and_tells_their_chances_over_a_restart(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", IMAGES)
+    with labeler(tmp_path, test_set_frac=0.7, test_order="active") as service:
+        first, *others = open_test_images(service)
+        service.annotate([answer(first)])
+        assert service.active_test.chances() == []  # all have the same
+        hard = others[-2:]
+        service.suggest_tests(rates(service, hard))
+        assert set(open_test_images(service)[:2]) == set(hard)
+        service.annotate([answer(open_test_images(service)[0]), answer(open_test_images(service)[1])])
+        assert service.sample.holds
+        told = service.active_test.chances()
+        chances = {each.image_id: each.chance for each in told}
+        assert chances.keys() == {first, *hard}
+        assert chances[hard[0]] > chances[first]
+        line = open_test_images(service)
+    with labeler(tmp_path, test_set_frac=0.7, test_order="active") as service:
+        assert open_test_images(service) == line
+        assert service.active_test.chances() == told
+        assert service.sample.holds
+        service.annotate([answer(line[2])])
+        assert not service.sample.holds  # asked out of turn
+
+
+def test_at_random_again_the_chances_so_far_are_kept_and_suggestions_refused(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", IMAGES)
+    with labeler(tmp_path, test_set_frac=0.7) as service:
+        with pytest.raises(Conflict, match="set test_order to active"):
+            service.suggest_tests(rates(service, []))
+        line = open_test_images(service)
+        service.running.change({"test_order": "active"})
+        service.suggest_tests(rates(service, line[-1:]))
+        service.annotate([answer(line[-1])])
+        service.running.change({"test_order": "random"})
+        assert open_test_images(service) == line[:-1]  # the order of the hashes again
+        service.annotate([answer(line[0])])
+        before = {each.image_id: each.chance for each in service.active_test.chances()}
+        assert before[line[-1]] > before[line[0]]
+        assert service.sample.holds

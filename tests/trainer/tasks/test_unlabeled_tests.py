@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from shared.wire.log import TestChance
 from tests.trainer.logs import LOG, batch, class_rows, entry
 from trainer.embeddings.space import ImagePool
+from trainer.evaluation import active_sample
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.prediction_powered import MOST, accuracy
 from trainer.loop.rounds import fit, measure
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.active_test import due, suggested
 from trainer.tasks.unlabeled_tests import unlabeled
 
 TRAIN, ASKED, SKIPPED, OPEN = range(300), range(300, 380), range(380, 384), range(384, 900)
@@ -131,3 +134,66 @@ def test_what_the_labeler_said_is_kept_over_a_restart(tmp_path):
     replica.accept(batch(rows).model_copy(update={"test_at_random": False}))
     assert not replica.test_at_random
     replica.close()
+
+
+def active(snapshot, pool, model):
+    """As if hard test images had come more often: these were asked, each with its chance."""
+    wanted = suggested(pool, snapshot, model.task, model.head, model.version)
+    assert wanted is not None
+    rate = {each.image_id: each.rate for each in wanted.rates}
+    assert rate.keys() == set(TEST)
+    assert min(rate.values()) < 0.9 < 1.1 < max(rate.values())
+    chances = {image: 1 - np.exp(-0.2 * rate[image]) for image in (*ASKED, *SKIPPED)}
+    return replace(snapshot, test_order="active", test_chances=chances)
+
+
+def test_an_active_test_weighs_the_answers_and_leaves_out_what_needs_a_random_sample(pool, snapshot):
+    model, _, _ = evaluated(pool, snapshot)
+    snapshot = active(snapshot, pool, model)
+    _, evaluation, bounds = evaluated(pool, snapshot)
+
+    def said(images):
+        return model.probabilities(pool.held.rows[[pool.held.row_of[image] for image in images]])
+
+    right = model.head.classes[said(ASKED).argmax(axis=1)] == Y[list(ASKED)]
+    expected = active_sample.accuracy(
+        right,
+        said(ASKED).max(axis=1),
+        np.array([snapshot.test_chances[image] for image in ASKED]),
+        asked=said(SKIPPED).max(axis=1),
+        asked_chance=np.array([snapshot.test_chances[image] for image in SKIPPED]),
+        still_open=said(OPEN).max(axis=1),
+    )
+    assert evaluation.accuracy.model_dump() == pytest.approx(expected.model_dump(), abs=1e-5)
+    assert (evaluation.active, evaluation.at_random, evaluation.accuracy.unlabeled) == (True, True, 4 + len(OPEN))
+    assert bounds == {"accuracy": evaluation.accuracy.low}  # a threshold for macro F1 is never met
+    assert (evaluation.macro_f1, evaluation.log_loss, evaluation.calibration_error) == (None, None, None)
+    assert (evaluation.calibration, evaluation.random_baseline) == ([], [])
+    assert all(each.f1 is None for each in evaluation.classes)
+    assert np.trace(evaluation.confusion) == right.sum()
+
+
+def test_an_active_test_with_answers_of_unknown_chance_stops_nothing_and_says_so(pool, snapshot):
+    model, _, _ = evaluated(pool, snapshot)
+    snapshot = active(snapshot, pool, model)
+    for broken in (
+        replace(snapshot, test_at_random=False),
+        replace(snapshot, test_chances=dict(list(snapshot.test_chances.items())[1:])),
+    ):
+        _, evaluation, bounds = evaluated(pool, broken)
+        assert (evaluation.active, evaluation.at_random, bounds) == (True, False, {})
+        assert evaluation.macro_f1 is None
+
+
+def test_the_chances_are_kept_over_a_restart_and_suggested_again_once_labels_have_grown(tmp_path):
+    replica = Replica(tmp_path)
+    told = {"test_at_random": True, "test_order": "active", "test_chances": [TestChance(image_id=7, chance=0.25)]}
+    replica.accept(batch(class_rows("light", "dark")).model_copy(update=told))
+    replica.close()
+    replica = Replica(tmp_path)
+    snapshot = Snapshot.of(replica)
+    assert snapshot is not None
+    assert (snapshot.test_order, snapshot.test_chances) == ("active", {7: 0.25})
+    replica.close()
+    assert [due(labels, 100) for labels in (100, 114, 115)] == [False, False, True]
+    assert due(2, 0)

@@ -1,0 +1,45 @@
+"""How often each test image is to come, by the live model: the trainer's suggestion for an active test.
+
+Nothing is learned from test images here: the model only says how sure it is of each, labeled or not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shared.wire.queries import MAX_TEST_RATES, TestRate, TestRates
+from trainer.embeddings.space import ImagePool
+from trainer.evaluation.active_sample import rates
+from trainer.sync.snapshot import Snapshot
+from trainer.tasks.task import Task
+
+GROWN = 1.15
+"""Growth of the train labels after which the suggestion is made again: the model has changed."""
+
+
+def due(labels: int, last: int) -> bool:
+    """Whether a model with so many train labels should suggest again, after one with `last`."""
+    return labels >= GROWN * last
+
+
+def suggested(pool: ImagePool, snapshot: Snapshot, task: Task, head: Any, version: str) -> TestRates | None:
+    """Rates of the embedded test images by the model `head`, of many only of a random part; None without any."""
+    rows = sorted(
+        (image_id, row)
+        for image_id, row in pool.held.row_of.items()
+        if pool.split_of(image_id) == "test" and snapshot.splits.get(image_id, "test") == "test"
+    )
+    if not rows:
+        return None
+    if len(rows) > MAX_TEST_RATES:  # the same ones each time
+        some = np.random.default_rng(0).choice(len(rows), MAX_TEST_RATES, replace=False)
+        rows = [rows[place] for place in some]
+    Z = pool.held.rows[np.array([row for _, row in rows], np.int64)]
+    wanted = rates(task.probabilities(head, Z).max(axis=1))
+    return TestRates(
+        log_id=snapshot.log_id,
+        model_version=version,
+        rates=[TestRate(image_id=each, rate=float(rate)) for (each, _), rate in zip(rows, wanted, strict=True)],
+    )
