@@ -22,6 +22,7 @@ from shared.settings.services import (
     LabelerSettings,
     LogLevel,
     ServiceSettings,
+    TestOrder,
     TrainerSettings,
 )
 from shared.wire.project import SettingView
@@ -47,7 +48,8 @@ def page() -> None:
         _trainer()
     st.header("Labeling", anchor=False)
     running = service.current().running
-    _settings(LabelerSettings, running.show(), running.change, meanings(LabelerSettings), {"log_level": LOG_LEVELS})
+    choices = {"log_level": LOG_LEVELS, "test_order": list(get_args(TestOrder))}
+    _settings(LabelerSettings, running.show(), running.change, meanings(LabelerSettings), choices)
 
 
 @st.fragment(run_every=LOOK_SECONDS)

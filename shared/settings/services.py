@@ -27,6 +27,7 @@ from shared.wire.fields import Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 ChallengerMode = Literal["auto", "on", "off"]
+TestOrder = Literal["random", "active"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -127,7 +128,7 @@ class LabelerSettings(ServiceSettings):
     test_first_count: Annotated[int, Field(ge=0)]
     test_later_share: Annotated[float, Field(ge=0, lt=1)]
     test_enough: Annotated[int, Field(ge=0)]
-    test_order: Annotated[Literal["random", "active"], CHANGEABLE]
+    test_order: Annotated[TestOrder, CHANGEABLE]
     lease_seconds: Annotated[Seconds, CHANGEABLE]
     overlap: Annotated[int, Field(ge=1, le=100), CHANGEABLE]
     read_ahead: Annotated[int, Field(ge=1, le=50), CHANGEABLE]

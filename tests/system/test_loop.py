@@ -69,6 +69,21 @@ def test_test_images_are_asked_blind(services):
     assert not [image_id for image_id in on_the_map if splits[image_id] == "test"]
 
 
+def test_an_active_test_weighs_its_answers(services):
+    change = httpx.patch(f"{services.labeler.url}/api/settings", json={"test_order": "active"}, timeout=20)
+    change.raise_for_status()
+
+    def weighed():
+        services.label(5)
+        return last_evaluation(services)["active"] and last_evaluation(services)
+
+    evaluation = wait_for(weighed, "an evaluation that knows the chances")
+    assert evaluation["at_random"]
+    assert 0 < evaluation["accuracy"]["low"] <= evaluation["accuracy"]["value"] <= evaluation["accuracy"]["high"]
+    assert evaluation["macro_f1"] is None
+    assert sum(map(sum, evaluation["confusion"])) == evaluation["accuracy"]["n"]
+
+
 def test_stop_saves_and_resume_goes_on(services):
     rows = services.get("/api/project")["images"]["labeled"]
     services.label(3)  # less than a buffer: the stop must flush it

@@ -289,7 +289,7 @@ class Loop:
         model = self.live.model
         if snapshot.test_order != "active":
             self._rated = 0
-        elif model is not None and active_test.due(len(model.rows), self._rated):
+        elif model is not None and model.task.tests_actively and active_test.due(len(model.rows), self._rated):
             rates = active_test.suggested(pool, snapshot, model.task, model.head, model.version)
             if rates is not None:
                 self._rated = len(model.rows)

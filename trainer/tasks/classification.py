@@ -33,6 +33,7 @@ class Classification(HeadTask):
     trains_networks = True
     has_named_outcomes = True
     finds_label_issues = True
+    tests_actively = True
     measures: ClassVar[frozenset[str]] = frozenset({"accuracy", "macro_f1"})
     no_model = "There is no model yet: label images of at least two classes first."
 

@@ -50,6 +50,8 @@ class Task(ABC):
     """Whether the outcomes are the project's classes, which words describe."""
     finds_label_issues: ClassVar[bool] = False
     """Whether doubtful labels can be found."""
+    tests_actively: ClassVar[bool] = False
+    """Whether `sharpened` weighs the answers of an active test. If not, test images are asked at random."""
     several: ClassVar[bool] = False
     """Whether an image can have several outcomes at once, each with a probability of its own."""
     measures: ClassVar[frozenset[str] | None] = None

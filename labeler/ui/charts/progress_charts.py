@@ -56,7 +56,7 @@ def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation
 
 ACTIVE = (
     "Hard test images are asked more often, and each answer is weighed for it, so the estimate is not the share of "
-    "right answers. "
+    "right answers (docs/concepts/active_testing.md). "
 )
 ACTIVE_ALONE = (
     "This is the share of right answers among labeled test images. It is probably too low: hard ones were asked more "

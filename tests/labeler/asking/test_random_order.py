@@ -38,3 +38,17 @@ def test_an_image_without_a_place_is_not_walked() -> None:
     order = HashOrder()
     order.open(1)
     assert list(order) == []
+
+
+def test_an_image_gets_another_place() -> None:
+    order = HashOrder()
+    for image_id in range(5):
+        order.add(image_id, image_id / 10)
+        order.open(image_id)
+    order.close(3)
+    assert list(order) == [0, 1, 2, 4]
+    order.add(0, 0.35)
+    order.add(3, 0.05)
+    assert list(order) == [1, 2, 0, 4]
+    order.open(3)
+    assert list(order) == [3, 1, 2, 0, 4]

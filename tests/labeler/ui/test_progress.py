@@ -108,6 +108,15 @@ def test_imported_labels_are_told_apart_from_those_given_here(service: Service) 
     assert "Labels by class" in words(page)
 
 
+def test_an_active_test_says_what_is_weighed_and_what_is_left_out(service: Service) -> None:
+    update = {"log_id": service.log.log_id, "active": True, "macro_f1": None, "log_loss": None}
+    service.evaluate(measured([[5, 0], [2, 9]], ["cat", "dog"]).model_copy(update=update))
+    said = words(opened())
+    for part in ("each answer is weighed for it", "F1, log loss and calibration are left out", "Confusion matrix"):
+        assert part in said, part
+    assert "random labels" not in said
+
+
 def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> None:
     service.evaluate(measured([[5, 0], [2, 2]], ["cat", "dog"], 9).model_copy(update={"log_id": service.log.log_id}))
     page = opened()

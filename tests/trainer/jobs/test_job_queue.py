@@ -17,6 +17,7 @@ from tests.disks import no_room
 from tests.services import HOME
 from tests.trainer.learning import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
+from trainer.jobs.compare import HARD
 from trainer.jobs.job_queue import TRAINER, Jobs, UnknownJob
 from trainer.service import Trainer
 
@@ -78,7 +79,9 @@ def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa:
         update={"seq": 53, "action": "split_changed", "image_id": 0, "split": "test", "label": None, "name": None}
     )
     two.post("/annotations", json=batch([moved], catalog=60).model_dump(mode="json"))
+    trainer.replica.test_chances = {40: 0.5}  # an active test
     job = finished(two, ask(two, "/models/compare", {"base": "first", "candidate": "second"}))
+    assert job["result"]["reason"].endswith(HARD)
     assert job["result"]["images"] == 20
     assert job["result"]["left_out"] == {"learned from by a version": 1}
     assert 0 not in {each["image_id"] for each in job["result"]["differing"]}

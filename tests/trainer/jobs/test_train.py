@@ -73,6 +73,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     # A clone with another configuration, from shrunk and perturbed weights, measured on a single class.
     clone = {"base": "small", "weights": "base", "epochs": 1, "learning_rate": 0.001}
     clone["test"] = {"split": "test", "label": "red"}
+    trainer.replica.test_chances = dict.fromkeys(range(40, 60), 0.5)  # an active test
     ended = finished(many, say(many, "/models", json={"name": "clone", "train": clone}))
     assert ended["state"] == "done", ended
     cloned = many.get("/models/clone").json()
@@ -84,6 +85,10 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert {int(row["image_id"]) for row in rows if row["split"] == "train"} == ANNS
     assert {row["label"] for row in rows if row["split"] == "test"} == {"red"}
     assert cloned["metrics"]["accuracy"]["n"] == 10
+    figures = version["metrics"], cloned["metrics"]
+    assert [(each["active"], each["at_random"]) for each in figures] == [(False, True), (True, False)]
+    assert [each["macro_f1"] is None for each in figures] == [False, True]
+    assert "the accuracy is probably too low" in many.get("/models/clone/export?format=card").text
     assert "annotator ann" in many.get("/models/clone/export?format=card").text
 
 

@@ -70,6 +70,12 @@ def test_words_say_what_an_estimate_uses_beside_the_labeled_test_images() -> Non
     assert "Only labeled test images are used" in progress_charts.in_words(
         plain.model_copy(update={"at_random": False})
     )
+    active = progress_charts.in_words(plain.model_copy(update={"active": True}))
+    assert "of the test images; with" in active
+    assert "each answer is weighed for it" in active
+    alone = progress_charts.in_words(plain.model_copy(update={"active": True, "at_random": False}))
+    assert "of 60 test images; with" in alone
+    assert "probably too low" in alone
     bins = [CalibrationBin(low=0.9, high=1.0, confidence=0.95, accuracy=Interval(value=0.95, low=0.9, high=1, n=160))]
     calibrated = progress_charts.calibration_in_words(sharper.model_copy(update={"calibration": bins}))
     assert "accuracy on these images 95%: the model is about as confident as it should be" in calibrated
