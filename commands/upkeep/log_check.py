@@ -26,6 +26,9 @@ from labeler.store.tables import EVALUATED, LOG
 from shared.figures import many
 from shared.log import Fold
 from shared.storage.database import open_engine, write
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.registry import task_named
+from shared.tasks.task import Task
 from shared.wire.log import Row
 
 SHOWN = 5
@@ -37,7 +40,7 @@ AGAIN = "the trainer asks for the whole log again"
 class Log:
     """The result of reading both logs."""
 
-    fold: Fold = field(default_factory=Fold)
+    fold: Fold
     last: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)  # first and last `seq` that is missing
     unread: list[str] = field(default_factory=list)
@@ -72,7 +75,8 @@ def look(place: Workspace) -> Iterator[Finding]:
                 yield _aside(
                     place, f"The trainer's copy belongs to another log ({other}) than the labeler's ({log_id})."
                 )
-            log = _follow(engine, copy if other is not None and other == log_id else None)
+            task = task_named(place.project.task if place.project is not None else CLASSIFICATION.name)
+            log = _follow(engine, copy if other is not None and other == log_id else None, task)
             place.fold = log.fold if not log.gaps and not log.unread else None
             yield from _log(place, base, log, None if other is None or other != log_id else copy)
             yield from _references(engine, log)
@@ -134,9 +138,9 @@ def _schema(engine: Engine) -> Iterator[Finding]:
         )
 
 
-def _follow(engine: Engine, copy: Path | None) -> Log:
+def _follow(engine: Engine, copy: Path | None, task: Task) -> Log:
     """Read both logs, row by row."""
-    log, expected = Log(), 1
+    log, expected = Log(Fold(task=task)), 1
     copied = _copied(copy) if copy is not None else iter(())
     theirs = next(copied, None)
     known = True  # every row so far is in the fold
@@ -227,7 +231,8 @@ def _references(engine: Engine, log: Log) -> Iterator[Finding]:
             if not isinstance(body, dict):
                 yield Finding("evaluations", "An evaluation cannot be read.", f"{RESTORE}.")
                 break
-    unknown = {label for label in log.fold.labels.values() if label not in log.fold.classes}
+    given = {each for value in log.fold.labels.values() for each in log.fold.task.classes_in(value)}
+    unknown = given - log.fold.classes.keys()
     if unknown and not log.gaps:
         yield Finding("references", f"Labels belong to classes that do not exist ({sorted(unknown)}).", f"{RESTORE}.")
 

@@ -17,11 +17,13 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from commands.upkeep.doctor import examine
+from commands.upkeep.findings import Workspace
 from flywheel import app
 from shared.settings.project_file import DATABASE, announce, edit
 from shared.settings.services import SettingsError
 from shared.settings.starting import remember
-from tests.labeler.projects import answer, labeler, photos, settings
+from tests.labeler.projects import answer, classes, labeler, photos, settings
 from tests.trainer.descriptions import description
 from trainer.embeddings.store import EmbeddingStore
 from trainer.sync.replica import Replica
@@ -280,6 +282,17 @@ def test_with_a_service_running_it_only_looks(tmp_path: Path) -> None:
             pytest.raises(SettingsError, match=r"The labeler and trainer of .* are running"),
         ):
             doctor(tmp_path / "workspace", "--mend")
+
+
+def test_a_multi_label_workspace_is_healthy(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    remember(settings(tmp_path, task="multilabel"))
+    with labeler(tmp_path, task="multilabel") as service:
+        service.annotate([classes(1, ["cat", "dog"]), classes(2, [], ["cat"])])
+    place = Workspace(tmp_path / "workspace")
+    assert [finding.what for finding in examine(place) if finding.wrong] == []
+    assert place.fold is not None
+    assert len(place.fold.labels) == 2
 
 
 def test_what_is_no_workspace_is_not_looked_at(tmp_path: Path) -> None:
