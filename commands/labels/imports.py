@@ -18,6 +18,7 @@ from rich.text import Text
 from commands.running.consent import Yes, consent
 from commands.running.place import Place, talks_to
 from commands.running.reach import client, reach, token
+from commands.tables import facts
 from shared.cells import harmless
 from shared.figures import many
 from shared.importing import Outcome, take_rows
@@ -244,7 +245,7 @@ def bring(
 
 def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     counts = outcome.counts
-    table = Table(show_header=False)
+    table = facts("number")
     table.add_row("rows with a label", f"{outcome.rows:,}")
     table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
     table.add_row("imported before", f"{counts['known']:,}")

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from commands.running.place import Place, shown, talks_to
 from commands.running.reach import ask, client, reach, token
+from commands.tables import Listing
 from shared.class_names import key, lacking, meant
 from shared.figures import accuracy_in_words, many
 from shared.images.names import NamesInList
@@ -342,7 +343,7 @@ class Annotator:
 
 def _curve(result: Simulation) -> Table:
     """At most a dozen points of the curve, including the last one."""
-    table = Table("labels", "accuracy on test (95 %)", "batch → new queue")
+    table = Listing({"labels": "number", "accuracy on test (95 %)": "name", "batch → new queue": "number"})
     step = max(1, -(-len(result.measurements) // 12))
     for point in reversed(result.measurements[::-1][::step]):
         waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"

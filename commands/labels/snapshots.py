@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from commands.labels import grouping
 from commands.running.consent import Yes, consent
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
+from commands.tables import Listing
 from shared.figures import many
 from shared.settings.services import SettingsError
 from shared.wire.dataset import Restored, SnapshotDiff, SnapshotEntry, SnapshotList, SplitReceipt
@@ -44,7 +44,7 @@ def save(name: Name, annotator: By = "me", *, place: Place) -> None:
 @talks_to("labeler")
 def list_(*, place: Place) -> None:
     """List all snapshots, oldest first."""
-    table = Table("name", "row of the log", "by", "at")
+    table = Listing({"name": "name", "row of the log": "number", "by": "name", "at": "number"})
     for entry in SnapshotList.model_validate(ask(f"{place.labeler}/api/snapshots")).snapshots:
         table.add_row(entry.name, f"{entry.seq:,}", entry.annotator, f"{entry.at:%Y-%m-%d %H:%M} UTC")
     console.print(table)
@@ -65,7 +65,7 @@ def diff(
     url = f"{place.labeler}/api/snapshots/{quote(name, safe='')}/diff"
     found = SnapshotDiff.model_validate(ask(url, params=query, seconds=LONG_SECONDS))
     console.print(f"{many(found.labels, 'label')} and {many(found.splits, 'split')} differ.")
-    table = Table("image", "label", "split")
+    table = Listing({"image": "number", "label": "words", "split": "name"})
     for each in found.differences:
         sides = [" → ".join(str(side or "none") for side in pair) for pair in (each.label, each.split)]
         table.add_row(str(each.image_id), *sides)

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from commands.running.place import Place, talks_to
 from commands.running.reach import Away, ask
+from commands.tables import Listing
 from shared.settings.services import SettingsError
 from shared.wire.jobs import ENDED, Job, JobList
 
@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.5
 @talks_to("trainer")
 def list_(*, place: Place) -> None:
     """All jobs, newest first."""
-    table = Table("job", "kind", "state", "started (UTC)", "")
+    table = Listing({"job": "name", "kind": "name", "state": "name", "started (UTC)": "number", "": "words"})
     for job in JobList.model_validate(ask(f"{place.trainer}/jobs")).jobs:
         said = job.error or (job.progress.message if job.state not in ENDED else "")
         table.add_row(job.id, job.kind, job.state, f"{job.created_at:%Y-%m-%d %H:%M}", Text(said))

@@ -20,7 +20,6 @@ import typer
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field, ValidationError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from commands.models.jobs import follow
@@ -28,6 +27,7 @@ from commands.models.pipeline_file import IN_USE, STEPS, Pipeline, StepName, rea
 from commands.models.saved_versions import show_comparison
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find
 from commands.running.reach import Away, ask
+from commands.tables import Listing
 from shared.figures import accuracy_in_words, is_measured, metric_in_words
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
@@ -333,7 +333,7 @@ class Run:
         partial.replace(self._path)
 
     def _print(self) -> None:
-        table = Table("step", "state", "seconds", "")
+        table = Listing({"step": "name", "state": "name", "seconds": "number", "": "words"})
         for step in self._report.steps:
             table.add_row(step.name, step.state, f"{step.seconds:,.1f}", Text(step.error or _in_words(step)))
         console.print(table)

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from commands.models.jobs import follow
 from commands.running.consent import Yes, consent
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask, download
+from commands.tables import Kind, Listing, facts
 from shared.figures import (
     accuracy_in_words,
     interval_in_words,
@@ -51,7 +51,7 @@ def list_(*, place: Place) -> None:
 def show(version: Name, *, place: Place) -> None:
     """Show everything about a version."""
     found = ModelVersion.model_validate(ask(f"{place.trainer}/models/{quote(version)}"))
-    table = Table(show_header=False)
+    table = facts()
     rows: dict[str, Any] = {
         "version": found.version + (" (promoted)" if found.promoted else ""),
         "saved": f"{found.saved_at:%Y-%m-%d %H:%M} UTC, {found.reason}",
@@ -197,7 +197,9 @@ def compare(
 
 def show_comparison(found: Comparison) -> None:
     """Print both versions side by side, the checks, and the decision."""
-    table = Table("", found.base.version, found.candidate.version, "check")
+    for side, scores in (("base", found.base), ("candidate", found.candidate)):
+        console.print(f"{side}: {scores.version}", markup=False, highlight=False, soft_wrap=True)
+    table = Listing({"": "name", "base": "number", "candidate": "number", "check": "words"})
     checks = {check.metric: check for check in found.checks}
     for metric in METRICS:
         values = [measured(each, metric) for each in (found.base, found.candidate)]
@@ -234,17 +236,14 @@ def number(text: str) -> float:
 
 def show_list(models: ModelList) -> None:
     """Print the versions as a table that fits a terminal of 80 columns."""
-    table = Table(show_lines=True)
-    table.add_column("version", overflow="fold")
-    table.add_column("labels", justify="right", no_wrap=True)
-    table.add_column("accuracy on test (95 %)", no_wrap=True)
-    table.add_column("saved (UTC)", no_wrap=True)
+    headings: dict[str, Kind] = {"version": "name", "labels": "number", "accuracy on\ntest (95 %)": "name"}
+    table = Listing({**headings, "saved (UTC)": "name"}, show_lines=True)
     for each in models.models:
-        learner = f"{each.learner.replace('_', '-')}, {each.architecture}"
+        learner = [each.learner.replace("_", "-"), each.architecture]
         table.add_row(
-            Text("\n".join([each.version, learner, *(["promoted"] if each.promoted else [])])),
+            Text("\n".join([each.version, *learner, *(["promoted"] if each.promoted else [])])),
             f"{each.labels:,}",
-            _in_two_lines(each.metrics.accuracy if each.metrics is not None else None),
+            _in_lines(each.metrics.accuracy if each.metrics is not None else None),
             f"{each.saved_at:%Y-%m-%d %H:%M}\n{megabytes(each.all_bytes or each.bytes)}",
         )
     console.print(table)
@@ -257,10 +256,11 @@ def _size(version: ModelVersion) -> str:
     return f"{megabytes(all_)}" + (f", of which {megabytes(own)} are its own file" if own != all_ else "")
 
 
-def _in_two_lines(found: Interval | None) -> str:
+def _in_lines(found: Interval | None) -> str:
+    """The accuracy in short lines, so that the names beside it have room."""
     if found is None or not is_measured(found):
-        return accuracy_in_words(found).replace(": ", ":\n")
-    return f"{percent(found.value, 1)} ({interval_in_words(found)})\n{many(found.n, 'test image')}"
+        return accuracy_in_words(found).replace(" yet: ", "\nyet: ").replace(" test labels", "\ntest labels")
+    return f"{percent(found.value, 1)}\n{interval_in_words(found)}\n{many(found.n, 'test image')}"
 
 
 def accuracy(version: ModelVersion) -> str:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shared.settings.project_file import ProjectFile, add_folder, default_workspace, is_project
@@ -24,19 +23,14 @@ def projects() -> None:
     if not listed:
         console.print("No project was started on this machine yet. Start one: flywheel up PHOTOS")
         return
-    table = Table()
-    for name in ("project", "workspace", "photos", "started", "running at"):
-        table.add_column(name, overflow="fold")
-    for each, project in listed:
-        folders = [str(path) for path in project.images(each.workspace)]
-        table.add_row(
-            Text(project.name),
-            Text(str(each.workspace)),
-            Text("\n".join(folders)),
-            f"{each.started.astimezone():%Y-%m-%d %H:%M}",
-            project.labeler_address or "–",
-        )
-    console.print(table)
+    for each, project in listed:  # no table: a path that is broken or cut cannot be copied
+        lines = [("workspace", str(each.workspace))]
+        lines += [("photos", str(path)) for path in project.images(each.workspace)]
+        lines += [("started", f"{each.started.astimezone():%Y-%m-%d %H:%M}")]
+        lines += [("running at", project.labeler_address)] if project.labeler_address else []
+        console.print(Text(project.name, "bold"), soft_wrap=True)
+        for name, value in lines:
+            console.print(Text(f"  {name:<11}{value}"), soft_wrap=True)
     console.print("Continue one of them: flywheel up --workspace WORKSPACE")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
+from commands.tables import facts
 from shared.figures import accuracy_in_words, many
 from shared.wire.evaluation import Interval
 
@@ -19,7 +19,7 @@ def status(*, place: Place) -> None:
     """Show the state of labeling and training."""
     project = place.said("labeler")
     images, trainer_view = project["images"], project["trainer"]
-    table = Table(show_header=False)
+    table = facts()
     counted = ", ".join(f"{images[each]:,} {each}" for each in ("labeled", "skipped", "flagged", "unlabeled"))
     table.add_row("images", f"{images['total']:,} ({counted})")
     if project["missing"]:
