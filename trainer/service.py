@@ -15,7 +15,7 @@ from typing import Any
 from shared.settings.services import TrainerSettings
 from shared.settings.starting import remember_backbone, remembered_backbone
 from shared.storage.disk_errors import Disk
-from shared.wire.evaluation import Evaluation
+from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.fields import Source
 from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.project import StrategyEntry, StrategyList
@@ -175,9 +175,7 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if latest is not None:
             metrics = {name: each.value for name, each in latest.metrics.items()} | {
-                "accuracy": latest.accuracy.value,
-                "accuracy_low": latest.accuracy.low,
-                "accuracy_high": latest.accuracy.high,
+                **_accuracy(latest.accuracy),
                 "test_labels": latest.test_labels,
                 "macro_f1": latest.macro_f1,
                 "log_loss": latest.log_loss,
@@ -262,12 +260,22 @@ def strategy_list(task: Task | None = None) -> StrategyList:
     )
 
 
+def _accuracy(measured: Interval) -> dict[str, float | None]:
+    """None of them if it was measured on no image: other figures of several classes may have been."""
+    known = measured.n > 0
+    return {
+        "accuracy": measured.value if known else None,
+        "accuracy_low": measured.low if known else None,
+        "accuracy_high": measured.high if known else None,
+    }
+
+
 def _several(latest: Evaluation | None) -> dict[str, float]:
     """The figures of a multi-label project, for `GET /status`."""
     if latest is None:
         return {}
     found = {name: getattr(latest, name) for name in ("micro_f1", "mean_average_precision", "exact_match")}
-    return {name: each.value for name, each in found.items() if each is not None}
+    return {name: each.value for name, each in found.items() if each is not None and each.n > 0}
 
 
 def package_version() -> str:

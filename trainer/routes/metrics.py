@@ -66,6 +66,9 @@ def _numbers(status: TrainerStatus) -> Iterator[Metric]:
         "accuracy_low": "Lower bound of its 95 % interval.",
         "accuracy_high": "Upper bound of its 95 % interval.",
         "macro_f1": "Macro F1 on the labeled test images.",
+        "micro_f1": "Multi-label: F1 of all yes and no answers together.",
+        "mean_average_precision": "Multi-label: mean average precision of the classes.",
+        "exact_match": "Multi-label: share of the fully answered test images with all classes right.",
         "test_labels": "Test images labeled so far.",
     }
     for name, meaning in measured.items():

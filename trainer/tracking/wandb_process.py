@@ -78,7 +78,7 @@ class WandbRun:
         row: dict[str, Any] = {
             "labels": said.spent,
             "train_labels": said.labels,
-            "test_labels": said.accuracy.n,
+            "test_labels": said.test_labels,
             **{f"milliseconds/{step}": taken for step, taken in said.timings.items()},
         }
         enough = is_measured(said.accuracy)
@@ -91,7 +91,11 @@ class WandbRun:
                 "log_loss": said.log_loss,
                 "calibration_error": said.calibration_error,
             }
-        few = enough and len(said.classes) <= MOST_CLASSES
+        several = {name: getattr(said, name) for name in ("micro_f1", "mean_average_precision")}
+        for name, each in several.items():
+            if each is not None and is_measured(each):
+                row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high, "macro_f1": said.macro_f1}
+        few = (enough or "macro_f1" in row) and len(said.classes) <= MOST_CLASSES
         if few:
             row |= {f"f1/{each.name}": each.f1 for each in said.classes}
         # The last evaluation before a stop has no successor that could bring its confusion matrix.
