@@ -65,7 +65,7 @@ class Splitting:
         with self._store.lock:
             now = dict(self._tally.splits)
             kept = self._log.fold.answered_here.keys() & now.keys()
-            labels = self._log.fold.labels if post.by == "class" else {}
+            labels = self._log.fold.task.strata(self._log.fold.labels) if post.by == "class" else {}
             strata: dict[int, list[list[int]]] = defaultdict(list)
             here: dict[int, list[Split]] = defaultdict(list)
             wanted: dict[int, Split] = {}

@@ -206,7 +206,7 @@ class ImportPlan:
             if answer not in full:
                 named = {key(name) for name in (*answer.yes, *answer.no)}
                 rest = tuple(name for each, name in self._vocabulary.items() if each not in named)
-                full[answer] = NamedClasses(yes=answer.yes, no=answer.no + rest)
+                full[answer] = NamedClasses.model_construct(yes=answer.yes, no=answer.no + rest, rest=False)
             return full[answer]
 
         def whole(row: ImportRow) -> ImportRow:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from time import monotonic
 from uuid import UUID, uuid4, uuid5
@@ -312,10 +312,11 @@ class Imports:
             if known is not None and plan.name(known) != name:
                 receipt.counted_as[name] = plan.name(known)
             ids[name] = known
+        class_of = cache(lambda name: ids[name] if name in ids else plan.class_of(name))
         for each in given:
             lacking = next((name for label in each.labels for name in named[label] if ids[name] is None), None)
             if lacking is None:
-                self._read(each, lambda name: ids[name] if name in ids else plan.class_of(name), receipt)
+                self._read(each, class_of, receipt)
             else:
                 like = meant(lacking, [known.name for known in fold.live_classes()])
                 reason = f"is labeled {lacking!r}, which is not a class here: add it first{like}"

@@ -143,6 +143,14 @@ class Task(ABC):
     def classes_in(self, value: Value) -> Collection[int]:
         """The class ids that an image with this value counts for."""
 
+    def strata(self, labels: Mapping[int, Value]) -> dict[int, int]:
+        """Image → the class by which it is dealt out to the splits: the rarest that it has; 0 for none."""
+        counts = Counter(each for value in labels.values() for each in self.classes_in(value))
+        return {
+            image_id: min(self.classes_in(value), key=lambda each: (counts[each], each), default=0)
+            for image_id, value in labels.items()
+        }
+
     @abstractmethod
     def text(self, value: Value, name_of: NameOf) -> str:
         """The value in words: in a sentence, or as a cell of a table."""

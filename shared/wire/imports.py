@@ -36,7 +36,7 @@ def _texts(value: object) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else ()
 
 
-ClassNames = Annotated[tuple[ClassName, ...], Field(strict=False, max_length=10_000)]
+ClassNames = Annotated[tuple[ClassName, ...], Field(strict=False, max_length=100_000)]
 
 
 class NamedClasses(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,8 +17,9 @@ from labeler.service import Service
 from labeler.web.api import create_api
 from shared.log import Fold
 from shared.tasks.multilabel import MULTILABEL, Classes
-from shared.wire.dataset import SnapshotPost
+from shared.wire.dataset import SnapshotPost, SplitPost
 from shared.wire.images import View
+from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.log import Undo
 from shared.wire.project import ClassPatch
 from shared.wire.review import AcceptPost
@@ -259,3 +261,22 @@ def test_the_routes_take_and_give_answers_of_several_classes(project: Path) -> N
         assert (rows["task"], rows["annotations"][-1]["answer"]) == ("multilabel", {"yes": [CAT, DOG], "no": []})
         assert client.get("/project").json()["task"] == "multilabel"
         assert client.get(f"/grid?label={DOG}&says=nothing").json()["total"] == 5
+
+
+def test_a_split_by_class_deals_out_the_rarest_class_of_each_image(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 40)
+    with animals(tmp_path) as service:
+        rows = [
+            {
+                "line": n,
+                "uri": f"{n:04d}.png",
+                "answer": {"yes": (["cat", "dog"], ["cat"], ["cat"], [])[n % 4], "no": ["hen"]},
+            }
+            for n in range(40)
+        ]
+        service.imports.take(ImportPost(rows=[ImportRow.model_validate_json(json.dumps(row)) for row in rows]))
+        assert MULTILABEL.strata(labels(service))[1] == DOG
+        service.splitting.draw(SplitPost(test=0.2, by="class", seed=3))
+        tested = [labels(service)[image] for image, split in service.tally.splits.items() if split == "test"]
+        assert len(tested) == 8
+        assert sum(DOG in value.yes for value in tested) == 2
