@@ -12,6 +12,7 @@ from labeler.errors import Problem
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
 from shared.class_names import Spellings
+from shared.tasks.multilabel import MULTILABEL
 
 
 def page() -> None:
@@ -21,12 +22,13 @@ def page() -> None:
     if project.classes:
         components.card(project, labeler.settings, st.query_params.get("image"))
     else:
-        _name_classes(labeler)
+        _name_classes(labeler, several=project.task == MULTILABEL.name)
 
 
-def _name_classes(labeler: service.Service) -> None:
+def _name_classes(labeler: service.Service, *, several: bool) -> None:
     st.subheader("What do the images show?")
-    st.write("Name the classes that you want to tell apart. You can add, rename and merge classes at any time.")
+    which = "an image may have: several, one, or none" if several else "you want to tell apart"
+    st.write(f"Name the classes that {which}. You can add, rename and merge classes at any time.")
     with st.form("classes", border=False, width=560):
         names = st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160)
         if not st.form_submit_button("Start labeling", type="primary"):

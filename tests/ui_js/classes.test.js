@@ -101,6 +101,10 @@ test("a change of a class says what it means for its labels", () => {
     meaningOf("delete", { ...cat, labels: 1 }),
     "1 image loses this label and will be asked again. This cannot be undone.",
   );
+  assert.equal(
+    meaningOf("delete", cat, null, true),
+    "2 images lose this class; what was said of other classes stays. This cannot be undone.",
+  );
   assert.equal(meaningOf("delete", { ...cat, labels: 0 }), "No image has this label.");
   assert.match(meaningOf("look", cat), /^Labels do not change/);
 });

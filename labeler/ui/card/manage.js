@@ -22,8 +22,10 @@ export class ClassPanel {
    * @param {(method: string, classId: number, body: object | null) => Promise<string | null>} change returns why it was
    *   not done, or null
    * @param {() => Promise<void>} recount has the labels counted again
+   * @param {boolean} several whether an image may have several classes
    */
-  constructor(root, change, recount) {
+  constructor(root, change, recount, several) {
+    this.several = several;
     this.change = change;
     this.recount = recount;
     /** @type {ClassEntry[]} */
@@ -202,7 +204,7 @@ export class ClassPanel {
     const { into, name } = form.elements;
     const wanted = this.open.change === "merge" ? into.selectedOptions[0].text : name?.value?.trim();
     const chosen = this.open.change !== "merge" || into.value !== "";
-    const words = meaningOf(this.open.change, this.entry(this.open.id), chosen ? wanted : null);
+    const words = meaningOf(this.open.change, this.entry(this.open.id), chosen ? wanted : null, this.several);
     setText(form.querySelector("p"), this.counting ? "Counting the labels …" : words);
     form.querySelector("button[type=submit]").disabled = Boolean(this.counting) || !chosen;
   }
@@ -265,8 +267,9 @@ function labelled(words, field, name) {
  * @param {string} change
  * @param {ClassEntry} entry
  * @param {string | null | undefined} wanted
+ * @param {boolean} several whether an image may have several classes: deleting one leaves the others
  */
-export function meaningOf(change, { name, labels = 0 }, wanted) {
+export function meaningOf(change, { name, labels = 0 }, wanted, several) {
   const some = count(labels, "label");
   const become = labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted || "…"}”; ` : "";
   if (change === "look") return "Labels do not change. A class without its own key gets the next free digit.";
@@ -274,5 +277,7 @@ export function meaningOf(change, { name, labels = 0 }, wanted) {
   if (change === "merge" && wanted === null) return `${some} would become labels of the class that you choose.`;
   if (change === "merge") return `${become}“${name}” still works as a name for it. This cannot be undone.`;
   if (!labels) return "No image has this label.";
-  return `${count(labels, "image")} lose${labels === 1 ? "s" : ""} this label and will be asked again. This cannot be undone.`;
+  const lose = `${count(labels, "image")} lose${labels === 1 ? "s" : ""}`;
+  if (several) return `${lose} this class; what was said of other classes stays. This cannot be undone.`;
+  return `${lose} this label and will be asked again. This cannot be undone.`;
 }

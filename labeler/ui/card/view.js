@@ -63,7 +63,7 @@ export class View {
     });
     this.classes = new ClassList(root);
     this.choice = choiceOf(task, root, this.classes);
-    this.panel = new ClassPanel(root, person.change, () => live.refresh());
+    this.panel = new ClassPanel(root, person.change, () => live.refresh(), task === "multilabel");
     this.remarks = new Remarks(root, this.choice.reasons, person.act);
     this.strip = new Strip(root, log_id, this.choice, person.revisit);
     this.similar = new Similar(root);
