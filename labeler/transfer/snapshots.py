@@ -173,5 +173,9 @@ def _content(row: Row) -> Draft:
 
 
 def _name(fold: Fold, image_id: int) -> str | None:
+    """The label in words, in a multi-label project with the classes that the image lacks: an unknown one is another
+    label."""
     label = None if image_id in fold.removed else fold.labels.get(image_id)
-    return fold.text(label)
+    text, answer = fold.text(label), fold.shown_answer(label) if fold.task.by_class else None
+    lacks = [*map(fold.name_of, answer["no"])] if answer is not None and answer["yes"] else []
+    return f"{text} (not {', '.join(lacks)})" if lacks else text

@@ -263,6 +263,14 @@ def test_the_routes_take_and_give_answers_of_several_classes(project: Path) -> N
         assert client.get(f"/grid?label={DOG}&says=nothing").json()["total"] == 5
 
 
+def test_a_snapshot_differs_where_a_no_became_unknown(service: Service) -> None:
+    service.annotate([classes(1, [CAT], [DOG]), classes(2, [], [CAT])])
+    service.snapshots.save(SnapshotPost(name="before"))
+    service.annotate([classes(1, [CAT])])
+    found = service.snapshots.diff("before", None, 10)
+    assert [(each.image_id, each.label) for each in found.differences] == [(1, ("cat (not dog)", "cat"))]
+
+
 def test_a_split_by_class_deals_out_the_rarest_class_of_each_image(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 40)
     with animals(tmp_path) as service:
