@@ -169,7 +169,7 @@ def test_lists_of_the_trainer(client: TestClient, service: Service) -> None:
     }
     assert client.post("/queries", json=push).json() == {"query_version": 1}
     item = client.get("/queue?annotator=ann").json()["items"][0]
-    assert item["suggestions"] == [{"label": 2, "name": "dog", "confidence": 0.6}]
+    assert item["suggestions"] == [{"label": 2, "name": "dog", "confidence": 0.6, "chosen": None}]
     assert (item["image_id"], item["score"], item["reason"], item["query_version"]) == (3, 0.9, "new", 1)
     client.post("/annotations", json={"annotations": [label(3)]})
     assert client.post("/queries", json=push | {"id": str(uuid4()), "acked_seq": 3}).status_code == 200
