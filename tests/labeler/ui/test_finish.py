@@ -16,8 +16,9 @@ from labeler.service import Service
 from labeler.transfer.formats import FORMATS
 from labeler.ui.charts.progress_charts import final_figures
 from tests.labeler.followers import Follower, following
-from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.projects import answer, classes, labeler, photos
 from tests.labeler.ui.charts.test_confusion import measured
+from tests.labeler.ui.charts.test_several_classes import of_several
 from tests.services import wait_for
 
 
@@ -123,3 +124,16 @@ def test_an_absent_trainer_is_said(tmp_path: Path) -> None:
         page = opened()
         assert "Trainer not reachable" in words(page)
         assert "Press **Stop**" not in words(page)
+
+
+def test_with_several_classes_an_image_it_has_the_figures_and_formats_of_that_task(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, task="multilabel", classes=["cat", "dog"]) as service:
+        service.annotate([classes(1, ["cat", "dog"])])
+        service.evaluate(of_several(20).model_copy(update={"log_id": service.log.log_id}))
+        page = opened()
+        assert "macro F1 **60.0%**" in words(page)
+        assert not any("format=imagefolder" in link for link in links(page))
+        assert any("format=onehot" in link for link in links(page))
+        (left_out,) = [each.value for each in page.caption if "one class per image only" in each.value]
+        assert "Image folders, YOLO classification" in left_out
