@@ -22,7 +22,7 @@ from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, check_photos, start
 from shared.settings.traits import IS_PATH, settings_with
-from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.registry import task_named
 from shared.web.auth import token_for
 from shared.web.server import bind
 
@@ -280,12 +280,12 @@ class _Start:
         if ours.test_set:
             from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
 
-            open_test_set(ours.test_set)
+            open_test_set(ours.test_set, several=task_named(ours.task).by_class)
         if self._trainer.get("query_strategy"):
             from trainer.strategies import strategy_named  # takes a moment, and is rarely needed
 
             try:
-                strategy_named(theirs.query_strategy, several=ours.task == MULTILABEL.name)
+                strategy_named(theirs.query_strategy, several=task_named(ours.task).by_class)
             except ValueError as error:
                 raise SettingsError(str(error)) from None
         for option, settings in (("--port", ours), ("--trainer-port", theirs)):

@@ -26,6 +26,7 @@ from shared.settings.command_line import parse_command_line
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import check_photos, remember, start
 from shared.storage.disk_errors import refused_start
+from shared.tasks.registry import task_named
 from shared.web import audit
 from shared.web.answers import PlainText
 from shared.web.auth import Guard, token_for
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings.test_set:
             from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
 
-            open_test_set(settings.test_set)
+            open_test_set(settings.test_set, several=task_named(settings.task).by_class)
         sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)

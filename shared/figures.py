@@ -32,9 +32,14 @@ def is_measured(accuracy: Interval | None) -> bool:
 
 def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Evaluations with enough test labels, oldest first; [] while the latest has too few."""
-    if not evaluations or not is_measured(evaluations[-1].accuracy):
+    if not evaluations or not _has_figures(evaluations[-1]):
         return []
-    return [each for each in evaluations if is_measured(each.accuracy)]
+    return [each for each in evaluations if _has_figures(each)]
+
+
+def _has_figures(evaluation: Evaluation) -> bool:
+    """In a multi-label project, its accuracy needs answers about every class: none has them after a class was added."""
+    return is_measured(evaluation.accuracy) or is_measured(evaluation.micro_f1)
 
 
 def not_measured(test_labels: int) -> str:

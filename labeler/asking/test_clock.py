@@ -53,7 +53,7 @@ class TestClock:
         """Give `images` new rates from `now` on; 1 where `rates` has none."""
         passed = max(0.0, now - self._began)
         fresh = {}
-        for image_id in images:
+        for image_id in {*self._images, *images}:  # those that are away come back, as from a disk that was unplugged
             exposure, rate = self._images.get(image_id, (self._began, 1.0))
             fresh[image_id] = (exposure + rate * passed, rates.get(image_id, 1.0))
         self._began, self._images = self._began + passed, fresh

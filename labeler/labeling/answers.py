@@ -20,7 +20,7 @@ from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.store.annotation_log import GRID, AnnotationLog, Draft, Step
 from labeler.store.counts import Counts
 from labeler.store.database import Store
-from shared.log import LATE
+from shared.log import LATE, UNSURE, Entry
 from shared.settings.services import LabelerSettings
 from shared.tasks.task import AnswerRefusedError, Value
 from shared.wire.log import Annotation, AnnotationReceipt, Row, Undo
@@ -29,8 +29,8 @@ from shared.wire.review import ACCEPTED, REVIEW, Verdict
 _NEEDS_LABEL = frozenset({"label", "settle"})
 _VERDICTS: dict[Verdict, str] = {"keep": "settle", "fix": "settle", "remove": "settle", "unsure": "skip"}
 _REVIEWS = frozenset({REVIEW, ACCEPTED})
-_Ahead = dict[tuple[int, str], Value]
-"""Image and annotator ("" for a settle) → what an earlier annotation of the same post said."""
+_Ahead = dict[int, list[Entry]]
+"""Image → what the annotations before this one in the same post say of it."""
 
 
 class _NotTakenError(ValueError):
@@ -163,6 +163,10 @@ class Annotations:
         content: dict[str, Any] = annotation.model_dump(exclude={"session", "label", "answer", "source", "as_of"})
         source = LATE if self._is_late(annotation) else annotation.source
         held = {} if value is None else self._log.fold.task.to_row(value)
+        unsure = annotation.source == REVIEW and annotation.action == "skip"
+        action = UNSURE if unsure else annotation.action
+        entry = Entry(annotation.id.bytes, action, value, annotation.annotator, source == LATE)
+        ahead.setdefault(image_id, []).append(entry)
         return Draft(**content, **held, source=source)
 
     def _check_undo(self, annotation: Annotation) -> None:
@@ -189,19 +193,19 @@ class Annotations:
             value = fold.task.check(given, fold)
         except AnswerRefusedError as problem:
             raise _NotTakenError(str(problem)) from None
-        settles = annotation.action == "settle"
-        whose = (annotation.image_id, "" if settles else annotation.annotator)
         if fold.task.completes(given):
-            earlier = ahead[whose] if whose in ahead else self._earlier(*whose)
+            earlier = self._earlier(annotation, ahead.get(annotation.image_id, []))
             value = value if earlier is None else fold.task.complete(earlier, value)
-        ahead[whose] = value
         return value
 
-    def _earlier(self, image_id: int, annotator: str) -> Value | None:
-        """The annotator's answer in force; the image's label for "", which a settle changes."""
-        if not annotator:
-            return self._log.fold.state(image_id).label
-        return self._log.fold.votes(image_id).get(annotator)
+    def _earlier(self, annotation: Annotation, ahead: Sequence[Entry]) -> Value | None:
+        """The annotator's answer in force; the image's label if the annotation settles it."""
+        if any(entry.action == "undo" for entry in ahead):
+            raise _NotTakenError("it changes a part of what the same request takes back: send it in the next request")
+        state, answers = self._log.fold.ahead(annotation.image_id, ahead, self._log.fold.resolve)
+        if annotation.action == "settle":
+            return state.label
+        return answers[annotation.annotator][1] if annotation.annotator in answers else None
 
     def _is_late(self, annotation: Annotation) -> bool:
         if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:

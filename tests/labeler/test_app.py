@@ -1,7 +1,9 @@
+import socket
 from pathlib import Path
 
 import pytest
 
+from commands.up import _Start
 from labeler.app import main
 
 
@@ -38,3 +40,18 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--buffer-size VALUE labels per batch. A full batch is sent at once (default: 10)" in text
+
+
+def test_a_test_set_with_a_column_for_each_class_is_one_in_a_multilabel_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "test.csv"
+    table.write_text("filename,cat,dog\na.png,1,0\n")
+    given = {"images": tmp_path, "task": "multilabel", "test_set": table}
+    start = _Start(given, {}, {"workspace": tmp_path / "w"}, (0, 0), (), (None, None), change=False)
+    start._check_before_anything_is_written()
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # the next thing that is checked
+        port = str(taken.getsockname()[1])
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+        assert main(["--port", port, "--workspace", str(tmp_path / "w"), *options]) == 2
+    assert port in capsys.readouterr().err

@@ -117,6 +117,25 @@ def test_the_grid_changes_one_class_of_many_answers_and_one_undo_takes_it_back(s
     assert labels(service) == before
 
 
+def test_a_change_of_one_class_builds_on_whatever_the_same_post_says_before_it(service: Service) -> None:
+    service.annotate([classes(image, [CAT], [DOG]) for image in (1, 2, 3)])
+    service.annotate([answer(1, None, action="skip"), classes(1, [HEN], merge=True)])
+    assert labels(service)[1] == Classes({HEN})  # the skip left nothing to change
+    removed = answer(2, None, action="settle", source="review", reason="remove")
+    service.annotate([removed, classes(2, [HEN], merge=True, action="settle")])
+    assert labels(service)[2] == Classes({HEN})
+    service.annotate([classes(4, [DOG]), classes(4, [HEN], merge=True, action="settle")])
+    assert labels(service)[4] == Classes({DOG, HEN})
+    first = classes(5, [CAT])
+    service.annotate([first])
+    undo = answer(5, None, action="undo", target=first.id)
+    with pytest.raises(AnnotationRefused, match="next request"):
+        service.annotate([undo, classes(5, [HEN], merge=True)])
+    service.annotate([undo])
+    service.annotate([classes(5, [HEN], merge=True)])
+    assert labels(service)[5] == Classes({HEN})
+
+
 def test_a_settle_changes_one_class_of_the_images_label(service: Service) -> None:
     service.annotate([classes(1, [CAT], [DOG], annotator="bob")])
     service.annotate([classes(1, [HEN], merge=True, source="grid", action="settle")])

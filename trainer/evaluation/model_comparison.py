@@ -68,7 +68,7 @@ def compare(
 
 def compare_recorded(base: ModelVersion, candidate: ModelVersion, request: ComparisonRequest) -> Comparison:
     """Compare the metrics recorded when both were saved, each on the test images labeled by then."""
-    images = [each.metrics.accuracy.n for each in (base, candidate) if each.metrics is not None]
+    images = [each.metrics.test_labels for each in (base, candidate) if each.metrics is not None]
     return decide(_recorded(base), _recorded(candidate), request, pairs=None, images=min(images, default=0))
 
 

@@ -74,7 +74,10 @@ class Explorer:
         """The train images that `words` describe best. Raises NotReady without a text network."""
         live, text = self._loop.live, self._loop.text  # read once: another model may take its place meanwhile
         pool, key = live.pool, live.embedder.key
-        found = text.described(pool, key, words) if pool is not None and key and len(pool.train.ids) else None
+        try:
+            found = text.described(pool, key, words) if pool is not None and key and len(pool.train.ids) else None
+        except KeyError:
+            raise NotReady("Images have just been removed; ask again in a moment.") from None
         if found is None:
             raise NotReady(text.message or "Images are found by words with the trainer's setting 'text_network' only.")
         ids, similarity = (each[:limit].tolist() for each in found)

@@ -26,6 +26,7 @@ from trainer.embeddings.precomputed import OwnVectors
 from trainer.embeddings.space import ImagePool
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
+from trainer.tasks.targets import moved_out
 from trainer.tasks.task import Ids, Targets, Task
 from trainer.text.prompts import prompts_for
 
@@ -93,10 +94,11 @@ class TextPrior:
         if not task_named(snapshot.task).has_named_outcomes:
             return None
         if backbone is None or backbone.key != self._key:
-            self._end("failed", "Another network makes the embeddings now, which has nothing in common with words.")
+            if self.state != "failed":
+                self._end("failed", "Another network makes the embeddings now, which has nothing in common with words.")
             return None
         words = (tuple(snapshot.names.items()), tuple(self._settings.text_prompts))
-        if words != self._words:
+        if words != self._words or self.state == "failed":  # the first network may be back
             self._words = words
             self.start_over()
         if self.state != "used":
@@ -126,7 +128,8 @@ class TextPrior:
         guess = self.guess(pool, backbone, snapshot)
         due = FIRST_CHECK if not self._checked else 2 * self._checked
         row_of = pool.train.row_of
-        given = [image for image in snapshot.here if image in row_of][:LAST_CHECK]
+        held_out = moved_out(snapshot)
+        given = [image for image in snapshot.here if image in row_of and image not in held_out][:LAST_CHECK]
         if guess is None or len(given) < due or due > LAST_CHECK:
             return
         while 2 * due <= len(given):
@@ -146,6 +149,7 @@ class TextPrior:
             self.message = f"{said}: suggestions come from the names."
 
     def _load(self, backbone: Backbone | OwnVectors, wake: Callable[[], None]) -> None:
+        from trainer.embeddings.backbones.torch_networks import first_line
         from trainer.text.text_network import TextNetwork
 
         try:
@@ -153,6 +157,9 @@ class TextPrior:
             reason = network.belongs_to(backbone)
         except SettingsError as error:
             reason = str(error)
+        except Exception as error:  # otherwise it would be loading for ever
+            log.exception("The text network cannot be loaded")
+            reason = f"The text network cannot be loaded ({first_line(error)})."
         if reason is not None:
             self._end("failed", reason)
         else:

@@ -43,7 +43,7 @@ def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation
             "**Not measured:** no image is a test image, so more labels do not help. `flywheel split --test 0.2` sets "
             "a fifth of the images apart. The model then no longer learns from them."
         )
-    now = not_measured(evaluations[-1].accuracy.n if evaluations else 0)
+    now = not_measured(evaluations[-1].test_labels if evaluations else 0)
     if settings.test_set or settings.test_set_frac == 0:
         first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
@@ -147,7 +147,7 @@ def curve_row(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "labels_given": evaluation.spent,
         "labels_trained_on": evaluation.labels,
-        "test_images": evaluation.accuracy.n,
+        "test_images": evaluation.test_labels,
         "accuracy": evaluation.accuracy.value,
         "accuracy_low_95": evaluation.accuracy.low,
         "accuracy_high_95": evaluation.accuracy.high,
@@ -197,7 +197,7 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     if latest.calibration_error is not None:
         rows.append(row("Calibration error", calibration_error_in_words(latest.calibration_error, accuracy.n)))
     counts = {
-        "Test images": accuracy.n,
+        "Test images": latest.test_labels,
         **({"Test images without a label, for the accuracy": accuracy.unlabeled} if accuracy.unlabeled else {}),
         "Labels the model learned from": latest.labels,
         "Labels, including test labels": latest.spent,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeler.ui.charts import progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import interval_in_words, many, percent
+from shared.figures import interval_in_words, is_measured, many, percent
 from shared.wire.evaluation import ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
 
@@ -30,14 +30,17 @@ PRECISE = 0.05  # half the width of an interval
 
 
 def interval(latest: Evaluation, metric: str) -> Interval | None:
-    """A metric with its 95 % interval; None if it was not measured."""
-    if metric != "macro_f1":
-        found: Interval | None = getattr(latest, metric)
-        return found
+    """A metric with its 95 % interval; None if it was not measured, or on too few test images.
+
+    After a class was added, no test image is fully known, so that there is no exact match for a while.
+    """
     value, low, high = latest.macro_f1, latest.macro_f1_low, latest.macro_f1_high
-    if value is None or low is None or high is None:
-        return None
-    return Interval(value=value, low=low, high=high, n=latest.accuracy.n)
+    found: Interval | None = None
+    if metric != "macro_f1":
+        found = getattr(latest, metric)
+    elif value is not None and low is not None and high is not None:
+        found = Interval(value=value, low=low, high=high, n=latest.test_labels)
+    return found if is_measured(found) else None
 
 
 def value(latest: Evaluation | None, metric: str) -> str:
@@ -58,7 +61,7 @@ def in_words(latest: Evaluation) -> str:
     if margin > PRECISE:
         sure = "These are rough estimates: more test labels make them more precise."
     return (
-        f"After **{many(latest.spent, 'label')}**, on {many(latest.accuracy.n, 'test image')}: {', '.join(said)}; in "
+        f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {', '.join(said)}; in "
         f"brackets the 95% intervals. {sure}"
     )
 
@@ -76,6 +79,8 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
     rows = []
     for each in evaluations:
         row = progress_charts.curve_row(each)
+        if interval(each, "exact_match") is None:
+            row |= dict.fromkeys(("accuracy", "accuracy_low_95", "accuracy_high_95"))
         for metric in METRICS:
             found = interval(each, metric)
             row[metric] = found.value if found else None

@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,3 +80,12 @@ def test_it_is_the_same_after_a_restart_and_a_repeated_suggestion_changes_nothin
     assert clock.chance(1, 1.5) == -math.expm1(-(0.4 + 2.0 * 0.5 + 0.5 * 0.6))
     assert clock.chance(4, 1.5) == -math.expm1(-1.5)  # an image that joined later: as if it had always been there
     assert clock.chance(1, math.inf) == 1
+
+
+def test_an_image_that_was_away_has_the_chance_that_it_had() -> None:
+    """Such as those of a disk that was unplugged while other rates were suggested."""
+    clock = TestClock(1.0)
+    clock.set_rates({1: 3.0, 2: 0.5}, [1, 2], 0.0)
+    before = [clock.chance(image, 0.7) for image in (1, 2)]
+    clock.set_rates({2: 2.0}, [2], 0.7)
+    assert [clock.chance(image, 0.7) for image in (1, 2)] == pytest.approx(before)

@@ -1,6 +1,8 @@
 """Class names as a first guess, through a whole trainer."""
 
 import io
+import sys
+import threading
 
 import pytest
 from PIL import Image
@@ -8,8 +10,10 @@ from starlette.testclient import TestClient
 
 from tests.trainer.learning import COLOURS, learning, picture, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
-from tests.trainer.text.networks import write_network
+from tests.trainer.text.networks import load_backbone, write_network
 from trainer.routes.api import create_api
+from trainer.sync.snapshot import Snapshot
+from trainer.text.text_prior import TextPrior
 
 NAMES = {1: "red", 2: "blue"}
 
@@ -61,6 +65,14 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
             found = client.get("/described", params={"words": f"a photo of a {words}", "limit": 100}).json()["images"]
             assert {NAMES[truth(each["image_id"])] for each in found} == {words}
             assert found == sorted(found, key=lambda each: -each["similarity"])
+        pool = trainer.loop.live.pool
+        trainer.loop.text._seen, removed = None, pool._entries.pop(199)  # an image is removed meanwhile
+        gone = client.get("/described?words=red")
+        assert (gone.status_code, gone.json()["detail"]) == (
+            409,
+            "Images have just been removed; ask again in a moment.",
+        )
+        pool._entries[199] = removed
         # The colours are easy, so the model is soon right as often, and the names have had their day.
         rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
         client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))
@@ -102,3 +114,32 @@ def test_a_backbone_that_has_nothing_in_common_with_words_is_said(tmp_path, phot
         wait_for(lambda: trainer.loop._asked)
         assert suggested(trainer) is None
         assert client.get("/described?words=red").json()["detail"].startswith("The backbone is no network")
+
+
+def test_a_text_network_whose_library_fails_is_said_and_does_not_load_for_ever(tmp_path, monkeypatch):
+    loaded, backbone = load_backbone(tmp_path, network(tmp_path))
+    broken = tmp_path / "broken" / "open_clip"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    for name in [each for each in sys.modules if each.split(".")[0] == "open_clip"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(broken.parent)
+    prior, ended = TextPrior(loaded), threading.Event()
+    prior.begin(backbone, ended.set)
+    assert ended.wait(60)
+    assert (prior.state, prior.message) == (
+        "failed",
+        "The text network cannot be loaded (operator torchvision::nms does not exist).",
+    )
+
+
+def test_the_names_are_back_when_their_network_is(tmp_path, photos):
+    with learning(tmp_path, photos, **network(tmp_path)) as trainer:
+        client = TestClient(create_api(trainer))
+        client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
+        wait_for(lambda: suggested(trainer))
+        text, live, snapshot = trainer.loop.text, trainer.loop.live, Snapshot.of(trainer.replica)
+        assert text.guess(live.pool, None, snapshot) is None
+        assert "Another network" in text.message
+        assert text.guess(live.pool, live.embedder.backbone, snapshot) is not None
+        assert text.state == "used"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 from labeler.ui.charts import several_classes
+from shared.figures import shown
 from shared.wire.evaluation import ClassMetrics, ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
 from tests.labeler.ui.charts.test_progress_charts import evaluation
@@ -46,6 +47,25 @@ def test_words_and_figures_have_what_was_measured_with_its_interval() -> None:
     assert figures["Exact match"] == ("30.0%", "20.0% – 40.0%")
     assert figures["Test images"] == ("20", "–")
     assert not {"Accuracy", "Mean average precision"} & figures.keys()
+
+
+def test_after_a_class_was_added_the_figures_stay_and_only_the_exact_match_is_not_measured() -> None:
+    """No answer of before says anything about the new class."""
+    nothing = Interval(value=0.0, low=0.0, high=1.0, n=0)
+    latest = of_several(20).model_copy(update={"accuracy": nothing, "exact_match": nothing})
+    assert len(shown([of_several(12), latest])) == 2
+    said = several_classes.in_words(latest)
+    assert "on 20 test images" in said
+    assert "micro F1 **70.0%**" in said
+    assert "exact match" not in said
+    assert several_classes.value(latest, "exact_match") == "–"
+    assert several_classes.value(latest, "macro_f1") == "60.0%"
+    figures = {row["Figure"]: row["Value"] for row in several_classes.final_figures(latest)}
+    assert figures["Test images"] == "20"
+    assert "Exact match" not in figures
+    (row,) = csv.DictReader(several_classes.curve_csv([latest]).decode().splitlines())
+    assert (row["micro_f1"], row["accuracy"], row["exact_match"], row["test_images"]) == ("0.7", "", "", "20")
+    assert several_classes.curve([latest], "exact_match") is None
 
 
 def test_each_metric_has_a_curve_and_all_are_in_the_table() -> None:
