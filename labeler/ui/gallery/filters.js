@@ -127,10 +127,12 @@ export class Filters {
     this.set({ [name]: name === "min_confidence" && value === "0" ? null : value.trim() });
   }
 
-  /** Show the query in the form. @param {import("../types.js").ClassEntry[]} classes @param {string} [status] as the labeler understood it @param {boolean} [words] whether a network knows what words look like */
-  draw(classes, status, words = false) {
-    const { words: field } = this.form.elements;
-    field.parentElement.hidden = !words && !field.value;
+  /** Show the query in the form. @param {import("../types.js").Project | null} project @param {string} [status] as the labeler understood it */
+  draw(project, status) {
+    const { words } = this.form.elements;
+    const knowsWords = ["used", "dropped"].includes(project?.trainer.detail?.class_names?.state);
+    words.parentElement.hidden = !knowsWords && !words.value;
+    const classes = project?.classes ?? [];
     for (const select of this.form.querySelectorAll("select[data-classes]")) {
       const wanted = [["", "any class"], ...classes.map(({ id, name }) => [String(id), name])];
       const now = [...select.options].map(({ value, text }) => [value, text]);

@@ -346,8 +346,7 @@ class Gallery {
       this.loading ? "Looking …" : `${number(chosen)} of ${number(this.total)} chosen${most}`,
     );
     drawHeldOut(this.part("[data-testid=held-out]"), this.project);
-    const named = this.project?.trainer.detail?.class_names?.state;
-    this.filters.draw(this.project?.classes ?? [], this.status, ["used", "dropped"].includes(named));
+    this.filters.draw(this.project, this.status);
     this.can = this.marking.draw(chosen);
     const last = this.bulk.steps.at(-1);
     setText(this.part("[data-act=undo] span"), last ? `Undo ${number(last.undone)}` : "Undo");
