@@ -181,7 +181,7 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     expect(page.get_by_test_id("trainer-state")).to_be_in_viewport()
     page.screenshot(path=ARTIFACTS / "finish.png", full_page=True)
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV", exact=True).click()
     assert len(Path(download.value.path()).read_text().splitlines()) > 30
 
 
