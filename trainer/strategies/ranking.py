@@ -13,47 +13,59 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
+from scipy.special import entr, expit, logit
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 UNSURE = 0.5  # uncertainty of a class from which it is named as the reason: a probability between 0.25 and 0.75
+THRESHOLDS = (0.02, 0.98)  # range of thresholds of classes, for the uncertainty
+LEAST = 1e-6  # lower limit of a probability, so that its logit is finite
 KEPT = 0.8  # share of the best gain with which an upcoming image keeps its place
 
 
 @dataclass(frozen=True)
 class Rarity:
-    """Where an image can have several classes: the weight of each class (K,), of which the largest is 1, and of the
-    classes that are not learned yet.
+    """Where an image can have several classes: the weight of each class (K,), of which the largest is 1, the
+    `thresholds` (K,) from which each is predicted, and the weight of the classes that are not learned yet.
 
     A class that few images have decides as much of the macro F1 as any other, and has fewer answers to be learned from.
-    An image that belongs to none of the learned classes may show one that is not learned yet.
+    It is in doubt near its own threshold, which may be far from one half. An image that belongs to none of the learned
+    classes may show one that is not learned yet.
     """
 
     classes: Floats
+    thresholds: Floats
     unlearned: float
 
     @classmethod
-    def of(cls, images: NDArray[np.int64], unlearned: int) -> Rarity:
-        """From how many labeled images have each class (K,), and how many classes are `unlearned`."""
+    def of(cls, images: NDArray[np.int64], unlearned: int, thresholds: NDArray[Any] | None = None) -> Rarity:
+        """From how many labeled images have each class (K,), and how many classes are `unlearned`. Without `thresholds`
+        (K,), they are one half.
+        """
         weights = 1.0 / np.sqrt(1.0 + images)
-        return cls(weights / weights.max(initial=1e-9), min(1.0, float(unlearned)))
+        limits = np.full(len(weights), 0.5) if thresholds is None else np.clip(thresholds, *THRESHOLDS)
+        return cls(weights / weights.max(initial=1e-9), limits.astype(np.float64), min(1.0, float(unlearned)))
 
     def weigh(self, probabilities: NDArray[Any]) -> Floats:
         """How much an answer would tell about images with these probabilities (n, K), from 0 to 1: the mean entropy of
-        the classes in bits, weighted by their rarity.
+        the classes in bits, weighted by their rarity, and highest at their thresholds.
         """
-        p = np.asarray(probabilities, dtype=np.float64)
+        p = self._about_thresholds(probabilities)
         known = (entr(p) + entr(1.0 - p)) @ self.classes / (np.log(2.0) * self.classes.sum())
-        return np.asarray(np.maximum(known, self.unlearned * np.prod(1.0 - p, axis=1)), np.float64)
+        without = np.prod(1.0 - np.asarray(probabilities, dtype=np.float64), axis=1)
+        return np.asarray(np.maximum(known, self.unlearned * without), np.float64)
 
     def doubted(self, probabilities: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The column (n,) of the class whose answer would tell most, and whether it is in doubt (n,)."""
-        p = np.asarray(probabilities, dtype=np.float64)
-        doubt = 1.0 - np.abs(2.0 * p - 1.0)
+        doubt = 1.0 - np.abs(2.0 * self._about_thresholds(probabilities) - 1.0)
         best = (doubt * self.classes).argmax(axis=1)
-        return best.astype(np.int64), doubt[np.arange(len(p)), best] >= UNSURE
+        return best.astype(np.int64), doubt[np.arange(len(doubt)), best] >= UNSURE
+
+    def _about_thresholds(self, probabilities: NDArray[Any]) -> Floats:
+        """Probabilities (n, K), moved in logits so that a threshold becomes one half."""
+        p = np.clip(np.asarray(probabilities, dtype=np.float64), LEAST, 1.0 - LEAST)
+        return np.asarray(expit(logit(p) - logit(self.thresholds)), np.float64)
 
 
 @dataclass(frozen=True)

@@ -133,4 +133,4 @@ def _rarity(model: Sigmoids, targets: Targets | None, names: Names | None) -> Ra
     if targets is not None:
         images = (targets[:, model.classes] == YES).sum(axis=0)
     unlearned = 0 if names is None else len(set(names) - set(model.classes.tolist()))
-    return Rarity.of(images, unlearned)
+    return Rarity.of(images, unlearned, model.thresholds)

@@ -194,6 +194,14 @@ def test_a_rare_class_in_doubt_is_asked_before_a_common_one():
     assert rarity.doubted(np.array([[0.5, 0.5]]))[0].tolist() == [1]
 
 
+def test_a_class_is_in_doubt_near_its_own_threshold():
+    rarity = Rarity.of(np.array([4, 4]), 0, np.array([0.5, 0.1]))
+    weights = rarity.weigh(np.array([[0.01, 0.1], [0.01, 0.5], [0.5, 0.01]]))
+    assert weights[0] == pytest.approx(weights[2], abs=0.2)
+    assert weights[0] > 1.4 * weights[1]
+    assert rarity.doubted(np.array([[0.2, 0.1]]))[0].tolist() == [1]
+
+
 def test_an_image_without_any_known_class_may_show_one_that_is_not_learned():
     p = np.array([[0.02, 0.03], [0.98, 0.03]])
     without, with_one = (Rarity.of(np.array([10, 10]), unlearned).weigh(p) for unlearned in (0, 1))
