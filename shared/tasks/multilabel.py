@@ -161,9 +161,9 @@ class Multilabel(Task):
     # ------------------------------------------------------------ doubts
 
     def is_doubted(self, value: Classes | None, issue: LabelIssue, live: Live) -> bool:
-        """Whether the image's label still says of the class what the issue doubts."""
-        class_id = live(issue.label)
-        return class_id is not None and self.says(value, class_id) is issue.given
+        """Whether the image's label still says of the class what the issue doubts. A class that was merged into another
+        is no longer doubted: a no to a part is no no to the whole."""
+        return live(issue.label) == issue.label and self.says(value, issue.label) is issue.given
 
     def proposal(self, issue: LabelIssue) -> dict[str, Any]:
         """The opposite of what is said of the class; the other classes stay as they are."""

@@ -94,6 +94,19 @@ def test_classes_are_switched_on_and_confirmed_and_what_was_answered_comes_back(
     card.wait_saved()
     assert answers(several, card.annotator)[-2:] == [["blue", "red+green"], ["red", "green+blue"]]
 
+    ids = class_ids(several)  # what somebody else answered is corrected class by class, too
+    said = {"label": None, "answer": {"yes": [ids["blue"]], "no": [ids["red"], ids["green"]]}}
+    several.annotate([several.answer(IMAGES, "", f"{card.annotator} 2") | said]).raise_for_status()
+    card.page.goto(f"{card.url}/?image={IMAGES}")
+    card.wait_for_image()
+    expect(card.part("suggestion")).to_contain_text("Answered: blue.")
+    assert pressed(card) == ["blue"]
+    card.page.keyboard.press("1")
+    card.key("Enter")
+    card.wait_saved()
+    assert answers(several, card.annotator)[-1] == ["red+blue", "green"]
+    take_all_back(several, f"{card.annotator} 2")
+
 
 def test_quick_keys_confirm_each_image_with_its_own_classes(choosing: Card, several: Services) -> None:
     keys = [key for n in range(30) for key in ("123"[n % 3], "Enter")]

@@ -236,6 +236,9 @@ def test_a_doubtful_yes_or_no_is_judged_class_by_class(project: Path) -> None:
         assert (service.review.page(10).open, service.review.page(10).judged) == (0, 3)
         assert service.undo(Undo(id=answer(1).id, annotator="ann")).undone == 2
         assert labels(service) == {1: Classes({CAT}, {DOG, HEN}), 2: Classes({DOG}, {CAT})}
+        service.classes.change(DOG, ClassPatch(into=CAT))  # that an image is no dog says nothing of cats
+        assert service.review.page(10).items == []
+        assert service.review.accept(AcceptPost(annotator="ann", confidence=0.9)).accepted == 0
 
 
 def test_similar_images_have_several_classes(project: Path) -> None:

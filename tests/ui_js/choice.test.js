@@ -103,6 +103,17 @@ test("an answer comes back with its classes on, and stays as it is unless it is 
   assert.deepEqual(choice.accept().answer, { yes: [CAT], no: [DOG, HAT] });
 });
 
+test("others' answer comes with its classes on where it is corrected, and not where a second opinion is wanted", () => {
+  const { choice, said } = many();
+  const opened = { status: "labeled", answer: { yes: [CAT], no: [DOG, HAT] } };
+  choice.begin(question({ opened: { ...opened, settles: true } }), [], false);
+  assert.deepEqual([said(), choice.accept()], ["cat", "keep"]);
+  choice.press(HAT);
+  assert.deepEqual(choice.accept().answer, { yes: [CAT, HAT], no: [DOG] });
+  choice.begin(question({ opened: { ...opened, settles: false } }), [], false);
+  assert.equal(said(), "");
+});
+
 test("a class that comes while an image is on screen stays unknown there, unless it is pressed", () => {
   const { choice, classes, said } = many(["cat", "dog"]);
   choice.begin(question(), [], false);

@@ -1,8 +1,10 @@
 """The reviewer: judges the labels of a project on request, and keeps the judgement.
 
 Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
-somebody reviews, and each fix changes the ranking at once. Judging waits for the vectors of all labeled images: a label
-that few others can speak for is doubted for no reason. A judgement stays until the next one takes its place.
+somebody reviews, and each fix changes the ranking at once. Where ranking takes longer, because thousands of images have
+dozens of classes, no request waits for it, and it follows the fixes. Judging waits for the vectors of all labeled
+images: a label that few others can speak for is doubted for no reason. A judgement stays until the next one takes its
+place.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from trainer.tasks.targets import train_targets
 
 STALE = 0.01  # share of changed labels after which all are judged again
 STALE_LEAST = 10
+QUICK = 2.0  # seconds of ranking that a request waits for
 REST = 3.0  # minimum pause between judgements, as a multiple of the last duration, so that learning has priority
 
 
@@ -89,6 +92,9 @@ class Reviewer:
         self._log_id: UUID | None = None  # of the judgement
         self._wanted: tuple[Space, Snapshot] | None = None
         self._found: tuple[Any, UUID, int, Found] | None = None  # doubts at the log position seen last
+        self._outdated: tuple[Any, Snapshot] | None = None  # what to rank again, if that takes long
+        self._ranking = 0.0  # seconds of the last ranking
+        self._ranked_at = float("-inf")  # its end
         self._took = 0.0  # seconds of the last judgement
         self._at = float("-inf")  # its end
         self._progress = 0.0  # of the running judgement
@@ -127,7 +133,7 @@ class Reviewer:
                 acked_seq=snapshot.acked_seq,
             )
         now = [snapshot.labels.get(int(image)) for image in known.ids]
-        doubts = self._doubts(judge, known, now, snapshot)
+        doubts = self._doubts(judge, known, snapshot)
         return LabelIssues(
             issues=judge.told(known, doubts, now, snapshot.names, limit),
             judged=len(known.ids),
@@ -141,16 +147,29 @@ class Reviewer:
             acked_seq=snapshot.acked_seq,
         )
 
-    def _doubts(self, judge: Judge, known: Any, now: Sequence[Value | None], snapshot: Snapshot) -> Found:
-        """Computed once per position of the log."""
+    def _doubts(self, judge: Judge, known: Any, snapshot: Snapshot) -> Found:
+        """Computed once per position of the log; those of an earlier position while that takes long."""
         found = self._found
-        if found is not None and found[0] is known and found[1:3] == (snapshot.log_id, snapshot.acked_seq):
-            return found[3]
+        if found is not None and found[0] is known and found[1] == snapshot.log_id:
+            if found[2] == snapshot.acked_seq:
+                return found[3]
+            if self._ranking > QUICK:
+                if time.monotonic() - self._ranked_at > REST * self._ranking:
+                    with self._lock:
+                        self._outdated = (known, snapshot)
+                    self.worker.wake()
+                return found[3]
+        self._found = found = self._rank(judge, known, snapshot)
+        return found[3]
+
+    def _rank(self, judge: Judge, known: Any, snapshot: Snapshot) -> tuple[Any, UUID, int, Found]:
+        began = time.monotonic()
+        now = [snapshot.labels.get(int(image)) for image in known.ids]
         trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
         before = [snapshot.before.get(int(image)) for image in known.ids]
         doubts: Found = judge.doubts(known, now, trusted, before)
-        self._found = (known, snapshot.log_id, snapshot.acked_seq, doubts)
-        return doubts
+        self._ranking, self._ranked_at = time.monotonic() - began, time.monotonic()
+        return known, snapshot.log_id, snapshot.acked_seq, doubts
 
     def _is_stale(self, judge: Judge, known: Any, space: Space, snapshot: Snapshot) -> bool:
         labels = {image: label for image, label in snapshot.labels.items() if image in space.train.row_of}
@@ -163,7 +182,14 @@ class Reviewer:
     def _judge(self) -> None:
         with self._lock:
             wanted, self._wanted = self._wanted, None
+            outdated, self._outdated = self._outdated, None
         if wanted is None:
+            if outdated is not None:
+                known, snapshot = outdated
+                ranked = self._rank(JUDGES[snapshot.task], known, snapshot)
+                with self._lock:
+                    if self._known is known:
+                        self._found = ranked
             return
         began = time.monotonic()
         space, snapshot = wanted
@@ -173,11 +199,13 @@ class Reviewer:
         import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
         judge, given = JUDGES[snapshot.task], [snapshot.labels[int(image)] for image in images]
         known = judge.judge(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
+        found = None if known is None else self._rank(judge, known, snapshot)
         with self._lock:
             self._progress, self._too_alike = 0.0, known is None and judge.lacking(given) <= 0
             self._took, self._at = time.monotonic() - began, time.monotonic()
             if known is not None:
                 self._known, self._geometry, self._log_id = known, space.version, snapshot.log_id
+                self._found = found
 
     def _advance(self, share: float) -> None:
         self._progress = share

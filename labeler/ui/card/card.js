@@ -291,10 +291,10 @@ class Card {
     const query = new URLSearchParams({ annotator: this.view.annotator, session: this.outbox.session });
     try {
       const address = `/api/images/${encodeURIComponent(image)}/question?${query}`;
-      const { given, label, status, settles, held, ...item } = await ask(address, { patience: ASK_MS });
+      const { given, label, answer, status, settles, held, ...item } = await ask(address, { patience: ASK_MS });
       const entry = given ? (this.view.strip.of(item.image_id) ?? { item, answers: [given] }) : undefined;
       if (given) item.suggestions = [];
-      await this.questions.putFirst(item, entry, { label, status, settles, held });
+      await this.questions.putFirst(item, entry, { label, answer, status, settles, held });
     } catch (error) {
       forgetAddress();
       this.view.say(`Image ${image} was not opened: ${/** @type {Error} */ (error).message}`, true);

@@ -51,7 +51,8 @@ export class ChoiceMany {
 
   /** @param {import("./questions.js").Question | null} question @param {Suggestion[]} suggestions @param {boolean} preselect */
   begin(question, suggestions, preselect) {
-    const now = question?.given?.answers.at(-1) ?? question?.opened;
+    const others = question?.opened?.settles ? question.opened : undefined; // else a second opinion is wanted, unswayed
+    const now = question?.given?.answers.at(-1) ?? others;
     this.asking = question !== null;
     this.before = (now?.action ?? "label") === "label" ? (now?.answer ?? null) : null;
     const first = question?.draft ?? this.before;
