@@ -188,8 +188,8 @@ class Prediction(Reply):
     """One image's class probabilities, by class name.
 
     In a multi-label project, each class has its own probability, and they do not sum to 1. `labels` are the classes
-    at or above their threshold, and `label` has the same names, separated by `;`. `confidence` is the probability
-    that all of this is right, if classes were independent.
+    at or above their threshold, and `label` has the same names, separated by `;`; a `;` within
+    a name follows a backslash. `confidence` is the probability that all of this is right, if classes were independent.
     """
 
     label: str

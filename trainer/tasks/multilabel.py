@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.tasks.multilabel import cell_of
 from shared.wire.queries import Suggestion
 from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.measured import Measured
@@ -122,7 +123,7 @@ class Multilabel(HeadTask):
         """The classes that the image has, by name and by id. Those that it lacks are `-3`, so that none is unknown."""
         yes, no = sorted(value.yes), sorted(value.no)
         return {
-            "label": SEPARATOR.join(names.get(each, str(each)) for each in yes),
+            "label": cell_of(names.get(each, str(each)) for each in yes),
             "class_id": SEPARATOR.join([*map(str, yes), *(f"-{each}" for each in no)]),
         }
 

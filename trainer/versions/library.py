@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from shared.images.opening import ImageLimits, ImageProblem
 from shared.settings.services import TrainerSettings
+from shared.tasks.multilabel import cell_of
 from shared.web import audit
 from shared.wire.evaluation import Interval
 from shared.wire.models import ModelList, ModelVersion, Prediction, Predictions, Pruned
@@ -231,7 +232,7 @@ def as_predictions(
 def _several(names: Sequence[str], row: NDArray[np.float32], has: NDArray[np.bool_]) -> Prediction:
     labels = [name for name, each in zip(names, has.tolist(), strict=True) if each]
     return Prediction(
-        label=";".join(labels),
+        label=cell_of(labels),
         confidence=float(np.clip(np.where(has, row, 1 - row).prod(dtype=np.float64), 0, 1)),
         probabilities=dict(zip(names, row.tolist(), strict=True)),
         labels=labels,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.tasks.multilabel import Classes
+from shared.tasks.multilabel import Classes, names_in_cell
 from shared.wire.evaluation import Evaluation
 from shared.wire.queries import QueryPush
 from tests.trainer.grids import strips, values
@@ -22,6 +22,7 @@ from trainer.strategies.uncertainty import entropy
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.pool_scores import score
 from trainer.tasks.registry import task_named
+from trainer.versions.library import as_predictions
 
 TRAIN, TEST = range(300), range(300, 400)
 NAMES = {digit: f"digit {digit}" for digit in range(10)}
@@ -230,3 +231,10 @@ def test_a_large_pool_is_estimated_class_by_class(project):
     assert exactly.probabilities is not None
     np.testing.assert_array_equal(estimated.probabilities[known], exactly.probabilities[known])
     assert ((estimated.probabilities >= 0) & (estimated.probabilities <= 1)).all()
+
+
+def test_a_class_with_a_semicolon_in_its_name_stays_one_class_in_a_cell():
+    names = {1: "a;b", 2: "c"}
+    assert names_in_cell(TASK.cells(Classes({1, 2}), names)["label"]) == ["a;b", "c"]
+    said = as_predictions("v1", ["a;b", "c"], np.float32([[0.9, 0.8]]), np.array([[True, True]])).predictions[0]
+    assert (names_in_cell(said.label), said.labels) == (["a;b", "c"], ["a;b", "c"])
