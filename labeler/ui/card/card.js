@@ -203,7 +203,7 @@ class Card {
     const { found, unmatched } = classes.search;
     if (unmatched) return this.refuse(unmatched);
     if (found !== undefined) return this.choose(found, at);
-    const given = choice.accept();
+    const given = choice.accept(this.view.suggestions);
     if (given === "keep") this.questions.advance();
     else if (given && "refusal" in given) this.refuse(given.refusal);
     else if (given) this.answer("label", given, at);

@@ -21,8 +21,9 @@ import { ChoiceOne } from "./choice_one.js";
  * @property {() => void} draw the classes changed
  * @property {(classId: number | null) => Given | null} press a class was pressed, or null for none of them: the answer, or
  *   null where the card waits for more
- * @property {() => Given | { refusal: string } | "keep" | null} accept what Enter gives; "keep": the answer stays as it was
- * @property {() => string | null} swipe what a sweep to the right would do; null if nothing
+ * @property {(suggestions: Suggestion[]) => Given | { refusal: string } | "keep" | null} accept what Enter gives, with the
+ *   suggestions shown at that moment; "keep": the answer stays as it was
+ * @property {(suggestions: Suggestion[]) => string | null} swipe what a sweep to the right would do; null if nothing
  * @property {(suggestions: Suggestion[]) => (string | Element)[]} hint the model's proposal in words
  * @property {(suggestions: Suggestion[]) => Suggestion[]} others what the line of further suggestions holds
  * @property {(suggestions: Suggestion[]) => Set<number>} marked the classes that are marked as suggested

@@ -26,14 +26,11 @@ export class ChoiceOne {
   /** @param {{ nameOf: (classId: number | null | undefined) => string }} classes */
   constructor(classes) {
     this.classes = classes;
-    /** @type {Suggestion | undefined} */
-    this.best = undefined;
     this.given = false;
   }
 
-  /** @param {import("./questions.js").Question | null} question @param {Suggestion[]} suggestions */
-  begin(question, [best]) {
-    this.best = best;
+  /** @param {import("./questions.js").Question | null} question */
+  begin(question) {
     this.given = Boolean(question?.given);
   }
 
@@ -44,14 +41,15 @@ export class ChoiceOne {
     return { label: classId };
   }
 
-  /** An answer that came back to be corrected stays. @returns {"keep" | { label: number } | null} */
-  accept() {
+  /** An answer that came back to be corrected stays. @param {Suggestion[]} suggestions @returns {"keep" | { label: number } | null} */
+  accept([best]) {
     if (this.given) return "keep";
-    return this.best ? { label: this.best.label } : null;
+    return best ? { label: best.label } : null;
   }
 
-  swipe() {
-    return this.best?.name ?? null;
+  /** @param {Suggestion[]} suggestions */
+  swipe([best]) {
+    return best?.name ?? null;
   }
 
   /** @param {Suggestion[]} suggestions @returns {(string | Element)[]} */

@@ -132,7 +132,7 @@ export class View {
     if (direction === "left") return "Skip";
     const { typed, found } = this.classes.search;
     if (typed) return found === undefined ? null : this.classes.nameOf(found);
-    return this.choice.swipe();
+    return this.choice.swipe(this.suggestions);
   }
 
   /** Put a question on screen, or none. One that comes back to be corrected is `given`: its entry in the strip. @param {any} question */
