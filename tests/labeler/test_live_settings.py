@@ -21,7 +21,7 @@ def test_show_and_change(tmp_path: Path) -> None:
     assert changes == [{"buffer_size"}]
     assert {name for name, entry in shown.items() if entry.changeable} == {
         *("buffer_size", "buffer_seconds", "lease_seconds", "overlap", "read_ahead", "max_unconfirmed"),
-        *("blind_mode", "preselect_suggestions", "trainer_url", "log_level"),
+        *("blind_mode", "preselect_suggestions", "test_order", "trainer_url", "log_level"),
     }
 
 

@@ -110,14 +110,13 @@ def test_an_active_test_asks_hard_images_first_and_tells_their_chances_over_a_re
         assert set(open_test_images(service)[:2]) == set(hard)
         service.annotate([answer(open_test_images(service)[0]), answer(open_test_images(service)[1])])
         assert service.sample.holds
-        told = service.active_test.chances()
-        chances = {each.image_id: each.chance for each in told}
+        chances = {each.image_id: each.chance for each in service.active_test.chances()}
         assert chances.keys() == {first, *hard}
         assert chances[hard[0]] > chances[first]
         line = open_test_images(service)
     with labeler(tmp_path, test_set_frac=0.7, test_order="active") as service:
         assert open_test_images(service) == line
-        assert service.active_test.chances() == told
+        assert {each.image_id: each.chance for each in service.active_test.chances()} == chances
         assert service.sample.holds
         service.annotate([answer(line[2])])
         assert not service.sample.holds  # asked out of turn

@@ -14,7 +14,8 @@ from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED,
         (
             TrainerSettings,
             RECORDED,
-            {"backbone", "backbone_weights", "input_size", "model_fn", "embeddings", "query_strategy", "seed"},
+            {"backbone", "backbone_weights", "input_size", "model_fn", "embeddings", "text_network"}
+            | {"query_strategy", "seed"},
         ),
         (
             TrainerSettings,
@@ -26,7 +27,7 @@ from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED,
             TrainerSettings,
             CHANGEABLE,
             {"query_strategy", "exploration", "query_length", "eval_and_query_every", "label_budget"}
-            | {"early_stopping_metrics_thresholds", "challenger", "challenger_flip"},
+            | {"early_stopping_metrics_thresholds", "challenger", "challenger_flip", "text_prompts"},
         ),
     ],
 )
