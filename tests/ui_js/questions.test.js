@@ -193,6 +193,25 @@ test("only the labeler's own word makes an image broken", async (context) => {
   assert.deepEqual([questions.current.broken, questions.current.item.image_id], [true, 1]);
 });
 
+test("an image that failed while the labeler was away is tried again before it is called broken", async () => {
+  const { questions, queue } = opened([1, 2]);
+  Picture.begin({ quick: false });
+  queue.image = 200; // the labeler is back when it is asked about the image
+  await questions.ask();
+  await settled();
+  Picture.fail("/i/1");
+  await settled();
+  assert.equal(questions.current, null);
+  Picture.finish("/i/1");
+  await settled();
+  assert.deepEqual([questions.current.broken, questions.current.item.image_id], [false, 1]);
+  Picture.fail("/i/2");
+  await settled();
+  Picture.fail("/i/2"); // once more, although the labeler has it: the file is damaged
+  await settled();
+  assert.equal(questions.next[0].broken, true);
+});
+
 test("a lost connection is noted, and news may then bring images", async () => {
   const { questions, queue } = opened([1]);
   assert.equal(questions.empty, false); // nothing is known yet

@@ -2,7 +2,8 @@
 // behind, except for the next one or two, and never the one on screen. The images replaced stay usable until the new ones
 // are decoded, so that a fast hand never waits for the network.
 
-import { answers, ask } from "../lib/api.js";
+import { ask } from "../lib/api.js";
+import { loadPicture } from "../lib/picture.js";
 import { live } from "../lib/project.js";
 import { pause } from "../lib/time.js";
 
@@ -24,7 +25,6 @@ const KEPT = 2; // of the images read ahead, those that a new order leaves in pl
 const ASK_BELOW = 3 / 4; // of the images read ahead: with fewer left, the queue is asked again
 const ASK_MS = 10_000;
 const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
-const BROKEN_RETRY_MS = 1000;
 const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
 
 export class Questions {
@@ -218,19 +218,11 @@ export class Questions {
 
   /** @param {Question} question */
   async decode(question) {
-    const { image, item } = question;
-    while (!question.ready) {
-      image.src = item.url;
-      try {
-        await image.decode();
-        question.ready = true;
-      } catch {
-        // Only the labeler's own word makes an image broken; while it cannot be reached, the image is tried again.
-        question.broken = question.ready = await answers(item.url);
-        if (!question.ready) await pause(BROKEN_RETRY_MS);
-        if (!present([this.current, this.returning, ...this.next]).includes(question)) return;
-      }
-    }
+    const wanted = () => present([this.current, this.returning, ...this.next]).includes(question);
+    const shown = await loadPicture(question.image, question.item.url, wanted);
+    if (shown === null) return;
+    question.ready = true;
+    question.broken = !shown;
     this.fill();
   }
 }

@@ -61,14 +61,15 @@ export async function ask(url, { body, signal, method, patience = ASK_MS } = {})
 }
 
 /**
- * Whether the labeler answers for this address, whatever it says. False while it cannot be reached or is in trouble.
+ * Whether the labeler has something at this address; null while it cannot be reached or is in trouble.
  * @param {string} url
  */
-export async function answers(url) {
+export async function has(url) {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(ASK_MS) })).status < 500;
+    const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(ASK_MS) });
+    return status < 500 ? ok : null;
   } catch {
-    return false;
+    return null;
   }
 }
 

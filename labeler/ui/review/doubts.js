@@ -2,6 +2,7 @@
 // behind, except for the next few, and never the one on screen.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
+import { loadPicture } from "../lib/picture.js";
 
 /** @typedef {{ image_id: number, url: string }} Evidence */
 /**
@@ -127,12 +128,13 @@ export class Doubts {
   decoded(item, image, asOf) {
     /** @type {Doubt} */
     const doubt = { ...this.verdicts.read(item), item, as_of: asOf, image: image ?? new Image() };
-    if (!image) doubt.image.src = item.url;
     for (const { url } of item.evidence) new Image().src = url;
-    doubt.image.decode().catch(() => {
-      doubt.broken = true;
-      if (doubt === this.current) this.changed();
-    });
+    const wanted = () => doubt === this.current || this.next.includes(doubt);
+    if (!image?.naturalWidth)
+      loadPicture(doubt.image, item.url, wanted).then((shown) => {
+        doubt.broken = shown === false;
+        if (doubt.broken && doubt === this.current) this.changed();
+      });
     return doubt;
   }
 
