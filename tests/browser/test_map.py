@@ -271,6 +271,7 @@ def test_the_map_on_a_phone(taught: Services, page: Page) -> None:
     page.set_viewport_size(PHONE)
     page.goto(f"{taught.labeler.url}/map")
     expect(page.get_by_test_id("notice")).to_be_hidden()
+    expect(page.get_by_test_id("colour-of").first).to_be_attached()
     expect(page.get_by_test_id("colour-of").first).to_be_hidden()  # the legend is folded, so that the map has room
     page.locator(".legend-box summary").click()
     expect(page.get_by_test_id("colour-of").first).to_be_visible()
