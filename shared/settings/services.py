@@ -209,6 +209,7 @@ class TrainerSettings(ServiceSettings):
     query_length: Annotated[int, Field(ge=1, le=10_000), CHANGEABLE]
     eval_and_query_every: Annotated[Positive, CHANGEABLE]
     early_stopping_metrics_thresholds: Annotated[dict[str, Fraction], CHANGEABLE]
+    iou_threshold: Annotated[float, Field(ge=0.1, le=0.95), CHANGEABLE]
     label_budget: Annotated[int, Field(ge=0, lt=2**63), CHANGEABLE]
     challenger: Annotated[ChallengerMode, CHANGEABLE]
     challenger_flip: Annotated[bool, CHANGEABLE]

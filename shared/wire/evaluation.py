@@ -28,7 +28,8 @@ class Interval(Measured):
 class ClassMetrics(Measured):
     """One class on the test sample. Precision is None if it is never predicted, recall if it has no images.
 
-    In a multi-label project, only test images count whose answer says yes or no for the class.
+    In a multi-label project, only test images count whose answer says yes or no for the class. In a detection project,
+    boxes are counted: precision, recall and F1 are those of suggested boxes.
     """
 
     label: Id
@@ -36,14 +37,15 @@ class ClassMetrics(Measured):
     precision: float | None
     recall: float | None
     f1: float | None
-    support: Count  # test images of the class
-    average_precision: Interval | None = None  # multi-label; None if no test image has the class
-    threshold: float | None = None  # multi-label: the class is predicted from this probability on
-    learned: bool = True  # multi-label: False while the train labels lack a yes or a no for the class
+    support: Count  # test images of the class; detection: its boxes in the test images
+    average_precision: Interval | None = None  # multi-label, detection; None if no test image has the class
+    threshold: float | None = None  # multi-label, detection: the class is predicted from this probability on
+    learned: bool = True  # multi-label: False while the train labels lack a yes or a no for the class; detection: a box
 
 
 class ClassPair(Measured):
-    """Multi-label: two classes on the test images whose answers say yes or no for both."""
+    """Multi-label: two classes on the test images whose answers say yes or no for both. Detection: boxes of the class
+    `label` at whose place a box of the class `other` is suggested; `images` and `among` are then numbers of boxes."""
 
     label: Id
     name: str
@@ -125,11 +127,14 @@ class Evaluation(Measured):
     micro_f1: Interval | None = None  # multi-label: F1 of all yes and no answers together
     mean_average_precision: Interval | None = None  # multi-label: mean over the classes that test images have
     exact_match: Interval | None = None  # multi-label: share of images with all classes right
+    map_50: Interval | None = None  # detection: mean average precision over the classes at IoU 0.5
+    map_50_95: Interval | None = None  # detection: the same, over IoU 0.5, 0.55 … 0.95
+    iou_threshold: float | None = None  # detection: from which IoU on a box counts as found, in the figures of classes
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[Count]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
     together: list[ClassPair] = Field(default_factory=list)  # multi-label: images that have both, most images first
-    confused: list[ClassPair] = Field(default_factory=list)  # multi-label: `label` missed and `other` predicted wrongly
+    confused: list[ClassPair] = Field(default_factory=list)  # `label` missed and `other` predicted wrongly
     final: bool = False  # made when the trainer stopped
     advice: Advice | None = None
     random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few labels
@@ -140,8 +145,9 @@ class Evaluation(Measured):
     @property
     def test_labels(self) -> int:
         """Labeled test images that it was measured on."""
-        several = [each for each in (self.micro_f1, self.mean_average_precision, self.exact_match) if each is not None]
-        return max(each.n for each in (self.accuracy, *several, *self.metrics.values()))
+        several = (self.micro_f1, self.mean_average_precision, self.exact_match, self.map_50, self.map_50_95)
+        known = [each for each in several if each is not None]
+        return max(each.n for each in (self.accuracy, *known, *self.metrics.values()))
 
 
 class Progress(Reply):

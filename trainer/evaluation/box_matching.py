@@ -1,0 +1,109 @@
+"""Which found box is which true box: matched as COCO does it, one to one and the most confident first.
+
+Arrays in and out. Boxes are rows x, y, w, h in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
+"""The IoU from which two boxes are the same object, in COCO's mean."""
+MOST_FOUND = 100
+"""Found boxes of an image and class that count, as in COCO."""
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Boxes of one image: `classes` (m,), `places` (m, 4), and for found ones `scores` (m,), in any order."""
+
+    classes: Ids
+    places: Floats
+    scores: Floats
+
+    @classmethod
+    def of(cls, boxes: Sequence[tuple[int, float, float, float, float]], scores: Sequence[float] = ()) -> Placed:
+        """From (class id, x, y, w, h). Without `scores`, they are certain."""
+        return cls(
+            np.array([box[0] for box in boxes], np.int64),
+            np.array([box[1:5] for box in boxes], np.float64).reshape(-1, 4),
+            np.array(scores, np.float64) if len(scores) else np.ones(len(boxes)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def at_least(self, score: float) -> Placed:
+        """Those with this score or a higher one."""
+        kept = self.scores >= score
+        return Placed(self.classes[kept], self.places[kept], self.scores[kept])
+
+
+def overlaps(one: Floats, other: Floats) -> Floats:
+    """The IoU (m, k) of boxes (m, 4) and (k, 4)."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = np.prod(one[:, 2:], axis=1)[:, None] + np.prod(other[:, 2:], axis=1)[None] - shared
+    return np.asarray(shared / np.maximum(areas, 1e-12))
+
+
+def matched(true: Floats, found: Floats, thresholds: Floats = THRESHOLDS) -> Ids:
+    """The true box (T, m) that each found box of the same class is, at each IoU; -1 for none.
+
+    `found` (m, 4) are sorted, the most confident first, and each takes the free true box that it overlaps most.
+    """
+    said = np.full((len(thresholds), len(found)), -1, np.int64)
+    if not len(true) or not len(found):
+        return said
+    overlap = overlaps(found, true)
+    limits = np.minimum(thresholds, 1 - 1e-10)
+    free = np.ones((len(thresholds), len(true)), np.bool_)
+    for each in np.flatnonzero(overlap.max(axis=1) >= limits.min()):
+        near = np.where(free, overlap[each], -1.0)
+        best = near.argmax(axis=1)
+        is_match = near.max(axis=1) >= limits
+        said[is_match, each] = best[is_match]
+        free[is_match, best[is_match]] = False
+    return said
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One image at one IoU: pairs (true box, found box) of the same class; then, of what is left, pairs whose classes
+    differ; and the boxes that are `missed` and `extra`, which are in no pair."""
+
+    same: list[tuple[int, int]]
+    confused: list[tuple[int, int]]
+    missed: list[int]
+    extra: list[int]
+
+
+def pairing(true: Placed, found: Placed, threshold: float) -> Pairing:
+    """How the `found` boxes of an image compare with the `true` ones."""
+    order = np.argsort(-found.scores, kind="stable")
+    limit = np.array([threshold])
+    same: list[tuple[int, int]] = []
+    for class_id in np.unique(found.classes):
+        mine, theirs = order[found.classes[order] == class_id], np.flatnonzero(true.classes == class_id)
+        said = matched(true.places[theirs], found.places[mine], limit)[0]
+        same += [(int(theirs[each]), int(mine[k])) for k, each in enumerate(said) if each >= 0]
+    left = np.setdiff1d(np.arange(len(true)), [one for one, _ in same])
+    others = np.array([each for each in order if each not in {other for _, other in same}], np.int64)
+    said = matched(true.places[left], found.places[others], limit)[0]
+    confused = [(int(left[each]), int(others[k])) for k, each in enumerate(said) if each >= 0]
+    taken = {one for one, _ in confused}, {other for _, other in confused}
+    return Pairing(
+        same,
+        confused,
+        [int(each) for each in left if int(each) not in taken[0]],
+        [int(each) for each in others if int(each) not in taken[1]],
+    )

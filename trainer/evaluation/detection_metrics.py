@@ -1,0 +1,212 @@
+"""Metrics of a detector on test images, with confidence intervals.
+
+Average precision is COCO's: the mean precision at 101 recalls, no precision below that of a higher recall, and boxes
+matched one to one, the most confident first (`trainer.evaluation.box_matching`). mAP is its mean over the classes that
+test images have, at IoU 0.5, or over IoU 0.5, 0.55 … 0.95. It is our own code, because a bootstrap needs each image's
+matches, which COCO's tools keep to themselves; a test compares the figures with theirs.
+
+Intervals come from a bootstrap over images (Efron 1979), because the boxes of one image belong together. They are at
+least as wide as Wilson's at the bootstrap's variance. Matches do not depend on which images are drawn, so they are
+made once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.wire.evaluation import ClassMetrics, ClassPair, Interval
+from trainer.evaluation.box_matching import MOST_FOUND, THRESHOLDS, Bools, Floats, Ids, Placed, matched, pairing
+from trainer.evaluation.measured import Measured, not_measured
+from trainer.evaluation.metrics import FEW, RESAMPLES, widened
+
+RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+CELLS = 60_000_000
+"""Resamples × matched boxes at most: about a second. There are at least `LEAST_RESAMPLES` resamples."""
+LEAST_RESAMPLES = 100
+PAIRS = 10
+"""Pairs of confused classes that are reported."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """All found boxes of one class, the most confident first: the image (D,) of each, and whether it is a true box at
+    each IoU (T, D). `true` (n,) counts the true boxes of each image."""
+
+    images: Ids
+    hits: Bools
+    true: Ids
+
+
+def ranked(truth: Sequence[Placed], found: Sequence[Placed], class_id: int, thresholds: Floats = THRESHOLDS) -> Ranked:
+    """The boxes of one class in all images."""
+    images, scores, hits, true = [], [], [], []
+    for number, (real, said) in enumerate(zip(truth, found, strict=True)):
+        mine = np.flatnonzero(said.classes == class_id)
+        mine = mine[np.argsort(-said.scores[mine], kind="stable")][:MOST_FOUND]
+        places = real.places[real.classes == class_id]
+        images.append(np.full(len(mine), number, np.int64))
+        scores.append(said.scores[mine])
+        hits.append(matched(places, said.places[mine], thresholds) >= 0)
+        true.append(len(places))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    return Ranked(np.concatenate(images)[order], np.concatenate(hits, axis=1)[:, order], np.array(true, np.int64))
+
+
+def average_precision(boxes: Ranked, weights: Floats) -> Floats:
+    """The average precision (R, T) at each IoU, where images count `weights` (R, n) times.
+
+    NaN where none of the images drawn has the class.
+    """
+    drawn = weights[:, boxes.images]  # (R, D)
+    seen = np.cumsum(drawn, axis=1)
+    total = weights @ boxes.true.astype(np.float64)
+    found = np.full((len(weights), len(boxes.hits)), np.nan)
+    some = total > 0
+    for t, hits in enumerate(boxes.hits):
+        right = np.cumsum(drawn[:, hits], axis=1)
+        if not right.shape[1]:
+            found[some, t] = 0.0
+            continue
+        precision = right / np.maximum(seen[:, hits], 1e-12)
+        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recall = right / np.maximum(total, 1e-12)[:, None]
+        reached = np.searchsorted(RECALLS, recall, side="right")
+        found[some, t] = (np.diff(reached, axis=1, prepend=0) * best).sum(axis=1)[some] / len(RECALLS)
+    return found
+
+
+def resamples(ranks: Sequence[Ranked], images: int) -> Floats:
+    """How often each image is drawn (R, n)."""
+    cells = sum(each.hits.size // 10 + int(each.hits.sum()) for each in ranks) + images
+    count = int(np.clip(CELLS // max(cells, 1), LEAST_RESAMPLES, RESAMPLES))
+    drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
+    return np.asarray(drawn, np.float64)
+
+
+def evaluate(
+    truth: Sequence[Placed],
+    found: Sequence[Placed],
+    names: Mapping[int, str],
+    *,
+    learned: frozenset[int],
+    suggested_from: float,
+    iou_threshold: float = 0.5,
+) -> Measured:
+    """All figures of a detector that `found` boxes in n > 0 images; `truth` is what people drew. Only the classes
+    `names` count.
+
+    Precision, recall and F1 are those of the boxes that are suggested, at `iou_threshold`, as is the average precision
+    of each class.
+    """
+    n = len(truth)
+    ids = sorted(names)
+    limits = np.append(THRESHOLDS, iou_threshold)
+    ranks = {class_id: ranked(truth, found, class_id, limits) for class_id in ids}
+    here = {class_id: each for class_id, each in ranks.items() if each.true.any()}
+    pairs, counts = _suggested(truth, found, names, suggested_from, iou_threshold)
+    if not here:
+        classes = [_class_metrics(each, names, counts, None, suggested_from, learned) for each in ids]
+        nothing = {"map_50": not_measured(), "map_50_95": not_measured()}
+        return Measured({}, details={**nothing, "iou_threshold": iou_threshold, "classes": classes})
+    weights = resamples(list(here.values()), n)
+    once = np.ones((1, n))
+    values = {class_id: average_precision(each, once)[0] for class_id, each in here.items()}
+    drawn = np.stack([average_precision(each, weights) for each in here.values()])  # (C, R, T)
+    mean = np.mean(list(values.values()), axis=0)
+    known = ~np.isnan(drawn)
+    resampled = np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)  # (R, T)
+    few = _few(list(here.values()), n)
+    map_50 = widened(float(mean[0]), resampled[:, 0], n, few=few)
+    map_50_95 = widened(float(mean[:-1].mean()), resampled[:, :-1].mean(axis=1), n, few=few)
+    precisions = {
+        class_id: _of_class(float(values[class_id][-1]), drawn[c, :, -1], each, n)
+        for c, (class_id, each) in enumerate(here.items())
+    }
+    return Measured(
+        {"map_50": map_50.low, "map_50_95": map_50_95.low},
+        details={
+            "map_50": map_50,
+            "map_50_95": map_50_95,
+            "iou_threshold": iou_threshold,
+            "classes": [
+                _class_metrics(each, names, counts, precisions.get(each), suggested_from, learned) for each in ids
+            ],
+            "confused": pairs,
+        },
+    )
+
+
+def mean_average_precision(
+    truth: Sequence[Placed], found: Sequence[Placed], classes: Sequence[int], weights: Floats, thresholds: Floats
+) -> Floats:
+    """The mean over the classes and IoUs (R,), where images count `weights` (R, n) times; 0 without any true box."""
+    each = [average_precision(ranked(truth, found, class_id, thresholds), weights) for class_id in classes]
+    drawn = np.stack(each) if each else np.full((1, len(weights), len(thresholds)), np.nan)
+    known = ~np.isnan(drawn)
+    mean = np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.asarray(mean.mean(axis=1))
+
+
+def _few(ranks: Sequence[Ranked], n: int) -> bool:
+    """Whether a bootstrap knows too little: hardly any image has a hit, or hardly any a miss, at IoU 0.5."""
+    right, missed = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    for each in ranks:
+        hits = np.bincount(each.images[each.hits[0]], minlength=n)
+        right |= hits > 0
+        missed |= hits < each.true
+    return min(int(right.sum()), int(missed.sum())) < FEW
+
+
+def _of_class(value: float, resampled: Floats, boxes: Ranked, n: int) -> Interval:
+    some = resampled[~np.isnan(resampled)]
+    few = int((boxes.true > 0).sum()) < FEW
+    return widened(value, some if len(some) else np.array([value]), n, few=few or _few([boxes], n))
+
+
+def _suggested(
+    truth: Sequence[Placed], found: Sequence[Placed], names: Mapping[int, str], score: float, iou: float
+) -> tuple[list[ClassPair], Mapping[str, Counter[int]]]:
+    """Of the boxes that are suggested: the classes that are confused most, and counts per class."""
+    true: Counter[int] = Counter()
+    said: Counter[int] = Counter()
+    hits: Counter[int] = Counter()
+    confused: Counter[tuple[int, int]] = Counter()
+    for real, each in zip(truth, found, strict=True):
+        shown = each.at_least(score)
+        true.update(real.classes.tolist())
+        said.update(shown.classes.tolist())
+        pairs = pairing(real, shown, iou)
+        hits.update(int(real.classes[one]) for one, _ in pairs.same)
+        confused.update((int(real.classes[one]), int(shown.classes[other])) for one, other in pairs.confused)
+    pairs_told = [
+        ClassPair(label=one, name=names[one], other=other, other_name=names[other], images=times, among=true[one])
+        for (one, other), times in confused.most_common()
+        if one in names and other in names
+    ]
+    return pairs_told[:PAIRS], {"true": true, "said": said, "hits": hits}
+
+
+def _class_metrics(
+    class_id: int,
+    names: Mapping[int, str],
+    counts: Mapping[str, Counter[int]],
+    precision: Interval | None,
+    score: float,
+    learned: frozenset[int],
+) -> ClassMetrics:
+    support, said, hits = (counts[each][class_id] for each in ("true", "said", "hits"))
+    return ClassMetrics(
+        label=class_id,
+        name=names[class_id],
+        precision=hits / said if said else None,
+        recall=hits / support if support else None,
+        f1=2 * hits / (said + support) if said + support else None,
+        support=support,
+        average_precision=precision,
+        threshold=score if class_id in learned else None,
+        learned=class_id in learned,
+    )
