@@ -33,8 +33,8 @@ TaskName = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="What an answer is: classification (one class per image) or multilabel (any number). "
-        "It is chosen when a project begins, and stays.",
+        help="What an answer is: classification (one class per image), multilabel (any number) or "
+        "detection (boxes with classes). It is chosen when a project begins, and stays.",
     ),
 ]
 OwnWorkspace = Annotated[

@@ -160,7 +160,7 @@ class Service:
         self.guidelines = Guidelines(store, self.events.notify)
         self.questions = Questions(log, self.queue, self.catalog, self.visibility, settings)
         self.addresses = SingleImage(store, log, self.tally, self.queue, self.questions, self.visibility, settings)
-        self.annotations = Annotations(store, log, self.tally, self.leases, self.queue, settings)
+        self.annotations = Annotations(store, log, self.tally, self.leases, self.queue, self.catalog, settings)
         self.disagreements = Disagreements(store, log, self.tally, self.catalog, self.annotations, settings)
         self.evaluations = Evaluations(store, log.log_id)
 

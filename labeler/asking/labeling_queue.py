@@ -22,6 +22,7 @@ from sqlalchemy import RowMapping, delete, select
 
 from labeler.asking.held_out_schedule import due_test_images, due_validation_images
 from labeler.asking.leases import Leases
+from labeler.asking.packed_boxes import NO_BOXES, PackedBoxes
 from labeler.asking.random_order import HashOrder
 from labeler.errors import Conflict
 from labeler.store.annotation_log import AnnotationLog
@@ -30,7 +31,7 @@ from labeler.store.database import Store
 from labeler.store.tables import PUSH, RANKED
 from shared.settings.services import LabelerSettings
 from shared.wire.fields import Split
-from shared.wire.queries import Purpose, Query, QueryPush, QueryReceipt, Suggestion
+from shared.wire.queries import Purpose, Query, QueryPush, QueryReceipt, SuggestedBox, Suggestion
 
 PURPOSES: dict[Split, Purpose] = {"train": "query", "validation": "validation", "test": "test"}
 _CHUNK = 500  # ids in one SQL statement
@@ -38,13 +39,14 @@ _CHUNK = 500  # ids in one SQL statement
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position of an image in the newest list that names it, with the list's score, reason and suggestions."""
+    """The position of an image in the newest list that names it, with the list's score, reason, suggestions, boxes."""
 
     version: int
     position: int
     score: float
     reason: str | None
     suggestions: tuple[Suggestion, ...]
+    boxes: PackedBoxes = NO_BOXES
 
     @property
     def key(self) -> tuple[int, int]:
@@ -148,7 +150,9 @@ class LabelingQueue:
         train = self._orders["train"]
         named = [query for query in _first_of_each(push.queries) if query.image_id in train]
         places = {
-            query.image_id: Place(version, position, query.score, query.reason, tuple(query.suggestions))
+            query.image_id: Place(
+                version, position, query.score, query.reason, tuple(query.suggestions), PackedBoxes.of(query.boxes)
+            )
             for position, query in enumerate(named)
         }
         self._write(push, version, places)
@@ -315,10 +319,12 @@ def _stored(image_id: int, place: Place, push: QueryPush) -> dict[str, Any]:
         "score": place.score,
         "reason": place.reason,
         "suggestions": [suggestion.model_dump() for suggestion in place.suggestions],
+        "boxes": [box.model_dump() for box in place.boxes] or None,
         "model_version": push.model_version,
     }
 
 
 def _place(row: RowMapping) -> Place:
     suggestions = tuple(Suggestion.model_construct(**each) for each in row["suggestions"])
-    return Place(row["query_version"], row["position"], row["score"], row["reason"], suggestions)
+    boxes = PackedBoxes.of(SuggestedBox.model_construct(**each) for each in row["boxes"] or ())
+    return Place(row["query_version"], row["position"], row["score"], row["reason"], suggestions, boxes)

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
+from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import GRID, AnnotationLog, Draft, Step
 from labeler.store.counts import Counts
 from labeler.store.database import Store
@@ -47,6 +48,7 @@ class Annotations:
         tally: Counts,
         leases: Leases,
         queue: LabelingQueue,
+        catalog: Catalog,
         settings: LabelerSettings,
     ) -> None:
         self._store = store
@@ -54,6 +56,7 @@ class Annotations:
         self._tally = tally
         self._leases = leases
         self._queue = queue
+        self._catalog = catalog
         self._settings = settings
 
     def annotate(self, annotations: Sequence[Annotation]) -> AnnotationReceipt:
@@ -180,7 +183,7 @@ class Annotations:
             raise _NotTakenError(f"its target is about image {image_id}")
 
     def _value(self, annotation: Annotation, ahead: _Ahead) -> Value | None:
-        fold = self._log.fold
+        fold, image_id = self._log.fold, annotation.image_id
         given = fold.task.given(annotation)
         removes = annotation.source in _REVIEWS and annotation.reason == "remove"
         if annotation.action not in _NEEDS_LABEL or removes:
@@ -190,11 +193,11 @@ class Annotations:
         if given is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
         try:
-            value = fold.task.check(given, fold)
+            value = fold.task.fit(fold.task.check(given, fold), lambda: self._catalog.shapes([image_id])[image_id])
         except AnswerRefusedError as problem:
             raise _NotTakenError(str(problem)) from None
         if fold.task.completes(given):
-            earlier = self._earlier(annotation, ahead.get(annotation.image_id, []))
+            earlier = self._earlier(annotation, ahead.get(image_id, []))
             value = value if earlier is None else fold.task.complete(earlier, value)
         return value
 

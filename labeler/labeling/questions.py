@@ -10,7 +10,8 @@ from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
 from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
-from shared.wire.queries import QueueItem, SuggestionOut
+from shared.tasks.detection import DETECTION
+from shared.wire.queries import QueueItem, SuggestedBox, SuggestedBoxOut, SuggestionOut
 
 
 class Questions:
@@ -32,7 +33,9 @@ class Questions:
 
     def of(self, picks: Sequence[Pick]) -> list[QueueItem]:
         """A question for each pick, with what the page shows beside the image: path, reason, suggestions."""
-        entries = self._catalog.some([pick.image_id for pick in picks])
+        ids = [pick.image_id for pick in picks]
+        entries = self._catalog.some(ids)
+        shapes = self._catalog.shapes(ids) if self._log.fold.task.name == DETECTION.name else {}
         size = self._settings.display_pixels
         return [
             QueueItem(
@@ -44,6 +47,9 @@ class Questions:
                 score=place.score if (place := self._hints(pick)) else None,
                 reason=place.reason if place else None,
                 suggestions=self._suggestions(place),
+                width=shapes[pick.image_id][0] if pick.image_id in shapes else None,
+                height=shapes[pick.image_id][1] if pick.image_id in shapes else None,
+                boxes=self._boxes(place, shapes.get(pick.image_id)),
                 query_version=pick.place.version if pick.place else self._queue.version,
             )
             for rank, pick in enumerate(picks)
@@ -63,3 +69,21 @@ class Questions:
                     SuggestionOut(label=live, name=name, confidence=given.confidence, chosen=given.chosen)
                 )
         return suggestions
+
+    def _boxes(self, place: Place | None, shape: tuple[int, int] | None) -> list[SuggestedBoxOut]:
+        """Suggested boxes of live classes, as far as they lie within the image."""
+        boxes = []
+        for given in place.boxes if place is not None and shape is not None else ():
+            live, within = self._log.fold.resolve(given.label), _clipped(given, *shape or (0, 0))
+            if live is not None and within is not None:
+                name = self._log.fold.classes[live].name
+                boxes.append(SuggestedBoxOut(label=live, name=name, confidence=given.confidence, **within))
+        return boxes
+
+
+def _clipped(box: SuggestedBox, width: int, height: int) -> dict[str, float] | None:
+    """The part of a box that lies within the image; None if that is smaller than a pixel."""
+    left, top = round(max(0.0, box.x), 2), round(max(0.0, box.y), 2)
+    right, bottom = min(float(width), box.x + box.w), min(float(height), box.y + box.h)
+    w, h = round(right - left, 2), round(bottom - top, 2)
+    return {"x": left, "y": top, "w": w, "h": h} if w >= 1 and h >= 1 else None

@@ -126,6 +126,7 @@ class Ranked(LabelerTable, table=True):
     score: float
     reason: str | None = None
     suggestions: list[Any] = Field(sa_type=JSON)
+    boxes: list[Any] | None = Field(default=None, sa_type=JSON(none_as_null=True), nullable=True)  # detection
     model_version: str
 
 

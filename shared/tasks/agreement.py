@@ -23,9 +23,9 @@ MOST_CELLS = 5_000_000  # of images × classes × classes, which alpha lays out 
 Votes = Mapping[str, int]  # annotator → class id
 
 
-def measure_agreement(votes: Sequence[Votes], names: Mapping[int, str]) -> Agreement:
-    """Agreement overall, of each pair and on each class, on the last of `votes`, one an image, oldest first."""
-    votes = [each for each in votes if len(each) > 1][-MOST_IMAGES:]
+def measure_agreement(votes: Sequence[Votes], names: Mapping[int, str], most: int = MOST_IMAGES) -> Agreement:
+    """Agreement overall, of each pair and on each class, on the last `most` of `votes`, one an image, oldest first."""
+    votes = [each for each in votes if len(each) > 1][-most:]
     given = sorted({label for each in votes for label in each.values()})
     votes = votes[-max(1, MOST_CELLS // max(1, len(given)) ** 2) :]
     if not votes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.tasks.task import Task
 
@@ -23,3 +24,4 @@ def task_named(name: str) -> Task:
 
 register(CLASSIFICATION)
 register(MULTILABEL)
+register(DETECTION)

@@ -19,6 +19,8 @@ Value = Any
 Live = Callable[[int | None], int | None]
 """The live class that a class id stands for after merges; None if the class was deleted or never existed."""
 NameOf = Callable[[int], str]
+Size = Callable[[], tuple[int, int]]
+"""Width and height of the upright original in pixels, looked up only by a task that needs them."""
 
 
 class ClassBook(Protocol):
@@ -74,6 +76,10 @@ class Task(ABC):
     @abstractmethod
     def is_same(self, value: Value, given: object, classes: ClassBook) -> bool:
         """Whether `given` (JSON) meant `value` when it was written, by names that may have changed since."""
+
+    def fit(self, value: Value, size: Size) -> Value:
+        """The value as it fits an image of this size. Raises AnswerRefusedError with the reason."""
+        return value
 
     @abstractmethod
     def to_row(self, value: Value) -> dict[str, Any]:

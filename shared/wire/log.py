@@ -100,6 +100,11 @@ class Annotation(Message):
     In a multi-label project it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names. A class in neither is
     unknown, and `{"yes": [], "no": [all]}` is "none of these". With `"merge": true` it changes only the classes that it
     names: of the annotator's own answer in force, or with the action `settle` of the image's current label.
+
+    In a detection project it is `{"boxes": [{"label": 3, "x": 10.5, "y": 20, "w": 30, "h": 40, "origin": "drawn"}]}`:
+    the class by id or name, the top left corner, width and height in pixels of the upright original (after EXIF
+    rotation, before any downscaling). It says that all objects are boxed, and `{"boxes": []}` that there is none.
+    `origin` is `drawn` (the default), `accepted` or `corrected` for a suggestion, or `imported`.
     """
 
     id: Uuid

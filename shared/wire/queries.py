@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -12,6 +12,8 @@ from shared.wire.fields import Confidence, Id, Message, Name, Reply, Score, Uuid
 Purpose = Literal["query", "validation", "test"]
 MAX_QUERIES = 10_000
 """Maximum queries per push."""
+MAX_BOXES = 300
+"""Maximum suggested boxes per image."""
 MAX_TEST_RATES = 20_000
 """Maximum test images with a rate of their own."""
 
@@ -25,6 +27,18 @@ class Suggestion(Message):
     chosen: bool | None = None
 
 
+class SuggestedBox(Message):
+    """An object that the model found: class, probability, top left corner, width and height in pixels of the upright
+    original."""
+
+    label: Id
+    confidence: Confidence
+    x: Score
+    y: Score
+    w: Annotated[float, Field(gt=0)]
+    h: Annotated[float, Field(gt=0)]
+
+
 class Query(Message):
     """One image to ask about. `score` decreases along the list; `reason` is a few words for the person."""
 
@@ -32,6 +46,7 @@ class Query(Message):
     score: Score = 0.0
     reason: str | None = Field(default=None, max_length=500)
     suggestions: list[Suggestion] = Field(default_factory=list, max_length=50)
+    boxes: list[SuggestedBox] = Field(default_factory=list, max_length=MAX_BOXES)  # detection: instead of suggestions
 
 
 class QueryPush(Message):
@@ -82,6 +97,18 @@ class SuggestionOut(Reply):
     chosen: bool | None = None  # multi-label: whether the model says yes
 
 
+class SuggestedBoxOut(Reply):
+    """A suggested box as the queue gives it out: the class by id and current name, the place within the image."""
+
+    label: int
+    name: str
+    confidence: float
+    x: float
+    y: float
+    w: float
+    h: float
+
+
 class QueueItem(Reply):
     """One leased image."""
 
@@ -93,6 +120,9 @@ class QueueItem(Reply):
     score: float | None = None
     reason: str | None = None
     suggestions: list[SuggestionOut] = Field(default_factory=list)
+    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    height: int | None = None
+    boxes: list[SuggestedBoxOut] = Field(default_factory=list)  # detection: instead of suggestions
     query_version: int
 
 

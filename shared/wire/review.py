@@ -54,6 +54,7 @@ class PairAgreement(Reply):
     images: int
     agreed: float  # share of them with the same class
     kappa: float | None
+    f1: float | None = None  # detection: of their boxes at IoU 0.5, mean over the images
 
 
 class ClassAgreement(Reply):
@@ -71,7 +72,8 @@ class Agreement(Reply):
     measure: Literal["cohen", "krippendorff"] | None  # None: no image has labels from two annotators
     images: int  # on which it is measured
     agreed: float | None  # share of them with the same class from everybody
-    kappa: float | None
+    kappa: float | None  # detection: on the classes of the boxes that people have in common
+    f1: float | None = None  # detection: of the boxes of each two people at IoU 0.5, mean over pairs and images
     pairs: list[PairAgreement]
     classes: list[ClassAgreement]
 

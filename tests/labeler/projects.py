@@ -110,6 +110,13 @@ def classes(
     return answer(image_id, None, answer=given, **values)
 
 
+def boxes(image_id: int, *given: Sequence[Any], **values: Any) -> Annotation:
+    """An answer in a detection project: each box is (class, x, y, w, h) or (class, x, y, w, h, origin)."""
+    names = ("label", "x", "y", "w", "h", "origin")
+    said: dict[str, Any] = {"boxes": [dict(zip(names, each, strict=False)) for each in given]}
+    return answer(image_id, None, answer=said, **values)
+
+
 def pushed(service: Service, image_ids: list[int], **values: Any) -> QueryPush:
     """A list that names these images, made with all of the log seen."""
     queries = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer.tasks.classification import Classification
+from trainer.tasks.detection import Detection
 from trainer.tasks.multilabel import Multilabel
 from trainer.tasks.task import Task
 
@@ -27,3 +28,4 @@ def task_named(name: str) -> Task:
 
 register(Classification())
 register(Multilabel())
+register(Detection())

@@ -1,0 +1,115 @@
+"""Which boxes of several people are of the same object: those that overlap by at least half (IoU).
+
+The best pairs come first, and a box of one person has at most one counterpart with another.
+
+A group of matched boxes has at most one box of each person. The result does not depend on the order of the people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.tasks.boxes import MOST_BOXES, Box, Boxes, Origin
+from shared.tasks.task import majority
+
+LEAST_OVERLAP: Final = 0.5
+"""Intersection over union from which two boxes are of the same object."""
+_CHUNK = 10_000
+Group = dict[int, Box]
+"""Person (position in the sequence of answers) → that person's box of one object."""
+
+
+def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
+    """Intersection over union (n, m) of each box of `first` with each of `second`."""
+    one, other = _edges(first)[:, None], _edges(second)[None]
+    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
+    common = np.prod(np.clip(sides, 0, None), axis=2)
+    areas = [np.prod(each[..., 2:] - each[..., :2], axis=2) for each in (one, other)]
+    return np.asarray(common / (areas[0] + areas[1] - common), np.float64)
+
+
+def groups(answers: Sequence[Boxes]) -> list[Group]:
+    """The objects, each with the boxes that people drew around it."""
+    boxes = [each.boxes for each in answers]
+    group_of: dict[tuple[int, int], dict[int, int]] = {
+        (who, k): {who: k} for who, some in enumerate(boxes) for k in range(len(some))
+    }
+    for one, k, other, j in _pairs(answers, boxes):
+        first, second = group_of[one, k], group_of[other, j]
+        if first is not second and not first.keys() & second.keys():
+            first |= second
+            for member in second.items():
+                group_of[member] = first
+    distinct = {id(each): each for each in group_of.values()}
+    return [{who: boxes[who][k] for who, k in sorted(each.items())} for each in distinct.values()]
+
+
+def matched(first: Boxes, second: Boxes) -> list[tuple[Box, Box]]:
+    """The pairs of boxes that two people drew around the same objects."""
+    return [(each[0], each[1]) for each in groups([first, second]) if len(each) == 2]
+
+
+def merged(answers: Sequence[Boxes]) -> Boxes | None:
+    """The boxes that most people drew, at their mean place, with the class that most gave. None for a tie."""
+    found = groups(answers)
+    if any(_is_tied(each, len(answers)) for each in found):
+        return None
+    kept = [_mean(each) for each in found if 2 * len(each) > len(answers)]
+    return Boxes(sorted(kept)) if len(kept) <= MOST_BOXES else None
+
+
+def tied(answers: Sequence[Boxes]) -> list[Group]:
+    """The groups that leave the image open: drawn by as many as not, or with as many votes for two classes."""
+    return [each for each in groups(answers) if _is_tied(each, len(answers))]
+
+
+def _is_tied(group: Group, people: int) -> bool:
+    if 2 * len(group) == people:
+        return True
+    return 2 * len(group) > people and majority(box.label for box in group.values()) is None
+
+
+def _mean(group: Group) -> Box:
+    boxes = list(group.values())
+    label: int = majority(box.label for box in boxes)
+    origins: set[Origin] = {box.origin for box in boxes}
+    left, top, right, bottom = (
+        sum(edges) / len(boxes)
+        for edges in zip(*((box.x, box.y, box.x + box.w, box.y + box.h) for box in boxes), strict=True)
+    )
+    return Box(label, left, top, right - left, bottom - top, origins.pop() if len(origins) == 1 else "drawn")
+
+
+def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of two people that overlap enough, the best first: person, box, other person, other box.
+
+    Of equally good pairs, those of one class come first, and then the order follows from the boxes alone.
+    """
+    rank = {box: k for k, box in enumerate(sorted({box for some in boxes for box in some}))}
+    ranks = [np.array([rank[box] for box in some], np.int64) for some in boxes]
+    found = []
+    for one, other in combinations(range(len(answers)), 2):
+        overlap = overlaps(answers[one], answers[other])
+        k, j = np.nonzero(overlap >= LEAST_OVERLAP)
+        first, second = ranks[one][k], ranks[other][j]
+        differ = np.array(answers[one].labels)[k] != np.array(answers[other].labels)[j]
+        order = np.minimum(first, second), np.maximum(first, second)
+        people = np.full(len(k), one), np.full(len(k), other)
+        found.append(np.stack([-overlap[k, j].round(9), differ, *order, people[0], k, people[1], j]))
+    if not found:
+        return
+    columns = np.concatenate(found, axis=1)
+    order_of_all = np.lexsort(columns[3::-1])
+    for start in range(0, len(order_of_all), _CHUNK):
+        pairs = columns[4:, order_of_all[start : start + _CHUNK]].astype(int)
+        yield from zip(*pairs.tolist(), strict=True)
+
+
+def _edges(boxes: Boxes) -> NDArray[np.float64]:
+    places = np.array(boxes.steps, np.float64).reshape(-1, 4)
+    return np.concatenate([places[:, :2], places[:, :2] + places[:, 2:]], axis=1)

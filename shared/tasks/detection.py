@@ -1,0 +1,229 @@
+"""Detection: the objects in an image, each with a box and a class.
+
+An answer says that **all** objects of the project's classes are boxed; no box at all means "nothing here". Places are
+pixels of the upright original: after EXIF rotation, before any downscaling. In requests and files, `label` may hold a
+class name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from shared.class_names import key
+from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
+from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task
+from shared.wire.review import Agreement
+
+__all__ = ["DETECTION", "MOST_BOXES", "NOTHING_HERE", "ORIGINS", "Box", "Boxes", "Detection", "Origin"]
+
+NOTHING_HERE: Final = "nothing here"
+
+
+class Detection(Task):
+    """Boxes with classes."""
+
+    name = "detection"
+
+    def check(self, given: object, classes: ClassBook) -> Boxes:
+        """The boxes, with classes by ids or by names that they have or had.
+
+        A box of a class that was deleted since the page was drawn is left out, as it is of earlier answers.
+        """
+        said = _boxes_in(given)
+        found = []
+        for number, box in enumerate(said, 1):
+            label = _live(box["label"], classes)
+            if label is None:
+                if not _was(box["label"], classes):
+                    raise AnswerRefusedError(f"box {number}: {classes.unknown(box['label'])}")
+                continue
+            found.append(Box(label, box["x"], box["y"], box["w"], box["h"], box["origin"]))
+        if said and not found:
+            raise AnswerRefusedError("the classes of all its boxes were deleted")
+        try:
+            return Boxes(found)
+        except ValueError as problem:
+            raise AnswerRefusedError(str(problem)) from None
+
+    def fit(self, value: Boxes, size: Size) -> Boxes:
+        """The boxes clipped to the image. Raises AnswerRefusedError if one reaches more than a pixel outside."""
+        width, height = size()
+        fitted, changed = [], False
+        for number, box in enumerate(value.boxes, 1):
+            left, top, right, bottom = box.x, box.y, box.x + box.w, box.y + box.h
+            outside = max(-left, -top, right - width, bottom - height)
+            if outside > SLACK + 1 / STEPS:
+                raise AnswerRefusedError(f"box {number} reaches outside the image, which has {width} × {height} pixels")
+            if outside > 0:
+                left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+                box, changed = box._replace(x=left, y=top, w=right - left, h=bottom - top), True
+            fitted.append(box)
+        try:
+            return Boxes(fitted) if changed else value
+        except ValueError as problem:
+            raise AnswerRefusedError(str(problem)) from None
+
+    def is_same(self, value: Boxes, given: object, classes: ClassBook) -> bool:
+        """Whether `given` meant these boxes, by ids or names that may have changed since. What reached up to a pixel
+        outside the image was clipped, and boxes of classes that did not exist any more were left out."""
+        try:
+            said = _boxes_in(given)
+        except AnswerRefusedError:
+            return False
+        if not len(value):
+            return not said
+        held = iter(value.boxes)
+        box = next(held, None)
+        for each in said:
+            if box is not None and _is_place(each, box) and _is_class(each["label"], box.label, classes):
+                box = next(held, None)
+            elif _live(each["label"], classes) is not None:
+                return False
+        return box is None
+
+    def to_row(self, value: Boxes) -> dict[str, Any]:
+        """The boxes as `answer`."""
+        return {"answer": {"boxes": [box._asdict() for box in value.boxes]}}
+
+    def of_row(self, row: HoldsValue) -> Boxes | None:
+        """The row's `answer`."""
+        try:
+            return Boxes(Box(**each) for each in _boxes_in(row.answer))
+        except (AnswerRefusedError, ValueError, TypeError, OverflowError):
+            return None
+
+    def resolve(self, value: Boxes, live: Live) -> Boxes | None:
+        """The boxes by the classes of today. If none is left of those that there were, the image has no answer: it may
+        show something, so that "nothing here" would be wrong."""
+        found = {label: live(label) for label in set(value.labels)}
+        if all(label == now for label, now in found.items()):
+            return value
+        left = [box._replace(label=now) for box in value.boxes if (now := found[box.label]) is not None]
+        return Boxes(left) if left else None
+
+    # ------------------------------------------------------------ several people
+
+    def merge(self, values: Iterable[Boxes]) -> Boxes | None:
+        """The boxes that most people drew; None if as many did as did not, or if a box's class is a tie."""
+        said = list(values)
+        if len(set(said)) < 2:
+            return said[0] if said else None
+        from shared.tasks.box_matching import merged  # numpy takes a tenth of a second to import
+
+        return merged(said)
+
+    def differ(self, values: Iterable[Boxes]) -> bool:
+        """Whether a box of anybody has no counterpart of the same class with somebody else."""
+        said = list(values)
+        if len(set(said)) < 2:
+            return False
+        from shared.tasks.box_matching import groups
+
+        return any(len(each) < len(said) or len({box.label for box in each.values()}) > 1 for each in groups(said))
+
+    def tied(self, values: Iterable[Boxes]) -> Collection[int]:
+        """The classes of the boxes that leave the image open."""
+        said = list(values)
+        if len(set(said)) < 2:
+            return ()
+        from shared.tasks.box_matching import tied
+
+        return sorted({box.label for each in tied(said) for box in each.values()})
+
+    def agreement(self, votes: Iterable[Mapping[str, Boxes]], names: Mapping[int, str]) -> Agreement:
+        """How many boxes people have in common (F1), and how far they agree on the classes of those (κ or α)."""
+        from shared.tasks.box_agreement import measure_agreement_on_boxes
+
+        return measure_agreement_on_boxes(list(votes), names)
+
+    # ------------------------------------------------------------ counts and words
+
+    def classes_in(self, value: Boxes) -> Collection[int]:
+        """The classes that have a box."""
+        return sorted(set(value.labels))
+
+    def text(self, value: Boxes, name_of: NameOf) -> str:
+        """How many boxes each class has: "3 car, 1 dog"."""
+        counts = Counter(value.labels)
+        return ", ".join(f"{counts[each]:,} {name_of(each)}" for each in sorted(counts)) or NOTHING_HERE
+
+    def read(self, text: str, class_of: Callable[[str], int | None]) -> Boxes | None:
+        """Only "nothing here" says everything about an image."""
+        if key(text) == key(NOTHING_HERE):
+            return Boxes()
+        raise AnswerRefusedError(f"is labeled {text!r} without a place, and this project needs boxes")
+
+    def class_names(self, text: str) -> Collection[str]:
+        """A cell says nothing of places, so that it adds no class."""
+        return ()
+
+
+def _boxes_in(given: object) -> list[dict[str, Any]]:
+    """The boxes in JSON: each with a class id or name, four numbers, and an origin."""
+    boxes = given.get("boxes") if isinstance(given, dict) and given.keys() == {"boxes"} else None
+    if not isinstance(boxes, list):
+        raise AnswerRefusedError(
+            'its answer is not of the form {"boxes": [{"label": …, "x": …, "y": …, "w": …, "h": …}]}'
+        )
+    if len(boxes) > MOST_BOXES:
+        raise AnswerRefusedError(f"it has {len(boxes):,} boxes, and an image may have at most {MOST_BOXES:,}")
+    return [_box_in(number, each) for number, each in enumerate(boxes, 1)]
+
+
+def _box_in(number: int, given: object) -> dict[str, Any]:
+    fields = {"label", "x", "y", "w", "h"}
+    if not isinstance(given, dict) or not fields <= given.keys() <= {*fields, "origin"}:
+        raise AnswerRefusedError(f"box {number} needs label, x, y, w and h, and takes nothing else but an origin")
+    if isinstance(given["label"], bool) or not isinstance(given["label"], int | str):
+        raise AnswerRefusedError(f"box {number}: its label is no class id and no class name")
+    if given.get("origin", "drawn") not in ORIGINS:
+        raise AnswerRefusedError(f"box {number}: its origin is none of {', '.join(ORIGINS)}")
+    try:
+        places = {each: _number(given[each]) for each in ("x", "y", "w", "h")}
+    except (TypeError, OverflowError):
+        raise AnswerRefusedError(f"box {number} has a place that is no finite number") from None
+    return {"label": given["label"], **places, "origin": given.get("origin", "drawn")}
+
+
+def _number(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise TypeError
+    return float(given)
+
+
+def _live(given: int | str, classes: ClassBook) -> int | None:
+    return classes.named(given) if isinstance(given, str) else classes.resolve(given)
+
+
+def _was(given: int | str, classes: ClassBook) -> bool:
+    """Whether there once was a class with this id; names of deleted classes cannot be told from typos."""
+    try:
+        return not isinstance(given, str) and bool(classes.names_of(given))
+    except KeyError:
+        return False
+
+
+def _is_class(given: int | str, held: int, classes: ClassBook) -> bool:
+    live = _live(given, classes)
+    if live is not None and live == classes.resolve(held):
+        return True
+    return given == held if isinstance(given, int) else key(given) in {key(name) for name in classes.names_of(held)}
+
+
+def _is_place(given: Mapping[str, Any], held: Box) -> bool:
+    """Whether `held` is this box after it was rounded and clipped."""
+    if given["origin"] != held.origin:
+        return False
+    rounding = 1.5 / STEPS
+    edges = (
+        (held.x, given["x"]),
+        (held.y, given["y"]),
+        (-(held.x + held.w), -(given["x"] + given["w"])),
+        (-(held.y + held.h), -(given["y"] + given["h"])),
+    )
+    return all(-rounding <= inner - outer <= SLACK + rounding for inner, outer in edges)
+
+
+DETECTION = Detection()
