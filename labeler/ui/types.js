@@ -8,7 +8,10 @@
  *   threshold, where an image may have several classes
  * @typedef {{ yes: number[], no: number[], merge?: boolean }} Classes what a person says of several classes; of those in
  *   neither, nothing. `merge`: what was said of them before stays
- * @typedef {{ label?: number | null, answer?: Classes | null }} Answered
+ * @typedef {{ label: number, name: string, confidence: number, x: number, y: number, w: number, h: number }} SuggestedBox in
+ *   pixels of the upright original
+ * @typedef {{ label?: number | null, answer?: any }} Answered `answer` depends on the task: `Classes`, or boxes as
+ *   `boxes/edits.js` has them
  * @typedef {{ done: number, total: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
  *   download?: { name: string, done_bytes: number, total_bytes: number } | null }} Embedding
  * @typedef {{ running: boolean, done: number, total: number | null, seconds_left?: number | null, error?: string | null }} Scanning
@@ -48,6 +51,9 @@
  * @property {string} purpose
  * @property {string | null} [reason]
  * @property {Suggestion[]} suggestions
+ * @property {SuggestedBox[]} [boxes] that the model suggests
+ * @property {number | null} [width] of the upright original, in pixels, where boxes are drawn
+ * @property {number | null} [height]
  * @property {number} query_version
  */
 

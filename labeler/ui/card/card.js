@@ -8,6 +8,7 @@ import { leaveFields, listenForKeys } from "../lib/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { live } from "../lib/project.js";
 import { count } from "../lib/text.js";
+import { ClassChanges } from "./class_changes.js";
 import { forgetAddress, namedByAddress } from "./file.js";
 import { Questions } from "./questions.js";
 import { View } from "./view.js";
@@ -38,6 +39,8 @@ class Card {
   outbox;
   /** @type {Questions} */
   questions;
+  /** @type {ClassChanges} */
+  changes;
 
   /** @param {Element} root @param {any} data */
   constructor(root, data) {
@@ -67,12 +70,13 @@ class Card {
     this.view = new View(root, data, {
       choose: (classId, at) => this.choose(classId, at),
       act: (name, at, reason) => this.act(name, at, reason),
-      add: (name) => this.addClass(name),
-      change: (method, classId, body) => this.changeClass(method, classId, body),
+      add: (name) => this.changes.add(name),
+      change: (method, classId, body) => this.changes.change(method, classId, body),
       rename: (annotator) => this.rename(annotator),
       revisit: (entry) => this.revisit(entry),
       refuse: (words) => this.refuse(words),
     });
+    this.changes = new ClassChanges(this.view);
     const { outbox } = this;
     const changed = () => this.show();
     this.questions = new Questions(outbox, data.read_ahead, { changed, annotator: this.view.annotator });
@@ -106,7 +110,12 @@ class Card {
 
   listen() {
     const { signal } = this.stopListening;
-    listenForKeys((key) => this.press(key), { signal, commands: ["Z"], elsewhere: () => this.view.inDialog });
+    listenForKeys((key) => this.press(key), {
+      signal,
+      commands: ["Z", "Y"],
+      steps: (name) => name.startsWith("Arrow") && Boolean(this.view.choice.steps),
+      elsewhere: () => this.view.inDialog,
+    });
     fitBelow(this.view.card, signal);
     leaveFields(/** @type {HTMLElement} */ (this.view.root), signal);
   }
@@ -156,14 +165,16 @@ class Card {
     const { choice, classes, stage } = this.view;
     const { search } = classes;
     if (key.command !== null) {
-      if (!key.shift) this.undo();
-      return !key.shift;
+      if (key.shift || key.command === "Y") return choice.redo?.() ?? false;
+      this.undo();
+      return true;
     }
     const meaning = search.meaning(key, { ...LETTERS, ...choice.letters });
     if (meaning && "act" in meaning) this.act(meaning.act, key.at);
     else if (meaning && "classId" in meaning) this.choose(meaning.classId, key.at);
     else if (meaning) this.refuse(meaning.refusal);
     else if (key.name === "Enter") this.act("accept", key.at);
+    else if (!search.text && choice.key?.(key)) return true;
     else if (!search.text && stage.press(key.name)) return true;
     else if (!search.text && key.name === "?") this.view.keys.show();
     else if (search.typing && classes.type(key.name)) return true;
@@ -192,6 +203,7 @@ class Card {
     else if (name === "accept") this.accept(at);
     else if (!this.questions.current) this.refuse("There is no image yet: that was not counted.");
     else if (name === "none") this.choose(null, at);
+    else if (this.view.choice.acts?.includes(name)) this.take(this.view.choice.act?.(name) ?? null, at);
     else if (name === "because") this.view.remarks.ask();
     else if (name === "note") this.view.remarks.write();
     else this.answer(name, { label: null }, at, reason);
@@ -203,7 +215,11 @@ class Card {
     const { found, unmatched } = classes.search;
     if (unmatched) return this.refuse(unmatched);
     if (found !== undefined) return this.choose(found, at);
-    const given = choice.accept(this.view.suggestions);
+    this.take(choice.accept(this.view.suggestions), at);
+  }
+
+  /** Do with an answer what the task makes of it. @param {ReturnType<import("./choice.js").Choice["accept"]>} given @param {number} at */
+  take(given, at) {
     if (given === "keep") this.questions.advance();
     else if (given && "refusal" in given) this.refuse(given.refusal);
     else if (given) this.answer("label", given, at);
@@ -243,7 +259,8 @@ class Card {
    */
   answer(action, given, at, reason) {
     const { current } = this.questions;
-    const refusal = this.whyNot() ?? (current && this.painted ? whyRefused(current, action) : this.whyTooQuick(at));
+    const refusal =
+      this.whyNot() ?? (current && this.painted ? whyRefused(current, action, this.view.choice) : this.whyTooQuick(at));
     if (refusal) return this.refuse(refusal);
     if (!current || !this.painted) {
       this.held = () => this.answer(action, given, at, reason); // once it is painted
@@ -314,8 +331,9 @@ class Card {
     else if (by > 0 && given) this.questions.advance();
   }
 
-  /** Undo this page's last answer, or after a reload the annotator's last. Labels being saved arrive first. */
+  /** Undo what was just done on the image; else this page's last answer, or after a reload the annotator's last. Labels being saved arrive first. */
   async undo() {
+    if (!this.undoing && this.view.choice.undo?.()) return undefined;
     if (!live.connected && this.outbox.items.length) {
       return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
     }
@@ -358,39 +376,5 @@ class Card {
       this.history.pop(); // the labeler would refuse it again
     }
     this.view.say(`Nothing was undone: ${error.message}`, true);
-  }
-
-  /** @param {string} name */
-  async addClass(name) {
-    const refusal = await this.changeClasses("POST", "/api/classes", { name });
-    this.view.say(refusal ? `Class “${name}” was not added: ${refusal}` : `Class “${name}” added.`, Boolean(refusal));
-    return !refusal;
-  }
-
-  /** @param {string} method @param {number} id @param {any} body */
-  async changeClass(method, id, body) {
-    const annotator = encodeURIComponent(this.view.annotator);
-    const refusal = await this.changeClasses(
-      method,
-      `/api/classes/${id}${body ? "" : `?annotator=${annotator}`}`,
-      body,
-    );
-    if (!refusal && body?.into) this.view.strip.relabel(id, body.into);
-    return refusal;
-  }
-
-  /** Have the classes changed, and see it; returns why it was not done, or null. @param {string} method @param {string} url @param {any} body */
-  async changeClasses(method, url, body) {
-    try {
-      await ask(url, {
-        method,
-        body: body ? { ...body, annotator: this.view.annotator } : undefined,
-        patience: ASK_MS,
-      });
-      await live.refresh();
-      return null;
-    } catch (error) {
-      return /** @type {Error} */ (error).message;
-    }
   }
 }

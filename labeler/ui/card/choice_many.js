@@ -120,6 +120,10 @@ export class ChoiceMany {
     return ["Suggested: ", element("strong", chosen.map(inWords).join(", "))];
   }
 
+  without() {
+    return "No suggestion yet: the model has too few labels.";
+  }
+
   /** @param {Suggestion[]} suggestions */
   others(suggestions) {
     return suggestions;

@@ -57,6 +57,10 @@ export class ChoiceOne {
     return ["Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `, element("kbd", "Enter")];
   }
 
+  without() {
+    return "No suggestion yet: the model has too few labels.";
+  }
+
   /** @param {Suggestion[]} suggestions */
   others(suggestions) {
     return suggestions.slice(1);

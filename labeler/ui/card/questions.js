@@ -18,7 +18,7 @@ import { pause } from "../lib/time.js";
  * @property {Promise<void>} decoded
  * @property {any} [given] its entry in the strip, where it came back to be corrected
  * @property {any} [opened] what its address asked for
- * @property {import("../types.js").Classes} [draft] the answer that an undo took back
+ * @property {any} [draft] the answer that an undo took back
  */
 
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
@@ -75,7 +75,7 @@ export class Questions {
    * @param {Item} item
    * @param {any} [given]
    * @param {any} [opened]
-   * @param {import("../types.js").Classes} [draft]
+   * @param {any} [draft]
    */
   async putFirst(item, given, opened, draft) {
     if (!given) this.done.delete(item.image_id);

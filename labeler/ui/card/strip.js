@@ -63,7 +63,7 @@ export class Strip {
     let entry = this.of(item.image_id);
     if (!entry) {
       const answers = given?.answers ?? []; // of a question that its address opened
-      entry = { item: { ...item, suggestions: [] }, answers, image: broken ? null : image };
+      entry = { item: { ...item, suggestions: [], boxes: [] }, answers, image: broken ? null : image };
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
     entry.answers.push({ id, action, label, answer, note });

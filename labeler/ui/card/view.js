@@ -38,7 +38,7 @@ const NEED_AN_IMAGE = [
 
 export class View {
   /** @param {Element} root @param {any} data @param {Person} person */
-  constructor(root, { log_id, display_pixels, guidelines, task }, person) {
+  constructor(root, { log_id, display_pixels, guidelines, task, palette }, person) {
     this.root = root;
     this.person = person;
     this.card = find(root, ".card");
@@ -62,8 +62,9 @@ export class View {
       done: (direction, at) => person.act(direction === "right" ? "accept" : "skip", at),
     });
     this.classes = new ClassList(root);
-    this.choice = choiceOf(task, root, this.classes);
-    this.panel = new ClassPanel(root, person.change, () => live.refresh(), task === "multilabel");
+    const say = (/** @type {string} */ words) => this.say(words);
+    this.choice = choiceOf(task, root, this.classes, this.stage, { palette, logId: log_id, say });
+    this.panel = new ClassPanel(root, person.change, () => live.refresh(), task !== "classification");
     this.remarks = new Remarks(root, this.choice.reasons, person.act);
     this.strip = new Strip(root, log_id, this.choice, person.revisit);
     this.similar = new Similar(root);
@@ -94,7 +95,17 @@ export class View {
 
   /** What the model proposes for the image on screen, most probable first; empty where nobody should see it. */
   get suggestions() {
-    return this.news?.blind_mode || this.opened?.settles || this.opened?.held ? [] : (this.item?.suggestions ?? []);
+    return this.unswayed ? [] : (this.item?.suggestions ?? []);
+  }
+
+  /** The boxes that it proposes. */
+  get boxes() {
+    return this.unswayed ? [] : (this.item?.boxes ?? []);
+  }
+
+  /** Whether nobody should see a proposal. */
+  get unswayed() {
+    return Boolean(this.news?.blind_mode || this.opened?.settles || this.opened?.held);
   }
 
   listen() {
@@ -140,8 +151,9 @@ export class View {
     this.item = question?.item ?? null;
     this.given = question?.given ?? null;
     this.opened = question?.opened ?? null;
-    this.choice.begin(question, this.suggestions, Boolean(this.news?.preselect_suggestions && !this.news.blind_mode));
+    const preselect = Boolean(this.news?.preselect_suggestions && !this.news.blind_mode);
     this.stage.show(question);
+    this.choice.begin(question, this.suggestions, preselect, this.boxes);
     this.file.show(this.item);
     this.remarks.show(this.given?.answers.at(-1)?.note);
     this.drawHint();
@@ -176,11 +188,11 @@ export class View {
       const given = element("strong", inWords(this.given.answers.at(-1), this.choice));
       return ["You answered ", given, `. ${this.choice.again}, or keep it `, back];
     }
-    if (this.suggestions.length) return this.choice.hint(this.suggestions);
+    if (this.suggestions.length || this.boxes.length) return this.choice.hint(this.suggestions, this.boxes);
     if (held && this.item?.purpose === "test") return ["Test image: it measures accuracy, so no suggestion."];
     if (held) return ["Held-out image, so no suggestion."];
     if (this.news?.blind_mode) return ["Blind mode: no suggestions."];
-    return this.item ? ["No suggestion yet: the model has too few labels."] : [];
+    return this.item ? [this.choice.without(this.news)] : [];
   }
 
   /** With many classes the model's other suggestions may be far down the list. @param {import("../types.js").Suggestion[]} others */
@@ -219,7 +231,7 @@ export class View {
     const signature = JSON.stringify(project.classes);
     if (signature === this.signature) return;
     this.signature = signature;
-    this.classes.show(project.classes);
+    this.classes.show(this.choice.coloured?.(project.classes) ?? project.classes);
     this.choice.draw();
     this.panel.show(project.classes);
     this.guide.describe(project.classes);

@@ -58,10 +58,11 @@ function whileScanning({ done, total, seconds_left }) {
  * Why this answer to the question on screen does not count; null if it does.
  * @param {import("./questions.js").Question} question
  * @param {string} action
+ * @param {{ correct: string }} choice
  */
-export function whyRefused({ opened, broken }, action) {
+export function whyRefused({ opened, broken }, action, { correct }) {
   if (opened?.held) return "Someone else is labeling this image: that was not counted.";
-  if (opened?.settles && action !== "label") return "Others have answered this image: choose a class to correct it.";
+  if (opened?.settles && action !== "label") return `Others have answered this image. ${correct}.`;
   return broken && action === "label" ? "There is no image to label: skip it or flag it." : null;
 }
 

@@ -12,6 +12,7 @@ import { singleKeysOn } from "./storage.js";
  * @property {string | undefined} digit the digit that it writes; without Shift also the one printed on the key
  * @property {string | null} command the letter that was pressed with Ctrl or ⌘
  * @property {boolean} shift
+ * @property {boolean} alt
  * @property {boolean} repeat whether the key is held down
  * @property {number} at when it was pressed, as `performance.now()` counts
  */
@@ -29,6 +30,7 @@ export function readKey(event) {
     digit: digitOf(event),
     command: event.ctrlKey || event.metaKey ? (place ?? letter) : null,
     shift: event.shiftKey,
+    alt: event.altKey,
     repeat: event.repeat,
     at: event.timeStamp,
   };
@@ -42,12 +44,17 @@ export function readKey(event) {
  * @param {AbortSignal} options.signal
  * @param {string[]} [options.commands] letters that count with Ctrl or ⌘
  * @param {boolean} [options.repeats] whether a key that is held down counts again
+ * @param {(name: string) => boolean} [options.steps] whether this key moves something by steps: then it may be held down, and
+ *   Alt changes what it does
  * @param {(target: HTMLElement, event: KeyboardEvent) => boolean} [options.elsewhere] whether the key belongs to something else, as a dialog
  */
-export function listenForKeys(press, { signal, commands = [], repeats = false, elsewhere = () => false }) {
+export function listenForKeys(
+  press,
+  { signal, commands = [], repeats = false, steps = () => false, elsewhere = () => false },
+) {
   const hear = (/** @type {KeyboardEvent} */ event) => {
     const target = /** @type {HTMLElement} */ (event.composedPath()[0]);
-    if (event.isComposing || event.altKey || (event.repeat && !repeats)) return;
+    if (event.isComposing || ((event.altKey || (event.repeat && !repeats)) && !steps(event.key))) return;
     if (keepsKey(target, event.key) || elsewhere(target, event)) return;
     const key = readKey(event);
     if (key.command !== null && !commands.includes(key.command)) return;

@@ -11,6 +11,7 @@
  * @property {number} left within the element that was pressed
  * @property {number} top
  * @property {boolean} shift
+ * @property {number} button of the mouse that was pressed last
  * @property {number} at when, as `performance.now()` counts
  * @property {Element} target
  */
@@ -32,14 +33,17 @@ export class Pointers {
    * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together about a point
    * @param {(pointer: Pointer) => void} [options.hover] a pointer moves over the area with nothing pressed
    * @param {string} [options.ignore] elements in the area that keep their own presses
+   * @param {number[]} [options.buttons] of the mouse that count; by default the left one
    * @param {AbortSignal} [options.signal]
    */
-  constructor(area, gestures, { pinch, hover, ignore, signal } = {}) {
+  constructor(area, gestures, { pinch, hover, ignore, buttons = [0], signal } = {}) {
     this.area = area;
     this.gestures = gestures;
     this.pinch = pinch;
     this.hover = hover;
     this.ignore = ignore;
+    this.buttons = buttons;
+    this.button = 0; // of the mouse that is pressed
     /** @type {Map<number, Pointer>} */
     this.pressed = new Map();
     /** @type {Gesture | null} */
@@ -54,8 +58,9 @@ export class Pointers {
   /** @param {PointerEvent} event */
   down(event) {
     const pointer = read(event);
-    if (event.button || (this.ignore && pointer.target.closest(this.ignore))) return;
+    if (!this.buttons.includes(event.button) || (this.ignore && pointer.target.closest(this.ignore))) return;
     const alone = !this.pressed.size;
+    this.button = event.button;
     const owner = alone ? this.gestures.find((each) => each.begins(pointer, true)) : undefined;
     if (!owner && !this.pinch) return; // a captured pointer clicks on nothing in the area
     this.pressed.set(pointer.id, pointer);
@@ -66,7 +71,7 @@ export class Pointers {
 
   /** @param {PointerEvent} event */
   move(event) {
-    const now = read(event);
+    const now = { ...read(event), button: this.button }; // an event of moving names none
     const before = this.pressed.get(now.id);
     if (!before) {
       if (!this.pressed.size) this.hover?.(now);
@@ -118,6 +123,7 @@ function read(event) {
     left: event.offsetX,
     top: event.offsetY,
     shift: event.shiftKey,
+    button: event.button,
     at: event.timeStamp,
     target: /** @type {Element} */ (event.target),
   };

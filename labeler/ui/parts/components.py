@@ -46,6 +46,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
             "guidelines": service.current().guidelines.view.model_dump(mode="json"),
             "display_pixels": settings.display_pixels,
             "task": project.task,
+            "palette": DARK["classes"],  # bright lines, each with a dark rim: they are seen on any photo
         },
     )
 
@@ -149,7 +150,7 @@ def _component(name: str, *styles: str, html: str | None = None) -> Any:
     )
 
 
-_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide", "keys")
+_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide", "boxes/boxes", "keys")
 _REVIEW = _component("review", "card/card", "card/stage", "card/panel", "review/review", "keys")
 _GALLERY = _component("gallery", "gallery/gallery", "keys")
 _CHART = _component("chart", "chart/chart", "keys")

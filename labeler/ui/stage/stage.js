@@ -7,10 +7,23 @@ import { Swipe } from "./swipe.js";
 import { within, Zoom } from "./zoom.js";
 
 /** @typedef {import("../card/questions.js").Question} Question */
+/** @typedef {import("../lib/pointer.js").Pointer} Pointer */
+/**
+ * What is done on the image beside looking at it, such as drawing boxes.
+ * @typedef {object} Tool
+ * @property {(pointer: Pointer, fresh: boolean) => boolean} begins a press is the tool's; the rest is as of a gesture
+ * @property {(pointer: Pointer) => unknown} moves
+ * @property {(pointer: Pointer) => void} ends
+ * @property {() => void} cancels
+ * @property {(pointer: Pointer) => void} hover
+ * @property {(pointer: Pointer) => boolean} pans whether this pointer moves an enlarged image
+ * @property {(shift?: number) => void} moved the picture was zoomed or moved, or follows a finger by so many pixels
+ */
 
 const SMALL = 128; // pixels of the longer side up to which an image is enlarged pixel by pixel
 const STEP = 1.25;
 const DOUBLE_CLICK = 3; // times
+const [LEFT, MIDDLE] = [0, 1]; // mouse buttons
 const BRIGHTNESS = [0.25, 4];
 
 export class Stage {
@@ -29,28 +42,51 @@ export class Stage {
     this.brightness = 1;
     /** @type {any} */
     this.question = null;
+    /** @type {Tool | null} */
+    this.tool = null;
     this.tools.onclick = (/** @type {any} */ { target }) => this.press(target.closest("button")?.dataset.key ?? "");
     this.stage.addEventListener("wheel", (/** @type {WheelEvent} */ event) => this.wheel(event), { passive: false });
     this.stage.ondblclick = (/** @type {any} */ event) => {
-      if (event.target.closest("button")) return;
+      if (this.tool || event.target.closest("button")) return;
       this.zoomBy(this.zoom.closer ? 1 / this.zoom.factor : DOUBLE_CLICK, event.clientX, event.clientY);
     };
     const swipe = new Swipe({ ...answers, allowed: () => !this.zoom.closer, show: (sweep) => this.sweep(sweep) });
-    new Pointers(this.stage, [swipe, this.panning()], {
+    new Pointers(this.stage, [this.using(), swipe, this.panning()], {
       pinch: (factor, x, y) => this.zoomBy(factor, x, y),
+      hover: (pointer) => this.tool?.hover(pointer),
       ignore: "button",
+      buttons: [LEFT, MIDDLE],
     });
+  }
+
+  /** From now on presses belong to this tool first. @param {Tool} tool */
+  use(tool) {
+    this.tool = tool;
+  }
+
+  /** @returns {import("../lib/pointer.js").Gesture} */
+  using() {
+    return {
+      begins: (pointer, fresh) => this.tool?.begins(pointer, fresh) ?? false,
+      moves: (pointer) => this.tool?.moves(pointer),
+      ends: (pointer) => this.tool?.ends(pointer),
+      cancels: () => this.tool?.cancels(),
+    };
   }
 
   /** @returns {import("../lib/pointer.js").Gesture} */
   panning() {
     return {
-      begins: () => this.zoom.closer,
-      moves: (now, before) => {
-        this.zoom.pan(now.x - before.x, now.y - before.y);
-        this.draw();
-      },
+      begins: (pointer) => this.zoom.closer && (this.tool?.pans(pointer) ?? true),
+      moves: (now, before) => this.panBy(now.x - before.x, now.y - before.y),
     };
+  }
+
+  /** @param {number} right @param {number} down in pixels */
+  panBy(right, down) {
+    this.measure();
+    this.zoom.pan(right, down);
+    this.draw();
   }
 
   /** Put the question's image in place, or none. @param {any} question */
@@ -115,6 +151,7 @@ export class Stage {
     picture.style.filter = brightness === 1 ? "" : `brightness(${brightness})`;
     this.stage.classList.toggle("zoomed", zoom.closer);
     this.tools.querySelector("[data-key=Escape]").disabled = !zoom.closer && brightness === 1;
+    this.tool?.moved();
   }
 
   /** The picture follows the finger and says what lifting it will do. @param {import("./swipe.js").Sweep | null} sweep */
@@ -122,6 +159,7 @@ export class Stage {
     this.hint.hidden = !sweep?.words;
     if (!sweep) return this.draw();
     this.picture.style.transform = `translateX(${sweep.way}px)`;
+    this.tool?.moved(sweep.way);
     setText(this.hint, sweep.words);
     this.hint.classList.toggle("far", sweep.far);
   }

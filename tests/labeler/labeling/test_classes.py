@@ -183,7 +183,14 @@ def test_a_key_that_is_taken_is_refused_and_nothing_changes(tmp_path: Path) -> N
 def test_the_letters_of_the_pages_are_no_class_s() -> None:
     pages = Path(labeler_classes.__file__).parents[1] / "ui"
     used = set()
-    for script in ("card/card", "card/choice_one", "card/choice_many", "gallery/gallery", "review/verdicts"):
+    for script in (
+        "card/card",
+        "card/choice_one",
+        "card/choice_many",
+        "card/choice_boxes",
+        "gallery/gallery",
+        "review/verdicts",
+    ):
         text = (pages / f"{script}.js").read_text(encoding="utf-8")
         tables = re.findall(r"\b(?:const LETTERS =|const ACTS =|letters =|letters:) {(.*?)}", text, re.DOTALL)
         assert tables, f"{script} has its letters elsewhere"

@@ -1,0 +1,213 @@
+// The boxes on one image while a person works on them: which there are, which one is picked, and every step back and forth.
+// Lists are replaced, never changed, so a step is a list. No part of the page in here.
+
+import { grown, moved, within } from "./geometry.js";
+
+/** @typedef {import("./geometry.js").Rect} Rect */
+/** @typedef {import("./geometry.js").Size} Size */
+/** @typedef {"drawn" | "accepted" | "corrected" | "imported"} Origin where a box comes from */
+/** @typedef {Rect & { label: number, origin: Origin }} AnswerBox a box as it is posted */
+/** @typedef {Readonly<AnswerBox & { key: number, confidence: number | null }>} Box `confidence`: of the model that suggested it */
+/** @typedef {Rect & { label: number, confidence: number }} SuggestedBox */
+
+export const MOST = 1000; // boxes an image; the labeler refuses more
+const STEPS_KEPT = 500;
+const COPY_SHIFT = 0.02; // of the image's longer side
+
+export class Edits {
+  /** @param {Size} size of the upright original @param {Omit<Box, "key">[]} [boxes] */
+  constructor(size, boxes = []) {
+    this.size = size;
+    this.nextKey = 0;
+    /** @type {readonly Box[]} */
+    this.boxes = boxes.map((box) => ({ ...box, key: this.nextKey++ }));
+    this.begun = this.boxes;
+    /** @type {(readonly Box[])[]} */
+    this.past = [];
+    /** @type {(readonly Box[])[]} */
+    this.future = [];
+    this.run = ""; // steps that belong together, as those of a key that is held down, are one step back
+    /** @type {number | null} */
+    this.picked = null; // key of a box
+    this.fresh = false; // the picked box was just drawn, and nobody picked it since
+  }
+
+  /** The model's boxes: each counts as accepted until somebody changes it. @param {Size} size @param {readonly SuggestedBox[]} suggested */
+  static suggested(size, suggested) {
+    const usable = suggested.slice(0, MOST).map(({ label, confidence, ...rect }) => {
+      return { ...within(rect, size), label, confidence, origin: /** @type {Origin} */ ("accepted") };
+    });
+    return new Edits(size, usable);
+  }
+
+  /** @param {Size} size @param {readonly AnswerBox[]} boxes of an answer */
+  static answered(size, boxes) {
+    return new Edits(
+      size,
+      boxes.map(({ label, x, y, w, h, origin }) => ({ label, x, y, w, h, origin, confidence: null })),
+    );
+  }
+
+  /** What the answer holds. @returns {AnswerBox[]} */
+  get answer() {
+    return this.boxes.map(({ label, x, y, w, h, origin }) => ({ label, x, y, w, h, origin }));
+  }
+
+  /** The picked box. @returns {Box | null} */
+  get box() {
+    return this.boxes.find(({ key }) => key === this.picked) ?? null;
+  }
+
+  get changed() {
+    return this.boxes !== this.begun;
+  }
+
+  /** Whether a step can be taken back. */
+  get undoable() {
+    return this.past.length > 0;
+  }
+
+  /** @param {readonly Box[]} boxes @param {string} [run] */
+  step(boxes, run = "") {
+    if (!run || run !== this.run) this.past = [...this.past, this.boxes].slice(-STEPS_KEPT);
+    this.run = run;
+    this.future = [];
+    this.boxes = boxes;
+  }
+
+  /** @param {number | null} key @param {{ fresh?: boolean }} [options] */
+  pick(key, { fresh = false } = {}) {
+    this.picked = key;
+    this.fresh = key !== null && fresh;
+    this.run = "";
+  }
+
+  /** A new box; it is the picked one. @param {number} label @param {Rect} rect */
+  add(label, rect, { fresh = true } = {}) {
+    const key = this.nextKey++;
+    this.step([...this.boxes, { key, label, ...within(rect, this.size), origin: "drawn", confidence: null }]);
+    this.pick(key, { fresh });
+  }
+
+  /** Give the picked box another place or class. @param {Partial<Rect & { label: number }>} more @param {string} [run] */
+  change(more, run) {
+    const { box } = this;
+    if (!box || isAs(box, more)) return;
+    const changed = {
+      ...box,
+      ...more,
+      origin: box.origin === "drawn" ? box.origin : /** @type {Origin} */ ("corrected"),
+    };
+    this.step(
+      this.boxes.map((each) => (each === box ? changed : each)),
+      run && `${run} ${box.key}`,
+    );
+  }
+
+  /** @param {number} right @param {number} down */
+  move(right, down) {
+    if (this.box) this.change(moved(this.box, right, down, this.size), "move");
+  }
+
+  /** @param {number} wider @param {number} taller */
+  grow(wider, taller) {
+    if (this.box) this.change(grown(this.box, wider, taller, this.size), "grow");
+  }
+
+  /** Remove the picked box. The next one to look at is picked, if a suggestion was rejected. */
+  remove() {
+    const { box } = this;
+    if (!box) return;
+    const next = isOpen(box) ? this.after(1) : null;
+    this.step(this.boxes.filter((each) => each !== box));
+    this.pick(next && next !== box && isOpen(next) ? next.key : null);
+  }
+
+  clear() {
+    if (this.boxes.length) this.step([]);
+    this.pick(null);
+  }
+
+  /** A copy of the picked box beside it; the copy is picked. */
+  duplicate() {
+    const { box } = this;
+    if (!box) return;
+    const shift = Math.max(1, Math.round(COPY_SHIFT * Math.max(this.size.width, this.size.height)));
+    const way = (/** @type {number} */ end, /** @type {number} */ most) => (end + shift <= most ? shift : -shift);
+    const { width, height } = this.size;
+    this.add(box.label, moved(box, way(box.x + box.w, width), way(box.y + box.h, height), this.size), { fresh: false });
+  }
+
+  /** @returns {boolean} whether there was a step to take back */
+  undo() {
+    return this.travel(this.past, this.future);
+  }
+
+  redo() {
+    return this.travel(this.future, this.past);
+  }
+
+  /** @param {(readonly Box[])[]} from @param {(readonly Box[])[]} into */
+  travel(from, into) {
+    const boxes = from.pop();
+    if (!boxes) return false;
+    into.push(this.boxes);
+    this.boxes = boxes;
+    this.run = "";
+    if (!this.box) this.pick(null);
+    return true;
+  }
+
+  /** A class was merged into another. @param {number} from @param {number} into */
+  relabel(from, into) {
+    const renamed = (/** @type {readonly Box[]} */ boxes) =>
+      boxes.some(({ label }) => label === from)
+        ? boxes.map((box) => (box.label === from ? { ...box, label: into } : box))
+        : boxes;
+    const begun = this.begun === this.boxes;
+    this.boxes = renamed(this.boxes);
+    this.begun = begun ? this.boxes : renamed(this.begun);
+    this.past = this.past.map(renamed);
+    this.future = this.future.map(renamed);
+  }
+
+  /** The box that comes `by` steps after the picked one, in the order of looking; null beyond the ends. @param {number} by @returns {Box | null} */
+  after(by) {
+    const order = inOrder(this.boxes);
+    const at = order.findIndex(({ key }) => key === this.picked);
+    if (at < 0) return (by > 0 ? order[0] : order.at(-1)) ?? null;
+    return order[at + by] ?? null;
+  }
+}
+
+/** Whether it is a suggestion that nobody has changed. @param {Pick<Box, "origin" | "confidence">} box */
+export function isOpen({ origin, confidence }) {
+  return origin === "accepted" && confidence !== null;
+}
+
+/**
+ * The order in which boxes are looked at: the model's first, the most doubtful before all; the others as one reads. A correction
+ * keeps its place, so that Tab goes on from there.
+ * @template {Pick<Box, "x" | "y" | "confidence">} Each
+ * @param {readonly Each[]} boxes
+ * @returns {Each[]}
+ */
+export function inOrder(boxes) {
+  const rank = (/** @type {Pick<Box, "confidence">} */ { confidence }) => confidence ?? 2; // after every probability
+  return [...boxes].sort((a, b) => rank(a) - rank(b) || a.y - b.y || a.x - b.x);
+}
+
+/** @param {Record<string, any>} box @param {Record<string, any>} more */
+function isAs(box, more) {
+  return Object.entries(more).every(([name, value]) => box[name] === value);
+}
+
+/** Whether two answers hold the same boxes. @param {readonly AnswerBox[]} a @param {readonly AnswerBox[]} b */
+export function isSame(a, b) {
+  const text = (/** @type {readonly AnswerBox[]} */ boxes) =>
+    boxes
+      .map(({ label, x, y, w, h }) => [label, x, y, w, h].join())
+      .sort()
+      .join(";");
+  return a.length === b.length && text(a) === text(b);
+}
