@@ -7,6 +7,7 @@ listeners, so that nothing is answered or sent that is not on disk. It accepts a
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,7 @@ from labeler.store.tables import LOG
 from shared.log import ANSWERS, IMPORT, Fold
 from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.task import Task
+from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS, Split
 from shared.wire.log import Action, AnnotationPage, AnsweringPage, Row
 from shared.wire.review import ACCEPTED, REVIEW
@@ -32,6 +34,8 @@ GRID = "grid"
 _TOGETHER = frozenset({GRID, ACCEPTED})
 _PAGES: dict[str, AnsweringPage] = {GRID: "grid", REVIEW: "review", ACCEPTED: "review"}
 _CHUNK = 500  # ids in one SQL statement
+_AT_ONCE = 500  # rows held while the log is read: an answer may have a thousand boxes
+_ROW_BYTES = 600  # of a row in a message, without its texts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,9 +126,9 @@ class AnnotationLog:
             return rows
 
     def page(self, after: int, limit: int) -> AnnotationPage:
-        """At most `limit` rows after `after`, in order."""
+        """At most `limit` rows after `after`, in order; fewer if they are long, so that they fit one request."""
         with self._store.read() as connection:
-            rows = list(_rows(connection, after=after, limit=limit))
+            rows = next(parts(_rows(connection, after=after, limit=limit), _length, most=limit), [])
         end = max(self.last_seq, after + len(rows))
         return AnnotationPage(log_id=self.log_id, task=self.fold.task.name, annotations=rows, last_seq=end)
 
@@ -227,6 +231,12 @@ class AnnotationLog:
             self._batches[row.annotator] = _batch(row)
 
 
+def _length(row: Row) -> int:
+    """Approximate bytes of a row in a message."""
+    answer = 0 if row.answer is None else len(json.dumps(row.answer))
+    return _ROW_BYTES + text_length(row.name, row.annotator, row.reason, row.note, row.source) + answer
+
+
 def _batch(row: Row) -> object:
     """What the rows of one request have in common. Logs of earlier versions have no batch, but one time for all."""
     return row.batch or row.created_at
@@ -238,7 +248,7 @@ def _content(draft: Draft) -> dict[str, Any]:
 
 def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
     statement = select(LOG).where(LOG.c.seq > after).order_by(LOG.c.seq).limit(limit)
-    found: Iterable[RowMapping] = connection.execute(statement.execution_options(yield_per=5_000)).mappings()
+    found: Iterable[RowMapping] = connection.execute(statement.execution_options(yield_per=_AT_ONCE)).mappings()
     return map(_row, found)
 
 

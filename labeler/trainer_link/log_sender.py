@@ -20,13 +20,11 @@ from typing import Literal
 from labeler.store.annotation_log import AnnotationLog
 from labeler.trainer_link.client import Away, NoRoom, Rewind, Taken, TrainerClient, TrainerProblem
 from shared.settings.services import LabelerSettings
-from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
 from shared.wire.log import AnnotationBatch, Row, TestChance
 from shared.wire.project import OutboxView, TrainerView
 from shared.wire.trainer import TrainerStatus
 
-ROW_BYTES = 600  # per row, without its texts
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 START_SECONDS = 20.0
 """Time for a trainer that was started together with the labeler, before the log says that it is missing."""
@@ -251,7 +249,7 @@ class LogSender:
         with self._changed:
             after = self._sent_seq
         page = self._log.page(after, MAX_ROWS)
-        rows = next(parts(page.annotations, _length, most=MAX_ROWS), [])
+        rows = page.annotations
         catalog_version = self._catalog_version()
         batch = AnnotationBatch(
             log_id=self._log.log_id,
@@ -280,9 +278,8 @@ class LogSender:
             self._sent_catalog = catalog_version
             self._acknowledged(min(acked_seq, self._log.last_seq))
             self._taken = False
-            self._force = self._sent_seq < self._log.last_seq and (
-                len(page.annotations) == MAX_ROWS or len(rows) < len(page.annotations)
-            )
+            cut = bool(rows) and rows[-1].seq < page.last_seq  # what one message holds, not all that there is
+            self._force = cut and self._sent_seq < self._log.last_seq
             self._failures, self._error = 0, None
         self._tell()
 
@@ -309,8 +306,3 @@ class LogSender:
         if warn:
             logger.warning("%s", message)
         self._tell()
-
-
-def _length(row: Row) -> int:
-    """Approximate bytes of a row in a message."""
-    return ROW_BYTES + text_length(row.name, row.annotator, row.reason, row.note, row.source)

@@ -261,7 +261,7 @@ def _labeling_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/annotations")
     def annotations(after: Id = 0, limit: Annotated[int, Query(ge=1, le=5_000)] = 1_000) -> AnnotationPage:
-        """The rows of the annotation log after a `seq`."""
+        """The rows of the annotation log after a `seq`; fewer than `limit` if they are long. Continue with the last."""
         return service.log.page(after, limit)
 
     @api.post("/import", responses=refusals(404, 409))

@@ -3,14 +3,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from labeler.service import Service
 from labeler.trainer_link import log_sender
 from shared.wire.fields import MAX_ROWS
+from shared.wire.log import Row
 from tests.labeler.followers import Follower, following
-from tests.labeler.projects import answer, labeler, photos
+from tests.labeler.projects import answer, boxes, labeler, photos
 from tests.network import FAULTS, Proxy
 
 QUICK = {"trainer_poll_seconds": 0.05, "buffer_seconds": 0.1}
@@ -25,10 +28,16 @@ def until(true: Callable[[], bool], what: str) -> None:
     pytest.fail(what)
 
 
+def logged(service: Service) -> list[UUID]:
+    rows: list[Row] = []
+    while more := service.log.page(len(rows), MAX_ROWS).annotations:
+        rows += more
+    return [row.id for row in rows]
+
+
 def has_it_all(service: Service, follower: Follower) -> Callable[[], bool]:
     def check() -> bool:
-        log = service.log.page(0, MAX_ROWS).annotations
-        return [row.id for row in follower.rows] == [row.id for row in log] and service.outbox.view().pending == 0
+        return [row.id for row in follower.rows] == logged(service) and service.outbox.view().pending == 0
 
     return check
 
@@ -201,6 +210,20 @@ def test_long_notes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None
         assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
         assert max(len(batch.model_dump_json().encode()) for batch in follower.batches) < 8_388_608
         assert any(batch.annotations and batch.annotations[-1].seq < batch.last_seq for batch in follower.batches)
+
+
+def test_answers_with_a_thousand_boxes_go_in_batches_that_the_trainer_takes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 60)
+    many = [(1, k % 6, k % 4, 8.88, 7.77, "corrected") for k in range(1_000)]
+    values: dict[str, Any] = {"task": "detection", **QUICK}
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, **values) as service:
+        service.annotate([boxes(image_id, *many) for image_id in range(1, 61)])
+        until(lambda: len(follower.rows) == service.log.last_seq, "the rows never arrived")
+        assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+        assert max(len(batch.model_dump_json().encode()) for batch in follower.batches) < 8_388_608
+        page = service.log.page(0, MAX_ROWS)
+        assert 1 < len(page.annotations) < page.last_seq
+        assert len(page.model_dump_json()) < 8_388_608
 
 
 def test_a_failure_delays_nobody_who_asked_during_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
