@@ -1,0 +1,1 @@
+"""The detector that learns boxes while a person draws them."""

@@ -1,0 +1,126 @@
+"""What a detector is once fitted (`trainer.detection.learning` fits it). Knows no services.
+
+    pyramid = installed_pyramid(folder)                                  # the frozen network
+    maps = FeatureMaps(folder, pyramid, limits, fetch)                   # fetch: content hash → bytes of the image
+    examples = [Example(sha256, boxes, labels), …]                       # boxes (n, 4) x, y, w, h; labels (n,) ids
+    detector = fit(examples, maps, previous=None, steps=140, seed=0, should_stop=lambda: False)
+    detector = fit(examples, maps, previous=detector, steps=140, …)      # goes on learning
+    found = detector.detect(maps.plain(sha256))                          # Detections in pixels of the upright original
+    shown = found.above(detector.threshold)
+
+An `Example` without boxes says that nothing is there. A `Detector` is immutable, so that other threads may detect with
+it while the next one is fitted. It carries the state of its optimiser, because learning never starts again: `fit` with
+`previous` goes on where it ended, also with other examples and other classes. `to_tensors` and `of_tensors` are what a
+version holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.detection.detections import Detections, pick
+from trainer.detection.feature_maps import View
+from trainer.detection.head import BoxHead
+from trainer.detection.placement import Boxes
+
+FIRST_THRESHOLD = 0.5
+"""Score from which boxes are suggested, until answers say better."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labeled image: its content hash, and all objects in it.
+
+    `boxes` (n, 4) are x, y, width, height in pixels of the upright original, `labels` (n,) class ids.
+    """
+
+    sha256: str
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What learning goes on with: the weights themselves (a detector's are averages), the optimiser's moments, and the
+    steps so far."""
+
+    weights: Mapping[str, torch.Tensor]
+    first: Mapping[str, torch.Tensor]
+    second: Mapping[str, torch.Tensor]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A fitted detector.
+
+    `classes` (K,) are ascending class ids, `threshold` the score from which boxes are suggested, `weights` the head's
+    tensors on the CPU, `channels` and `size` those of the frozen network, whose key is `pyramid`.
+    """
+
+    classes: NDArray[np.int64]
+    weights: Mapping[str, torch.Tensor]
+    channels: tuple[int, ...]
+    size: int
+    pyramid: str
+    threshold: float = FIRST_THRESHOLD
+    training: Training | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def steps(self) -> int:
+        """Steps learned so far."""
+        return self.training.steps if self.training is not None else 0
+
+    @cached_property
+    def head(self) -> BoxHead:
+        """The network, ready to detect on the CPU."""
+        head = BoxHead(self.channels, self.size, len(self.classes))
+        head.load_state_dict(dict(self.weights))
+        return head.eval().requires_grad_(False)
+
+    def detect(self, view: View) -> Detections:
+        """The objects in a view, mostly the plain one."""
+        return self.detect_all([view])[0]
+
+    def detect_all(self, views: Sequence[View]) -> list[Detections]:
+        """The objects in each of a few views, at once."""
+        if not views:
+            return []
+        with torch.inference_mode():
+            levels = [torch.stack([view.maps[i] for view in views]).float() for i in range(3)]
+            logits, corners = self.head(*levels)
+            scores = logits.sigmoid()
+        return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
+
+    def with_threshold(self, threshold: float) -> Detector:
+        """The same detector, which suggests from another score on."""
+        return replace(self, threshold=threshold)
+
+    def to_tensors(self) -> dict[str, NDArray[np.generic]]:
+        """What is needed to detect, by name."""
+        arrays: dict[str, NDArray[np.generic]] = {
+            "classes": self.classes,
+            "threshold": np.array([self.threshold], np.float32),
+        }
+        arrays.update({f"head.{name}": tensor.numpy() for name, tensor in self.weights.items()})
+        return arrays
+
+    @classmethod
+    def of_tensors(
+        cls, tensors: Mapping[str, NDArray[np.generic]], *, channels: Sequence[int], size: int, pyramid: str
+    ) -> Detector:
+        """The detector whose arrays `to_tensors` returned, above the frozen network `pyramid`."""
+        weights = {
+            name.removeprefix("head."): torch.from_numpy(np.array(array, dtype=np.float32))
+            for name, array in tensors.items()
+            if name.startswith("head.")
+        }
+        classes = np.asarray(tensors["classes"], dtype=np.int64)
+        threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
+        return cls(classes, weights, tuple(channels), size, pyramid, threshold)

@@ -1,0 +1,86 @@
+"""The frozen network under the detector: an image on a canvas becomes feature maps at strides 8, 16 and 32.
+
+It is the network that comes with the installation, so that boxes can be learned anywhere and without a download. Any
+network of timm that halves the resolution stage by stage will do as well. It never learns. So the maps of an image are
+computed once and kept (`trainer.detection.feature_maps`), and a step of learning costs a thirtieth of what it would.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.embeddings.backbones.feature_blocks import Layout
+from trainer.embeddings.backbones.torch_networks import Module, content_of, limit_threads
+
+SIZE = 320
+"""Pixels per side of the canvas."""
+STRIDES = (8, 16, 32)
+"""Pixels of the canvas per cell of each level."""
+DEFINITION = 1
+"""Version of the canvas and of the views; part of the key of stored maps."""
+
+Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Features (C, S/stride, S/stride) float16 of one canvas, at each of STRIDES."""
+
+
+class Pyramid:
+    """A frozen network: canvases (B, 3, S, S) uint8 → maps at each of STRIDES. Thread-safe.
+
+    `key` changes with the weights; `channels` are those of each level.
+    """
+
+    def __init__(
+        self,
+        network: Module,
+        *,
+        name: str,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        size: int = SIZE,
+        device: torch.device | None = None,
+    ) -> None:
+        """Raises ValueError unless the network has a stage at each of STRIDES."""
+        limit_threads()
+        network = network.network if isinstance(network, Layout) else network
+        told: list[dict[str, Any]] = list(getattr(network, "feature_info", []))
+        stages = [each["reduction"] for each in told]
+        if not hasattr(network, "forward_intermediates") or not set(STRIDES) <= set(stages):
+            raise ValueError(f"the network {name!r} has no feature maps at strides 8, 16 and 32")
+        if size % STRIDES[-1]:
+            raise ValueError(f"the canvas must be a multiple of {STRIDES[-1]} pixels")
+        self.name = name
+        self.size = size
+        self.device = device if device is not None else torch.device("cpu")
+        self.mean, self.std = mean, std
+        self.background = (round(mean[0] * 255), round(mean[1] * 255), round(mean[2] * 255))
+        self.stages = [len(stages) - 1 - stages[::-1].index(stride) for stride in STRIDES]  # the deepest of each stride
+        self.channels = tuple(int(told[stage]["num_chs"]) for stage in self.stages)
+        self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(mean, device=self.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(std, device=self.device).view(3, 1, 1) * 255
+        self.key = f"{size}px-{content_of(network, DEFINITION, mean, std)[:12]}"
+
+    def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:
+        """The maps of canvases (B, 3, S, S), on the CPU."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(canvases).to(self.device).float().sub_(self._mean).div_(self._std)
+            levels = self.network.forward_intermediates(  # type: ignore[operator]
+                pixels.contiguous(memory_format=torch.channels_last), indices=self.stages, intermediates_only=True
+            )
+            low, middle, high = (level.half().cpu().contiguous() for level in levels)
+        return list(zip(low, middle, high, strict=True))
+
+
+def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | None = None) -> Pyramid:
+    """The network that comes with the installation, its weights prepared in `folder`. Raises NotInstalledError."""
+    from trainer.embeddings.backbones import installed, timm_networks
+
+    file = installed.weights(folder)
+    network = timm_networks.create(installed.NAME, timm_networks.config_of("backbone", installed.NAME), size)
+    timm_networks.load_weights(network, file, repr(installed.NAME))
+    return Pyramid(network, name=installed.NAME, mean=installed.HALF, std=installed.HALF, size=size, device=device)
