@@ -41,7 +41,8 @@ def test_it_stops_when_asked_and_leaves_the_earlier_detector_alone(tmp_path):
     kept = {name: each.clone() for name, each in before.weights.items()}
     asked = iter([False, True])
     after = fit(examples, maps, previous=before.with_threshold(0.3), steps=100, should_stop=lambda: next(asked))
-    assert (after.steps, after.threshold) == (3, pytest.approx(0.3))
+    assert after.steps == 3
+    assert after.threshold == pytest.approx(0.3)
     assert all(before.weights[name].equal(each) for name, each in kept.items())
 
 

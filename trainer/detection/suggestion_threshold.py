@@ -1,0 +1,115 @@
+"""From which score on boxes are suggested: from where they would have cost the least actions on the last images.
+
+A person corrects, draws or deletes a box with one action each, and accepts one with none. Each of the last images was
+scored before it was learned, so what would have happened at another threshold can be counted. If suggestions cost more
+than they save at every threshold, none are made. Pure functions: the caller keeps the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.detection.detections import Detections
+from trainer.detection.detector import FIRST_THRESHOLD
+from trainer.detection.placement import Boxes
+
+LAST = 15
+"""Images that count."""
+ENOUGH = 3
+"""Images before which the threshold stays at its first value."""
+SAME = 0.5
+"""IoU from which a suggestion is of the object: below it, deleting and drawing is one action more."""
+GOOD = 0.75
+"""IoU from which a suggestion of the right class is accepted as it is."""
+NONE = 1.0
+"""The threshold at which nothing is suggested."""
+STEPS = np.round(np.arange(0.05, 0.96, 0.05), 2)
+"""Thresholds to choose from, besides NONE."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in an image before it was learned, and what a person then answered: boxes (n, 4) x, y, width,
+    height and class ids (n,)."""
+
+    found: Detections
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What a person does to the suggestions of an image. Accepting one is not counted."""
+
+    drawn: int = 0
+    corrected: int = 0
+    deleted: int = 0
+    accepted: int = 0
+
+    @property
+    def total(self) -> int:
+        """Actions in all."""
+        return self.drawn + self.corrected + self.deleted
+
+    def __add__(self, other: Actions) -> Actions:
+        return Actions(
+            self.drawn + other.drawn,
+            self.corrected + other.corrected,
+            self.deleted + other.deleted,
+            self.accepted + other.accepted,
+        )
+
+
+def least_costly(judged: Sequence[Judged]) -> float:
+    """The threshold that would have cost least on the LAST of these images, the latest last.
+
+    Of equally cheap ones, the one nearest to FIRST_THRESHOLD.
+    """
+    last = judged[-LAST:]
+    if len(last) < ENOUGH:
+        return FIRST_THRESHOLD
+    costs = {float(step): sum(actions(each, float(step)).total for each in last) for step in STEPS}
+    costs[NONE] = sum(len(each.boxes) for each in last)
+    return min(costs, key=lambda step: (costs[step], abs(step - FIRST_THRESHOLD)))
+
+
+def actions(judged: Judged, threshold: float) -> Actions:
+    """What the person would have done if the boxes from `threshold` on had been suggested."""
+    shown = judged.found.above(threshold)
+    if len(shown) == 0 or len(judged.boxes) == 0:
+        return Actions(drawn=len(judged.boxes), deleted=len(shown))
+    overlap = overlaps(shown.boxes, judged.boxes)
+    right = shown.classes[:, None] == judged.labels[None]
+    free = right & (overlap >= GOOD)
+    rows, columns = np.nonzero(overlap >= SAME)
+    order = np.lexsort((-overlap[rows, columns], ~right[rows, columns], ~free[rows, columns]))
+    used_rows, used_columns = set[int](), set[int]()
+    accepted = 0
+    for place in order.tolist():
+        row, column = int(rows[place]), int(columns[place])
+        if row in used_rows or column in used_columns:
+            continue
+        used_rows.add(row)
+        used_columns.add(column)
+        accepted += bool(free[row, column])
+    matched = len(used_rows)
+    return Actions(
+        drawn=len(judged.boxes) - matched,
+        corrected=matched - accepted,
+        deleted=len(shown) - matched,
+        accepted=accepted,
+    )
+
+
+def overlaps(some: Boxes, others: Boxes) -> NDArray[np.float64]:
+    """The IoU (n, m) of boxes (n, 4) and (m, 4), each x, y, width, height."""
+    a, b = some.astype(np.float64)[:, None], others.astype(np.float64)[None]
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    shared = (high - low).clip(0).prod(-1)
+    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared
+    return np.asarray(shared / np.maximum(union, 1e-12))
