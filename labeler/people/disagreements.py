@@ -13,10 +13,12 @@ from typing import Literal
 from labeler.images.catalog import Catalog
 from labeler.images.thumbnails import thumbnail_url
 from labeler.labeling.answers import Annotations
+from labeler.people.box_choices import choices
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
 from labeler.store.database import Store
 from shared.settings.services import LabelerSettings
+from shared.tasks.detection import DETECTION
 from shared.wire.log import Annotation, Row
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
 
@@ -52,8 +54,11 @@ class Disagreements:
                 latest = dict.fromkeys(row.image_id for row in self._log.latest("settle", limit))
                 chosen = [image_id for image_id in latest if image_id in settled]
             rows, hashes = self._log.answers_about(chosen), self._catalog.hashes(chosen)
+            entries = [self._entry(image_id, rows[image_id], hashes[image_id]) for image_id in chosen]
+            if self._log.fold.task.name == DETECTION.name:
+                self._add_boxes(entries)
             return DisagreementPage(
-                items=[self._entry(image_id, rows[image_id], hashes[image_id]) for image_id in chosen],
+                items=entries,
                 open=len(waiting),
                 settled=len(settled),
             )
@@ -117,6 +122,14 @@ class Disagreements:
             opinions=[self._opinion(row) for row in rows if row.action != "settle"],
             settled=self._opinion(settles[-1]) if settles else None,
         )
+
+    def _add_boxes(self, entries: Sequence[Disagreement]) -> None:
+        """What a page needs to draw the boxes, and the answers that could settle them."""
+        shapes = self._catalog.shapes([each.image_id for each in entries])
+        for each in entries:
+            each.width, each.height = shapes[each.image_id]
+            votes = self._log.fold.votes(each.image_id)
+            each.choices = choices(self._log.fold, votes, self._log.fold.voted(each.image_id))
 
     def _opinion(self, row: Row) -> Opinion:
         content = row.model_dump(include={"id", "annotator", "action", "reason", "note"})

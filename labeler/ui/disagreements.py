@@ -21,8 +21,9 @@ from labeler.errors import Problem
 from labeler.labeling.classes import DIGITS
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
-from labeler.ui.sections import settling
+from labeler.ui.sections import settling, settling_boxes
 from shared.figures import percent, rounded
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassEntry
@@ -86,19 +87,24 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
     if before != shown.image_id:
         st.session_state[DRAWN] = (shown.image_id, monotonic())
     picture, words = st.columns([3, 2], gap="medium")
+    task = service.current().identity.task
     picture.html(
-        f'<img src="{escape(shown.url)}" alt="Image {shown.image_id}, to be settled" '
+        settling_boxes.picture(shown)
+        if task == DETECTION.name
+        else f'<img src="{escape(shown.url)}" alt="Image {shown.image_id}, to be settled" '
         'style="display:block; margin:auto; width:min(100%, 65vh); max-height:65vh; object-fit:contain">'
     )
     with words:
         st.subheader(f"{waiting:,} to settle" if waiting > 1 else "One to settle", anchor=False)
         st.write(_standing(shown))
         if shown.split == "test":
-            st.caption("A test image: it measures accuracy, and the class that you choose counts as the truth.")
+            st.caption("A test image: it measures accuracy, and what you choose counts as the truth.")
         st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
         st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
-        if service.current().identity.task == MULTILABEL.name:
+        if task == MULTILABEL.name:
             settling.ask(shown, classes, _decide_classes, _pass_over)
+        elif task == DETECTION.name:
+            settling_boxes.ask(shown, len(classes), _decide, _pass_over)
         else:
             _buttons(shown, classes)
 
@@ -107,9 +113,9 @@ def _standing(shown: Disagreement) -> str:
     """What counts until the image is settled."""
     if shown.open_classes:
         names = [service.current().classes.name(each) or "" for each in shown.open_classes]
-        return (
-            f"A tie on **{plain(', '.join(names))}**: the model does not learn this from the image until it is settled."
-        )
+        boxes = service.current().identity.task == DETECTION.name
+        what = "from this image" if boxes else "this from the image"
+        return f"A tie on **{plain(', '.join(names))}**: the model does not learn {what} until it is settled."
     if shown.name is None:
         return "A tie: the model does not learn from this image until it is settled."
     return f"The majority counts for now: **{plain(shown.name)}**."
@@ -176,14 +182,16 @@ def _agreement() -> None:
         return
     st.subheader("Annotator agreement", anchor=False)
     st.write(_in_words(found))
-    by_class = service.current().identity.task == MULTILABEL.name
+    task = service.current().identity.task
+    same = {MULTILABEL.name: "Same answer", DETECTION.name: "Same boxes"}.get(task, "Same class")
     pairs, classes = st.columns(2, gap="large")
     pairs.table(
         [
             {
                 "Pair": plain(" and ".join(pair.annotators)),
                 "Images": pair.images,
-                "Same answer" if by_class else "Same class": percent(pair.agreed),
+                same: percent(pair.agreed),
+                **({} if pair.f1 is None else {"Boxes in common": percent(pair.f1)}),
                 "Kappa": _number(pair.kappa),
             }
             for pair in found.pairs
@@ -202,12 +210,20 @@ def _agreement() -> None:
 
 
 def _in_words(found: Agreement) -> str:
-    by_class = service.current().identity.task == MULTILABEL.name
+    task = service.current().identity.task
+    by_class = task == MULTILABEL.name
     measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
     images = f"{found.images:,} images" if found.images > 1 else "one image"
     agreed = percent(found.agreed or 0.0)
     same = "nobody says yes to a class where another says no" if by_class else "all gave the same class"
     mean = ", on average over the classes," if by_class else ""
+    if task == DETECTION.name:
+        return (
+            f"On **{agreed}** of {images} labeled by several people, all drew the same boxes with the same classes. "
+            f"Two people have **{percent(found.f1 or 0.0)}** of their boxes in common (F1; boxes that overlap at least "
+            f"by half). {measure} on the classes of boxes in one place is **{_number(found.kappa)}**, where 0 is "
+            "chance level and 1 is perfect."
+        )
     return (
         f"On **{agreed}** of {images} labeled by several people, {same}; {measure}{mean} is "
         f"**{_number(found.kappa)}**, where 0 is chance level and 1 is perfect. If agreement is low, clearer "

@@ -8,8 +8,9 @@ A group of matched boxes has at most one box of each person. The result does not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,35 +55,51 @@ def matched(first: Boxes, second: Boxes) -> list[tuple[Box, Box]]:
     return [(each[0], each[1]) for each in groups([first, second]) if len(each) == 2]
 
 
-def merged(answers: Sequence[Boxes]) -> Boxes | None:
-    """The boxes that most people drew, at their mean place, with the class that most gave. None for a tie."""
-    found = groups(answers)
-    if any(_is_tied(each, len(answers)) for each in found):
-        return None
-    kept = [_mean(each) for each in found if 2 * len(each) > len(answers)]
-    return Boxes(sorted(kept)) if len(kept) <= MOST_BOXES else None
+class Joint(NamedTuple):
+    """What several people's answers say together."""
+
+    merged: Boxes | None  # the boxes that most drew, at their mean place, with the class that most gave; None: a tie
+    differ: bool  # a box of somebody has no counterpart of the same class with somebody else
+    tied: tuple[int, ...]  # the classes of the boxes that leave the image open
 
 
-def tied(answers: Sequence[Boxes]) -> list[Group]:
-    """The groups that leave the image open: drawn by as many as not, or with as many votes for two classes."""
-    return [each for each in groups(answers) if _is_tied(each, len(answers))]
+@lru_cache(maxsize=1 << 14)
+def joint(answers: tuple[Boxes, ...]) -> Joint:
+    """The answers of at least two people. It is kept: an image is looked at again with every page and every row."""
+    people, found = len(answers), groups(answers)
+    ties = [each for each in found if _is_tied(each, people)]
+    kept = [mean(each) for each in found if 2 * len(each) > people] if not ties else []
+    return Joint(
+        None if ties or len(kept) > MOST_BOXES else Boxes(sorted(kept)),
+        any(len(each) < people or len(_labels(each)) > 1 for each in found),
+        tuple(sorted({label for each in ties for label in _labels(each)})),
+    )
 
 
-def _is_tied(group: Group, people: int) -> bool:
-    if 2 * len(group) == people:
-        return True
-    return 2 * len(group) > people and majority(box.label for box in group.values()) is None
-
-
-def _mean(group: Group) -> Box:
-    boxes = list(group.values())
-    label: int = majority(box.label for box in boxes)
+def mean(group: Group) -> Box:
+    """One box for the object: the mean place, and the class that most gave. Raises ValueError for a tie."""
+    label, boxes = _class_of(group), list(group.values())
+    if label is None:
+        raise ValueError("as many people gave one class as gave another")
     origins: set[Origin] = {box.origin for box in boxes}
     left, top, right, bottom = (
         sum(edges) / len(boxes)
         for edges in zip(*((box.x, box.y, box.x + box.w, box.y + box.h) for box in boxes), strict=True)
     )
     return Box(label, left, top, right - left, bottom - top, origins.pop() if len(origins) == 1 else "drawn")
+
+
+def _class_of(group: Group) -> int | None:
+    found: int | None = majority(box.label for box in group.values())
+    return found
+
+
+def _labels(group: Group) -> set[int]:
+    return {box.label for box in group.values()}
+
+
+def _is_tied(group: Group, people: int) -> bool:
+    return 2 * len(group) == people or (2 * len(group) > people and _class_of(group) is None)
 
 
 def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator[tuple[int, int, int, int]]:

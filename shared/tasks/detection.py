@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.class_names import key
 from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task
 from shared.wire.review import Agreement
+
+if TYPE_CHECKING:
+    from shared.tasks.box_matching import Joint
 
 __all__ = ["DETECTION", "MOST_BOXES", "NOTHING_HERE", "ORIGINS", "Box", "Boxes", "Detection", "Origin"]
 
@@ -107,30 +110,20 @@ class Detection(Task):
 
     def merge(self, values: Iterable[Boxes]) -> Boxes | None:
         """The boxes that most people drew; None if as many did as did not, or if a box's class is a tie."""
-        said = list(values)
+        said = tuple(values)
         if len(set(said)) < 2:
             return said[0] if said else None
-        from shared.tasks.box_matching import merged  # numpy takes a tenth of a second to import
-
-        return merged(said)
+        return _joint(said).merged
 
     def differ(self, values: Iterable[Boxes]) -> bool:
         """Whether a box of anybody has no counterpart of the same class with somebody else."""
-        said = list(values)
-        if len(set(said)) < 2:
-            return False
-        from shared.tasks.box_matching import groups
-
-        return any(len(each) < len(said) or len({box.label for box in each.values()}) > 1 for each in groups(said))
+        said = tuple(values)
+        return len(set(said)) > 1 and _joint(said).differ
 
     def tied(self, values: Iterable[Boxes]) -> Collection[int]:
         """The classes of the boxes that leave the image open."""
-        said = list(values)
-        if len(set(said)) < 2:
-            return ()
-        from shared.tasks.box_matching import tied
-
-        return sorted({box.label for each in tied(said) for box in each.values()})
+        said = tuple(values)
+        return _joint(said).tied if len(set(said)) > 1 else ()
 
     def agreement(self, votes: Iterable[Mapping[str, Boxes]], names: Mapping[int, str]) -> Agreement:
         """How many boxes people have in common (F1), and how far they agree on the classes of those (κ or α)."""
@@ -158,6 +151,12 @@ class Detection(Task):
     def class_names(self, text: str) -> Collection[str]:
         """A cell says nothing of places, so that it adds no class."""
         return ()
+
+
+def _joint(said: tuple[Boxes, ...]) -> Joint:
+    from shared.tasks.box_matching import joint  # numpy takes a tenth of a second to import
+
+    return joint(said)
 
 
 def _boxes_in(given: object) -> list[dict[str, Any]]:

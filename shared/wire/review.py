@@ -25,6 +25,15 @@ class Opinion(Reply):
     note: str | None = None
 
 
+class Choice(Reply):
+    """An answer that could settle an image: that of a person, or one made of all. `name` has it in words."""
+
+    kind: Literal["one", "majority", "all", "common"]  # all: every box of anybody; common: those that everybody drew
+    annotator: str | None = None  # whose it is
+    name: str
+    answer: Any
+
+
 class Disagreement(Reply):
     """An image to which annotators gave different classes. Contains nothing about the model's prediction."""
 
@@ -37,6 +46,9 @@ class Disagreement(Reply):
     open_classes: list[int] = Field(default_factory=list)  # multi-label: as many say yes as no
     opinions: list[Opinion]  # oldest first, without settles
     settled: Opinion | None = None  # the settle in force
+    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    height: int | None = None
+    choices: list[Choice] = Field(default_factory=list)  # detection
 
 
 class DisagreementPage(Reply):

@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from labeler.ui import disagreements
 from labeler.ui.parts import components
+from shared.tasks.detection import Box, Boxes
 from shared.tasks.multilabel import Classes
-from tests.labeler.projects import answer, classes, labeler, photos
+from tests.labeler.projects import answer, boxes, classes, labeler, photos
 
 
 def script() -> None:
@@ -185,3 +186,32 @@ def test_with_several_classes_each_class_in_question_is_settled_and_the_others_s
         words = " ".join(each.value for each in page.markdown)
         assert "nobody says yes to a class where another says no" in words
         assert "Image 1 is **cat**" in words
+
+
+def test_with_boxes_everybodys_are_over_the_image_and_one_press_settles(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, task="detection", overlap=2, classes=["cat", "dog"]) as service:
+        cat, dog = (entry.id for entry in service.classes.entries())
+        service.annotate([boxes(1, (cat, 1, 1, 4, 4), (dog, 8, 2, 5, 5), annotator="ann")])
+        service.annotate([boxes(1, (cat, 1, 1, 4, 5), annotator="bob"), boxes(2, annotator="bob")])
+        service.annotate([boxes(2, annotator="ann")])
+        page = opened()
+        assert any("A tie on **dog**" in each.value for each in page.markdown)
+        assert buttons(page) == {
+            "settle-1-1": "ann: 1 cat, 1 dog",
+            "settle-1-2": "bob: 1 cat",
+            "settle-1-3": "All boxes: 1 cat, 1 dog",
+            "settle-1-4": "Only boxes that all drew: 1 cat",
+            "later-1": "Later",
+        }
+        (picture,) = [each.proto.body for each in page.get("html") if "to be settled" in each.proto.body]
+        assert picture.count("border:1px solid") == 2
+        assert picture.count("border:3px solid") == 1
+        assert ">dog</span>" in picture
+        page.button("settle-1-3").click().run()
+        assert service.log.fold.labels[1] == Boxes([Box(cat, 1, 1, 4, 4.5), Box(dog, 8, 2, 5, 5)])
+        assert [each.value for each in page.info] == ["Every disagreement is settled."]
+        words = " ".join(each.value for each in page.markdown)
+        assert "On **50%** of 2 images labeled by several people, all drew the same boxes" in words
+        assert "**83%** of their boxes in common" in words
+        assert "Image 1 is **1 cat, 1 dog**" in words

@@ -198,8 +198,8 @@ def test_the_merged_answer_has_the_boxes_of_the_majority_at_their_mean_place() -
 def test_a_tie_about_a_box_or_its_class_leaves_the_image_open() -> None:
     cat, dog = Box(CAT, 10, 10, 20, 20), Box(DOG, 50, 50, 10, 10)
     box, name = [Boxes([cat, dog]), Boxes([cat])], [Boxes([cat, dog]), Boxes([cat._replace(label=COW), dog])]
-    assert (DETECTION.merge(box), DETECTION.tied(box)) == (None, [DOG])
-    assert (DETECTION.merge(name), DETECTION.tied(name)) == (None, [CAT, COW])
+    assert (DETECTION.merge(box), DETECTION.tied(box)) == (None, (DOG,))
+    assert (DETECTION.merge(name), DETECTION.tied(name)) == (None, (CAT, COW))
     assert DETECTION.differ(box)
     assert DETECTION.differ(name)
     assert not DETECTION.differ([Boxes([cat, dog]), Boxes([dog, cat._replace(x=11.0)])])
