@@ -17,7 +17,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from commands.connection import Connection, FlywheelError
-from commands.given_labels import Label, answer_of, names_in, rows_of_table
+from commands.given_labels import Label, answer_of, boxes_of_table, names_in, rows_of_table
 from commands.labels import merge as merging
 from commands.labels.exports import FILTERS, Wanted, download, format_of
 from commands.labels.grouping import draw
@@ -25,6 +25,7 @@ from commands.labels.imports import send, task_of
 from shared.class_names import lacking, meant
 from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
@@ -76,7 +77,8 @@ class Flywheel(Connection):
         layout: str = "",
     ) -> dict[str, Any]:
         """Import labels from folders or files, as `flywheel import` reads them, or from a DataFrame with the same
-        columns.
+        columns. In a detection project, a DataFrame has a row per box, with columns such as uri, label, x, y, w, h, or
+        a row per image with a column `boxes` or `objects`.
 
         `layout` is the meaning of the folders, such as split/class; by default it is detected. `columns` names the
         columns if they have unusual names: {"image": "photo", "label": "species"}. File names in a DataFrame are
@@ -107,7 +109,8 @@ class Flywheel(Connection):
             else:
                 left, several = LeftOut(), task == MULTILABEL.name
                 named = replace(chosen or Chosen(), several=several)
-                source = Source(Path(images), lambda: rows_of_table(labels, named, left), None, left.told)
+                reader = boxes_of_table if task == DETECTION.name else rows_of_table
+                source = Source(Path(images), lambda: reader(labels, named, left), None, left.told)
                 source = in_multilabel(source) if several else source
             told.append(source.told)
             table = None if report is None else Path(report)
@@ -177,6 +180,9 @@ class Flywheel(Connection):
 
         In a multi-label project, name a list of classes: the image has these, and none of the project's others. Or
         name {"yes": [...], "no": [...]}, which leaves the others unknown.
+
+        In a detection project, name all boxes: a list of {"label": "dog", "x": 1, "y": 2, "w": 30, "h": 40}, in pixels
+        of the upright image; an empty list if there is nothing in it.
 
         Raises FlywheelError and labels nothing if the project lacks a class (unless `add_classes`), or if a name
         matches no image or several. Returns one example of each kind of inexact file name, with the file that it

@@ -1,12 +1,15 @@
-"""The labels that a script gives: a class name, or several in a multi-label project, or a table of them."""
+"""The labels that a script gives: a class name, several in a multi-label project, boxes, or a table of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.connection import FlywheelError
 from shared.class_names import key
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.imports import ImportIssue, ImportRow
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from labeler.transfer.rows.imported import Chosen
     from labeler.transfer.rows.left_out import LeftOut
 
-Label = str | Collection[str] | Mapping[str, Collection[str]]
+Label = str | Collection[str] | Mapping[str, Collection[str]] | Sequence[Mapping[str, Any]]
 
 
 def names_in(label: Label) -> list[str]:
@@ -25,11 +28,18 @@ def names_in(label: Label) -> list[str]:
         return [label]
     if isinstance(label, Mapping):
         return [name for side in label.values() for name in side]
-    return list(label)
+    return [str(each.get("label", "")) if isinstance(each, Mapping) else each for each in label]
 
 
 def answer_of(label: Label, project: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an answer in this project; a list says no to the project's other classes."""
+    """The fields of an answer in this project; a list says no to the project's other classes, or has all boxes."""
+    if project["task"] == DETECTION.name:
+        if isinstance(label, str | Mapping) or not all(isinstance(each, Mapping) for each in label):
+            raise FlywheelError(
+                'An answer here is a list of boxes such as {"label": "dog", "x": 1, "y": 2, "w": 30, "h": 40}, not '
+                f"{str(label)[:100]!r}."
+            )
+        return {"answer": {"boxes": [dict(each) for each in label if isinstance(each, Mapping)]}}
     if project["task"] != MULTILABEL.name:
         return {"label": label}
     if isinstance(label, Mapping):
@@ -52,3 +62,21 @@ def rows_of_table(
         )
     records: list[Any] = table.to_dict("records")
     return rows_of(enumerate(records, start=1), columns, left)
+
+
+def boxes_of_table(table: pd.DataFrame, columns: Chosen | None, left: LeftOut) -> Iterator[ImportRow | ImportIssue]:
+    """The rows of a DataFrame with a row per box, or with all boxes of an image in a column.
+
+    Raises SettingsError if its columns do not say where the boxes are.
+    """
+    from labeler.transfer.boxes.csv_table import BoxTable
+    from labeler.transfer.boxes.tables import has_boxes, read_records
+
+    if has_boxes([*map(str, table.columns)]):
+        records: list[Any] = table.reset_index().to_dict("records")
+        yield from read_records(enumerate(records, start=1), columns, left)
+        return
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        path = Path(scratch) / "boxes.csv"
+        table.to_csv(path, index=False)
+        yield from BoxTable(path, columns, left).rows()

@@ -162,9 +162,8 @@ def clean(
     The exit code is 1 if rows were rejected, as for `flywheel import`.
     """
     from labeler.transfer.rows.imported import Chosen
-    from labeler.transfer.sources import open_source
 
-    folder = images or open_source(source, Chosen.of(columns) if columns else None, layout).folder
+    folder = images or imports.opened([source], Chosen.of(columns) if columns else None, layout).folder
 
     rejected = 0
 
@@ -280,7 +279,7 @@ class _Start:
         if ours.test_set:
             from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
 
-            open_test_set(ours.test_set, several=task_named(ours.task).by_class)
+            open_test_set(ours.test_set, task_named(ours.task))
         if self._trainer.get("query_strategy"):
             from trainer.strategies import strategy_named  # takes a moment, and is rarely needed
 

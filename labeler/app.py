@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if settings.test_set:
             from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
 
-            open_test_set(settings.test_set, several=task_named(settings.task).by_class)
+            open_test_set(settings.test_set, task_named(settings.task))
         sock = bind(settings.host, settings.port, option=port_option("labeler"))
         with sock:
             log_to(settings.workspace, "labeler", settings.log_level)

@@ -120,8 +120,8 @@ class Service:
 
     def _open_store(self) -> None:
         settings = self.settings
-        several = task_named(identity(settings).task).by_class
-        self._test_set = open_test_set(settings.test_set, several=several) if settings.test_set else None
+        task = task_named(identity(settings).task)
+        self._test_set = open_test_set(settings.test_set, task) if settings.test_set else None
         remember_task(settings)
         self.events = Events()
         self.disk = Disk(settings.workspace, self.events.notify)

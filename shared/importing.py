@@ -18,10 +18,20 @@ from typing import Any
 from shared.figures import many
 from shared.images.names import spellings
 from shared.web.parts import parts, text_length
-from shared.wire.imports import CellIssue, Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow, NamedClasses
+from shared.wire.imports import (
+    CellIssue,
+    Conflicts,
+    ImportIssue,
+    ImportPost,
+    ImportReceipt,
+    ImportRow,
+    NamedAnswer,
+    NamedBoxes,
+)
 
 BATCH = 1_000
 ROW_BYTES = 500  # per row, beside its texts
+BOX_BYTES = 120  # per box
 COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
 SHOWN = 20  # issues of each kind kept for display
 
@@ -123,7 +133,9 @@ def _length(row: ImportRow | ImportIssue) -> int:
     )
 
 
-def _named(answer: NamedClasses | None) -> int:
+def _named(answer: NamedAnswer | None) -> int:
+    if isinstance(answer, NamedBoxes):
+        return BOX_BYTES * len(answer.boxes) + text_length(*answer.names)
     return 0 if answer is None else 10 * len(answer.yes + answer.no) + text_length(*answer.yes, *answer.no)
 
 

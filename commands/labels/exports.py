@@ -27,6 +27,7 @@ from shared.storage.safe_names import partial_of
 
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces of the response
+BOXES = "boxes"  # the column of a detection project
 FOLDER = "imagefolder"
 FOLDERS = ("yolo", FOLDER)
 TABLES = ("csv", "jsonl", "parquet")
@@ -57,8 +58,8 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            help="csv, onehot, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio. "
-            "Default: by ending."
+            help="csv, onehot, jsonl, parquet, imagefolder, yolo, datasets, fiftyone, coco, cvat, label_studio; "
+            "for boxes voc. Default: by ending."
         ),
     ] = "",
     include: Annotated[
@@ -116,6 +117,12 @@ def export(
         settings = _running(place.labeler) if running else _at_rest(place)
         roots = folders.roots(settings, images)
         with table.open(encoding="utf-8") as lines:
+            if BOXES in json.loads(lines.readline()):
+                raise SettingsError(
+                    "--files writes a folder per class, and boxes belong to no folder: leave it out, and write a zip "
+                    "with --format yolo, which contains the photos."
+                )
+            lines.seek(0)
             written = folders.write(map(json.loads, lines), roots, target, way, for_yolo=given != FOLDER)
     console.print(f"Written: {target}, {many(written.count, 'image')}.", markup=False)
     if written.left_out:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -23,8 +23,14 @@ from shared.cells import harmless
 from shared.figures import many
 from shared.importing import Outcome, take_rows
 from shared.settings.services import SettingsError
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.imports import Conflicts, ImportIssue, ImportPost, ImportReceipt, ImportRow
+
+if TYPE_CHECKING:
+    from labeler.transfer.rows.imported import Chosen
+    from labeler.transfer.sources import Source
 
 console = Console()
 SHOWN_CLASSES = 20
@@ -58,6 +64,13 @@ def import_(
         str,
         typer.Option(help="Meaning of the folders: class, split/class, class/split, */class. Default: detected."),
     ] = "",
+    empty: Annotated[
+        str,
+        typer.Option(
+            help="Boxes: what an image means that the file lists without a box and without a status: nothing (there is "
+            "nothing in it) or unlabeled."
+        ),
+    ] = "unlabeled",
     yes: Yes = False,
     *,
     place: Place,
@@ -67,6 +80,8 @@ def import_(
     The exit code is 1 if rows were rejected, and 2 if every row was rejected.
     """
     rule = conflicts_named(conflicts)
+    if empty != "unlabeled":
+        columns = ",".join(filter(None, [columns, f"empty={empty}"]))
     if rule == "overwrite" and not dry_run:
         looked = bring(
             source,
@@ -196,13 +211,7 @@ def bring(
     from labeler.transfer.sources import open_sources
 
     chosen = Chosen.of(columns) if columns else None
-    try:
-        open_sources(paths, chosen, layout)
-    except SettingsError as problem:  # said before the labeler is asked, unless a multi-label project could read it
-        try:
-            open_sources(paths, chosen, layout, task=MULTILABEL.name)
-        except SettingsError:
-            raise problem from None
+    opened(paths, chosen, layout)  # what no project could read is said before the labeler is asked
     source = open_sources(paths, chosen, layout, task=reach(url, lambda: task_of(url, token())))
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console, transient=True) as progress:
@@ -243,6 +252,19 @@ def bring(
     return outcome
 
 
+def opened(paths: Sequence[Path], chosen: Chosen | None, layout: str) -> Source:
+    """The labels as the first task that can read them does. Raises SettingsError if none can."""
+    from labeler.transfer.sources import open_sources
+
+    problem: SettingsError | None = None
+    for task in (CLASSIFICATION, MULTILABEL, DETECTION):
+        try:
+            return open_sources(paths, chosen, layout, task=task.name)
+        except SettingsError as error:
+            problem = problem or error
+    raise problem or SettingsError("Name a file or folder of labels.")
+
+
 def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     counts = outcome.counts
     table = facts("number")
@@ -261,7 +283,7 @@ def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
             table.add_row(words, f"{counts[name]:,}")
     table.add_row("rejected", f"{counts['rejected']:,}")
     if counts["cell"]:
-        table.add_row("unreadable optional cells (their rows are imported)", f"{counts['cell']:,}")
+        table.add_row("unreadable cells and cut boxes (their rows are imported)", f"{counts['cell']:,}")
     for name, rows in outcome.new_classes.most_common(SHOWN_CLASSES):
         table.add_row("new class", Text(f"{name} ({rows:,})"))
     for name, known in list(outcome.counted_as.items())[:SHOWN_CLASSES]:

@@ -28,7 +28,7 @@ from shared.images.names import NamesInList
 from shared.settings.services import SettingsError
 from shared.tasks.multilabel import MULTILABEL, NONE_OF_THESE
 from shared.wire.evaluation import Interval
-from shared.wire.imports import ImportRow, NamedClasses
+from shared.wire.imports import ImportRow, NamedBoxes, NamedClasses
 
 console = Console()
 Label = str | NamedClasses
@@ -152,7 +152,8 @@ def read_answers(path: Path) -> dict[str, Label]:
         rows, every = [row for row in source.rows() if isinstance(row, ImportRow)], source.vocabulary()
     except (OSError, csv.Error) as error:
         raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
-    return {row.uri: label for row in rows if (label := _whole(row.given, every))}
+    given = {row.uri: row.given for row in rows if not isinstance(row.given, NamedBoxes)}
+    return {uri: label for uri, named in given.items() if (label := _whole(named, every))}
 
 
 def _whole(label: Label | None, every: Sequence[str]) -> Label | None:

@@ -15,11 +15,14 @@ from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
+from labeler.transfer.boxes.opening import FORMATS as BOX_FORMATS
+from labeler.transfer.boxes.opening import BoxFormat
 from labeler.transfer.downloads import Downloads
 from labeler.transfer.formats import FORMATS, Format
-from labeler.transfer.rows.exported import EVERYTHING, SEVERAL, USUAL, Extras, Wanted, count_rows, export_rows
+from labeler.transfer.rows.exported import BOXED, EVERYTHING, SEVERAL, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.transfer.snapshots import Snapshots
 from labeler.visibility import Visibility
+from shared.tasks.detection import DETECTION
 from shared.wire.dataset import ExportCount
 
 
@@ -51,21 +54,18 @@ class Exports:
 
     def begin(
         self, name: str, *, wanted: Wanted = EVERYTHING, extras: Extras = USUAL, snapshot: str | None = None
-    ) -> tuple[Iterator[bytes], Format]:
+    ) -> tuple[Iterator[bytes], Format | BoxFormat]:
         """Stream the labels in the format with this name.
 
         Raises Invalid for an unknown format or class, Missing for an unknown snapshot, and, with predictions, what
         `Grid.predictions` raises.
         """
-        if name not in FORMATS:
-            raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(FORMATS))}.")
-        several = self._log.fold.task.by_class
-        if several and FORMATS[name].one_class:
-            raise Invalid(
-                f"The format {name} has a folder per class, and an image of this project may have several classes. "
-                "The format datasets writes the images with a list of classes beside each."
-            )
-        if several:
+        format, task = self._format(name), self._log.fold.task
+        if isinstance(format, BoxFormat):
+            extras = extras | {BOXED}
+            if "predictions" in extras:
+                raise Invalid("An export of boxes holds no predictions: leave out `predictions`.")
+        elif task.by_class:
             extras = extras | {SEVERAL}
         said = self._predictions() if "predictions" in extras else {}
         then = self._snapshots.fold(snapshot) if snapshot is not None else None
@@ -73,6 +73,7 @@ class Exports:
             if wanted.label is not None:
                 wanted = replace(wanted, label=name_of(then or self._log.fold, wanted.label))
             predictions = {image: said[image] for image in self._visibility.listable(said)}
+            classes = [each.name for each in (then or self._log.fold).live_classes()]
         rows = export_rows(
             self._store,
             self._log,
@@ -83,11 +84,33 @@ class Exports:
             then,
         )
         total = self.count(wanted).images if snapshot is None else None
-        running = self._downloads.begin(f"flywheel-labels.{FORMATS[name].suffix}", "image", total)
-        return FORMATS[name].write(self._downloads.counted(rows, running), extras), FORMATS[name]
+        running = self._downloads.begin(f"flywheel-labels.{format.suffix}", "image", total)
+        counted = self._downloads.counted(rows, running)
+        if isinstance(format, BoxFormat):
+            return format.write(counted, extras, classes), format
+        return format.write(counted, extras), format
+
+    def _format(self, name: str) -> Format | BoxFormat:
+        """The format with this name. Raises Invalid if there is none, or if it has no room for the project's labels."""
+        if name not in FORMATS and name not in BOX_FORMATS:
+            raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(self.formats()))}.")
+        if self._log.fold.task.name == DETECTION.name:
+            if name not in BOX_FORMATS:
+                raise Invalid(f"The format {name} has no place for boxes: choose {', '.join(sorted(BOX_FORMATS))}.")
+            return BOX_FORMATS[name]
+        if name not in FORMATS:
+            raise Invalid(f"The format {name} holds boxes, and this project has none: choose another.")
+        if self._log.fold.task.by_class and FORMATS[name].one_class:
+            raise Invalid(
+                f"The format {name} has a folder per class, and an image of this project may have several classes. "
+                "The format datasets writes the images with a list of classes beside each."
+            )
+        return FORMATS[name]
 
     def formats(self) -> list[str]:
         """The formats that have room for the project's labels."""
+        if self._log.fold.task.name == DETECTION.name:
+            return [*BOX_FORMATS]
         several = self._log.fold.task.by_class
         return [name for name, each in FORMATS.items() if not (several and each.one_class)]
 

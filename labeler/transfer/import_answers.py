@@ -21,7 +21,7 @@ from labeler.transfer.rows.imported import UNLABELED
 from labeler.transfer.rows.past_answers import decided
 from shared.log import IMPORT, Entry, ImageState
 from shared.tasks.task import Value
-from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow, NamedClasses
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow, NamedAnswer
 from shared.wire.log import Action
 
 Outcome = Literal["write", "keep", "overwrite", "reopen"]
@@ -33,9 +33,9 @@ class Given:
 
     row: ImportRow
     image_id: int
-    values: dict[str | NamedClasses, Value]
+    values: dict[str | NamedAnswer, Value]
 
-    def value(self, given: str | NamedClasses | None) -> Value | None:
+    def value(self, given: str | NamedAnswer | None) -> Value | None:
         """What a label means."""
         return None if given is None else self.values[given]
 

@@ -24,7 +24,7 @@ from shared.class_names import Spellings, key
 from shared.log import Entry, ImageState
 from shared.tasks.task import Interned, Value
 from shared.wire.fields import Split
-from shared.wire.imports import Conflicts, ImportPost, ImportRow, NamedClasses
+from shared.wire.imports import Conflicts, ImportPost, ImportRow, NamedAnswer, NamedClasses
 
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 """If one import names two splits for a picture, the later one in this order wins, so that no test image is trained
@@ -144,6 +144,7 @@ class ImportPlan:
         self._moves: dict[int, Split] = {}
         self._looked: dict[tuple[Root, str], int | str] = {}  # new file → its future image, or why it cannot have
         self._contents: dict[str, int] = {}  # SHA-256 → future image
+        self._sizes: dict[int, tuple[int, int]] = {}  # of future images
         self._splits: dict[int, Split] = {}  # splits of images that would be new, or back
 
     # ------------------------------------------------------------ images and splits
@@ -172,6 +173,7 @@ class ImportPlan:
             if len(self._contents) >= self._catalog.room:
                 return self._catalog.full
             self._contents[sha256] = image_id = -1 - len(self._contents)
+            self._sizes[image_id] = found.inspected.width, found.inspected.height
             self._splits[image_id] = wanted or self._catalog.drawing.split_of(sha256)
         return self._contents[sha256]
 
@@ -179,6 +181,10 @@ class ImportPlan:
         """The split of the image after the rows so far; None if it was removed."""
         now = self._tally.splits.get(image_id) or self._splits.get(image_id)
         return now and (self.said.split(image_id) or now)
+
+    def size(self, image_id: int) -> tuple[int, int] | None:
+        """In a dry run: width and height of an image that would be added."""
+        return self._sizes.get(image_id)
 
     def move(self, image_id: int, split: Split) -> None:
         """Record that a row puts the image in this split."""
@@ -200,8 +206,8 @@ class ImportPlan:
         """The rows, with a no to each class of the file where they say so; see `NamedClasses`."""
         full: dict[NamedClasses, NamedClasses] = {}
 
-        def complete(answer: NamedClasses | None) -> NamedClasses | None:
-            if answer is None or not answer.rest:
+        def complete(answer: NamedAnswer | None) -> NamedAnswer | None:
+            if not isinstance(answer, NamedClasses) or not answer.rest:
                 return answer
             if answer not in full:
                 named = {key(name) for name in (*answer.yes, *answer.no)}

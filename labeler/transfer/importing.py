@@ -12,11 +12,9 @@ independently.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import groupby
 from time import monotonic
 from uuid import UUID, uuid4, uuid5
@@ -32,11 +30,10 @@ from labeler.store.counts import Counts
 from labeler.store.database import Store
 from labeler.transfer.import_answers import Given, ImportAnswers, content
 from labeler.transfer.import_plan import ORDER, ImportPlan
+from labeler.transfer.import_values import Candidate, ImportValues
 from labeler.transfer.uploads import Uploads
-from shared.class_names import meant, near
-from shared.log import IMPORT
-from shared.tasks.task import AnswerRefusedError, Value
-from shared.wire.imports import ImportedAnswer, ImportIssue, ImportPost, ImportReceipt, ImportRow, NamedClasses
+from shared.class_names import near
+from shared.wire.imports import ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 IN_THE_FILE = (
     "is an image inside the file, and the project has none with its content or name: `flywheel fetch FOLDER NEW` "
@@ -52,27 +49,6 @@ IDLE_SECONDS = 3_600.0
 _BEGAN_WITHOUT_CLASSES = "import began without classes"
 
 
-@dataclass(slots=True)
-class _Given:
-    """A row, and what is known about it."""
-
-    row: ImportRow
-    root: Root = "images"
-    uri: str = ""
-    image_id: int | None = None
-    values: dict[str | NamedClasses, Value] = field(default_factory=dict)  # each of its labels → what it means
-
-    @property
-    def said(self) -> Sequence[ImportRow | ImportedAnswer]:
-        """Its answers: those of several people, or its own."""
-        return self.row.answers or [self.row]
-
-    @property
-    def labels(self) -> list[str | NamedClasses]:
-        """Its labels as given, each once."""
-        return list(dict.fromkeys(given for each in self.said if (given := each.given) is not None))
-
-
 class Imports:
     """Imports rows into one workspace. An `ImportPlan` keeps what one import has said so far."""
 
@@ -82,10 +58,10 @@ class Imports:
         self._store = store
         self._log = log
         self._tally = tally
-        self._classes = classes
         self._catalog = catalog
         self._files = files
         self._uploads = Uploads(store)
+        self._values = ImportValues(log, classes, catalog)
         self.image_names = ImageNames(store)
         self._project = UUID(store.settled("project", str(uuid4())))  # unlike the log's id, it survives a restore
         self._plans: dict[UUID, ImportPlan] = {}  # unfinished imports, last used at the end
@@ -119,8 +95,9 @@ class Imports:
         receipt = ImportReceipt(import_id=plan.id if post.more else None)
         given = self._resolved(plan.completed(post.rows), receipt)
         self._catalogue(given, receipt, plan)
+        self._values.place(given, receipt, plan)
         with self._store.lock:
-            self._name_classes(given, receipt, plan)
+            self._values.name(given, receipt, plan)
             self._write(given, receipt, plan)
             if not post.more:
                 self._end(plan)
@@ -164,7 +141,7 @@ class Imports:
         if not plan.dry_run and self._store.kept(_BEGAN_WITHOUT_CLASSES):
             self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
 
-    def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[_Given]:
+    def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[Candidate]:
         """Find the file of each row by text alone: checking a million files on disk takes minutes."""
         bases = [
             (base.rstrip("/") + "/", root)
@@ -175,21 +152,21 @@ class Imports:
         held = self._catalog.with_content({row.sha256 for row in rows if row.sha256 is not None})
         for row in rows:
             if row.sha256 in held:
-                given.append(_Given(row, uri=row.uri, image_id=held[row.sha256][0]))
+                given.append(Candidate(row, uri=row.uri, image_id=held[row.sha256][0]))
                 continue
             root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
             if root_uri is None and "://" in row.uri.removeprefix("file://"):
                 reason = f"is an address, not a file in {self._folder}"
                 receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             else:
-                given.append(_Given(row, *(root_uri or (OUTSIDE, row.uri))))
+                given.append(Candidate(row, *(root_uri or (OUTSIDE, row.uri))))
         return given
 
     @property
     def _folder(self) -> str:
         return f"the image folder {self._files.roots.get('images', '')}".rstrip()
 
-    def _catalogue(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+    def _catalogue(self, given: list[Candidate], receipt: ImportReceipt, plan: ImportPlan) -> None:
         """Find the image of each row; new files are added to the catalogue, or only checked in a dry run."""
         self._find(given)
         self._find_uploaded(given, receipt)
@@ -212,14 +189,14 @@ class Imports:
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         given[:] = [each for each in given if each.image_id is not None]
 
-    def _find(self, given: list[_Given]) -> None:
+    def _find(self, given: list[Candidate]) -> None:
         for root in self._files.roots:
             missing = [each for each in given if each.root == root and each.image_id is None]
             image_of = self._catalog.files.images_of(root, list({each.uri for each in missing}))
             for each in missing:
                 each.image_id = image_of.get(each.uri)
 
-    def _find_uploaded(self, given: list[_Given], receipt: ImportReceipt) -> None:
+    def _find_uploaded(self, given: list[Candidate], receipt: ImportReceipt) -> None:
         """Find the uploaded images of rows whose file is not in the image folder, by name."""
         if not self._catalog.files.has("uploads"):
             return
@@ -241,7 +218,7 @@ class Imports:
         given[:] = [each for each in given if id(each) not in unclear]
         self._find(given)
 
-    def _find_by_name(self, given: list[_Given], receipt: ImportReceipt) -> None:
+    def _find_by_name(self, given: list[Candidate], receipt: ImportReceipt) -> None:
         """Find rows with a differently spelled name; reports them, and rejects ambiguous ones."""
         missing = [
             each
@@ -290,56 +267,7 @@ class Imports:
         looked = {key: told for key in new if isinstance(told := plan.looked(*key), str)}
         return {key: reason for key, reason in reasons.items() if reason} | looked
 
-    def _name_classes(self, given: list[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """Find the class of each row; an unknown one is added if the import adds classes, else its rows are
-        rejected."""
-        fold = self._log.fold
-        task = fold.task
-        ids: dict[str, int | None] = {}
-        labels = [label for each in given for label in each.labels]
-        named = {label: label.yes if isinstance(label, NamedClasses) else task.class_names(label) for label in labels}
-        lacked = [name for label in named if isinstance(label, NamedClasses) and plan.adding for name in label.no]
-        counts = dict.fromkeys(lacked, 0) | Counter(name for label in labels for name in named[label])
-        for name, rows in counts.items():
-            known = plan.class_of(name)
-            first = plan.spellings.of(name)
-            if known is None and plan.adding:
-                known = plan.would_add(first) if plan.dry_run else self._classes.add(first, IMPORT).id
-                plan.added[known] = first
-            if known is None or known in plan.added:
-                new = first if known is None else plan.added[known]
-                receipt.new_classes[new] = receipt.new_classes.get(new, 0) + rows
-            if known is not None and plan.name(known) != name:
-                receipt.counted_as[name] = plan.name(known)
-            ids[name] = known
-        class_of = cache(lambda name: ids[name] if name in ids else plan.class_of(name))
-        for each in given:
-            lacking = next((name for label in each.labels for name in named[label] if ids[name] is None), None)
-            if lacking is None:
-                self._read(each, class_of, receipt)
-            else:
-                like = meant(lacking, [known.name for known in fold.live_classes()])
-                reason = f"is labeled {lacking!r}, which is not a class here: add it first{like}"
-                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-        given[:] = [each for each in given if len(each.values) == len(each.labels)]
-
-    def _read(self, each: _Given, class_of: Callable[[str], int | None], receipt: ImportReceipt) -> None:
-        """What each of the row's labels means; a row that says something impossible is rejected."""
-        task, reason = self._log.fold.task, "says nothing about a class that exists here"
-        for label in each.labels:
-            try:
-                if isinstance(label, NamedClasses):
-                    value = task.read_answer(label, class_of)
-                else:
-                    value = task.read(label, class_of)
-            except AnswerRefusedError as problem:
-                value, reason = None, str(problem)
-            if value is None:
-                receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
-                return
-            each.values[label] = value
-
-    def _write(self, given: Sequence[_Given], receipt: ImportReceipt, plan: ImportPlan) -> None:
+    def _write(self, given: Sequence[Candidate], receipt: ImportReceipt, plan: ImportPlan) -> None:
         """Judge the rows one after another, then write the result: first splits, then answers."""
         ids = [[uuid5(self._project, content(each.image_id, said)) for said in each.said] for each in given]
         known = self._log.known([row_id for some in ids for row_id in some])
@@ -381,7 +309,7 @@ class Imports:
         return True
 
 
-def _is_another(given: _Given) -> bool:
+def _is_another(given: Candidate) -> bool:
     """Whether the row names an existing file outside the roots: then it is not the image of the same name here."""
     return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
 

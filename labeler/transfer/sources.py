@@ -14,14 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from labeler.transfer.boxes.opening import open_boxes
 from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
 from labeler.transfer.formats.folder_layout import FolderLabels
-from labeler.transfer.rows.imported import SPLITS, Chosen, Read
+from labeler.transfer.rows.imported import BOX_PARTS, SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import Vocabulary
 from shared.importing import one_sentence
 from shared.settings.services import SettingsError
 from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
@@ -52,11 +54,12 @@ class Source:
     total: int | None
     told: Callable[[], list[str]] = list
     located: Callable[[ImportIssue], ImportIssue] = lambda issue: issue
+    noun: str = "label"  # what it has
     vocabulary: Callable[[], tuple[str, ...]] = tuple  # multi-label: the classes named anywhere; reads all rows once
 
     def without_label(self, name: str) -> str:
         """The message that there are no labels, with what was skipped."""
-        return one_sentence(f"{name} has no label that can be imported", *self.told())
+        return one_sentence(f"{name} has no {self.noun} that can be imported", *self.told())
 
 
 def open_source(
@@ -64,9 +67,13 @@ def open_source(
 ) -> Source:
     """The labels in a file or folder; `columns` are those of a table, `layout` says what the levels of folders mean.
 
-    `task` is the project's: only multilabel takes several classes per image. Raises SettingsError for what cannot be
-    read.
+    `task` is the project's: only multilabel takes several classes per image, and only detection boxes. Raises
+    SettingsError for what cannot be read.
     """
+    if task == DETECTION.name:
+        return _boxed(path, columns, layout)
+    if columns is not None and (columns.empty or columns.columns.keys() & {*BOX_PARTS}):
+        raise SettingsError("Only a detection project has boxes: leave out their columns, and empty=…")
     if columns is not None and path.suffix.lower() not in TABLES:
         raise SettingsError(f"{path} is not a table, so its columns cannot be named ({', '.join(sorted(TABLES))}).")
     if layout and not path.is_dir():
@@ -75,6 +82,18 @@ def open_source(
         columns = replace(columns or Chosen(), several=True)
         return in_multilabel(_opened(path, columns, layout))
     return _opened(path, columns, layout)
+
+
+def _boxed(path: Path, columns: Chosen | None, layout: str) -> Source:
+    """The boxes in a file or folder, in a detection project."""
+    if layout:
+        raise SettingsError(
+            "A folder of boxes has no layout: its format says where the boxes are. Leave out the layout."
+        )
+    if columns is not None and columns.columns and path.suffix.lower() not in TABLES:
+        raise SettingsError(f"{path} is not a table, so its columns cannot be named ({', '.join(sorted(TABLES))}).")
+    found = open_boxes(path, columns)
+    return Source(found.folder, found.rows, None, found.told, noun="boxes")
 
 
 def in_multilabel(source: Source) -> Source:

@@ -1,5 +1,7 @@
 """A labeled test set given by the user: a folder per class, or a CSV with columns filename,label.
 
+In a detection project, it is a file or folder with boxes, as imports read it.
+
 Its images are added as test images with their labels, so that no test images need to be asked. They are scanned before
 the image folder: a photo in both is a test image and is never trained on.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from labeler.images.scanner import Scanner
 from labeler.labeling.classes import Classes
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
+from labeler.transfer.boxes.opening import open_boxes
 from labeler.transfer.formats.csv_table import Table
 from labeler.transfer.formats.folder_layout import FolderLabels
+from labeler.transfer.rows.box_places import placed
 from labeler.transfer.rows.imported import Chosen
 from shared.class_names import key
 from shared.figures import many
@@ -28,13 +32,15 @@ from shared.images.names import NamesInList
 from shared.images.opening import ImageProblem
 from shared.log import IMPORT
 from shared.settings.services import SettingsError
-from shared.tasks.task import Task, Value
-from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.detection import DETECTION
+from shared.tasks.task import AnswerRefusedError, Task, Value
+from shared.wire.imports import ImportIssue, ImportRow, NamedAnswer, NamedBoxes, NamedClasses
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _CHUNK = 1_000
-Label = str | NamedClasses
-"""A class name; in a multi-label project, what is said of each class."""
+Label = str | NamedAnswer
+"""A class name; in a multi-label project, what is said of each class; in a detection project, the boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,15 @@ class TestSet:
 
     folder: Path
     table: Path | None
+    boxes: Path | None = None  # in a detection project: the file or folder with boxes
 
     def labels(self, images: Path | None, *, several: bool = False) -> dict[tuple[Root, str], Label]:
         """The label of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
 
         Raises SettingsError if the set cannot be read.
         """
+        if self.boxes is not None:
+            return _located(_boxes(self.boxes), _Folders(images, self.folder))
         if self.table is None:
             given: dict[tuple[Root, str], Label] = {}
             for row in _in_folders(self.folder):
@@ -60,20 +69,29 @@ class TestSet:
         folders = _Folders(images, self.folder)
         rows = [*_rows(self.table, several=several)]
         every = tuple(dict.fromkeys(name for _, label in rows for name in _named(label))) if several else ()
-        labels = {folders.find(filename): _whole(label, every) for filename, label in rows}
-        for difference, pairs in folders.matched.items():
-            log.warning(
-                "Test set: %s matched by ignoring %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0]
-            )
-        return labels
+        return _located(((filename, _whole(label, every)) for filename, label in rows), folders)
 
 
-def open_test_set(given: str, *, several: bool = False) -> TestSet:
-    """Open the test set at a path; `several`: in a multi-label project.
+def _located(rows: Iterable[tuple[str, Label]], folders: _Folders) -> dict[tuple[Root, str], Label]:
+    """The label of each file, by the names in a table."""
+    labels = {folders.find(filename): label for filename, label in rows}
+    for difference, pairs in folders.matched.items():
+        logger.warning(
+            "Test set: %s matched by ignoring %s: %s is %s.", many(len(pairs), "name"), difference, *pairs[0]
+        )
+    return labels
 
-    Raises SettingsError if it is neither a folder with images nor a CSV with rows.
+
+def open_test_set(given: str, task: Task = CLASSIFICATION) -> TestSet:
+    """Open the test set at a path.
+
+    Raises SettingsError if it is neither a folder with images nor a CSV with rows, or has no boxes where it needs them.
     """
-    path = Path(given).expanduser()
+    path, several = Path(given).expanduser(), task.by_class
+    if task.name == DETECTION.name:
+        if next(_boxes(path), None) is None:
+            raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: no image in it has boxes.")
+        return TestSet(path if path.is_dir() else path.parent, None, path)
     if path.is_dir():
         if next(_in_folders(path), None) is None:
             raise SettingsError(
@@ -112,12 +130,12 @@ def import_test_set(
             catalog.move(image_of.values(), "test")
             with store.lock:
                 named = {image_id: labels[root, uri] for uri, image_id in reversed(image_of.items())}
-                values = {label: _value(label, task, log) for label in set(named.values())}
+                values = _values(named, catalog, log)
                 log.append(
                     [
                         Draft(action="label", image_id=image_id, annotator=IMPORT, source=IMPORT, **task.to_row(value))
-                        for image_id, label in named.items()
-                        if (value := values[label]) is not None and log.fold.state(image_id).status == "unlabeled"
+                        for image_id in named
+                        if (value := values[image_id]) is not None and log.fold.state(image_id).status == "unlabeled"
                     ]
                 )
 
@@ -130,6 +148,8 @@ def _in_folders(folder: Path) -> Iterator[ImportRow]:
 
 def _named(label: Label, task: Task | None = None) -> Collection[str]:
     """The classes that a label names."""
+    if isinstance(label, NamedBoxes):
+        return dict.fromkeys(label.names)
     if isinstance(label, NamedClasses):
         return (*label.yes, *label.no)
     return (label,) if task is None else task.class_names(label)
@@ -143,9 +163,38 @@ def _whole(label: Label, every: Sequence[str]) -> Label:
     return NamedClasses(yes=label.yes, no=tuple(name for name in every if key(name) not in yes))
 
 
-def _value(label: Label, task: Task, log: AnnotationLog) -> Value | None:
-    read = log.fold.named
-    return task.read_answer(label, read) if isinstance(label, NamedClasses) else task.read(label, read)
+def _values(named: Mapping[int, Label], catalog: Catalog, log: AnnotationLog) -> dict[int, Value | None]:
+    """What the label of each image means; None, with a warning, for boxes that do not fit the image."""
+    task, read, by_label = log.fold.task, log.fold.named, dict[Label, Value | None]()
+    boxed = [image_id for image_id, label in named.items() if isinstance(label, NamedBoxes)]
+    sizes = catalog.shapes(boxed) if boxed else {}
+    found: dict[int, Value | None] = {}
+    for image_id, label in named.items():
+        if isinstance(label, NamedBoxes):
+            try:
+                boxes, notes = placed(label, sizes[image_id])
+                found[image_id] = task.read_answer(boxes, read)
+            except AnswerRefusedError as problem:
+                found[image_id], notes = None, [f"{problem}; its boxes are left out"]
+            for note in notes:
+                logger.warning("Test set: image %d %s.", image_id, note)
+            continue
+        if label not in by_label:
+            by_label[label] = task.read(label, read) if isinstance(label, str) else task.read_answer(label, read)
+        found[image_id] = by_label[label]
+    return found
+
+
+def _boxes(path: Path) -> Iterator[tuple[str, Label]]:
+    """File and boxes of each row. Raises SettingsError if they cannot be read."""
+    try:
+        for row in open_boxes(path).rows():
+            if isinstance(row, ImportRow) and row.given is not None:
+                yield row.uri, row.given
+            elif isinstance(row, ImportIssue):
+                logger.warning("The test set %s, %s.", path, row)
+    except (OSError, csv.Error) as error:
+        raise SettingsError(f"The test set {path} cannot be read: {error}.") from None
 
 
 def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
@@ -156,7 +205,7 @@ def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
             if isinstance(row, ImportRow) and row.given is not None:
                 yield row.uri, row.given
             elif isinstance(row, ImportIssue):
-                log.warning("The test set %s, %s.", table, row)
+                logger.warning("The test set %s, %s.", table, row)
     except (OSError, csv.Error) as error:
         raise SettingsError(f"The test set {table} cannot be read: {error}.") from None
 
@@ -186,7 +235,7 @@ class _Folders:
                 self.matched.setdefault(difference or "", []).append((name, files[0]))
                 return root, files[0]
             if files:
-                log.warning("In the test set, %s may mean %s: include its folder.", name, ", ".join(files[:3]))
+                logger.warning("In the test set, %s may mean %s: include its folder.", name, ", ".join(files[:3]))
         return "test", name
 
 

@@ -19,6 +19,7 @@ from starlette.datastructures import UploadFile
 from labeler.errors import Invalid, Problem
 from labeler.images.file_index import missing_images
 from labeler.service import Service
+from labeler.transfer.boxes.opening import FORMATS as BOX_FORMATS
 from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import EXTRAS_PATTERN, Wanted, extras_named
 from labeler.web.card_routes import card_routes
@@ -156,9 +157,11 @@ def _project_routes(api: FastAPI, service: Service) -> None:
         """Change settings of the running labeler. The project keeps them; the settings files stay as they are."""
         return service.running.change(patch)
 
-    @api.get("/export", responses=holds(*{each.media_type for each in FORMATS.values()}) | refusals(404, 409, 503))
+    media_types = {each.media_type for each in FORMATS.values()} | {each.media_type for each in BOX_FORMATS.values()}
+
+    @api.get("/export", responses=holds(*media_types) | refusals(404, 409, 503))
     def export(
-        format: Annotated[str, Query(json_schema_extra={"enum": sorted(FORMATS)})] = "csv",
+        format: Annotated[str, Query(json_schema_extra={"enum": sorted({*FORMATS, *BOX_FORMATS})})] = "csv",
         include: Annotated[str, Query(json_schema_extra={"pattern": EXTRAS_PATTERN})] = "annotators",
         split: Split | None = None,
         label: Named = None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.class_names import key
 from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task
+from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.review import Agreement
 
 if TYPE_CHECKING:
@@ -147,6 +148,19 @@ class Detection(Task):
         if key(text) == key(NOTHING_HERE):
             return Boxes()
         raise AnswerRefusedError(f"is labeled {text!r} without a place, and this project needs boxes")
+
+    def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Boxes | None:
+        """The boxes by class names; their places are pixels already."""
+        if not isinstance(named, NamedBoxes) or named.unit != "pixel":
+            raise AnswerRefusedError("says which classes an image has, but not where: this project needs boxes")
+        found = [(class_of(box.label), box) for box in named.boxes]
+        boxes = [Box(label, box.x, box.y, box.w, box.h, box.origin) for label, box in found if label is not None]
+        if len(boxes) < len(found):
+            return None
+        try:
+            return Boxes(boxes)
+        except ValueError as problem:
+            raise AnswerRefusedError(str(problem)) from None
 
     def class_names(self, text: str) -> Collection[str]:
         """A cell says nothing of places, so that it adds no class."""

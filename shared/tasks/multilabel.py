@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from shared.class_names import key
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
-from shared.wire.imports import NamedClasses
+from shared.wire.imports import NamedAnswer, NamedClasses
 from shared.wire.review import Agreement, LabelIssue
 
 _PARTS: Final = re.compile(r"(?:[^;\\]|\\.|\\$)+", re.DOTALL)
@@ -191,8 +191,10 @@ class Multilabel(Task):
         yes = [each for each in found if each is not None]
         return Classes(yes) if yes and len(yes) == len(found) else None
 
-    def read_answer(self, named: NamedClasses, class_of: Callable[[str], int | None]) -> Classes | None:
+    def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Classes | None:
         """The classes by name. A no to a class that does not exist says nothing."""
+        if not isinstance(named, NamedClasses):
+            raise AnswerRefusedError("has boxes, and this project has classes per image: give classes")
         has, lacks = ([class_of(name) for name in names] for names in (named.yes, named.no))
         yes = {each for each in has if each is not None}
         no = {each for each in lacks if each is not None}

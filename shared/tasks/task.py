@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from shared.wire.imports import NamedClasses
+from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.log import Annotation
 from shared.wire.review import Agreement, LabelIssue
 
@@ -168,9 +168,10 @@ class Task(ABC):
         Raises AnswerRefusedError for text that no class could be named by.
         """
 
-    def read_answer(self, named: NamedClasses, class_of: Callable[[str], int | None]) -> Value | None:
+    def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Value | None:
         """The value that an imported answer means, by class names. Raises AnswerRefusedError."""
-        raise AnswerRefusedError("says yes and no to classes, and an image has one class here: give a label")
+        says = "has boxes" if isinstance(named, NamedBoxes) else "says yes and no to classes"
+        raise AnswerRefusedError(f"{says}, and an image has one class here: give a label")
 
     @abstractmethod
     def class_names(self, text: str) -> Collection[str]:

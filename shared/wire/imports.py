@@ -33,6 +33,8 @@ def _storable(row: M) -> M:
 def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, NamedClasses):
         return value.yes + value.no
+    if isinstance(value, NamedBoxes):
+        return value.names
     return (value,) if isinstance(value, str) else ()
 
 
@@ -52,21 +54,64 @@ class NamedClasses(Message):
     rest: bool = False
 
 
+BoxOrigin = Literal["drawn", "accepted", "corrected", "imported"]
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
+MOST_BOXES = 1_000
+"""Maximum number of boxes in an image."""
+
+
+class NamedBox(Message):
+    """A box of an imported answer, by class name: top left corner, width and height."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: ClassName
+    x: Number
+    y: Number
+    w: Number
+    h: Number
+    origin: BoxOrigin = "imported"
+
+
+class NamedBoxes(Message):
+    """What an imported answer says in a detection project: all objects of an image. No box means: nothing here.
+
+    Coordinates are pixels of the upright image, or shares of its width and height. `width` and `height` are the
+    image's size in the file, if it says so: boxes of an image of another size are refused.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    boxes: Annotated[tuple[NamedBox, ...], Field(strict=False, max_length=MOST_BOXES)]
+    unit: Literal["pixel", "share"] = "pixel"
+    width: Count | None = None
+    height: Count | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class of each box."""
+        return tuple(box.label for box in self.boxes)
+
+
+NamedAnswer = NamedClasses | NamedBoxes
+"""What an imported answer says, in a task other than classification."""
+
+
 class ImportedAnswer(Message):
     """What one annotator answered for an image, or how it was settled; settling without a class means: belongs to
     none."""
 
     action: Literal["label", "skip", "flag", "settle"]
     label: ClassName | None = None
-    answer: NamedClasses | None = None  # instead of the label, in a multi-label project
+    answer: NamedAnswer | None = None  # instead of the label, in a multi-label or detection project
     annotator: Name
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     at: GivenAt | None = None
 
     @property
-    def given(self) -> str | NamedClasses | None:
-        """The label, or what it says of each class."""
+    def given(self) -> str | NamedAnswer | None:
+        """The label, or what it says of each class, or its boxes."""
         return self.answer if self.label is None else self.label
 
     @model_validator(mode="after")
@@ -91,7 +136,7 @@ class ImportRow(Message):
     )
     action: Literal["label", "skip", "flag", "open"] = "label"
     label: ClassName | None = None  # only for the action `label`
-    answer: NamedClasses | None = None  # instead of the label, in a multi-label project
+    answer: NamedAnswer | None = None  # instead of the label, in a multi-label or detection project
     split: Split | None = None
     annotator: Name | None = None
     confidence: Confidence | None = None  # of the annotator
@@ -99,8 +144,8 @@ class ImportRow(Message):
     answers: list[ImportedAnswer] = Field(default_factory=list, max_length=1_000)
 
     @property
-    def given(self) -> str | NamedClasses | None:
-        """The label, or what it says of each class."""
+    def given(self) -> str | NamedAnswer | None:
+        """The label, or what it says of each class, or its boxes."""
         return self.answer if self.label is None else self.label
 
     @model_validator(mode="after")

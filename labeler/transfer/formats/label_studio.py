@@ -138,7 +138,7 @@ def _full(number: int, task: dict[str, Any], left: LeftOut, *, several: bool) ->
     """A task of the JSON export: a row for each annotation."""
     data = task["data"]
     image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
-    known = {"uri": _file(image), "split": data.get("split"), ABSENT: data.get(ABSENT)}
+    known = {"uri": file_of(image), "split": data.get("split"), ABSENT: data.get(ABSENT)}
     annotations = _list(task.get("annotations")) or _list(task.get("completions"))
     for noun in ("predictions", "drafts"):
         left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
@@ -196,7 +196,7 @@ def _classes_of(annotation: dict[str, Any], number: int, left: LeftOut, *, sever
 def _minimal(number: int, task: dict[str, Any], left: LeftOut, *, several: bool) -> Iterator[Read]:
     """A task of the JSON-MIN export, one flat object: each control is a key beside those of the data."""
     image = next((name for name in COLUMNS["uri"] if name in task), None)
-    flat = task | ({} if image is None else {image: _file(str(task[image]))})
+    flat = task | ({} if image is None else {image: file_of(str(task[image]))})
     control = next((name for name in ("choice", *COLUMNS["label"]) if name in task), None)
     others = {
         name: value
@@ -251,7 +251,8 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _file(address: str) -> str:
+def file_of(address: str) -> str:
+    """The path of the file that an address of Label Studio means."""
     local = _LOCAL.search(address)
     if local:
         return unquote(

@@ -48,7 +48,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
                 f"it has {', '.join(schema.names)}."
             )
         wanted = [name for name in schema.names if is_column(name, chosen)]
-        classes = {name: names for name in wanted if (names := _class_names(features.get(name))) is not None}
+        classes = {name: names for name in wanted if (names := class_names(features.get(name))) is not None}
         pictures = any(_holds_bytes(schema.field(name).type) for name in wanted)
         shard, line = SHARD.match(path.name), 1
         split = SPLITS.get(shard[1].lower()) if shard else None
@@ -78,6 +78,12 @@ def _lacks_split(row: Read, split: Split | None) -> TypeGuard[ImportRow]:
     return split is not None and isinstance(row, ImportRow) and row.split is None
 
 
+def features_of(path: Path) -> dict[str, Any]:
+    """The column types that `datasets` stored in a file; empty if another tool wrote it. Raises SettingsError."""
+    with _opened(path) as file:
+        return _features(file.schema_arrow)
+
+
 def _features(schema: pa.Schema) -> dict[str, Any]:
     """The column types that `datasets` stored; empty if another tool wrote the file."""
     try:
@@ -92,7 +98,7 @@ def _is(feature: Any, kind: str) -> bool:
     return isinstance(feature, dict) and feature.get("_type") == kind and (kind != "ClassLabel" or "names" in feature)
 
 
-def _class_names(feature: Any) -> list[str] | None:
+def class_names(feature: Any) -> list[str] | None:
     """The names of a `ClassLabel`, or of a list of them; None for another feature."""
     if _is(feature, "ClassLabel"):
         names: list[str] = feature["names"]
@@ -100,7 +106,7 @@ def _class_names(feature: Any) -> list[str] | None:
     inner = feature[0] if isinstance(feature, list) and len(feature) == 1 else None
     if isinstance(feature, dict) and feature.get("_type") in ("Sequence", "List", "LargeList"):
         inner = feature.get("feature")
-    return None if inner is None else _class_names(inner)
+    return None if inner is None else class_names(inner)
 
 
 def _with_features(features: dict[str, Any], names: list[str], chosen: Chosen) -> Chosen:
@@ -109,7 +115,7 @@ def _with_features(features: dict[str, Any], names: list[str], chosen: Chosen) -
     kinds = {"uri": "Image", "label": "ClassLabel"}
     alone = {part: [name for name in names if _is(features.get(name), kind)] for part, kind in kinds.items()}
     if chosen.several:
-        alone["label"] = [name for name in names if _class_names(features.get(name)) is not None]
+        alone["label"] = [name for name in names if class_names(features.get(name)) is not None]
     more = {part: some[0] for part, some in alone.items() if len(some) == 1 and part not in found}
     return replace(chosen, columns={**chosen.columns, **more})
 

@@ -56,6 +56,7 @@ class Dialect:
     lines: int  # approximate number of lines
     clean: bool  # whether every byte is valid in the encoding
     habits: Habits
+    beside: dict[str, int] = field(default_factory=dict)  # other parts that the user named: those of a box
     classes: dict[str, int] = field(default_factory=dict)  # multi-label: class → its column of 1, 0 and empty cells
 
     def __str__(self) -> str:
@@ -84,6 +85,7 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
     hot = _by_classes(text, tried, chosen) if chosen.several else None
     found = hot or _by_header(text, tried, chosen) or _by_content(text, tried, chosen, path)
     separator, names, columns, has_header = found
+    beside = {part: at for part, at in columns.items() if part not in COLUMNS}
     columns = {part: columns[part] for part in COLUMNS if part in columns}
     rows = list(_rows(text, separator))[has_header:]
     return Dialect(
@@ -96,6 +98,7 @@ def dialect_of(path: Path, chosen: Chosen | None = None) -> Dialect:
         spaced=_spaced(text, separator),
         lines=lines,
         clean=clean,
+        beside=beside,
         classes=_classes(text, separator, columns) if hot is not None else {},
         habits=habits_of(
             [row[columns["confidence"]] for row in rows if columns.get("confidence", len(row)) < len(row)],

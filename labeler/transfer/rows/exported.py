@@ -13,11 +13,14 @@ from labeler.images.catalog import Catalog
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.trainer_link.predictions import Prediction
+from labeler.transfer.rows.boxes import BOXES, json_of
 from labeler.transfer.rows.several import ABSENT
 from shared.log import Fold
+from shared.tasks.detection import DETECTION
 from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
 from shared.wire.images import ImageEntry
+from shared.wire.imports import NamedBox
 from shared.wire.log import Row
 
 _BATCH = 500
@@ -28,8 +31,11 @@ EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
 Extras = frozenset[str]
 SEVERAL: Final = "several classes"
 """Among the extras of an export from a multi-label project: its labels are lists."""
+BOXED: Final = "boxes"
+"""Among the extras of an export from a detection project: its labels are boxes."""
 Named = tuple[list[str], list[str]]
 """The names of the classes that an image has, and of those that it lacks."""
+NamedBoxList = tuple[NamedBox, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Answer:
     note: str | None
     counts: bool  # whether it determines the image's label: not undone, late or replaced
     answer: Named | None = None  # in a multi-label project
+    boxes: NamedBoxList | None = None  # in a detection project
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class ExportRow:
     predicted: tuple[str, float] | None = None  # class and probability
     classes: frozenset[str] = frozenset()  # names of the classes in its label
     answer: Named | None = None  # what its label says of each class, in a multi-label project
+    boxes: NamedBoxList | None = None  # of its label, in a detection project; none: nothing is in it
     read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
 
     @property
@@ -95,6 +103,9 @@ class ExportRow:
         }
         if SEVERAL in extras:
             record |= _lists(self.answer)
+        if BOXED in extras:
+            del record["label"]
+            record |= {"width": self.width, "height": self.height, BOXES: json_of(self.boxes)}
         if "annotators" in extras:
             record["annotators"] = self.annotators
         record |= {"labeled_at": self.labeled_at.isoformat() if self.labeled_at else None, "status": self.status}
@@ -110,6 +121,9 @@ def _told(answer: Answer, extras: Extras) -> dict[str, Any]:
     told: dict[str, Any] = {"action": answer.action, "label": answer.label}
     if SEVERAL in extras:
         told |= _lists(answer.answer)
+    if BOXED in extras:
+        del told["label"]
+        told[BOXES] = json_of(answer.boxes)
     told["at"] = answer.at.isoformat()
     told["counts"] = answer.counts
     if "annotators" in extras:
@@ -207,6 +221,14 @@ def _named(fold: Fold, value: Value | None) -> Named | None:
     return answer and ([*map(fold.name_of, answer["yes"])], [*map(fold.name_of, answer["no"])])
 
 
+def _boxes(fold: Fold, value: Value | None) -> NamedBoxList | None:
+    """The boxes of a value, by the names of today."""
+    live = fold.live(value) if fold.task.name == DETECTION.name else None
+    if live is None:
+        return None
+    return tuple(NamedBox(**box._asdict() | {"label": fold.name_of(box.label)}) for box in live.boxes)
+
+
 def _as_of(entry: ImageEntry, fold: Fold | None, drawn: Mapping[int, Split]) -> ImageEntry:
     if fold is None:
         return entry
@@ -227,7 +249,8 @@ def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction 
             row.reason,
             row.note,
         )
-        return Answer(*given, counts=row.id in deciding, answer=_named(fold, fold.task.of_row(row)))
+        value = fold.task.of_row(row)
+        return Answer(*given, counts=row.id in deciding, answer=_named(fold, value), boxes=_boxes(fold, value))
 
     history = [(row.id, told(row)) for row in said]
     predicted = None if prediction is None else fold.resolve(prediction.label)
@@ -241,6 +264,7 @@ def _row(fold: Fold, entry: ImageEntry, said: list[Row], prediction: Prediction 
         status=state.status,
         classes=_class_names(fold, state.label),
         answer=_named(fold, state.label),
+        boxes=_boxes(fold, state.label),
         answers=[answer for row_id, answer in history if row_id in standing],
         history=[answer for _, answer in history],
         predicted=None if prediction is None or probable is None else (probable, prediction.confidence),

@@ -22,7 +22,7 @@ from labeler.transfer.rows.texts import class_name, image_name, joined
 from labeler.transfer.rows.values import Habits, moment, share
 from shared.settings.services import SettingsError
 from shared.wire.fields import Split
-from shared.wire.imports import CellIssue, ImportIssue, ImportRow, NamedClasses
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow, NamedBoxes, NamedClasses
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "uri": (
@@ -43,11 +43,17 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Part of a row → names of its column, in order of preference; ignores case, spaces, - and _."""
 ID = "id"  # names the image if no other column does
+BOX_PARTS = ("x", "y", "w", "h", "xmin", "ymin", "xmax", "ymax", "bbox")
+"""Parts of a row that are a box: only in a detection project."""
 CHOSEN: dict[str, str] = {
     **{"image": "uri", "score": "confidence", "time": "labeled_at"},
-    **{part: part for part in COLUMNS},
+    **{part: part for part in (*COLUMNS, *BOX_PARTS)},
 }
 """User-facing name of a part → the part."""
+BESIDE = ("separator", "encoding", "empty")
+"""What else a user may say of a file."""
+EMPTY = {"nothing": True, "unlabeled": False}
+"""What an image means that a file lists without a box → whether nothing is in it."""
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -77,6 +83,7 @@ class Chosen:
     separator: str | None = None
     encoding: str | None = None
     several: bool = False  # whether an image may have several classes: a multi-label project
+    empty: bool = False  # boxes: whether nothing is in an image that a file lists without a box
 
     @classmethod
     def of(cls, said: str | Mapping[str, str] | None) -> Chosen:
@@ -84,20 +91,25 @@ class Chosen:
         pairs = said if isinstance(said, Mapping) else dict(_pairs(said or ""))
         given = {name.strip().lower(): value.strip() if name != "separator" else value for name, value in pairs.items()}
         separator, encoding = given.pop("separator", None), given.pop("encoding", None)
+        empty = given.pop("empty", "unlabeled").lower()
+        if empty not in EMPTY:
+            raise SettingsError(f"Images without a box are read as empty=nothing or empty=unlabeled, not {empty!r}.")
         unknown = next((name for name in given if name not in CHOSEN), None)
         if unknown is not None:
-            known = ", ".join([*CHOSEN, "separator", "encoding"])
+            known = ", ".join([*CHOSEN, *BESIDE])
             raise SettingsError(f"Columns are named as image=NAME,label=NAME: {unknown!r} is none of {known}.")
         words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "space": " "}
         separator = words.get(separator, separator) if separator else None
         if separator is not None and len(separator) != 1:
             raise SettingsError(f"A separator is one character or the word tab, not {separator!r}.")
-        return cls({CHOSEN[name]: column for name, column in given.items()}, separator, encoding or None)
+        return cls(
+            {CHOSEN[name]: column for name, column in given.items()}, separator, encoding or None, empty=EMPTY[empty]
+        )
 
 
 def _pairs(said: str) -> Iterator[tuple[str, str]]:
     """Parts with their columns, whose names may contain commas."""
-    known = "|".join([*CHOSEN, "separator", "encoding"])
+    known = "|".join([*CHOSEN, *BESIDE])
     for part in re.split(rf",(?=\s*(?:{known})\s*=)", said.strip(), flags=re.IGNORECASE) if said.strip() else []:
         name, equals, column = part.partition("=")
         if not equals:
@@ -147,7 +159,8 @@ def row_of(
 ) -> Read | None:
     """One row from the parts in `COLUMNS`; None if it has no answer.
 
-    With `several`, the label and the `absent` classes are lists; see `labeler.transfer.rows.several`.
+    With `several`, the label and the `absent` classes are lists; see `labeler.transfer.rows.several`. A part `answer`
+    says what the row means instead of a label, and `answers` what each annotator said.
     Optional cells that cannot be read are appended to `lost`; the row is read as if they were empty.
     """
     try:
@@ -159,7 +172,7 @@ def row_of(
         return ImportIssue(line=line, uri="", reason="names no image")
     label, answer = "", None
     try:
-        if isinstance(given_answer := parts.get("answer"), NamedClasses):
+        if isinstance(given_answer := parts.get("answer"), NamedClasses | NamedBoxes):
             answer = given_answer
         elif several:
             answer = answer_of(parts.get("label"), parts.get(ABSENT), exact=parts.get(ABSENT) is not None)
@@ -175,12 +188,14 @@ def row_of(
 
     given: dict[str, str] = {}
     for name, value in parts.items():
-        if name not in ("uri", "label", "history", "answer", ABSENT):
+        if name not in ("uri", "label", "history", "answer", "answers", ABSENT):
             try:
                 given[name] = value.strip() if isinstance(value, str) else joined(value)  # called a million times
             except ValueError as error:
                 lose(f"has a {name} {error}")
-    answers = answers_of(parts.get("history"), label, answer, several=several)
+    answers = parts.get("answers")  # of boxes, see `boxed_rows`
+    if answers is None:
+        answers = answers_of(parts.get("history"), label, answer, several=several)
     split = given.get("split", "").lower()
     if split and split not in SPLITS:
         lose(f"has the split {split!r}, which is not train, validation or test")

@@ -12,11 +12,11 @@ from typing import Any
 
 from labeler.transfer.rows.several import answers_of as sums_to
 from shared.tasks.task import Value, majority
-from shared.wire.imports import NamedClasses
+from shared.wire.imports import NamedAnswer, NamedClasses
 
 
 def answers_of(
-    history: Any, label: str, answer: NamedClasses | None = None, *, several: bool = False
+    history: Any, label: str, answer: NamedAnswer | None = None, *, several: bool = False
 ) -> list[dict[str, Any]]:
     """Fields of `ImportedAnswer`s, oldest first; `history` is a list or its JSON, `label` is "" if there is none.
 
@@ -30,7 +30,8 @@ def answers_of(
     if not isinstance(history, list):
         return []
     if several:
-        return sums_to(history, answer) if all(isinstance(each, dict) and "counts" in each for each in history) else []
+        said = answer if isinstance(answer, NamedClasses) else None
+        return sums_to(history, said) if all(isinstance(each, dict) and "counts" in each for each in history) else []
     if not all(map(_is_ours, history)):
         return []
     answers = [

@@ -108,7 +108,7 @@ class Vocabulary:
         self._lists = 0
         for row in self._rows():
             said = (row.answer, *(each.answer for each in row.answers)) if isinstance(row, ImportRow) else ()
-            for answer in filter(None, said):
+            for answer in (each for each in said if isinstance(each, NamedClasses)):
                 self._lists += answer.rest
                 every |= dict.fromkeys(map(spellings.of, answer.yes + answer.no))
         self._every = tuple(every)

@@ -39,6 +39,16 @@ EXPORTS: dict[str, tuple[str, str]] = {
     ),
 }
 """Export format → its name and purpose. A format that is not listed is shown by its own name."""
+BOX_EXPORTS: dict[str, tuple[str, str]] = EXPORTS | {
+    "csv": ("CSV", "one row per box, for spreadsheets and scripts"),
+    "jsonl": ("JSON lines", "one object per image with its boxes, for programs"),
+    "parquet": ("Parquet", "a table for pandas, DuckDB and Spark, with a list of boxes per image"),
+    "coco": ("COCO", "images, categories and boxes in one JSON, as most detectors train from"),
+    "cvat": ("CVAT", "annotations to upload there as `CVAT 1.1`"),
+    "voc": ("Pascal VOC", "a zip with an XML file per image, without the images"),
+    "yolo": ("YOLO", "a zip of the images and boxes that Ultralytics YOLO trains a detector from, once unpacked"),
+}
+"""The same for boxes."""
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 

@@ -10,8 +10,9 @@ from labeler import service
 from labeler.transfer.formats import FORMATS
 from labeler.transfer.rows.exported import Wanted
 from labeler.ui.parts import components
-from labeler.ui.parts.wording import EXPORTS
+from labeler.ui.parts.wording import BOX_EXPORTS, EXPORTS
 from shared.figures import many
+from shared.tasks.detection import DETECTION
 from shared.wire.models import ModelVersion
 from shared.wire.project import Project
 
@@ -39,14 +40,17 @@ def labels(project: Project) -> None:
         f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
     written = service.current().exports.formats()
+    boxed = project.task == DETECTION.name
+    names = BOX_EXPORTS if boxed else EXPORTS
     for name in written:
-        title, use = EXPORTS.get(name, (name, ""))
+        title, use = names.get(name, (name, ""))
         button, words = st.columns([1, 3], vertical_alignment="center")
         address = f"/api/export?{urlencode({'format': name, **wanted})}"
         button.link_button(title, address, icon=":material/download:", width="stretch", disabled=not counted.images)
         words.write(use)
     if left_out := [EXPORTS.get(name, (name, ""))[0] for name in FORMATS if name not in written]:
-        st.caption(f"Not offered, because they have room for one class per image only: {', '.join(left_out)}.")
+        why = "they have no place for boxes" if boxed else "they have room for one class per image only"
+        st.caption(f"Not offered, because {why}: {', '.join(left_out)}.")
     components.downloads("labels")
 
 

@@ -1,0 +1,183 @@
+"""Label Studio's JSON with `RectangleLabels`: places in percent of the upright image, as browsers show it.
+
+Every annotation of a task is a row. One without a result says that nothing is in the image, because somebody submitted
+it. A polygon is read as the box around it; an annotation with a turned box or another region is rejected, because its
+objects would not all be boxed. In `JSON-MIN`, the control with the boxes is a key of the task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from labeler.transfer.formats.label_studio import file_of, items
+from labeler.transfer.rows.boxed_rows import told_boxes
+from labeler.transfer.rows.boxes import BOXES, BoxRow
+from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import COLUMNS, Chosen, Read
+from labeler.transfer.rows.left_out import LeftOut
+from shared.wire.imports import ImportIssue, NamedBox, NamedBoxes
+
+_CONTROL: Final = "label"
+_BOX, _POLYGON = "rectanglelabels", "polygonlabels"
+ORIGINS: Final[dict[str, str]] = {"drawn": "manual", "accepted": "prediction", "corrected": "prediction-changed"}
+"""Where a box comes from → Label Studio's word for it; it has none for an imported one."""
+_ORIGIN_OF: Final = {word: origin for origin, word in ORIGINS.items()}
+_NO_PLACE = frozenset({"choices", "taxonomy", "textarea", "rating", "number", "datetime"})
+"""Types of results about the whole image."""
+
+
+def write(rows: Iterator[ExportRow], extras: Extras, classes: object) -> Iterator[bytes]:
+    """Write one task per image, for `<RectangleLabels name="label" toName="image">`; the image's boxes are its
+    annotation.
+
+    Images are referenced as local files: set Label Studio's `LOCAL_FILES_DOCUMENT_ROOT` to the image folder.
+    """
+    comma = b"["
+    for row in rows:
+        yield comma + b"\n" + json.dumps(_task(row, extras)).encode()
+        comma = b","
+    yield b"\n]\n" if comma == b"," else b"[]\n"
+
+
+def _task(row: ExportRow, extras: Extras) -> dict[str, Any]:
+    known = {name: value for name, value in row.record(extras).items() if name not in ("uri", "id", BOXES)}
+    task: dict[str, Any] = {
+        "id": row.id,
+        "data": {"image": f"/data/local-files/?d={quote(row.uri)}", **known},
+        "annotations": [],
+    }
+    if row.boxes is not None:
+        found = [_result(number, box, row) for number, box in enumerate(row.boxes, start=1)]
+        annotation: dict[str, Any] = {"result": found}
+        if "annotators" in extras and row.annotators:
+            annotation["completed_by"] = {"email": row.annotators[0]}
+        task["annotations"].append(annotation)
+    return task
+
+
+def _result(number: int, box: NamedBox, row: ExportRow) -> dict[str, Any]:
+    width, height = row.width or 1, row.height or 1
+    place = {
+        "x": 100 * box.x / width,
+        "y": 100 * box.y / height,
+        "width": 100 * box.w / width,
+        "height": 100 * box.h / height,
+    }
+    return {
+        "id": f"{row.id}-{number}",
+        "from_name": _CONTROL,
+        "to_name": "image",
+        "type": _BOX,
+        "original_width": row.width,
+        "original_height": row.height,
+        "image_rotation": 0,
+        "value": {**{name: round(value, 8) for name, value in place.items()}, "rotation": 0, _BOX: [box.label]},
+        **({"origin": ORIGINS[box.origin]} if box.origin in ORIGINS else {}),
+    }
+
+
+def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
+    """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each."""
+    try:
+        for number, task in enumerate(items(path), start=1):
+            if not isinstance(task, dict):
+                yield ImportIssue(line=number, uri="", reason="is not a task")
+            elif isinstance(task.get("data"), dict):
+                yield from _full(number, task, left)
+            else:
+                yield from _minimal(number, task, left)
+    except ValueError as error:
+        yield ImportIssue(line=0, uri="", reason=f"is not a JSON list of tasks to its end: {error}")
+
+
+def _full(number: int, task: Mapping[str, Any], left: LeftOut) -> Iterator[Read]:
+    data = task["data"]
+    image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
+    known = {"uri": file_of(image), "split": data.get("split")}
+    annotations = _list(task.get("annotations")) or _list(task.get("completions"))
+    for noun in ("predictions", "drafts"):
+        left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
+    if not annotations:  # our own exports have the status of such an image
+        said = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
+        if said["status"] is None:
+            left.add("task", "without an annotation", number)
+        else:
+            yield from told_boxes(number, known | said, lambda: None)
+    for annotation in annotations:
+        if not isinstance(annotation, dict):
+            yield ImportIssue(line=number, uri=image, reason="has an annotation that is not an object")
+            continue
+        cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio marks skipped tasks
+        by = annotation.get("completed_by")
+        said = {
+            "annotator": by.get("email") if isinstance(by, dict) else by,
+            "status": "skipped" if cancelled else None,
+            "labeled_at": data.get("labeled_at") or annotation.get("created_at"),
+            "history": data.get("history") if len(annotations) == 1 else None,
+        }
+        if cancelled:
+            left.add("annotation", "that was skipped or cancelled there", number, what="taken as skipped here")
+        yield from told_boxes(number, known | said, partial(_boxes, _list(annotation.get("result")), number, left))
+
+
+def _minimal(number: int, task: Mapping[str, Any], left: LeftOut) -> Iterator[Read]:
+    """A task of the JSON-MIN export: the boxes are the value of their control."""
+    image = next((str(task[name]) for name in COLUMNS["uri"] if name in task), "")
+    results = [
+        {"type": next((kind for kind in (_BOX, _POLYGON) if kind in each), "a region"), "value": each, **each}
+        for value in task.values()
+        for each in _list(value)
+        if isinstance(each, dict) and "original_width" in each
+    ]
+    if not results and "annotation_id" not in task:
+        left.add("task", "without an annotation", number)
+        return
+    parts = {"uri": file_of(image), "split": task.get("split"), "annotator": task.get("annotator")}
+    yield from told_boxes(number, parts, partial(_boxes, results, number, left))
+
+
+def _boxes(results: list[Any], line: int, left: LeftOut) -> NamedBoxes:
+    found = [each for each in results if isinstance(each, dict)]
+    size = next(((each.get("original_width"), each.get("original_height")) for each in found), (None, None))
+    row = BoxRow("share", size)
+    for each in found:
+        kind, value = str(each.get("type")), each.get("value")
+        value = value if isinstance(value, dict) else {}
+        labels = _list(value.get(kind))
+        label = labels[0] if labels else ""
+        if kind in _NO_PLACE:
+            left.add("result", f"of the kind {kind}, which has no place", line)
+        elif kind == "relation":
+            left.add("relation", "between boxes", line)
+        elif len(labels) > 1:
+            row.refuse(label, f"has several classes ({', '.join(map(str, labels[:3]))}), and a box has one: keep one")
+        elif kind == _POLYGON:
+            points = [part for point in _list(value.get("points")) for part in _list(point)]
+            row.around(label, [_hundredth(part) for part in points])
+            left.add("polygon", "as the box around it", line, what="read")
+        elif kind != _BOX:
+            row.refuse(label, f"is a region of the kind {kind[:40]}, not a box")
+        elif _turned(value.get("rotation")) or _turned(each.get("image_rotation")):
+            row.refuse(label, "is turned, or its image is, and boxes here are upright")
+        else:
+            four = [_hundredth(value.get(name)) for name in ("x", "y", "width", "height")]
+            row.sized(label, *four, origin=_ORIGIN_OF.get(str(each.get("origin"))))
+    return row.answer()
+
+
+def _turned(degrees: Any) -> bool:
+    return isinstance(degrees, int | float) and degrees % 360 != 0
+
+
+def _hundredth(value: Any) -> Any:
+    """Percent as a share; anything else unchanged, to be named in the report."""
+    return value / 100 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,137 @@
+"""Files and folders with boxes: finds the module that reads each, as `labeler.transfer.sources` does for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from labeler.transfer.boxes import coco, csv_table, cvat, fiftyone, label_studio, tables, voc, yolo
+from labeler.transfer.formats import parquet
+from labeler.transfer.formats.fiftyone import is_ours, table_in
+from labeler.transfer.rows.exported import ExportRow, Extras
+from labeler.transfer.rows.imported import SPLITS, Chosen, Read
+from labeler.transfer.rows.left_out import LeftOut
+from shared.settings.services import SettingsError
+from shared.wire.imports import ImportRow
+
+Reader = Callable[[Path, Chosen | None, LeftOut], Iterator[Read]]
+READERS: Mapping[str, Reader] = {
+    ".csv": csv_table.read,
+    ".tsv": csv_table.read,
+    ".jsonl": tables.read_lines,
+    ".ndjson": tables.read_lines,
+    ".parquet": tables.read_parquet,
+    ".json": lambda path, chosen, left: _json(path)(path, chosen, left),
+    ".xml": lambda path, chosen, left: (voc.read if voc.is_ours(path) else cvat.read)(path, chosen, left),
+    ".yaml": yolo.read,
+    ".yml": yolo.read,
+}
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the imagefolder layout of Hugging Face `datasets`
+COCO_FILES = ("annotations.json", coco.IN_FOLDER, "labels.json")
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFormat:
+    """How a format is written, and the suffix of its file. `write` gets the classes in the project's order."""
+
+    write: Callable[[Iterator[ExportRow], Extras, Sequence[str]], Iterator[bytes]]
+    media_type: str
+    suffix: str
+
+
+FORMATS: dict[str, BoxFormat] = {
+    "csv": BoxFormat(csv_table.write, "text/csv; charset=utf-8", "csv"),
+    "jsonl": BoxFormat(tables.write_lines, "application/x-ndjson", "jsonl"),
+    "parquet": BoxFormat(tables.write_parquet, "application/vnd.apache.parquet", "parquet"),
+    "yolo": BoxFormat(yolo.write, "application/zip", "zip"),
+    "voc": BoxFormat(voc.write, "application/zip", "zip"),
+    "datasets": BoxFormat(tables.write_datasets, "application/zip", "zip"),
+    "coco": BoxFormat(coco.write, "application/json", "json"),
+    "fiftyone": BoxFormat(fiftyone.write, "application/zip", "zip"),
+    "cvat": BoxFormat(cvat.write, "application/xml", "xml"),
+    "label_studio": BoxFormat(label_studio.write, "application/json", "json"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was found: the folder to which image names are relative, its rows, and what is told of them."""
+
+    folder: Path
+    rows: Callable[[], Iterator[Read]]
+    told: Callable[[], list[str]]
+
+
+def open_boxes(path: Path, chosen: Chosen | None = None) -> Opened:
+    """The boxes in a file or folder. Raises SettingsError for what cannot be read."""
+    left = LeftOut()
+    if path.is_dir():
+        read = _in_folder(path, chosen)
+    elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+        table = csv_table.BoxTable(path, chosen, left)
+        return Opened(path.parent, partial(_again, left, table.rows), table.told)
+    elif path.is_file() and path.suffix.lower() in READERS:
+        read = partial(READERS[path.suffix.lower()], path, chosen)
+    else:
+        kinds = ", ".join(sorted(READERS))
+        raise SettingsError(f"{path} is neither a folder nor a file that boxes can be read from ({kinds}).")
+    return Opened(path if path.is_dir() else path.parent, partial(_again, left, partial(read, left)), left.told)
+
+
+def _again(left: LeftOut, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
+    left.clear()
+    return read()
+
+
+def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterator[Read]]:
+    metadata = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
+    metadata = [table for table in metadata if table.is_file()]
+    if metadata:
+        return partial(_in_files, path, metadata, chosen)
+    samples = table_in(path)
+    if samples is not None:
+        return partial(fiftyone.read, samples, chosen)
+    if yolo.is_folder(path):
+        return partial(yolo.read, path, chosen)
+    coco_files = [found for name in COCO_FILES for found in (path / name, *sorted(path.glob(f"*/{name}")))]
+    coco_files = [file for file in coco_files if file.is_file()] or sorted(path.glob("annotations/instances_*.json"))
+    if coco_files:
+        return partial(_in_files, path, coco_files, chosen)
+    if any(map(voc.is_ours, voc.files_in(path)[:1])):
+        return partial(voc.read, path, chosen)
+    shards = parquet.shards(path)
+    if shards:
+        return partial(_in_files, path, shards, chosen)
+    raise SettingsError(
+        f"{path} has no boxes that can be read: name a file, or a folder of YOLO (data.yaml with labels), Pascal VOC "
+        "(Annotations), COCO (annotations.json), FiftyOne (samples.json) or datasets (metadata.jsonl)."
+    )
+
+
+def _in_files(folder: Path, files: Sequence[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
+    """Rows of several files of one dataset. Names are relative to the folder of a file, whose name may be a split, or
+    to the dataset's.
+    """
+    for file in files:
+        prefix = file.parent.relative_to(folder).as_posix()
+        split = SPLITS.get(prefix.lower())
+        for row in READERS[file.suffix.lower()](file, chosen, left):
+            if isinstance(row, ImportRow):
+                beside = prefix != "." and (file.parent / row.uri).is_file()
+                uri = f"{prefix}/{row.uri}" if beside else row.uri
+                yield row.model_copy(update={"uri": uri, "split": row.split or split})
+            elif len(files) > 1:
+                yield row.model_copy(update={"reason": f"{row.reason} (in {file.relative_to(folder)})"})
+            else:
+                yield row
+
+
+def _json(path: Path) -> Reader:
+    """Tell formats apart: Label Studio's JSON is a list, COCO's an object, FiftyOne's an object with its own first
+    key."""
+    if is_ours(path):
+        return fiftyone.read
+    with path.open("rb") as stream:
+        return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read

@@ -1,0 +1,107 @@
+"""Rows with boxes: the row of an image, and the answers of several people behind it, from the history in an export.
+
+An image without a box has two meanings. A file may say that nothing is in it: by its status, by an empty list, by an
+empty file. Or it may only list the image. Then the image stays unlabeled, unless the user says otherwise
+(`Chosen.empty`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from labeler.transfer.rows.box_places import placed
+from labeler.transfer.rows.boxes import BOXES, boxes_in
+from labeler.transfer.rows.imported import UNLABELED, Chosen, Read, told
+from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.past_answers import decided
+from shared.class_names import Spellings
+from shared.tasks.detection import DETECTION, Box, Boxes
+from shared.wire.imports import ImportIssue, NamedBoxes
+
+
+def told_boxes(line: int, parts: Mapping[str, Any], find: Callable[[], NamedBoxes | None]) -> Iterator[Read]:
+    """What an image gives, as `imported.told`; `find` returns its boxes, None if it has no answer, or raises
+    ValueError.
+    """
+    try:
+        answer = find()
+    except ValueError as error:
+        yield ImportIssue(line=line, uri=str(parts.get("uri") or "")[:4_096], reason=str(error))
+        return
+    status = str(parts.get("status") or "").lower()
+    if status in UNLABELED or status == "unlabeled":
+        answer = None
+    known = {name: value for name, value in parts.items() if name != "label"}
+    yield from told(line, known | {"answer": answer, "answers": answers_of(parts.get("history"), answer)})
+
+
+def told_image(
+    line: int,
+    parts: Mapping[str, Any],
+    find: Callable[[], NamedBoxes],
+    chosen: Chosen | None,
+    left: LeftOut,
+    *,
+    noun: str = "image",
+) -> Iterator[Read]:
+    """What an image gives that a file lists with any number of boxes: none means nothing here only if the file or the
+    user says so.
+    """
+
+    def answer() -> NamedBoxes | None:
+        found, says = find(), parts.get("status") == "labeled" or (chosen is not None and chosen.empty)
+        return found if found.boxes or says else None
+
+    silent = True
+    for row in told_boxes(line, parts, answer):
+        silent = False
+        yield row
+    if silent and not parts.get("status"):
+        left.add(noun, "without a box, of which the file does not say that it is empty (empty=nothing does)", line)
+
+
+def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:
+    """Fields of `ImportedAnswer`s from a history in an export; none unless they add up to `answer`."""
+    if isinstance(history, str):
+        try:
+            history = json.loads(history)
+        except (ValueError, RecursionError):
+            return []
+    if not isinstance(history, list) or not all(isinstance(each, dict) and "counts" in each for each in history):
+        return []
+    answers: list[dict[str, Any]] = []
+    said: list[tuple[str, Boxes | None]] = []
+    numbers, spellings = dict[str, int](), Spellings()
+
+    def value(named: NamedBoxes | None) -> Boxes | None:
+        if named is None:
+            return None
+        names = [spellings.of(box.label) for box in named.boxes]
+        ids = [numbers.setdefault(name, len(numbers) + 1) for name in names]
+        return Boxes(Box(label, box.x, box.y, box.w, box.h) for label, box in zip(ids, named.boxes, strict=True))
+
+    for each in history:
+        if not each["counts"] or not each.get("annotator"):
+            continue
+        try:
+            named = boxes_in(each.get(BOXES))
+            said.append((each["action"], value(named)))
+        except ValueError:
+            return []
+        fields = {name: each.get(name) for name in ("action", "annotator", "reason", "note", "at")}
+        answers.append(fields | {"answer": named})
+    together = decided(said, DETECTION.merge)
+    try:
+        wanted = value(None if answer is None else _in_pixels(answer))
+    except ValueError:
+        return []
+    if together is None or wanted is None:
+        return answers if together is wanted else []
+    return answers if sorted(together.boxes) == sorted(wanted.boxes) else []
+
+
+def _in_pixels(answer: NamedBoxes) -> NamedBoxes:
+    """Raises ValueError for shares of an unknown size."""
+    return placed(answer, (answer.width or 0, answer.height or 0))[0] if answer.unit == "share" else answer

@@ -1,0 +1,214 @@
+"""Boxes from and to files: round trips through every format, what absence means, and what is refused in which words."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labeler.errors import Invalid
+from labeler.service import Service
+from labeler.transfer.boxes.opening import FORMATS
+from labeler.transfer.formats import FORMATS as OF_CLASSES
+from labeler.transfer.rows.exported import extras_named
+from labeler.transfer.rows.imported import Chosen
+from labeler.transfer.sources import open_source
+from shared.importing import Outcome, take_rows
+from tests.labeler.projects import answer, boxes, labeler, photo
+
+AWKWARD = 'a;b\\, "<c>"'
+Told = dict[int, list[tuple[Any, ...]]]
+
+
+@contextmanager
+def project(folder: Path, *names: str, **values: Any) -> Iterator[Service]:
+    """A detection project of six photos of 64 × 48 pixels."""
+    if not (folder / "photos").exists():
+        for number in range(6):
+            photo(folder / "photos" / f"{number:04d}.png", number, (64, 48))
+    with labeler(folder, task="detection", classes=list(names), **values) as service:
+        yield service
+
+
+def told(service: Service) -> Told:
+    """Image → its boxes by name, with where they come from."""
+    fold = service.log.fold
+    return {
+        image: [(fold.name_of(box.label), *box[1:]) for box in value.boxes]
+        for image, value in sorted(fold.labels.items())
+    }
+
+
+def brought(service: Service, path: Path, columns: str = "", **choices: Any) -> Outcome:
+    """Import a file, after a dry run that must say the same; a second import changes nothing."""
+    source = open_source(path, Chosen.of(columns) if columns else None, task="detection")
+    folder, take = source.folder, service.imports.take
+    before = told(service), service.log.last_seq
+    looked = take_rows(source.rows(), folder, take, dry_run=True, **choices)
+    assert (told(service), service.log.last_seq) == before
+    done = take_rows(source.rows(), folder, take, **choices)
+    assert done == looked, "the dry run says what the import does"
+    end = told(service), service.log.last_seq
+    again = take_rows(source.rows(), folder, take, **choices)
+    assert (again.counts["labels"], told(service), service.log.last_seq) == (0, *end), "again changes nothing"
+    return done
+
+
+def written(service: Service, name: str, folder: Path, *extras: str) -> Path:
+    """The export as a file, or as an unpacked folder."""
+    stream, found = service.exports.begin(name, extras=extras_named(["annotators", *extras]))
+    data = b"".join(stream)
+    if found.suffix != "zip":
+        path = folder / f"{name}.{found.suffix}"
+        path.write_bytes(data)
+        return path
+    zipfile.ZipFile(io.BytesIO(data)).extractall(folder / name)
+    return folder / name
+
+
+SAID = [
+    boxes(1, ("cat", 1, 2, 10, 20), ("dog", 0, 0, 64, 48, "accepted"), (AWKWARD, 3.25, 4.5, 5.01, 6.99, "corrected")),
+    boxes(2),
+    boxes(3, ("dog", 33.33, 7.77, 11.11, 22.22), ("dog", 33.33, 7.77, 11.11, 22.22)),
+    answer(4, None, action="skip"),
+]
+KEPT: Told = {
+    1: [
+        ("cat", 1, 2, 10, 20, "drawn"),
+        ("dog", 0, 0, 64, 48, "accepted"),
+        (AWKWARD, 3.25, 4.5, 5.01, 6.99, "corrected"),
+    ],
+    2: [],
+    3: [("dog", 33.33, 7.77, 11.11, 22.22, "drawn")] * 2,
+}
+NO_ORIGIN = {"yolo", "voc"}
+
+
+@pytest.fixture(scope="module")
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with project(tmp_path_factory.mktemp("labeled"), "cat", "dog", AWKWARD) as service:
+        service.annotate(SAID)
+        assert told(service) == KEPT
+        yield service
+
+
+@pytest.mark.parametrize("extras", [(), ("history",)])
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_format_gives_back_the_boxes_and_nothing_here(
+    labeled: Service, tmp_path: Path, name: str, extras: tuple[str, ...]
+) -> None:
+    path = written(labeled, name, tmp_path, *extras)
+    pictures = path.is_dir() and name != "voc"
+    with project(tmp_path / "other", **({"images": str(path)} if pictures else {})) as other:
+        done = brought(other, path)
+        kept = {k: [(*b[:5], "imported" if name in NO_ORIGIN else b[5]) for b in v] for k, v in KEPT.items()}
+        assert (told(other), done.counts["rejected"], done.counts["conflict"], done.counts["cell"]) == (kept, 0, 0, 0)
+        skipped = other.log.fold.state(4).status
+        assert skipped == ("unlabeled" if name in NO_ORIGIN else "skipped")
+
+
+@pytest.mark.parametrize("name", sorted(set(OF_CLASSES) - set(FORMATS)))
+def test_a_format_without_a_place_for_boxes_says_which_ones_have_one(labeled: Service, name: str) -> None:
+    with pytest.raises(Invalid, match=f"{name} has no place for boxes: choose coco, csv, cvat"):
+        labeled.exports.begin(name)
+    with pytest.raises(Invalid, match="holds no predictions"):
+        labeled.exports.begin("coco", extras=extras_named(["predictions"]))
+
+
+def coco(folder: Path, images: list[Any], annotations: list[Any], names: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """A COCO file beside the photos: images are (number, more fields), annotations (image, category, bbox, more)."""
+    content = {
+        "images": [
+            {"id": 100 + k, "file_name": f"{k:04d}.png", "width": 64, "height": 48, **more} for k, more in images
+        ],
+        "annotations": [
+            {"id": n, "image_id": 100 + k, "category_id": category, "bbox": bbox, **more}
+            for n, (k, category, bbox, more) in enumerate(annotations)
+        ],
+        "categories": [{"id": 7 + k, "name": name} for k, name in enumerate(names)],
+    }
+    path = folder / "coco.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_an_image_without_an_annotation_is_empty_only_if_somebody_says_so(tmp_path: Path) -> None:
+    with project(tmp_path, "cat", "dog") as service:
+        images = [(0, {}), (1, {}), (2, {"status": "labeled"}), (3, {"split": "test"})]
+        path = coco(tmp_path, images, [(0, 7, [1, 2, 3, 4], {}), (3, 8, [0, 0, 64, 48], {"iscrowd": 0})])
+        source = open_source(path, task="detection")
+        brought(service, path)
+        assert told(service) == {
+            1: [("cat", 1, 2, 3, 4, "imported")], 3: [], 4: [("dog", 0, 0, 64, 48, "imported")],
+        }  # fmt: skip
+        assert service.tally.splits[4] == "test"
+        [*source.rows()]
+        assert source.told() == [
+            "skipped: 1 image without a box, of which the file does not say that it is empty (empty=nothing does), "
+            "first line 2"
+        ]
+        brought(service, path, "empty=nothing")
+        assert told(service)[2] == []
+
+
+BAD = {
+    "is a region of a crowd": (7, [1, 2, 3, 4], {"iscrowd": 1}),
+    "has a category '99', which the file does not list": (99, [1, 2, 3, 4], {}),
+    "has no bbox": (7, None, {}),
+    "has no x, y, w, h: a box needs these four numbers": (7, [1, 2, 3], {}),
+    "has 'wide' where a number is needed": (7, [1, 2, "wide", 4], {}),
+    r"box 2 \(cat\) lies outside the image, which has 64 × 48 pixels: mend or remove it": (7, [64, 2, 3, 4], {}),
+    r"box 2 \(cat\) has no area": (7, [3, 2, 0, 4], {}),
+    r"box 2 \(cat\) has 0.5 × 4 pixels, and a box needs 1 × 1": (7, [3, 2, 0.5, 4], {}),
+    "has nan where a finite number is needed": (7, [float("nan"), 2, 3, 4], {}),
+    "has a box of 'cow', which is not a class here: add it first": (9, [1, 2, 3, 4], {}),
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_a_box_that_cannot_be_taken_rejects_its_image_by_name_and_no_other(tmp_path: Path, reason: str) -> None:
+    with project(tmp_path, "cat", "dog") as service:
+        path = coco(
+            tmp_path, [(0, {}), (1, {})], [(0, 8, [1, 1, 9, 9], {}), (1, 8, [1, 1, 9, 9], {}), (1, *BAD[reason])],
+            ("cat", "dog", "cow"),
+        )  # fmt: skip
+        done = brought(service, path)
+        assert told(service) == {1: [("dog", 1, 1, 9, 9, "imported")]}
+        [issue] = done.issues["rejected"]
+        assert (issue.line, issue.uri.endswith("0001.png")) == (2, True)
+        assert re.search(reason, issue.reason), issue.reason
+
+
+def test_a_box_partly_outside_is_cut_and_told(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        path = coco(tmp_path, [(0, {})], [(0, 7, [-0.4, 2, 3, 4], {}), (0, 7, [60, 40, 30, 30], {})])
+        done = brought(service, path)
+        assert told(service) == {1: [("cat", 0, 2, 2.6, 4, "imported"), ("cat", 60, 40, 4, 8, "imported")]}
+        assert [str(each) for each in done.issues["cell"]] == [
+            f"line 1: {tmp_path / '0000.png'} box 2 (cat) reaches outside the image: cut at its edge"
+            if (tmp_path / "0000.png").exists()
+            else "line 1: 0000.png box 2 (cat) reaches outside the image: cut at its edge"
+        ]
+
+
+def test_boxes_of_an_image_of_another_size_or_not_yet_turned_are_refused(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        sizes = [
+            (0, {"width": 48, "height": 64}),
+            (1, {"width": 640, "height": 480}),
+            (2, {"width": 0, "height": None}),
+        ]
+        done = brought(service, coco(tmp_path, sizes, [(k, 7, [1, 2, 3, 4], {}) for k in range(3)]))
+        assert [each.reason for each in done.issues["rejected"]] == [
+            "has 48 × 64 pixels in the file, but is upright 64 × 48 here: the boxes are those of the image before EXIF "
+            "turns it",
+            "has 640 × 480 pixels in the file, but 64 × 48 here: the boxes would be in the wrong places",
+        ]
+        assert list(told(service)) == [3]
