@@ -36,6 +36,8 @@ MOST_BYTES = 4 * 10**9
 """Default limit of the folder: 1,700 labeled images, or 14,000 plain views."""
 COLOUR = 0.25
 """A view's brightness, contrast and saturation change by at most this share."""
+DEFINITION = 1
+"""Version of the canvas and of the views: maps of another one are of no use."""
 LEVELS = ("low", "middle", "high")
 
 
@@ -64,7 +66,7 @@ class FeatureMaps:
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self.pyramid = pyramid
-        self._folder = folder / pyramid.key
+        self._folder = folder / f"{pyramid.key}-views{DEFINITION}"
         self._folder.mkdir(parents=True, exist_ok=True)
         for torn in self._folder.glob(".*.part"):
             torn.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ computed once and kept (`trainer.detection.feature_maps`), and a step of learnin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.embeddings.backbones.feature_blocks import Layout
-from trainer.embeddings.backbones.torch_networks import Module, content_of, limit_threads
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
 SIZE = 320
 """Pixels per side of the canvas."""
 STRIDES = (8, 16, 32)
 """Pixels of the canvas per cell of each level."""
-DEFINITION = 1
-"""Version of the canvas and of the views; part of the key of stored maps."""
-
 Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Features (C, S/stride, S/stride) float16 of one canvas, at each of STRIDES."""
 
@@ -31,39 +29,29 @@ Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Pyramid:
     """A frozen network: canvases (B, 3, S, S) uint8 → maps at each of STRIDES. Thread-safe.
 
-    `key` changes with the weights; `channels` are those of each level.
+    `key` is that of the backbone, and changes with its weights; `channels` are those of each level.
     """
 
-    def __init__(
-        self,
-        network: Module,
-        *,
-        name: str,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        size: int = SIZE,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, backbone: TorchBackbone) -> None:
         """Raises ValueError unless the network has a stage at each of STRIDES."""
-        limit_threads()
+        network = backbone.network
         network = network.network if isinstance(network, Layout) else network
         told: list[dict[str, Any]] = list(getattr(network, "feature_info", []))
         stages = [each["reduction"] for each in told]
         if not hasattr(network, "forward_intermediates") or not set(STRIDES) <= set(stages):
-            raise ValueError(f"the network {name!r} has no feature maps at strides 8, 16 and 32")
-        if size % STRIDES[-1]:
+            raise ValueError(f"the network {backbone.name!r} has no feature maps at strides 8, 16 and 32")
+        self.size = backbone.input_size
+        if self.size % STRIDES[-1]:
             raise ValueError(f"the canvas must be a multiple of {STRIDES[-1]} pixels")
-        self.name = name
-        self.size = size
-        self.device = device if device is not None else torch.device("cpu")
-        self.mean, self.std = mean, std
-        self.background = (round(mean[0] * 255), round(mean[1] * 255), round(mean[2] * 255))
+        self.backbone = backbone
+        self.key = backbone.key
+        self.device = backbone.device
+        self.background = background_of(backbone.mean)
         self.stages = [len(stages) - 1 - stages[::-1].index(stride) for stride in STRIDES]  # the deepest of each stride
         self.channels = tuple(int(told[stage]["num_chs"]) for stage in self.stages)
-        self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
-        self._mean = torch.tensor(mean, device=self.device).view(3, 1, 1) * 255
-        self._std = torch.tensor(std, device=self.device).view(3, 1, 1) * 255
-        self.key = f"{size}px-{content_of(network, DEFINITION, mean, std)[:12]}"
+        self.network = network
+        self._mean = torch.tensor(backbone.mean, device=self.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(backbone.std, device=self.device).view(3, 1, 1) * 255
 
     def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:
         """The maps of canvases (B, 3, S, S), on the CPU."""
@@ -83,4 +71,20 @@ def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | 
     file = installed.weights(folder)
     network = timm_networks.create(installed.NAME, timm_networks.config_of("backbone", installed.NAME), size)
     timm_networks.load_weights(network, file, repr(installed.NAME))
-    return Pyramid(network, name=installed.NAME, mean=installed.HALF, std=installed.HALF, size=size, device=device)
+    return Pyramid(
+        TorchBackbone(
+            installed.NAME,
+            network,
+            input_size=size,
+            mean=installed.HALF,
+            std=installed.HALF,
+            device=device if device is not None else torch.device("cpu"),
+            weights="installed",
+        )
+    )
+
+
+def background_of(mean: Sequence[float]) -> tuple[int, int, int]:
+    """The colour of a canvas where there is no image: that which the network sees as zero."""
+    red, green, blue = (round(each * 255) for each in mean)
+    return red, green, blue

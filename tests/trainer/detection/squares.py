@@ -12,6 +12,7 @@ from shared.images.opening import ImageLimits
 from trainer.detection.detector import Example
 from trainer.detection.feature_maps import FeatureMaps
 from trainer.detection.pyramid import Pyramid
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
 RED, BLUE = 7, 3
 COLOURS = {RED: (230, 30, 30), BLUE: (30, 30, 230)}
@@ -33,6 +34,15 @@ class Tiny(nn.Module):
                     nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
                 ]
             )
+        for stage in self.stages:  # the first six of each stage are the colours and their opposites
+            layer = next(each for each in stage.modules() if isinstance(each, nn.Conv2d))
+            for i in range(6):
+                weight = torch.zeros_like(layer.weight[i])
+                weight[i % 3 if len(weight) == 3 else i] = (1 if i < 3 or len(weight) > 3 else -1) / weight[0].numel()
+                layer.weight.data[i], layer.bias.data[i] = weight, 0
+
+    def forward(self, images):
+        return self.forward_intermediates(images, indices=[2], intermediates_only=True)[0].mean((2, 3))
 
     def forward_intermediates(self, images, *, indices, intermediates_only):
         found = []
@@ -43,7 +53,8 @@ class Tiny(nn.Module):
 
 
 def tiny_pyramid(size=64):
-    return Pyramid(Tiny(), name="tiny", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), size=size)
+    half, quarter = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    return Pyramid(TorchBackbone("tiny", Tiny(), input_size=size, mean=half, std=quarter, device=torch.device("cpu")))
 
 
 class Album:
@@ -71,10 +82,10 @@ class Album:
         image = Image.new("RGB", size, (128, 128, 128))
         pen, boxes, labels = ImageDraw.Draw(image), [], []
         for label in classes:
-            for _ in range(int(draws.integers(1, most + 1)) if most else 0):
-                side = int(draws.integers(24, 48))
+            for _ in range(int(draws.integers(1, most + 1) if most else 0)):
+                side = int(draws.integers(24, 40))
                 x, y = int(draws.integers(0, size[0] - side)), int(draws.integers(0, size[1] - side))
-                if any(abs(x - bx) < 48 and abs(y - by) < 48 for bx, by, _, _ in boxes):
+                if any(abs(x - bx) < 40 and abs(y - by) < 40 for bx, by, _, _ in boxes):
                     continue
                 pen.rectangle((x, y, x + side - 1, y + side - 1), fill=COLOURS[label])
                 boxes.append((x, y, side, side))

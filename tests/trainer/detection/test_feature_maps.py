@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -11,6 +12,7 @@ from tests.trainer.detection.squares import LIMITS, RED, Album, tiny_pyramid
 from trainer.detection.feature_maps import VIEWS, FeatureMaps
 from trainer.detection.placement import Placement
 from trainer.detection.pyramid import Pyramid, installed_pyramid
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
 
 def test_maps_are_computed_once_and_the_views_contain_the_plain_one(tmp_path):
@@ -122,7 +124,7 @@ def test_the_network_that_comes_with_the_installation(tmp_path):
 
 
 def test_a_network_without_these_levels_is_refused():
-    import torch
-
+    flat = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    zero, one, cpu = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), torch.device("cpu")
     with pytest.raises(ValueError, match="no feature maps at strides 8, 16 and 32"):
-        Pyramid(torch.nn.Identity(), name="flat", mean=(0, 0, 0), std=(1, 1, 1))
+        Pyramid(TorchBackbone("flat", flat, input_size=64, mean=zero, std=one, device=cpu))
