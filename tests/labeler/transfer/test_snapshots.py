@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from labeler.errors import Conflict, Missing
 from labeler.service import Service
 from shared.wire.dataset import SnapshotPost
-from shared.wire.log import Undo
+from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassPatch
 from tests.labeler.projects import answer, labeler, photos, statements
+from tests.labeler.tasks import SAID, Said
 
 PEOPLE = st.sampled_from(["ann", "bob"])
 STEPS = st.lists(
@@ -29,7 +30,7 @@ STEPS = st.lists(
 )
 
 
-def happen(service: Service, steps: list[Any]) -> None:
+def happen(service: Service, steps: list[Any], said: Said = answer) -> None:
     for number, (action, image, who, value) in enumerate(steps):
         if action == "move":
             service.catalog.move([image], value)
@@ -39,7 +40,8 @@ def happen(service: Service, steps: list[Any]) -> None:
             except Missing:
                 continue
         else:
-            service.annotate([answer(image, value, action=action, annotator=who, note=str(number))])
+            makes = answer if value is None else said
+            service.annotate([makes(image, value, action=action, annotator=who, note=str(number))])
 
 
 def save(service: Service, name: str) -> None:
@@ -80,6 +82,32 @@ def test_it_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, befor
         found = service.snapshots.diff("before", "after", 100)
         changed = {old[0] for old, new in zip(then, now, strict=True) if old[1:3] != new[1:3]}
         assert {each.image_id for each in found.differences} == changed
+
+
+@pytest.mark.parametrize("task", ["multilabel", "detection"])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(before=STEPS, after=STEPS)
+def test_answers_of_any_kind_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, task: str, before: list[Any], after: list[Any]
+) -> None:
+    tmp = tmp_path_factory.mktemp("snapshot")
+    photos(tmp / "photos", 4)
+
+    def said(image: int, value: str, **values: Any) -> Annotation:
+        return SAID[task](image, 1 + (value == "dog"), **values)
+
+    with labeler(tmp, overlap=2, task=task) as service:
+        happen(service, before, said)
+        save(service, "before")
+        then, labels = state(service), dict(service.log.fold.labels)
+        happen(service, after, said)
+        save(service, "after")
+        now = state(service)
+        assert state(service, "before") == then
+        service.snapshots.restore("before", "me")
+        assert (state(service), service.log.fold.labels) == (then, labels)
+        service.snapshots.restore("after", "me")
+        assert state(service) == now
 
 
 def test_names_are_listed_and_never_taken_twice(tmp_path: Path) -> None:

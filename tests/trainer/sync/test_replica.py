@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.log import Fold
+from shared.tasks.registry import task_named
 from shared.wire.log import AnnotationBatch, AnnotationPage, Row
 from tests.shared.tasks.count import registered
 from tests.trainer.logs import LOG, WHEN, batch, class_rows, entry, label_rows
@@ -12,6 +13,22 @@ from trainer.sync.replica import Gap, Replica
 from trainer.sync.snapshot import Snapshot
 
 ROWS = [*class_rows("cat", "dog"), *label_rows([(10, 1), (11, 2), (12, 1), (10, 2)], after=2)]
+BOX = {"label": 1, "x": 1.5, "y": 2.0, "w": 30.0, "h": 4.0, "origin": "accepted"}
+SAID = {
+    "classification": [{"label": 1}, {"label": 2}],
+    "multilabel": [{"answer": {"yes": [1], "no": [2]}}, {"answer": {"yes": [], "no": [1, 2]}}],
+    "detection": [{"answer": {"boxes": [BOX, {**BOX, "label": 2}]}}, {"answer": {"boxes": []}}],
+}
+LOGS = {
+    task: [
+        row
+        if row.label is None or row.action != "label"
+        else row.model_copy(update={"label": None} | said[row.label - 1])
+        for row in ROWS
+    ]
+    for task, said in SAID.items()
+}
+"""The same log in a project of each task."""
 
 
 @pytest.fixture
@@ -87,33 +104,33 @@ def test_a_page_that_was_asked_for_counts_like_a_batch(replica):
     assert len(replica.follow_page(rest)) == len(ROWS) - 3
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("task", sorted(LOGS))
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, len(ROWS)), st.integers(0, len(ROWS))), max_size=12))
-def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factory, slices):
+def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factory, task, slices):
     """Batches lost, repeated and out of order are refused or harmless, and the rest completes the log."""
-    replica = Replica(tmp_path_factory.mktemp("replica"))
-    for start, end in [*slices, (0, 0)]:
-        message = AnnotationBatch(
-            log_id=LOG, after_seq=start, last_seq=len(ROWS), annotations=ROWS[start:end], catalog_version=0
+    folder, rows, kind = tmp_path_factory.mktemp("replica"), LOGS[task], task_named(task)
+    replica = Replica(folder)
+
+    def message(start, end):
+        sent = AnnotationBatch(
+            log_id=LOG, after_seq=start, last_seq=len(rows), annotations=rows[start:end], catalog_version=0, task=task
         )
+        return AnnotationBatch.model_validate_json(sent.model_dump_json())
+
+    for start, end in [*slices, (0, 0)]:
         if start > replica.acked_seq:
             with pytest.raises(Gap):
-                replica.accept(message)
+                replica.accept(message(start, end))
         else:
-            replica.accept(message)
-        expected = Fold(ROWS[: replica.acked_seq])
-        assert replica.fold.labels == expected.labels
-    replica.accept(
-        AnnotationBatch(
-            log_id=LOG,
-            after_seq=replica.acked_seq,
-            last_seq=len(ROWS),
-            annotations=ROWS[replica.acked_seq :],
-            catalog_version=0,
-        )
-    )
-    assert replica.fold.labels == Fold(ROWS).labels
+            replica.accept(message(start, end))
+        assert replica.fold.labels == Fold(rows[: replica.acked_seq], kind).labels
+    replica.accept(message(replica.acked_seq, len(rows)))
+    assert replica.fold.labels == Fold(rows, kind).labels != {}
     replica.close()
+    again = Replica(folder)
+    assert (again.fold.labels, again.fold.task) == (replica.fold.labels, kind)
+    again.close()
 
 
 def test_labels_of_another_task_are_what_its_task_says_also_after_a_restart(replica, tmp_path):
