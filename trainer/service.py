@@ -25,6 +25,7 @@ from trainer.explore.explorer import Explorer
 from trainer.explore.predicting import Predictor
 from trainer.jobs.job_queue import Jobs, NotNow
 from trainer.jobs.requests import ModelJobs, versions_in_use
+from trainer.live_detector.opening import open_live_detector
 from trainer.live_settings import RunningSettings
 from trainer.loop.challenge_schedule import KEPT, Challenger
 from trainer.loop.control import Control
@@ -96,6 +97,7 @@ class Trainer:
             client=self._quick,
             publisher=self.publisher,
             disk=self.disk,
+            detector=open_live_detector(self.folder, settings, self.replica, self.photos),
         )
         self.challenger = Challenger(
             settings,
@@ -180,7 +182,7 @@ class Trainer:
                 "macro_f1": latest.macro_f1,
                 "log_loss": latest.log_loss,
             }
-        metrics |= _several(latest)
+        metrics |= _by_task(latest)
         trouble = self.disk.trouble
         worker_error = self.catalog.worker.last_error or self.publisher.worker.last_error
         return TrainerStatus(
@@ -270,11 +272,12 @@ def _accuracy(measured: Interval) -> dict[str, float | None]:
     }
 
 
-def _several(latest: Evaluation | None) -> dict[str, float]:
-    """The figures of a multi-label project, for `GET /status`."""
+def _by_task(latest: Evaluation | None) -> dict[str, float]:
+    """The figures that only some tasks have, for `GET /status`."""
     if latest is None:
         return {}
-    found = {name: getattr(latest, name) for name in ("micro_f1", "mean_average_precision", "exact_match")}
+    names = ("micro_f1", "mean_average_precision", "exact_match", "map_50", "map_50_95")
+    found = {name: getattr(latest, name) for name in names}
     return {name: each.value for name, each in found.items() if each is not None and each.n > 0}
 
 

@@ -96,7 +96,7 @@ def evaluate(
     suggested_from: float,
     iou_threshold: float = 0.5,
 ) -> Measured:
-    """All figures of a detector that `found` boxes in n > 0 images; `truth` is what people drew. Only the classes
+    """All figures of a detector that `found` boxes in n images; `truth` is what people drew. Only the classes
     `names` count.
 
     Precision, recall and F1 are those of the boxes that are suggested, at `iou_threshold`, as is the average precision
@@ -105,7 +105,7 @@ def evaluate(
     n = len(truth)
     ids = sorted(names)
     limits = np.append(THRESHOLDS, iou_threshold)
-    ranks = {class_id: ranked(truth, found, class_id, limits) for class_id in ids}
+    ranks = {class_id: ranked(truth, found, class_id, limits) for class_id in ids if n}
     here = {class_id: each for class_id, each in ranks.items() if each.true.any()}
     pairs, counts = _suggested(truth, found, names, suggested_from, iou_threshold)
     if not here:

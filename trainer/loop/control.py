@@ -17,15 +17,15 @@ from shared.settings.services import TrainerSettings
 from shared.wire.log import Row
 from shared.wire.review import REVIEW
 from shared.wire.trainer import Saved
+from trainer.jobs.inbox import Inbox
 from trainer.jobs.job_queue import Jobs
 from trainer.loop.desired_state import DesiredState
-from trainer.loop.inbox import Inbox
 from trainer.loop.stopping import Rule, StoppingRules
 
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 
-Step = Literal["finish", "rest", "learn", "embed", "wait"]
+Step = Literal["finish", "rest", "learn", "study", "embed", "wait"]
 T = TypeVar("T")
 
 
@@ -121,11 +121,12 @@ class Control:
         """Nothing is learned or embedded."""
         return self.desired.wish == "pause"
 
-    def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool) -> Step:
+    def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool, slow: bool = False) -> Step:
         """What the loop does next.
 
         `relaid`: the embedding space is another one than at the last round. `embedded`: a train image has its vector.
-        `pending`: images wait for theirs. `catching_up`: more rows are on their way.
+        `pending`: images wait for theirs. `catching_up`: more rows are on their way. `slow`: whether there is slow work
+        on a detector, and its turn has come.
         """
         with self.changed:
             self._news = False
@@ -134,12 +135,23 @@ class Control:
             if self.paused:
                 return "rest"
             soon = catching_up and time.monotonic() - self._last_round < CATCH_UP_SECONDS
-            due = relaid or self._refresh or self._batches >= self._settings.eval_and_query_every
+            due = relaid or self._due
             if self.running and embedded and due and not soon:
                 return "learn"
+            if self.running and slow and not due:
+                return "study"
             if pending:  # also after a stop, so that pages can show and search images
                 return "embed"
             return "wait" if self.running else "rest"
+
+    def interrupts(self) -> bool:
+        """Whether slow work should end now, because something quicker is due."""
+        return self.closing or not self.running or self._due or self.inbox.due(self.running) is not None
+
+    @property
+    def _due(self) -> bool:
+        """Whether there is a reason for a new list."""
+        return self._refresh or self._batches >= self._settings.eval_and_query_every
 
     def begin_round(self) -> None:
         """Start a round, which covers the news so far."""

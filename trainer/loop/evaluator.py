@@ -10,23 +10,26 @@ from shared.wire.evaluation import Evaluation
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
 from trainer.loop.live_model import LiveModel
-from trainer.loop.rounds import Model, Timings, measure
+from trainer.loop.rounds import Model, Timings, measure, tested_images
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.task import Pictures, Value
 
 
 class Evaluator:
     """Evaluates one log at a time. Used only on the loop's thread."""
 
-    def __init__(self, settings: TrainerSettings, replica: Replica) -> None:
+    def __init__(self, settings: TrainerSettings, replica: Replica, pictures: Pictures | None = None) -> None:
         self._settings = settings
         self._replica = replica
+        self._pictures = pictures
         self.start_over()
 
     def start_over(self) -> None:
         """Forget everything, because ids mean other images now."""
         self._stability = Stability()
-        self._tested: dict[int, int] = {}  # test image → class id at the last evaluation
+        self._tested: dict[int, Value] = {}  # test image → label at the last evaluation
+        self._iou_threshold = self._settings.iou_threshold
 
     def evaluate(
         self, live: LiveModel, snapshot: Snapshot, timings: Timings, *, round_number: int, final: bool = False
@@ -38,10 +41,10 @@ class Evaluator:
         model, pool = live.model, live.pool
         if model is None or pool is None:
             return None
-        tested = {image: label for image, label in snapshot.labels.items() if image in pool.held.row_of}
-        if not final and tested == self._tested and self._stands(live.latest, model, snapshot):
+        tested = _labeled(pool, snapshot)
+        if not final and not self._is_news(tested, live.latest, model, snapshot):
             return None
-        self._tested = tested
+        self._tested, self._iou_threshold = tested, self._settings.iou_threshold
         with timings.step("evaluate"):
             measured = self._measured(pool, snapshot, model, round_number, final)
         if measured is None:
@@ -50,6 +53,23 @@ class Evaluator:
         live.latest = evaluation.model_copy(update={"timings": timings.rounded()})
         self._replica.add_evaluation(live.latest)
         return lower_bounds
+
+    @property
+    def iou_threshold(self) -> float:
+        """The setting, as it is now."""
+        return self._settings.iou_threshold
+
+    def news(self, live: LiveModel, snapshot: Snapshot) -> list[int] | None:
+        """The test images to measure on; None if an evaluation would be no news."""
+        model, pool = live.model, live.pool
+        if model is None or pool is None or not self._is_news(_labeled(pool, snapshot), live.latest, model, snapshot):
+            return None
+        return tested_images(pool, snapshot) or None
+
+    def _is_news(self, tested: dict[int, Value], latest: Evaluation | None, model: Model, snapshot: Snapshot) -> bool:
+        if model.task.learns_from_images and self._iou_threshold != self._settings.iou_threshold:
+            return True
+        return tested != self._tested or not self._stands(latest, model, snapshot)
 
     def _stands(self, latest: Evaluation | None, model: Model, snapshot: Snapshot) -> bool:
         """Whether `latest` belongs to this model and to the current class names."""
@@ -70,4 +90,10 @@ class Evaluator:
             goal=self._settings.early_stopping_metrics_thresholds.get("accuracy"),
             seed=self._settings.seed,
             final=final,
+            pictures=self._pictures,
+            iou_threshold=self._settings.iou_threshold,
         )
+
+
+def _labeled(pool: ImagePool, snapshot: Snapshot) -> dict[int, Value]:
+    return {image: label for image, label in snapshot.labels.items() if image in pool.held.row_of}

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from shared.settings.schedule import share_at
 from shared.settings.services import TrainerSettings
@@ -24,12 +26,14 @@ from shared.wire.log import Row
 from shared.wire.queries import QueryPush
 from shared.wire.trainer import EmbeddingProgress, Saved
 from trainer.embeddings.space import ImagePool
+from trainer.live_detector.live_detector import LiveDetector
 from trainer.loop.control import Control, Step
 from trainer.loop.evaluator import Evaluator
 from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Timings, fit, prepare, rank, weigh
 from trainer.loop.saving import Saver
 from trainer.loop.stopping import Rule
+from trainer.loop.studying import Studying
 from trainer.loop.swap import Replacement, Swap
 from trainer.strategies import strategy_named, with_exploration
 from trainer.sync.backlog import Backlog
@@ -68,6 +72,7 @@ class Loop:
         publisher: Publisher,
         disk: Disk | None = None,
         text: TextPrior | None = None,
+        detector: LiveDetector | None = None,
     ) -> None:
         self.settings = settings
         self.replica = replica
@@ -81,7 +86,9 @@ class Loop:
         self._saver = saver
         self.text = text or TextPrior(settings)
         self._swap = Swap(folder, replica, saver, settings)
-        self._evaluator = Evaluator(settings, replica)
+        self._evaluator = Evaluator(settings, replica, detector.pictures if detector is not None else None)
+        self._studying = Studying(detector, self._evaluator, replica) if detector is not None else None
+        self._owed = 0.0  # seconds that images wait for their vectors because of slow work
         self._backlog = Backlog(client, replica)
         self._publisher = publisher
         self._ranked = NOTHING  # the geometry of the last round, and whether its pool was complete
@@ -170,6 +177,7 @@ class Loop:
         steps: dict[Step, Callable[[], None]] = {
             "finish": self._finish,
             "learn": self._learn_alone,
+            "study": self._study,
             "embed": self._embed,
             "rest": self._rest,
             "wait": self._wait,
@@ -198,6 +206,10 @@ class Loop:
             embedded=pool is not None and len(pool.train.ids) > 0,
             pending=bool(self.live.ingest.pending),
             catching_up=self.replica.acked_seq < self.replica.leader_seq,
+            slow=self._studying is not None
+            and pool is not None
+            and not (self.live.ingest.pending and self._owed > 0)  # the thread is shared by halves
+            and self._studying.due(self.live) is not None,
         )
 
     def _follow_log(self) -> None:
@@ -207,14 +219,18 @@ class Loop:
             self.live.ingest.start_over()
             self._evaluator.start_over()
             self.text.start_over()
+            if self._studying is not None:
+                self._studying.start_over()
             self.live.model = self.live.latest = None
             self._ranked, self._asked, self._rated = NOTHING, None, 0
             self.control.start_over()
         self._log_id = log_id
 
     def _embed(self) -> None:
+        began = time.monotonic()
         if not self.live.ingest.embed():
             self.control.sleep(0.2)  # `pixels` waits for images to fit on
+        self._owed -= time.monotonic() - began
 
     def _rest(self) -> None:
         if self.control.desired.wish == "stop" and self.live.model is None:  # restarted: a stopped trainer predicts
@@ -244,11 +260,14 @@ class Loop:
             return
         timings = Timings()
         with timings.step("total"):
-            self._fit(pool, snapshot, timings)
+            studied = self._studies(pool, snapshot)
+            if not studied:
+                self._fit(pool, snapshot, timings)
             self._ranked = pool.version, pool.complete
             self._ask(pool, snapshot, timings)
             self._suggest_tests(pool, snapshot)
-            self._evaluate(self.live, snapshot, timings)
+            if not studied:
+                self._evaluate(self.live, snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
         self.timings = timings
@@ -282,7 +301,15 @@ class Loop:
         )
         if push is not None:
             self._asked = push
-            self._publisher.offer(push)
+            self._offer(push, snapshot)
+
+    def _offer(self, push: QueryPush, snapshot: Snapshot) -> None:
+        """Send a list, with the boxes found so far."""
+        self._publisher.offer(push if self._studying is None else self._studying.boxed(push, self.live, snapshot))
+
+    def _studies(self, pool: ImagePool, snapshot: Snapshot) -> bool:
+        """Whether the task's model learns in rounds of its own; then it has taken over the labels."""
+        return self._studying is not None and self._studying.take_over(self.live, pool, snapshot)
 
     def _suggest_tests(self, pool: ImagePool, snapshot: Snapshot) -> None:
         """Suggest how often test images are to come, in an active test."""
@@ -310,6 +337,22 @@ class Loop:
         if reason is not None and not final:
             self.wish("stop", reason, "thresholds")
 
+    def _study(self) -> None:
+        """One step of a detector's slow work; a new answer or a wish ends it early."""
+        snapshot, pool = Snapshot.of(self.replica), self.live.pool
+        if snapshot is None or pool is None or self._studying is None:
+            return
+        began = time.monotonic()
+        with self.control.jobs_held():
+            work = self._studying.step(self.live, pool, snapshot, self.control.interrupts, self.timings)
+            if work == "look" and self._asked is not None and self.live.model is not None:
+                anew = {"id": uuid4(), "model_version": self.live.model.version}
+                self._asked = self._asked.model_copy(update=anew)
+                self._offer(self._asked, snapshot)
+            elif work == "measure":
+                self._evaluate(self.live, snapshot)
+        self._owed = max(self._owed, 0.0) + time.monotonic() - began
+
     # ------------------------------------------------------------ saving and stopping
 
     def _save_now(self, name: str) -> Saved:
@@ -321,7 +364,10 @@ class Loop:
         """Learn what came since the last round, without ranking."""
         snapshot, pool = Snapshot.of(self.replica), self.live.pool
         if snapshot is not None and pool is not None and pool.whole:
-            self._fit(pool, snapshot, self.timings)
+            if self._studying is not None and self._studies(pool, snapshot):
+                self._studying.learn(self.live, pool, snapshot, lambda: self.control.closing, self.timings)
+            else:
+                self._fit(pool, snapshot, self.timings)
             self._evaluate(self.live, snapshot, final=final)
 
     def _save(self, name: str) -> Saved:

@@ -31,7 +31,7 @@ from trainer.sync.snapshot import Snapshot
 from trainer.tasks.pool_scores import ranked
 from trainer.tasks.registry import task_named
 from trainer.tasks.targets import moved_out, train_targets
-from trainer.tasks.task import Targets, Task
+from trainer.tasks.task import Pictures, Targets, Task
 from trainer.tasks.unlabeled_tests import unlabeled
 from trainer.text.text_prior import Guess
 
@@ -133,6 +133,23 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
     )
 
 
+def seen(pool: ImagePool, snapshot: Snapshot, head: Any, *, version: str, seconds: float) -> Model:
+    """The model of a task that learns from the images themselves, with the labels of `snapshot`."""
+    rows, targets = train_targets(pool, snapshot)
+    return Model(
+        head,
+        version=version,
+        geometry=pool.version,
+        projection=pool.projection,
+        rows=rows,
+        targets=targets,
+        images=pool.train.ids[rows],
+        snapshot=snapshot,
+        seconds=seconds,
+        complete=pool.complete,
+    )
+
+
 def rank(
     pool: ImagePool,
     snapshot: Snapshot,
@@ -216,28 +233,25 @@ def measure(
     goal: float | None = None,
     seed: int = 0,
     final: bool = False,
+    pictures: Pictures | None = None,
+    iou_threshold: float = 0.5,
 ) -> tuple[Evaluation, dict[str, float]] | None:
     """Evaluate the model on the labeled test images; also returns the lower end of each metric's 95 % interval.
 
-    Advice follows from `earlier` evaluations, `stability` and the `goal` for accuracy. None while no test image is
-    labeled.
+    Advice follows from `earlier` evaluations, `stability` and the `goal` for accuracy. `pictures` are the images
+    themselves, for a task that learns from them. None while no test image is labeled.
     """
     task = model.task
-    if stability is not None:
+    if stability is not None and not task.learns_from_images:
         answers = task.answers(model.head, pool.train.rows[:SAMPLE])
         stability.observe(len(model.rows), pool.train.ids[:SAMPLE], answers)
-    tested = [
-        (row, snapshot.labels[image_id])
-        for image_id, row in pool.held.row_of.items()
-        if image_id in snapshot.labels
-        and pool.split_of(image_id) == "test"
-        and snapshot.splits.get(image_id, "test") == "test"
-    ]
+    tested = tested_images(pool, snapshot)
     if not tested:
         return None
-    rows = pool.held.rows[np.array([row for row, _ in tested], np.int64)]
-    truth = task.targets([value for _, value in tested])
-    measured = task.measure(model.head, rows, truth, snapshot.names)
+    rows = pool.held.rows[np.array([pool.held.row_of[image_id] for image_id in tested], np.int64)]
+    truth = task.targets([snapshot.labels[image_id] for image_id in tested])
+    inputs = task.inputs(rows, np.array(tested, np.int64), pictures, iou_threshold=iou_threshold)
+    measured = task.measure(model.head, inputs, truth, snapshot.names)
     others = unlabeled(pool, snapshot)
     if others is not None:
         measured = task.sharpened(measured, model.head, rows, truth, others)
@@ -263,6 +277,17 @@ def measure(
     kappas = stability.kappas if stability is not None else []
     advice = advise([*earlier, evaluation], kappas, goal=goal)
     return evaluation.model_copy(update={"advice": advice}), dict(measured.lower_bounds)
+
+
+def tested_images(pool: ImagePool, snapshot: Snapshot) -> list[int]:
+    """The labeled test images."""
+    return [
+        image_id
+        for image_id in pool.held.row_of
+        if image_id in snapshot.labels
+        and pool.split_of(image_id) == "test"
+        and snapshot.splits.get(image_id, "test") == "test"
+    ]
 
 
 def _learn(task: Task, pool: ImagePool | Space, seed: int) -> Callable[..., Any]:

@@ -71,7 +71,9 @@ class Saver:
             reason=reason,
             how_to_use=task.learner.how_to_use,
         )
-        tensors = {**task.learner.save(model.head), "mean": model.projection.mean, "axes": model.projection.axes}
+        tensors = dict(task.learner.save(model.head))
+        if not task.learns_from_images:
+            tensors |= {"mean": model.projection.mean, "axes": model.projection.axes}
         saved = self._registry.save(name, tensors, description, dataset(model, self._replica))
         return Saved(
             model=str(saved.model_file),

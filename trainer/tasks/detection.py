@@ -1,43 +1,159 @@
-"""Detection: the labels of an image are boxes with classes."""
+"""Detection: each object in an image has a box and a class. A label is all boxes of an image, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shared.tasks.detection import Boxes
+from shared.wire.models import ModelClass
+from shared.wire.queries import MAX_BOXES, SuggestedBox
+from trainer.evaluation import detection_metrics
+from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.measured import Measured
-from trainer.learners.learner import Matrix
-from trainer.tasks.task import Ids, Names, Targets, Task
+from trainer.learners.learner import Matrix, Tensors
+from trainer.live_detector.live_detector import LEAST_IMAGES, enough, placed
+from trainer.strategies.ranking import Pool
+from trainer.tasks.task import Ids, Names, Pictures, Seen, Targets, Task, Value
+
+
+class DetectorLearner:
+    """Saves detectors. They are fitted in rounds by `trainer.live_detector`, not on rows of the embedding space."""
+
+    name = "detector"
+    how_to_use = (
+        "The tensors `head.*` are a small network above three feature maps of a frozen network (strides 8, 16 and 32). "
+        "Its outputs are the logit of each class and the distances to the four sides of a box, at each cell of each "
+        "map. Export the version for code that needs no Flywheel."
+    )
+
+    def fit(self, rows: Matrix, targets: NDArray[Any], *, previous: Any = None, seed: int = 0) -> Any:
+        """Not from rows."""
+        raise ValueError("A detector learns from images, not from their embeddings.")
+
+    def predict(self, model: Any, rows: Matrix) -> Matrix:
+        """Nothing: boxes do not follow from rows."""
+        return np.zeros((len(rows), len(model.classes)), np.float32)
+
+    def save(self, model: Any) -> Tensors:
+        """See `trainer.detection.detector`."""
+        return dict(model.to_tensors())
+
+    def load(self, tensors: Mapping[str, NDArray[np.generic]]) -> Any:
+        """Not without the frozen network: see `trainer.detection.detector.Detector.of_tensors`."""
+        raise ValueError("A detector is loaded together with its frozen network.")
 
 
 class Detection(Task):
-    """Answers are stored; nothing is learned from them yet."""
+    """The targets are the answers (`shared.tasks.detection.Boxes`) themselves. The outcomes are class ids."""
 
     name: ClassVar[str] = "detection"
-    measures: ClassVar[frozenset[str] | None] = frozenset()
-    no_network: ClassVar[str | None] = "In a detection project no network is trained on whole images."
+    learner = DetectorLearner()
+    learns_from_images: ClassVar[bool] = True
+    measures: ClassVar[frozenset[str]] = frozenset({"map_50", "map_50_95"})
+    no_network = "In a detection project, only the detector on the frozen network is trained: no whole network is."
+    no_model = f"There is no detector yet: draw boxes in at least {LEAST_IMAGES} images first."
 
-    def targets(self, values: Sequence[Boxes]) -> Targets:
-        """The boxes (n,) as they are."""
+    def targets(self, values: Sequence[Value]) -> Targets:
+        """The answers (n,)."""
         found = np.empty(len(values), object)
         found[:] = values
         return found
 
     def enough(self, targets: Targets) -> bool:
-        """Never."""
-        return False
+        """A detector needs five images and a box."""
+        return enough(targets.tolist())
 
     def observed(self, targets: Targets) -> Ids:
         """All the same: boxes are no outcome of an image, and images are asked by coverage alone."""
         return np.zeros(len(targets), np.int64)
 
     def outcomes(self, model: Any) -> Ids:
-        """None."""
-        return np.empty(0, np.int64)
+        """The classes that the detector knows."""
+        return np.asarray(model.classes, np.int64)
 
-    def measure(self, model: Any, rows: Matrix, truth: Targets, names: Names) -> Measured:
-        """There is no model."""
-        raise NotImplementedError
+    def score(
+        self, pool: Pool, model: Any, length: int, *, targets: Targets | None = None, names: Names | None = None
+    ) -> tuple[Pool, NDArray[np.bool_]]:
+        """Images are asked by their embeddings alone: no use of a detector's scores beat that in our measurements."""
+        return pool, np.ones(len(pool.labels), np.bool_)
+
+    def inputs(self, rows: Matrix, ids: Ids, pictures: Pictures | None, *, iou_threshold: float) -> Seen:
+        """The images."""
+        if pictures is None:
+            raise ValueError("Boxes are measured on images, and there are none.")
+        return Seen(ids, pictures, iou_threshold)
+
+    def measure(self, model: Any, rows: Seen, truth: Targets, names: Names) -> Measured:
+        """Average precision with intervals, and the figures of each class. Images that cannot be read are left out."""
+        found = rows.found(model)
+        kept = [(placed(boxes), each) for boxes, each in zip(truth, found, strict=True) if each is not None]
+        return detection_metrics.evaluate(
+            [_still_there(one, names) for one, _ in kept],
+            [_still_there(other, names) for _, other in kept],
+            names,
+            learned=frozenset(int(each) for each in model.classes),
+            suggested_from=model.threshold,
+            iou_threshold=rows.iou_threshold,
+        )
+
+    def boxes(self, model: Any, found: Placed, names: Names) -> list[SuggestedBox]:
+        """Those at or above the detector's threshold, the most confident first."""
+        shown = found.at_least(model.threshold)
+        order = np.argsort(-shown.scores, kind="stable")
+        told = [
+            SuggestedBox(
+                label=int(shown.classes[k]),
+                confidence=float(np.clip(shown.scores[k], 0, 1)),
+                **dict(zip("xywh", (round(float(each), 2) for each in shown.places[k]), strict=True)),
+            )
+            for k in order
+            if int(shown.classes[k]) in names
+        ]
+        return told[:MAX_BOXES]
+
+    def outcome_name(self, outcome: int, names: Names) -> str:
+        """The class name."""
+        return names.get(outcome, str(outcome))
+
+    def is_offered(self, outcome: int, names: Names) -> bool:
+        """Only classes that are still there."""
+        return outcome in names
+
+    def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Any = None) -> list[Any]:
+        """None: boxes are suggested instead."""
+        return []
+
+    def unlearned(self, model: Any, names: Names) -> list[str]:
+        """The names of classes without a box."""
+        known = set() if model is None else set(model.classes.tolist())
+        return [name for class_id, name in names.items() if class_id not in known]
+
+    def saved_outcomes(self, model: Any, names: Names) -> list[ModelClass]:
+        """The classes, in the order of the outputs."""
+        return [ModelClass(id=int(k), name=self.outcome_name(int(k), names)) for k in self.outcomes(model)]
+
+    def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
+        """Boxes of each class, in the order of class ids."""
+        having = Counter(label for value in values for label in value.labels)
+        return {names.get(class_id, str(class_id)): count for class_id, count in sorted(having.items())}
+
+    def cells(self, value: Value, names: Names) -> dict[str, Any]:
+        """The boxes as `class x y w h`, by name and by id, with `;` between them."""
+        return {
+            "label": "; ".join(f"{names.get(box.label, str(box.label))} {_place(box)}" for box in value.boxes),
+            "class_id": ";".join(f"{box.label} {_place(box)}" for box in value.boxes),
+        }
+
+
+def _place(box: Any) -> str:
+    return " ".join(f"{each:g}" for each in box[1:5])
+
+
+def _still_there(boxes: Placed, names: Names) -> Placed:
+    """Without classes that are gone."""
+    kept = np.isin(boxes.classes, list(names))
+    return Placed(boxes.classes[kept], boxes.places[kept], boxes.scores[kept])

@@ -10,15 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.wire.evaluation import RandomEstimate
 from shared.wire.models import ModelClass
-from shared.wire.queries import Suggestion
+from shared.wire.queries import SuggestedBox, Suggestion
+from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.prediction_powered import Unlabeled
 from trainer.learners.learner import Learner, Matrix
@@ -31,6 +32,30 @@ Targets = NDArray[Any]
 Names = Mapping[int, str]
 """The names of the project's classes by id."""
 Ids = NDArray[np.int64]
+
+Inputs = Any
+"""What a model of the task is measured on: rows of the embedding space (n, D), or the images themselves."""
+
+
+class Pictures(Protocol):
+    """The images themselves, by id, for a task that learns from them."""
+
+    def found(self, model: Any, image_ids: Sequence[int], /) -> list[Placed | None]:
+        """The boxes that the model finds in each image; None for one that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images (n,) as a task sees them that learns from the images themselves."""
+
+    ids: Ids
+    pictures: Pictures
+    iou_threshold: float = 0.5
+
+    def found(self, model: Any) -> list[Placed | None]:
+        """The boxes that the model finds in each image; None for one that cannot be read."""
+        return self.pictures.found(model, self.ids.tolist())
+
 
 SUGGESTIONS = 5
 """Suggestions sent with each query, the most likely first."""
@@ -52,6 +77,8 @@ class Task(ABC):
     """Whether doubtful labels can be found."""
     tests_actively: ClassVar[bool] = False
     """Whether `sharpened` weighs the answers of an active test. If not, test images are asked at random."""
+    learns_from_images: ClassVar[bool] = False
+    """Whether a model is fitted on the images themselves, in rounds of seconds, and not on their embeddings."""
     several: ClassVar[bool] = False
     """Whether an image can have several outcomes at once, each with a probability of its own."""
     measures: ClassVar[frozenset[str] | None] = None
@@ -73,9 +100,20 @@ class Task(ABC):
     def outcomes(self, model: Any) -> Ids:
         """The outcomes (K,) that a model knows, in the order of its probabilities."""
 
+    def inputs(self, rows: Matrix, ids: Ids, pictures: Pictures | None, *, iou_threshold: float) -> Inputs:
+        """What a model is measured on, for images with these embeddings (n, D) and ids (n,): by default the former.
+
+        From `iou_threshold` on, two boxes are the same object, in a task with boxes.
+        """
+        return rows
+
     @abstractmethod
-    def measure(self, model: Any, rows: Matrix, truth: Targets, names: Names) -> Measured:
-        """Compare a model's predictions for rows (n, D) with the targets `truth` (n, …), n > 0."""
+    def measure(self, model: Any, rows: Inputs, truth: Targets, names: Names) -> Measured:
+        """Compare a model's predictions for n > 0 inputs with the targets `truth` (n, …)."""
+
+    def boxes(self, model: Any, found: Placed, names: Names) -> list[SuggestedBox]:
+        """What is suggested of the boxes `found` in an image. By default none."""
+        return []
 
     def sharpened(self, measured: Measured, model: Any, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
         """`measured`, made more precise by the model's confidence on `others`, see `evaluation.prediction_powered`.

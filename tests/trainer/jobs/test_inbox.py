@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from trainer.jobs.inbox import Inbox
 from trainer.jobs.job_queue import NotNow
-from trainer.loop.inbox import Inbox
 
 
 def test_each_gets_its_own_answer_from_the_thread_that_runs_them():

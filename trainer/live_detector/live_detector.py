@@ -1,0 +1,190 @@
+"""The detector that learns while people draw: in short rounds, without end, from the train images labeled so far.
+
+A round is a few seconds, and `should_stop` ends it between two steps. It goes on from the last one, and never starts
+again, except when an image that it learned from is held out now: then nothing that was learned may stay. Nothing else
+is ever forgotten at once: an answer that was undone or corrected is not learned any more, and fades.
+
+Each newly labeled image is scored before it is learned, which gives the threshold for suggestions
+(`trainer.detection.suggestion_threshold`). Only the loop's thread uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import numpy as np
+
+from shared.tasks.detection import Boxes
+from trainer.evaluation.box_matching import Placed
+from trainer.live_detector.kept import State
+from trainer.live_detector.pictures import Pictures
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.detection.detector import Detector, Example
+
+log = logging.getLogger(__name__)
+
+LEAST_IMAGES = 5
+"""Labeled images before there is a detector."""
+STEPS = 140
+"""Steps of a round."""
+ROUND_SECONDS = 6.0
+"""A round ends after so many seconds, whatever it has learned by then."""
+EACH = 10
+"""Newly labeled images that are worth a round."""
+MOST_ROUNDS = 12
+"""Rounds that many new images, such as those of an import, are worth."""
+
+
+class LiveDetector:
+    """Learns from `lessons`: train images and what was drawn in them. `path` is its file."""
+
+    def __init__(self, path: Path, pictures: Pictures, seed: int) -> None:
+        self._path = path
+        self.pictures = pictures
+        self._seed = seed
+        self._state: State | None = None
+        self._lessons: Mapping[int, Boxes] = {}
+        self._classes: frozenset[int] = frozenset()
+        self._failed: Mapping[int, Boxes] | None = None  # lessons from which no step could be learned
+
+    @property
+    def detector(self) -> Detector | None:
+        """The detector now."""
+        return self._state.detector if self._state is not None else None
+
+    @property
+    def version(self) -> str:
+        """Its version; another one after each round."""
+        return self._state.version if self._state is not None else ""
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the last round."""
+        return self._state.seconds if self._state is not None else 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to learn."""
+        state = self._state
+        if state is None or self._lessons is self._failed:
+            return False
+        return state.steps_left > 0 and enough(self._lessons.values())
+
+    def start_over(self) -> None:
+        """Forget everything, because ids mean other images now."""
+        self._state, self._lessons = None, {}
+        self._path.unlink(missing_ok=True)
+        self.pictures.start_over()
+
+    def prepare(
+        self, log_id: UUID, lessons: Mapping[int, Boxes], *, held_out: Iterable[int], classes: Iterable[int]
+    ) -> None:
+        """Take over what is to be learned now. Nothing may be learned from the images `held_out`. `classes` are the ids
+        of the project's classes. The first call loads what an earlier start saved."""
+        if self._state is None:
+            saved = State.load(self._path)
+            if saved is None or saved.log_id != log_id or saved.pyramid != self.pictures.maps.pyramid.key:
+                saved = State(log_id)
+            self._state = saved
+            if saved.detector is not None:
+                self._lessons = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
+        state = self._state
+        if not state.seen.isdisjoint(held_out):
+            log.info("An image that the detector learned from is held out now: it learns again from the start")
+            self._path.unlink(missing_ok=True)
+            state = self._state = State(log_id)
+            self._lessons = {}
+        kept = frozenset(classes)
+        changed = sum(boxes != self._lessons.get(image_id) for image_id, boxes in lessons.items())
+        changed += len(self._lessons.keys() - lessons.keys())
+        if changed or not self._classes >= kept:
+            self._lessons = dict(lessons)
+            rounds = min(-(-changed // EACH), MOST_ROUNDS)
+            state.steps_left = min(max(state.steps_left, 0) + rounds * STEPS, MOST_ROUNDS * STEPS)
+        self._classes = kept
+
+    def learn(self, acked_seq: int, should_stop: Callable[[], bool]) -> bool:
+        """Learn for one round; whether there is another detector now. Raises OSError, and NotInstalledError."""
+        from trainer.detection.learning import fit
+        from trainer.detection.suggestion_threshold import least_costly
+
+        state = self._state
+        if state is None or not self.due:
+            return False
+        began = time.monotonic()
+        lessons = self._lessons
+        self._score(state, lessons)
+        for image_id in lessons:
+            if not self.pictures.has_views(image_id):
+                if should_stop():
+                    return False
+                self.pictures.make_views(image_id)
+        examples = self._examples(lessons)
+        if not any(len(each.labels) for each in examples):
+            self._failed = lessons
+            return False
+        deadline = time.monotonic() + ROUND_SECONDS
+        before = state.detector.steps if state.detector is not None else 0
+        detector = fit(
+            examples,
+            self.pictures.maps,
+            previous=state.detector,
+            steps=min(state.steps_left, STEPS),
+            seed=self._seed,
+            should_stop=lambda: should_stop() or time.monotonic() > deadline,
+            classes=self._classes,
+        )
+        if detector.steps == before:
+            return False
+        state.steps_left -= max(detector.steps - before, 1)
+        state.detector = detector.with_threshold(least_costly(state.judged))
+        state.version, state.acked_seq = f"detector-{uuid4().hex}", acked_seq
+        state.seen |= lessons.keys()
+        state.seconds = time.monotonic() - began
+        state.save(self._path)
+        return True
+
+    def _score(self, state: State, lessons: Mapping[int, Boxes]) -> None:
+        """Compare what was found in newly labeled images with what people drew, before it is learned."""
+        from trainer.detection.detections import Detections
+        from trainer.detection.suggestion_threshold import LAST, Judged
+
+        detector = state.detector
+        fresh = [image_id for image_id in lessons if image_id not in state.seen][-LAST:]
+        if detector is None or not fresh:
+            return
+        for image_id, found in zip(fresh, self.pictures.found(detector, fresh), strict=True):
+            if found is not None:
+                drawn = placed(lessons[image_id])
+                seen = Detections(found.places.astype(np.float32), found.classes, found.scores.astype(np.float32))
+                state.judged.append(Judged(seen, drawn.places.astype(np.float32), drawn.classes))
+        del state.judged[:-LAST]
+
+    def _examples(self, lessons: Mapping[int, Boxes]) -> list[Example]:
+        from trainer.detection.detector import Example
+
+        examples = []
+        for image_id, boxes in lessons.items():
+            sha256, drawn = self.pictures.hash_of(image_id), placed(boxes)
+            if sha256 is not None:
+                examples.append(Example(sha256, drawn.places.astype(np.float32), drawn.classes))
+        return examples
+
+
+def enough(values: Iterable[Boxes]) -> bool:
+    """Whether a detector can be fitted on these answers: five images, and a box."""
+    count, boxes = 0, 0
+    for each in values:
+        count, boxes = count + 1, boxes + len(each)
+    return count >= LEAST_IMAGES and boxes > 0
+
+
+def placed(boxes: Boxes) -> Placed:
+    """An answer as arrays."""
+    return Placed.of([each[:5] for each in boxes.boxes])

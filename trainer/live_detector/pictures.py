@@ -1,0 +1,136 @@
+"""What the detector sees of the catalogued images: their feature maps, and the boxes it finds, by image id.
+
+Feature maps are made once and lie on disk (`trainer.detection.feature_maps`). What was found is kept for one detector
+at a time, because each round gives another one. Only the loop's thread uses it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shared.images.opening import ImageProblem
+from shared.wire.images import ImageEntry
+from trainer.evaluation.box_matching import Placed
+from trainer.sync.replica import Replica
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.detection.detector import Detector
+    from trainer.detection.feature_maps import FeatureMaps
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Images in which boxes are looked for between two looks at the clock: a quarter of a second without maps."""
+
+
+class Pictures:
+    """Images of the catalogue in `replica`. `open_maps` opens their feature maps, given how to read a file by its
+    hash; `fetch` reads a catalogued image or raises ImageProblem."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        fetch: Callable[[ImageEntry], bytes],
+        open_maps: Callable[[Callable[[str], bytes]], FeatureMaps],
+    ) -> None:
+        self._replica = replica
+        self._fetch = fetch
+        self._open_maps = open_maps
+        self._maps: FeatureMaps | None = None
+        self._entries: dict[str, ImageEntry] = {}  # by hash, of images that were asked for
+        self._unreadable: set[str] = set()  # hashes
+        self._of: Detector | None = None  # who found …
+        self._found: dict[str, Placed] = {}  # … these boxes, by hash
+
+    @property
+    def maps(self) -> FeatureMaps:
+        """The feature maps. Raises NotInstalledError where the network under them is missing."""
+        if self._maps is None:
+            self._maps = self._open_maps(self._read)
+        return self._maps
+
+    def start_over(self) -> None:
+        """Another log is followed. Maps stay, because they are keyed by content."""
+        self._entries.clear()
+        self._unreadable.clear()
+        self._found.clear()
+
+    def try_again(self) -> None:
+        """Try unreadable images again."""
+        self._unreadable.clear()
+
+    def hash_of(self, image_id: int) -> str | None:
+        """The content hash of a readable image that is in the catalogue."""
+        entry = self._replica.catalog.get(image_id)
+        if entry is None or entry.removed or entry.sha256 in self._unreadable:
+            return None
+        self._entries[entry.sha256] = entry
+        return entry.sha256
+
+    def has_views(self, image_id: int) -> bool:
+        """Whether nothing must be computed before the image can be learned; also if it cannot be read."""
+        sha256 = self.hash_of(image_id)
+        return sha256 is None or self.maps.has_views(sha256)
+
+    def make_views(self, image_id: int) -> None:
+        """Compute the views of an image, from which the detector learns: 0.5 s."""
+        sha256 = self.hash_of(image_id)
+        if sha256 is not None and not self.maps.has_views(sha256):
+            try:
+                self.maps.view(sha256, 0)
+            except ImageProblem as problem:
+                self._give_up(sha256, problem)
+
+    def unseen(self, detector: Detector, image_ids: Iterable[int]) -> list[int]:
+        """The images in which the detector has yet to look for boxes."""
+        known = self._found if detector is self._of else {}
+        hashes = ((image_id, self.hash_of(image_id)) for image_id in image_ids)
+        return [image_id for image_id, sha256 in hashes if sha256 is not None and sha256 not in known]
+
+    def look(
+        self, detector: Detector, image_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Look for boxes in these images; False if `should_stop` ended it before all were seen."""
+        if detector is not self._of:
+            self._of, self._found = detector, {}
+        coming = self.unseen(detector, image_ids)
+        for start in range(0, len(coming), AT_ONCE):
+            if start and should_stop():
+                return False
+            views = []
+            for image_id in coming[start : start + AT_ONCE]:
+                sha256 = self.hash_of(image_id)
+                if sha256 is None:
+                    continue
+                try:
+                    views.append((sha256, self.maps.plain(sha256)))
+                except ImageProblem as problem:
+                    self._give_up(sha256, problem)
+            found = detector.detect_all([view for _, view in views])
+            for (sha256, _), each in zip(views, found, strict=True):
+                self._found[sha256] = Placed(
+                    each.classes, each.boxes.astype(np.float64), each.scores.astype(np.float64)
+                )
+        return True
+
+    def found(self, detector: Detector, image_ids: Sequence[int]) -> list[Placed | None]:
+        """The boxes found in each image, of any score; None if it cannot be read. Looks where nobody has looked."""
+        self.look(detector, image_ids)
+        hashes = [self.hash_of(image_id) for image_id in image_ids]
+        return [self._found.get(each) if each is not None else None for each in hashes]
+
+    def known(self, detector: Detector, image_id: int) -> Placed | None:
+        """The boxes found in an image, if the detector has looked at it."""
+        sha256 = self.hash_of(image_id)
+        return self._found.get(sha256) if sha256 is not None and detector is self._of else None
+
+    def _read(self, sha256: str) -> bytes:
+        return self._fetch(self._entries[sha256])
+
+    def _give_up(self, sha256: str, problem: ImageProblem) -> None:
+        log.warning("No boxes are looked for in %s: it %s.", self._entries[sha256].uri, problem)
+        self._unreadable.add(sha256)

@@ -1,0 +1,113 @@
+"""The slow work on a detector, in short steps, the most urgent one first: boxes for the images that come next, a round
+of learning, boxes for the rest of the list, and the evaluation.
+
+An evaluation looks at all labeled test images. So it waits until a person's boxes are up to date, and takes at most a
+quarter of the time; once begun, it comes before the next round, because its figures are those of one detector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from shared.wire.queries import QueryPush
+from trainer.evaluation.box_matching import Placed
+from trainer.live_detector.live_detector import LiveDetector
+
+NEXT = 10
+"""Images of a list that are seen before anything else."""
+SHOWN = 50
+"""Images of a list that get boxes."""
+STEP_SECONDS = 0.5
+"""Looking at images is interrupted so often, because a person's new answers wait."""
+REST = 3.0
+"""Pause between evaluations while there is something to learn, as a multiple of the last one's duration."""
+
+Work = Literal["look", "learn", "measure"]
+Untested = Callable[[], Sequence[int] | None]
+
+
+class Studies:
+    """What is due for `live`. `untested` returns the test images to measure on, if an evaluation would be news. Only
+    the loop's thread uses it."""
+
+    def __init__(self, live: LiveDetector) -> None:
+        self.live = live
+        self._listed: list[int] = []
+        self._tested: list[int] | None = None  # to be measured now
+        self._took = 0.0  # seconds of the last evaluation
+        self._measured = float("-inf")  # its end
+        self._offered: tuple[str, int] = ("", 0)  # version and number of images with boxes in the last list
+
+    def start_over(self) -> None:
+        """Another log is followed."""
+        self._listed, self._tested = [], None
+        self.live.start_over()
+
+    def asked(self, push: QueryPush) -> None:
+        """Note the last list."""
+        self._listed = [query.image_id for query in push.queries[:SHOWN]]
+
+    def known(self, image_id: int) -> Placed | None:
+        """The boxes that the detector of now has found in an image, if it has looked."""
+        detector = self.live.detector
+        return self.live.pictures.known(detector, image_id) if detector is not None else None
+
+    def due(self, untested: Untested) -> Work | None:
+        """The most urgent work."""
+        detector, pictures = self.live.detector, self.live.pictures
+        if detector is not None and pictures.unseen(detector, self._listed[:NEXT]):
+            return "look"
+        if detector is not None and self._tested is not None:
+            return "measure"
+        if self.live.due:
+            return "learn"
+        if detector is not None and pictures.unseen(detector, self._listed):
+            return "look"
+        return "measure" if detector is not None and self._begins(untested) else None
+
+    def look(self, should_stop: Callable[[], bool]) -> bool:
+        """Look at the images of the list; whether a list with more boxes is worth sending now."""
+        detector, pictures = self.live.detector, self.live.pictures
+        if detector is None:
+            return False
+        first = pictures.unseen(detector, self._listed[:NEXT])
+        pictures.look(detector, first or self._listed, _soon(should_stop))
+        left = len(pictures.unseen(detector, self._listed))
+        seen = (self.live.version, len(self._listed) - left)
+        whole = not left or (bool(first) and not pictures.unseen(detector, self._listed[:NEXT]))
+        if not whole or seen == self._offered:
+            return False
+        self._offered = seen
+        return True
+
+    def learned(self, untested: Untested) -> None:
+        """There is another detector now. It is measured before the next round, if the last time was long enough ago."""
+        if time.monotonic() - self._measured > REST * self._took:
+            self._begins(untested)
+
+    def measure(self, should_stop: Callable[[], bool]) -> bool:
+        """Look at test images; whether all were seen, so that they can be measured on."""
+        detector, tested = self.live.detector, self._tested
+        if detector is None or tested is None:
+            return False
+        began = time.monotonic()
+        whole = self.live.pictures.look(detector, tested, _soon(should_stop))
+        if whole:
+            self._tested = None
+        self._took += time.monotonic() - began
+        self._measured = time.monotonic()
+        return whole
+
+    def _begins(self, untested: Untested) -> bool:
+        found = untested()
+        if found is None:
+            return False
+        self._tested, self._took = list(found), 0.0
+        return True
+
+
+def _soon(should_stop: Callable[[], bool]) -> Callable[[], bool]:
+    deadline = time.monotonic() + STEP_SECONDS
+    return lambda: should_stop() or time.monotonic() > deadline

@@ -1,0 +1,112 @@
+"""How the loop works on a detector: which images and labels it gets, and what becomes the live model.
+
+A detector learns in rounds of seconds. So answers are ranked first, by the embeddings, and each step of the slow work
+(`trainer.live_detector.studies`) ends when something quicker is due. Only the loop's thread uses it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from shared.wire.queries import QueryPush
+from trainer.embeddings.space import ImagePool
+from trainer.live_detector.live_detector import LiveDetector
+from trainer.live_detector.studies import Studies, Work
+from trainer.loop.evaluator import Evaluator
+from trainer.loop.live_model import LiveModel
+from trainer.loop.rounds import Timings, seen
+from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
+from trainer.tasks.targets import moved_out, train_targets
+
+
+class Studying:
+    """Works on `detector` for one loop."""
+
+    def __init__(self, detector: LiveDetector, evaluator: Evaluator, replica: Replica) -> None:
+        self._detector = detector
+        self._evaluator = evaluator
+        self._replica = replica
+        self._studies = Studies(detector)
+        self._no_news: object = None  # when an evaluation was last found to be none
+
+    def start_over(self) -> None:
+        """Forget everything, because ids mean other images now."""
+        self._studies.start_over()
+
+    def take_over(self, live: LiveModel, pool: ImagePool, snapshot: Snapshot) -> bool:
+        """Let the detector learn the labels of `snapshot` from now on. False for a task whose model is another one."""
+        if not task_named(snapshot.task).learns_from_images:
+            return False
+        rows, targets = train_targets(pool, snapshot)
+        lessons = dict(zip(pool.train.ids[rows].tolist(), targets.tolist(), strict=True))
+        held_out = moved_out(snapshot) | pool.held.row_of.keys()
+        detector = self._detector
+        detector.prepare(snapshot.log_id, lessons, held_out=held_out, classes=snapshot.names)
+        if detector.detector is None:
+            live.model = None
+        elif live.model is None:
+            self._put(live, pool, snapshot)
+        return True
+
+    def due(self, live: LiveModel) -> Work | None:
+        """The most urgent work."""
+        return self._studies.due(lambda: self._untested(live))
+
+    def step(
+        self, live: LiveModel, pool: ImagePool, snapshot: Snapshot, should_stop: Callable[[], bool], timings: Timings
+    ) -> Work | None:
+        """Do some of the most urgent work. Returns `look` if a list with more boxes can be sent, `measure` if all test
+        images have been looked at."""
+        match self.due(live):
+            case "learn":
+                self.learn(live, pool, snapshot, should_stop, timings)
+            case "look":
+                return "look" if self._studies.look(should_stop) else None
+            case "measure":
+                return "measure" if self._studies.measure(should_stop) else None
+        return None
+
+    def learn(
+        self, live: LiveModel, pool: ImagePool, snapshot: Snapshot, should_stop: Callable[[], bool], timings: Timings
+    ) -> None:
+        """One round of learning. Its model takes the place of the live one."""
+        began = time.perf_counter()
+        if self._detector.learn(snapshot.acked_seq, should_stop):
+            self._put(live, pool, snapshot)
+            timings.steps["fit"] = (time.perf_counter() - began) * 1e3
+            self._studies.learned(lambda: self._untested(live))
+
+    def boxed(self, push: QueryPush, live: LiveModel, snapshot: Snapshot) -> QueryPush:
+        """The list, with suggested boxes for the images in which the detector has found any so far."""
+        model = live.model
+        self._studies.asked(push)
+        if model is None or not model.task.learns_from_images:
+            return push
+        queries = []
+        for query in push.queries:
+            found = self._studies.known(query.image_id)
+            boxes = model.task.boxes(model.head, found, snapshot.names) if found is not None else []
+            queries.append(query.model_copy(update={"boxes": boxes}))
+        return push.model_copy(update={"queries": queries})
+
+    def _put(self, live: LiveModel, pool: ImagePool, snapshot: Snapshot) -> None:
+        detector = self._detector
+        live.model = seen(pool, snapshot, detector.detector, version=detector.version, seconds=detector.seconds)
+
+    def _untested(self, live: LiveModel) -> list[int] | None:
+        """The test images to look at, if an evaluation would be news. Looks at the labels only after a change."""
+        now = (
+            self._replica.acked_seq,
+            self._detector.version,
+            len(live.pool) if live.pool is not None else 0,
+            self._evaluator.iou_threshold,
+        )
+        if now == self._no_news:
+            return None
+        snapshot = Snapshot.of(self._replica)
+        found = self._evaluator.news(live, snapshot) if snapshot is not None else None
+        self._no_news = now if found is None else None
+        return found
