@@ -1,48 +1,41 @@
-"""`flywheel simulate`: an annotator that answers from a table, through the same routes as the browser.
-
-Like a page, it asks for the queue, answers the first image, and asks again. So the whole loop can be watched, measured
-and tested without a click. No other module reads the true labels.
-"""
+"""`flywheel simulate`: a simulated person labels from a table of true labels, or from a file with true boxes."""
 
 from __future__ import annotations
 
 import csv
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-from uuid import uuid4
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from commands.running.place import Place, shown, talks_to
-from commands.running.reach import ask, client, reach, token
+from commands.labels.annotator import Annotator, Label, Measurement, Simulation
+from commands.labels.box_person import JITTER, BoxAnnotator, in_words, read_boxes, write_actions
+from commands.running.place import Place, talks_to
+from commands.running.reach import ask, reach, token
 from commands.tables import Listing
-from shared.class_names import key, lacking, meant
-from shared.figures import accuracy_in_words, many
-from shared.images.names import NamesInList
+from shared.class_names import key
+from shared.figures import accuracy_in_words
 from shared.settings.services import SettingsError
-from shared.tasks.multilabel import MULTILABEL, NONE_OF_THESE
-from shared.wire.evaluation import Interval
+from shared.tasks.detection import DETECTION
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.imports import ImportRow, NamedBoxes, NamedClasses
 
 console = Console()
-Label = str | NamedClasses
-"""A class name; in a multi-label project, what is said of each class."""
-ANSWER_SECONDS = 30.0
-"""How long a request to the labeler may take."""
-FRESH_SECONDS = 60.0
-"""How long to wait for a new queue after a batch, before continuing with the current one."""
+__all__ = ["Annotator", "demo_truth", "read_answers", "read_truth", "simulate"]
 
 
 @talks_to("labeler", "--url")
 def simulate(
     labels: Annotated[
-        Path | None, typer.Option(help="CSV with filename,label. Default: the true labels of the demo.")
+        Path | None,
+        typer.Option(
+            help="CSV with filename,label; for boxes, a COCO file or any other with boxes. Default: the true labels of "
+            "the demo."
+        ),
     ] = None,
     budget: Annotated[
         int, typer.Option(min=1, help="Number of images to answer. Images without a true label are skipped.")
@@ -55,6 +48,15 @@ def simulate(
     ] = 0.0,
     annotator: Annotated[str, typer.Option(help="Name of the annotator.")] = "simulated",
     add_classes: Annotated[bool, typer.Option("--add-classes", help="Add classes that the project lacks.")] = False,
+    suggestions: Annotated[
+        bool,
+        typer.Option("--suggestions/--no-suggestions", help="Boxes: use those that the model suggests, or draw all."),
+    ] = True,
+    jitter: Annotated[
+        float, typer.Option(min=0, max=0.2, help="Boxes: how far an edge is off, as a share of the box.")
+    ] = JITTER,
+    seed: Annotated[int, typer.Option(help="Boxes: seed of this imprecision.")] = 0,
+    actions: Annotated[Path | None, typer.Option(help="Boxes: CSV to write, with the actions on each image.")] = None,
     *,
     place: Place,
 ) -> None:
@@ -65,11 +67,16 @@ def simulate(
             "Without --labels, the simulated person knows only the digits of the demo, but this project has other "
             "photos: name a CSV with filename,label. Nothing was written."
         )
-    truth: Mapping[str, Label] = demo_truth()
-    if labels is not None:
-        several = ask(f"{url}/api/project")["task"] == MULTILABEL.name
-        truth = read_answers(labels) if several else read_truth(labels)
-    person = Annotator(url, truth, name=annotator, token=token())
+    task_name = ask(f"{url}/api/project")["task"]
+    if task_name == DETECTION.name:
+        person: Annotator = _boxing(url, labels, annotator, suggestions=suggestions, jitter=jitter, seed=seed)
+    elif actions is not None:
+        raise SettingsError("Only a detection project has actions on boxes: leave out --actions.")
+    elif labels is None:
+        person = Annotator(url, demo_truth(), name=annotator, token=token())
+    else:
+        read = read_answers if task_name == MULTILABEL.name else read_truth
+        person = Annotator(url, read(labels), name=annotator, token=token())
     try:
         for line in reach(url, person.coverage).lines(labels):
             console.print(line, markup=False, highlight=False)
@@ -98,38 +105,23 @@ def simulate(
             result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
         finally:
             person.close()
-    console.print(_curve(result))
+    console.print(_curve(result, boxed=task_name == DETECTION.name))
+    if result.actions:
+        console.print(in_words(result.actions))
+    if actions is not None:
+        write_actions(actions, result)
     console.print(f"{result.in_words()} in {result.seconds:.1f} s; {result.ended}.")
 
 
-@dataclass
-class Measurement:
-    """The state after a batch: labels given, accuracy on the test sample, and how long the new queue took."""
-
-    labels: int
-    train_labels: int
-    seconds_to_queue: float | None
-    accuracy: Interval | None
-
-
-@dataclass
-class Simulation:
-    """The result. `answers` are (image id, class name or "" for a skip, purpose) in order."""
-
-    measurements: list[Measurement] = field(default_factory=list)
-    answers: list[tuple[int, str, str]] = field(default_factory=list)
-    seconds: float = 0.0
-    ended: str = "the budget is used up"
-
-    @property
-    def labels(self) -> int:
-        """The number of answers that are labels, as the pages count them."""
-        return sum(bool(label) for _, label, _ in self.answers)
-
-    def in_words(self) -> str:
-        """`116 labels and 4 skips`."""
-        skips = len(self.answers) - self.labels
-        return many(self.labels, "label") + (f" and {many(skips, 'skip')}" if skips else "")
+def _boxing(url: str, labels: Path | None, name: str, *, suggestions: bool, jitter: float, seed: int) -> BoxAnnotator:
+    if labels is None:
+        raise SettingsError("This is a detection project: name a file with the true boxes, such as --labels coco.json.")
+    truth, said = read_boxes(labels)
+    for each in said:
+        console.print(each, markup=False, highlight=False)
+    if not truth:
+        raise SettingsError(f"{labels} has no boxes. Nothing was written.")
+    return BoxAnnotator(url, truth, name=name, token=token(), suggestions=suggestions, jitter=jitter, seed=seed)
 
 
 def read_truth(path: Path) -> dict[str, str]:
@@ -164,10 +156,6 @@ def _whole(label: Label | None, every: Sequence[str]) -> Label | None:
     return NamedClasses(yes=label.yes, no=tuple(name for name in every if key(name) not in yes))
 
 
-def _names_in(label: Label) -> tuple[str, ...]:
-    return label.yes + label.no if isinstance(label, NamedClasses) else (label,)
-
-
 def demo_truth() -> dict[str, str]:
     """The true labels of the demo, which scikit-learn contains."""
     from labeler.images.demo import truth
@@ -175,176 +163,10 @@ def demo_truth() -> dict[str, str]:
     return truth()
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """The number of images in the project, and how many of them have a true label."""
-
-    images: int
-    named: int
-
-    def lines(self, table: Path | None) -> list[str]:
-        """What is missing, in words. Raises SettingsError if nothing matches, before anything is written."""
-        name = shown(table) if table is not None else "The demo's table"
-        if self.images and not self.named:
-            raise SettingsError(f"{name} names none of the project's {self.images:,} images. Nothing was written.")
-        if self.named == self.images:
-            return []
-        return [f"{name} names {self.named:,} of {self.images:,} images. The others are skipped."]
-
-
-class Annotator:
-    """One page of one person at the labeler at `url`."""
-
-    def __init__(
-        self, url: str, truth: Mapping[str, Label], *, name: str = "simulated", token: str | None = None
-    ) -> None:
-        self._http = client(url, seconds=ANSWER_SECONDS, token=token)
-        self._truth = dict(truth)
-        self._names, self._labels = NamesInList(list(truth)), list(truth.values())
-        self.name = name
-        self.session = f"{name}-{uuid4()}"
-        self._uris: dict[int, str] = {}
-        self._after = 0
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._http.close()
-
-    def get(self, path: str) -> Any:
-        """The answer to a GET; raises httpx.HTTPStatusError."""
-        response = self._http.get(path)
-        response.raise_for_status()
-        return response.json()
-
-    def coverage(self) -> Coverage:
-        """How many images have a true label. Writes nothing."""
-        self._read_catalog()
-        return Coverage(len(self._uris), sum(self._said(uri) is not None for uri in self._uris.values()))
-
-    def name_classes(self, *, add: bool = False) -> None:
-        """Make sure that every class of the truth can be given: add those that are not there.
-
-        Raises SettingsError for a class that a project with classes lacks, unless `add` says that it is meant.
-        """
-        classes = self.get("/api/project")["classes"]
-        unknown = lacking(sorted({name for label in self._truth.values() for name in _names_in(label)}), classes)
-        if unknown and classes and not add:
-            like = meant(unknown[0], [entry["name"] for entry in classes])
-            raise SettingsError(f"There is no class {unknown[0]!r}: add it with --add-classes{like or '.'}")
-        for name in unknown:
-            self._http.post("/api/classes", json={"name": name}).raise_for_status()
-
-    def label_of(self, image_id: int) -> Label | None:
-        """What the truth says of an image; None when it says nothing."""
-        if image_id not in self._uris:
-            self._read_catalog()
-        return self._said(self._uris.get(image_id, ""))
-
-    def run(
-        self,
-        budget: int,
-        *,
-        pace: float = 0.0,
-        add_classes: bool = False,
-        on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
-    ) -> Simulation:
-        """Give up to `budget` labels, `pace` a second; 0: each batch as fast as it goes, then wait for a new queue."""
-        self.name_classes(add=add_classes)
-        buffer = int(self.get("/api/settings")["buffer_size"]["value"])
-        result, began = Simulation(), time.monotonic()
-        for count, item in enumerate(self._questions(budget, result), start=1):
-            since = self._answer(item, result)
-            measured = None
-            if count % buffer == 0 or count == budget:
-                measured = self._measure(result, since if pace == 0 else None)
-                result.measurements.append(measured)
-            on_progress(count, measured)
-            if pace > 0:
-                time.sleep(max(0.0, began + count / pace - time.monotonic()))
-        result.seconds = time.monotonic() - began
-        return result
-
-    def _questions(self, budget: int, result: Simulation) -> Iterator[dict[str, Any]]:
-        """The image on top of the queue, until the budget or the queue is at its end."""
-        patience = time.monotonic() + FRESH_SECONDS
-        while len(result.answers) < budget:
-            page = self._http.get(
-                "/api/queue", params={"annotator": self.name, "session": self.session, "limit": 1}
-            ).raise_for_status()
-            items = page.json()["items"]
-            if items:
-                patience = time.monotonic() + FRESH_SECONDS
-                yield items[0]
-                continue
-            project = self.get("/api/project")
-            if not project["scanning"]["running"] or time.monotonic() > patience:
-                result.ended = "nothing is left to label"
-                return
-            time.sleep(0.1)
-
-    def _answer(self, item: Mapping[str, Any], result: Simulation) -> tuple[float, int]:
-        """Post one answer; returns when that was and its place in the log."""
-        label = self.label_of(item["image_id"])
-        answer = {
-            "id": str(uuid4()),
-            "image_id": item["image_id"],
-            "action": "label" if label is not None else "skip",
-            **self._fields(label),
-            "annotator": self.name,
-            "session": self.session,
-            "seconds": 0.0,
-            "query_version": item["query_version"],
-        }
-        receipt = self._http.post("/api/annotations", json={"annotations": [answer]}).raise_for_status()
-        said = ";".join(label.yes) or NONE_OF_THESE if isinstance(label, NamedClasses) else label or ""
-        result.answers.append((item["image_id"], said, item["purpose"]))
-        return time.monotonic(), int(receipt.json()["last_seq"])
-
-    def _fields(self, label: Label | None) -> dict[str, Any]:
-        """The fields of an answer: the class, or yes and no to each."""
-        if isinstance(label, NamedClasses):
-            return {"answer": {"yes": [*label.yes], "no": [*label.no]}}
-        return {"label": label}
-
-    def _measure(self, result: Simulation, since: tuple[float, int] | None) -> Measurement:
-        seconds = self._wait_for_queue(*since) if since is not None else None
-        accuracy = self.get("/api/project")["accuracy"]
-        return Measurement(
-            labels=result.labels,
-            train_labels=sum(purpose == "query" for _, label, purpose in result.answers if label),
-            seconds_to_queue=seconds,
-            accuracy=Interval.model_validate(accuracy) if accuracy is not None else None,
-        )
-
-    def _wait_for_queue(self, since: float, seq: int) -> float | None:
-        """Seconds from the last answer, row `seq`, to a queue whose model had seen it; None when none comes."""
-        while time.monotonic() - since < FRESH_SECONDS:
-            project = self.get("/api/project")
-            if project["query_acked_seq"] >= seq:
-                return time.monotonic() - since
-            if project["trainer"]["state"] in ("stopped", "stopping", "paused", "failed", "absent", "taken"):
-                return None
-            if project["splits"]["train"]["unlabeled"] == 0:
-                return None  # nothing left to rank
-            time.sleep(0.02)
-        return None
-
-    def _said(self, uri: str) -> Label | None:
-        _, places = self._names.find(uri)  # exactly one file, perhaps written differently
-        return self._labels[places[0]] if len(places) == 1 else None
-
-    def _read_catalog(self) -> None:
-        while True:
-            page = self.get(f"/api/images?after={self._after}&limit=10000")
-            self._uris.update({entry["id"]: entry["uri"] for entry in page["images"] if not entry["removed"]})
-            if page["next"] == self._after or not page["images"]:
-                return
-            self._after = page["next"]
-
-
-def _curve(result: Simulation) -> Table:
+def _curve(result: Simulation, *, boxed: bool = False) -> Table:
     """At most a dozen points of the curve, including the last one."""
-    table = Listing({"labels": "number", "accuracy on test (95 %)": "name", "batch → new queue": "number"})
+    measured = "mAP at IoU 0.5" if boxed else "accuracy"
+    table = Listing({"labels": "number", f"{measured} on test (95 %)": "name", "batch → new queue": "number"})
     step = max(1, -(-len(result.measurements) // 12))
     for point in reversed(result.measurements[::-1][::step]):
         waited = f"{point.seconds_to_queue:.2f} s" if point.seconds_to_queue is not None else "–"

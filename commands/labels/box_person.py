@@ -1,0 +1,189 @@
+"""A simulated person with boxes: accepts good suggestions, corrects loose ones, deletes false ones, draws the others.
+
+The truth comes from any file with boxes that Flywheel imports. The person is as imprecise as people are: each edge of a
+box that is drawn or corrected is off by a few percent of the box, and no object is missed. Actions are counted as the
+trainer counts them to choose its threshold: correcting, drawing and deleting cost one each, accepting nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from commands.labels.annotator import Actions, Annotator, Label, Simulation
+from shared.class_names import key
+from shared.figures import many
+from shared.settings.services import SettingsError
+from shared.wire.imports import ImportIssue, ImportRow, NamedBox, NamedBoxes
+
+SAME: Final = 0.5
+"""IoU from which a suggestion is of the object; below it, the person deletes it and draws."""
+GOOD: Final = 0.75
+"""IoU from which a suggestion of the right class is accepted as it is."""
+JITTER: Final = 0.03
+"""Standard deviation of an edge that a person draws, as a share of the box's width or height."""
+_FIRST: Final = 3  # problems that are printed
+
+Place = tuple[float, float, float, float]
+"""x, y, width, height."""
+
+
+def read_boxes(path: Path) -> tuple[dict[str, Label], list[str]]:
+    """File name → its boxes, from a file or folder with boxes; and what is not read, in words.
+
+    An image that the file lists without a box has nothing in it: the file is the whole truth. Raises SettingsError.
+    """
+    from labeler.transfer.boxes.opening import open_boxes
+    from labeler.transfer.rows.imported import Chosen
+
+    source = open_boxes(path, Chosen(empty=True))
+    truth: dict[str, Label] = {}
+    problems: list[ImportIssue] = []
+    try:
+        for row in source.rows():
+            if isinstance(row, ImportIssue):
+                problems.append(row)
+            elif isinstance(row, ImportRow) and isinstance(row.answer, NamedBoxes):
+                truth[row.uri] = row.answer
+    except (OSError, csv.Error) as error:
+        raise SettingsError(f"The boxes in {path} cannot be read: {error}.") from None
+    said = [*source.told(), *(f"not read: {each}" for each in problems[:_FIRST])]
+    if len(problems) > _FIRST:
+        said.append(f"not read: {many(len(problems) - _FIRST, 'more row')}")
+    return truth, said
+
+
+class BoxAnnotator(Annotator):
+    """One page of one person who boxes objects."""
+
+    def __init__(
+        self,
+        url: str,
+        truth: Mapping[str, Label],
+        *,
+        name: str = "simulated",
+        token: str | None = None,
+        suggestions: bool = True,
+        jitter: float = JITTER,
+        seed: int = 0,
+    ) -> None:
+        """`suggestions`: whether the person uses the boxes that come with an image, or draws every box."""
+        super().__init__(url, truth, name=name, token=token)
+        self._uses, self._jitter, self._random = suggestions, jitter, Random(seed)
+
+    def measured(self) -> Any:
+        """The mean average precision at IoU 0.5 of the last evaluation, with its interval."""
+        evaluations = self.get("/api/progress")["evaluations"]
+        return evaluations[-1].get("map_50") if evaluations else None
+
+    def _fields(self, label: Label | None, item: Mapping[str, Any], result: Simulation) -> dict[str, Any]:
+        if not isinstance(label, NamedBoxes):
+            result.actions.append(Actions())
+            return {"label": None}
+        truth = in_pixels(label, (item["width"], item["height"]))
+        suggested = item["boxes"] if self._uses else []
+        boxes, done = draw(truth, suggested, (item["width"], item["height"]), self._jitter, self._random)
+        result.actions.append(done)
+        return {"answer": {"boxes": boxes}}
+
+
+def in_pixels(boxes: NamedBoxes, size: tuple[int, int]) -> NamedBoxes:
+    """The boxes in pixels of an image of this size. Raises SettingsError for boxes of another image."""
+    from labeler.transfer.rows.box_places import placed
+    from shared.tasks.task import AnswerRefusedError
+
+    try:
+        return placed(boxes, size)[0]
+    except AnswerRefusedError as problem:
+        raise SettingsError(f"An image {problem}. Correct the file of true boxes first.") from None
+
+
+def draw(
+    truth: NamedBoxes, suggested: Sequence[Mapping[str, Any]], size: tuple[int, int], jitter: float, random: Random
+) -> tuple[list[dict[str, Any]], Actions]:
+    """The boxes that the person leaves on an image, and what that took."""
+    found = matched(truth.boxes, suggested)
+    boxes: list[dict[str, Any]] = []
+    accepted = corrected = 0
+    for number, box in enumerate(truth.boxes):
+        place, good = found.get(number, (None, False))
+        if place is not None and good:
+            accepted += 1
+            given = suggested[place]
+            kept = {name: given[name] for name in ("x", "y", "w", "h")}
+            boxes.append({"label": box.label, **kept, "origin": "accepted"})
+        else:
+            corrected += place is not None
+            drawn = imprecise((box.x, box.y, box.w, box.h), size, jitter, random)
+            origin = "drawn" if place is None else "corrected"
+            boxes.append({"label": box.label, **dict(zip("xywh", drawn, strict=True)), "origin": origin})
+    deleted, lacking = len(suggested) - len(found), len(truth.boxes) - len(found)
+    return boxes, Actions(drawn=lacking, corrected=corrected, deleted=deleted, accepted=accepted)
+
+
+def matched(truth: Sequence[NamedBox], suggested: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, bool]]:
+    """True box → the suggestion of it, and whether that is good as it is; one to one.
+
+    Those that can be accepted go first, then those of the right class, then the others; the best overlap first.
+    """
+    pairs = []
+    for number, box in enumerate(truth):
+        for place, given in enumerate(suggested):
+            overlap = iou((box.x, box.y, box.w, box.h), (given["x"], given["y"], given["w"], given["h"]))
+            if overlap >= SAME:
+                right = key(str(given["name"])) == key(box.label)
+                pairs.append((not (right and overlap >= GOOD), not right, -overlap, number, place))
+    found: dict[int, tuple[int, bool]] = {}
+    used: set[int] = set()
+    for bad, _, _, number, place in sorted(pairs):
+        if number not in found and place not in used:
+            found[number] = place, not bad
+            used.add(place)
+    return found
+
+
+def imprecise(place: Place, size: tuple[int, int], jitter: float, random: Random) -> Place:
+    """The box as a person draws it: each edge is off by about `jitter` of its width or height, inside the image."""
+    x, y, w, h = place
+    off = [max(-2.0, min(2.0, random.gauss(0, 1))) * jitter for _ in range(4)]
+    left, right = sorted((x + off[0] * w, x + w + off[1] * w))
+    top, bottom = sorted((y + off[2] * h, y + h + off[3] * h))
+    left, top = max(0.0, min(left, size[0] - 1.0)), max(0.0, min(top, size[1] - 1.0))
+    right, bottom = min(float(size[0]), max(right, left + 1)), min(float(size[1]), max(bottom, top + 1))
+    return round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
+
+
+def iou(one: Place, other: Place) -> float:
+    """Intersection over union of two boxes."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    if wide <= 0 or high <= 0:
+        return 0.0
+    both = wide * high
+    return both / (one[2] * one[3] + other[2] * other[3] - both)
+
+
+def write_actions(path: Path, result: Simulation) -> None:
+    """A CSV with a row per image, in the order of the answers. Raises SettingsError if it cannot be written."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            table = csv.writer(stream)
+            table.writerow(("image_id", "purpose", "answer", "drawn", "corrected", "deleted", "accepted", "actions"))
+            for (image_id, said, purpose), done in zip(result.answers, result.actions, strict=True):
+                counts = (done.drawn, done.corrected, done.deleted, done.accepted, done.total)
+                table.writerow((image_id, purpose, said or "skip", *counts))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def in_words(actions: Iterable[Actions]) -> str:
+    """All actions in a sentence, and how many they would have been without suggestions."""
+    done = sum(actions, Actions())
+    boxes = done.drawn + done.corrected + done.accepted
+    return (
+        f"{done.total:,} actions ({done.drawn:,} drawn, {done.corrected:,} corrected, {done.deleted:,} deleted; "
+        f"{done.accepted:,} accepted without one). Without suggestions: {boxes:,}."
+    )
