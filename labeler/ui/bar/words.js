@@ -6,7 +6,7 @@ import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/
 
 /** What an answer is in this project; null for one class per image, which is what everybody expects. @param {string} task */
 export function taskOf(task) {
-  return task === "multilabel" ? "Several classes per image" : null;
+  return { multilabel: "Several classes per image", detection: "Object detection" }[task] ?? null;
 }
 
 /**

@@ -51,6 +51,7 @@ export class Editor {
     this.spaced = false; // the space bar is held: the mouse moves the image
     this.left = false; // Esc was pressed, so that Tab leaves the boxes
     this.shift = 0; // how far a swipe has moved the picture
+    this.half = false; // whether a first corner was clicked, and the person told to click the second
     this.taken = false; // whether the finger on the screen belongs to a box
     this.drawing = false;
     this.restOld = true;
@@ -62,13 +63,20 @@ export class Editor {
     const { area } = this;
     area.addEventListener("click", (event) => this.tap(/** @type {PointerEvent} */ (event)));
     area.addEventListener("pointerleave", () => this.hover(null));
-    area.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault()); // no scrolling by it
+    area.addEventListener("mousedown", (event) => this.keepFocus(event));
     new ResizeObserver(() => this.measure()).observe(area);
     const release = (/** @type {KeyboardEvent | FocusEvent} */ event) => {
       if (this.spaced && (!("key" in event) || event.key === " ")) this.space(false);
     };
     area.ownerDocument.addEventListener("keyup", release);
     area.ownerDocument.defaultView?.addEventListener("blur", release);
+  }
+
+  /** A press on the image gives no focus to what is around the card, nor scrolls with the middle button. @param {MouseEvent} event */
+  keepFocus(event) {
+    event.preventDefault();
+    const focused = /** @type {ShadowRoot | Document} */ (this.area.getRootNode()).activeElement;
+    /** @type {HTMLElement | null} */ (focused)?.blur();
   }
 
   /** Put these boxes on screen, with the image. @param {any} question @param {Edits} edits */
@@ -162,9 +170,11 @@ export class Editor {
   /** @param {Point} at */
   lift(at) {
     const refusal = this.hand.lift(at);
+    const half = this.hand.deed !== null;
     if (refusal) this.say(refusal);
-    else if (this.hand.deed)
-      this.say(this.hand.touch ? "Tap the opposite corner." : "Click the opposite corner, or press Esc.");
+    else if (half) this.say(this.hand.touch ? "Tap the opposite corner." : "Click the opposite corner, or press Esc.");
+    else if (this.half) this.say("");
+    this.half = half;
     this.changed();
   }
 
@@ -220,19 +230,22 @@ export class Editor {
   /** Esc: end what is under way, then let the box go. */
   leave() {
     const busy = this.hand.drop() || this.edits.picked !== null;
+    this.left = true;
     if (!busy) return false;
-    this.left = this.edits.picked !== null;
     this.edits.pick(null);
     this.changed();
     return true;
   }
 
-  /** Tab: the next box; false after the last one, where Tab leaves the boxes. @param {number} by */
+  /**
+   * Tab: the next box, and after the last one none. False where Tab goes from control to control: where there are no boxes, where
+   * a control has the focus, and after Esc.
+   * @param {number} by
+   */
   walk(by) {
     if (this.left || !this.edits.boxes.length || isFocusElsewhere(this.area)) return false;
-    const found = this.next(by);
-    this.left = !found;
-    return found;
+    this.next(by);
+    return true;
   }
 
   /** @param {number} by */

@@ -82,12 +82,10 @@ export class Painter {
   /** @param {CanvasRenderingContext2D} pen @param {Rect[]} rects @param {string} colour @param {number} width @param {boolean} dashed */
   stroke(pen, rects, colour, width, dashed) {
     if (!rects.length) return;
-    pen.beginPath();
-    for (const { x, y, w, h } of rects) pen.rect(x, y, w, h);
     pen.strokeStyle = colour;
     pen.lineWidth = width;
     pen.setLineDash(dashed ? DASH : []);
-    pen.stroke();
+    for (const { x, y, w, h } of rects) pen.strokeRect(x, y, w, h); // as one path, 900 take ten times as long
     pen.setLineDash([]);
   }
 

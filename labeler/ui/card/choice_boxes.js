@@ -241,12 +241,7 @@ export class ChoiceBoxes {
 
   /** @param {Suggestion[]} _suggestions @param {import("../types.js").SuggestedBox[]} boxes @returns {(string | Element)[]} */
   hint(_suggestions, boxes) {
-    return [
-      "The model suggests ",
-      element("strong", amount(boxes.length)),
-      ": correct them, then ",
-      element("kbd", "Enter"),
-    ];
+    return ["The model suggests ", element("strong", amount(boxes.length)), ". Correct them, then confirm."];
   }
 
   /** No suggestion came with the image. @param {import("../types.js").Project | null} project */
