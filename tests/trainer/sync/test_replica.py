@@ -1,3 +1,4 @@
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from trainer.sync.snapshot import Snapshot
 
 ROWS = [*class_rows("cat", "dog"), *label_rows([(10, 1), (11, 2), (12, 1), (10, 2)], after=2)]
 BOX = {"label": 1, "x": 1.5, "y": 2.0, "w": 30.0, "h": 4.0, "origin": "accepted"}
-SAID = {
+SAID: dict[str, list[dict[str, Any]]] = {
     "classification": [{"label": 1}, {"label": 2}],
     "multilabel": [{"answer": {"yes": [1], "no": [2]}}, {"answer": {"yes": [], "no": [1, 2]}}],
     "detection": [{"answer": {"boxes": [BOX, {**BOX, "label": 2}]}}, {"answer": {"boxes": []}}],
