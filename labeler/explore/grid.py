@@ -23,6 +23,7 @@ from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Pre
 from labeler.visibility import Visibility
 from shared.log import Fold
 from shared.settings.services import LabelerSettings
+from shared.tasks.detection import DETECTION
 from shared.tasks.task import Value
 from shared.wire.images import MAX_LISTED, SEVERAL, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
@@ -92,12 +93,16 @@ class Grid:
         """The current state of these images for the annotator; leaves out those that may not be shown."""
         entries = self._catalog.some(image_ids)
         predicted = NOTHING if self._visibility.hides_hints else self._predictions.last()
+        boxed = self._log.fold.task.name == DETECTION.name
+        shapes = self._catalog.shapes(list(entries)) if boxed else {}
         with self._store.lock:
             shown = [image_id for image_id in self._visibility.listable(image_ids) if image_id in entries]
             tiles = [
                 self._tile(image_id, entries[image_id].uri, entries[image_id].sha256, predicted, annotator)
                 for image_id in shown
             ]
+            for tile in tiles:
+                tile.width, tile.height = shapes.get(tile.image_id, (None, None))
             return Tiles(last_seq=self._log.last_seq, images=tiles)
 
     def groups(self, count: int) -> GroupViews:

@@ -248,6 +248,8 @@ class Tile(Reply):
     status: Status
     label: int | None
     answer: Any = None  # what it is labeled in tasks other than classification
+    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    height: int | None = None
     predicted: int | None
     confidence: float | None
     held: bool  # on somebody else's screen

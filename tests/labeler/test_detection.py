@@ -16,6 +16,7 @@ from labeler.web.api import create_api
 from shared.log import Fold
 from shared.tasks.detection import DETECTION, MOST_BOXES, Box, Boxes
 from shared.wire.dataset import SnapshotPost
+from shared.wire.images import View
 from shared.wire.log import Undo
 from shared.wire.project import ClassPatch
 from shared.wire.queries import SuggestedBox
@@ -124,3 +125,18 @@ def test_suggested_boxes_survive_a_restart_and_are_hidden_in_blind_mode(project:
     with animals(project, blind_mode=True) as blind:
         hidden = blind.serve("ann", "tab", 1).items[0]
         assert (hidden.boxes, hidden.width) == ([], WIDTH)
+
+
+def test_pages_that_show_many_images(service: Service) -> None:
+    service.annotate([boxes(1, (CAT, 1, 1, 20, 20), (DOG, 5, 5, 9, 9), (CAT, 9, 9, 9, 9)), boxes(2)])
+    labeled = service.gallery.listing(View(status="labeled"))
+    assert sorted(labeled.image_ids) == [1, 2]
+    assert service.gallery.listing(View(label=DOG, status="labeled")).image_ids == [1]
+    tiles = {tile.image_id: tile for tile in service.gallery.tiles([1, 2, 3], "ann").images}
+    assert (tiles[1].width, tiles[1].height, len(tiles[1].answer["boxes"])) == (WIDTH, HEIGHT, 3)
+    assert (tiles[2].answer, tiles[3].answer) == ({"boxes": []}, None)
+    assert {each.name: each.labels for each in service.project().classes} == {"cat": 1, "dog": 1, "hen": 0}
+    grid = [boxes(each, source="grid") for each in (3, 4)]
+    assert service.annotate(grid).accepted == 2
+    service.undo(Undo(id=answer(1).id, annotator="ann", target=grid[0].id))
+    assert sorted(labels(service)) == [1, 2]

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { Bulk } from "../../labeler/ui/gallery/bulk.js";
 import { Query } from "../../labeler/ui/gallery/filters.js";
+import { MarkBoxes, pathsOf } from "../../labeler/ui/gallery/mark_boxes.js";
 import { MarkMany } from "../../labeler/ui/gallery/mark_many.js";
 import { MarkOne } from "../../labeler/ui/gallery/mark_one.js";
 import { Scroller } from "../../labeler/ui/gallery/scroller.js";
@@ -40,6 +41,36 @@ test("a click chooses and takes back; Shift chooses a range from there, beside w
   assert.deepEqual(chosen(some), [10, 11, 12, 13, 14]);
   some.toggle(3);
   assert.deepEqual(chosen(some), [10, 11, 12, 14]);
+});
+
+test("where answers are boxes, many images can only be said to show nothing", () => {
+  const empty = { textContent: "" };
+  const marking = new MarkBoxes({ querySelector: () => empty });
+  marking.classes = CLASSES;
+  assert.equal(marking.buttons, null);
+  assert.match(marking.press(1).refusal, /Boxes are drawn one image at a time/);
+  assert.match(marking.accept().refusal, /press X/);
+  const mark = marking.decline();
+  assert.deepEqual(mark.of({ image_id: 1 }), { label: null, answer: { boxes: [] } });
+  assert.deepEqual(marking.draw(3), { choose: false, answer: true });
+  assert.equal(empty.textContent, "Nothing here: 3");
+  const box = { x: 1, y: 2, w: 3, h: 4 };
+  const boxes = [
+    { label: 2, ...box },
+    { label: 1, ...box },
+    { label: 2, ...box },
+  ];
+  const tile = { status: "labeled", label: null, answer: { boxes }, predicted: null };
+  assert.equal(marking.words(tile), "✓ 1 cat, 2 dog");
+  assert.equal(marking.words({ ...tile, answer: { boxes: [] } }), "✓ nothing here");
+  assert.equal(marking.words({ ...tile, status: "skipped", answer: null }), "skipped");
+  assert.deepEqual(
+    [...pathsOf(boxes)],
+    [
+      [2, "M1 2h3v4h-3zM1 2h3v4h-3z"],
+      [1, "M1 2h3v4h-3z"],
+    ],
+  );
 });
 
 test("all, none, and all but these", () => {

@@ -3,6 +3,9 @@
 import { sized } from "../lib/api.js";
 import { element, setText } from "../lib/dom.js";
 import { embedded, embeddedShare } from "../lib/project.js";
+import { pathsOf } from "./mark_boxes.js";
+
+const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * Fill a tile. Its picture is made once; its words may change.
@@ -10,21 +13,56 @@ import { embedded, embeddedShare } from "../lib/project.js";
  * @param {number} id
  * @param {import("./tiles.js").Tile | null} tile null for an image that is no longer there
  * @param {string} words
+ * @param {import("../types.js").ClassEntry[]} [classes]
  */
-export function drawTile(node, id, tile, words) {
+export function drawTile(node, id, tile, words, classes = []) {
   const [picture, caption] = node.children;
   node.setAttribute("aria-label", `${tile?.name ?? `Image ${id}`}, ${words}`);
   node.title = [tile?.name, words].filter(Boolean).join("\n");
   node.dataset.status = tile?.status ?? "gone";
   node.classList.toggle("held", Boolean(tile?.held));
   drawCaption(caption, words);
-  if (!tile || picture.firstChild) return;
+  if (tile) drawBoxes(picture, tile, classes);
+  if (!tile || picture.querySelector("img") || picture.dataset.broken) return;
   const image = new Image();
   const size = devicePixelRatio > 1 ? 320 : 160;
   Object.assign(image, { src: sized(tile.url, size), alt: "", draggable: false, decoding: "async" });
   image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
-  image.onerror = () => setText(picture, "cannot be shown");
-  picture.append(image);
+  image.onerror = () => {
+    picture.dataset.broken = "yes";
+    setText(picture, "cannot be shown");
+  };
+  picture.prepend(image);
+}
+
+/**
+ * The boxes of the image's answer over its picture; anew only when they changed.
+ * @param {any} picture
+ * @param {import("./tiles.js").Tile} tile
+ * @param {import("../types.js").ClassEntry[]} classes
+ */
+function drawBoxes(picture, { answer, width, height }, classes) {
+  const boxes = answer && "boxes" in answer && width && height ? answer.boxes : [];
+  const places = pathsOf(boxes);
+  const colours = new Map(classes.map(({ id, colour }) => [id, colour ?? ""]));
+  const signature = JSON.stringify([...places].map(([id, path]) => [path, colours.get(id)]));
+  if ((picture.dataset.boxes ?? "[]") === signature || picture.dataset.broken) return;
+  picture.dataset.boxes = signature;
+  picture.querySelector("svg")?.remove();
+  if (!places.size) return;
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("aria-hidden", "true");
+  for (const [id, path] of places) {
+    for (const look of ["rim", "line"]) {
+      const drawn = document.createElementNS(SVG, "path");
+      drawn.setAttribute("d", path);
+      drawn.setAttribute("class", look);
+      if (look === "line" && colours.get(id)) drawn.style.stroke = String(colours.get(id));
+      svg.append(drawn);
+    }
+  }
+  picture.append(svg);
 }
 
 /** @param {any} caption @param {string} words */

@@ -153,6 +153,7 @@ export class Filters {
 
   drawShare() {
     const { min_confidence } = this.form.elements;
+    if (!min_confidence) return; // not of this task
     setText(find(this.form, "output"), percent(min_confidence.value));
     min_confidence.setAttribute("aria-valuetext", percent(min_confidence.value));
   }

@@ -193,7 +193,8 @@ class Gallery {
 
   /** The classes, and what is typed to find one. */
   get search() {
-    return new ClassSearch(this.project?.classes ?? [], this.finder.value);
+    const { buttons } = this.marking;
+    return new ClassSearch((buttons !== null && this.project?.classes) || [], this.finder.value);
   }
 
   /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
@@ -366,6 +367,8 @@ class Gallery {
     const none = search.unmatched ?? "No classes yet. Add them on the page Label.";
     this.part(".classes").dataset.none = this.project && !matches.length ? none : "";
     const { buttons: does, active } = this.marking;
+    this.part(".classes").hidden = does === null;
+    if (does === null) return;
     const signature = JSON.stringify([Boolean(typed), active, matches.map(({ labels, ...each }) => each)]);
     if (signature !== this.signature) {
       this.signature = signature;
@@ -381,7 +384,8 @@ class Gallery {
   drawTile(node, id) {
     const tile = this.tiles.get(id);
     node.ariaSelected = String(this.selection.has(id));
-    if (tile !== undefined) drawTile(node, id, tile, tile ? this.marking.words(tile) : "no longer there");
+    if (tile !== undefined)
+      drawTile(node, id, tile, tile ? this.marking.words(tile) : "no longer there", this.marking.classes);
   }
 
   drawNotice() {

@@ -76,7 +76,7 @@ export class MarkMany {
   words(tile) {
     const { entry } = this;
     const { answer } = tile;
-    if (tile.status !== "labeled" || !answer) return wordsOf(tile, this.classes);
+    if (tile.status !== "labeled" || !answer || "boxes" in answer) return wordsOf(tile, this.classes);
     const said = `✓ ${classesInWords(answer, this.classes)}`;
     if (!entry || answer.yes.includes(entry.id)) return said;
     return answer.no.includes(entry.id) ? said : `${said} · ${entry.name}?`;

@@ -1,6 +1,7 @@
 // What a class and Enter mean for the chosen images, by the project's task. Nothing else of the grid depends on the task.
 
 import { keepFor } from "../lib/task.js";
+import { MarkBoxes } from "./mark_boxes.js";
 import { MarkMany } from "./mark_many.js";
 import { MarkOne } from "./mark_one.js";
 
@@ -17,10 +18,11 @@ import { MarkOne } from "./mark_one.js";
 /**
  * @typedef {object} Marking
  * @property {Record<string, string>} letters keys of its own, and the action of each
- * @property {string} buttons what pressing a class does, before its name
+ * @property {string | null} buttons what pressing a class does, before its name; null where no class can be pressed
  * @property {number | null | undefined} active the class that is asked about; undefined where none ever is
  * @property {import("../types.js").ClassEntry[]} classes
- * @property {(id: number) => Mark | null} press a class was pressed: the answer, or null where it only says which class is meant
+ * @property {(id: number) => Mark | { refusal: string } | null} press a class was pressed: the answer, or null where it only
+ *   says which class is meant
  * @property {() => Mark | { refusal: string }} accept what Enter gives
  * @property {() => Mark | { refusal: string }} decline what the key for No gives
  * @property {(chosen: number) => { choose: boolean, answer: boolean }} draw so many images are chosen; returns whether
@@ -36,6 +38,7 @@ import { MarkOne } from "./mark_one.js";
  */
 export function markingOf(task, root, query) {
   keepFor(task, root);
+  if (task === "detection") return new MarkBoxes(root);
   return task === "multilabel" ? new MarkMany(root, query) : new MarkOne(root, query);
 }
 

@@ -8,7 +8,8 @@ export const NONE = "None of these";
 /** Remove the parts that are for another task. @param {string} task @param {Element} root */
 export function keepFor(task, root) {
   for (const part of root.querySelectorAll("[data-for]")) {
-    if (/** @type {HTMLElement} */ (part).dataset.for !== task) part.remove();
+    const { dataset } = /** @type {HTMLElement} */ (part);
+    if (!dataset.for?.split(" ").includes(task)) part.remove();
   }
 }
 
