@@ -218,6 +218,8 @@ def _yaml(path: Path) -> _About | None:
     if not isinstance(names, dict) or len(names) > _MOST_CLASSES:
         return None
     known = {int(number): str(name) for number, name in names.items() if _is_name(number, name)}
+    if not known:
+        return None
     places = [(split, said.get(split)) for split in ("train", "val", "test")]
     told = [(place, split) for split, some in places for place in (some if isinstance(some, list) else [some])]
     folders = [("/".join(_inside(place)), split) for place, split in told if isinstance(place, str)]

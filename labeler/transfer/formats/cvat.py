@@ -19,6 +19,7 @@ from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS, Read, told
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
+from labeler.transfer.rows.whole_files import check_xml
 from shared.storage.safe_names import quoted, unquoted
 from shared.tasks.multilabel import cell_of
 from shared.wire.imports import ImportIssue
@@ -80,13 +81,11 @@ def meant(text: str) -> str:
 
 
 def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
-    """Rows of the file; `line` counts images from 1.
-
-    Python's expat (2.4.1 and later) refuses entities that would grow without end.
-    """
+    """Rows of the file; `line` counts images from 1. Raises SettingsError for one with a document type."""
+    check_xml(path)
     number, counted = 0, LeftOut() if left is None else left
     try:
-        events = ET.iterparse(path, events=("start", "end"))  # noqa: S314 - see above
+        events = ET.iterparse(path, events=("start", "end"))  # noqa: S314 - without a document type, there are no entities
         root: ET.Element | None = None
         for event, element in events:
             root = element if root is None else root

@@ -97,7 +97,7 @@ def test_the_command_and_python_import_label_and_export(tmp_path: Path) -> None:
 def test_a_simulated_person_uses_suggestions_and_counts_what_that_takes(tmp_path: Path) -> None:
     for number in range(3):
         photo(tmp_path / "photos" / f"{number:04d}.png", number, SIZE)
-    objects = [("cat", [2, 2, 20, 20]), ("dog", [30, 5, 20, 30])]
+    objects: list[tuple[str, list[float]]] = [("cat", [2, 2, 20, 20]), ("dog", [30, 5, 20, 30])]
     truth = coco(tmp_path / "truth.json", {"0000.png": objects, "0001.png": objects, "0002.png": []})
     near = [(1, 2.5, 2, 20, 20), (1, 30, 5, 20, 30), (1, 2, 30, 10, 10)]  # good, of a wrong class, nothing there
     boxes = [
