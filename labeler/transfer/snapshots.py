@@ -21,6 +21,7 @@ from labeler.store.database import Store
 from labeler.store.tables import META
 from shared.figures import choice
 from shared.log import ANSWERS, Fold
+from shared.tasks.detection import DETECTION
 from shared.web import audit
 from shared.wire.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
 from shared.wire.fields import MAX_ROWS, Split
@@ -80,6 +81,8 @@ class Snapshots:
             drawn = self._catalog.drawn(ids)
             for image_id in ids:
                 label = (_name(before, image_id), _name(after, image_id))
+                if label[0] == label[1] and _moved(before, after, image_id):
+                    label = (label[0], f"{label[1]}, with boxes in other places")
                 own = drawn.get(image_id)
                 split = (before.splits.get(image_id, own), after.splits.get(image_id, own))
                 labels += label[0] != label[1]
@@ -170,6 +173,14 @@ def _content(row: Row) -> Draft:
         confidence=row.confidence,
         proposed=row.proposed,
     )
+
+
+def _moved(before: Fold, after: Fold, image_id: int) -> bool:
+    """In a detection project: whether boxes of the same classes are in other places."""
+    if before.task.name != DETECTION.name:
+        return False
+    then, now = (fold.live(fold.labels.get(image_id)) for fold in (before, after))
+    return then is not None and now is not None and then.steps != now.steps
 
 
 def _name(fold: Fold, image_id: int) -> str | None:

@@ -58,13 +58,14 @@ class _Image:
     line: int
     parts: dict[str, str]
     places: list[tuple[str, ...]] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)  # lines of rows that cannot be read
 
 
 class BoxTable:
     """A table of boxes. Raises SettingsError if its columns cannot be determined."""
 
     def __init__(self, path: Path, chosen: Chosen | None, left: LeftOut) -> None:
-        self._table = Table(path, chosen)
+        self._table = Table(path, chosen, naming=True)
         self._chosen, self._left = chosen, left
         self.dialect = self._table.dialect
         names = {name.strip().lower(): at for at, name in enumerate(self.dialect.names) if self.dialect.has_header}
@@ -99,6 +100,8 @@ class BoxTable:
         for given in self._table.cells():
             if isinstance(given, ImportIssue):
                 yield given
+                if given.uri:  # its other boxes would not be all
+                    images.setdefault(given.uri, _Image(given.line, {"uri": given.uri})).unread.append(given.line)
                 continue
             number, cells = given
             count += 1
@@ -119,6 +122,8 @@ class BoxTable:
         self._share = any(len(row) for row in every) and all(row.share for row in every)
         for image, row in zip(images.values(), every, strict=True):
             found = self._boxes(image, share=True) if self._share else row
+            if image.unread:
+                found.refuse("", f"stands in line {image.unread[0]}")
             yield from told_image(image.line, image.parts, found.answer, self._chosen, self._left)
 
     @property

@@ -23,6 +23,8 @@ from shared.cells import harmless, meant
 from shared.tasks.multilabel import cell_of
 from shared.wire.imports import CellIssue, ImportIssue, ImportRow
 
+csv.field_size_limit(1 << 24)
+"""Characters of a cell: the history of an image with many boxes takes more than Python's 131,072."""
 _ESCAPED = re.compile("[\udc80-\udcff]")  # undecodable bytes, kept by surrogateescape
 _REPLACED = re.compile("\ufffd")
 
@@ -70,8 +72,12 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
 class Table:
     """A table of labels, read row by row. Raises SettingsError if its columns cannot be determined."""
 
-    def __init__(self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> None:
+    def __init__(
+        self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None, *, naming: bool = False
+    ) -> None:
+        """`naming`: whether an issue of a row that cannot be read names its image, as far as that can be read."""
         self.path = path
+        self._naming = naming
         self.dialect = dialect_of(path, chosen)
         self._left = LeftOut() if left is None else left
         self._several = chosen is not None and chosen.several
@@ -140,9 +146,14 @@ class Table:
                 line = lines.line_num + skipped
                 if damaged is not None and damaged.search("".join(cells)):
                     name = "UTF-8" if dialect.encoding.startswith("utf-8") else dialect.encoding
-                    yield ImportIssue(line=line, uri="", reason=f"is not {name}")
+                    yield ImportIssue(line=line, uri=self._image(cells), reason=f"is not {name}")
                 elif len(cells) == width or (len(cells) > width and not any(cells[width:])):
                     yield line, cells
                 elif any(cells):
                     than = "where the header has" if dialect.has_header else "where the first row has"
-                    yield ImportIssue(line=line, uri="", reason=f"has {len(cells)} cells {than} {width}")
+                    reason = f"has {len(cells)} cells {than} {width}"
+                    yield ImportIssue(line=line, uri=self._image(cells), reason=reason)
+
+    def _image(self, cells: list[str]) -> str:
+        at = self.dialect.columns["uri"]
+        return meant(cells[at])[:4_096] if self._naming and at < len(cells) else ""

@@ -21,6 +21,8 @@ from labeler.transfer.rows.exported import extras_named
 from labeler.transfer.rows.imported import Chosen
 from labeler.transfer.sources import open_source
 from shared.importing import Outcome, take_rows
+from shared.settings.services import SettingsError
+from shared.wire.dataset import SnapshotPost
 from tests.labeler.projects import answer, boxes, labeler, photo
 
 AWKWARD = 'a;b\\, "<c>"'
@@ -212,3 +214,102 @@ def test_boxes_of_an_image_of_another_size_or_not_yet_turned_are_refused(tmp_pat
             "has 640 × 480 pixels in the file, but 64 × 48 here: the boxes would be in the wrong places",
         ]
         assert list(told(service)) == [3]
+
+
+def test_answers_of_several_people_come_back(tmp_path: Path) -> None:
+    with project(tmp_path / "one", "cat", "dog", overlap=2) as service:
+        service.annotate([boxes(1, ("cat", 10, 10, 20, 20)), boxes(1, ("cat", 11, 10, 20, 20), annotator="bob")])
+        service.annotate([boxes(2, ("cat", 10, 10, 20, 20)), boxes(2, ("dog", 10, 10, 20, 20), annotator="bob")])
+        service.annotate([boxes(3, ("cat", 1, 1, 9, 9)), boxes(3, annotator="bob")])
+        service.annotate([boxes(3, ("dog", 1, 1, 9, 9), action="settle", annotator="eve")])
+        said, votes = (
+            told(service),
+            [{who: str(value) for who, value in service.log.fold.votes(n).items()} for n in (1, 2, 3)],
+        )
+        paths = [
+            written(service, name, tmp_path, "history") for name in ("jsonl", "csv", "coco", "label_studio", "parquet")
+        ]
+    for path in paths:
+        with project(tmp_path / path.suffix, "cat", "dog", overlap=2) as other:
+            brought(other, path)
+            found = [{who: str(value) for who, value in other.log.fold.votes(n).items()} for n in (1, 2, 3)]
+            assert (told(other), found, other.log.fold.state(2).disputed) == (said, votes, True), path.name
+
+
+def test_a_row_that_cannot_be_read_leaves_no_image_with_some_of_its_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("filename,label,x,y,w,h\n0000.png,cat,1,2,3,4\n0001.png,cat,1,2,3,4\n0000.png,cat,1\n")
+    with project(tmp_path, "cat") as service:
+        done = brought(service, path)
+        assert list(told(service)) == [2]
+        assert [each.reason for each in done.issues["rejected"]] == [
+            "has a box that cannot be read: box 2 stands in line 4",
+            "has 3 cells where the header has 6",
+        ]
+
+
+def test_an_image_has_a_thousand_boxes_and_not_one_more(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.jsonl"
+    many = [{"label": "cat", "x": k % 60, "y": k % 40, "w": 2, "h": 2} for k in range(1_001)]
+    path.write_text("".join(json.dumps({"uri": f"000{k}.png", "boxes": many[k:]}) + "\n" for k in range(2)))
+    with project(tmp_path, "cat") as service:
+        done = brought(service, path)
+        assert {image: len(some) for image, some in told(service).items()} == {2: 1_000}
+        assert [each.reason for each in done.issues["rejected"]] == ["has 1,001 boxes, and an image has 1,000 at most"]
+        again = written(service, "csv", tmp_path, "history")
+    with project(tmp_path / "other", "cat") as other:
+        brought(other, again)
+        assert len(told(other)[2]) == 1_000
+
+
+@pytest.mark.parametrize("policy", ["keep", "overwrite", "review"])
+def test_boxes_that_contradict_an_answer_follow_the_choice_and_those_that_agree_do_not(
+    tmp_path: Path, policy: str
+) -> None:
+    with project(tmp_path, "cat", "dog") as service:
+        service.annotate([boxes(1, ("cat", 10, 10, 20, 20)), boxes(2, ("cat", 10, 10, 20, 20))])
+        path = coco(tmp_path, [(0, {}), (1, {})], [(0, 8, [10, 10, 20, 20], {}), (1, 7, [11, 10, 20, 20], {})])
+        done = brought(service, path, conflicts=policy)
+        assert done.counts["conflict"] == 1
+        state = service.log.fold.state(1)
+        assert (state.disputed, told(service).get(1, [("open",)])[0][0]) == {
+            "keep": (False, "cat"), "overwrite": (False, "dog"), "review": (True, "open"),
+        }[policy]  # fmt: skip
+
+
+def test_a_snapshot_tells_and_restores_boxes(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        service.annotate([boxes(1, ("cat", 10, 10, 20, 20)), boxes(2)])
+        service.snapshots.save(SnapshotPost(name="one", annotator="ann"))
+        service.annotate([boxes(1, ("cat", 12, 10, 20, 20))])
+        diff = service.snapshots.diff("one", None, 10)
+        assert [(each.image_id, each.label) for each in diff.differences] == [
+            (1, ("1 cat", "1 cat, with boxes in other places"))
+        ]
+        stream, _ = service.exports.begin("jsonl", snapshot="one")
+        assert json.loads(b"".join(stream).splitlines()[0])["boxes"][0]["x"] == 10
+        service.snapshots.restore("one", "ann")
+        assert told(service) == {1: [("cat", 10, 10, 20, 20, "drawn")], 2: []}
+
+
+def test_a_test_set_with_boxes_is_there_at_the_start(tmp_path: Path) -> None:
+    for number in range(2):
+        photo(tmp_path / "photos" / f"{number:04d}.png", number, (64, 48))
+        photo(tmp_path / "test" / f"t{number}.png", 50 + number, (64, 48))
+    (tmp_path / "test" / "annotations.json").write_text(
+        json.dumps({
+            "images": [{"id": k, "file_name": f"t{k}.png", "status": "labeled"} for k in range(2)],
+            "categories": [{"id": 1, "name": "owl"}],
+            "annotations": [{"image_id": 0, "category_id": 1, "bbox": [1, 2, 30, 30]}],
+        })
+    )  # fmt: skip
+    with project(tmp_path, "owl", test_set=str(tmp_path / "test")) as service:
+        names = {entry.id: entry.uri for entry in service.catalog.entries(0, 9)}
+        found = {names[image]: some for image, some in told(service).items()}
+        assert found == {"t0.png": [("owl", 1, 2, 30, 30, "imported")], "t1.png": []}
+        assert {service.tally.splits[image] for image in told(service)} == {"test"}
+    with (
+        pytest.raises(SettingsError, match="has no boxes that can be read"),
+        project(tmp_path / "x", test_set=str(tmp_path / "photos")),
+    ):
+        pass
