@@ -23,6 +23,7 @@ from commands.labels.exports import FILTERS, Wanted, download, format_of
 from commands.labels.grouping import draw
 from commands.labels.imports import send, task_of
 from shared.class_names import lacking, meant
+from shared.figures import BOX_METRICS
 from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
 from shared.tasks.detection import DETECTION
@@ -310,22 +311,23 @@ class Flywheel(Connection):
         return status
 
     def evaluations(self) -> pd.DataFrame:
-        """The curve: labels, accuracy with its 95 % interval and test images of each evaluation, oldest first."""
+        """The curve: labels, accuracy with its 95 % interval (of boxes `map_50`), test images, … Oldest first."""
         import pandas as pd
 
         rows = [
             {
                 "labels": each["labels"],
                 "accuracy": each["accuracy"]["value"],
-                "low": each["accuracy"]["low"],
-                "high": each["accuracy"]["high"],
+                **{end: each["accuracy"][end] for end in ("low", "high")},
                 "test_images": each["accuracy"]["n"],
                 "macro_f1": each["macro_f1"],
+                **{metric: each[metric]["value"] for metric in BOX_METRICS if each.get(metric)},
                 "model_version": each["model_version"],
             }
             for each in self._get("/api/progress")["evaluations"]
         ]
-        columns = ["labels", "accuracy", "low", "high", "test_images", "macro_f1", "model_version"]
+        boxes = [metric for metric in BOX_METRICS if any(metric in row for row in rows)]
+        columns = ["labels", "accuracy", "low", "high", "test_images", "macro_f1", "model_version", *boxes]
         return pd.DataFrame(rows, columns=columns)
 
     def predict(self, image_ids: Sequence[int]) -> pd.DataFrame:

@@ -60,6 +60,7 @@ class ProjectState:
 
     def project(self) -> Project:
         """All values of `GET /api/project`."""
+        last = self._evaluations.last
         with self._store.lock:
             return Project(
                 **self._identity.model_dump(),
@@ -78,7 +79,8 @@ class ProjectState:
                 rejected=self._catalog.files.rejected,
                 missing=len(self._catalog.missing),
                 scanning=self._scanner.view(),
-                accuracy=self._evaluations.last.accuracy if self._evaluations.last else None,
+                accuracy=last.accuracy if last else None,
+                map_50=last.map_50 if last else None,
                 labels_per_minute=self._tally.pace.per_minute(),
                 people=self._tally.pace.active(),
                 target=self._target(),

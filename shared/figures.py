@@ -21,8 +21,10 @@ CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as c
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
 """Metrics that need no test labels."""
-SHARES = frozenset({"accuracy", "macro_f1", "calibration_error"})
+SHARES = frozenset({"accuracy", "macro_f1", "calibration_error", "map_50", "map_50_95"})
 """Metrics shown as a percentage; the others are plain numbers."""
+BOX_METRICS = {"map_50": "mAP at IoU 0.5", "map_50_95": "mAP at IoU 0.5–0.95"}
+"""Metrics of a detection project → their names."""
 
 
 def is_measured(accuracy: Interval | None) -> bool:
@@ -39,7 +41,14 @@ def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 def _has_figures(evaluation: Evaluation) -> bool:
     """In a multi-label project, its accuracy needs answers about every class: none has them after a class was added."""
-    return is_measured(evaluation.accuracy) or is_measured(evaluation.micro_f1)
+    return any(map(is_measured, (evaluation.accuracy, evaluation.micro_f1, evaluation.map_50)))
+
+
+def goal_metric(evaluation: Evaluation) -> tuple[str, Interval]:
+    """The figure that a forecast and a goal are about, and its name in a sentence."""
+    if evaluation.map_50 is not None:
+        return BOX_METRICS["map_50"], evaluation.map_50
+    return "accuracy", evaluation.accuracy
 
 
 def not_measured(test_labels: int) -> str:

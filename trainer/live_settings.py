@@ -78,7 +78,8 @@ def _check(settings: TrainerSettings, task: Task | None) -> None:
 
 def _check_strategy(settings: TrainerSettings, task: Task | None) -> None:
     try:
-        strategy_named(settings.query_strategy, several=task is not None and task.several)
+        boxes = task is not None and task.learns_from_images
+        strategy_named(settings.query_strategy, several=task is not None and task.several, boxes=boxes)
     except ValueError as error:
         raise SettingsError(str(error)) from None
 

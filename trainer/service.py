@@ -252,12 +252,12 @@ class Trainer:
 
 def strategy_list(task: Task | None = None) -> StrategyList:
     """Every query strategy that has a name and works for the task, with when to use it."""
-    several = task is not None and task.several
+    several, boxes = (task is not None and task.several), (task is not None and task.learns_from_images)
     return StrategyList(
         strategies=[
-            StrategyEntry(name=name, when=registered.when)
+            StrategyEntry(name=name, when=(registered.boxes if boxes else registered.when) or "")
             for name, registered in STRATEGIES.items()
-            if registered.several or not several
+            if (registered.several or not several) and (registered.boxes is not None or not boxes)
         ]
     )
 

@@ -16,7 +16,9 @@ from commands.running.place import Place, talks_to
 from commands.running.reach import ask, download
 from commands.tables import Kind, Listing, facts
 from shared.figures import (
+    BOX_METRICS,
     accuracy_in_words,
+    goal_metric,
     interval_in_words,
     is_measured,
     many,
@@ -60,8 +62,7 @@ def show(version: Name, *, place: Place) -> None:
         "input": f"{found.input.size} pixels a side, {found.input.preparation}" if found.input else "vectors",
         "labels": f"{found.labels:,}, as of row {found.acked_seq:,} of the log",
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
-        "accuracy": accuracy(found),
-        "macro F1": metric_in_words("macro_f1", found.metrics.macro_f1 if found.metrics else None),
+        **_figures(found),
         "size": _size(found),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
         "configuration": ", ".join(
@@ -236,14 +237,16 @@ def number(text: str) -> float:
 
 def show_list(models: ModelList) -> None:
     """Print the versions as a table that fits a terminal of 80 columns."""
-    headings: dict[str, Kind] = {"version": "name", "labels": "number", "accuracy on\ntest (95 %)": "name"}
+    boxes = any(each.metrics is not None and each.metrics.map_50 is not None for each in models.models)
+    what = f"{'mAP 0.5' if boxes else 'accuracy'} on\ntest (95 %)"
+    headings: dict[str, Kind] = {"version": "name", "labels": "number", what: "name"}
     table = Listing({**headings, "saved (UTC)": "name"}, show_lines=True)
     for each in models.models:
         learner = [each.learner.replace("_", "-"), each.architecture]
         table.add_row(
             Text("\n".join([each.version, *learner, *(["promoted"] if each.promoted else [])])),
             f"{each.labels:,}",
-            _in_lines(each.metrics.accuracy if each.metrics is not None else None),
+            _in_lines(goal_metric(each.metrics)[1] if each.metrics is not None else None),
             f"{each.saved_at:%Y-%m-%d %H:%M}\n{megabytes(each.all_bytes or each.bytes)}",
         )
     console.print(table)
@@ -266,3 +269,11 @@ def _in_lines(found: Interval | None) -> str:
 def accuracy(version: ModelVersion) -> str:
     """The accuracy with its interval."""
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
+
+
+def _figures(version: ModelVersion) -> dict[str, str]:
+    """How good it is, by name."""
+    said = version.metrics
+    if said is not None and said.map_50 is not None:
+        return {name: accuracy_in_words(getattr(said, metric)) for metric, name in BOX_METRICS.items()}
+    return {"accuracy": accuracy(version), "macro F1": metric_in_words("macro_f1", said.macro_f1 if said else None)}

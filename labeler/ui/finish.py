@@ -10,7 +10,8 @@ from labeler import service
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
-from shared.figures import accuracy_in_words, many, shown
+from shared.figures import accuracy_in_words, goal_metric, many, shown
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project
@@ -72,24 +73,32 @@ def _saved(saved: Saved) -> None:
 
 def _figures(evaluations: list[Evaluation]) -> None:
     from labeler.ui.charts import (
+        box_figures,
         progress_charts,  # pandas and altair take a second: not before the first figure is drawn
         several_classes,
     )
 
     latest = evaluations[-1]
     st.subheader("How good it is", anchor=False)
-    several = service.current().identity.task == MULTILABEL.name
-    figures = several_classes if several else progress_charts
-    st.write(figures.in_words(latest))
-    curve, table = st.columns([3, 2], gap="large")
-    drawn = several_classes.curve(evaluations, "macro_f1") if several else progress_charts.accuracy_curve(evaluations)
+    match service.current().identity.task:
+        case MULTILABEL.name:
+            words, table, csv = several_classes.in_words, several_classes.final_figures, several_classes.curve_csv
+            name, drawn = "Macro F1", several_classes.curve(evaluations, "macro_f1")
+        case DETECTION.name:
+            words, table, csv = box_figures.in_words, box_figures.final_figures, box_figures.curve_csv
+            name, drawn = box_figures.METRICS["map_50"], box_figures.curve(evaluations, "map_50")
+        case _:
+            words, table, csv = progress_charts.in_words, progress_charts.final_figures, progress_charts.curve_csv
+            name, drawn = "Accuracy", progress_charts.accuracy_curve(evaluations)
+    st.write(words(latest))
+    curve, beside = st.columns([3, 2], gap="large")
     with curve:
         if drawn is not None:
-            components.figure(drawn, alt=f"{'Macro F1' if several else 'Accuracy'} against labels")
-    table.table(figures.final_figures(latest), border="horizontal", hide_index=True)
+            components.figure(drawn, alt=f"{name} against labels")
+    beside.table(table(latest), border="horizontal", hide_index=True)
     curve.download_button(
         "Download curve (CSV)",
-        figures.curve_csv(evaluations),
+        csv(evaluations),
         "flywheel-curve.csv",
         "text/csv",
         icon=":material/download:",
@@ -110,7 +119,7 @@ def _next(
 ) -> list[str]:
     """Sentences about next steps, most urgent first."""
     said = []
-    several = project.task == MULTILABEL.name
+    several, boxes = project.task == MULTILABEL.name, project.task == DETECTION.name
     differ = labeler.disagreements.page(limit=1).open
     if differ:
         said.append(f"Annotators disagree on {many(differ, 'image')}: settle this on the page Disagreements.")
@@ -120,14 +129,15 @@ def _next(
         said += forecast.sentences(evaluations, project.images.labeled)
     else:
         latest = labeler.evaluations.last
-        words = accuracy_in_words(latest.accuracy if latest is not None else None)
+        name = "mAP" if boxes else "Accuracy"
+        words = accuracy_in_words(goal_metric(latest)[1] if latest is not None else None)
         if latest is not None or project.splits["test"].total or labeler.settings.test_set_frac:
-            said.append(f"Accuracy is {words}. Keep labeling until the page Progress shows it.")
+            said.append(f"{name} is {words}. Keep labeling until the page Progress shows it.")
         else:
-            said.append("Accuracy is not measured: no image is a test image. Progress says how to change that.")
+            said.append(f"{name} is not measured: no image is a test image. Progress says how to change that.")
     if status is not None and status.state == "stopped":
         said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
-    if status is not None and status.model_version is not None:
+    if status is not None and status.model_version is not None and not boxes:
         said.append(
             f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns "
             + ("the classes and the probability of each." if several else "a class and its probabilities.")

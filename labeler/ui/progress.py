@@ -10,6 +10,7 @@ from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import waiting
 from shared.figures import many, percent, rounded, shown
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project
@@ -27,6 +28,7 @@ def page() -> None:
 @st.fragment
 def _figures() -> None:
     from labeler.ui.charts import (
+        box_figures,
         progress_charts,  # slow to import: only when the first figure is drawn
         several_classes,
     )
@@ -36,13 +38,14 @@ def _figures() -> None:
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    several = project.task == MULTILABEL.name
-    labeled, *figures, pace = st.columns(4 if several else 3)
+    several, boxes = project.task == MULTILABEL.name, project.task == DETECTION.name
+    labeled, *figures, pace = st.columns(4 if several or boxes else 3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
-    if several:
-        for (metric, what), figure in zip(several_classes.HELP.items(), figures, strict=True):
+    if several or boxes:
+        by_task = box_figures if boxes else several_classes
+        for (metric, what), figure in zip(by_task.HELP.items(), figures, strict=True):
             latest = evaluations[-1] if evaluations else None
-            figure.metric(several_classes.METRICS[metric], several_classes.value(latest, metric), help=what)
+            figure.metric(by_task.METRICS[metric], by_task.value(latest, metric), help=what)
     else:
         measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
         figures[0].metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
@@ -52,15 +55,20 @@ def _figures() -> None:
     if not evaluations:
         st.info(
             progress_charts.nothing_measured(
-                labeler.settings, progress.evaluations, labeler.project().splits["test"].total
+                labeler.settings,
+                progress.evaluations,
+                labeler.project().splits["test"].total,
+                name="mAP" if boxes else "Accuracy",
             ),
             icon=":material/hourglass_empty:",
         )
     elif several:
         _measured_by_class(project, progress, evaluations)
+    elif boxes:
+        _measured_boxes(project, progress, evaluations)
     else:
         _measured(project, progress, evaluations)
-    st.subheader("Labels by class", anchor=False)
+    st.subheader("Labeled images by class" if boxes else "Labels by class", anchor=False)
     if progress.labels:
         _labels(labeler, project, progress)
     else:
@@ -125,6 +133,27 @@ def _measured_by_class(project: Project, progress: Progress, evaluations: list[E
     if together:
         st.subheader("Classes that go together", anchor=False)
         st.markdown("\n".join(together))
+
+
+def _measured_boxes(project: Project, progress: Progress, evaluations: list[Evaluation]) -> None:
+    from labeler.ui.charts import box_figures, confusion, forecast
+
+    latest = confusion.in_order(evaluations[-1], project.classes)
+    st.write(box_figures.in_words(latest))
+    names = box_figures.METRICS
+    metric = st.segmented_control("Curve", list(names), default="map_50", format_func=names.__getitem__) or "map_50"
+    curve = box_figures.curve(evaluations, metric)
+    if curve is not None:
+        drawn = forecast.with_outlook(curve, evaluations) if metric == "map_50" else curve
+        components.figure(drawn, alt=f"{names[metric]} against labeled images")
+    _download(box_figures.curve_csv(evaluations))
+    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+    st.subheader("Classes on the test sample", anchor=False)
+    st.table(box_figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
+    st.caption(box_figures.explained(latest))
+    confused = box_figures.confused(latest, project.classes)
+    st.subheader("Classes that are confused", anchor=False)
+    st.markdown("\n".join(confused) if confused else "No box in a test image is suggested with another class.")
 
 
 def _download(table: bytes) -> None:

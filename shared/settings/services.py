@@ -33,7 +33,9 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
 
-METRICS = frozenset({"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"})
+METRICS = frozenset(
+    {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match", "map_50", "map_50_95"}
+)
 """What a threshold may name. Which of them a project measures depends on its task."""
 
 

@@ -86,7 +86,8 @@ class OutboxView(Reply):
 
 
 class Target(Reply):
-    """The goal of labeling: an accuracy, or the end of the label budget if that is None."""
+    """The goal of labeling: an accuracy, or the end of the label budget if that is None. In a detection project, the
+    accuracy is an mAP at IoU 0.5."""
 
     accuracy: float | None
     labels: int  # still needed, approximately
@@ -121,6 +122,7 @@ class Project(ProjectIdentity):
     missing: int = 0  # answered images whose file is missing
     scanning: ScanView
     accuracy: Interval | None = None  # in the latest evaluation
+    map_50: Interval | None = None  # detection: instead of the accuracy
     labels_per_minute: float | None = None  # of everyone together
     people: list[Person] = Field(default_factory=list)  # active in the last minutes
     target: Target | None = None

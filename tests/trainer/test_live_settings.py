@@ -6,6 +6,8 @@ from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.starting import start
 from tests.trainer.learning import teach, wait_for
 from trainer.live_settings import RunningSettings
+from trainer.service import strategy_list
+from trainer.tasks.registry import task_named
 
 
 def test_what_was_changed_holds_at_the_next_start(tmp_path: Path) -> None:
@@ -25,6 +27,23 @@ def test_a_refused_change_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="guess"):
         RunningSettings(held, {}, lambda _: None).change({"query_strategy": "guess"})
     assert start(TrainerSettings, command_line=line).settings.query_strategy == held.query_strategy
+
+
+def test_a_project_of_boxes_refuses_what_needs_probabilities_of_classes(tmp_path: Path) -> None:
+    held = TrainerSettings.load(command_line={"workspace": str(tmp_path / "w")})[0]
+    running = RunningSettings(held, {}, lambda _: None, task=lambda: task_named("detection"))
+    assert running.problem is None
+    for change, words in (
+        ({"query_strategy": "margin"}, "probabilities of classes"),
+        ({"query_strategy": "0.5 random + 0.5 entropy"}, "probabilities of classes"),
+        ({"early_stopping_metrics_thresholds": {"accuracy": 0.9}}, "choose from map_50, map_50_95"),
+    ):
+        with pytest.raises(SettingsError, match=words):
+            running.change(change)
+    running.change({"query_strategy": "coreset", "early_stopping_metrics_thresholds": {"map_50": 0.9}})
+    offered = {each.name: each.when for each in strategy_list(task_named("detection")).strategies}
+    assert "margin" not in offered
+    assert "The detector has no say" in offered["uncertainty_herding"]
 
 
 def test_settings_change_while_running_or_not_at_all(client):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
+from shared.figures import goal_metric
 from shared.wire.evaluation import Advice, Evaluation, Expected, Needed
 
 STABLE = 0.99  # mean kappa of three comparisons
@@ -32,7 +33,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation: the number of train `labels`, and `accuracy` between 0 and 1 on `n` test images."""
+    """One evaluation: the number of train `labels`, and `accuracy` (or mAP) between 0 and 1 on `n` test images."""
 
     labels: int
     accuracy: float
@@ -91,7 +92,8 @@ def advise(evaluations: Sequence[Evaluation], kappas: Sequence[float], *, goal: 
 
 def curve(evaluations: Sequence[Evaluation]) -> list[Point]:
     """One point per number of labels up to the current one, from the latest evaluation at each."""
-    latest = {each.labels: Point(each.labels, each.accuracy.value, each.accuracy.n) for each in evaluations}
+    found = {each.labels: goal_metric(each)[1] for each in evaluations}
+    latest = {labels: Point(labels, each.value, each.n) for labels, each in found.items()}
     return [latest[labels] for labels in sorted(latest) if labels <= evaluations[-1].labels]
 
 

@@ -87,7 +87,7 @@ class Evaluator:
             round_number=round_number,
             earlier=self._replica.evaluations,
             stability=self._stability,
-            goal=self._settings.early_stopping_metrics_thresholds.get("accuracy"),
+            goal=self._settings.early_stopping_metrics_thresholds.get(model.task.goal),
             seed=self._settings.seed,
             final=final,
             pictures=self._pictures,

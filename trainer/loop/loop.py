@@ -282,13 +282,13 @@ class Loop:
             self.text.check(pool, self.live.embedder.backbone, snapshot, self.settings.seed)
 
     def _ask(self, pool: ImagePool, snapshot: Snapshot, timings: Timings) -> None:
-        settings = self.settings
+        settings, task = self.settings, task_named(snapshot.task)
         push = rank(
             pool,
             snapshot,
             self.live.model,
             with_exploration(
-                strategy_named(settings.query_strategy, several=task_named(snapshot.task).several),
+                strategy_named(settings.query_strategy, several=task.several, boxes=task.learns_from_images),
                 share_at(settings.exploration, len(snapshot.here)),
             ),
             strategy_name=settings.query_strategy,

@@ -34,6 +34,8 @@ class Registered:
     when: str
     several: bool = False
     """Whether it works where an image can have several classes."""
+    boxes: str | None = None
+    """When to use it where an image has boxes instead of classes; None: it needs the probabilities of classes."""
 
 
 STRATEGIES: dict[str, Registered] = {
@@ -41,8 +43,14 @@ STRATEGIES: dict[str, Registered] = {
         uncertainty_herding,
         "The default: covers the pool first and turns to uncertain images as labels come in.",
         several=True,
+        boxes="The default: covers the pool evenly. The detector has no say in which images are asked.",
     ),
-    "maxherding": Registered(maxherding, "For an even overview of the whole pool; ignores the model.", several=True),
+    "maxherding": Registered(
+        maxherding,
+        "For an even overview of the whole pool; ignores the model.",
+        several=True,
+        boxes="For an even overview of the whole pool.",
+    ),
     "margin": Registered(margin, "From a few hundred labels on, when some classes are hard to tell apart."),
     "least_confidence": Registered(least_confidence, "Like margin, but also asks about images that resemble no class."),
     "ratio": Registered(ratio, "Like margin, with more weight on images that the model knows little about."),
@@ -53,21 +61,38 @@ STRATEGIES: dict[str, Registered] = {
         bald, "When some classes are harder to learn: asks where models fitted on the same labels disagree."
     ),
     "badge": Registered(badge, "From about a hundred labels on: uncertain and diverse, good in large batches."),
-    "coreset": Registered(coreset, "To label every region of the pool, outliers included.", several=True),
+    "coreset": Registered(
+        coreset,
+        "To label every region of the pool, outliers included.",
+        several=True,
+        boxes="To label every region of the pool, outliers included.",
+    ),
     "typiclust": Registered(
-        typiclust, "For the first few dozen labels: one typical image of each group.", several=True
+        typiclust,
+        "For the first few dozen labels: one typical image of each group.",
+        several=True,
+        boxes="For the first few dozen labels: one typical image of each group.",
     ),
     "probcover": Registered(
-        probcover, "For the first few dozen labels: covers as many images as possible, outliers last.", several=True
+        probcover,
+        "For the first few dozen labels: covers as many images as possible, outliers last.",
+        several=True,
+        boxes="For the first few dozen labels: covers as many images as possible, outliers last.",
     ),
     "cluster_margin": Registered(
         cluster_margin, "Like margin, spread over groups of similar images; good in large batches."
     ),
     "representative": Registered(
-        representative, "To label the most central image of every group of similar images.", several=True
+        representative,
+        "To label the most central image of every group of similar images.",
+        several=True,
+        boxes="To label the most central image of every group of similar images.",
     ),
     "outlier": Registered(
-        outlier, "To find images unlike all others: damaged, odd, or of a missing class.", several=True
+        outlier,
+        "To find images unlike all others: damaged, odd, or of a missing class.",
+        several=True,
+        boxes="To find images unlike all others, such as damaged or odd ones.",
     ),
     "model_outlier": Registered(model_outlier, "To find images that fit none of the known classes."),
     "class_balanced": Registered(class_balanced, "When a class is rare: asks about images that may belong to it."),
@@ -76,17 +101,29 @@ STRATEGIES: dict[str, Registered] = {
         mixture({random: 0.1, least_confidence: 0.8, outlier: 0.1}),
         "10 % random, 80 % least confident, 10 % outliers. Write your own, such as 0.5 margin + 0.5 typiclust.",
     ),
-    "random": Registered(random, "As a baseline, or when the labels must be a fair sample of the pool.", several=True),
+    "random": Registered(
+        random,
+        "As a baseline, or when the labels must be a fair sample of the pool.",
+        several=True,
+        boxes="As a baseline, or when the labels must be a fair sample of the pool.",
+    ),
 }
 
 
-def strategy_named(name: str, *, several: bool = False) -> Strategy:
+def strategy_named(name: str, *, several: bool = False, boxes: bool = False) -> Strategy:
     """Return a strategy by its name, as a mixture such as `0.9 margin + 0.1 outlier`, or as `package.module:function`.
 
     What your own function returns is checked at every call. Raises ValueError, with one sentence, if the name is
-    unknown or the path does not lead to a function, and with `several` if the strategy needs images with one class.
+    unknown or the path does not lead to a function, with `several` if the strategy needs images with one class, and
+    with `boxes` if it needs probabilities of classes.
     """
     if name in STRATEGIES:
+        if boxes and STRATEGIES[name].boxes is None:
+            working = ", ".join(each for each, registered in STRATEGIES.items() if registered.boxes is not None)
+            raise ValueError(
+                f"The query strategy {name!r} needs the probabilities of classes, which an image with boxes does not "
+                f"have. In a detection project, choose one of {working}."
+            )
         if several and not STRATEGIES[name].several:
             working = ", ".join(each for each, registered in STRATEGIES.items() if registered.several)
             raise ValueError(
@@ -95,7 +132,7 @@ def strategy_named(name: str, *, several: bool = False) -> Strategy:
             )
         return STRATEGIES[name].strategy
     if "+" in name:
-        return _mixture_named(name, several=several)
+        return _mixture_named(name, several=several, boxes=boxes)
     if ":" not in name:
         known = ", ".join(STRATEGIES)
         raise ValueError(
@@ -110,12 +147,12 @@ def strategy_named(name: str, *, several: bool = False) -> Strategy:
     return _checked(name, function)
 
 
-def _mixture_named(name: str, *, several: bool) -> Strategy:
+def _mixture_named(name: str, *, several: bool, boxes: bool) -> Strategy:
     shares: dict[Strategy, float] = {}
     for part in name.split("+"):
         share, _, strategy = part.strip().partition(" ")
         try:
-            shares[strategy_named(strategy.strip(), several=several)] = float(share)
+            shares[strategy_named(strategy.strip(), several=several, boxes=boxes)] = float(share)
         except ValueError as error:
             raise ValueError(f"The mixture {name!r} is not valid: {error}") from None
     return mixture(shares)

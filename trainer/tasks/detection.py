@@ -54,6 +54,7 @@ class Detection(Task):
     learner = DetectorLearner()
     learns_from_images: ClassVar[bool] = True
     measures: ClassVar[frozenset[str]] = frozenset({"map_50", "map_50_95"})
+    goal: ClassVar[str] = "map_50"
     no_network = "In a detection project, only the detector on the frozen network is trained: no whole network is."
     no_model = f"There is no detector yet: draw boxes in at least {LEAST_IMAGES} images first."
 

@@ -83,6 +83,8 @@ class Task(ABC):
     """Whether an image can have several outcomes at once, each with a probability of its own."""
     measures: ClassVar[frozenset[str] | None] = None
     """The metrics that a threshold can name; None if they are not known."""
+    goal: ClassVar[str] = "accuracy"
+    """The metric whose threshold is the goal of the forecast."""
     no_network: ClassVar[str | None] = None
     """Why no network is trained, as a sentence for a person."""
     no_model: ClassVar[str] = "There is no model yet: label more images first."

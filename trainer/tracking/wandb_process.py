@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.figures import is_measured
+from shared.figures import BOX_METRICS, is_measured
 from shared.images.opening import ImageProblem, open_rgb
 from shared.processes import lower_priority
 from shared.settings.services import TrainerSettings
@@ -95,6 +95,13 @@ class WandbRun:
         for name, each in several.items():
             if each is not None and is_measured(each):
                 row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high, "macro_f1": said.macro_f1}
+        boxes = {name: getattr(said, name) for name in BOX_METRICS}
+        for name, each in boxes.items():
+            if each is not None and is_measured(each):
+                row |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+                if len(said.classes) <= MOST_CLASSES:
+                    precisions = ((entry.name, entry.average_precision) for entry in said.classes)
+                    row |= {f"average_precision/{title}": one.value for title, one in precisions if one is not None}
         few = (enough or "macro_f1" in row) and len(said.classes) <= MOST_CLASSES
         if few:
             row |= {f"f1/{each.name}": each.f1 for each in said.classes}

@@ -222,7 +222,7 @@ export class View {
     this.accuracy.textContent = accuracy ? `${this.choice.measure} ${accuracyIn(accuracy)}` : "";
     const alone = project.people.length < 2; // else the bar shows how fast each is
     this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
-    this.target.textContent = untilTarget(project.target);
+    this.target.textContent = untilTarget(project.target, project.task);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;
       this.drawHint();

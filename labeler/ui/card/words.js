@@ -71,10 +71,15 @@ export function whyAsked(item) {
   return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";
 }
 
-/** "about 6 min to 95.0% accuracy (120 labels)", or less where less is known. @param {Project["target"]} target */
-export function untilTarget(target) {
+/**
+ * "about 6 min to 95.0% accuracy (120 labels)", or less where less is known.
+ * @param {Project["target"]} target
+ * @param {string} [task]
+ */
+export function untilTarget(target, task) {
   if (!target) return "";
-  const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} accuracy`;
+  const metric = task === "detection" ? "mAP" : "accuracy";
+  const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} ${metric}`;
   if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
   const labels = count(target.labels, "label");
   return target.minutes === null

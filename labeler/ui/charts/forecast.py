@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from labeler.ui.parts.palette import BOTH
-from shared.figures import interval_in_words, percent, rounded
+from shared.figures import goal_metric, interval_in_words, percent, rounded
 from shared.wire.evaluation import Advice, Evaluation, Needed, RandomEstimate
 
 Curve = alt.LayerChart | alt.FacetChart
@@ -25,7 +25,7 @@ def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
     none."""
     latest = evaluations[-1]
     since = max(0, labeled - latest.spent)
-    advice = _advice(latest.advice, since) if latest.advice is not None else []
+    advice = _advice(latest.advice, since, goal_metric(latest)[0]) if latest.advice is not None else []
     return [*advice, *_saved(latest.random_baseline)]
 
 
@@ -56,13 +56,13 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     return drawn
 
 
-def _advice(advice: Advice, since: int) -> list[str]:
+def _advice(advice: Advice, since: int, metric: str) -> list[str]:
     said = []
     if advice.stable and advice.agreement is not None:
         kappa = rounded(advice.agreement, 3)
         said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
     if advice.slope is not None:
-        gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of accuracy"
+        gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of {metric}"
         said.append(f"The curve is flat: {gained}." if advice.flat else f"At the current slope, {gained}.")
     if advice.needed is not None:
         said.append(_needed(advice.needed, since))

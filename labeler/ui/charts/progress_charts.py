@@ -36,8 +36,10 @@ TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
 
 
-def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation], test_images: int) -> str:
-    """What to say while there is no accuracy to show."""
+def nothing_measured(
+    settings: LabelerSettings, evaluations: Sequence[Evaluation], test_images: int, *, name: str = "Accuracy"
+) -> str:
+    """What to say while there is no accuracy to show, or whatever else is measured and has this `name`."""
     if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
         return (
             "**Not measured:** no image is a test image, so more labels do not help. `flywheel split --test 0.2` sets "
@@ -45,10 +47,10 @@ def nothing_measured(settings: LabelerSettings, evaluations: Sequence[Evaluation
         )
     now = not_measured(evaluations[-1].test_labels if evaluations else 0)
     if settings.test_set or settings.test_set_frac == 0:
-        first = f"Accuracy appears once the trainer has evaluated its first model on {ENOUGH} test labels."
+        first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
         first = (
-            f"Accuracy is measured on test images, which are mixed in after the first {settings.test_free_labels} "
+            f"{name} is measured on test images, which are mixed in after the first {settings.test_free_labels} "
             f"labels. It appears once {ENOUGH} of them are labeled."
         )
     return f"**{now.capitalize()}.** {first} Keep labeling."

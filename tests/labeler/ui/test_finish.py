@@ -16,7 +16,8 @@ from labeler.service import Service
 from labeler.transfer.formats import FORMATS
 from labeler.ui.charts.progress_charts import final_figures
 from tests.labeler.followers import Follower, following
-from tests.labeler.projects import answer, classes, labeler, photos
+from tests.labeler.projects import answer, boxes, classes, labeler, photos
+from tests.labeler.ui.charts.test_box_figures import of_boxes
 from tests.labeler.ui.charts.test_confusion import measured
 from tests.labeler.ui.charts.test_several_classes import of_several
 from tests.services import wait_for
@@ -137,3 +138,14 @@ def test_with_several_classes_an_image_it_has_the_figures_and_formats_of_that_ta
         assert any("format=onehot" in link for link in links(page))
         (left_out,) = [each.value for each in page.caption if "one class per image only" in each.value]
         assert "Image folders, YOLO classification" in left_out
+
+
+def test_a_project_of_boxes_has_the_figures_of_that_task(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, task="detection", classes=["cell", "dust"], test_set_frac=0.5) as service:
+        service.annotate([boxes(1, ("cell", 1, 1, 9, 9))])
+        assert "mAP is not measured yet: 0 of 10 test labels" in words(opened())
+        service.evaluate(of_boxes(20).model_copy(update={"log_id": service.log.log_id}))
+        said = words(opened())
+        assert "mAP at IoU 0.5 **70.0%**" in said
+        assert "/predict" not in said

@@ -13,7 +13,8 @@ from shared.wire.evaluation import CalibrationBin, Interval
 from shared.wire.fields import TrainerState
 from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, TrainerStatus
-from tests.labeler.projects import answer, classes, labeler, photos
+from tests.labeler.projects import answer, boxes, classes, labeler, photos
+from tests.labeler.ui.charts.test_box_figures import of_boxes
 from tests.labeler.ui.charts.test_confusion import measured
 from tests.labeler.ui.charts.test_several_classes import of_several
 
@@ -67,6 +68,26 @@ def test_with_several_classes_an_image_the_page_has_the_metrics_of_that_task(tmp
         assert "Confusion matrix" not in said
         assert "Not learned yet: dog" in " ".join(each.value for each in page.caption)
         page.button_group[0].set_value("exact_match").run()
+        assert not page.exception
+
+
+def test_a_project_of_boxes_has_the_metrics_of_that_task(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path, task="detection", classes=["cell", "dust"], test_set_frac=0.5) as service:
+        assert "mAP is measured on test images" in words(opened())
+        service.annotate([boxes(1, ("cell", 1, 1, 9, 9), annotator="ann")])
+        service.evaluate(of_boxes(20).model_copy(update={"log_id": service.log.log_id}))
+        page = opened()
+        assert [each.value for each in page.metric][1:3] == ["70.0%", "40.0%"]
+        said = words(page)
+        for part in (
+            "mAP at IoU 0.5 **70.0%**",
+            "dust suggested as cell: 2 of 3 test boxes",
+            "Labeled images by class",
+        ):
+            assert part in said, part
+        assert "Accuracy" not in said
+        page.button_group[0].set_value("map_50_95").run()
         assert not page.exception
 
 

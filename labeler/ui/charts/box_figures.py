@@ -1,0 +1,151 @@
+"""The figures of Progress and Finish in a project of boxes: pure functions from messages to charts, tables and
+sentences. `progress_charts` and `several_classes` have those of the other projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import pandas as pd
+
+from labeler.ui.charts import progress_charts
+from labeler.ui.parts.wording import plain
+from shared.figures import BOX_METRICS, interval_in_words, is_measured, many, percent
+from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.project import ClassEntry
+
+METRICS = BOX_METRICS
+"""Metric → its name, the most telling first."""
+HELP = {
+    "map_50": "Mean average precision: how well the boxes of each class are found and ranked before wrong ones, as "
+    "the mean over the classes. A box is found if it overlaps the true one by half (IoU 0.5). The detector never "
+    "learns from test images.",
+    "map_50_95": "The same, as the mean over stricter and stricter overlaps (IoU 0.5 to 0.95): it also tells how exact "
+    "the boxes are.",
+}
+MOST_PAIRS = 10
+PRECISE = 0.05  # half the width of an interval
+
+
+def interval(latest: Evaluation, metric: str) -> Interval | None:
+    """A metric with its 95 % interval; None if it was not measured, or on too few test images."""
+    found: Interval | None = getattr(latest, metric)
+    return found if is_measured(found) else None
+
+
+def value(latest: Evaluation | None, metric: str) -> str:
+    """The metric as a percentage, or a dash."""
+    found = interval(latest, metric) if latest is not None else None
+    return "–" if found is None else percent(found.value, 1)
+
+
+def in_words(latest: Evaluation) -> str:
+    """How good the detector is, how precise that estimate is, and what would improve it."""
+    found = {metric: each for metric in METRICS if (each := interval(latest, metric)) is not None}
+    said = [
+        f"{METRICS[metric]} **{percent(each.value, 1)}** ({interval_in_words(each)})" for metric, each in found.items()
+    ]
+    margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
+    sure = "These are precise estimates."
+    if margin > PRECISE:
+        sure = "These are rough estimates: more labeled test images make them more precise."
+    boxes = sum(each.support for each in latest.classes)
+    return (
+        f"After **{many(latest.spent, 'labeled image')}**, on {many(latest.test_labels, 'test image')} with {boxes:,} "
+        f"{'box' if boxes == 1 else 'boxes'}: {', '.join(said)}; in brackets the 95% intervals. {sure}"
+    )
+
+
+def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | alt.FacetChart | None:
+    """A metric against labeled images, with its 95 % band; None if it was never measured."""
+    found = [(each.spent, measured) for each in evaluations if (measured := interval(each, metric)) is not None]
+    return progress_charts.metric_curve(found, METRICS[metric]) if found else None
+
+
+def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
+    """The curves as a CSV table, one row per evaluation."""
+    rows = []
+    for each in evaluations:
+        row = progress_charts.curve_row(each)
+        row = {name: cell for name, cell in row.items() if not name.startswith(("accuracy", "macro", "log", "calib"))}
+        row.pop("test_images_without_label", None)
+        for metric in METRICS:
+            found = interval(each, metric)
+            row[metric] = found.value if found else None
+            row[f"{metric}_low_95"] = found.low if found else None
+            row[f"{metric}_high_95"] = found.high if found else None
+        rows.append(row)
+    return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def final_figures(latest: Evaluation) -> list[dict[str, str]]:
+    """The figures of an evaluation with their 95 % intervals, one per row."""
+    rows = [
+        {"Figure": name, "Value": value(latest, metric), "95% interval": interval_in_words(found)}
+        for metric, name in METRICS.items()
+        if (found := interval(latest, metric)) is not None
+    ]
+    counts = {
+        "Test images": latest.test_labels,
+        "Boxes in them": sum(each.support for each in latest.classes),
+        "Images the detector learned from": latest.labels,
+        "Labeled images, including test images": latest.spent,
+    }
+    return rows + [{"Figure": name, "Value": f"{count:,}", "95% interval": "–"} for name, count in counts.items()]
+
+
+def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.DataFrame:
+    """Labeled images, test boxes, average precision, and the precision, recall and F1 of suggested boxes."""
+    rows = [
+        {
+            "Class": plain(each.name),
+            "Labeled images": labels_per_class.get(each.name, 0),
+            "Test boxes": each.support,
+            "Average precision": _with_interval(each.average_precision),
+            "Precision": _percent(each.precision),
+            "Recall": _percent(each.recall),
+            "F1": _percent(each.f1),
+        }
+        for each in latest.classes
+    ]
+    return pd.DataFrame(rows)
+
+
+def explained(latest: Evaluation) -> str:
+    """What the columns of the class table mean, and which classes no detector knows."""
+    iou = (
+        ""
+        if latest.iou_threshold is None
+        else f" A box is found if it overlaps the true one by IoU {latest.iou_threshold:g}."
+    )
+    limits = [each.threshold for each in latest.classes if each.threshold is not None]
+    said = "Precision, recall and F1 are those of suggested boxes"
+    if limits:
+        said += (
+            ": none is suggested now, because that would cost more than it saves"
+            if min(limits) >= 1
+            else f", now those with a confidence of at least {percent(min(limits))}"
+        )
+    unknown = [plain(each.name) for each in latest.classes if not each.learned]
+    unlearned = (
+        f" Not learned yet, because no box of it is in a training image: {', '.join(unknown)}." if unknown else ""
+    )
+    return f"{said}.{iou}{unlearned}"
+
+
+def confused(latest: Evaluation, classes: Sequence[ClassEntry]) -> list[str]:
+    """Sentences about classes that are taken for one another, by their current names."""
+    names = {each.id: each.name for each in classes}
+    return [
+        f"- {plain(names.get(each.label, each.name))} suggested as {plain(names.get(each.other, each.other_name))}: "
+        f"{each.images:,} of {each.among:,} test boxes"
+        for each in latest.confused[:MOST_PAIRS]
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _with_interval(found: Interval | None) -> str:
+    return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
