@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -57,6 +59,7 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
         _take_back_loggers()
         audit.pages_come_from(_visitor)
         service.workspace.announce(address)
+        service.store.announce(address, on_lost=_end)
         service.start()
         threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
         try:
@@ -104,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log_to(settings.workspace, "labeler", settings.log_level)
             for note in begin.notes:
                 logger.info(note)
-            app = create_app(settings, begin.sources, port=sock.getsockname()[1])
+            app = _first_to_write(settings, begin.sources, sock)
             remember(settings)
             recent_projects.note(settings.workspace)
             serve(app, sock, name="Labeler")
@@ -115,6 +118,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Flywheel labeler: {refused or error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _first_to_write(settings: LabelerSettings, sources: Mapping[str, Source], sock: socket.socket) -> ASGIApp:
+    """The application, as soon as no other labeler writes to the database."""
+    while True:
+        try:
+            return create_app(settings, sources, port=sock.getsockname()[1])
+        except SettingsError as refused:
+            from labeler.standby import stand_by  # here, because only teams with PostgreSQL need it
+            from labeler.store.writer import Taken
+
+            if not isinstance(refused, Taken):
+                raise
+            stand_by(settings, sock, token_for(settings.host, os.environ), refused)
+
+
+def _end() -> None:
+    """End in order, so that whoever started us starts us again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: Any) -> ASGIApp:

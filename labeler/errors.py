@@ -67,6 +67,17 @@ class NotSaved(Problem):
         self.status = status_of(trouble)
 
 
+class DatabaseAway(Problem):
+    """The database server does not answer, or another labeler writes to it now."""
+
+    status = 503
+
+    def __init__(
+        self, detail: str = "The database server does not answer, so this could not be done. It is tried again."
+    ) -> None:
+        super().__init__(detail)
+
+
 class Busy(Problem):
     """It will be available in a while."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from labeler.errors import NotSaved
+from labeler.errors import DatabaseAway, NotSaved
 from labeler.store.tables import META
+from labeler.store.writer import Taken, Writer
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.storage.database import open_engine, read, write
 from shared.storage.disk_errors import Disk
@@ -33,44 +34,68 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """The labeler's database. Raises SettingsError if it cannot be opened, and later NotSaved if the disk refuses
-    writes."""
+    """The labeler's database. Raises SettingsError if it cannot be opened, Taken if another labeler writes to it; later
+    NotSaved if the disk refuses writes, and DatabaseAway if the server does not answer.
+
+    `writer` is None for SQLite, whose file has one writer at a time anyway.
+    """
 
     def __init__(self, settings: LabelerSettings, disk: Disk | None = None) -> None:
         self.lock = threading.RLock()
         self.disk = disk or Disk(settings.workspace)
+        self.writer: Writer | None = None
         url = database_url(settings)
         try:
             self.engine = open_engine(url)
+            if self.engine.dialect.name == "postgresql":
+                self.writer = Writer(self.engine.url)
             with write(self.engine) as connection:
                 _migrate(connection)
+            if self.writer is not None:
+                self.writer.begin(self.engine)
+        except Taken:
+            self.engine.dispose()
+            raise
         except (SQLAlchemyError, ImportError, OSError) as error:
+            if self.writer is not None:
+                self.writer.close()
             shown = make_url(url).render_as_string(hide_password=True) if "://" in url else url
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise SettingsError(f"The database {shown} cannot be opened: {reason}.") from None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that holds the writer lock. Raises NotSaved."""
-        with self.lock, self._told(), write(self.engine) as connection:
+        """A transaction that holds the writer lock. Raises NotSaved, DatabaseAway."""
+        with self.lock, self._told(), self._transaction() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one snapshot. Raises NotSaved if the disk fails."""
+        """A connection that sees one snapshot. Raises NotSaved if the disk fails, DatabaseAway."""
         with self._told(), read(self.engine) as connection:
             yield connection
 
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return write(self.engine) if self.writer is None else self.writer.transaction(self.engine)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn disk errors of the database into NotSaved."""
+        """Turn disk errors of the database into NotSaved, and those of the connection to a server into DatabaseAway."""
         try:
             yield
         except DBAPIError as error:
             trouble = self.disk.notice(error)
-            if trouble is None:
-                raise
-            raise NotSaved(trouble) from error
+            if trouble is not None:
+                raise NotSaved(trouble) from error
+            if self.writer is not None and (error.connection_invalidated or isinstance(error, OperationalError)):
+                raise DatabaseAway from error
+            raise
+
+    def announce(self, address: str, on_lost: Callable[[], None]) -> None:
+        """Tell labelers that stand by where this one is. `on_lost` is called if it must end, see `Writer`."""
+        if self.writer is not None:
+            self.writer.on_lost = on_lost
+            self.writer.announce(self.engine, address)
 
     def settled(self, key: str, value: str) -> str:
         """The workspace's fixed value for `key`; set to `value` on the first call."""
@@ -93,8 +118,10 @@ class Store:
                 connection.execute(META.insert().values(key=key, value=value))
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; another labeler may write then."""
         self.engine.dispose()
+        if self.writer is not None:
+            self.writer.close()
 
 
 def database_url(settings: LabelerSettings) -> str:

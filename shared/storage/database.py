@@ -4,8 +4,10 @@ With default settings, SQLite loses updates under concurrency: pysqlite opens tr
 first write, so that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed.
 Here each connection runs in WAL mode with `synchronous=FULL` (a commit survives a power loss), enforces foreign keys
 and waits while the file is busy; `write` begins with BEGIN IMMEDIATE. Reads see one snapshot and never wait for a
-writer. This module knows no tables; the labeler's store and the trainer's replica both use it. Other databases are
-opened unchanged.
+writer. This module knows no tables; the labeler's store and the trainer's replica both use it.
+
+PostgreSQL commits durably by itself. Its reads see one snapshot here, too. A server that does not answer is given up
+after seconds, and gives us up as quickly, so that it frees our locks.
 """
 
 from __future__ import annotations
@@ -20,6 +22,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 BUSY_SECONDS = 30
+MAX_OVERFLOW = 40
+"""Connections beyond the pool: one for each thread that may serve a request."""
+PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,  # seconds without a word until the server is asked whether it is still there
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,  # milliseconds until sent data must have arrived
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",  # the server's side
+}
+"""How long a PostgreSQL server and its client may be silent, as the client library names it."""
 _WRITES = "flywheel_writes"
 
 
@@ -35,10 +48,11 @@ def open_engine(url: str) -> Engine:
     """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; creates the file's folder if missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        patience = PATIENCE if parsed.get_backend_name() == "postgresql" else {}
+        return create_engine(parsed, pool_pre_ping=True, max_overflow=MAX_OVERFLOW, connect_args=patience)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, max_overflow=40)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, max_overflow=MAX_OVERFLOW)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
@@ -54,8 +68,11 @@ def write(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
     """A connection that sees one snapshot and never waits."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection
 
 
 def _prepare(connection: Any, _record: Any) -> None:
