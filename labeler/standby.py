@@ -65,7 +65,9 @@ def stand_by(settings: LabelerSettings, sock: socket.socket, token: str | None, 
 
 
 async def _until_free(settings: LabelerSettings, server: uvicorn.Server) -> None:
-    while not await asyncio.to_thread(is_free, settings.database_url):
+    while True:
+        if await asyncio.to_thread(is_free, settings.database_url):
+            break
         await asyncio.sleep(LOOK_SECONDS)
     logger.info("The database has no writer any more: this labeler takes over.")
     server.should_exit = True
@@ -81,4 +83,6 @@ def _answer(request: Request, words: str, holder: str | None) -> Response:
 
 def _words(holder: str | None) -> str:
     where = f"the labeler at {holder}" if holder else "another labeler"
-    return f"Label with {where}: it writes to this project's database. This one takes over by itself when that one ends."
+    return (
+        f"Label with {where}: it writes to this project's database. This one takes over by itself when that one ends."
+    )

@@ -19,8 +19,9 @@ from commands.labels import folders
 from commands.labels.filters import parse_filter
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.running.reach import ask, client, reach, token
+from commands.running.stored_labels import is_workspace, labels_of, server_of
 from shared.figures import many
-from shared.settings.project_file import DATABASE, ProjectFile
+from shared.settings.project_file import ProjectFile
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import start
 from shared.storage.safe_names import partial_of
@@ -183,7 +184,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     from labeler.transfer.rows.exported import Wanted as WantedRows
     from labeler.transfer.rows.exported import extras_named
 
-    if not (workspace / DATABASE).is_file():
+    if not is_workspace(workspace):
         raise SettingsError(f"{workspace} is not a Flywheel workspace.")
     try:
         rows = TypeAdapter(WantedRows).validate_python(wanted.where)
@@ -193,6 +194,8 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     if "predictions" in wanted.include:
         raise SettingsError("Predictions come from a running trainer: start Flywheel first.")
     given: dict[str, Any] = {"workspace": str(workspace)} | ({"images": str(images)} if images else {})
+    if server_of(workspace):
+        given["database_url"] = labels_of(workspace)
     settings = LabelerSettings.load(command_line=given)[0]
     if ProjectFile.read(workspace) is not None:  # older versions did not write it
         settings = start(LabelerSettings, command_line=given, change=True).settings

@@ -23,11 +23,12 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
+from commands.running.stored_labels import is_workspace
 from shared.class_names import Spellings
 from shared.figures import many
 from shared.images.names import same_path
 from shared.log import IMPORT
-from shared.settings.project_file import DATABASE, ProjectFile
+from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 from shared.tasks.registry import task_named
@@ -250,7 +251,7 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
     from labeler.transfer.sources import open_source
 
     name, folder = str(given) if isinstance(given, Path) else "The table", beside
-    if isinstance(given, Path) and (given / DATABASE).is_file():
+    if isinstance(given, Path) and is_workspace(given):
         project = ProjectFile.read(given)
         if project is not None and task_named(project.task).by_class:
             raise SettingsError(

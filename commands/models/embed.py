@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands.running.place import Workspace
 from commands.running.reach import client, reason, token
+from commands.running.stored_labels import is_workspace, labels_of
 from shared.images.finding import read
 from shared.images.opening import ImageLimits
 from shared.log import Fold
 from shared.settings.network_names import check_network
-from shared.settings.project_file import DATABASE, ProjectFile, default_workspace
+from shared.settings.project_file import ProjectFile, default_workspace
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.log import Row
@@ -147,7 +146,7 @@ def _train_photos(
 
 def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
     """Every image with its current split, and the image folder if it is known."""
-    if not (workspace / DATABASE).is_file() and ProjectFile.read(workspace) is None:
+    if not is_workspace(workspace) and ProjectFile.read(workspace) is None:
         raise SettingsError(
             f"{workspace} is not a Flywheel workspace yet: start `flywheel up` once, so that it decides which "
             "photos are kept for measuring."
@@ -185,14 +184,26 @@ def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry],
 
 def _from_database(workspace: Path) -> list[ImageEntry]:
     """The same from the database: splits as drawn, with the changes of the log."""
+    from sqlalchemy import select  # these take a moment to import, as torch does
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from labeler.store.tables import IMAGE, LOG
+    from shared.storage.database import open_engine
+    from shared.storage.database import read as reading
+
     fold = Fold()
-    with closing(
-        sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    ) as base:
-        base.row_factory = sqlite3.Row
-        for row in base.execute("SELECT * FROM annotation ORDER BY seq"):
-            fold.apply(Row.model_validate(dict(row)))
-        images = base.execute("SELECT id, uri, sha256, split FROM image").fetchall()
+    engine = open_engine(labels_of(workspace))
+    try:
+        with reading(engine) as base:
+            for row in base.execute(select(LOG).order_by(LOG.c.seq)).mappings():
+                fold.apply(Row.model_validate(dict(row)))
+            images = base.execute(select(IMAGE.c.id, IMAGE.c.uri, IMAGE.c.sha256, IMAGE.c.split)).mappings().all()
+    except SQLAlchemyError as error:
+        raise SettingsError(
+            f"The labels of {workspace} cannot be read: {getattr(error, 'orig', None) or error}."
+        ) from None
+    finally:
+        engine.dispose()
     return [
         ImageEntry(id=row["id"], uri=row["uri"], sha256=row["sha256"], split=split, removed=False)
         for row in images

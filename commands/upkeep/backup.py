@@ -2,6 +2,9 @@
 
 SQLite's online backup copies the database, so labeling continues. The copy gets a `log_id` of its own. A trainer that
 meets it later sees another log and starts again from its rows, instead of trusting that its newer rows are still there.
+
+Labels in a database server are copied into a file as well, so a backup is complete in itself and needs no tool of that
+server. Restoring puts them back into the server if the workspace keeps its labels there.
 """
 
 from __future__ import annotations
@@ -19,13 +22,18 @@ from rich.console import Console
 
 from commands.running.consent import Yes, consent
 from commands.running.place import Workspace, shown
+from commands.running.stored_labels import DATABASE_VARIABLE, is_workspace, labels_of, server_of
 from shared.figures import many
-from shared.settings.project_file import DATABASE, FILE, ProjectFile, default_workspace
+from shared.settings.project_file import DATABASE, FILE, ProjectFile, default_workspace, edit
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 from shared.storage.whole_files import write_whole
 
 console = Console()
+DatabaseUrl = Annotated[
+    str,
+    typer.Option(help="Address of the database server that holds the labels, if any.", envvar=DATABASE_VARIABLE),
+]
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
 """What a backup copies beside the database. Thumbnails, logs and the replica can be made again."""
 STATE = ("trainer/intent.json", "trainer/serving.json")
@@ -33,47 +41,45 @@ STATE = ("trainer/intent.json", "trainer/serving.json")
 
 
 def backup_command(
-    target: Annotated[Path, typer.Argument(help="New folder for the copy.")], workspace: Workspace = None
+    target: Annotated[Path, typer.Argument(help="New folder for the copy.")],
+    workspace: Workspace = None,
+    database_url: DatabaseUrl = "",
 ) -> None:
     """Copy the workspace, also while it is in use."""
-    console.print(f"Written: {backup(workspace or default_workspace(), target)}")
+    console.print(f"Written: {backup(workspace or default_workspace(), target, database_url)}")
 
 
 def restore_command(
     source: Annotated[Path, typer.Argument(help="Folder that `flywheel backup` wrote.")],
     workspace: Workspace = None,
+    database_url: DatabaseUrl = "",
     yes: Yes = False,
 ) -> None:
     """Put a backup in the place of the workspace. The old workspace is kept beside it."""
     workspace = workspace or default_workspace(photos=True)
-    if (source / DATABASE).is_file() and (workspace / DATABASE).is_file():
-        now, then = _holds(workspace), _holds(source)
+    if (source / DATABASE).is_file() and is_workspace(workspace):
+        now, then = _holds(labels_of(workspace, database_url)), _holds(f"sqlite:///{(source / DATABASE).absolute()}")
         consent(f"{workspace} ({now}) will be replaced by {source} ({then}), and kept beside it.", yes=yes)
-    aside = restore(source, workspace)
+    aside = restore(source, workspace, database_url)
     console.print(f"Restored {workspace}." + (f" The old workspace is in {aside}." if aside else ""))
 
 
-def backup(workspace: Path, target: Path) -> Path:
+def backup(workspace: Path, target: Path, database_url: str = "") -> Path:
     """Copy `workspace` to the new folder `target` while it may be in use. Raises SettingsError."""
-    source = workspace / DATABASE
-    if not source.is_file():
+    if not is_workspace(workspace):
         raise SettingsError(f"{shown(workspace)} is not a Flywheel workspace: {DATABASE} is missing.")
+    labels = labels_of(workspace, database_url)
     if target.exists():
         raise SettingsError(f"{target} already exists: name a new folder for the backup.")
     partial = partial_of(target)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with (
-            closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as live,
-            closing(sqlite3.connect(partial / DATABASE)) as copy,
-        ):
-            live.backup(copy)
-            copy.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (str(uuid4()),))
-            copy.commit()
+        _copy_labels(labels, workspace / DATABASE, partial / DATABASE)
         project = ProjectFile.read(workspace)
         if project is not None:  # without addresses, because the services serve the workspace and not its copy
-            write_whole(partial / FILE, project.model_copy(update={"services": {}}).dump())
+            beside = {name: value for name, value in project.labeler.items() if name != "database_url"}
+            write_whole(partial / FILE, project.model_copy(update={"services": {}, "labeler": beside}).dump())
         for folder in FOLDERS:
             if (workspace / folder).is_dir():
                 shutil.copytree(workspace / folder, partial / folder)
@@ -88,24 +94,43 @@ def backup(workspace: Path, target: Path) -> Path:
     return target
 
 
-def _holds(workspace: Path) -> str:
-    """The number of answers in a workspace, and the day of the last one."""
+def _copy_labels(labels: str, file: Path, target: Path) -> None:
+    if not labels.startswith("sqlite"):
+        from labeler.store.copying import copy  # takes a moment to import, and most projects have no server
+
+        copy(labels, f"sqlite:///{target.absolute()}")
+        return
+    with (
+        closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as live,
+        closing(sqlite3.connect(target)) as copied,
+    ):
+        live.backup(copied)
+        copied.execute("UPDATE meta SET value = ? WHERE key = 'log_id'", (str(uuid4()),))
+        copied.commit()
+
+
+def _holds(labels: str) -> str:
+    """The number of answers in a database, and the day of the last one."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from labeler.store.copying import answers
+
     try:
-        with closing(sqlite3.connect(f"{(workspace / DATABASE).absolute().as_uri()}?mode=ro", uri=True)) as base:
-            answers = "SELECT COUNT(*), MAX(created_at) FROM annotation WHERE action IN "
-            count, last = base.execute(answers + "('label', 'skip', 'flag', 'settle')").fetchone()
-    except sqlite3.Error:
+        count, last = answers(labels)
+    except (SQLAlchemyError, ImportError):
         return "not readable"
-    return many(count, "answer") + (f", the last on {last[:10]}" if last else "")
+    return many(count, "answer") + (f", the last on {last}" if last else "")
 
 
-def restore(source: Path, workspace: Path) -> Path | None:
+def restore(source: Path, workspace: Path, database_url: str = "") -> Path | None:
     """Put a backup in the place of `workspace`; returns where the old workspace is kept, None if there was none.
 
-    Raises SettingsError while a service uses the workspace, or if `source` is not a backup.
+    If the labels of `workspace` are in a database server, those of the backup replace them there, and the old ones are
+    kept in the old workspace. Raises SettingsError while a service uses the workspace, or if `source` is not a backup.
     """
     if not (source / DATABASE).is_file():
         raise SettingsError(f"{source} is not a backup: {DATABASE} is missing.")
+    server = labels_of(workspace, database_url) if server_of(workspace) else None
     aside = None
     if workspace.exists():
         try:
@@ -113,7 +138,21 @@ def restore(source: Path, workspace: Path) -> Path | None:
                 pass
         except Timeout:
             raise SettingsError(f"A labeler is using {workspace}: stop it first.") from None
+        if server is not None:
+            _copy_labels(server, workspace / DATABASE, workspace / DATABASE)
         aside = workspace.with_name(f"{workspace.name}-before-restore-{uuid4().hex[:8]}")
         workspace.rename(aside)
     shutil.copytree(source, workspace)
+    if server is not None:
+        _back_to_server(server, workspace)
     return aside
+
+
+def _back_to_server(server: str, workspace: Path) -> None:
+    from labeler.store.copying import copy
+    from shared.storage.database import masked
+
+    copy(f"sqlite:///{(workspace / DATABASE).absolute()}", server)
+    with edit(workspace) as project:
+        project.labeler["database_url"] = masked(server)
+    (workspace / DATABASE).unlink()

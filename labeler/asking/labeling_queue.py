@@ -21,6 +21,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, select
 
 from labeler.asking.held_out_schedule import due_test_images, due_validation_images
+from labeler.asking.kept_leases import KeptLeases
 from labeler.asking.leases import Leases
 from labeler.asking.packed_boxes import NO_BOXES, PackedBoxes
 from labeler.asking.random_order import HashOrder
@@ -73,6 +74,7 @@ class LabelingQueue:
         self._log = log
         self._tally = tally
         self._leases = leases
+        self._kept_leases = KeptLeases(store, leases)
         self._settings = settings
         self._orders: dict[Split, HashOrder] = {split: HashOrder() for split in PURPOSES}
         self._places: dict[int, Place] = {}
@@ -170,13 +172,19 @@ class LabelingQueue:
         kept = [image_id for image_id in dict.fromkeys(keep) if self.may_hold(image_id, annotator, session)][:limit]
         self._leases.free(session, keep=kept)
         for image_id in kept:
-            self.lease(image_id, annotator, session)
+            self._take(image_id, annotator, session)
         picks = [self.pick(image_id) for image_id in kept]
         picks += self._next(annotator, session, limit - len(kept), set(kept))
+        held = [pick.image_id for pick in picks]
+        self._kept_leases.hold(held, session, annotator, self._settings.lease_seconds, only=True)
         return picks
 
     def lease(self, image_id: int, annotator: str, session: str) -> None:
-        """Lease this image to the session."""
+        """Lease this image to the session, beside those that it holds."""
+        self._take(image_id, annotator, session)
+        self._kept_leases.hold([image_id], session, annotator, self._settings.lease_seconds, only=False)
+
+    def _take(self, image_id: int, annotator: str, session: str) -> None:
         self._leases.take(image_id, session, annotator, self._settings.lease_seconds)
 
     def pick(self, image_id: int) -> Pick:
@@ -214,7 +222,7 @@ class LabelingQueue:
             if image_id is None:
                 break
             chosen.add(image_id)
-            self.lease(image_id, annotator, session)
+            self._take(image_id, annotator, session)
             picks.append(self.pick(image_id))
             asked[picks[-1].split] += 1
         return picks

@@ -1,8 +1,9 @@
 """Leases: which page holds which image, and until when.
 
 A lease belongs to the session of a page, so that two tabs of one person never show the same image. It expires unless
-the page renews it by asking again. Leases exist only in memory: after a restart, a page asks for the images that it
-still holds and gets them. Leases decide what is served, never whether an answer is accepted.
+the page renews it by asking again. Leases exist in memory: after a restart, a page asks for the images that it still
+holds and gets them; `kept_leases` keeps them where another labeler may take over. Leases decide what is served, never
+whether an answer is accepted.
 """
 
 from __future__ import annotations

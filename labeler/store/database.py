@@ -50,7 +50,7 @@ class Store:
             if self.engine.dialect.name == "postgresql":
                 self.writer = Writer(self.engine.url)
             with write(self.engine) as connection:
-                _migrate(connection)
+                migrate(connection)
             if self.writer is not None:
                 self.writer.begin(self.engine)
         except Taken:
@@ -129,7 +129,8 @@ def database_url(settings: LabelerSettings) -> str:
     return settings.database_url or f"sqlite:///{(settings.workspace / 'flywheel.db').absolute()}"
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection) -> None:
+    """Bring the tables to those of this version; makes them in an empty database."""
     heads = set(MigrationContext.configure(connection).get_current_heads())
     if heads == _newest():
         return

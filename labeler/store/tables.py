@@ -130,6 +130,17 @@ class Ranked(LabelerTable, table=True):
     model_version: str
 
 
+class Held(LabelerTable, table=True):
+    """An image that a page holds, see `labeler.asking.kept_leases`."""
+
+    __tablename__ = "lease"
+
+    session: str = Field(primary_key=True)
+    image_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    annotator: str
+    expires: datetime = Field(sa_type=UtcTime)
+
+
 class Push(LabelerTable, table=True):
     """A list that was pushed, so that a repeat gets the same version."""
 
@@ -165,5 +176,6 @@ FILE = table(File)
 LOG = table(LogRow)
 CLASS_PROPERTIES = table(ClassLook)
 RANKED = table(Ranked)
+LEASE = table(Held)
 PUSH = table(Push)
 EVALUATED = table(Evaluated)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -53,6 +52,9 @@ class Taken(SettingsError):  # noqa: N818 - an answer, named as one
         super().__init__(f"Another labeler{where} writes to this database. Stop it first, or use its pages.")
 
 
+_BEGINS = "SELECT pg_current_xact_id()::text, pg_backend_pid(), (SELECT value FROM meta WHERE key = :key FOR SHARE)"
+
+
 @dataclass(frozen=True, slots=True)
 class _Transaction:
     number: str
@@ -83,12 +85,14 @@ class Writer:
 
     def begin(self, engine: Engine, address: str | None = None) -> None:
         """Become the writer, once there is a table `meta`. Waits for transactions of the one before."""
-        self._write_name(engine, address)
+        with engine.begin() as connection:
+            self._write_name(connection, address)
         self._thread.start()
 
     def announce(self, engine: Engine, address: str) -> None:
         """Tell labelers that stand by where this one is."""
-        self._write_name(engine, address)
+        with self.transaction(engine) as connection:
+            self._write_name(connection, address)
 
     def close(self) -> None:
         """Free the lock."""
@@ -125,22 +129,16 @@ class Writer:
 
     # ------------------------------------------------------------ inside
 
-    def _write_name(self, engine: Engine, address: str | None) -> None:
-        said = json.dumps({"name": self.name, "address": address, "host": socket.gethostname()})
-        with engine.begin() as connection:
-            connection.execute(
-                text("INSERT INTO meta VALUES (:key, :said) ON CONFLICT (key) DO UPDATE SET value = :said"),
-                {"key": ROW, "said": said},
-            )
+    def _write_name(self, connection: Connection, address: str | None) -> None:
+        said = json.dumps({"name": self.name, "address": address})
+        connection.execute(
+            text("INSERT INTO meta VALUES (:key, :said) ON CONFLICT (key) DO UPDATE SET value = :said"),
+            {"key": ROW, "said": said},
+        )
 
     def _number(self, connection: Connection) -> _Transaction:
         """The transaction's number. Raises DatabaseAway if another labeler has become the writer."""
-        found = connection.execute(
-            text(
-                "SELECT pg_current_xact_id()::text, pg_backend_pid(), (SELECT value FROM meta WHERE key = :key FOR SHARE)"
-            ),
-            {"key": ROW},
-        ).one()
+        found = connection.execute(text(_BEGINS), {"key": ROW}).one()
         if _said(found[2]).get("name") != self.name:
             self._lose("Another labeler has taken over this database, so this one ends.")
         if self._lost:

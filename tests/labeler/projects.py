@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -62,6 +62,23 @@ def new_database() -> bytes:
         return Path(database_url(empty).removeprefix("sqlite:///")).read_bytes()
 
 
+_database_of: Callable[[Path], str] | None = None
+"""Where the labeler of a workspace keeps its labels; None: in the workspace."""
+
+
+@contextmanager
+def on_postgresql() -> Iterator[None]:
+    """Meanwhile, all labelers of this process keep their labels on a real server, one database per workspace."""
+    global _database_of
+    from tests.postgresql import server  # takes seconds to start
+
+    _database_of = cache(lambda _workspace: server().new_database())
+    try:
+        yield
+    finally:
+        _database_of = None
+
+
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
     """The SQL statements that this thread executes meanwhile."""
@@ -81,6 +98,8 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 @contextmanager
 def labeler(tmp: Path, **values: Any) -> Iterator[Service]:
     """A running labeler that has scanned its folder."""
+    if _database_of is not None:
+        values = {"database_url": _database_of(values.get("workspace", tmp))} | values
     chosen = settings(tmp, **values)
     database = chosen.workspace / "flywheel.db"
     if not chosen.database_url and not database.exists():

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from commands.upkeep.backup import backup, restore
-from tests.labeler.projects import labeler, photos
+from shared.settings.services import SettingsError
+from shared.settings.starting import remember, remember_task
+from tests.labeler.projects import answer, labeler, photo, photos
+from tests.postgresql import server
 from trainer.loop.desired_state import DesiredState
 
 
@@ -21,3 +26,34 @@ def test_a_restored_project_stays_stopped_with_its_network(tmp_path: Path) -> No
     said = DesiredState.load(tmp_path / "again" / "trainer" / "intent.json")
     assert (said.wish, said.reason, said.finished) == ("stop", "asked to stop", True)
     assert (tmp_path / "again" / "trainer" / "serving.json").is_file()
+
+
+def test_labels_in_a_server_are_in_the_backup_and_go_back_there(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 3)
+    database = server().new_database()
+    workspace = tmp_path / "workspace"
+    with labeler(tmp_path, database_url=database) as running:
+        remember_task(running.settings)
+        remember(running.settings)
+        first = answer(1, note="kept")
+        running.annotate([first])
+        log_id = running.log.log_id
+        copy = backup(workspace, tmp_path / "copy")  # while it runs
+        running.annotate([answer(2)])
+        with pytest.raises(SettingsError, match="stop it first"):
+            restore(copy, workspace)
+
+    with labeler(tmp_path, workspace=restore(copy, tmp_path / "elsewhere") or tmp_path / "elsewhere") as moved:
+        assert not moved.settings.database_url  # the backup needs no server
+        assert moved.log.find([first.id])[first.id].note == "kept"
+        assert moved.log.log_id != log_id
+
+    aside = restore(copy, workspace)
+    assert aside is not None
+    photo(tmp_path / "photos" / "new.png", 9)
+    with labeler(tmp_path, database_url=database) as running:
+        assert running.tally.counts().labeled == 1
+        assert running.log.log_id not in (log_id, moved.log.log_id)
+        assert len(running.present.splits) == 4  # rows go on being numbered
+    with labeler(tmp_path, workspace=aside) as before:
+        assert before.tally.counts().labeled == 2

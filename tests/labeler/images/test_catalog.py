@@ -8,7 +8,9 @@ from labeler.service import Service
 from labeler.store.annotation_log import Draft
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.wire.imports import ImportPost, ImportRow
-from tests.labeler.projects import answer, asked, labeler, photo, photos, settings, statements
+from tests.labeler.projects import answer, asked, labeler, photo, photos, statements
+
+pytestmark = pytest.mark.usefixtures("both_stores")
 
 
 def uris(service: Service) -> dict[int, str]:
@@ -36,9 +38,8 @@ def test_splits_are_drawn_by_content_and_kept(tmp_path: Path) -> None:
 
 def test_another_share_later_is_refused(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
-    with labeler(tmp_path, test_set_frac=0.2):
-        pass
-    changed, sources = LabelerSettings.load(command_line=settings(tmp_path, test_set_frac=0.3).model_dump())
+    with labeler(tmp_path, test_set_frac=0.2) as first:
+        changed, sources = LabelerSettings.load(command_line=first.settings.model_dump() | {"test_set_frac": 0.3})
     with pytest.raises(SettingsError, match=r"'test_set_frac' cannot be 0\.3: .* was made with 0\.2"):
         Service(changed, sources)
     with labeler(tmp_path, test_set_frac=0.1) as service:  # the default, when nobody asked for another

@@ -18,6 +18,8 @@ from labeler.service import Service
 from shared.wire.dataset import SplitPart, SplitPost
 from tests.labeler.projects import answer, labeler, photo, photos
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 SHARES = st.fixed_dictionaries({"test": st.floats(0, 0.5), "validation": st.floats(0, 0.49)})
 SPLITS = st.lists(st.sampled_from(["train", "validation", "test"]), max_size=20)
 

@@ -12,6 +12,8 @@ from shared.wire.log import AnnotationReceipt, Undo
 from shared.wire.project import ClassPatch
 from tests.labeler.projects import answer, asked, labeler, photos
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 def undo(annotator: str = "ann", **values: object) -> Undo:
     return Undo.model_validate({"id": uuid4(), "annotator": annotator} | values)

@@ -11,6 +11,8 @@ from shared.settings.services import SettingsError
 from shared.wire.project import ClassPatch
 from tests.labeler.projects import answer, asked, labeler, photos, settings
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 def names(service: object) -> list[str]:
     return [entry.name for entry in service.classes.entries()]  # type: ignore[attr-defined]

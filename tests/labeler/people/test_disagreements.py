@@ -10,6 +10,8 @@ from shared.wire.project import ClassPatch
 from shared.wire.queries import Suggestion
 from tests.labeler.projects import answer, labeler, photos, pushed
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 
 def say(service: Service, image_id: int, **labels: str) -> None:
     """Each annotator's label, in the order given."""

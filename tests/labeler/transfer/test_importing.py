@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from labeler.service import Service
 from shared.wire.imports import ImportPost, ImportReceipt, ImportRow
 from tests.labeler.projects import answer, labeler, photo, photos
+
+pytestmark = pytest.mark.usefixtures("both_stores")
 
 
 def row(uri: str, label: str | None = "cat", line: int = 1, **values: object) -> ImportRow:

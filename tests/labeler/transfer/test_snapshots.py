@@ -18,6 +18,8 @@ from shared.wire.project import ClassPatch
 from tests.labeler.projects import answer, labeler, photos, statements
 from tests.labeler.tasks import SAID, Said
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 PEOPLE = st.sampled_from(["ann", "bob"])
 STEPS = st.lists(
     st.one_of(

@@ -1,0 +1,98 @@
+"""Copies a labeler's database into another one, of the same kind or not: a server's into a file, for a backup."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, delete, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from labeler.store.database import migrate
+from labeler.store.tables import LEASE, META, LabelerTable
+from labeler.store.writer import ROW, Writer
+from shared.settings.services import SettingsError
+from shared.storage.database import masked, open_engine, read, write
+
+CHUNK = 5_000  # rows in memory
+
+
+def copy(source: str, target: str) -> None:
+    """Replace what `target` holds by what `source` holds at this moment; both are database addresses.
+
+    The copy gets a `log_id` of its own, so that a trainer that has seen newer rows starts again. Raises SettingsError
+    if a database cannot be opened, and Taken if a labeler writes to `target`; nothing of it is changed then.
+    """
+    give, take = open_engine(source), open_engine(target)
+    writer: Writer | None = None
+    try:
+        if take.dialect.name == "postgresql":
+            writer = Writer(take.url)
+        with read(give) as stored, write(take) as connection:
+            migrate(connection)
+            _replace(stored, connection)
+    except SettingsError:
+        raise
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        raise SettingsError(f"{masked(source)} cannot be copied to {masked(target)}: {_first_line(error)}.") from None
+    finally:
+        if writer is not None:
+            writer.close()
+        give.dispose()
+        take.dispose()
+
+
+def answers(address: str) -> tuple[int, str | None]:
+    """How many answers a database holds, and the day of the last one. Raises SQLAlchemyError, ImportError."""
+    engine = open_engine(address)
+    try:
+        with read(engine) as connection:
+            count, last = connection.execute(
+                text(
+                    "SELECT count(*), max(created_at) FROM annotation "
+                    "WHERE action IN ('label', 'skip', 'flag', 'settle')"
+                )
+            ).one()
+        return int(count), str(last)[:10] if last else None
+    finally:
+        engine.dispose()
+
+
+def is_server(address: str) -> bool:
+    """Whether the address names a database server, and not a file."""
+    return bool(address) and make_url(address).get_backend_name() != "sqlite"
+
+
+def _replace(stored: Connection, connection: Connection) -> None:
+    tables = [each for each in LabelerTable.metadata.sorted_tables if each is not LEASE]
+    connection.execute(LEASE.delete())
+    for each in reversed(tables):
+        connection.execute(each.delete())
+    for each in tables:
+        rows = stored.execution_options(yield_per=CHUNK).execute(select(each)).mappings()
+        for part in rows.partitions(CHUNK):
+            connection.execute(each.insert(), [dict[str, Any](row) for row in part])
+        if connection.dialect.name == "postgresql":
+            _go_on_counting(connection, each.name)
+    connection.execute(delete(META).where(META.c.key == ROW))
+    connection.execute(META.update().where(META.c.key == "log_id").values(value=str(uuid4())))
+
+
+def _go_on_counting(connection: Connection, table: str) -> None:
+    """Let the server number the next rows after those that were copied with their numbers."""
+    columns = connection.execute(
+        text(
+            "SELECT column_name, pg_get_serial_sequence(quote_ident(:table), column_name) "
+            "FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = :table"
+        ),
+        {"table": table},
+    ).all()
+    for column, sequence in columns:
+        if sequence is not None:
+            highest = text(f'SELECT setval(:sequence, coalesce(max("{column}"), 0) + 1, false) FROM "{table}"')  # noqa: S608 - names of our own tables
+            connection.execute(highest, {"sequence": sequence})
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
