@@ -100,6 +100,8 @@ class Service:
         try:
             self._open(token, address)
         except BaseException:
+            if "store" in vars(self):
+                self.store.close()
             self.workspace.release()
             raise
 

@@ -78,7 +78,7 @@ class PostgreSQL:
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Run one statement as the owner of everything."""
         with psycopg.connect(self.address(database, scheme="postgresql"), autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
 
     def address(self, database: str, scheme: str = "postgresql+psycopg") -> str:
         """The URL of a database of this server."""

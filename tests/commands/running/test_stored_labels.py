@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.postgresql import server
 
 
 @pytest.fixture(params=["file", "server"])
-def stopped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def stopped(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The workspace of a project of three images, of which two have a label."""
     photos(tmp_path / "photos", 3)
     database = server().new_database() if request.param == "server" else ""

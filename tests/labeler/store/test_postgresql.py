@@ -135,7 +135,7 @@ def test_a_commit_of_which_nothing_is_known(
 
         def away(*given: object) -> bool:
             cut.away = True
-            return reached(*given)  # type: ignore[arg-type]
+            return reached(*given)
 
         monkeypatch.setattr(running.store.writer, "_committed", away)
         cut.cut = "after"
