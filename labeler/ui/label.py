@@ -12,7 +12,13 @@ from labeler.errors import Problem
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
 from shared.class_names import Spellings
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
+
+WHICH = {
+    MULTILABEL.name: "that an image may have: several, one, or none",
+    DETECTION.name: "of the objects to find: you will draw a box around each",
+}
 
 
 def page() -> None:
@@ -22,13 +28,13 @@ def page() -> None:
     if project.classes:
         components.card(project, labeler.settings, st.query_params.get("image"))
     else:
-        _name_classes(labeler, several=project.task == MULTILABEL.name)
+        _name_classes(labeler, project.task)
 
 
-def _name_classes(labeler: service.Service, *, several: bool) -> None:
+def _name_classes(labeler: service.Service, task: str) -> None:
     st.subheader("What do the images show?")
-    which = "an image may have: several, one, or none" if several else "you want to tell apart"
-    st.write(f"Name the classes that {which}. You can add, rename and merge classes at any time.")
+    which = WHICH.get(task, "that you want to tell apart")
+    st.write(f"Name the classes {which}. You can add, rename and merge classes at any time.")
     with st.form("classes", border=False, width=560):
         names = st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160)
         if not st.form_submit_button("Start labeling", type="primary"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import expect
+from playwright.sync_api import CDPSession, ViewportSize, expect
 
 from tests.browser.card import Card
 from tests.browser.labeler import class_ids, post, pushed, rows_of
@@ -82,6 +82,21 @@ class Drawing(Card):
     def click(self, x: float, y: float) -> None:
         """Click on a pixel of the image."""
         self.page.mouse.click(*self.at(x, y))
+
+    def touched(self) -> CDPSession:
+        """Have the page be a phone's, and return what touches it."""
+        self.page.set_viewport_size(ViewportSize(width=390, height=844))
+        devtools = self.page.context.new_cdp_session(self.page)
+        devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        return devtools
+
+    def touch(self, devtools: CDPSession, *path: tuple[float, float]) -> None:
+        """A finger goes this way over the image: a tap, if it is one place."""
+        points = [dict(zip("xy", self.at(*place), strict=True)) for place in path]
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+        for point in points[1:]:
+            devtools.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def colour(self, x: float, y: float) -> tuple[int, ...]:
         """What is on the page at a pixel of the image, without the boxes."""

@@ -199,6 +199,44 @@ def test_suggested_boxes_are_verified_and_stay_as_they_are_on_screen(
     assert {origin for _, origin, _ in boxes_of(boxed, card.annotator)[-1] or []} == {"accepted"}
 
 
+def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
+    open_drawing: Callable[[], Drawing], boxed: Services
+) -> None:
+    train = [each["id"] for each in boxed.get("/api/images?after=0&limit=100")["images"]]
+    said = [("red", 0.9, SQUARE), ("green", 0.4, Place(1500, 900, 400, 400))]
+    suggest(boxed, dict.fromkeys(train, said), "two boxes")
+    card = open_drawing()
+    finger = card.touched()
+    try:
+        for button in card.page.locator(".boxing button").all():
+            box = button.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) >= 44
+        card.touch(finger, (1700, 1100))
+        card.says("Box 1 of 2: green, suggested (40%)")
+        expect(card.part("reject")).to_contain_text("Reject")
+        card.part("reject").click()
+        card.says("Box 1 of 1: red")  # on to the next one
+        card.touch(finger, (750, 500), (850, 600), (950, 700))
+        card.says("red, 300 × 200 at 8")
+        card.touch(finger, (1700, 300))  # lets it go
+        card.says("1 box: 1 red")
+        card.touch(finger, (1700, 900))
+        expect(card.part("message")).to_have_text("Tap the opposite corner.")
+        card.touch(finger, (2100, 1300))
+        card.says("Box 2 of 2: red")
+        card.page.screenshot(path=ARTIFACTS / "boxes-phone.png", full_page=True)
+        card.touch(finger, (100, 1600), (800, 1600), (1500, 1600))
+        card.wait_saved()
+        (answer,) = boxes_of(boxed, card.annotator)
+        assert answer is not None
+        assert [(name, origin) for name, origin, _ in answer] == [("red", "corrected"), ("red", "drawn")]
+        assert near(answer[0][2], Place(800, 600, 300, 200), 2 * SCREEN)
+        assert near(answer[1][2], Place(1700, 900, 400, 400), 2 * SCREEN)
+    finally:
+        finger.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 @pytest.mark.provokes_errors
 def test_boxes_given_while_the_labeler_is_dead_arrive_once(
     open_drawing: Callable[[], Drawing], boxed: Services

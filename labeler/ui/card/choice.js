@@ -15,7 +15,9 @@ import { ChoiceOne } from "./choice_one.js";
  * @typedef {object} Choice
  * @property {Record<string, string>} letters keys of its own, and the action of each
  * @property {[string, string][]} reasons why an image gets no label: what is done with it, and the words
- * @property {string} measure what the project's accuracy is called
+ * @property {string} measure what `figure` is called
+ * @property {(project: import("../types.js").Project) => import("../types.js").Interval | null | undefined} figure how good
+ *   the model is
  * @property {string} correct how an answer of others is corrected
  * @property {string} again what else one may do with an own answer than keep it
  * @property {(question: Question | null, suggestions: Suggestion[], preselect: boolean, boxes: SuggestedBox[]) => void} begin

@@ -21,7 +21,7 @@ export class ChoiceBoxes {
   /** @type {Record<string, string>} */
   letters = { X: "reject", M: "duplicate", A: "add-box", V: "nothing" };
   acts = ["reject", "duplicate", "add-box", "nothing", "redo", "next-box"];
-  measure = "mAP";
+  measure = "mAP at IoU 0.5";
   correct = "Change the boxes and confirm";
   again = "Change the boxes and confirm";
   /** @type {[string, string][]} */
@@ -242,6 +242,11 @@ export class ChoiceBoxes {
   /** @param {Suggestion[]} _suggestions @param {import("../types.js").SuggestedBox[]} boxes @returns {(string | Element)[]} */
   hint(_suggestions, boxes) {
     return ["The model suggests ", element("strong", amount(boxes.length)), ". Correct them, then confirm."];
+  }
+
+  /** @param {import("../types.js").Project} project */
+  figure({ map_50 }) {
+    return map_50;
   }
 
   /** No suggestion came with the image. @param {import("../types.js").Project | null} project */

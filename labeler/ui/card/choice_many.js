@@ -120,6 +120,11 @@ export class ChoiceMany {
     return ["Suggested: ", element("strong", chosen.map(inWords).join(", "))];
   }
 
+  /** @param {import("../types.js").Project} project */
+  figure({ accuracy }) {
+    return accuracy;
+  }
+
   without() {
     return "No suggestion yet: the model has too few labels.";
   }

@@ -57,6 +57,11 @@ export class ChoiceOne {
     return ["Suggestion ", element("strong", best.name), ` ${percent(best.confidence)} `, element("kbd", "Enter")];
   }
 
+  /** @param {import("../types.js").Project} project */
+  figure({ accuracy }) {
+    return accuracy;
+  }
+
   without() {
     return "No suggestion yet: the model has too few labels.";
   }

@@ -213,13 +213,14 @@ export class View {
   /** The numbers of the project. Only what is on disk counts, here and on the classes; `state` tells of the rest. @param {Project} project */
   project(project) {
     this.news = project;
-    const { images, accuracy, labels_per_minute: pace } = project;
+    const { images, labels_per_minute: pace } = project;
+    const figure = this.choice.figure(project);
     const { labeled } = images;
     this.counts.textContent = `${number(labeled)} of ${count(images.total, "image")} labeled`;
     this.meter.firstElementChild.style.width = `${images.total ? (100 * labeled) / images.total : 0}%`;
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
-    this.accuracy.textContent = accuracy ? `${this.choice.measure} ${accuracyIn(accuracy)}` : "";
+    this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
     const alone = project.people.length < 2; // else the bar shows how fast each is
     this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
     this.target.textContent = untilTarget(project.target, project.task);
