@@ -73,6 +73,7 @@ class BoxAnnotator(Annotator):
         """`suggestions`: whether the person uses the boxes that come with an image, or draws every box."""
         super().__init__(url, truth, name=name, token=token)
         self._uses, self._jitter, self._random = suggestions, jitter, Random(seed)
+        self.unseen = 0  # true boxes that nobody could see: outside the image, or under a pixel
 
     def measured(self) -> Any:
         """The mean average precision at IoU 0.5 of the last evaluation, with its interval."""
@@ -83,20 +84,32 @@ class BoxAnnotator(Annotator):
         if not isinstance(label, NamedBoxes):
             result.actions.append(Actions())
             return {"label": None}
-        truth = in_pixels(label, (item["width"], item["height"]))
+        size = item["width"], item["height"]
+        truth = in_pixels(label, size)
+        self.unseen += len(label.boxes) - len(truth.boxes)
         suggested = item["boxes"] if self._uses else []
-        boxes, done = draw(truth, suggested, (item["width"], item["height"]), self._jitter, self._random)
+        boxes, done = draw(truth, suggested, size, self._jitter, self._random)
         result.actions.append(done)
         return {"answer": {"boxes": boxes}}
 
 
 def in_pixels(boxes: NamedBoxes, size: tuple[int, int]) -> NamedBoxes:
-    """The boxes in pixels of an image of this size. Raises SettingsError for boxes of another image."""
+    """The boxes in pixels of an image of this size, without those outside it or under a pixel.
+
+    Raises SettingsError for boxes of an image of another size.
+    """
     from labeler.transfer.rows.box_places import placed
     from shared.tasks.task import AnswerRefusedError
 
+    across, down = size if boxes.unit == "share" else (1, 1)
+
+    def is_seen(box: NamedBox) -> bool:
+        wide = min((box.x + box.w) * across, size[0]) - max(box.x * across, 0)
+        high = min((box.y + box.h) * down, size[1]) - max(box.y * down, 0)
+        return wide >= 1 and high >= 1
+
     try:
-        return placed(boxes, size)[0]
+        return placed(boxes.model_copy(update={"boxes": tuple(filter(is_seen, boxes.boxes))}), size)[0]
     except AnswerRefusedError as problem:
         raise SettingsError(f"An image {problem}. Correct the file of true boxes first.") from None
 

@@ -108,6 +108,8 @@ def simulate(
     console.print(_curve(result, boxed=task_name == DETECTION.name))
     if result.actions:
         console.print(in_words(result.actions))
+    if isinstance(person, BoxAnnotator) and person.unseen:
+        console.print(f"{person.unseen:,} true boxes are outside their image or under 1 pixel: left out.")
     if actions is not None:
         write_actions(actions, result)
     console.print(f"{result.in_words()} in {result.seconds:.1f} s; {result.ended}.")

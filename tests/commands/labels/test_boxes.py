@@ -121,14 +121,15 @@ def test_a_simulated_person_uses_suggestions_and_counts_what_that_takes(tmp_path
 
 def test_without_suggestions_the_person_draws_every_box(tmp_path: Path) -> None:
     photo(tmp_path / "photos" / "0000.png", 0, SIZE)
-    truth, _ = read_boxes(coco(tmp_path / "truth.json", {"0000.png": [("cat", [2, 2, 20, 20])]}))
+    objects: list[tuple[str, list[float]]] = [("cat", [2, 2, 20, 20]), ("cat", [5, 5, 0, 9]), ("cat", [64, 5, 9, 9])]
+    truth, _ = read_boxes(coco(tmp_path / "truth.json", {"0000.png": objects}))
     box = SuggestedBox(label=1, confidence=0.9, x=2.0, y=2.0, w=20.0, h=20.0)
     with labeler(tmp_path, task="detection", classes=["cat"]) as service, served(service) as url:
         service.push(pushed(service, [], queries=[Query(image_id=1, score=1, boxes=[box])]))
         person = BoxAnnotator(url, truth, suggestions=False)
         result = person.run(1)
         person.close()
-        assert result.actions == [Actions(drawn=1)]
+        assert (result.actions, person.unseen) == ([Actions(drawn=1)], 2)
         assert told(service)[1][0][5] == "drawn"
 
 
