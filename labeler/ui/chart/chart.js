@@ -8,6 +8,7 @@ import { leaveFields, listenForKeys } from "../lib/keys.js";
 import { Pointers } from "../lib/pointer.js";
 import { drawHeldOut, embeddedShare, live } from "../lib/project.js";
 import { store, stored } from "../lib/storage.js";
+import { keepFor } from "../lib/task.js";
 import { count, number, timeLeft } from "../lib/text.js";
 import { legendOf } from "./legend.js";
 import { itemsOf } from "./legend_items.js";
@@ -47,6 +48,7 @@ class Chart {
     this.points = new Points(this.part(".points"));
     this.overlay = new Overlay(this.part(".overlay"), this.points);
     this.keys = new KeyTable(root);
+    keepFor(data.task, root); // a detector predicts boxes, and no class of an image
     this.layout = this.part("[data-testid=layout]");
     this.layout.value = stored(LAYOUT) === "umap" ? "umap" : "pca";
     /** @type {any} the trainer's answer */

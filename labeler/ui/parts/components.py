@@ -65,7 +65,8 @@ def gallery(project: Project, settings: LabelerSettings, view: dict[str, str]) -
 
 def chart(project: Project) -> list[int]:
     """Mount the map; returns the images that were selected to open in the grid, once."""
-    data = {"log_id": str(project.log_id), "most": MAX_ROWS, "light": LIGHT, "dark": DARK, "first": FIRST}
+    log_id, task = str(project.log_id), project.task
+    data = {"log_id": log_id, "task": task, "most": MAX_ROWS, "light": LIGHT, "dark": DARK, "first": FIRST}
     result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
     return list(result.chosen or [])
 

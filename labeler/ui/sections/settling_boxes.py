@@ -62,9 +62,7 @@ def ask(shown: Disagreement, classes: int, settle: Decide, later: Callable[[int]
     numbers = {str(k): _key(shown, k) for k in range(1, min(len(shown.choices), 9) + 1)}
     components.shortcuts(numbers | ({"s": key} if skip == "S" else {}), {"s": key} if skip != "S" else {})
     if shown.split == "train":
-        st.caption(
-            f"None is right? [Open the image](/?image={shown.image_id}) and draw its boxes: that settles it, too."
-        )
+        st.caption(f"None is right? [Open the image](/?image={shown.image_id}) and correct its boxes.")
 
 
 def _words(choice: Choice) -> str:
