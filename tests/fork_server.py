@@ -173,6 +173,7 @@ def become(request: dict[str, Any]) -> NoReturn:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["program"], *request["arguments"]]
+    Path("/proc/self/comm").write_text(request["program"])  # its name in a list of processes
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     np.random.seed()  # otherwise each fork would draw the same numbers
     if request["until"]:
