@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
 MOST_BOXES: Final = 1_000
@@ -75,6 +75,18 @@ class Boxes:
     def steps(self) -> memoryview[int]:
         """x, y, w, h of each box in hundredths of a pixel, one after the other."""
         return memoryview(self._packed)[4 * len(self) : 20 * len(self)].cast("i")
+
+    def relabeled(self, now: Mapping[int, int | None]) -> Boxes:
+        """The boxes with the class that each class id stands for; those of None are left out."""
+        kept = [k for k, label in enumerate(self.labels) if now[label] is not None]
+        labels = array("i", (found for label in self.labels if (found := now[label]) is not None))
+        places, origins = self._packed[4 * len(self) : 20 * len(self)], self._packed[20 * len(self) :]
+        if len(kept) < len(self):
+            places = b"".join(places[16 * k : 16 * k + 16] for k in kept)
+            origins = bytes(origins[k] for k in kept)
+        made = Boxes()
+        made._packed = labels.tobytes() + places + origins
+        return made
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Boxes) and self._packed == other._packed

@@ -104,8 +104,8 @@ class Detection(Task):
         found = {label: live(label) for label in set(value.labels)}
         if all(label == now for label, now in found.items()):
             return value
-        left = [box._replace(label=now) for box in value.boxes if (now := found[box.label]) is not None]
-        return Boxes(left) if left else None
+        left = value.relabeled(found)
+        return left if len(left) else None
 
     # ------------------------------------------------------------ several people
 
