@@ -22,6 +22,8 @@ from shared.wire.project import ClassPatch
 from shared.wire.queries import SuggestedBox
 from tests.labeler.projects import answer, boxes, labeler, photo, pushed
 
+pytestmark = pytest.mark.usefixtures("both_stores")
+
 CAT, DOG, HEN = 1, 2, 3
 WIDTH, HEIGHT = 60, 40
 

@@ -18,6 +18,8 @@ from shared.wire.queries import SuggestedBox, Suggestion
 from tests.labeler.projects import labeler, photos, pushed
 from tests.labeler.tasks import SAID, every_task
 
+both_stores = pytest.mark.usefixtures("both_stores")
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("say"), st.integers(1, 4), st.integers(0, 3)),
@@ -78,6 +80,7 @@ def test_every_post_counts_once_however_often_it_comes(
         opened.__exit__(None, None, None)
 
 
+@both_stores
 @every_task
 def test_undoing_brings_back_what_was_before(tmp_path: Path, task: str) -> None:
     photos(tmp_path / "photos", 3)
@@ -94,6 +97,7 @@ def test_undoing_brings_back_what_was_before(tmp_path: Path, task: str) -> None:
             }
 
 
+@both_stores
 @every_task
 def test_two_people_late_answers_and_settling(tmp_path: Path, task: str) -> None:
     photos(tmp_path / "photos", 3)
@@ -116,6 +120,7 @@ def test_two_people_late_answers_and_settling(tmp_path: Path, task: str) -> None
         assert service.disagreements.agreement().images == 1
 
 
+@both_stores
 @every_task
 def test_test_images_are_asked_blind(tmp_path: Path, task: str) -> None:
     photos(tmp_path / "photos", 4)
