@@ -162,13 +162,21 @@ class Services:
         url = self.labeler.url + "/api/annotations"
         return httpx.post(url, json={"annotations": answers}, headers=self.headers, timeout=20)
 
-    def annotate_all(self, confirmed: list[str], *, pause: float = 0.0) -> None:
+    def annotate_all(
+        self,
+        confirmed: list[str],
+        *,
+        pause: float = 0.0,
+        held: Callable[[str], dict[str, Any]] = lambda truth: {"label": truth},
+    ) -> None:
         """Label every image with its true class, one by one, retrying each with the same id until it is confirmed.
 
-        Appends the ids of the answers to `confirmed`, and pauses `pause` seconds after each.
+        Appends the ids of the answers to `confirmed`, and pauses `pause` seconds after each. `held` makes of the class
+        what an answer holds.
         """
         for image_id, name in self.names().items():
-            answer = self.answer(image_id, self.truth[name])
+            truth = self.truth[name]
+            answer = self.answer(image_id, truth) | {"label": None} | held(truth)
             while True:
                 try:
                     self.annotate([answer]).raise_for_status()

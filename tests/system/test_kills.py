@@ -6,22 +6,31 @@ import time
 
 import pytest
 
-from tests.services import running_services, wait_for
+from tests.services import COLOURS, running_services, wait_for
 
 pytestmark = pytest.mark.system
 
-KILLS = 6
+BOX = {"x": 2, "y": 3, "w": 9.5, "h": 8, "origin": "drawn"}
+HELD = {
+    "classification": lambda truth: {"label": truth},
+    "multilabel": lambda truth: {"answer": {"yes": [truth], "no": sorted({*COLOURS} - {truth})}},
+    "detection": lambda truth: {"answer": {"boxes": [{"label": truth, **BOX}] * 3}},
+}
 
 
-def test_labels_survive_kills_of_either_service():
-    """Six kills while answers are posted one by one, each retried with the same id until it is confirmed."""
+@pytest.mark.parametrize(
+    ("task", "images", "kills"), [("classification", 240, 6), ("multilabel", 60, 2), ("detection", 60, 2)]
+)
+def test_labels_survive_kills_of_either_service(task, images, kills):
+    """Kills while answers are posted one by one, each retried with the same id until it is confirmed."""
     rng = random.Random(0)
-    with running_services(images=240, labeler={"buffer_size": 5}) as services:
+    with running_services(images=images, labeler={"buffer_size": 5, "task": task}) as services:
         names = services.names()
         confirmed: list[str] = []
-        person = threading.Thread(target=services.annotate_all, args=(confirmed,), kwargs={"pause": 0.02}, daemon=True)
+        said = {"pause": 0.02, "held": HELD[task]}
+        person = threading.Thread(target=services.annotate_all, args=(confirmed,), kwargs=said, daemon=True)
         person.start()
-        for number in range(KILLS):
+        for number in range(kills):
             victim = services.labeler if number % 2 else services.trainer
             time.sleep(rng.uniform(0, 0.5))
             victim.kill()
@@ -39,5 +48,8 @@ def test_labels_survive_kills_of_either_service():
         project, status = services.get("/api/project"), services.status()
         assert project["images"]["labeled"] == len(names)
         assert status["acked_seq"] == project["last_seq"] == len(rows)
+        if task == "detection":
+            assert all(len(row["answer"]["boxes"]) == 3 for row in labels)
+            return
         trained = project["splits"]["train"]["labeled"]
         wait_for(lambda: services.status()["labels"] == trained, "the fit on every train label", 120)
