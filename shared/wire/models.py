@@ -14,7 +14,7 @@ from shared.wire.project import Project
 
 Learner = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 """The learner that made a version, such as `head` or `fine_tuner`."""
-Preparation = Literal["middle square", "squeezed"]
+Preparation = Literal["middle square", "squeezed", "letterbox"]
 Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 Text = Annotated[str, Field(max_length=500)]
 
@@ -30,8 +30,8 @@ class ModelClass(Reply):
 
 
 class ModelInput(Reply):
-    """How an image becomes input: its centre square, scaled (bicubic), or the whole image squeezed to a square
-    (bilinear).
+    """How an image becomes input: its centre square, scaled (bicubic), the whole image squeezed to a square
+    (bilinear), or the whole image scaled to fit into the middle of a square (`letterbox`, for boxes).
 
     `trainer.embeddings.backbones.preparation` has the details; `preprocessing` is the number of that definition with
     which the version was made.
@@ -184,18 +184,33 @@ class PredictRequest(Message):
     image_ids: list[Id] = Field(max_length=10_000)
 
 
+class PredictedBox(Reply):
+    """An object in an image: its class by name, and its place in pixels of the upright original."""
+
+    label: str
+    confidence: float
+    x: float  # of the top left corner
+    y: float
+    w: float
+    h: float
+
+
 class Prediction(Reply):
     """One image's class probabilities, by class name.
 
     In a multi-label project, each class has its own probability, and they do not sum to 1. `labels` are the classes
     at or above their threshold, and `label` has the same names, separated by `;`; a `;` within
     a name follows a backslash. `confidence` is the probability that all of this is right, if classes were independent.
+
+    In a detection project, `boxes` are the objects found, the most confident first. `labels` are their classes,
+    `probabilities` the highest confidence of each class, and `confidence` is that of the least certain box.
     """
 
     label: str
     confidence: float
     probabilities: dict[str, float]
-    labels: list[str] | None = None  # multi-label only
+    labels: list[str] | None = None  # multi-label and detection only
+    boxes: list[PredictedBox] | None = None  # detection only
 
 
 class Predictions(Reply):

@@ -15,7 +15,8 @@ from torchvision.ops import box_iou
 BEST = 9
 """Points that learn a box, at most."""
 RADIUS = 2.5
-"""Distance of these points from the box's centre, in strides of their level, at most."""
+"""Distance of these points from the box's centre, in strides of their level, at most. They are inside the box, unless
+no point is."""
 SHARPNESS = 4
 """Exponent of the IoU."""
 SURE = 0.7
@@ -49,6 +50,9 @@ def assign(
         return Goal(nobody, nobody, torch.zeros(0, device=scores.device))
     middle = (corners[:, :2] + corners[:, 2:]) / 2
     near = ((middle[:, None] - centres[None]).abs().amax(dim=-1) / strides[None]) <= RADIUS  # (n, P)
+    inside = (centres[None] > corners[:, None, :2]).all(dim=-1) & (centres[None] < corners[:, None, 2:]).all(dim=-1)
+    within = near & inside
+    near = torch.where(within.any(dim=1, keepdim=True), within, near)  # a tiny box may have no point inside
     overlap = box_iou(corners, found)  # (n, P)
     fitness = scores[:, classes].T * overlap.pow(SHARPNESS)
     fitness = torch.where(near, fitness + 1e-12, torch.zeros_like(fitness))  # near ones count also without any overlap

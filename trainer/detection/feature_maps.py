@@ -25,9 +25,9 @@ from PIL import Image, ImageEnhance
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from shared.images.opening import ImageLimits, ImageProblem, dimensions, hold_rgb
+from shared.images.opening import ImageLimits
 from shared.storage.whole_files import write_whole
-from trainer.detection.placement import Placement, decoded_at_least, upright_size
+from trainer.detection.placement import Placement, opened
 from trainer.detection.pyramid import Maps, Pyramid
 
 VIEWS = 8
@@ -142,11 +142,7 @@ class FeatureMaps:
     def _canvases(self, data: bytes, sha256: str, count: int) -> tuple[NDArray[np.uint8], list[Placement]]:
         size, background = self.pyramid.size, self.pyramid.background
         draws = np.random.default_rng(int(sha256[:16], 16))
-        stored = dimensions(data, self._limits)
-        if min(stored) < 1:
-            raise ImageProblem("has no pixels")
-        with hold_rgb(data, self._limits, at_least=decoded_at_least(data, self._limits, size)) as image:
-            width, height = upright_size(stored, image.size)
+        with opened(data, self._limits, size) as (image, width, height):
             placements = [Placement.letterbox(width, height, size)]
             painted = [placements[0].paint(image, background)]
             for _ in range(count - 1):

@@ -8,13 +8,15 @@ cut off.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images.opening import ImageLimits, dimensions
+from shared.images.opening import ImageLimits, dimensions, hold_rgb
 
 ZOOM = 1.6
 """A view is enlarged or reduced by at most this factor."""
@@ -109,15 +111,15 @@ class Placement:
         return canvas.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.mirrored else canvas
 
 
-def decoded_at_least(data: bytes, limits: ImageLimits, size: int) -> int:
-    """Short side in pixels at which a JPEG must be decoded, so that its long side fills a zoomed view. Raises
-    ImageProblem."""
+@contextmanager
+def opened(data: bytes, limits: ImageLimits, size: int) -> Iterator[tuple[Image.Image, int, int]]:
+    """The content of an image file, upright and in RGB, with width and height of the upright original.
+
+    A JPEG is decoded at reduced scale, with a long side of at least twice the canvas, so that a zoomed view is sharp.
+    Raises ImageProblem.
+    """
     width, height = dimensions(data, limits)
-    return max(round(2 * size * min(width, height) / max(width, height)), 1)
-
-
-def upright_size(stored: tuple[int, int], decoded: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of the upright original: as stored, or turned by a quarter as the decoded picture was."""
-    width, height = stored
-    turned = abs(decoded[0] * width - decoded[1] * height) < abs(decoded[0] * height - decoded[1] * width)
-    return (height, width) if turned else (width, height)
+    least = max(round(2 * size * min(width, height) / max(width, height, 1)), 1)
+    with hold_rgb(data, limits, at_least=least) as image:
+        turned = abs(image.width * width - image.height * height) < abs(image.width * height - image.height * width)
+        yield (image, height, width) if turned else (image, width, height)

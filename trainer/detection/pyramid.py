@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.embeddings.backbones.feature_blocks import Layout
-from trainer.embeddings.backbones.torch_networks import TorchBackbone
+from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone
 
 SIZE = 320
 """Pixels per side of the canvas."""
@@ -36,10 +36,10 @@ class Pyramid:
         """Raises ValueError unless the network has a stage at each of STRIDES."""
         network = backbone.network
         network = network.network if isinstance(network, Layout) else network
-        told: list[dict[str, Any]] = list(getattr(network, "feature_info", []))
-        stages = [each["reduction"] for each in told]
-        if not hasattr(network, "forward_intermediates") or not set(STRIDES) <= set(stages):
-            raise ValueError(f"the network {backbone.name!r} has no feature maps at strides 8, 16 and 32")
+        try:
+            self.stages, self.channels = stages_of(network)
+        except ValueError as error:
+            raise ValueError(f"the network {backbone.name!r} {error}") from None
         self.size = backbone.input_size
         if self.size % STRIDES[-1]:
             raise ValueError(f"the canvas must be a multiple of {STRIDES[-1]} pixels")
@@ -47,8 +47,6 @@ class Pyramid:
         self.key = backbone.key
         self.device = backbone.device
         self.background = background_of(backbone.mean)
-        self.stages = [len(stages) - 1 - stages[::-1].index(stride) for stride in STRIDES]  # the deepest of each stride
-        self.channels = tuple(int(told[stage]["num_chs"]) for stage in self.stages)
         self.network = network
         self._mean = torch.tensor(backbone.mean, device=self.device).view(3, 1, 1) * 255
         self._std = torch.tensor(backbone.std, device=self.device).view(3, 1, 1) * 255
@@ -82,6 +80,17 @@ def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | 
             weights="installed",
         )
     )
+
+
+def stages_of(network: Module) -> tuple[list[int], tuple[int, ...]]:
+    """The deepest stage at each of STRIDES, and their channels. Raises ValueError, as a part of a sentence."""
+    network = network.network if isinstance(network, Layout) else network
+    told: list[dict[str, Any]] = list(getattr(network, "feature_info", []))
+    reductions = [each["reduction"] for each in told]
+    if not hasattr(network, "forward_intermediates") or not set(STRIDES) <= set(reductions):
+        raise ValueError("has no feature maps at strides 8, 16 and 32")
+    stages = [len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES]
+    return stages, tuple(int(told[stage]["num_chs"]) for stage in stages)
 
 
 def background_of(mean: Sequence[float]) -> tuple[int, int, int]:

@@ -47,6 +47,9 @@ FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip",
 def to_onnx(classifier: Classifier) -> bytes:
     """An ONNX model: `images` (B, 3, S, S) float32 from 0 to 255 → `probabilities` (B, K), for any B.
 
+    That of a detector returns `scores` (B, P, K) and `corners` (B, P, 4) at each point of the canvas instead; see
+    `docs/files/run_detector.py`.
+
     Raises RefusedVersion if onnxruntime and torch disagree, or if packages are missing.
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None or find_spec("onnxruntime") is None:
@@ -59,7 +62,7 @@ def to_onnx(classifier: Classifier) -> bytes:
         (_noise(classifier, 2),),
         dynamo=True,
         input_names=["images"],
-        output_names=["probabilities"],
+        output_names=list(_outputs(classifier)),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
@@ -70,7 +73,7 @@ def to_onnx(classifier: Classifier) -> bytes:
     onnx.checker.check_model(model)
     data = model.SerializeToString()
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    _check(classifier, lambda images: session.run(None, {"images": images.numpy()})[0], "ONNX")
+    _check(classifier, lambda images: session.run(None, {"images": images.numpy()}), "ONNX")
     return bytes(data)
 
 
@@ -85,7 +88,7 @@ def to_torch(classifier: Classifier) -> bytes:
     stream = io.BytesIO()
     torch.export.save(program, stream, extra_files=_metadata(classifier))
     loaded = torch.export.load(io.BytesIO(stream.getvalue())).module()
-    _check(classifier, lambda images: loaded(images).detach().numpy(), "torch.export")
+    _check(classifier, lambda images: _arrays(loaded(images)), "torch.export")
     return stream.getvalue()
 
 
@@ -195,9 +198,15 @@ def _metadata(classifier: Classifier) -> dict[str, str]:
     """What a user of the export must know, stored inside the file."""
     licence = {"weights_licence": classifier.licence} if classifier.licence else {}
     several = {} if classifier.thresholds is None else {"thresholds": json.dumps(classifier.thresholds.tolist())}
+    found: dict[str, str] = {}
+    if classifier.needs.preparation == "letterbox":
+        background = [round(each * 255) for each in classifier.needs.mean]
+        threshold = float(classifier.network.get_buffer("threshold"))
+        found = {"task": "detection", "threshold": f"{threshold:.4f}", "background": json.dumps(background)}
     return {
         **licence,
         **several,
+        **found,
         "version": classifier.version,
         "classes": json.dumps([each.name for each in classifier.classes], ensure_ascii=False),
         "size": str(classifier.needs.size),
@@ -213,14 +222,28 @@ def _noise(classifier: Classifier, count: int) -> torch.Tensor:
     return torch.from_numpy(draws.astype(np.float32))
 
 
-def _check(classifier: Classifier, answer: Callable[[torch.Tensor], NDArray[np.float32]], name: str) -> None:
+def _check(classifier: Classifier, answer: Callable[[torch.Tensor], Sequence[NDArray[np.float32]]], name: str) -> None:
     images = _noise(classifier, CHECKED)
     with torch.inference_mode():
-        expected = classifier.network(images).numpy()
+        expected = _arrays(classifier.network(images))
     sizes: Sequence[slice] = (slice(0, 1), slice(0, CHECKED))  # a single image, and several
-    apart = max(float(np.abs(answer(images[part]) - expected[part]).max()) for part in sizes)
-    if not apart <= TOLERANCE:
-        raise RefusedVersion(f"The {name} export differs from the version: by up to {apart:.2g} in probability.")
+    for part in sizes:
+        for output, said, wanted in zip(_outputs(classifier), answer(images[part]), expected, strict=True):
+            apart = float(np.abs(said - wanted[part]).max()) / _outputs(classifier)[output]
+            if not apart <= TOLERANCE:
+                raise RefusedVersion(f"The {name} export differs from the version: by up to {apart:.2g} in {output}.")
+
+
+def _outputs(classifier: Classifier) -> dict[str, float]:
+    """The name of each output, and the size of its values."""
+    if classifier.needs.preparation == "letterbox":
+        return {"scores": 1.0, "corners": float(classifier.needs.size)}
+    return {"probabilities": 1.0}
+
+
+def _arrays(said: torch.Tensor | tuple[torch.Tensor, ...]) -> list[NDArray[np.float32]]:
+    parts = (said,) if isinstance(said, torch.Tensor) else said
+    return [part.detach().numpy() for part in parts]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from shared.wire.models import ModelList, ModelVersion, Prediction, Predictions,
 from trainer.sync.replica import Replica
 from trainer.versions.promotion import warning
 from trainer.versions.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
+from trainer.versions.saved_learners import finds_boxes
 
 if TYPE_CHECKING:  # torch takes seconds to import; comparing images by pixels does not need it
     from trainer.versions.predictor import Classifier
@@ -158,6 +159,8 @@ class Versions:
         from trainer.versions.predictor import in_todays_classes, several_in_todays_classes, standing
 
         classifier = self._classifier(version)
+        if finds_boxes(version.description):
+            return self._find(version, classifier, images)
         inputs = []
         for number, data in enumerate(images, 1):
             try:
@@ -181,6 +184,25 @@ class Versions:
                     raise RefusedVersion(f"Version {version.name!r} cannot predict. {error}") from None
                 names = [fold.classes[int(k)].name for k in ids]
         return as_predictions(version.name, names, probabilities, chosen)
+
+    def _find(self, version: Version, classifier: Classifier, images: Sequence[bytes]) -> Predictions:
+        """Find boxes with a saved detector, from its threshold on. Raises RefusedVersion, ImageProblem."""
+        from trainer.versions.detectors import DetectorNetwork, SavedDetector, in_todays_boxes
+
+        assert isinstance(classifier.network, DetectorNetwork)  # noqa: S101 - the learner is asked before
+        detector = SavedDetector(classifier.network, classifier.needs, classifier.device)
+        found = []
+        for number, data in enumerate(images, 1):
+            try:
+                found.append(detector.detect(data, self._limits))
+            except ImageProblem as problem:
+                raise ImageProblem(f"(number {number}) {problem}") from None
+        with self._replica.lock:
+            fold = self._replica.fold if self._replica.log_id is not None else None
+            try:
+                return in_todays_boxes(version.name, classifier.classes, found, detector.threshold, fold)
+            except ValueError as error:
+                raise RefusedVersion(f"Version {version.name!r} cannot predict. {error}") from None
 
     def _classifier(self, version: Version) -> Classifier:
         from trainer.embeddings.backbones.torch_networks import device_named

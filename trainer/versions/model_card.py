@@ -20,7 +20,7 @@ from shared.wire.evaluation import ClassMetrics, Evaluation
 from shared.wire.models import Description, ModelVersion
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.preparation import Preprocessing, in_words
-from trainer.versions.saved_learners import LEARNERS, has_several
+from trainer.versions.saved_learners import LEARNERS, finds_boxes, has_several
 
 FEW = 20
 """Test images of a class below which its figures are unreliable."""
@@ -36,13 +36,14 @@ def _what(version: ModelVersion) -> str:
     learner = LEARNERS.get(version.learner)
     kind = learner.in_words if learner is not None else version.learner
     several = ", of which an image can have any number" if has_several(version) else ""
+    work = "A detector that finds objects" if finds_boxes(version) else "An image classifier"
     parent = f" Made from version {version.parent}." if version.parent else ""
     licence = licence_of(version)
     begun = (
         f" Its network was initialised with the weights of {installed.PACKAGE}, licence {licence}." if licence else ""
     )
     return (
-        f"An image classifier of {len(version.classes)} classes{several}. {kind}: {version.architecture}. Saved "
+        f"{work} of {len(version.classes)} classes{several}. {kind}: {version.architecture}. Saved "
         f"{version.saved_at:%Y-%m-%d %H:%M} UTC ({version.reason}).{parent} {megabytes(version.bytes)} of weights."
         f"{begun}"
     )
@@ -71,6 +72,8 @@ def _data(version: ModelVersion) -> str:
 
 def _figures(version: ModelVersion) -> str:
     said = version.metrics
+    if finds_boxes(version):
+        return figures_of_boxes(said)
     if has_several(version):
         return figures_of_several(said)
     if said is None or not is_measured(said.accuracy):
@@ -102,7 +105,7 @@ def _drawn(said: Evaluation) -> str:
 def _limits(version: ModelVersion) -> str:
     limits = [
         "It knows only its classes: what else an image shows, it does not say."
-        if has_several(version)
+        if has_several(version) or finds_boxes(version)
         else "It knows only its classes: an image of anything else also gets one of them.",
         "It was measured on images of the same pool. Measure it again on others: another camera, another season.",
     ]
@@ -110,7 +113,13 @@ def _limits(version: ModelVersion) -> str:
     if said is not None and said.test_labels >= ENOUGH:
         few = [_cell(each.name) for each in said.classes if each.support < FEW]
         if few:
-            limits.append(f"Unreliable figures, with fewer than {FEW} test images: {', '.join(few)}.")
+            of = "boxes in the test images" if finds_boxes(version) else "test images"
+            limits.append(f"Unreliable figures, with fewer than {FEW} {of}: {', '.join(few)}.")
+    if finds_boxes(version) and version.input is not None:
+        limits.append(
+            f"It sees the whole image at {version.input.size} pixels per side: objects of a few of these pixels are "
+            "missed."
+        )
     return "## Limits\n\n" + "\n".join(f"- {each}" for each in limits)
 
 
@@ -118,6 +127,14 @@ def _use(version: ModelVersion) -> str:
     if version.input is None:
         return "## How to use it\n\nIt was fitted on vectors from a file, so its input is vectors and not images."
     prepared = in_words(Preprocessing.of(version.input))
+    if finds_boxes(version):
+        return (
+            f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB. {prepared} The ONNX "
+            "export takes values from 0 to 255. It returns for each of its points a score for each class, and the "
+            "corners of a box on that square (left, top, right, bottom). Of boxes of a class that overlap by more "
+            "than half (IoU), keep the one with the best score. run_detector.py in the documentation does all of "
+            f"this. From the weights: {version.how_to_use}"
+        )
     return (
         f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB, "
         f"{version.input.preparation}. {prepared} An export takes values from 0 to 255 and does the rest itself. "
@@ -157,6 +174,31 @@ def figures_of_several(said: Evaluation | None) -> str:
         "training, with 95 % intervals. Answers that say nothing about a class are left out for that class:\n\n"
         "| metric | value |\n|---|---|\n" + "\n".join(lines) + "\n\n| class | precision | recall | F1 | test images "
         "| average precision | predicted from |\n|---|---:|---:|---:|---:|---:|---:|\n" + classes
+    )
+
+
+def figures_of_boxes(said: Evaluation | None) -> str:
+    """The figures of a version that finds boxes."""
+    if said is None or not is_measured(said.map_50) or said.map_50 is None:
+        n = said.map_50.n if said is not None and said.map_50 is not None else 0
+        return f"## How good it is\n\n{not_measured(n).capitalize()} when it was saved."
+    rows = {"mAP at IoU 0.5": said.map_50, "mAP at IoU 0.5 to 0.95": said.map_50_95}
+    lines = [
+        f"| {name} | {percent(each.value, 1)} ({interval_in_words(each)}, {each.n:,} images) |"
+        for name, each in rows.items()
+        if each is not None
+    ]
+    classes = "\n".join(
+        f"{_class_row(each)[:-1]}| {_share(each.average_precision.value if each.average_precision else None)} |"
+        for each in said.classes
+    )
+    return (
+        f"## How good it is\n\nOn {said.map_50.n:,} test images, drawn at random before labeling began and never used "
+        "for training, with 95 % intervals:\n\n| metric | value |\n|---|---|\n"
+        + "\n".join(lines)
+        + "\n\n| class | precision | recall | F1 | boxes in the test images | average precision |\n"
+        + "|---|---:|---:|---:|---:|---:|\n"
+        + classes
     )
 
 

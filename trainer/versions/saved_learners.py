@@ -20,9 +20,12 @@ class SavedLearner(Protocol):
     """Whether a version holds a whole network, which can be trained further and exported as one."""
     several: bool
     """Whether each class has a probability of its own, because an image can have several."""
+    boxes: bool
+    """Whether it finds boxes."""
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K). Raises RefusedVersion.
+        """The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K); of a learner of boxes,
+        scores (B, P, K) and corners (B, P, 4). Raises RefusedVersion.
 
         `backbones` is the folder of frozen backbones. `model_fn` is the setting of that name: a file never says which
         code runs.
@@ -36,6 +39,7 @@ class SavedHead:
     in_words = "A head on a frozen network"
     whole_network = False
     several = False
+    boxes = False
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """See `SavedLearner.load`."""
@@ -50,6 +54,7 @@ class SavedSigmoidHead:
     in_words = "A head with one sigmoid for each class on a frozen network"
     whole_network = False
     several = True
+    boxes = False
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """See `SavedLearner.load`. The probabilities do not sum to 1."""
@@ -64,6 +69,7 @@ class SavedFineTuner:
     in_words = "A fine-tuned network"
     whole_network = True
     several = False
+    boxes = False
 
     def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
         """See `SavedLearner.load`."""
@@ -72,11 +78,28 @@ class SavedFineTuner:
         return fine_tuned_network(version, needs, backbones, model_fn)
 
 
+class SavedBoxes:
+    """A detector: a head that finds boxes, on a frozen network, which is a file of its own."""
+
+    in_words = "A head that finds boxes on a frozen network"
+    whole_network = False
+    several = False
+    boxes = True
+
+    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+        """See `SavedLearner.load`."""
+        from trainer.versions.detectors import detector_network
+
+        return detector_network(version, needs, backbones, model_fn)
+
+
 FINE_TUNER = "fine_tuner"
+DETECTOR = "detector"
 LEARNERS: dict[str, SavedLearner] = {
     "head": SavedHead(),
     "sigmoid_head": SavedSigmoidHead(),
     FINE_TUNER: SavedFineTuner(),
+    DETECTOR: SavedBoxes(),
 }
 """By the name in `model.json`."""
 
@@ -96,6 +119,12 @@ def has_several(said: Description) -> bool:
     """Whether the version that says this predicts several classes per image."""
     learner = LEARNERS.get(said.learner)
     return learner is not None and learner.several
+
+
+def finds_boxes(said: Description) -> bool:
+    """Whether the version that says this finds boxes."""
+    learner = LEARNERS.get(said.learner)
+    return learner is not None and learner.boxes
 
 
 def holds_whole_network(said: Description) -> bool:

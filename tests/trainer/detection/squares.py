@@ -83,9 +83,12 @@ class Album:
         pen, boxes, labels = ImageDraw.Draw(image), [], []
         for label in classes:
             for _ in range(int(draws.integers(1, most + 1) if most else 0)):
-                side = int(draws.integers(24, 40))
-                x, y = int(draws.integers(0, size[0] - side)), int(draws.integers(0, size[1] - side))
-                if any(abs(x - bx) < 40 and abs(y - by) < 40 for bx, by, _, _ in boxes):
+                for _ in range(20):
+                    side = int(draws.integers(24, 40))
+                    x, y = int(draws.integers(0, size[0] - side)), int(draws.integers(0, size[1] - side))
+                    if all(abs(x - bx) >= 40 or abs(y - by) >= 40 for bx, by, _, _ in boxes):
+                        break
+                else:
                     continue
                 pen.rectangle((x, y, x + side - 1, y + side - 1), fill=COLOURS[label])
                 boxes.append((x, y, side, side))

@@ -13,7 +13,7 @@ def found_share(detector, maps, examples):
     """Share of the boxes that are found, and of the findings that are boxes."""
     right = wanted = given = 0
     for example in examples:
-        found = detector.detect(maps.plain(example.sha256)).above(0.4)
+        found = detector.detect(maps.plain(example.sha256)).above(0.6)
         given, wanted = given + len(found), wanted + len(example.boxes)
         for box, label in zip(example.boxes, example.labels, strict=True):
             right += any(label == k and overlap(box, b) >= 0.5 for b, k in zip(found.boxes, found.classes, strict=True))
@@ -96,7 +96,7 @@ def test_it_finds_squares_in_new_pictures(learned):
     recall, precision = found_share(detector, maps, [album.squares(seed) for seed in range(100, 106)])
     assert recall >= 0.7
     assert precision >= 0.7
-    assert len(detector.detect(maps.plain(album.squares(51, most=0).sha256)).above(0.4)) == 0
+    assert len(detector.detect(maps.plain(album.squares(51, most=0).sha256)).above(0.6)) == 0
 
 
 def test_it_goes_on_with_another_class(learned):

@@ -58,6 +58,8 @@ class Preprocessing:
 
     def cut(self, image: Image.Image) -> NDArray[np.uint8]:
         """An upright RGB image as (3, S, S) uint8: step 3 alone."""
+        if self.way == "letterbox":
+            raise ValueError("a letterbox is painted by trainer.detection.placement, because boxes must find back")
         square = (self.size, self.size)
         if self.way == "squeezed":
             image = image.resize(square, Image.Resampling.BILINEAR)
@@ -80,6 +82,13 @@ def model_input(preprocessing: Preprocessing, mean: Sequence[float], std: Sequen
 def in_words(preprocessing: Preprocessing) -> str:
     """The preprocessing in one sentence per step, for a model card."""
     size, least = preprocessing.size, preprocessing.decoded_at_least
+    if preprocessing.way == "letterbox":
+        return (
+            f"Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that leaves a long side of {least} pixels or more. Turn "
+            "it upright as EXIF says, lay transparency on white, make it RGB; scale all of it with Pillow's bilinear "
+            f"filter, until its long side has {size} pixels, and lay it in the middle of a square of {size} × {size} "
+            "pixels that has the colour of the mean."
+        )
     square = f"to {size} × {size} pixels with Pillow's"
     whole, middle = f"scale all of it {square} bilinear filter", f"scale its middle square {square} bicubic filter"
     return (

@@ -1,0 +1,108 @@
+"""Find boxes in images with an ONNX export of a detector, without Flywheel: pip install onnxruntime pillow, then
+python run_detector.py model.onnx photo.jpg … [--threshold 0.5] [--draw FOLDER]
+
+Prints one JSON object per image. Boxes are in pixels of the image as it is shown, upright."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageDraw, ImageOps
+
+
+def opened(path: str, size: int) -> tuple[Image.Image, int, int]:
+    """An image file, upright and in RGB, at full or reduced scale, and its full width and height."""
+    file = Image.open(path)
+    width, height = file.size
+    least = max(round(2 * size * min(width, height) / max(width, height)), 1)
+    file.draft(None, (least, least))  # a large JPEG at 1/2, 1/4 or 1/8, but no smaller than this
+    if file.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        width, height = height, width
+    image = ImageOps.exif_transpose(file)
+    if image.mode == "F" or image.mode.startswith("I"):  # grey of more than 8 bits
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32)).clip(0)
+        brightest = float(values.max(initial=0))
+        scale = 255 if image.mode == "F" and brightest <= 1 else 2.0 ** -max(math.frexp(brightest)[1] - 8, 0)
+        image = Image.fromarray((values * scale).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB"), width, height
+
+
+def on_canvas(image: Image.Image, width: int, height: int, size: int, background: list[int]) -> np.ndarray:
+    """The image in the middle of a square, exactly as Flywheel lays it there."""
+    scale = size / max(width, height)
+    x, y = (size - width * scale) / 2, (size - height * scale) / 2
+    across, down = width / image.width, height / image.height
+    left, top = max(round(x), 0), max(round(y), 0)
+    right, bottom = min(round(x + width * scale), size), min(round(y + height * scale), size)
+    canvas = Image.new("RGB", (size, size), tuple(background))
+    if right > left and bottom > top:
+        box = (
+            max((left - x) / scale / across, 0.0),
+            max((top - y) / scale / down, 0.0),
+            min((right - x) / scale / across, float(image.width)),
+            min((bottom - y) / scale / down, float(image.height)),
+        )
+        canvas.paste(image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box), (left, top))
+    return np.asarray(canvas, dtype=np.float32).transpose(2, 0, 1)[None]  # (1, 3, size, size), 0 to 255
+
+
+def picked(scores: np.ndarray, corners: np.ndarray, threshold: float) -> list[tuple[int, float, np.ndarray]]:
+    """Class, score and corners of each object: of boxes of a class that overlap, the best."""
+    found: list[tuple[int, float, np.ndarray]] = []
+    points, classes = np.nonzero(scores >= threshold)
+    for place in np.argsort(-scores[points, classes], kind="stable")[:1000]:
+        box, label = corners[points[place]], int(classes[place])
+        if all(other != label or overlap(box, each) <= 0.5 for other, _, each in found):
+            found.append((label, float(scores[points[place], label]), box))
+    return found[:300]
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes, given by their corners."""
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared + 1e-9))
+
+
+def main() -> None:
+    """Print the boxes of each photo, and draw them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("photos", nargs="+")
+    parser.add_argument("--threshold", type=float, help="lowest score of a box; by default the model's own")
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="where to save the photos with their boxes")
+    asked = parser.parse_args()
+    session = onnxruntime.InferenceSession(asked.model, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    names, size = json.loads(about["classes"]), int(about["size"])
+    threshold = float(about["threshold"]) if asked.threshold is None else asked.threshold
+    for path in asked.photos:
+        image, width, height = opened(path, size)
+        canvas = on_canvas(image, width, height, size, json.loads(about["background"]))
+        scores, corners = (each[0] for each in session.run(["scores", "corners"], {"images": canvas}))
+        scale = size / max(width, height)
+        shift = np.array([(size - width * scale) / 2, (size - height * scale) / 2] * 2)
+        boxes = []
+        for label, score, box in picked(scores, corners.clip(0, size), threshold):
+            x, y, right, bottom = ((box - shift) / scale).clip(0, [width, height, width, height]).tolist()
+            if right - x >= 1 and bottom - y >= 1:
+                place = {"x": round(x, 2), "y": round(y, 2), "w": round(right - x, 2), "h": round(bottom - y, 2)}
+                boxes.append({"label": names[label], "confidence": round(score, 4), **place})
+        print(json.dumps({"image": path, "width": width, "height": height, "boxes": boxes}, ensure_ascii=False))
+        if asked.draw is not None:
+            asked.draw.mkdir(parents=True, exist_ok=True)
+            pen = ImageDraw.Draw(image)
+            for each in boxes:
+                x, y, w, h = (each[side] * image.width / width for side in "xywh")
+                pen.rectangle((x, y, x + w, y + h), outline="red", width=2)
+                pen.text((x + 3, y + 2), f"{each['label']} {each['confidence']:.2f}", fill="red")
+            image.save(asked.draw / f"{Path(path).stem}.png")
+
+
+if __name__ == "__main__":
+    main()

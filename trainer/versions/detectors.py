@@ -1,0 +1,174 @@
+"""Saved detectors: what a version says about one, its network for predicting and exporting, and boxes in an image file.
+
+A version holds the head; the frozen network under it is a backbone like any other, a file of its own. The network of a
+version takes values from 0 to 255 and returns the score of each class and a box at every point of the canvas.
+Duplicates are removed afterwards, in `trainer.detection.detections`: exports leave that to their user's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shared.images.opening import ImageLimits
+from shared.log import Fold
+from shared.tasks.multilabel import cell_of
+from shared.wire.models import ModelClass, ModelInput, PredictedBox, Prediction, Predictions
+from trainer.detection import head
+from trainer.detection.detections import Detections, pick
+from trainer.detection.detector import Detector
+from trainer.detection.placement import Placement, opened
+from trainer.detection.pyramid import STRIDES, Pyramid, background_of, stages_of
+from trainer.embeddings.backbones.preparation import PREPROCESSING
+from trainer.embeddings.backbones.safe_weights import ModelFileError
+from trainer.embeddings.backbones.saved_backbone import Normalised, freeze, own_network, thaw
+from trainer.embeddings.backbones.torch_networks import Module
+from trainer.versions.predictor import standing
+from trainer.versions.registry import RefusedVersion, Version
+
+HOW_TO_USE = (
+    "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
+    "each class and a box at every point."
+)
+
+
+class DetectorNetwork(Module):
+    """Canvases → scores and corners: the frozen network and the head."""
+
+    threshold: torch.Tensor
+
+    def __init__(self, backbone: Normalised, detector: Detector) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = detector.head
+        self.stages = stages_of(backbone.network)[0]
+        self.register_buffer("threshold", torch.tensor([detector.threshold]))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values from 0 to 255 (B, 3, S, S) → scores (B, P, K) and corners (B, P, 4) in pixels of the canvas."""
+        network = self.backbone
+        values = (images.float() - network.mean) / network.std
+        levels = network.network.forward_intermediates(  # type: ignore[operator]
+            values, indices=self.stages, intermediates_only=True
+        )
+        logits, corners = self.head(*levels)
+        return torch.sigmoid(logits), corners
+
+
+def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
+    """The architecture, the input and the key of a detector's frozen network, which is in `backbones` on return."""
+    backbone = pyramid.backbone
+    freeze(backbone, backbones)
+    needs = ModelInput(
+        preprocessing=PREPROCESSING,
+        size=pyramid.size,
+        preparation="letterbox",
+        mean=list(backbone.mean),
+        std=list(backbone.std),
+    )
+    return backbone.name, needs, backbone.key
+
+
+def detector_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> DetectorNetwork:
+    """The network of a saved detector. What its files hold is checked first. Raises RefusedVersion."""
+    said = version.description
+    try:
+        own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
+        backbone = thaw(backbones, said.embeddings or "", model_fn=own)
+    except ModelFileError as error:
+        raise RefusedVersion(f"Version {version.name!r} cannot be used: the backbone {error}.") from None
+    misfit = RefusedVersion(f"Version {version.name!r} does not fit its backbone.")
+    if not isinstance(backbone, Normalised) or needs.size % STRIDES[-1]:
+        raise misfit
+    try:
+        channels = stages_of(backbone.network)[1]
+    except ValueError:
+        raise misfit from None
+    count = len(said.classes)
+    expected: dict[str, tuple[int | None, ...]] = {"classes": (count,), "threshold": (1,)}
+    expected.update({f"head.{name}": shape for name, shape in head.shapes(channels, count).items()})
+    tensors = version.tensors(expected)
+    if tensors["classes"].tolist() != [each.id for each in said.classes]:
+        raise version.refused("has other classes than its description")
+    if not all(np.isfinite(each).all() for each in tensors.values()):
+        raise version.refused("contains numbers that are not finite")
+    detector = Detector.of_tensors(tensors, channels=channels, size=needs.size, pyramid=said.embeddings or "")
+    return DetectorNetwork(backbone, detector)
+
+
+@dataclass(frozen=True)
+class SavedDetector:
+    """A version that finds boxes in image files. `classes` of the detections are positions in the version's classes."""
+
+    network: DetectorNetwork
+    needs: ModelInput
+    device: torch.device
+
+    @property
+    def threshold(self) -> float:
+        """Score from which boxes are suggested."""
+        return float(self.network.threshold)
+
+    def detect(self, data: bytes, limits: ImageLimits) -> Detections:
+        """The objects in the content of an image file, in pixels of the upright original. Raises ImageProblem."""
+        size = self.needs.size
+        with opened(data, limits, size) as (image, width, height):
+            placement = Placement.letterbox(width, height, size)
+            canvas = np.asarray(placement.paint(image, background_of(self.needs.mean))).transpose(2, 0, 1)
+        with torch.inference_mode():
+            values = torch.from_numpy(np.ascontiguousarray(canvas[None])).to(self.device)
+            scores, corners = self.network(values)
+        positions = np.arange(scores.shape[-1], dtype=np.int64)
+        return pick(scores[0].cpu(), corners[0].cpu(), positions, placement)
+
+
+def in_todays_boxes(
+    version: str,
+    classes: Sequence[ModelClass],
+    found: Sequence[Detections],
+    threshold: float,
+    fold: Fold | None,
+) -> Predictions:
+    """What was found, from `threshold` on, under today's class names; boxes of deleted classes are left out.
+
+    Without a project (`fold`), the names are those of the version. Raises ValueError if none of its classes exists any
+    more.
+    """
+    if fold is None:
+        names: list[str | None] = [each.name for each in classes]
+    else:
+        ids = standing(classes, fold)
+        names = [None if each is None else fold.classes[each].name for each in ids]
+    known = list(dict.fromkeys(name for name in names if name is not None))
+    if not known:
+        raise ValueError("None of its classes exists any more.")
+    return Predictions(model_version=version, predictions=[as_boxes(each, names, threshold, known) for each in found])
+
+
+def as_boxes(
+    found: Detections, names: Sequence[str | None], threshold: float, known: Sequence[str] | None = None
+) -> Prediction:
+    """What was found in one image. `names` are those of the class positions; None: the class was deleted."""
+    highest = dict.fromkeys(known if known is not None else [each for each in names if each is not None], 0.0)
+    boxes = []
+    for (x, y, w, h), position, score in zip(found.boxes.tolist(), found.classes.tolist(), found.scores, strict=True):
+        name = names[position]
+        if name is None:
+            continue
+        confidence = float(np.clip(score, 0, 1))
+        highest[name] = max(highest[name], confidence)
+        if confidence >= threshold:
+            places = (round(each, 2) for each in (x, y, w, h))
+            boxes.append(PredictedBox(label=name, confidence=confidence, **dict(zip("xywh", places, strict=True))))
+    labels = [name for name in highest if any(box.label == name for box in boxes)]
+    return Prediction(
+        label=cell_of(labels),
+        confidence=min((box.confidence for box in boxes), default=1 - max(highest.values(), default=0.0)),
+        probabilities=highest,
+        labels=labels,
+        boxes=boxes,
+    )
