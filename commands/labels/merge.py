@@ -31,7 +31,8 @@ from shared.log import IMPORT
 from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
-from shared.tasks.registry import task_named
+from shared.tasks.classification import CLASSIFICATION
+from shared.tasks.multilabel import MULTILABEL
 from shared.wire.fields import Split
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow
 
@@ -253,9 +254,10 @@ def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
     name, folder = str(given) if isinstance(given, Path) else "The table", beside
     if isinstance(given, Path) and is_workspace(given):
         project = ProjectFile.read(given)
-        if project is not None and task_named(project.task).by_class:
+        if project is not None and project.task != CLASSIFICATION.name:
+            kind = "multi-label" if project.task == MULTILABEL.name else project.task
             raise SettingsError(
-                f"{given} is a multi-label project, which cannot be merged into a file of one class per image: export "
+                f"{given} is a {kind} project, which cannot be merged into a file of one class per image: export "
                 "each project with `flywheel export labels.jsonl --include annotators,history`, and import both files."
             )
         table = scratch / "labels.jsonl"

@@ -200,3 +200,12 @@ def test_what_one_side_leaves_open_stays_open(tmp_path: Path) -> None:
     merged.to_csv(tmp_path / "merged.csv", index=False)
     again = Flywheel.merge(tmp_path / "merged.csv", merged)
     assert list(again["history"].fillna("")) == [merged["history"][0], ""]
+
+
+def test_a_project_of_boxes_is_no_file_of_one_class_per_image(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path, task="detection"):
+        pass
+    (tmp_path / "a.csv").write_text("file,label\n0000.png,cat\n")
+    with pytest.raises(SettingsError, match="is a detection project, which cannot be merged"):
+        run(tmp_path / "workspace", tmp_path / "a.csv", tmp_path / "merged.jsonl", "first")
