@@ -19,9 +19,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
 
-from labeler.errors import DatabaseAway, NotSaved
+from labeler.errors import DatabaseAway, Invalid, NotSaved
 from labeler.store.tables import META
 from labeler.store.writer import Taken, Writer
 from shared.settings.services import LabelerSettings, SettingsError
@@ -87,6 +87,8 @@ class Store:
             trouble = self.disk.notice(error)
             if trouble is not None:
                 raise NotSaved(trouble) from error
+            if isinstance(error, DataError):
+                raise Invalid(f"The database cannot store this: {str(error.orig).splitlines()[0]}.") from error
             if self.writer is not None and (error.connection_invalidated or isinstance(error, OperationalError)):
                 raise DatabaseAway from error
             raise

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from sqlalchemy import text
 
-from labeler.errors import DatabaseAway
+from labeler.errors import DatabaseAway, Invalid
 from labeler.service import Service
 from labeler.store import writer
 from labeler.store.database import Store
@@ -150,6 +150,15 @@ def test_a_commit_of_which_nothing_is_known(
         assert lost == ["lost"]  # the row is there, and only a new start reads it
     with labeler(tmp_path, database_url=database) as next_one:
         assert next_one.annotate([again]).duplicates == 1
+    assert stored(database) == [1]
+
+
+def test_what_the_server_cannot_store_is_a_sentence(tmp_path: Path, database: str) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path, database_url=database) as running:
+        with pytest.raises(Invalid, match="cannot store this: PostgreSQL text fields cannot contain NUL"):
+            running.annotate([answer(1, note="a\0b")])
+        running.annotate([answer(1)])
     assert stored(database) == [1]
 
 
