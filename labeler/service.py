@@ -251,6 +251,7 @@ class Service:
         self.oddities.close()
         self.outbox.close()
         self.client.close()
+        self.queue.close()
         self.store.close()
         self.workspace.release()
         if self in _current:

@@ -86,6 +86,10 @@ class LabelingQueue:
         self.strategy: str | None = None
         self._load()
 
+    def close(self) -> None:
+        """Close the connections of its own."""
+        self._kept_leases.close()
+
     @property
     def remaining(self) -> int:
         """The number of images that are not finished yet."""
@@ -247,14 +251,18 @@ class LabelingQueue:
 
     def may_hold(self, image_id: int, annotator: str, session: str) -> bool:
         """Whether the image is open, not answered by the annotator, and not on as many other screens as it needs
-        answers."""
+        answers. The annotator's own pages from before a restart count as closed."""
         split = self._tally.splits.get(image_id)
         if split is None or image_id not in self._orders[split]:
             return False
         answered = self._log.fold.state(image_id).answered
         if annotator in answered:
             return False
-        others = [lease for lease in self._leases.on(image_id) if lease.session != session]
+        others = [
+            lease
+            for lease in self._leases.on(image_id)
+            if lease.session != session and not (lease.restored and lease.annotator == annotator)
+        ]
         if any(lease.annotator == annotator for lease in others):
             return False
         return len(others) < self._settings.overlap - len(answered)

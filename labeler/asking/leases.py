@@ -1,9 +1,8 @@
 """Leases: which page holds which image, and until when.
 
 A lease belongs to the session of a page, so that two tabs of one person never show the same image. It expires unless
-the page renews it by asking again. Leases exist in memory: after a restart, a page asks for the images that it still
-holds and gets them; `kept_leases` keeps them where another labeler may take over. Leases decide what is served, never
-whether an answer is accepted.
+the page renews it by asking again. They are in memory; `kept_leases` keeps them for the next start. Leases decide what
+is served, never whether an answer is accepted.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One image held by one session until `expires` (seconds, by the clock of `Leases`)."""
+    """One image held by one session until `expires` (seconds, by the clock of `Leases`). `restored`: it is from before
+    the labeler was started, and its page may be gone."""
 
     session: str
     annotator: str
     expires: float
+    restored: bool = False
 
 
 class Leases:
@@ -30,9 +31,10 @@ class Leases:
         self._by_image: dict[int, dict[str, Lease]] = {}
         self._by_session: dict[str, set[int]] = {}
 
-    def take(self, image_id: int, session: str, annotator: str, seconds: float) -> None:
+    def take(self, image_id: int, session: str, annotator: str, seconds: float, *, restored: bool = False) -> None:
         """Lease the image to the session, or renew its lease, for `seconds` from now."""
-        self._by_image.setdefault(image_id, {})[session] = Lease(session, annotator, self._clock() + seconds)
+        lease = Lease(session, annotator, self._clock() + seconds, restored)
+        self._by_image.setdefault(image_id, {})[session] = lease
         self._by_session.setdefault(session, set()).add(image_id)
 
     def holds(self, image_id: int, session: str) -> bool:

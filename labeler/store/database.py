@@ -66,20 +66,20 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the writer lock. Raises NotSaved, DatabaseAway."""
-        with self.lock, self._told(), self._transaction() as connection:
+        with self.lock, self.told(), self._transaction() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one snapshot. Raises NotSaved if the disk fails, DatabaseAway."""
-        with self._told(), read(self.engine) as connection:
+        with self.told(), read(self.engine) as connection:
             yield connection
 
     def _transaction(self) -> AbstractContextManager[Connection]:
         return write(self.engine) if self.writer is None else self.writer.transaction(self.engine)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Turn disk errors of the database into NotSaved, and those of the connection to a server into DatabaseAway."""
         try:
             yield

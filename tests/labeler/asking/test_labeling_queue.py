@@ -23,8 +23,6 @@ from shared.wire.log import Row
 from shared.wire.queries import Query, QueryPush, Suggestion
 from tests.labeler.projects import settings
 
-pytestmark = pytest.mark.usefixtures("both_stores")
-
 
 class Project:
     """A queue over images that need no files: image n has place n/1000."""

@@ -1,7 +1,11 @@
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labeler.asking.leases import Leases
+from tests.labeler.projects import labeler, photos
 
 
 class Clock:
@@ -63,3 +67,20 @@ def test_as_a_table_of_expiry_times(actions: list[tuple[str, int, str]]) -> None
         alive = {key for key, at in table.items() if at > clock.now}
         assert {(image_id, lease.session) for image_id in range(1, 5) for lease in leases.on(image_id)} == alive
         assert sorted(leases.leased()) == sorted({image_id for image_id, _ in alive})
+
+
+@pytest.mark.usefixtures("both_stores")
+def test_what_pages_hold_is_held_after_a_restart(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 8)
+    with labeler(tmp_path) as service:
+        held = [item.image_id for item in service.serve("ann", "her page", 3).items]
+        left = [item.image_id for item in service.serve("bob", "his page", 2).items]
+        service.serve("bob", "his page", 1, keep=left[1:])
+    with labeler(tmp_path) as service:
+        others = [item.image_id for item in service.serve("cem", "another", 8).items]
+        assert sorted([*others, *held, left[1]]) == list(range(1, 9))  # and what bob gave back is free
+        service.serve("cem", "another", 0)
+        new_page = [item.image_id for item in service.serve("ann", "a new page", 3).items]
+        assert new_page == held  # her own old page is closed
+        again = service.serve("ann", "her page", 3, keep=held).items
+        assert not {item.image_id for item in again} & set(held)  # two pages of one person differ, as ever

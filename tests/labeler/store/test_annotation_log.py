@@ -13,8 +13,6 @@ from shared.log import Fold
 from shared.wire.log import Row
 from tests.labeler.projects import settings
 
-pytestmark = pytest.mark.usefixtures("both_stores")
-
 
 def test_dense_in_order_and_there_after_a_restart(tmp_path: Path) -> None:
     store = Store(settings(tmp_path))
