@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from starlette.testclient import TestClient
@@ -40,6 +41,14 @@ def project(tmp_path: Path) -> Path:
 def service(project: Path) -> Iterator[Service]:
     with animals(project) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def open_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, TestClient]]:
+    tmp = tmp_path_factory.mktemp("bad")
+    photo(tmp / "photos" / "0.png", 1, (WIDTH, HEIGHT))
+    with animals(tmp) as service:
+        yield service, TestClient(create_api(service))
 
 
 def animals(project: Path, **values: Any) -> AbstractContextManager[Service]:
@@ -95,6 +104,35 @@ def test_an_image_may_have_a_thousand_boxes(service: Service) -> None:
     assert refused.status_code == 422
     assert "it has 10,000 boxes, and an image may have at most 1,000" in refused.text
     assert len(labels(service)[2]) == MOST_BOXES
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ('"label": 1, "x": NaN, "y": 1, "w": 5, "h": 5', "not valid JSON"),
+        ('"label": 1, "x": 1e999, "y": 1, "w": 5, "h": 5', "a finite number"),
+        (f'"label": 1, "x": 1{"0" * 400}, "y": 1, "w": 5, "h": 5', "no finite number"),
+        ('"label": 1, "x": -1e300, "y": 1, "w": 1e300, "h": 5', "reaches outside the image"),
+        (f'"label": {10**30}, "x": 1, "y": 1, "w": 5, "h": 5', "there is no class 1000000000000000"),
+        ('"label": 1, "x": 1, "y": 1, "w": 0, "h": 5', "smaller than 1 pixel"),
+        ('"label": 1, "x": 1, "y": 1, "w": 59.999, "h": 40.5', "outside the image"),
+        ('"label": {"a": []}, "x": 1, "y": 1, "w": 5, "h": 5', "its label is no class id"),
+        ('"label": 1, "x": [1], "y": 1, "w": 5, "h": 5', "no finite number"),
+        ('"label": 1, "x": 1, "y": 1, "w": 5, "h": 5, "origin": {}', "its origin is none of"),
+    ],
+)
+def test_a_bad_box_is_refused_with_a_sentence_and_nothing_is_written(open_project: Any, box: str, words: str) -> None:
+    service, client = open_project
+    before = service.log.last_seq
+    said = (
+        f'{{"id": "{uuid4()}", "image_id": 1, "action": "label", "annotator": "a", "answer": {{"boxes": [{{{box}}}]}}}}'
+    )
+    refused = client.post(
+        "/annotations", content=f'{{"annotations": [{said}]}}', headers={"content-type": "application/json"}
+    )
+    assert refused.status_code in (400, 422)
+    assert words in refused.text
+    assert service.log.last_seq == before
 
 
 def test_the_queue_gives_out_sizes_and_suggested_boxes(service: Service) -> None:
