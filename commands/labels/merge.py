@@ -23,8 +23,9 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
+from commands.labels.merge_kinds import ONE_CLASS, Kind, kind_of
 from commands.running.stored_labels import is_workspace
-from shared.class_names import Spellings
+from shared.class_names import Spellings, key
 from shared.figures import many
 from shared.images.names import same_path
 from shared.log import IMPORT
@@ -32,15 +33,16 @@ from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 from shared.tasks.classification import CLASSIFICATION
-from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.detection import DETECTION
+from shared.tasks.task import Task, Value
 from shared.wire.fields import Split
-from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow
+from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow, NamedClasses
 
 console = Console()
 Prefer = Literal["first", "second", "neither"]
 Given = Path | Iterable[ImportRow | ImportIssue]
 """One side of a merge: a workspace, folder or file, or rows."""
-COLUMNS = ("uri", "split", "label", "annotator", "status", "labeled_at", "history")
+COLUMNS = ONE_CLASS.columns
 STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
@@ -54,10 +56,17 @@ def merge_command(
     prefer: Annotated[str, typer.Option(help="Whose label counts if they differ: first, second or neither.")] = (
         "neither"
     ),
+    task: Annotated[
+        str,
+        typer.Option(
+            help="What the answers are: classification, multilabel or detection. Default: the task of a workspace, for "
+            "two files classification."
+        ),
+    ] = "",
 ) -> None:
     """Merge two workspaces or label files into one file."""
     spellings = Spellings()
-    images = run(first, second, target, prefer, spellings)
+    images = run(first, second, target, prefer, spellings, task)
     differ = sum(image.conflict for image in images)
     console.print(f"Written: {target}. {many(len(images), 'image')}, {differ:,} of them with different labels.")
     for name, written in spellings.taken.items():
@@ -83,31 +92,39 @@ class Merged:
     split: Split | None = None
     drawn: Split | None = None
     given: tuple[list[ImportedAnswer], list[ImportedAnswer]] = field(default_factory=lambda: ([], []))
+    kind: Kind = ONE_CLASS
 
     @property
     def conflict(self) -> bool:
         """Whether the sides have different labels."""
-        first, second = map(label_of, self.given)
-        return bool(first and second and first != second)
+        first, second = (_decision(side, self.kind) for side in self.given)
+        return self.kind.differ(first, second)
 
     def kept(self, prefer: Prefer) -> list[ImportedAnswer]:
         """The answers to keep."""
         first, second = self.given if prefer != "second" else self.given[::-1]
-        one, other = label_of(first), label_of(second)
+        one, other = _decision(first, self.kind), _decision(second, self.kind)
         together = first + [each for each in second if not _answered(each, first)]
-        if not one and not other:
+        if one is None and other is None:
             return together
-        alone = first if one else second
+        alone = first if one is not None else second
         if prefer == "neither" and self.conflict:
-            alone = [_vote(first, one), _vote(second, other)]
-        return together if label_of(together) == label_of(alone) else alone
+            alone = [_vote(first, one, self.kind), _vote(second, other, self.kind)]
+        both, single = _decision(together, self.kind), _decision(alone, self.kind)
+        agree = both is single if both is None or single is None else not self.kind.differ(both, single)
+        return together if agree else alone
 
 
 def label_of(answers: Iterable[ImportedAnswer]) -> str:
-    """The label that follows from the answers; empty if the image is open or belongs to no class."""
+    """The class that follows from the answers; empty if the image is open or belongs to no class."""
+    return _decision(answers, ONE_CLASS) or ""
+
+
+def _decision(answers: Iterable[ImportedAnswer], kind: Kind) -> Value | None:
+    """The value that follows from the answers; None if the image is open or belongs to no class."""
     from labeler.transfer.rows.past_answers import decided
 
-    return decided((each.action, each.label) for each in answers) or ""
+    return decided([(each.action, kind.value(each)) for each in answers], kind.merge)
 
 
 def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
@@ -118,12 +135,17 @@ def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
     )
 
 
-def _vote(answers: Iterable[ImportedAnswer], label: str) -> ImportedAnswer:
-    said = next(each for each in answers if each.label == label)
+def _vote(answers: Sequence[ImportedAnswer], value: Value, kind: Kind) -> ImportedAnswer:
+    """One vote for what a side says: of whoever said just that, or else in the name of the first who said anything."""
+    said = next((each for each in answers if kind.value(each) == value), None)
+    if said is None:
+        said = kind.answered(next(each for each in answers if kind.value(each) is not None), value)
     return said.model_copy(update={"action": "label"})
 
 
-def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None) -> list[Merged]:
+def merge(
+    first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None, kind: Kind = ONE_CLASS
+) -> list[Merged]:
     """One entry per image, in the order of the rows.
 
     Spellings of one class are written as the first of them, and `spellings` records which were changed. Raises
@@ -142,7 +164,7 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
                 same = row.sha256 is None or like[1].sha256 in (None, row.sha256)
                 image = like[1] if same else None  # the same image on the other side, written differently
             if image is None:
-                image = Merged(row.uri, row.sha256)
+                image = Merged(row.uri, row.sha256, kind=kind)
                 found.append(image)
                 alike[path] = (side, image) if path not in alike else None
             elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
@@ -157,18 +179,13 @@ def merge(first: Iterable[Row], second: Iterable[Row], spellings: Spellings | No
             else:
                 image.drawn = max(image.drawn, row.split, key=ORDER.index)
             given = image.given[side]
-            answers = [_spelled(each, spelled) for each in row.answers]
+            answers = [kind.spelled(each, spelled) for each in row.answers]
             given += [each for each in answers if not any(_same(each, known) for known in given)]
     return found
 
 
-def _spelled(answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
-    label = answer.label and spellings.of(answer.label)
-    return answer if label == answer.label else answer.model_copy(update={"label": label})
-
-
 def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
-    return (one.action, one.label, one.annotator) == (other.action, other.label, other.annotator)
+    return (one.action, one.given, one.annotator) == (other.action, other.given, other.annotator)
 
 
 def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]]:
@@ -177,16 +194,17 @@ def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]
     Two answers of one annotator become two records, which contradict each other.
     """
     for image in images:
-        answers = image.kept(prefer)
-        told = dict.fromkeys(COLUMNS) | {"uri": image.uri, "split": image.split if answers else image.drawn}
+        answers, kind = image.kept(prefer), image.kind
+        told = dict.fromkeys(kind.columns) | {"uri": image.uri, "split": image.split if answers else image.drawn}
         if _plain(answers):
-            yield from (told | _said(each) for each in answers)
+            yield from (told | _said(each, kind.value(each), kind) for each in answers)
             continue
-        label = label_of(answers)
-        deciding = next((each for each in answers if each.label == (label or None)), None)
-        told |= {"status": "unlabeled"} if deciding is None else _said(deciding)
-        history = [each.model_dump(mode="json", exclude_none=True) | {"counts": True} for each in answers]
-        yield told | {"history": history}
+        value = _decision(answers, kind)
+        deciding = next((each for each in answers if kind.value(each) == value), None)
+        if deciding is None and value is not None:
+            deciding = next(each for each in answers if kind.value(each) is not None)
+        told |= {"status": "unlabeled"} if deciding is None else _said(deciding, value, kind)
+        yield told | {"history": [_past(each, kind) for each in answers]}
 
 
 def _plain(answers: Sequence[ImportedAnswer]) -> bool:
@@ -196,11 +214,18 @@ def _plain(answers: Sequence[ImportedAnswer]) -> bool:
     return alone or len(voters) > len(set(voters))
 
 
-def _said(answer: ImportedAnswer) -> dict[str, Any]:
+def _past(answer: ImportedAnswer, kind: Kind) -> dict[str, Any]:
+    """An answer as a history has it."""
+    known = answer.model_dump(mode="json", exclude_none=True, exclude={"label", "answer"})
+    cells = {name: cell for name, cell in kind.cells(kind.value(answer)).items() if cell is not None}
+    return known | cells | {"counts": True}
+
+
+def _said(answer: ImportedAnswer, value: Value | None, kind: Kind) -> dict[str, Any]:
     return {
-        "label": answer.label,
+        **kind.cells(value),
         "annotator": None if answer.annotator == IMPORT else answer.annotator,
-        "status": STATUS["label" if answer.label else answer.action],
+        "status": STATUS["label" if value is not None else answer.action],
         "labeled_at": answer.at and answer.at.isoformat(),
     }
 
@@ -221,10 +246,12 @@ def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
     return count
 
 
-def run(first: Path, second: Path, target: Path, prefer: str, spellings: Spellings | None = None) -> list[Merged]:
+def run(
+    first: Path, second: Path, target: Path, prefer: str, spellings: Spellings | None = None, task: str = ""
+) -> list[Merged]:
     """Merge two workspaces, folders or files into `target`; see `merge`. Raises SettingsError."""
     rule = rule_named(prefer)
-    images = merged(first, second, target.parent, spellings)
+    images = merged(first, second, target.parent, spellings, task)
     write(images, rule, target)
     return images
 
@@ -238,41 +265,71 @@ def rule_named(name: str) -> Prefer:
     return rule
 
 
-def merged(first: Given, second: Given, beside: Path, spellings: Spellings | None = None) -> list[Merged]:
+def merged(
+    first: Given, second: Given, beside: Path, spellings: Spellings | None = None, task: str = ""
+) -> list[Merged]:
     """Merge two sides. File names are relative to the folder `beside`. Raises SettingsError."""
+    kind = kind_of(_task_of(first, second, task))
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
-        one, other = (_rows(side, Path(scratch), beside) for side in (first, second))
-        return merge(one, other, spellings)
+        one, other = (_rows(side, Path(scratch), beside, kind.task) for side in (first, second))
+        return merge(one, other, spellings, kind)
 
 
-def _rows(given: Given, scratch: Path, beside: Path) -> Iterator[Row]:
+def _task_of(first: Given, second: Given, task: str) -> str:
+    """The task of both sides. Raises SettingsError if a workspace has another one."""
+    found = {
+        side: project.task
+        for side in (first, second)
+        if isinstance(side, Path) and is_workspace(side) and (project := ProjectFile.read(side)) is not None
+    }
+    wanted = task or next(iter(found.values()), CLASSIFICATION.name)
+    for side, own in found.items():
+        if own != wanted:
+            raise SettingsError(f"{side} is a {own} project, whose answers cannot be merged into those of {wanted}.")
+    return wanted
+
+
+def _rows(given: Given, scratch: Path, beside: Path, task: Task) -> Iterator[Row]:
     """The rows of a stopped workspace with the content hashes, or what `flywheel import` would read."""
     from labeler.transfer.formats.json_lines import records as lines
-    from labeler.transfer.rows.imported import rows_of
     from labeler.transfer.sources import open_source
 
     name, folder = str(given) if isinstance(given, Path) else "The table", beside
     if isinstance(given, Path) and is_workspace(given):
-        project = ProjectFile.read(given)
-        if project is not None and project.task != CLASSIFICATION.name:
-            kind = "multi-label" if project.task == MULTILABEL.name else project.task
-            raise SettingsError(
-                f"{given} is a {kind} project, which cannot be merged into a file of one class per image: export "
-                "each project with `flywheel export labels.jsonl --include annotators,history`, and import both files."
-            )
         table = scratch / "labels.jsonl"
         exports.read(given, None, exports.Wanted("jsonl", "annotators,history", {}), table)
         for record in lines(table):
-            for row in rows_of([record]):
+            for row in _read(record, task):
                 known = _readable(row, name)
                 yield Row(known.uri, _answers(known), known.split, _content_of(record))
         return
     if isinstance(given, Path):
-        source = open_source(given)
-        folder, given = source.folder, source.rows()
+        source = open_source(given, task=task.name)
+        vocabulary = source.vocabulary()
+        folder, given = source.folder, (_whole(row, vocabulary) for row in source.rows())
     for row in given:
         known = _readable(row, name)
         yield Row(_relative(known, folder, beside), _answers(known), known.split)
+
+
+def _read(record: tuple[int, dict[str, Any]] | ImportIssue, task: Task) -> Iterator[ImportRow | ImportIssue]:
+    """The row in a line of an export."""
+    from labeler.transfer.boxes.tables import read_records
+    from labeler.transfer.rows.imported import Chosen, rows_of
+    from labeler.transfer.rows.left_out import LeftOut
+
+    if isinstance(record, ImportIssue) or task.name != DETECTION.name:
+        return rows_of([record], Chosen(several=task.by_class))
+    return read_records(iter([record]), None, LeftOut())
+
+
+def _whole(row: ImportRow | ImportIssue, vocabulary: Sequence[str]) -> ImportRow | ImportIssue:
+    """The row with a no to the other classes of the file, where its list says so."""
+    if isinstance(row, ImportIssue) or not isinstance(row.answer, NamedClasses) or not row.answer.rest:
+        return row
+    yes = set(map(key, row.answer.yes))
+    no = tuple(name for name in vocabulary if key(name) not in yes)
+    return row.model_copy(update={"answer": NamedClasses(yes=row.answer.yes, no=no)})
 
 
 def _content_of(record: tuple[int, dict[str, Any]] | ImportIssue) -> str | None:
@@ -289,7 +346,7 @@ def _answers(row: ImportRow) -> list[ImportedAnswer]:
     if row.answers or row.action == "open":
         return row.answers
     by = row.annotator or IMPORT
-    return [ImportedAnswer(action=row.action, label=row.label, annotator=by, at=row.labeled_at)]
+    return [ImportedAnswer(action=row.action, label=row.label, answer=row.answer, annotator=by, at=row.labeled_at)]
 
 
 def _relative(row: ImportRow, folder: Path, to: Path) -> str:

@@ -207,5 +207,5 @@ def test_a_project_of_boxes_is_no_file_of_one_class_per_image(tmp_path: Path) ->
     with labeler(tmp_path, task="detection"):
         pass
     (tmp_path / "a.csv").write_text("file,label\n0000.png,cat\n")
-    with pytest.raises(SettingsError, match="is a detection project, which cannot be merged"):
+    with pytest.raises(SettingsError, match="has no columns for boxes"):
         run(tmp_path / "workspace", tmp_path / "a.csv", tmp_path / "merged.jsonl", "first")

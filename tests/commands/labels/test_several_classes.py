@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,16 @@ def test_the_command_and_python_import_label_export_and_simulate(tmp_path: Path)
         with pytest.raises(FlywheelError, match="There is no class 'owl'"):
             client.label({1: ["owl"]})
     (tmp_path / "a.csv").write_text("file,label\n0000.png,cat\n")
-    with pytest.raises(SettingsError, match="is a multi-label project, which cannot be merged"):
-        run("merge", tmp_path / "workspace", tmp_path / "a.csv", tmp_path / "merged.jsonl")
+    assert run("merge", tmp_path / "workspace", tmp_path / "a.csv", tmp_path / "merged.jsonl").exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "merged.jsonl").read_text().splitlines()]
+    assert {row["uri"]: (row["label"], row["absent"]) for row in rows if row["label"] is not None} == {
+        "0000.png": (["cat"], ["dog"]),
+        "0001.png": (["dog"], []),
+        "0002.png": (["dog"], ["cat"]),
+        "0003.png": (["cat", "dog"], []),
+        "0004.png": (["cat", "dog"], []),
+        "0005.png": (["cat"], ["dog"]),
+    }
 
 
 def test_a_dataset_with_lists_of_class_labels_is_fetched_by_name(tmp_path: Path) -> None:
