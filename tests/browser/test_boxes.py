@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.boxes import HEIGHT, SQUARE, WIDTH, Drawing, Place, boxes_of, near, suggest, write_turned_photos
 from tests.browser.card import ARTIFACTS
+from tests.browser.grid import Grid
 from tests.browser.labeler import SHARED, rows_of, take_all_back
 from tests.browser.test_accessibility import RULES
 from tests.services import Services, running_services
@@ -235,6 +237,65 @@ def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
         assert near(answer[1][2], Place(1700, 900, 400, 400), 2 * SCREEN)
     finally:
         finger.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_the_grid_shows_boxes_and_disagreements_are_settled_over_the_image(
+    page: Page, boxed: Services, annotator: str
+) -> None:
+    first, second = (each["id"] for each in boxed.get("/api/images?after=0&limit=2")["images"])
+    red, green = (
+        {"label": name, "origin": "drawn"} | place._asdict()
+        for name, place in (("red", SQUARE), ("green", Place(1200, 800, 300, 300)))
+    )
+    settings = f"{boxed.labeler.url}/api/settings"
+    httpx.patch(settings, json={"overlap": 2}).raise_for_status()
+    said = [{"answer": {"boxes": some}, "label": None} for some in ([red, green], [red])]
+    people = f"{annotator}-one", f"{annotator}-two"
+    answers = [boxed.answer(first, "", who) | held for who, held in zip(people, said, strict=True)]
+    boxed.annotate(answers).raise_for_status()
+    try:
+        page.goto(f"{boxed.labeler.url}/disagreements")
+        expect(page.get_by_role("img", name=f"Image {first}, to be settled")).to_be_visible()
+        expect(page.get_by_text("A tie on green")).to_be_visible()
+        expect(page.get_by_role("button", name="All boxes")).to_have_count(0)  # these are what the first drew
+        page.screenshot(path=ARTIFACTS / "disagreements-boxes.png")
+        page.get_by_role("button", name=f"{people[1]}: 1 red").click()
+        expect(page.get_by_text("Every disagreement is settled")).to_be_visible()
+
+        grid = Grid(page, boxed, annotator).open("?status=any")
+        tile = grid.tile(first)
+        expect(tile).to_contain_text("1 red")
+        expect(tile.locator("svg")).to_have_attribute("viewBox", f"0 0 {WIDTH} {HEIGHT}")
+        expect(tile.locator("path.line")).to_have_attribute("d", "M600 400h300v200h-300z")
+        assert near(shown_at(tile), SQUARE, 25.0)  # a pixel of the tile covers sixteen
+        grid.tile(second).click()
+        page.keyboard.press("1")
+        expect(grid.part("message")).to_contain_text("Boxes are drawn one image at a time")
+        page.keyboard.press("Enter")
+        expect(grid.part("message")).to_contain_text("press X")
+        page.keyboard.press("x")
+        expect(grid.part("message")).to_have_text("1 image marked as “nothing here”.")
+        assert boxes_of(boxed, annotator)[-1] == []
+        page.screenshot(path=ARTIFACTS / "grid-boxes.png")
+    finally:
+        httpx.patch(settings, json={"overlap": 1}).raise_for_status()
+        for who in (annotator, *people, "me"):
+            take_all_back(boxed, who)
+
+
+def shown_at(tile: Locator) -> Place:
+    """Where the tile draws its first box, in pixels of the original."""
+    found = tile.evaluate(
+        """tile => {
+            const [picture, box] = [tile.querySelector("img"), tile.querySelector("path.line")]
+                .map((each) => each.getBoundingClientRect());
+            const scale = Math.max(WIDTH / picture.width, HEIGHT / picture.height);
+            const left = picture.left + (picture.width - WIDTH / scale) / 2;
+            const top = picture.top + (picture.height - HEIGHT / scale) / 2;
+            return [(box.left - left) * scale, (box.top - top) * scale, box.width * scale, box.height * scale];
+        }""".replace("WIDTH", str(WIDTH)).replace("HEIGHT", str(HEIGHT))
+    )
+    return Place(*found)
 
 
 @pytest.mark.provokes_errors

@@ -210,7 +210,7 @@ class Gallery {
     const meaning = search.meaning(key, { ...ACTS, ...this.marking.letters });
     if (meaning && "act" in meaning) this.act(meaning.act);
     else if (meaning && "classId" in meaning) this.choose(meaning.classId);
-    else if (meaning) this.say(meaning.refusal);
+    else if (meaning) this.say(this.marking.elsewhere ?? meaning.refusal);
     else return this.otherKey(key, search);
     return true;
   }

@@ -17,6 +17,7 @@ export class MarkBoxes {
   /** @type {Record<string, string>} */
   letters = { X: "no" };
   buttons = null;
+  elsewhere = ELSEWHERE;
   active = undefined;
   /** @type {import("../types.js").ClassEntry[]} */
   classes = [];

@@ -19,6 +19,7 @@ import { MarkOne } from "./mark_one.js";
  * @typedef {object} Marking
  * @property {Record<string, string>} letters keys of its own, and the action of each
  * @property {string | null} buttons what pressing a class does, before its name; null where no class can be pressed
+ * @property {string} [elsewhere] where classes are given, if not here
  * @property {number | null | undefined} active the class that is asked about; undefined where none ever is
  * @property {import("../types.js").ClassEntry[]} classes
  * @property {(id: number) => Mark | { refusal: string } | null} press a class was pressed: the answer, or null where it only
