@@ -104,12 +104,18 @@ def gain_in_words(gain: float) -> str:
 
 def pairs_in_words(found: Comparison) -> str:
     """How two versions compare on the same images; "" if they were not evaluated on the same ones."""
-    pairs = found.pairs
-    if pairs is None:
+    pairs, gain = found.pairs, found.map_gain
+    if pairs is None and gain is None:
         return ""
     images = many(found.images, f"{found.split} image")
     if found.images < ENOUGH:
         return f"Only {images}: too few to tell which version is better. {ENOUGH} are the least."
+    if pairs is None:
+        points = [f"{float(rounded(100 * each, 1)):+.1f}" for each in (gain.value, gain.low, gain.high)] if gain else []
+        return (
+            f"On {images} the candidate gains {points[0]} points of {BOX_METRICS['map_50']} (95% interval "
+            f"{points[1]} to {points[2]})."
+        )
     return (
         f"On {images} the candidate is {gain_in_words(pairs.gain.value)}; with 95% confidence between "
         f"{gain_in_words(pairs.gain.low)} and {gain_in_words(pairs.gain.high)}. Only the candidate is right on "
@@ -120,7 +126,7 @@ def pairs_in_words(found: Comparison) -> str:
 
 def measured(scores: Scores, metric: str) -> float | None:
     """A metric of one side of a comparison; None if not measured, or measured on too few images."""
-    if metric not in COSTS and not is_measured(scores.accuracy):
+    if metric not in COSTS and not (is_measured(scores.accuracy) or is_measured(scores.map_50)):
         return None
     value: Interval | float | None = getattr(scores, metric)
     return value.value if isinstance(value, Interval) else value

@@ -86,6 +86,7 @@ class Trainer:
         self.control = Control(settings, self.folder, [self.jobs, self.rounds])
         self.running_settings = RunningSettings(settings, sources, self.control.apply_settings, task=self.task)
         self.catalog = CatalogFollower(self.client, self.replica, self.control.wake)
+        detector = open_live_detector(self.folder, settings, self.replica, self.photos)
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
         self.loop = Loop(
             settings,
@@ -93,11 +94,11 @@ class Trainer:
             replica=self.replica,
             control=self.control,
             live=LiveModel(self._ingest_by(embedder), serving, latest=latest),
-            saver=Saver(self.registry, self.replica, self.folder / BACKBONES, settings),
+            saver=Saver(self.registry, self.replica, self.folder / BACKBONES, settings, detector.pictures),
             client=self._quick,
             publisher=self.publisher,
             disk=self.disk,
-            detector=open_live_detector(self.folder, settings, self.replica, self.photos),
+            detector=detector,
         )
         self.challenger = Challenger(
             settings,
@@ -119,7 +120,7 @@ class Trainer:
             measured=self.loop.accuracy,
         )
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
-        self.predictor = Predictor(self.loop, self.versions, self.replica, self.photos)
+        self.predictor = Predictor(self.loop, self.versions, self.replica, self.photos, detector.pictures)
         self.explorer = Explorer(self.loop, self.replica, settings, self.folder / "manifold")
 
     def start(self) -> None:

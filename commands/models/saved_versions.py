@@ -36,7 +36,17 @@ from shared.wire.models import ModelList, ModelVersion, Pruned
 app = typer.Typer(no_args_is_help=True, help="List, compare, export, promote and delete saved model versions.")
 console = Console()
 EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
-METRICS = ("accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes")
+METRICS = (
+    "accuracy",
+    "macro_f1",
+    "map_50",
+    "map_50_95",
+    "auc_pr",
+    "log_loss",
+    "calibration_error",
+    "latency_ms",
+    "bytes",
+)
 """The fields of `Scores` that a comparison shows."""
 Name = Annotated[str, typer.Argument(metavar="VERSION", help="A version from `flywheel models list`.")]
 
@@ -165,7 +175,8 @@ def compare(
     base: Annotated[str, typer.Argument(help="The existing version.")],
     candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
     min_delta: Annotated[
-        list[str] | None, typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, … Default: accuracy=0.")
+        list[str] | None,
+        typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, … Default: accuracy=0; boxes: map_50=0."),
     ] = None,
     rule: Annotated[str, typer.Option(help="How many checks must pass: all, any, or a share such as 0.5.")] = "all",
     split: Annotated[
@@ -176,6 +187,9 @@ def compare(
         bool, typer.Option("--recorded", help="Compare the figures that both recorded when they were saved.")
     ] = False,
     promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if it passes.")] = False,
+    iou_threshold: Annotated[
+        float | None, typer.Option(help="Boxes: IoU from which a box is found, for auc_pr and the classes.")
+    ] = None,
     *,
     place: Place,
 ) -> None:
@@ -189,6 +203,7 @@ def compare(
         "significant": significant,
         "recorded": recorded,
         "promote": promote,
+        **({"iou_threshold": iou_threshold} if iou_threshold is not None else {}),
     }
     job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=asked)))
     found = Comparison.model_validate(job.result)
@@ -211,7 +226,7 @@ def show_comparison(found: Comparison) -> None:
         if verdict or values != [None, None]:
             table.add_row(metric.replace("_", " "), *shown, verdict)
     console.print(table)
-    if found.pairs is not None:
+    if found.pairs is not None or found.map_gain is not None:
         console.print(pairs_in_words(found), highlight=False)
     for reason, images in found.left_out.items():
         console.print(f"Left out: {many(images, 'image')} ({reason}).", highlight=False)

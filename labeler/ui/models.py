@@ -21,8 +21,9 @@ from labeler.ui.parts import components
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
-from shared.figures import is_measured, many, percent
+from shared.figures import BOX_METRICS, is_measured, many, percent
 from shared.images.finding import SUFFIXES
+from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
 from shared.wire.models import ModelList, TrainRequest, Weights
@@ -84,11 +85,17 @@ def _several() -> bool:
     return service.current().identity.task == MULTILABEL.name
 
 
+def _boxes() -> bool:
+    """Whether an image has boxes."""
+    return service.current().identity.task == DETECTION.name
+
+
 def _versions(models: ModelList) -> None:
     from labeler.ui.charts import comparison  # pandas and altair take a second
 
     if models.models:
-        st.table(comparison.version_table(models, several=_several()), border="horizontal", hide_index=True)
+        table = comparison.version_table(models, several=_several(), boxes=_boxes())
+        st.table(table, border="horizontal", hide_index=True)
     else:
         st.info("No version is saved yet. Press Stop, or save the current model under a name.", icon=":material/save:")
     for each in models.unreadable:
@@ -126,10 +133,11 @@ def _ask(models: ModelList) -> None:
     else:
         where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric = "macro F1" if _several() else "accuracy"
+        metric = "macro F1" if _several() else BOX_METRICS["map_50"] if _boxes() else "accuracy"
         st.number_input(f"Minimum gain in {metric} (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
         if not _several():
-            st.checkbox("The gain must be significant (McNemar, p < 0.05)", key=SIGNIFICANT)
+            test = "its 95% interval is above 0" if _boxes() else "McNemar, p < 0.05"
+            st.checkbox(f"The gain must be significant ({test})", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
@@ -158,6 +166,12 @@ def _train(models: ModelList) -> None:
         st.write(
             "A whole network cannot be trained for several classes per image yet. The model learns on the frozen "
             "network while you label; save it above."
+        )
+        return
+    if _boxes():
+        st.write(
+            "A whole network cannot be trained for boxes yet. The detector learns on the frozen network while you "
+            "label; save it above."
         )
         return
     st.write(
@@ -223,16 +237,18 @@ def _show(job: Job, found: Comparison) -> None:
     st.write(comparison.in_words(found))
     for reason, images in found.left_out.items():
         st.caption(f"Skipped: {many(images, 'image')} ({plain(reason)}).")
-    st.table(comparison.score_table(found, several=_several()), border="horizontal", hide_index=True)
-    if found.base.curves and is_measured(found.base.accuracy):
+    table = comparison.score_table(found, several=_several(), boxes=_boxes())
+    st.table(table, border="horizontal", hide_index=True)
+    if found.base.curves and (is_measured(found.base.accuracy) or is_measured(found.base.map_50)):
         curves, calibration = st.columns(2, gap="large")
         with curves:
             name = st.selectbox("Precision and recall of", comparison.class_names(found), key=f"class {job.id}")
             components.figure(comparison.curves(found, name), alt=f"Precision and recall: {name}")
-        with calibration:
-            st.markdown("Calibration")
-            components.figure(comparison.calibration(found), alt="Accuracy against confidence")
-    if not found.recorded:
+        if found.base.calibration:
+            with calibration:
+                st.markdown("Calibration")
+                components.figure(comparison.calibration(found), alt="Accuracy against confidence")
+    if not found.recorded and not _boxes():
         _differing(found)
 
 
@@ -300,7 +316,10 @@ def _compare() -> None:
             return trainer.compare(ComparisonRequest(**versions, min_delta={"macro_f1": gain}, recorded=True))
         return trainer.compare(
             ComparisonRequest(
-                **versions, split=state[SPLIT], min_delta={"accuracy": gain}, significant=state[SIGNIFICANT]
+                **versions,
+                split=state[SPLIT],
+                min_delta={"map_50" if _boxes() else "accuracy": gain},
+                significant=state[SIGNIFICANT],
             )
         )
 

@@ -46,7 +46,17 @@ class JobList(Reply):
     jobs: list[Job]
 
 
-Metric = Literal["accuracy", "macro_f1", "auc_pr", "log_loss", "calibration_error", "latency_ms", "bytes"]
+Metric = Literal[
+    "accuracy",
+    "macro_f1",
+    "auc_pr",
+    "map_50",
+    "map_50_95",
+    "log_loss",
+    "calibration_error",
+    "latency_ms",
+    "bytes",
+]
 LESS_IS_BETTER: frozenset[Metric] = frozenset({"log_loss", "calibration_error", "latency_ms", "bytes"})
 Decision = Literal["update_model", "discard"]
 VersionName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -59,6 +69,9 @@ class Criteria(Message):
     by default, being equal is enough. `rule` says how many checks must pass: `all`, `any`, or a share of them. With
     `significant`, the gain in accuracy must be significant by McNemar's test (p < 0.05). `recorded` compares the
     metrics stored when the versions were saved, without running either.
+
+    Detectors are compared by `map_50` if nothing else is asked. For them, `auc_pr` is the mean average precision at
+    `iou_threshold` (by default the setting), and a gain is significant if its 95 % bootstrap interval is above 0.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -68,6 +81,7 @@ class Criteria(Message):
     rule: Literal["all", "any"] | Annotated[float, Field(gt=0, le=1)] = "all"
     significant: bool = False
     recorded: bool = False
+    iou_threshold: Annotated[float, Field(ge=0.1, le=0.95)] | None = None
 
     @model_validator(mode="after")
     def _pairable(self) -> Self:
@@ -108,6 +122,8 @@ class Scores(Reply):
     accuracy: Interval | None = None
     macro_f1: float | None = None
     auc_pr: float | None = None  # mean over classes
+    map_50: Interval | None = None  # of a detector: mean average precision at IoU 0.5
+    map_50_95: Interval | None = None  # of a detector: the same, over IoU 0.5, 0.55 … 0.95
     log_loss: float | None = None
     calibration_error: float | None = None
     latency_ms: float | None = None  # median, one image at a time, without opening it
@@ -162,6 +178,7 @@ class Comparison(Reply):
     images: int  # on which both were measured
     left_out: dict[str, int] = Field(default_factory=dict)  # reason → images
     pairs: Pairs | None = None
+    map_gain: Interval | None = None  # of detectors: gain in `map_50`, with 95 % bootstrap interval over the images
     checks: list[Check]
     rule: Literal["all", "any"] | float
     decision: Decision

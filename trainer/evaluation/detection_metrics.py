@@ -79,6 +79,15 @@ def average_precision(boxes: Ranked, weights: Floats) -> Floats:
     return found
 
 
+def precision_at_recalls(boxes: Ranked) -> Floats:
+    """The best precision at each of `RECALLS` or beyond (101,), at the first IoU; 0 beyond the last box found."""
+    hits = boxes.hits[0]
+    right = np.cumsum(hits)
+    precision = right / np.arange(1, len(hits) + 1)
+    best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return np.asarray(best[np.searchsorted(right / max(int(boxes.true.sum()), 1), RECALLS, side="left")])
+
+
 def resamples(ranks: Sequence[Ranked], images: int) -> Floats:
     """How often each image is drawn (R, n)."""
     cells = sum(each.hits.size // 10 + int(each.hits.sum()) for each in ranks) + images

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from shared.figures import p_in_words
+from shared.figures import p_in_words, percent
 from shared.wire.evaluation import Interval
 from shared.wire.jobs import (
     LESS_IS_BETTER,
@@ -140,15 +140,25 @@ def pair(truth: NDArray[np.int64], base: NDArray[np.int64], candidate: NDArray[n
 
 
 def decide(
-    base: Scores, candidate: Scores, request: ComparisonRequest, *, pairs: Pairs | None, images: int
+    base: Scores,
+    candidate: Scores,
+    request: ComparisonRequest,
+    *,
+    pairs: Pairs | None,
+    images: int,
+    map_gain: Interval | None = None,
 ) -> Comparison:
-    """Check each metric and apply the rule."""
+    """Check each metric and apply the rule. `map_gain` is that of detectors, which have no `pairs`."""
     checks = [_check(base, candidate, metric, delta) for metric, delta in request.min_delta.items()]
     passed = sum(check.passed for check in checks)
     needed = {"all": len(checks), "any": 1}.get(str(request.rule)) or _at_least(request.rule, len(checks))
     update = passed >= needed
     reason = f"{passed} of {len(checks)} checks passed, {needed} needed"
-    if request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
+    if request.significant and update and map_gain is not None:
+        if map_gain.low <= 0:
+            update, between = False, f"{percent(map_gain.low, 1)} to {percent(map_gain.high, 1)}"
+            reason += f"; but the gain in mAP is not significant (95% interval {between})"
+    elif request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
         update, p = False, pairs.p if pairs is not None else 1.0
         reason += f"; but the gain in accuracy is not significant (McNemar's {p_in_words(p)})"
     return Comparison(
@@ -157,6 +167,7 @@ def decide(
         split=request.split,
         images=images,
         pairs=pairs,
+        map_gain=map_gain,
         checks=checks,
         rule=request.rule,
         decision="update_model" if update else "discard",
@@ -219,6 +230,8 @@ def _recorded(version: ModelVersion) -> Scores:
         version=version.version,
         accuracy=said.accuracy,
         macro_f1=said.macro_f1,
+        map_50=said.map_50,
+        map_50_95=said.map_50_95,
         log_loss=said.log_loss,
         calibration_error=said.calibration_error,
         bytes=version.all_bytes or version.bytes,

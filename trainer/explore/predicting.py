@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.wire.images import PoolPredictions
+from shared.wire.images import ImageEntry, PoolPredictions
 from shared.wire.models import Predictions
+from trainer.live_detector.pictures import Pictures
 from trainer.loop.live_model import NotInPool, NotReady
 from trainer.loop.loop import Loop
 from trainer.loop.rounds import Model
@@ -22,8 +24,11 @@ from trainer.versions.library import Versions, as_predictions
 class Predictor:
     """Predicts with the saved `versions` and with the live model of `loop`."""
 
-    def __init__(self, loop: Loop, versions: Versions, replica: Replica, photos: Photos) -> None:
+    def __init__(
+        self, loop: Loop, versions: Versions, replica: Replica, photos: Photos, pictures: Pictures | None = None
+    ) -> None:
         self._loop = loop
+        self._pictures = pictures
         self._versions = versions
         self._replica = replica
         self._photos = photos
@@ -35,14 +40,13 @@ class Predictor:
         Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
         """
         saved = self._versions.answering(version)
-        entries = [self._replica.catalog.get(image_id) for image_id in image_ids]
         if saved is not None:
-            known = [entry for entry in entries if entry is not None]
-            if len(known) < len(entries):
-                raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown.")
-            return self._versions.predict(saved, [self._photos.fetch(entry) for entry in known])
+            return self._versions.predict(saved, [self._photos.fetch(entry) for entry in self._known(image_ids)])
         live = self._loop.live
         model, embedder = live.ready(self._task()), live.embedder
+        if model.task.learns_from_images:
+            return self._found(model, [self._photos.fetch(entry) for entry in self._known(image_ids)])
+        entries = [self._replica.catalog.get(image_id) for image_id in image_ids]
         for image_id, entry in zip(image_ids, entries, strict=True):
             if entry is None or not embedder.has(entry.sha256):
                 raise NotInPool(f"Image {image_id} is unknown, or not embedded yet.")
@@ -54,12 +58,17 @@ class Predictor:
         if saved is not None:
             return self._versions.predict(saved, images)
         live = self._loop.live
-        return self._told(live.ready(self._task()), live.embedder.embed_images(images))
+        model = live.ready(self._task())
+        if model.task.learns_from_images:
+            return self._found(model, images)
+        return self._told(model, live.embedder.embed_images(images))
 
     def pool(self) -> PoolPredictions:
         """The live model's most likely outcome for every train image. Raises NotReady."""
         live = self._loop.live
         model, space = live.ready(self._task()), live.space()
+        if model.task.learns_from_images:
+            raise NotReady("In a detection project, no single class is predicted for an image.")
         ids, rows = space.train.view()
         if model.geometry != space.version:
             raise NotReady("The embeddings have just changed; ask again in a moment.")
@@ -81,6 +90,33 @@ class Predictor:
 
     def _task(self) -> Task:
         return task_named(self._replica.fold.task.name)
+
+    def _known(self, image_ids: Sequence[int]) -> list[ImageEntry]:
+        """The entries of catalogued images. Raises NotInPool."""
+        entries = [self._replica.catalog.get(image_id) for image_id in image_ids]
+        known = [entry for entry in entries if entry is not None]
+        if len(known) < len(entries):
+            raise NotInPool(f"Image {image_ids[entries.index(None)]} is unknown.")
+        return known
+
+    def _found(self, model: Model, images: Sequence[bytes]) -> Predictions:
+        """The boxes that the live detector finds, from its threshold on. Raises ImageProblem."""
+        from trainer.versions.detectors import in_todays_boxes
+
+        if self._pictures is None:
+            raise NotReady("There is no detector.")
+        detector, pictures = model.head, self._pictures
+        found = [pictures.find(detector, data, self._photos.limits) for data in images]
+        columns = {int(class_id): column for column, class_id in enumerate(detector.classes)}
+        found = [replace(each, classes=np.array([columns[int(k)] for k in each.classes], np.int64)) for each in found]
+        with self._replica.lock:
+            fold = self._replica.fold
+            names = {known.id: known.name for known in fold.classes.values()}
+            classes = model.task.saved_outcomes(detector, names)
+            try:
+                return in_todays_boxes(model.version, classes, found, detector.threshold, fold)
+            except ValueError as error:
+                raise NotReady(str(error)) from None
 
     def _told(self, model: Model, raw: NDArray[np.float32]) -> Predictions:
         with self._replica.lock:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, get_args
 
 from shared.class_names import meant
+from shared.figures import BOX_METRICS, COSTS
 from shared.log import Fold
 from shared.settings.network_names import check_network
 from shared.settings.services import TrainerSettings
@@ -40,6 +41,8 @@ class ModelJobs:
         labeled images.
         """
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
+        boxes = task_named(self._replica.fold.task.name).learns_from_images
+        request = self._of_boxes(request) if boxes else request
         said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
         if request.recorded:
             found = compare_recorded(self._versions.show(base.name), self._versions.show(candidate.name), request)
@@ -54,6 +57,8 @@ class ModelJobs:
                 "In a multi-label project, versions cannot be compared on the same images yet. Compare the metrics "
                 "that they were saved with: set 'recorded'."
             )
+        if boxes:
+            return self._compare_boxes(request, said, images)
         measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
         if not measured:
             raise ValueError(
@@ -62,6 +67,26 @@ class ModelJobs:
         train = sorted((row for row in images if row["split"] == "train"), key=lambda row: str(row["sha256"]))
         sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
         return self._jobs.submit("compare", said, measured + sample)
+
+    def _of_boxes(self, request: ComparisonRequest) -> ComparisonRequest:
+        """The request with what detectors are compared by. Raises ValueError for metrics that they do not have."""
+        wanted = {"map_50": 0.0} if request.min_delta == {"accuracy": 0.0} else request.min_delta
+        wrong = sorted(set(wanted) - BOX_METRICS.keys() - COSTS - {"auc_pr"})
+        if wrong:
+            known = ", ".join([*BOX_METRICS, "auc_pr", *sorted(COSTS)])
+            raise ValueError(f"Detectors are not measured by {wrong[0]!r}; choose from {known}.")
+        iou = request.iou_threshold or self._settings.iou_threshold
+        return request.model_copy(update={"min_delta": wanted, "iou_threshold": iou})
+
+    def _compare_boxes(self, request: ComparisonRequest, said: dict[str, Any], images: list[dict[str, Any]]) -> Job:
+        """As `compare`, of detectors: what people drew in the measured images goes with the request."""
+        measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
+        if not measured:
+            raise ValueError(
+                f"No {request.split} image is labeled yet, so there is nothing to compare the versions on."
+            )
+        said["boxes"] = {row["image_id"]: [box[:5] for box in row["class_id"].boxes] for row in measured}
+        return self._jobs.submit("compare", said, [{**row, "class_id": None} for row in measured])
 
     def train(self, name: str, request: TrainRequest) -> Job:
         """Train a network on all current labels and save it as version `name`, as a job.

@@ -75,6 +75,10 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
     )
 
     limit_threads()
+    if job.kind == "compare" and "boxes" in job.request:
+        from trainer.jobs import compare_boxes
+
+        return compare_boxes.run
     if job.kind == "compare":
         from trainer.jobs import compare
 

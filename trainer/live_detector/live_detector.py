@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -50,6 +50,7 @@ class LiveDetector:
         self._seed = seed
         self._state: State | None = None
         self._lessons: Mapping[int, Boxes] = {}
+        self._learned: Mapping[int, Boxes] = {}  # lessons of the last round
         self._classes: frozenset[int] = frozenset()
         self._failed: Mapping[int, Boxes] | None = None  # lessons from which no step could be learned
 
@@ -62,6 +63,11 @@ class LiveDetector:
     def version(self) -> str:
         """Its version; another one after each round."""
         return self._state.version if self._state is not None else ""
+
+    @property
+    def learned(self) -> Collection[int]:
+        """The labeled images that it learned from in the last round."""
+        return self._learned.keys()
 
     @property
     def seconds(self) -> float:
@@ -78,7 +84,7 @@ class LiveDetector:
 
     def start_over(self) -> None:
         """Forget everything, because ids mean other images now."""
-        self._state, self._lessons = None, {}
+        self._state, self._lessons, self._learned = None, {}, {}
         self._path.unlink(missing_ok=True)
         self.pictures.start_over()
 
@@ -93,21 +99,20 @@ class LiveDetector:
                 saved = State(log_id)
             self._state = saved
             if saved.detector is not None:
-                self._lessons = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
+                self._learned = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
         state = self._state
         if not state.seen.isdisjoint(held_out):
             log.info("An image that the detector learned from is held out now: it learns again from the start")
             self._path.unlink(missing_ok=True)
             state = self._state = State(log_id)
-            self._lessons = {}
-        kept = frozenset(classes)
-        changed = sum(boxes != self._lessons.get(image_id) for image_id, boxes in lessons.items())
-        changed += len(self._lessons.keys() - lessons.keys())
-        if changed or not self._classes >= kept:
+            self._learned = {}
+        if dict(lessons) != self._lessons:
             self._lessons = dict(lessons)
-            rounds = min(-(-changed // EACH), MOST_ROUNDS)
-            state.steps_left = min(max(state.steps_left, 0) + rounds * STEPS, MOST_ROUNDS * STEPS)
-        self._classes = kept
+        self._classes = frozenset(classes)
+        changed = sum(boxes != self._learned.get(image_id) for image_id, boxes in lessons.items())
+        changed += len(self._learned.keys() - lessons.keys())
+        rounds = min(-(-changed // EACH), MOST_ROUNDS)
+        state.steps_left = max(state.steps_left, rounds * STEPS)
 
     def learn(self, acked_seq: int, should_stop: Callable[[], bool]) -> bool:
         """Learn for one round; whether there is another detector now. Raises OSError, and NotInstalledError."""
@@ -146,6 +151,7 @@ class LiveDetector:
         state.detector = detector.with_threshold(least_costly(state.judged))
         state.version, state.acked_seq = f"detector-{uuid4().hex}", acked_seq
         state.seen |= lessons.keys()
+        self._learned = lessons
         state.seconds = time.monotonic() - began
         state.save(self._path)
         return True

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.images.opening import ImageProblem
+from shared.images.opening import ImageLimits, ImageProblem
 from shared.wire.images import ImageEntry
 from trainer.evaluation.box_matching import Placed
 from trainer.sync.replica import Replica
 
 if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.detection.detections import Detections
     from trainer.detection.detector import Detector
     from trainer.detection.feature_maps import FeatureMaps
 
@@ -122,6 +123,18 @@ class Pictures:
         self.look(detector, image_ids)
         hashes = [self.hash_of(image_id) for image_id in image_ids]
         return [self._found.get(each) if each is not None else None for each in hashes]
+
+    def find(self, detector: Detector, data: bytes, limits: ImageLimits) -> Detections:
+        """The objects in any image file. Safe from any thread. Raises ImageProblem."""
+        from trainer.detection.feature_maps import View
+        from trainer.detection.placement import Placement, opened
+
+        pyramid = self.maps.pyramid
+        with opened(data, limits, pyramid.size) as (image, width, height):
+            placement = Placement.letterbox(width, height, pyramid.size)
+            canvas = np.asarray(placement.paint(image, pyramid.background)).transpose(2, 0, 1)
+        [maps] = pyramid.maps(np.ascontiguousarray(canvas[None]))
+        return detector.detect(View(maps, placement))
 
     def known(self, detector: Detector, image_id: int) -> Placed | None:
         """The boxes found in an image, if the detector has looked at it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -133,9 +133,14 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
     )
 
 
-def seen(pool: ImagePool, snapshot: Snapshot, head: Any, *, version: str, seconds: float) -> Model:
-    """The model of a task that learns from the images themselves, with the labels of `snapshot`."""
+def seen(
+    pool: ImagePool, snapshot: Snapshot, head: Any, *, version: str, seconds: float, images: Collection[int]
+) -> Model:
+    """The model of a task that learns from the images themselves: it has learned `images`, by the labels of
+    `snapshot`."""
     rows, targets = train_targets(pool, snapshot)
+    learned = np.isin(pool.train.ids[rows], list(images))
+    rows, targets = rows[learned], targets[learned]
     return Model(
         head,
         version=version,

@@ -12,6 +12,7 @@ from shared.wire.models import Description, ModelInput
 from shared.wire.trainer import Saved
 from trainer.embeddings.backbones.backbone import Backbone
 from trainer.embeddings.precomputed import OwnVectors
+from trainer.live_detector.pictures import Pictures
 from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import Model
 from trainer.sync.replica import Replica
@@ -21,9 +22,18 @@ from trainer.versions.registry import Registry
 
 
 class Saver:
-    """Saves the live model to `registry`, with the labels of `replica`. Backbones go to `backbones`."""
+    """Saves the live model to `registry`, with the labels of `replica`. Backbones go to `backbones`. `pictures` has the
+    frozen network of detectors."""
 
-    def __init__(self, registry: Registry, replica: Replica, backbones: Path, settings: TrainerSettings) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        replica: Replica,
+        backbones: Path,
+        settings: TrainerSettings,
+        pictures: Pictures | None = None,
+    ) -> None:
+        self._pictures = pictures
         self._registry = registry
         self._replica = replica
         self._backbones = backbones
@@ -51,7 +61,15 @@ class Saver:
             raise ValueError(task_named(self._replica.fold.task.name).no_model)
         if serving is not None:
             parent, trained_on = parent or serving.version, trained_on or serving.trained
-        architecture, needs = self._describe(live.embedder.backbone)
+        needs: ModelInput | None
+        if model.task.learns_from_images and self._pictures is not None:
+            from trainer.versions import detectors  # torch takes seconds to import
+
+            architecture, needs, key = detectors.keep(self._pictures.maps.pyramid, self._backbones)
+            parent = trained_on = None
+        else:
+            key = live.embedder.key
+            architecture, needs = self._describe(live.embedder.backbone)
         task, snapshot, recorded = model.task, model.snapshot, set(settings_with(RECORDED, TrainerSettings))
         chosen = self._settings.model_dump(mode="json", include=recorded)
         description = Description(
@@ -61,7 +79,7 @@ class Saver:
             config={**chosen, TRAINED_ON: trained_on},
             classes=task.saved_outcomes(model.head, snapshot.names),
             input=needs,
-            embeddings=live.embedder.key,
+            embeddings=key,
             log_id=str(snapshot.log_id),
             acked_seq=snapshot.acked_seq,
             labels=len(model.rows),

@@ -94,7 +94,14 @@ class Studying:
 
     def _put(self, live: LiveModel, pool: ImagePool, snapshot: Snapshot) -> None:
         detector = self._detector
-        live.model = seen(pool, snapshot, detector.detector, version=detector.version, seconds=detector.seconds)
+        live.model = seen(
+            pool,
+            snapshot,
+            detector.detector,
+            version=detector.version,
+            seconds=detector.seconds,
+            images=detector.learned,
+        )
 
     def _untested(self, live: LiveModel) -> list[int] | None:
         """The test images to look at, if an evaluation would be news. Looks at the labels only after a change."""

@@ -25,9 +25,8 @@ class DetectorLearner:
 
     name = "detector"
     how_to_use = (
-        "The tensors `head.*` are a small network above three feature maps of a frozen network (strides 8, 16 and 32). "
-        "Its outputs are the logit of each class and the distances to the four sides of a box, at each cell of each "
-        "map. Export the version for code that needs no Flywheel."
+        "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
+        "each class and a box at every point."
     )
 
     def fit(self, rows: Matrix, targets: NDArray[Any], *, previous: Any = None, seed: int = 0) -> Any:

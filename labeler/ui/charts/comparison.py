@@ -8,7 +8,16 @@ import pandas as pd
 from labeler.ui.charts.several_classes import interval
 from labeler.ui.parts.palette import BOTH
 from labeler.ui.parts.wording import plain
-from shared.figures import accuracy_in_words, many, measured, megabytes, metric_in_words, pairs_in_words, rounded
+from shared.figures import (
+    BOX_METRICS,
+    accuracy_in_words,
+    many,
+    measured,
+    megabytes,
+    metric_in_words,
+    pairs_in_words,
+    rounded,
+)
 from shared.wire.jobs import Comparison
 from shared.wire.models import ModelList, ModelVersion
 
@@ -17,6 +26,7 @@ MEAN = "mean over classes"
 METRICS = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
+    **BOX_METRICS,
     "auc_pr": "Area under precision and recall",
     "log_loss": "Log loss (less is better)",
     "calibration_error": "Calibration error (less is better)",
@@ -29,13 +39,17 @@ SEVERAL = {"accuracy": "Exact match", "auc_pr": "Mean average precision"}
 """What these are where an image may have several classes."""
 
 
-def version_table(models: ModelList, *, several: bool = False) -> list[dict[str, str]]:
-    """One row per version, newest first; `several`: an image may have several classes."""
+BOXES = {"auc_pr": "Mean average precision at the chosen IoU"}
+"""The same where an image has boxes."""
+
+
+def version_table(models: ModelList, *, several: bool = False, boxes: bool = False) -> list[dict[str, str]]:
+    """One row per version, newest first; `several`: an image may have several classes; `boxes`: it has boxes."""
     return [
         {
             "Version": f"**{plain(each.version)}**" + (" (promoted)" if each.promoted else ""),
-            **(_several_figures(each) if several else {"Accuracy (95% interval)": accuracy(each)}),
-            "Trained on": many(each.labels, "label"),
+            **_figures(each, several=several, boxes=boxes),
+            "Trained on": many(each.labels, "labeled image" if boxes else "label"),
             "Size": megabytes(each.all_bytes or each.bytes),
             "Saved (UTC)": f"{each.saved_at:%Y-%m-%d %H:%M}",
             "Model": plain(f"{each.learner.replace('_', '-')}, {each.architecture}"),
@@ -50,6 +64,18 @@ def accuracy(version: ModelVersion) -> str:
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
 
 
+def _figures(version: ModelVersion, *, several: bool, boxes: bool) -> dict[str, str]:
+    if several:
+        return _several_figures(version)
+    if boxes:
+        found = version.metrics
+        return {
+            f"{name} (95% interval)": accuracy_in_words(None if found is None else getattr(found, metric))
+            for metric, name in BOX_METRICS.items()
+        }
+    return {"Accuracy (95% interval)": accuracy(version)}
+
+
 def _several_figures(version: ModelVersion) -> dict[str, str]:
     latest = version.metrics
     named = {"macro_f1": "Macro F1", "exact_match": "Exact match"}
@@ -57,11 +83,11 @@ def _several_figures(version: ModelVersion) -> dict[str, str]:
     return {f"{name} (95% interval)": accuracy_in_words(each) for name, each in found.items()}
 
 
-def score_table(found: Comparison, *, several: bool = False) -> list[dict[str, str]]:
+def score_table(found: Comparison, *, several: bool = False, boxes: bool = False) -> list[dict[str, str]]:
     """One row per metric: both versions, and the check if there is one."""
     checks = {check.metric: check for check in found.checks}
     rows = []
-    for metric, name in (METRICS | (SEVERAL if several else {})).items():
+    for metric, name in (METRICS | (SEVERAL if several else {}) | (BOXES if boxes else {})).items():
         values = [measured(each, metric) for each in (found.base, found.candidate)]
         if values == [None, None]:
             continue

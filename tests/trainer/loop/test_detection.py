@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from starlette.testclient import TestClient
 
+from shared.wire.jobs import Comparison
+from shared.wire.log import Row
 from tests.standing import api_of
 from tests.trainer.learning import learning, wait_for
-from tests.trainer.logs import batch, class_rows
-from tests.trainer.scenes import box_rows, objects, scenes
+from tests.trainer.logs import WHEN, batch, class_rows
+from tests.trainer.scenes import box_rows, objects, scene, scenes
 from trainer.detection import pyramid
 from trainer.live_detector import live_detector
 from trainer.routes.api import create_api
@@ -72,8 +75,81 @@ def test_boxes_are_suggested_after_five_images_and_measured_on_the_test_sample(t
         assert latest.test_labels == latest.map_50.n == 6
         assert latest.accuracy.n == 0
         assert sum(each.support for each in latest.classes) == sum(len(objects(n)) for n in range(18, 24))
+        assert client.post("/models", json={"name": "early"}).status_code == 200
+        draw(client, [9, 10, 11], after=acked + 5)
         client.post("/stop")
         saved = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s["saved"], 60)
         [version] = [e for e in client.get("/models").json()["models"] if e["version"] == saved["model_version"]]
-        assert (version["learner"], version["labels"]) == ("detector", 9)
+        assert (version["learner"], version["labels"]) == ("detector", 12)
         assert version["metrics"]["map_50"]["n"] == 6
+        both_predict(client, saved["model_version"])
+        compared(client, "early", saved["model_version"])
+
+
+def both_predict(client, version):
+    """The live detector, which was saved as the version, finds the same boxes as the version does."""
+    by_id, saved = (
+        client.post("/predict", json={"image_ids": [12, 13]}, params=asked).json()["predictions"]
+        for asked in ({}, {"version": version})
+    )
+    uploaded = client.post("/predict", files={"images": scene(12)}).json()["predictions"]
+    assert uploaded == by_id[:1]
+    for live, kept in zip(by_id, saved, strict=True):
+        assert [each["label"] for each in live["boxes"]] == [each["label"] for each in kept["boxes"]]
+    assert client.get("/predictions").status_code in (404, 409, 503)
+
+
+def compared(client, base, candidate):
+    refused = client.post("/models/compare", json={"base": base, "candidate": candidate, "min_delta": {"macro_f1": 0}})
+    assert "choose from map_50" in refused.json()["detail"]
+    job = client.post("/models/compare", json={"base": base, "candidate": candidate, "iou_threshold": 0.4}).json()
+    done = wait_for(lambda: (j := client.get(f"/jobs/{job['id']}").json())["state"] in ("done", "failed") and j, 120)
+    assert done["state"] == "done", done["error"]
+    found = Comparison.model_validate(done["result"])
+    assert found.images == 6
+    assert found.map_gain is not None
+    assert found.base.map_50 is not None
+    assert found.candidate.map_50 is not None
+    assert found.map_gain.value == pytest.approx(found.candidate.map_50.value - found.base.map_50.value)
+    assert [each.metric for each in found.checks] == ["map_50"]
+    assert found.decision == ("update_model" if found.map_gain.value >= -1e-12 else "discard")
+    assert [curve.name for curve in found.base.curves] == [None, "square", "disc"]
+
+
+def test_a_restarted_trainer_goes_on_from_its_detector_and_a_pause_holds(tmp_path, photos):
+    with drawing(tmp_path, photos) as (trainer, client, _):
+        acked = draw(client, range(6))
+        wait_for(lambda: client.get("/status").json()["labels"] == 6, 60)
+        client.post("/pause")
+        acked = draw(client, [6, 7], after=acked)
+        version = client.get("/status").json()["model_version"]
+        steps = trainer.loop._studying._detector.detector.steps
+        assert steps > 0
+    with drawing(tmp_path, photos) as (trainer, client, _):
+        assert client.get("/status").json()["state"] == "paused"
+        assert client.get("/status").json()["model_version"] is None  # a paused trainer does nothing
+        client.post("/resume")
+        wait_for(lambda: (client.get("/status").json()["model_version"] or "").startswith("detector-"), 60)
+        learner = trainer.loop._studying._detector
+        assert version is not None
+        wait_for(lambda: client.get("/status").json()["labels"] == 8, 60)
+        assert learner._state.seen == set(range(8))
+
+
+def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, photos):
+    with drawing(tmp_path, photos) as (trainer, client, offered):
+        acked = draw(client, range(7))
+        wait_for(lambda: client.get("/status").json()["labels"] == 7, 60)
+        learner = trainer.loop._studying._detector
+        before = learner.version
+        rows = [moved(0, "test", after=acked), moved(9, "validation", after=acked + 1)]
+        message = batch(rows, catalog=24).model_copy(update={"task": "detection"}).model_dump(mode="json")
+        assert client.post("/annotations", json=message).status_code == 200
+        wait_for(lambda: learner.version not in ("", before) and client.get("/status").json()["labels"] == 6, 60)
+        assert learner._state.seen == set(range(1, 7))
+        listed = wait_for(lambda: boxed(offered), 60)
+        assert not {each.image_id for each in listed} & {0, 9, *range(18, 24)}
+
+
+def moved(image, split, *, after):
+    return Row(seq=after + 1, id=uuid4(), action="split_changed", image_id=image, split=split, created_at=WHEN)

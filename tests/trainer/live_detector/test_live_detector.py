@@ -1,0 +1,163 @@
+"""The live detector: what it learns, forgets and keeps, and from which score on it suggests boxes."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from shared.images.opening import ImageLimits
+from shared.tasks.detection import Box, Boxes
+from tests.trainer.logs import LOG, entry
+from tests.trainer.scenes import objects, scene, scenes
+from trainer.detection.feature_maps import FeatureMaps
+from trainer.detection.pyramid import installed_pyramid
+from trainer.live_detector.live_detector import LiveDetector
+from trainer.live_detector.pictures import Pictures
+from trainer.live_detector.studies import Studies
+from trainer.sync.replica import Replica
+
+LIMITS = ImageLimits(10**8, 10**8)
+
+
+def never() -> bool:
+    return False
+
+
+def lessons(*images: int) -> dict[int, Boxes]:
+    return {image: Boxes(Box(*each) for each in objects(image)) for image in images}
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    return installed_pyramid(tmp_path_factory.mktemp("network"), size=96)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, network, monkeypatch):
+    """Opens the detector of one folder, as often as you like."""
+    monkeypatch.setattr("trainer.live_detector.live_detector.STEPS", 20)
+    _, entries = scenes(tmp_path / "photos", 16)
+    replica = Replica(tmp_path)
+    replica.update_catalog([*entries, entry(16, sha256=sha256(b"no image").hexdigest())], after=17)
+
+    def fetch(image):
+        return b"no image" if image.id == 16 else scene(image.id)
+
+    def open_() -> LiveDetector:
+        pictures = Pictures(replica, fetch, lambda read: FeatureMaps(tmp_path / "maps", network, LIMITS, read))
+        return LiveDetector(tmp_path / "detector" / "live.safetensors", pictures, 0)
+
+    yield open_
+    replica.close()
+
+
+def taught(detector: LiveDetector, images: dict[int, Boxes], held_out: tuple[int, ...] = ()) -> bool:
+    detector.prepare(LOG, images, held_out=held_out, classes=(1, 2))
+    return detector.learn(1, never)
+
+
+def test_it_learns_from_five_images_on_and_goes_on_after_a_restart(opened) -> None:
+    detector = opened()
+    assert not taught(detector, lessons(0, 1, 2, 3))
+    assert not detector.due
+    assert taught(detector, lessons(0, 1, 2, 3, 4))
+    first = detector.version
+    assert detector.detector is not None
+    assert detector.detector.steps == 20
+    assert not detector.due
+    again = opened()
+    again.prepare(LOG, lessons(0, 1, 2, 3, 4), held_out=(), classes=(1, 2))
+    assert (again.version, again.due) == (first, False)
+    assert taught(again, lessons(0, 1, 2, 3, 4, 5))
+    assert again.version != first
+    other = opened()
+    other.prepare(uuid4(), lessons(0, 1), held_out=(), classes=(1, 2))
+    assert other.detector is None
+
+
+def test_nothing_stays_of_an_image_that_is_held_out_later(opened) -> None:
+    detector = opened()
+    taught(detector, lessons(*range(6)))
+    assert detector.detector is not None
+    detector.prepare(LOG, lessons(1, 2, 3, 4, 5), held_out=(0,), classes=(1, 2))
+    assert detector.detector is None
+    assert opened().detector is None
+    assert detector.learn(2, never)
+    restarted = opened()
+    restarted.prepare(LOG, lessons(1, 2, 3, 4, 5), held_out=(0,), classes=(1, 2))
+    assert restarted.version == detector.version
+
+
+def test_a_round_ends_when_it_is_asked_to_and_the_rest_stays_due(opened) -> None:
+    detector = opened()
+    detector.prepare(LOG, lessons(*range(6)), held_out=(), classes=(1, 2))
+    asked = iter([False] * (6 + 3))  # before the views of each image, and three steps
+    assert detector.learn(1, lambda: next(asked, True))
+    assert detector.detector is not None
+    assert detector.detector.steps == 3
+    assert detector.due
+    assert detector.learn(1, never)
+    assert detector.detector.steps == 20
+    assert not detector.due
+
+
+def test_a_class_that_is_gone_is_found_no_more_and_a_new_one_is(opened) -> None:
+    detector = opened()
+    taught(detector, lessons(*range(8)))
+    assert detector.detector is not None
+    assert detector.detector.classes.tolist() == [1, 2]
+    renamed = {
+        image: Boxes(box._replace(label=3) for box in boxes.boxes if box.label == 1)
+        for image, boxes in lessons(*range(8)).items()
+    }
+    detector.prepare(LOG, renamed, held_out=(), classes=(2, 3))
+    assert detector.learn(2, never)
+    assert 1 not in detector.detector.classes
+    assert 3 in detector.detector.classes
+
+
+def test_an_image_that_cannot_be_read_holds_up_nothing(opened) -> None:
+    detector = opened()
+    said = {**lessons(0, 1, 2, 3, 4), 16: Boxes([Box(1, 1, 1, 9, 9)])}
+    assert taught(detector, said)
+    assert detector.detector is not None
+    found = detector.pictures.found(detector.detector, [16, 0])
+    assert found[0] is None
+    assert found[1] is not None
+
+
+def test_answers_are_scored_before_they_are_learned(opened) -> None:
+    detector = opened()
+    taught(detector, lessons(*range(5)))
+    assert detector._state is not None
+    assert detector._state.judged == []  # there was no detector
+    taught(detector, lessons(*range(9)))
+    assert len(detector._state.judged) == 4
+    restarted = opened()
+    restarted.prepare(LOG, lessons(*range(9)), held_out=(), classes=(1, 2))
+    assert restarted._state is not None
+    assert [len(each.boxes) for each in restarted._state.judged] == [len(objects(n)) for n in range(5, 9)]
+
+
+def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluation(opened) -> None:
+    detector = opened()
+    studies = Studies(detector)
+    detector.prepare(LOG, lessons(*range(5)), held_out=(), classes=(1, 2))
+    assert studies.due(lambda: [14, 15]) == "learn"
+    assert detector.learn(1, never)
+    studies._listed = list(range(5, 14))
+    worth_sending = []
+    while studies.due(lambda: None) == "look":
+        worth_sending.append(studies.look(never))
+    assert worth_sending[-1]
+    assert studies.known(5) is not None
+    assert studies.due(lambda: None) is None
+    assert studies.due(lambda: [14, 15]) == "measure"
+    detector.prepare(LOG, lessons(*range(6)), held_out=(), classes=(1, 2))
+    assert studies.due(lambda: None) == "measure"  # once begun, it comes before the next round
+    while not studies.measure(never):
+        assert studies.due(lambda: None) == "measure"
+    assert studies.due(lambda: None) == "learn"
