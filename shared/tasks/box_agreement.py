@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 
 from shared.tasks.agreement import MOST_IMAGES, measure_agreement
@@ -58,7 +59,13 @@ def measure_agreement_on_boxes(votes: Sequence[Mapping[str, Boxes]], names: Mapp
 
 def _objects(vote: Mapping[str, Boxes]) -> _Objects:
     people = sorted(vote)
-    return [{people[k]: box.label for k, box in each.items()} for each in groups([vote[who] for who in people])]
+    return [{people[k]: label for k, label in each} for each in _labels(tuple(vote[who] for who in people))]
+
+
+@lru_cache(maxsize=MOST_IMAGES)
+def _labels(answers: tuple[Boxes, ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Of each object, who drew it (position in `answers`) with which class. It is kept for the next draw."""
+    return tuple(tuple((who, box.label) for who, box in each.items()) for each in groups(answers))
 
 
 def _of_pair(pair: tuple[str, str], some: Sequence[_Objects], names: Mapping[int, str]) -> PairAgreement:

@@ -23,7 +23,8 @@ from flywheel import app
 from shared.settings.project_file import DATABASE, announce, edit
 from shared.settings.services import SettingsError
 from shared.settings.starting import remember
-from tests.labeler.projects import answer, classes, labeler, photos, settings
+from tests.labeler.projects import answer, labeler, photos, settings
+from tests.labeler.tasks import SAID
 from tests.trainer.descriptions import description
 from trainer.embeddings.store import EmbeddingStore
 from trainer.sync.replica import Replica
@@ -284,11 +285,12 @@ def test_with_a_service_running_it_only_looks(tmp_path: Path) -> None:
             doctor(tmp_path / "workspace", "--mend")
 
 
-def test_a_multi_label_workspace_is_healthy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["multilabel", "detection"])
+def test_a_workspace_of_another_task_is_healthy(tmp_path: Path, task: str) -> None:
     photos(tmp_path / "photos", 2)
-    remember(settings(tmp_path, task="multilabel"))
-    with labeler(tmp_path, task="multilabel") as service:
-        service.annotate([classes(1, ["cat", "dog"]), classes(2, [], ["cat"])])
+    remember(settings(tmp_path, task=task))
+    with labeler(tmp_path, task=task) as service:
+        service.annotate([SAID[task](1, 3), SAID[task](2, 0)])
     place = Workspace(tmp_path / "workspace")
     assert [finding.what for finding in examine(place) if finding.wrong] == []
     assert place.fold is not None
