@@ -56,7 +56,7 @@ def fit(
     be written.
     """
     pyramid = maps.pyramid
-    if previous is not None and previous.pyramid != pyramid.key:
+    if previous is not None and not (previous.pyramid == pyramid.key and _is_finite(previous)):
         previous = None
     ids = _classes(examples, previous, classes)
     session = _Session(maps, examples, ids, previous, seed)
@@ -64,6 +64,10 @@ def fit(
         if should_stop() or not session.step():
             break
     return session.detector(previous.threshold if previous is not None else FIRST_THRESHOLD)
+
+
+def _is_finite(detector: Detector) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in detector.weights.values())
 
 
 def _classes(
@@ -141,9 +145,12 @@ class _Session:
         loss = loss_of(logits, corners, truths, self._class_weights, self._centres, self._strides)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._head.parameters(), CLIP)
-        self._optimiser.step()
+        norm = torch.nn.utils.clip_grad_norm_(self._head.parameters(), CLIP)
         self._steps += 1
+        if not torch.isfinite(norm):  # one such step would spoil the weights for good
+            log.warning("A step of the detector is left out: its gradient is not finite.")
+            return True
+        self._optimiser.step()
         kept = min(AVERAGE, self._steps / (self._steps + 9.0))  # a young average forgets its random start
         with torch.no_grad():
             for name, parameter in self._head.named_parameters():

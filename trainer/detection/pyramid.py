@@ -22,6 +22,9 @@ SIZE = 320
 """Pixels per side of the canvas."""
 STRIDES = (8, 16, 32)
 """Pixels of the canvas per cell of each level."""
+MOST = 6e4
+"""Features are cut at this value, just below the largest of 16 bits."""
+
 Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Features (C, S/stride, S/stride) float16 of one canvas, at each of STRIDES."""
 
@@ -58,7 +61,7 @@ class Pyramid:
             levels = self.network.forward_intermediates(  # type: ignore[operator]
                 pixels.contiguous(memory_format=torch.channels_last), indices=self.stages, intermediates_only=True
             )
-            low, middle, high = (level.half().cpu().contiguous() for level in levels)
+            low, middle, high = (level.clamp(-MOST, MOST).half().cpu().contiguous() for level in levels)
         return list(zip(low, middle, high, strict=True))
 
 

@@ -35,6 +35,8 @@ STEPS = 140
 """Steps of a round."""
 ROUND_SECONDS = 6.0
 """A round ends after so many seconds, whatever it has learned by then."""
+VIEW_SECONDS = 6.0
+"""Before a round, the views of new images are made for so many seconds; the others wait for the next rounds."""
 EACH = 10
 """Newly labeled images that are worth a round."""
 MOST_ROUNDS = 12
@@ -123,16 +125,13 @@ class LiveDetector:
         if state is None or not self.due:
             return False
         began = time.monotonic()
-        lessons = self._lessons
+        lessons, missing = self._prepared(self._lessons, should_stop)
+        if should_stop():
+            return False
         self._score(state, lessons)
-        for image_id in lessons:
-            if not self.pictures.has_views(image_id):
-                if should_stop():
-                    return False
-                self.pictures.make_views(image_id)
         examples = self._examples(lessons)
         if not any(len(each.labels) for each in examples):
-            self._failed = lessons
+            self._failed = None if missing else self._lessons
             return False
         deadline = time.monotonic() + ROUND_SECONDS
         before = state.detector.steps if state.detector is not None else 0
@@ -148,6 +147,8 @@ class LiveDetector:
         if detector.steps == before:
             return False
         state.steps_left -= max(detector.steps - before, 1)
+        if missing:  # their turn comes in the next rounds
+            state.steps_left = max(state.steps_left, STEPS)
         state.detector = detector.with_threshold(least_costly(state.judged))
         state.version, state.acked_seq = f"detector-{uuid4().hex}", acked_seq
         state.seen |= lessons.keys()
@@ -171,6 +172,23 @@ class LiveDetector:
                 seen = Detections(found.places.astype(np.float32), found.classes, found.scores.astype(np.float32))
                 state.judged.append(Judged(seen, drawn.places.astype(np.float32), drawn.classes))
         del state.judged[:-LAST]
+
+    def _prepared(self, lessons: Mapping[int, Boxes], should_stop: Callable[[], bool]) -> tuple[dict[int, Boxes], int]:
+        """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS."""
+        from trainer.detection.sampling import worth_learning
+
+        chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()})
+        ready = [image_id for image_id in chosen if self.pictures.has_views(image_id)]
+        missing = sorted(set(chosen).difference(ready))
+        deadline, made = time.monotonic() + VIEW_SECONDS, 0
+        for image_id in missing:
+            late = time.monotonic() > deadline and len(ready) + made >= LEAST_IMAGES
+            if late or should_stop():
+                break
+            self.pictures.make_views(image_id)
+            made += 1
+        kept = {*ready, *missing[:made]}
+        return {image_id: lessons[image_id] for image_id in chosen if image_id in kept}, len(missing) - made
 
     def _examples(self, lessons: Mapping[int, Boxes]) -> list[Example]:
         from trainer.detection.detector import Example

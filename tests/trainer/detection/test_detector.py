@@ -1,5 +1,7 @@
 """The detector learns, goes on learning, and finds boxes in pixels of the upright original."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -138,3 +140,14 @@ def test_boxes_cut_by_the_edge_and_tiny_boxes_do_no_harm(tmp_path):
     boxes = np.array([[0, 0, 1, 1], [127, 95, 1, 1], [0, 0, 128, 96]], np.float32)
     detector = fit([Example(example.sha256, boxes, np.array([RED, RED, BLUE]))], maps, steps=3)
     assert all(np.isfinite(each.numpy()).all() for each in detector.weights.values())
+
+
+def test_a_broken_detector_is_not_gone_on_with(tmp_path):
+    album = Album()
+    maps = album.maps(tmp_path)
+    examples = [album.squares(seed) for seed in range(2)]
+    broken = fit(examples, maps, steps=2)
+    broken = replace(broken, weights={name: each * np.nan for name, each in broken.weights.items()})
+    again = fit(examples, maps, previous=broken, steps=1)
+    assert again.steps == 1
+    assert all(np.isfinite(each.numpy()).all() for each in again.weights.values())
