@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.class_names import key
 from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
-from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task
+from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
 from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.review import Agreement
 
@@ -141,7 +141,7 @@ class Detection(Task):
     def text(self, value: Boxes, name_of: NameOf) -> str:
         """How many boxes each class has: "3 car, 1 dog"."""
         counts = Counter(value.labels)
-        return ", ".join(f"{counts[each]:,} {name_of(each)}" for each in sorted(counts)) or NOTHING_HERE
+        return ", ".join(f"{counts[each]:,} {name_of(each)}" for each in sorted(counts, key=in_order)) or NOTHING_HERE
 
     def read(self, text: str, class_of: Callable[[str], int | None]) -> Boxes | None:
         """Only "nothing here" says everything about an image."""

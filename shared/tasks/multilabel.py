@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from shared.class_names import key
-from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task
+from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task, in_order
 from shared.wire.imports import NamedAnswer, NamedClasses
 from shared.wire.review import Agreement, LabelIssue
 
@@ -183,7 +183,7 @@ class Multilabel(Task):
 
     def text(self, value: Classes, name_of: NameOf) -> str:
         """The names of the classes that the image has."""
-        return ", ".join(map(name_of, sorted(value.yes))) or NONE_OF_THESE
+        return ", ".join(map(name_of, sorted(value.yes, key=in_order))) or NONE_OF_THESE
 
     def read(self, text: str, class_of: Callable[[str], int | None]) -> Classes | None:
         """The classes whose names stand in the cell, separated by `;`."""

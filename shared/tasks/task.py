@@ -57,6 +57,12 @@ def majority(values: Iterable[Hashable]) -> Any:
     return most[0][0] if most and (len(most) == 1 or most[0][1] > most[1][1]) else None
 
 
+def in_order(class_id: int) -> tuple[bool, int]:
+    """Sorts class ids in the order in which the classes came; those that a dry run would add, which are negative, go
+    last."""
+    return class_id < 0, abs(class_id)
+
+
 class AnswerRefusedError(ValueError):
     """An answer cannot be taken. The message completes the sentence "image 7 was not labeled: …"."""
 

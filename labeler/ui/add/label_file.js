@@ -3,6 +3,7 @@
 import { element } from "../lib/dom.js";
 import { capital, count, number, timeLeft } from "../lib/text.js";
 
+const EMPTY = "empty=nothing"; // says that nothing is in an image without a box
 const TABLES = /\.(csv|tsv|jsonl|ndjson|parquet)$/i; // whose columns can be named
 const MOST_CLASSES = 20; // named of those that a label file would add
 
@@ -18,7 +19,8 @@ export function labelFile(file) {
   made.append(element("strong", file.name), words);
   if (busy) made.append(bar(file));
   if (file.state === "looked" || file.state === "imported") made.append(...counts(file));
-  if (["looked", "failed"].includes(file.state) && (file.folder || TABLES.test(file.name))) made.append(columns(file));
+  const asks = file.folder || TABLES.test(file.name) || file.told.some((line) => line.includes(EMPTY));
+  if (["looked", "failed"].includes(file.state) && asks) made.append(columns(file));
   made.append(buttons(file, busy));
   return made;
 }
@@ -91,19 +93,25 @@ function issues(file) {
 }
 
 /** Where somebody says which columns of a table are which, or what folders are; open where the labeler cannot tell. @param {LabelFile} file */
-function columns({ id, name, state, folder }) {
+function columns({ id, name, state, folder, told }) {
+  const empty = !folder && !TABLES.test(name) && told.length > 0;
   const details = element("details", "", "columns");
   details.open = state === "failed";
   const row = element("div", "", "row");
-  const label = element("label", folder ? "Layout " : "Columns ");
+  const label = element("label", folder ? "Layout " : empty ? "Images without a box " : "Columns ");
   const input = element("input");
-  const example = folder ? "split/class" : "image=photo,label=species";
+  const example = folder ? "split/class" : empty ? EMPTY : "image=photo,label=species";
   Object.assign(input, { type: "text", placeholder: example, autocomplete: "off", spellcheck: false });
   const button = press("columns", "Look again", { id, name });
   input.onkeydown = (event) => event.key === "Enter" && button.click();
   label.append(input);
   row.append(label, button);
-  details.append(element("summary", folder ? "Choose what the folders are" : "Choose the columns"), row);
+  const summary = folder
+    ? "Choose what the folders are"
+    : empty
+      ? "Choose what images without a box are"
+      : "Choose the columns";
+  details.append(element("summary", summary), row);
   return details;
 }
 

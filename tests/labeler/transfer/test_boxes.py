@@ -313,3 +313,15 @@ def test_a_test_set_with_boxes_is_there_at_the_start(tmp_path: Path) -> None:
         project(tmp_path / "x", test_set=str(tmp_path / "photos")),
     ):
         pass
+
+
+def test_a_dry_run_names_a_class_that_it_would_add_in_the_order_of_the_import(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        service.annotate([answer(1, None, action="skip")])
+        path = tmp_path / "boxes.jsonl"
+        some = [{"label": name, "x": 1, "y": 1, "w": 9, "h": 9} for name in ("owl", "cat")]
+        path.write_text(json.dumps({"uri": "0000.png", "boxes": some}) + "\n")
+        done = brought(service, path, add_classes=True)  # which compares it with the dry run
+        assert [each.reason for each in done.issues["conflict"]] == [
+            "is skipped here: that is kept, '1 cat, 1 owl' is skipped"
+        ]
