@@ -241,7 +241,7 @@ export class ChoiceBoxes {
 
   /** @param {Suggestion[]} _suggestions @param {import("../types.js").SuggestedBox[]} boxes @returns {(string | Element)[]} */
   hint(_suggestions, boxes) {
-    return ["The model suggests ", element("strong", amount(boxes.length)), ". Correct them, then confirm."];
+    return ["The model suggests ", element("strong", amount(boxes.length)), ": check them."];
   }
 
   /** @param {import("../types.js").Project} project */

@@ -193,8 +193,7 @@ class Gallery {
 
   /** The classes, and what is typed to find one. */
   get search() {
-    const { buttons } = this.marking;
-    return new ClassSearch((buttons !== null && this.project?.classes) || [], this.finder.value);
+    return new ClassSearch((this.marking.buttons !== null && this.project?.classes) || [], this.finder.value);
   }
 
   /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
@@ -360,11 +359,10 @@ class Gallery {
   }
 
   drawClasses() {
-    const { search } = this;
-    const { matches, typed } = search;
-    this.finder.hidden = !search.typing;
-    this.root.classList.toggle("many", search.typing);
-    const none = search.unmatched ?? "No classes yet. Add them on the page Label.";
+    const { matches, typed, typing, unmatched } = this.search;
+    this.finder.hidden = !typing;
+    this.root.classList.toggle("many", typing);
+    const none = unmatched ?? "No classes yet. Add them on the page Label.";
     this.part(".classes").dataset.none = this.project && !matches.length ? none : "";
     const { buttons: does, active } = this.marking;
     this.part(".classes").hidden = does === null;
@@ -372,9 +370,8 @@ class Gallery {
     const signature = JSON.stringify([Boolean(typed), active, matches.map(({ labels, ...each }) => each)]);
     if (signature !== this.signature) {
       this.signature = signature;
-      const press = { does, active };
       this.part(".classes").replaceChildren(
-        ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, press)),
+        ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, { does, active })),
       );
     }
     enable(this.root, ".classes button", this.can.choose);
@@ -384,14 +381,13 @@ class Gallery {
   drawTile(node, id) {
     const tile = this.tiles.get(id);
     node.ariaSelected = String(this.selection.has(id));
-    if (tile !== undefined)
-      drawTile(node, id, tile, tile ? this.marking.words(tile) : "no longer there", this.marking.classes);
+    const words = tile ? this.marking.words(tile) : "no longer there";
+    if (tile !== undefined) drawTile(node, id, tile, words, this.marking.classes);
   }
 
   drawNotice() {
-    const { loading, problem } = this;
     const narrowed = this.filters.query.narrowed || this.status !== "unlabeled";
-    const words = this.list.length ? null : whyEmpty(this.project, { loading, problem, narrowed });
+    const words = this.list.length ? null : whyEmpty(this.project, { ...this, narrowed });
     drawNotice(this.part(".notice"), words, this.project);
   }
 
