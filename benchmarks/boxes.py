@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=900, help="boxes that are on the image from the beginning")
     parser.add_argument("--drawn", type=int, default=100, help="boxes to draw")
     parser.add_argument("--images", type=int, default=40, help="images to answer with one box each")
+    parser.add_argument("--pace", type=float, default=0.5, help="seconds before each of these answers")
     options = parser.parse_args()
     print(describe("streamlit", "playwright"))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -64,6 +66,7 @@ def main() -> None:
             print(f"{0:12}  {options.drawn:5}  {_draw(card, options.drawn):>30}")
             for _ in range(options.images - 3):
                 card.draw(Place(*_corner(), SIDE, SIDE))
+                time.sleep(options.pace)
                 card.key("Enter")
             waits = p50_p95(latencies(card.recorded), digits=1)
             print(f"{options.images - 3} images answered with Enter: key to next image painted p50 / p95 {waits}")

@@ -38,9 +38,10 @@ def write_turned_photos(folder: Path, count: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = TURNED
     for number in range(count):
-        upright = Image.new("RGB", (WIDTH, HEIGHT), (150 + number, 150, 150))
+        upright = Image.new("RGB", (WIDTH, HEIGHT), (150, 150, 150))
         x, y, w, h = SQUARE
         ImageDraw.Draw(upright).rectangle((x, y, x + w, y + h), fill=COLOURS["red"])
+        ImageDraw.Draw(upright).text((10, 10), str(number), "black", font_size=90)  # no two are equal
         upright.transpose(Image.Transpose.ROTATE_90).save(folder / f"{number:03}.jpg", quality=60, exif=exif)
 
 
