@@ -9,7 +9,7 @@ const { edgesAt, grown, holds, moved, rounded, spanned, stretched, under, within
 );
 const { Hand } = await import("../../labeler/ui/boxes/hand.js");
 const { Mapping } = await import("../../labeler/ui/boxes/mapping.js");
-const { inkOn } = await import("../../labeler/ui/boxes/painter.js");
+const { inkOn, placeOfName } = await import("../../labeler/ui/boxes/painter.js");
 const { boxesInWords, summary } = await import("../../labeler/ui/boxes/words.js");
 
 const RUNS = 2000;
@@ -300,6 +300,27 @@ test("a box that was just drawn is stretched by its grips alone, so that one ins
 });
 
 // ------------------------------------------------------------ around them
+
+test("names of boxes stand on the stage, and beside each other where boxes are in the same place", () => {
+  const roll = dice(5);
+  const stage = { width: 800, height: 500 };
+  const name = { w: 60, h: 17 };
+  for (let run = 0; run < RUNS; run++) {
+    const rect = {
+      x: roll.between(0, 780),
+      y: roll.between(0, 480),
+      w: roll.between(5, 300),
+      h: roll.between(5, 300),
+    };
+    const taken = [];
+    for (let number = 0; number < 2; number++) {
+      const place = placeOfName(rect, name, stage, taken);
+      assert.ok(place.x >= 0 && place.x + name.w <= stage.width && place.y >= 0 && place.y + name.h <= stage.height);
+      for (const other of taken) assert.ok(Math.abs(place.x - other.x) >= 17 || Math.abs(place.y - other.y) >= 17);
+      taken.push(place);
+    }
+  }
+});
 
 test("what is drawn and not confirmed outlives a reload", () => {
   forget();

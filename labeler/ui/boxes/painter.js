@@ -12,6 +12,7 @@ import { grips } from "./geometry.js";
 
 const RIM = "rgb(0 0 0 / 65%)";
 const DASH = [6, 4];
+const DASH_SHIFT = 5;
 const FONT_PIXELS = 12;
 const ALL_NAMED = 40; // up to so many boxes in view, each has its name; with more, those that are wide enough
 const GRIP = 7; // pixels
@@ -71,12 +72,18 @@ export class Painter {
         3.5,
         false,
       );
-      for (const label of new Set(some.map(({ box }) => box.label))) {
+      for (const [number, label] of [...new Set(some.map(({ box }) => box.label))].entries()) {
         const rects = some.filter(({ box }) => box.label === label).map(({ rect }) => rect);
+        pen.lineDashOffset = number % 2 ? DASH_SHIFT : 0; // of two suggestions in the same place, both are seen
         this.stroke(pen, rects, look(label).colour, 1.75, dashed);
       }
+      pen.lineDashOffset = 0;
     }
-    for (const { box, rect } of seen) this.name(pen, box, rect, look(box.label), seen.length <= ALL_NAMED);
+    /** @type {Rect[]} */
+    const taken = [];
+    const all = seen.length <= ALL_NAMED;
+    for (const { box, rect } of seen)
+      this.name(pen, box, rect, look(box.label), { always: all, taken: all ? taken : [] });
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {Rect[]} rects @param {string} colour @param {number} width @param {boolean} dashed */
@@ -90,25 +97,25 @@ export class Painter {
   }
 
   /**
-   * The class above the box, or inside where there is no room above.
+   * The class at the box, where no other name is.
    * @param {CanvasRenderingContext2D} pen
    * @param {Pick<Box, "origin" | "confidence">} box
    * @param {Rect} rect on the stage
    * @param {Look} look
-   * @param {boolean} always also where it is wider than the box
+   * @param {{ always?: boolean, taken?: Rect[] }} [how] `always`: also where it is wider than the box; `taken`: where names are
    */
-  name(pen, box, rect, { name, colour }, always) {
+  name(pen, box, rect, { name, colour }, { always = true, taken = [] } = {}) {
     const text = isOpen(box) ? `${name} ${Math.round(100 * Number(box.confidence))}%` : name;
     const width = this.measure(pen, text) + 8;
     if (!always && (width > rect.w || rect.h < FONT_PIXELS)) return;
     const height = FONT_PIXELS + 5;
-    const top = rect.y >= height ? rect.y - height : Math.max(rect.y, 0);
-    const left = Math.min(Math.max(rect.x - 1, 0), Math.max(0, this.width - width));
+    const place = placeOfName(rect, { w: width, h: height }, this, taken);
+    taken.push(place);
     pen.fillStyle = colour;
-    pen.fillRect(left, top, width, height);
+    pen.fillRect(place.x, place.y, width, height);
     pen.fillStyle = inkOn(colour);
     pen.textBaseline = "middle";
-    pen.fillText(text, left + 4, top + height / 2 + 0.5);
+    pen.fillText(text, place.x + 4, place.y + height / 2 + 0.5);
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {string} text */
@@ -133,12 +140,12 @@ export class Painter {
     if (pointed) {
       this.stroke(pen, [pointed.rect], RIM, 5, false);
       this.stroke(pen, [pointed.rect], pointed.look.colour, 3, isOpen(pointed.box));
-      this.name(pen, pointed.box, pointed.rect, pointed.look, true);
+      this.name(pen, pointed.box, pointed.rect, pointed.look);
     }
     if (picked) {
       this.stroke(pen, [picked.rect], RIM, 5, false);
       this.stroke(pen, [picked.rect], picked.look.colour, 2.5, isOpen(picked));
-      this.name(pen, picked, picked.rect, picked.look, true);
+      this.name(pen, picked, picked.rect, picked.look);
       for (const { x, y } of grips(picked.rect)) this.grip(pen, x, y, picked.look.colour);
     }
     if (drawn) {
@@ -175,6 +182,35 @@ export class Painter {
     }
     pen.setLineDash([]);
   }
+}
+
+/**
+ * Where a name stands: above its box, else inside or below, at either side or one line further; where no other name is.
+ * @param {Rect} box
+ * @param {{ w: number, h: number }} name
+ * @param {{ width: number, height: number }} stage
+ * @param {readonly Rect[]} taken
+ * @returns {Rect}
+ */
+export function placeOfName(box, { w, h }, { width, height }, taken) {
+  const [left, right] = [box.x - 1, box.x + box.w + 1 - w];
+  const rows = [box.y - h, box.y + 1, box.y + box.h, box.y + box.h - h - 1];
+  const places = [...rows, ...rows.flatMap((y) => [y - h, y + h])].flatMap((y) => [
+    { x: left, y, w, h },
+    { x: right, y, w, h },
+  ]);
+  const inside = places.filter((place) => place.y >= 0 && place.y + h <= height);
+  const shown = (inside.length ? inside : places).map((place) => ({
+    ...place,
+    x: Math.min(Math.max(place.x, 0), Math.max(0, width - w)),
+    y: Math.min(Math.max(place.y, 0), Math.max(0, height - h)),
+  }));
+  return shown.find((place) => !taken.some((other) => meet(place, other))) ?? shown[0];
+}
+
+/** @param {Rect} a @param {Rect} b */
+function meet(a, b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }
 
 /** Black or white: what is read better on this colour (#rrggbb). @param {string} colour */
