@@ -6,7 +6,9 @@ enough labels for the model to suggest classes. Then a browser opens the pages, 
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +21,16 @@ import httpx  # noqa: E402 - the checkout first
 import numpy as np  # noqa: E402
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402 - the checkout first
 
+from benchmarks.detection import scenes  # noqa: E402
+from commands.labels.box_person import BoxAnnotator  # noqa: E402
 from commands.labels.simulate import Annotator, demo_truth  # noqa: E402
+from shared.wire.imports import NamedBox, NamedBoxes  # noqa: E402
 from tests.browser.card import Card, launch  # noqa: E402
 from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
+SCENES, BOXED = 80, 40  # images with boxes, and how many are answered
 WRONG = 0.05  # share of the reviewed labels
 DEMO = {"images": "", "classes": ""}
 LOOKS_AT_MOST = 40  # images skipped until one has a suggestion; test images have none
@@ -38,6 +44,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     _while_labeling()
     _while_reviewing()
+    _while_boxing()
 
 
 def _while_labeling() -> None:
@@ -104,6 +111,40 @@ def _bring_labels(services: Services) -> None:
     ]
     httpx.post(f"{services.labeler.url}/api/import", json={"rows": rows}, timeout=60).raise_for_status()
     wait_for(lambda: services.get("/api/review")["labels"] == len(truth), "the review", 400)
+
+
+def _while_boxing() -> None:
+    """A detector learns while a simulated person boxes the digits in generated scenes."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        photos, truth = Path(folder), {}
+        data = scenes(SCENES)
+        for number, example in enumerate(data.examples):
+            (photos / f"scene-{number:03}.jpg").write_bytes(data.read(example.sha256))
+            truth[f"scene-{number:03}.jpg"] = NamedBoxes(
+                boxes=[
+                    NamedBox(label=data.names[int(label)], **dict(zip("xywh", map(float, place), strict=True)))
+                    for place, label in zip(example.boxes, example.labels, strict=True)
+                ]
+            )
+        labeler = {"task": "detection", "images": photos, "classes": ",".join(data.names.values())}
+        trainer = {"images": photos, "backbone": "auto"}
+        with running_services(images=0, labeler=labeler, trainer=trainer) as services:
+            annotator = BoxAnnotator(services.labeler.url, truth)
+            annotator.run(BOXED)
+            annotator.close()
+            wait_for(services.caught_up, "the trainer", 120)
+            wait_for(lambda: sum(len(each["boxes"]) > 2 for each in services.queue("bob", 3)), "suggested boxes", 120)
+            browser = launch(playwright)
+            with _page(browser, LAPTOP, "light") as page:
+                card = Card(page, services.labeler.url, "ann").open()
+                card.page.get_by_role("button", name="Close this note").click()
+                for _ in range(LOOKS_AT_MOST):
+                    if page.get_by_text(re.compile(r"suggests [3-9] boxes")).count():
+                        break
+                    card.key("s")
+                page.keyboard.press("Tab")
+                _keep(page, "boxes")
+            browser.close()
 
 
 @contextmanager

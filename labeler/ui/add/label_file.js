@@ -19,7 +19,8 @@ export function labelFile(file) {
   made.append(element("strong", file.name), words);
   if (busy) made.append(bar(file));
   if (file.state === "looked" || file.state === "imported") made.append(...counts(file));
-  const asks = file.folder || TABLES.test(file.name) || file.told.some((line) => line.includes(EMPTY));
+  const asks =
+    file.folder || TABLES.test(file.name) || file.told.some((/** @type {string} */ line) => line.includes(EMPTY));
   if (["looked", "failed"].includes(file.state) && asks) made.append(columns(file));
   made.append(buttons(file, busy));
   return made;

@@ -16,6 +16,15 @@ export class Drafts {
     this.known = new Map(this.load());
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.waiting = undefined;
+    this.stop = new AbortController();
+    const { signal } = this.stop;
+    globalThis.addEventListener?.("pagehide", () => this.waiting && this.write(), { signal }); // a reload just after the last box
+  }
+
+  /** The page goes. */
+  close() {
+    if (this.waiting) this.write();
+    this.stop.abort();
   }
 
   /** What was drawn on this image; undefined if nothing was. @param {number} imageId @param {import("./geometry.js").Size} size @returns {Edits | undefined} */

@@ -55,6 +55,7 @@ export class Editor {
     this.taken = false; // whether the finger on the screen belongs to a box
     this.drawing = false;
     this.restOld = true;
+    this.stop = new AbortController();
     this.listen();
     stage.use(this);
   }
@@ -68,8 +69,14 @@ export class Editor {
     const release = (/** @type {KeyboardEvent | FocusEvent} */ event) => {
       if (this.spaced && (!("key" in event) || event.key === " ")) this.space(false);
     };
-    area.ownerDocument.addEventListener("keyup", release);
-    area.ownerDocument.defaultView?.addEventListener("blur", release);
+    const { signal } = this.stop;
+    area.ownerDocument.addEventListener("keyup", release, { signal });
+    area.ownerDocument.defaultView?.addEventListener("blur", release, { signal });
+  }
+
+  /** The card is gone. */
+  close() {
+    this.stop.abort();
   }
 
   /** A press on the image gives no focus to what is around the card, nor scrolls with the middle button. @param {MouseEvent} event */

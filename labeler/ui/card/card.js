@@ -106,6 +106,7 @@ class Card {
     this.unsubscribe?.();
     this.stopListening.abort();
     this.outbox?.leave();
+    this.view?.choice.close?.();
   }
 
   listen() {

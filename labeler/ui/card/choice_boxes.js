@@ -57,6 +57,11 @@ export class ChoiceBoxes {
     this.answered = null; // the image that Enter has answered: its draft is not needed any more
   }
 
+  close() {
+    this.drafts.close();
+    this.editor.close();
+  }
+
   get edits() {
     return this.editor.edits;
   }
