@@ -137,7 +137,6 @@ def _while_boxing() -> None:
             browser = launch(playwright)
             with _page(browser, LAPTOP, "light") as page:
                 card = Card(page, services.labeler.url, "ann").open()
-                card.page.get_by_role("button", name="Close this note").click()
                 for _ in range(LOOKS_AT_MOST):
                     if page.get_by_text(re.compile(r"suggests [3-9] boxes")).count():
                         break
