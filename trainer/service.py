@@ -121,7 +121,7 @@ class Trainer:
         )
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
         self.predictor = Predictor(self.loop, self.versions, self.replica, self.photos, detector.pictures)
-        self.explorer = Explorer(self.loop, self.replica, settings, self.folder / "manifold")
+        self.explorer = Explorer(self.loop, self.replica, settings, self.folder / "manifold", detector.pictures)
 
     def start(self) -> None:
         """Start all threads; returns at once."""

@@ -58,7 +58,7 @@ class Review:
             judged, errors = self._verdicts.counts()
             recent, recent_errors = self._verdicts.recent()
         return ReviewPage(
-            items=self._items(waiting[:limit]),
+            items=self._items(self._one_per_image(waiting)[:limit]),
             as_of=as_of,
             open=len(waiting),
             acceptable={
@@ -110,6 +110,15 @@ class Review:
         with self._store.lock:
             return found, [each for each in found.issues if self._is_open(each)]
 
+    def _one_per_image(self, issues: list[LabelIssue]) -> list[LabelIssue]:
+        """Of boxes, the worst doubt about each image: the next one is shown beside the answer that follows from it."""
+        if not self._log.fold.task.by_box:
+            return issues
+        worst: dict[int, LabelIssue] = {}
+        for each in issues:
+            worst.setdefault(each.image_id, each)
+        return list(worst.values())
+
     def _is_open(self, issue: LabelIssue) -> bool:
         fold = self._log.fold
         return (
@@ -132,6 +141,17 @@ class Review:
                 for known in (issue.label, issue.proposed)
                 if (live := fold.resolve(known)) is not None
             }
+            parts = {
+                id(each): (value, fold.task.corrected(value, each, fold.resolve))
+                for each in issues
+                if (value := fold.state(each.image_id).label) is not None
+            }
+            answers = {
+                key: tuple(None if part is None else fold.shown_answer(part) for part in both)
+                for key, both in parts.items()
+                if fold.task.by_box
+            }
+        sizes = self._catalog.shapes([each.image_id for each in issues]) if answers else {}
         hashes = self._catalog.hashes(sorted(wanted))
         large = self._settings.display_pixels
         return [
@@ -143,6 +163,13 @@ class Review:
                 proposed=classes[each.proposed][0],
                 proposed_name=classes[each.proposed][1],
                 given=each.given,
+                kind=each.kind,
+                box=each.box,
+                at=each.at,
+                kept=answers.get(id(each), (None, None))[0],
+                answer=answers.get(id(each), (None, None))[1],
+                width=sizes.get(each.image_id, (None, None))[0],
+                height=sizes.get(each.image_id, (None, None))[1],
                 confidence=each.confidence,
                 confident=each.confident,
                 agreeing=each.agreeing,

@@ -3,7 +3,8 @@
 A verdict is a row with `source: review`: a `settle` for keep, fix and remove, or a `skip` for unsure. `source:
 accepted` is a fix that was accepted in bulk, unseen. A verdict holds until it is undone. A judged doubt comes back only
 if it proposes a class that was not considered for that image yet: neither given, nor proposed, nor chosen. Where
-classes are answered one by one, a verdict is about one class of an image, and the others are judged by themselves.
+classes are answered one by one, a verdict is about one class of an image, and the others are judged by themselves. Of
+boxes, a fix is about one box; a verdict that leaves them as they are is about the whole image.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Verdicts:
         standing = self._standing(image_id)
         if not standing:
             return True
+        if self._fold.task.by_box:  # who keeps an image's boxes, or cannot tell, has looked at all of them
+            return all(judged.error for judged in standing)
         weighed = {self._fold.resolve(label) for judged in standing for label in judged.weighed}
         task, votes = self._fold.task, self._fold.votes(image_id).values()
         given = set() if task.by_class else {each for value in votes for each in task.classes_in(value)}
@@ -60,9 +63,9 @@ class Verdicts:
 
     def counts(self) -> tuple[int, int]:
         """The number of judged images, or of judged classes of images, and of errors among them."""
-        by_class = self._fold.task.by_class
+        by_class, by_box = self._fold.task.by_class, self._fold.task.by_box
         latest = {
-            (image_id, judged.weighed[1] if by_class else None): judged
+            (image_id, judged.weighed[1] if by_class else judged.id if by_box else None): judged
             for image_id in self._by_image
             for judged in self._standing(image_id)
         }.values()

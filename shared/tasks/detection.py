@@ -15,13 +15,15 @@ from shared.class_names import key
 from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
 from shared.wire.imports import NamedAnswer, NamedBoxes
-from shared.wire.review import Agreement
+from shared.wire.review import Agreement, LabelIssue, Place
 
 if TYPE_CHECKING:
     from shared.tasks.box_matching import Joint
 
 __all__ = ["DETECTION", "MOST_BOXES", "NOTHING_HERE", "ORIGINS", "Box", "Boxes", "Detection", "Origin"]
 
+SAME_OBJECT: Final = 0.5
+"""IoU from which two boxes are of the same object."""
 NOTHING_HERE: Final = "nothing here"
 
 
@@ -29,6 +31,7 @@ class Detection(Task):
     """Boxes with classes."""
 
     name = "detection"
+    by_box = True
 
     def check(self, given: object, classes: ClassBook) -> Boxes:
         """The boxes, with classes by ids or by names that they have or had.
@@ -131,6 +134,28 @@ class Detection(Task):
         from shared.tasks.box_agreement import measure_agreement_on_boxes
 
         return measure_agreement_on_boxes(list(votes), names)
+
+    # ------------------------------------------------------------ doubts
+
+    def is_doubted(self, value: Boxes | None, issue: LabelIssue, live: Live) -> bool:
+        """Whether the box that the issue doubts is still there, or the missing one is not."""
+        if value is None or issue.box is None or live(issue.proposed) is None:
+            return False
+        if issue.at is None:
+            return not any(_overlap(each, issue.box) >= SAME_OBJECT for each in value.boxes)
+        return _doubted(value, issue, live) is not None
+
+    def corrected(self, value: Boxes, issue: LabelIssue, live: Live) -> Boxes | None:
+        """The boxes with the one that the issue proposes."""
+        label, place, number = live(issue.proposed), issue.box, _doubted(value, issue, live)
+        if label is None or place is None or (issue.at is not None and number is None):
+            return None
+        boxes = list(value.boxes)
+        if number is None:
+            return Boxes([*boxes, Box(label, place.x, place.y, place.w, place.h, "accepted")])
+        there = place if issue.kind == "place" else boxes[number]
+        boxes[number] = Box(label, there.x, there.y, there.w, there.h, "corrected")
+        return Boxes(boxes)
 
     # ------------------------------------------------------------ counts and words
 
@@ -237,6 +262,26 @@ def _is_place(given: Mapping[str, Any], held: Box) -> bool:
         (-(held.y + held.h), -(given["y"] + given["h"])),
     )
     return all(-rounding <= inner - outer <= SLACK + rounding for inner, outer in edges)
+
+
+def _doubted(value: Boxes, issue: LabelIssue, live: Live) -> int | None:
+    """The number of the box that an issue is about, if it is still as it was."""
+    at = issue.at
+    if at is None:
+        return None
+    for number, each in enumerate(value.boxes):
+        moved = max(abs(each.x - at.x), abs(each.y - at.y), abs(each.w - at.w), abs(each.h - at.h))
+        if moved <= 2 / STEPS and each.label == live(issue.label):
+            return number
+    return None
+
+
+def _overlap(one: Box, other: Place) -> float:
+    """Their IoU."""
+    across = min(one.x + one.w, other.x + other.w) - max(one.x, other.x)
+    down = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
+    shared = max(across, 0.0) * max(down, 0.0)
+    return shared / (one.w * one.h + other.w * other.h - shared)
 
 
 DETECTION = Detection()

@@ -72,6 +72,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
+    by_box: ClassVar[bool] = False  # whether an answer is boxes, each of which can be doubted by itself
 
     # ------------------------------------------------------------ one answer
 
@@ -135,6 +136,10 @@ class Task(ABC):
         """Whether the image's label still is what the issue doubts, and what it proposes still exists."""
         proposed = live(issue.proposed)
         return self.shown_class(value) == live(issue.label) and proposed not in (None, live(issue.label))
+
+    def corrected(self, value: Value, issue: LabelIssue, live: Live) -> Value | None:
+        """The image's label with what the issue proposes, where an issue is about a part of it; else None."""
+        return None
 
     def proposal(self, issue: LabelIssue) -> dict[str, Any]:
         """The fields of an annotation that accepts what the issue proposes."""

@@ -97,6 +97,19 @@ ACCEPTED = "accepted"
 Verdict = Literal["keep", "fix", "remove", "unsure"]
 
 
+DoubtKind = Literal["missing", "class", "place"]
+"""Of a box: nobody drew it, it has another class, or another place."""
+
+
+class Place(Reply):
+    """A box: top left corner, width and height in pixels of the upright original."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
 class Evidence(Reply):
     """A labeled image near the doubtful one, and its cosine similarity."""
 
@@ -109,6 +122,9 @@ class LabelIssue(Reply):
 
     In a multi-label project, one class of an image is doubtful: `label` and `proposed` are that class, `given` says
     whether it was answered with yes, and the opposite is proposed. An image may be listed once per class.
+
+    In a detection project, one box is doubtful: `kind` says why, `box` is the place proposed, and `at` the box drawn (a
+    missing box has none, and `label` is then the class proposed). An image may be listed several times.
     """
 
     image_id: int
@@ -123,6 +139,9 @@ class LabelIssue(Reply):
     neighbours: int
     evidence: list[Evidence]  # neighbours that agree, nearest first
     given: bool | None = None  # multi-label: whether the class was answered with yes
+    kind: DoubtKind | None = None  # detection, and the following
+    box: Place | None = None
+    at: Place | None = None
 
 
 class LabelIssues(Reply):
@@ -172,7 +191,9 @@ class Picture(Reply):
 
 
 class ReviewItem(Reply):
-    """A label to judge. Classes are ids, with their current names; `given` is as in `LabelIssue`."""
+    """A label to judge. Classes are ids, with their current names; `given`, `kind`, `box` and `at` are as in
+    `LabelIssue`. In a detection project, `answer` is the answer with what is proposed, `kept` the one of now, and
+    `width` and `height` are those of the upright original."""
 
     image_id: int
     url: str
@@ -186,6 +207,13 @@ class ReviewItem(Reply):
     neighbours: int
     evidence: list[Picture]
     given: bool | None = None
+    kind: DoubtKind | None = None
+    box: Place | None = None
+    at: Place | None = None
+    answer: Any = None
+    kept: Any = None
+    width: int | None = None
+    height: int | None = None
 
 
 class ReviewPage(Reply):

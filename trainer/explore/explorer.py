@@ -16,6 +16,7 @@ from shared.wire.images import Described, Drawn, Group, Groups, Neighbour, Neigh
 from shared.wire.review import LabelIssues, NearDuplicates
 from trainer.explore import pool_layout
 from trainer.explore.umap_layout import UmapFailed, UmapLayout
+from trainer.live_detector.pictures import Pictures
 from trainer.loop.live_model import NotInPool, NotReady
 from trainer.loop.loop import Loop
 from trainer.review.near_duplicates import near_duplicates
@@ -28,13 +29,20 @@ from trainer.tasks.registry import task_named
 class Explorer:
     """Looks at the live model of `loop`. `folder` is where UMAP's process reads and writes."""
 
-    def __init__(self, loop: Loop, replica: Replica, settings: TrainerSettings, folder: Path) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        replica: Replica,
+        settings: TrainerSettings,
+        folder: Path,
+        pictures: Pictures | None = None,
+    ) -> None:
         self._loop = loop
         self._replica = replica
         self._seed = settings.seed
         self._layouts = pool_layout.LayoutCache(settings.seed)
         self._umap = UmapLayout(folder, settings.seed)
-        self._reviewer = Reviewer(settings.seed)
+        self._reviewer = Reviewer(settings.seed, pictures)
 
     def start(self) -> None:
         """Start the thread that judges labels on request."""

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from shared.tasks.task import Value
 from shared.wire.review import LabelIssue, LabelIssues
 from trainer.embeddings.space import Space
+from trainer.live_detector.pictures import Pictures
+from trainer.review.box_issues import BoxJudge
 from trainer.review.label_issues import ClassJudge
 from trainer.review.label_noise import Errors
 from trainer.review.multilabel_issues import SeveralJudge
@@ -78,14 +80,15 @@ class Judge(Protocol):
 
 
 JUDGES: dict[str, Judge] = {"classification": ClassJudge(), "multilabel": SeveralJudge()}
-"""By the name of the task."""
+"""By the name of the task. Boxes are judged by the images themselves, see `BoxJudge`."""
 
 
 class Reviewer:
     """Caches judgements of one trainer's labels; `look` returns the current doubts."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, pictures: Pictures | None = None) -> None:
         self._seed = seed
+        self._judges = JUDGES if pictures is None else {**JUDGES, "detection": BoxJudge(pictures)}
         self._lock = threading.Lock()
         self._known: Any = None  # what the task's judge found
         self._geometry = -1
@@ -111,7 +114,7 @@ class Reviewer:
             another = self._geometry != space.version
         if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
             coming = 0
-        judge = JUDGES[snapshot.task]
+        judge = self._judges[snapshot.task]
         stale = not coming and (another or self._is_stale(judge, known, space, snapshot))
         rested = time.monotonic() - self._at > REST * self._took
         if stale and rested:
@@ -186,7 +189,7 @@ class Reviewer:
         if wanted is None:
             if outdated is not None:
                 known, snapshot = outdated
-                ranked = self._rank(JUDGES[snapshot.task], known, snapshot)
+                ranked = self._rank(self._judges[snapshot.task], known, snapshot)
                 with self._lock:
                     if self._known is known:
                         self._found = ranked
@@ -197,7 +200,7 @@ class Reviewer:
         images = space.train.ids[rows]
         trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
         import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
-        judge, given = JUDGES[snapshot.task], [snapshot.labels[int(image)] for image in images]
+        judge, given = self._judges[snapshot.task], [snapshot.labels[int(image)] for image in images]
         known = judge.judge(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
         found = None if known is None else self._rank(judge, known, snapshot)
         with self._lock:

@@ -52,6 +52,7 @@ class Detection(Task):
     name: ClassVar[str] = "detection"
     learner = DetectorLearner()
     learns_from_images: ClassVar[bool] = True
+    finds_label_issues = True
     measures: ClassVar[frozenset[str]] = frozenset({"map_50", "map_50_95"})
     goal: ClassVar[str] = "map_50"
     no_network = "In a detection project, only the detector on the frozen network is trained: no whole network is."

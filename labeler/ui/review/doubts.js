@@ -16,6 +16,13 @@ import { loadPicture } from "../lib/picture.js";
  * @property {number} confidence
  * @property {boolean} confident
  * @property {boolean | null} [given] where an image may have several classes: whether it has this one, by its label
+ * @property {"missing" | "class" | "place" | null} [kind] of boxes: what is in doubt
+ * @property {import("./box_overlay.js").Place | null} [box] the place proposed
+ * @property {import("./box_overlay.js").Place | null} [at] the box drawn
+ * @property {any} [kept] the answer of now
+ * @property {any} [answer] the answer with what is proposed
+ * @property {number | null} [width] of the upright original
+ * @property {number | null} [height]
  * @property {number} agreeing
  * @property {number} neighbours
  * @property {Evidence[]} evidence

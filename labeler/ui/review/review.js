@@ -15,6 +15,7 @@ import { keepFor } from "../lib/task.js";
 import { capital, count, number, percent, timeLeft } from "../lib/text.js";
 import { Pace } from "../lib/time.js";
 import { Stage } from "../stage/stage.js";
+import { overlayOf } from "./box_overlay.js";
 import { Doubts } from "./doubts.js";
 import { verdictsOf } from "./verdicts.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
@@ -281,6 +282,8 @@ class Review {
       this.shown = current;
       this.painted = false;
       this.stage.show(current);
+      const boxes = current && !current.broken ? overlayOf(current) : null;
+      if (boxes) this.part(".picture").append(boxes);
       if (current) this.wait(current);
       this.drawVerdicts();
     }
@@ -329,7 +332,7 @@ class Review {
     if (!page) return;
     const [found, precision, waiting] = this.part(".where p").children;
     const expected = page.enough ? Math.max(page.expected, page.errors) : page.errors;
-    setText(found, page.labels ? foundOf(page) : capital(lookingOf(page)));
+    setText(found, page.labels ? foundOf(page, this.data.task) : capital(lookingOf(page)));
     setText(precision, precisionOf(page));
     setText(waiting, page.open ? `${number(page.open)} in doubt` : "");
     const meter = this.part(".meter");

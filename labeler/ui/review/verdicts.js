@@ -40,9 +40,27 @@ const many = {
   noClass: () => "Press Enter to accept what is proposed, or K to keep the label.",
 };
 
+/** @type {Verdicts} */
+const boxes = {
+  letters: { K: "keep", S: "unsure", Z: "undo" },
+  key: ({ image_id }) => image_id, // one box at a time: the next one is judged beside the new answer
+  read: (doubt) => ({ ...doubt, ...wordsOf(doubt) }),
+  keep: ({ kept }) => ({ label: null, answer: kept }),
+  fix: ({ answer }) => ({ label: null, answer }),
+  other: false,
+  noClass: () => "Press Enter to accept what is proposed, or K to keep the boxes.",
+};
+
 /** @param {string} task */
 export function verdictsOf(task) {
-  return task === "multilabel" ? many : one;
+  return { multilabel: many, detection: boxes }[task] ?? one;
+}
+
+/** Both answers in words, of one box. @param {any} doubt */
+function wordsOf({ kind, label_name, proposed_name }) {
+  if (kind === "missing") return { label_name: "nothing there", proposed_name: `${proposed_name} there` };
+  if (kind === "place") return { label_name: `${label_name} as drawn`, proposed_name: `${label_name} as found` };
+  return { label_name, proposed_name };
 }
 
 /** @param {string} name @param {boolean} yes */

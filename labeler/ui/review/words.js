@@ -8,15 +8,18 @@ const ENOUGH_VERDICTS = 50;
 /** @typedef {{ title: string, text?: string, waits?: boolean, judging?: any }} Notice `waits`: it comes by itself */
 
 /** @param {import("./doubts.js").Doubt} doubt */
-export function evidenceOf({ agreeing, neighbours, proposed_name }) {
+export function evidenceOf({ agreeing, neighbours, proposed_name, kind }) {
+  if (kind)
+    return "Found by a detector that has not learned this image. Thin: drawn. Dashed: in doubt. Thick: proposed.";
   return agreeing
     ? `${agreeing} of the ${neighbours} most similar labeled images are ${proposed_name}`
     : `None of the ${neighbours} most similar labeled images is ${proposed_name}: only the model says so`;
 }
 
-/** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page */
-export function foundOf({ errors, expected_low, expected_high, enough }) {
+/** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page @param {string} [task] */
+export function foundOf({ errors, expected_low, expected_high, enough }, task) {
   const found = errors ? `${count(errors, "error")} found` : "No error found yet";
+  if (task === "detection") return found; // how many there are is not estimated
   if (!enough) return `${found}; too few labels to tell how many there are`;
   const [low, high] = [expected_low - errors, expected_high - errors].map((n) => number(Math.max(n, 0)));
   if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
@@ -46,7 +49,7 @@ export function precisionOf({ recent, recent_errors }) {
  */
 export function whyEmpty({ current, page, problem }, project, start) {
   if (current?.broken) {
-    const removable = (current.given ?? null) === null; // one of several classes is judged, not removed
+    const removable = (current.given ?? current.kind ?? null) === null; // one class or box of several is not removed
     const text = `It is missing or damaged. ${removable ? "Remove its label (X), or leave it (S)." : "Leave it (S)."}`;
     return { title: "This image cannot be shown", text };
   }
@@ -67,13 +70,15 @@ export function whyEmpty({ current, page, problem }, project, start) {
   if (!project.images.labeled) {
     return { title: "No labels yet", text: "Import some on the page Data, or give the first on the page Label." };
   }
-  return whyNoneInDoubt(page);
+  return whyNoneInDoubt(page, project.task === "detection");
 }
 
-/** @param {any} page @returns {Notice} */
-function whyNoneInDoubt(page) {
+/** @param {any} page @param {boolean} boxes @returns {Notice} */
+function whyNoneInDoubt(page, boxes) {
   if (!page.labels && page.missing) {
-    const text = "At least ten labels, of two classes, are needed to judge one by the others.";
+    const text = boxes
+      ? "At least ten labeled images, four of them with boxes, are needed to judge one by the others."
+      : "At least ten labels, of two classes, are needed to judge one by the others.";
     return { title: capital(lookingOf(page)), text, waits: true };
   }
   if (!page.labels && page.coming) {
@@ -81,9 +86,11 @@ function whyNoneInDoubt(page) {
     return { title: capital(lookingOf(page)), text, waits: true };
   }
   if (!page.labels || page.renewing) {
-    const text = "Each label is judged by models that were not trained on it.";
+    const text = boxes
+      ? "Two detectors learn one half of the images each, and look for boxes in the other. This takes a minute or two."
+      : "Each label is judged by models that were not trained on it.";
     return { title: capital(lookingOf(page)), text, waits: true, judging: page };
   }
   const text = `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.`;
-  return { title: "No label is in doubt", text };
+  return { title: boxes ? "No box is in doubt" : "No label is in doubt", text };
 }

@@ -1,0 +1,234 @@
+"""Doubtful boxes: objects that nobody boxed, boxes of the wrong class, and boxes that fit badly.
+
+The labeled train images are dealt into two halves. A detector that learned one half looks for boxes in the other, so
+that no image is judged by a detector that has seen its answer. What it finds with confidence, and nobody drew, is a
+missing box; where it finds another class, the class is in doubt; where it finds the same object elsewhere, the place.
+How many boxes are wrong in all is not estimated.
+
+Judging takes a bounded time: at most `MOST` images, and `SECONDS` for each of the two detectors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.images.opening import ImageProblem
+from shared.tasks.detection import Boxes
+from shared.wire.review import DoubtKind, LabelIssue, Place
+from trainer.evaluation.box_matching import Placed, overlaps, pairing
+from trainer.live_detector.live_detector import LEAST_IMAGES, placed
+from trainer.live_detector.pictures import Pictures
+from trainer.review.label_noise import Errors
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from trainer.detection.detector import Detector
+
+HALVES = 2
+MOST = 400
+"""Images that are judged, drawn at random."""
+STEPS = 200
+"""Steps of each detector."""
+SECONDS = 45.0
+SURE = 0.55
+"""Score from which an object that nobody boxed is a missing box."""
+ANOTHER = 0.5
+"""Score from which another class in the same place is a doubt."""
+LOOSE = 0.65
+"""IoU below which the same object in another place is a doubt, if it is found with certainty `SURE`."""
+APART = 0.3
+"""A missing box overlaps every box of the image less than this."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BoxesOutOfFold:
+    """The answers `values` of the images `ids` (n,), and what a detector `found` that has seen none of them; None where
+    an image cannot be read."""
+
+    ids: Ids
+    values: list[Boxes]
+    found: list[Placed | None]
+
+
+@dataclass(frozen=True)
+class BoxDoubt:
+    """One doubt about image `row`: the class and place proposed, and those drawn; `at` is None for a missing box."""
+
+    row: int
+    kind: DoubtKind
+    quality: float
+    confidence: float
+    label: int
+    proposed: int
+    box: tuple[float, ...]
+    at: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class BoxDoubts:
+    """All doubts, the worst first."""
+
+    doubts: list[BoxDoubt]
+    errors: Errors
+
+
+class BoxJudge:
+    """Judges boxes by `pictures`. See `trainer.review.reviewer.Judge`."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+
+    def lacking(self, values: Sequence[Boxes]) -> int:
+        """Five images in each half, and boxes in both."""
+        boxed = sum(len(each) > 0 for each in values)
+        return max(HALVES * LEAST_IMAGES - len(values), HALVES * 2 - boxed, 0)
+
+    def judge(
+        self,
+        ids: Ids,
+        rows: NDArray[np.float32],
+        values: Sequence[Boxes],
+        trusted: NDArray[np.bool_],
+        *,
+        seed: int,
+        progress: Callable[[float], None],
+    ) -> BoxesOutOfFold | None:
+        """What the detector of the other half finds in each image; None if there are too few."""
+        if self.lacking(values) > 0:
+            return None
+        draws = np.random.default_rng(seed)
+        some = np.sort(draws.permutation(len(ids))[:MOST])
+        half = draws.permutation(len(some)) % HALVES
+        chosen, given = ids[some], [values[k] for k in some]
+        found: list[Placed | None] = [None] * len(chosen)
+        for number in range(HALVES):
+            learned = {int(chosen[k]): given[k] for k in np.flatnonzero(half != number)}
+            detector = self._fitted(learned, seed, partial(_tell, progress, number))
+            if detector is None:
+                return None
+            for k in np.flatnonzero(half == number):
+                found[k] = self._look(detector, int(chosen[k]))
+            progress((number + 1) / HALVES)
+        return BoxesOutOfFold(chosen, given, found)
+
+    def given(self, known: BoxesOutOfFold) -> list[Boxes]:
+        """The answers that were judged."""
+        return known.values
+
+    def doubts(
+        self,
+        known: BoxesOutOfFold,
+        now: Sequence[Boxes | None],
+        trusted: NDArray[np.bool_],
+        before: Sequence[Boxes | None],
+    ) -> BoxDoubts:
+        """All answers, compared with what was found. A settled one may have another box in doubt."""
+        doubts = [
+            doubt
+            for row, (value, found) in enumerate(zip(now, known.found, strict=True))
+            if value is not None and found is not None
+            for doubt in doubts_of(row, placed(value), found)
+        ]
+        doubts.sort(key=lambda each: each.quality)
+        return BoxDoubts(doubts, Errors(np.empty(0), 0, 0, 0, enough=False))
+
+    def told(
+        self,
+        known: BoxesOutOfFold,
+        found: BoxDoubts,
+        now: Sequence[Boxes | None],
+        names: Mapping[int, str],
+        limit: int,
+    ) -> list[LabelIssue]:
+        """The worst of classes that are still there."""
+        return [
+            LabelIssue(
+                image_id=int(known.ids[each.row]),
+                label=each.label,
+                label_name=names[each.label],
+                proposed=each.proposed,
+                proposed_name=names[each.proposed],
+                quality=each.quality,
+                confidence=each.confidence,
+                confident=False,  # each is looked at: a place cannot be accepted unseen
+                agreeing=0,
+                neighbours=0,
+                evidence=[],
+                kind=each.kind,
+                box=_place(each.box),
+                at=None if each.at is None else _place(each.at),
+            )
+            for each in found.doubts
+            if each.label in names and each.proposed in names
+        ][:limit]
+
+    def _fitted(self, lessons: Mapping[int, Boxes], seed: int, progress: Callable[[float], None]) -> Detector | None:
+        from trainer.detection.detector import Example
+        from trainer.detection.learning import fit
+
+        began, asked = time.monotonic(), 0
+
+        def over() -> bool:
+            nonlocal asked
+            asked += 1
+            progress(min(asked / STEPS, 1.0))
+            return time.monotonic() - began > SECONDS
+
+        examples = []
+        for image_id, boxes in lessons.items():
+            sha256, drawn = self._pictures.hash_of(image_id), placed(boxes)
+            if sha256 is not None:
+                examples.append(Example(sha256, drawn.places.astype(np.float32), drawn.classes))
+        if not any(len(each.labels) for each in examples):
+            return None
+        detector = fit(examples, self._pictures.maps, previous=None, steps=STEPS, seed=seed, should_stop=over)
+        return detector if detector.steps else None
+
+    def _look(self, detector: Detector, image_id: int) -> Placed | None:
+        sha256 = self._pictures.hash_of(image_id)
+        if sha256 is None:
+            return None
+        try:
+            found = detector.detect(self._pictures.maps.plain(sha256))
+        except ImageProblem:
+            return None
+        return Placed(found.classes, found.boxes.astype(np.float64), found.scores.astype(np.float64))
+
+
+def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
+    """The doubts about one image."""
+    sure = found.at_least(min(SURE, ANOTHER))
+    pairs = pairing(drawn, sure, 0.5)
+
+    def doubt(kind: DoubtKind, quality: float, other: int, one: int | None) -> BoxDoubt:
+        proposed, at = int(sure.classes[other]), None if one is None else tuple(drawn.places[one].tolist())
+        label = proposed if one is None else int(drawn.classes[one])
+        score, box = float(np.clip(sure.scores[other], 0, 1)), tuple(sure.places[other].tolist())
+        return BoxDoubt(row, kind, quality, score, label, proposed, box, at)
+
+    told = [doubt("class", 1 - float(sure.scores[other]), other, one) for one, other in pairs.confused]
+    for other in pairs.extra:
+        near = overlaps(sure.places[[other]], drawn.places).max(initial=0.0)
+        if sure.scores[other] >= SURE and near < APART:
+            told.append(doubt("missing", 1 - float(sure.scores[other]), other, None))
+    for one, other in pairs.same:
+        overlap = float(overlaps(drawn.places[[one]], sure.places[[other]])[0, 0])
+        if overlap < LOOSE and sure.scores[other] >= SURE:
+            told.append(doubt("place", (1 + overlap) / 2, other, one))
+    return told
+
+
+def _tell(progress: Callable[[float], None], half: int, share: float) -> None:
+    progress((half + 0.8 * share) / HALVES)
+
+
+def _place(box: Sequence[float]) -> Place:
+    return Place(**dict(zip("xywh", (round(each, 2) for each in box), strict=True)))
