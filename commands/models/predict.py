@@ -1,4 +1,4 @@
-"""`flywheel predict` classifies every image of a folder with a running trainer's model, and writes a table."""
+"""`flywheel predict` predicts every image of a folder with a running trainer's model, and writes a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def predict(
     *,
     place: Place,
 ) -> None:
-    """Classify every image of a folder with a running trainer's model.
+    """Predict every image of a folder with a running trainer's model: its class, its classes, or its boxes.
 
     The exit code is 1 if some images cannot be read, and 2 if none can be read.
     """
@@ -107,7 +107,7 @@ def predict_folder(
             rows += zip((name for name, _ in batch), said.predictions, strict=True)
             on_progress(len(rows) + len(problems))
     if rows or problems:
-        _write(target, rows, problems)
+        write_table(target, rows, problems)
     return len(rows), problems, answered
 
 
@@ -135,22 +135,42 @@ def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Ite
         console.print(said, markup=False, highlight=False)
 
 
-def _write(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:
-    classes = list(rows[0][1].probabilities) if rows else []
+def write_table(target: Path, rows: list[tuple[str, Prediction]], problems: dict[str, str]) -> None:
+    """Write a row per image, or per box where boxes were predicted. Raises SettingsError if the disk refuses."""
+    boxes = any(said.boxes is not None for _, said in rows)
+    table = _boxes_table(rows) if boxes else _classes_table(rows)
     partial = partial_of(target)
     try:
         with partial.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(
-                ["filename", "label", "confidence", *(harmless(f"p:{name}") for name in classes), "problem"]
+            header = next(table)
+            writer.writerow([*map(harmless, header), "problem"])
+            writer.writerows([*map(harmless, row), ""] for row in table)
+            writer.writerows(
+                [harmless(name), *[""] * (len(header) - 1), harmless(problem)] for name, problem in problems.items()
             )
-            for name, said in rows:
-                shares = [f"{said.probabilities[each]:.6f}" for each in classes]
-                writer.writerow([harmless(name), harmless(said.label), f"{said.confidence:.6f}", *shares, ""])
-            for name, problem in problems.items():
-                writer.writerow([harmless(name), "", "", *[""] * len(classes), harmless(problem)])
         partial.replace(target)
     except OSError as error:
         raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _classes_table(rows: list[tuple[str, Prediction]]) -> Iterator[list[str]]:
+    """The header, then a row per image with the probability of each class."""
+    classes = list(rows[0][1].probabilities) if rows else []
+    yield ["filename", "label", "confidence", *(f"p:{name}" for name in classes)]
+    for name, said in rows:
+        yield [name, said.label, f"{said.confidence:.6f}", *(f"{said.probabilities[each]:.6f}" for each in classes)]
+
+
+def _boxes_table(rows: list[tuple[str, Prediction]]) -> Iterator[list[str]]:
+    """The header, then a row per box; an image without boxes has one row without a label. Places are in pixels of the
+    upright original."""
+    yield ["filename", "label", "confidence", "x", "y", "width", "height"]
+    for name, said in rows:
+        for box in said.boxes or []:
+            places = (str(each) for each in (box.x, box.y, box.w, box.h))
+            yield [name, box.label, f"{box.confidence:.6f}", *places]
+        if not said.boxes:
+            yield [name, *[""] * 6]

@@ -27,7 +27,6 @@ from trainer.embeddings.backbones.preparation import PREPROCESSING
 from trainer.embeddings.backbones.safe_weights import ModelFileError
 from trainer.embeddings.backbones.saved_backbone import Normalised, freeze, own_network, thaw
 from trainer.embeddings.backbones.torch_networks import Module
-from trainer.versions.predictor import standing
 from trainer.versions.registry import RefusedVersion, Version
 
 HOW_TO_USE = (
@@ -141,7 +140,7 @@ def in_todays_boxes(
     if fold is None:
         names: list[str | None] = [each.name for each in classes]
     else:
-        ids = standing(classes, fold)
+        ids = [fold.resolve(each.id) for each in classes]
         names = [None if each is None else fold.classes[each].name for each in ids]
     known = list(dict.fromkeys(name for name in names if name is not None))
     if not known:

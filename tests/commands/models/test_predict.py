@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 import flywheel
+from commands.models.predict import write_table
+from shared.wire.models import PredictedBox, Prediction
 from tests.trainer.learning import picture
 
 
@@ -54,3 +56,18 @@ def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
     assert "1 other file is not an image: .txt" in str(empty.exception)
     assert "Predicting" not in gone.output + empty.output
     assert not target.exists()
+
+
+def test_boxes_get_a_row_each(tmp_path):
+    box = PredictedBox(label="=cat", confidence=0.9, x=1234.56, y=2, w=30, h=40.5)
+    found = Prediction(label="=cat", confidence=0.9, probabilities={"=cat": 0.9}, labels=["=cat"], boxes=[box, box])
+    nothing = Prediction(label="", confidence=0.8, probabilities={"=cat": 0.2}, labels=[], boxes=[])
+    target = tmp_path / "boxes.csv"
+    write_table(target, [("a.png", found), ("b.png", nothing)], {"c.png": "is empty"})
+    assert target.read_text().splitlines() == [
+        "filename,label,confidence,x,y,width,height,problem",
+        "a.png,'=cat,0.900000,1234.56,2.0,30.0,40.5,",
+        "a.png,'=cat,0.900000,1234.56,2.0,30.0,40.5,",
+        "b.png,,,,,,,",
+        "c.png,,,,,,,is empty",
+    ]
