@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
 from trainer.detection.placement import Boxes, Placement
+from trainer.evaluation.box_matching import distinct
 
 MOST = 300
 """Boxes of an image, at most."""
@@ -37,6 +38,11 @@ class Detections:
         """Those with at least this score."""
         kept = self.scores >= threshold
         return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
+
+    def suggested(self, threshold: float) -> Detections:
+        """What is shown to a person: those with at least this score, and of several in one place the best."""
+        kept = distinct(self.boxes.astype(np.float64), self.scores.astype(np.float64))
+        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept]).above(threshold)
 
     @classmethod
     def none(cls) -> Detections:

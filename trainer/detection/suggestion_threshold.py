@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trainer.detection.detections import Detections
 from trainer.detection.detector import FIRST_THRESHOLD
 from trainer.detection.placement import Boxes
+from trainer.evaluation.box_matching import overlaps
 
 LAST = 15
 """Images that count."""
@@ -79,10 +80,10 @@ def least_costly(judged: Sequence[Judged]) -> float:
 
 def actions(judged: Judged, threshold: float) -> Actions:
     """What the person would have done if the boxes from `threshold` on had been suggested."""
-    shown = judged.found.above(threshold)
+    shown = judged.found.suggested(threshold)
     if len(shown) == 0 or len(judged.boxes) == 0:
         return Actions(drawn=len(judged.boxes), deleted=len(shown))
-    overlap = overlaps(shown.boxes, judged.boxes)
+    overlap = overlaps(shown.boxes.astype(np.float64), judged.boxes.astype(np.float64))
     right = shown.classes[:, None] == judged.labels[None]
     free = right & (overlap >= GOOD)
     rows, columns = np.nonzero(overlap >= SAME)
@@ -103,13 +104,3 @@ def actions(judged: Judged, threshold: float) -> Actions:
         deleted=len(shown) - matched,
         accepted=accepted,
     )
-
-
-def overlaps(some: Boxes, others: Boxes) -> NDArray[np.float64]:
-    """The IoU (n, m) of boxes (n, 4) and (m, 4), each x, y, width, height."""
-    a, b = some.astype(np.float64)[:, None], others.astype(np.float64)[None]
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    shared = (high - low).clip(0).prod(-1)
-    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared
-    return np.asarray(shared / np.maximum(union, 1e-12))

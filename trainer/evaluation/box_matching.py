@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """The IoU from which two boxes are the same object, in COCO's mean."""
+SAME_PLACE = 0.7
+"""Two boxes that overlap as much (IoU) are one object, of whichever class."""
 MOST_FOUND = 100
 """Found boxes of an image and class that count, as in COCO."""
 
@@ -41,10 +43,21 @@ class Placed:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def at_least(self, score: float) -> Placed:
-        """Those with this score or a higher one."""
-        kept = self.scores >= score
+    def suggested(self, score: float) -> Placed:
+        """What is shown to a person: those with this score or a higher one, and of several in one place the best."""
+        kept = distinct(self.places, self.scores) & (self.scores >= score)
         return Placed(self.classes[kept], self.places[kept], self.scores[kept])
+
+
+def distinct(places: Floats, scores: Floats) -> Bools:
+    """Which boxes (m, 4) are not in the place of one with a higher score (m,). An object has one class, and two boxes
+    for it would cost a person a click."""
+    shared = overlaps(places, places) >= SAME_PLACE
+    kept = np.asarray(shared.sum(axis=1) <= 1)  # alone in its place
+    for each in np.argsort(-scores, kind="stable"):
+        if not kept[each]:
+            kept[each] = not (shared[each] & kept).any()
+    return kept
 
 
 def overlaps(one: Floats, other: Floats) -> Floats:

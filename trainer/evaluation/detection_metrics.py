@@ -185,7 +185,7 @@ def _suggested(
     hits: Counter[int] = Counter()
     confused: Counter[tuple[int, int]] = Counter()
     for real, each in zip(truth, found, strict=True):
-        shown = each.at_least(score)
+        shown = each.suggested(score)
         true.update(real.classes.tolist())
         said.update(shown.classes.tolist())
         pairs = pairing(real, shown, iou)

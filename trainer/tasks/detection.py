@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from shared.wire.models import ModelClass
 from shared.wire.queries import MAX_BOXES, SuggestedBox
 from trainer.evaluation import detection_metrics
-from trainer.evaluation.box_matching import Placed, overlaps
+from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.measured import Measured
 from trainer.learners.learner import Matrix, Tensors
 from trainer.live_detector.live_detector import LEAST_IMAGES, enough, placed
 from trainer.strategies.ranking import Pool
 from trainer.tasks.task import Ids, Names, Pictures, Seen, Targets, Task, Value
-
-SAME_PLACE = 0.8
-"""IoU from which two suggestions are of one object. Boxes of the same class overlap less in any case."""
 
 
 class DetectorLearner:
@@ -107,9 +104,8 @@ class Detection(Task):
     def boxes(self, model: Any, found: Placed, names: Names) -> list[SuggestedBox]:
         """Those at or above the detector's threshold, the most confident first, and one for each object: of two classes
         in the same place, the person would have to reject one."""
-        shown = _still_there(found.at_least(model.threshold), names)
+        shown = _still_there(found, names).suggested(model.threshold)
         order = np.argsort(-shown.scores, kind="stable")
-        order = order[_first_in_place(shown.places[order])]
         told = [
             SuggestedBox(
                 label=int(shown.classes[k]),
@@ -152,16 +148,6 @@ class Detection(Task):
             "label": "; ".join(f"{names.get(box.label, str(box.label))} {_place(box)}" for box in value.boxes),
             "class_id": ";".join(f"{box.label} {_place(box)}" for box in value.boxes),
         }
-
-
-def _first_in_place(places: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the boxes (n, 4) are kept, if each stands for all later ones that overlap it nearly whole."""
-    kept = np.ones(len(places), np.bool_)
-    near = overlaps(places, places) >= SAME_PLACE
-    for each in range(len(places)):
-        if kept[each]:
-            kept[each + 1 :] &= ~near[each, each + 1 :]
-    return kept
 
 
 def _place(box: Any) -> str:

@@ -134,5 +134,5 @@ def test_precision_and_recall_count_only_suggested_boxes_and_confusions_are_name
     assert (dust.learned, dust.threshold, dust.average_precision) == (False, None, None)
     [confused] = measured.details["confused"]
     assert (confused.name, confused.other_name, confused.images, confused.among) == ("cell", "platelet", 1, 2)
-    pairs = pairing(truth[0], found[0].at_least(0.5), 0.5)
+    pairs = pairing(truth[0], found[0].suggested(0.5), 0.5)
     assert (pairs.same, pairs.confused, pairs.missed, pairs.extra) == ([(0, 0)], [(1, 1)], [2], [2])
