@@ -8,6 +8,7 @@ trainer counts them to choose its threshold: correcting, drawing and deleting co
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -25,6 +26,10 @@ GOOD: Final = 0.75
 """IoU from which a suggestion of the right class is accepted as it is."""
 JITTER: Final = 0.03
 """Standard deviation of an edge that a person draws, as a share of the box's width or height."""
+FIRST: Final = 5
+"""Labels before which a detector learns nothing."""
+LEARN_SECONDS, STILL_SECONDS, NEXT_SECONDS, POLL_SECONDS = 300.0, 60.0, 10.0, 0.1
+"""How long to wait for the detector: in all, while it learns nothing more, for the list that follows; and between."""
 _FIRST: Final = 3  # problems that are printed
 
 Place = tuple[float, float, float, float]
@@ -77,8 +82,35 @@ class BoxAnnotator(Annotator):
 
     def measured(self) -> Any:
         """The mean average precision at IoU 0.5 of the last evaluation, with its interval."""
-        evaluations = self.get("/api/progress")["evaluations"]
-        return evaluations[-1].get("map_50") if evaluations else None
+        return self.get("/api/project").get("map_50")
+
+    def _wait_for_queue(self, since: float, seq: int) -> float | None:
+        """Seconds from the last answer until the detector had learned it and suggested boxes again.
+
+        A detector learns in rounds of seconds, after the queue has taken note of the answers: no person is faster.
+        """
+        if super()._wait_for_queue(since, seq) is None:
+            return None
+        project = self._learned(since)
+        version = project["query_version"]
+        until = time.monotonic() + NEXT_SECONDS
+        while self.get("/api/project")["query_version"] <= version and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - since
+
+    def _learned(self, since: float) -> Any:
+        """The project, once the detector has learned every label, or learns nothing more."""
+        before, changed = -1, time.monotonic()
+        while True:
+            project = self.get("/api/project")
+            learned = (project["trainer"]["detail"] or {}).get("labels", 0)
+            if learned != before:
+                before, changed = learned, time.monotonic()
+            now = time.monotonic()
+            labeled = project["splits"]["train"]["labeled"]
+            if learned >= labeled or labeled < FIRST or now - changed > STILL_SECONDS or now - since > LEARN_SECONDS:
+                return project
+            time.sleep(POLL_SECONDS)
 
     def _fields(self, label: Label | None, item: Mapping[str, Any], result: Simulation) -> dict[str, Any]:
         if not isinstance(label, NamedBoxes):

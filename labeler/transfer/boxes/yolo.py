@@ -116,7 +116,7 @@ def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
             number += 1
             yield from told_boxes(number, {"uri": uri, "split": about.split_of(uri)}, lambda: NamedBoxes(boxes=()))
         elif uri not in taken:
-            left.add("image", "without a text file (empty=nothing says that nothing is in it)", 0)
+            left.add("image", "without a text file, which may be unlabeled (empty=nothing: nothing is in it)", 0)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def told_image(
         silent = False
         yield row
     if silent and not parts.get("status"):
-        left.add(noun, "without a box, of which the file does not say that it is empty (empty=nothing does)", line)
+        left.add(noun, "without a box, which may be unlabeled (empty=nothing: nothing is in it)", line)
 
 
 def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:

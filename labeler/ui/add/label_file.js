@@ -94,25 +94,22 @@ function issues(file) {
 }
 
 /** Where somebody says which columns of a table are which, or what folders are; open where the labeler cannot tell. @param {LabelFile} file */
-function columns({ id, name, state, folder, told }) {
-  const empty = !folder && !TABLES.test(name) && told.length > 0;
+function columns({ id, name, state, folder }) {
+  const asked = !folder && !TABLES.test(name); // of images without a box, which a table says itself
   const details = element("details", "", "columns");
   details.open = state === "failed";
   const row = element("div", "", "row");
-  const label = element("label", folder ? "Layout " : empty ? "Images without a box " : "Columns ");
+  const label = element("label", folder ? "Layout " : "Columns ");
   const input = element("input");
-  const example = folder ? "split/class" : empty ? EMPTY : "image=photo,label=species";
+  const example = folder ? "split/class" : "image=photo,label=species";
   Object.assign(input, { type: "text", placeholder: example, autocomplete: "off", spellcheck: false });
-  const button = press("columns", "Look again", { id, name });
+  if (asked) Object.assign(input, { type: "hidden", value: EMPTY });
+  const button = press("columns", asked ? "Nothing is in them" : "Look again", { id, name });
   input.onkeydown = (event) => event.key === "Enter" && button.click();
   label.append(input);
-  row.append(label, button);
-  const summary = folder
-    ? "Choose what the folders are"
-    : empty
-      ? "Choose what images without a box are"
-      : "Choose the columns";
-  details.append(element("summary", summary), row);
+  row.append(asked ? input : label, button);
+  const about = asked ? "Choose what images without a box are" : "Choose the columns";
+  details.append(element("summary", folder ? "Choose what the folders are" : about), row);
   return details;
 }
 

@@ -24,6 +24,7 @@ from shared.importing import Outcome, take_rows
 from shared.settings.services import SettingsError
 from shared.wire.dataset import SnapshotPost
 from tests.labeler.projects import answer, boxes, labeler, photo
+from tests.labeler.transfer.test_label_files import settled
 
 AWKWARD = 'a;b\\, "<c>"'
 Told = dict[int, list[tuple[Any, ...]]]
@@ -153,8 +154,7 @@ def test_an_image_without_an_annotation_is_empty_only_if_somebody_says_so(tmp_pa
         assert service.tally.splits[4] == "test"
         [*source.rows()]
         assert source.told() == [
-            "skipped: 1 image without a box, of which the file does not say that it is empty (empty=nothing does), "
-            "first line 2"
+            "skipped: 1 image without a box, which may be unlabeled (empty=nothing: nothing is in it), first line 2"
         ]
         brought(service, path, "empty=nothing")
         assert told(service)[2] == []
@@ -325,3 +325,17 @@ def test_a_dry_run_names_a_class_that_it_would_add_in_the_order_of_the_import(tm
         assert [each.reason for each in done.issues["conflict"]] == [
             "is skipped here: that is kept, '1 cat, 1 owl' is skipped"
         ]
+
+
+def test_a_file_given_on_the_page_is_looked_at_again_with_images_that_are_empty(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        path = coco(tmp_path, [(0, {}), (1, {})], [(0, 7, [1, 2, 3, 4], {})])
+        with path.open("rb") as stream:
+            given = service.label_files.add("coco.json", stream)
+        looked = settled(service, given.id)
+        assert (looked.labels, [line.split(",")[0] for line in looked.told]) == (1, ["skipped: 1 image without a box"])
+        service.label_files.look_again(given.id, "empty=nothing")
+        assert settled(service, given.id).labels == 2
+        service.label_files.take(given.id, add_classes=True)
+        assert settled(service, given.id).state == "imported"
+        assert told(service) == {1: [("cat", 1, 2, 3, 4, "imported")], 2: []}

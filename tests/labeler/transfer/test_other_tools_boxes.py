@@ -65,7 +65,7 @@ def test_yolo_reads_both_layouts_empty_files_and_names_of_either_form(tmp_path: 
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": {0: "cat", 1: "dog"}}))
     assert rows(tmp_path, "empty=nothing") == [*expected, (f"{layout}/3.jpg", "train", [])]
     assert said(tmp_path) == [
-        "skipped: 1 image without a text file (empty=nothing says that nothing is in it), first line 0"
+        "skipped: 1 image without a text file, which may be unlabeled (empty=nothing: nothing is in it), first line 0"
     ]
     (tmp_path / "data.yaml").unlink()
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
