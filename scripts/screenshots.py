@@ -22,6 +22,7 @@ import numpy as np  # noqa: E402
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright  # noqa: E402 - the checkout first
 
 from benchmarks.detection import scenes  # noqa: E402
+from commands.labels.annotator import Label  # noqa: E402
 from commands.labels.box_person import BoxAnnotator  # noqa: E402
 from commands.labels.simulate import Annotator, demo_truth  # noqa: E402
 from shared.wire.imports import NamedBox, NamedBoxes  # noqa: E402
@@ -30,7 +31,7 @@ from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
-SCENES, BOXED = 80, 40  # images with boxes, and how many are answered
+SCENES, BOXED = 60, 30  # images with boxes, and how many are answered
 WRONG = 0.05  # share of the reviewed labels
 DEMO = {"images": "", "classes": ""}
 LOOKS_AT_MOST = 40  # images skipped until one has a suggestion; test images have none
@@ -116,24 +117,20 @@ def _bring_labels(services: Services) -> None:
 def _while_boxing() -> None:
     """A detector learns while a simulated person boxes the digits in generated scenes."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        photos, truth = Path(folder), {}
+        photos, truth = Path(folder), dict[str, Label]()
         data = scenes(SCENES)
         for number, example in enumerate(data.examples):
             (photos / f"scene-{number:03}.jpg").write_bytes(data.read(example.sha256))
-            truth[f"scene-{number:03}.jpg"] = NamedBoxes(
-                boxes=[
-                    NamedBox(label=data.names[int(label)], **dict(zip("xywh", map(float, place), strict=True)))
-                    for place, label in zip(example.boxes, example.labels, strict=True)
-                ]
-            )
-        labeler = {"task": "detection", "images": photos, "classes": ",".join(data.names.values())}
+            boxes = [NamedBox(label="digit", x=x, y=y, w=w, h=h) for x, y, w, h in example.boxes.tolist()]
+            truth[f"scene-{number:03}.jpg"] = NamedBoxes(boxes=tuple(boxes))
+        labeler = {"task": "detection", "images": photos, "classes": "digit"}
         trainer = {"images": photos, "backbone": "auto"}
         with running_services(images=0, labeler=labeler, trainer=trainer) as services:
             annotator = BoxAnnotator(services.labeler.url, truth)
             annotator.run(BOXED)
             annotator.close()
             wait_for(services.caught_up, "the trainer", 120)
-            wait_for(lambda: sum(len(each["boxes"]) > 2 for each in services.queue("bob", 3)), "suggested boxes", 120)
+            wait_for(lambda: sum(len(each["boxes"]) > 2 for each in services.queue("bob", 3)), "suggested boxes", 240)
             browser = launch(playwright)
             with _page(browser, LAPTOP, "light") as page:
                 card = Card(page, services.labeler.url, "ann").open()
