@@ -20,7 +20,8 @@ function choosing(names = ["red", "green", "blue"]) {
     querySelector: (selector) => (parts[selector] ??= stub({ textContent: "" })),
     querySelectorAll: () => [stub(), stub()],
   };
-  const classes = { known: names.map((name, id) => ({ id, name })), turnOn: (on) => (classes.on = [...on]) };
+  const search = { typing: names.length > 10 };
+  const classes = { search, known: names.map((name, id) => ({ id, name })), turnOn: (on) => (classes.on = [...on]) };
   const stage = { use: () => {}, zoom: { closer: false, factor: 1, x: 0, y: 0 }, picture: stub() };
   const choice = new ChoiceBoxes(root, classes, stage, { palette: PALETTE, logId: "log", say: () => {} });
   choice.draw();
@@ -51,6 +52,9 @@ test("Enter confirms what is drawn and what is suggested; with nothing drawn it 
   assert.match(choice.accept().refusal, /press V for “nothing here”/);
   choice.begin(null, [], false, []);
   assert.equal(choice.accept(), null);
+  const { choice: many } = choosing(Array.from({ length: 11 }, (_, id) => `class ${id}`));
+  many.begin(question(), [], false, []);
+  assert.match(many.accept().refusal, /press Shift\+V for/); // V alone looks for a class
 });
 
 test("nothing here is an answer of its own, and asks once where there are boxes", () => {

@@ -192,12 +192,17 @@ export class ChoiceBoxes {
       this.asked = true;
       const all = boxes === 1 ? "the box" : `all ${amount(boxes)}`;
       return {
-        refusal: `There ${boxes === 1 ? "is" : "are"} ${amount(boxes)} on the image. Press V again to remove ${all} and answer “nothing here”.`,
+        refusal: `There ${boxes === 1 ? "is" : "are"} ${amount(boxes)} on the image. Press ${this.nothingKey} again to remove ${all} and answer “nothing here”.`,
       };
     }
     if (!this.question) return null;
     this.answered = this.question.item.image_id;
     return { label: null, answer: { boxes: [] } };
+  }
+
+  /** The key for it; with many classes a letter alone looks for a class. */
+  get nothingKey() {
+    return this.classes.search.typing ? "Shift+V" : "V";
   }
 
   /** Take a step back on this image; false if there is none. */
@@ -234,7 +239,7 @@ export class ChoiceBoxes {
       return "keep";
     }
     if (!boxes.length && !question.broken)
-      return { refusal: "No box is drawn. Draw one, or press V for “nothing here”." };
+      return { refusal: `No box is drawn. Draw one, or press ${this.nothingKey} for “nothing here”.` };
     this.answered = question.item.image_id;
     return { label: null, answer: { boxes: answer } };
   }
