@@ -31,7 +31,7 @@ from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
-SCENES, BOXED = 60, 30  # images with boxes, and how many are answered
+SCENES, BOXED = 60, 40  # images with boxes, and how many are answered
 WRONG = 0.05  # share of the reviewed labels
 DEMO = {"images": "", "classes": ""}
 LOOKS_AT_MOST = 40  # images skipped until one has a suggestion; test images have none
@@ -124,13 +124,14 @@ def _while_boxing() -> None:
             boxes = [NamedBox(label="digit", x=x, y=y, w=w, h=h) for x, y, w, h in example.boxes.tolist()]
             truth[f"scene-{number:03}.jpg"] = NamedBoxes(boxes=tuple(boxes))
         labeler = {"task": "detection", "images": photos, "classes": "digit"}
+        labeler |= {"test_free_labels": 5, "test_first_share": 0.4}  # a curve needs ten test images
         trainer = {"images": photos, "backbone": "auto"}
         with running_services(images=0, labeler=labeler, trainer=trainer) as services:
             annotator = BoxAnnotator(services.labeler.url, truth)
             annotator.run(BOXED)
             annotator.close()
             wait_for(services.caught_up, "the trainer", 120)
-            wait_for(lambda: sum(len(each["boxes"]) > 2 for each in services.queue("bob", 3)), "suggested boxes", 240)
+            wait_for(lambda: sum(len(each["boxes"]) > 2 for each in services.queue("bob", 3)), "suggested boxes", 400)
             browser = launch(playwright)
             with _page(browser, LAPTOP, "light") as page:
                 card = Card(page, services.labeler.url, "ann").open()
@@ -140,6 +141,13 @@ def _while_boxing() -> None:
                     card.key("s")
                 page.keyboard.press("Tab")
                 _keep(page, "boxes")
+                page.goto(f"{services.labeler.url}/grid?status=labeled")
+                expect(page.get_by_test_id("tile").first.locator("svg")).to_be_visible(timeout=30_000)
+                _keep(page, "boxes-grid")
+            with _page(browser, ViewportSize(width=1280, height=1100), "light") as page:
+                page.goto(f"{services.labeler.url}/progress")
+                expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=60_000)
+                _keep(page, "boxes-progress")
             browser.close()
 
 
