@@ -32,6 +32,7 @@ from tests import forks
 WORK = ["torch", "timm", "fastai.vision.all", "trainer.jobs.compare", "trainer.jobs.challenge", "trainer.jobs.train"]
 SERVING = ["uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "httpcore"]
 SERVING += ["uvicorn.protocols.websockets.auto", "anyio._backends._asyncio", "pydantic.v1", "encodings.idna"]
+SERVING += ["uvicorn.loops.auto"]
 IMPORTS = {
     "labeler": [
         "labeler.app",
@@ -41,9 +42,21 @@ IMPORTS = {
         "pandas",
         "pyarrow",
         "altair",
+        "itsdangerous.url_safe",
+        "narwhals._pandas_like.namespace",
+        "pandas.io.formats.csvs",
+        "pyarrow.pandas_compat",
+        "starlette.middleware.sessions",
+        "streamlit.material_icon_names",
+        "streamlit.runtime.scriptrunner.magic_funcs",
+        "streamlit.web.bootstrap",
+        "streamlit.web.server.starlette.starlette_agent_routes",
         *SERVING,
     ],
-    "trainer": ["trainer.app", "trainer.routes.api", "trainer.service", "trainer.versions.exporting", *SERVING],
+    "trainer": [
+        *("trainer.app", "trainer.routes.api", "trainer.service", "trainer.versions.exporting", "cleanlab.rank"),
+        *SERVING,
+    ],
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
@@ -113,6 +126,7 @@ def _import(program: str) -> None:
             import_module(name)
         if program in ("labeler", "tests.worker"):
             _scan_packages_once()
+        _read_certificates_once()
     gc.collect()
     gc.freeze()  # so that garbage collection in a fork does not write to shared memory
 
@@ -124,6 +138,13 @@ def _scan_packages_once() -> None:
 
     manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
     manifest_scanner.scan_component_manifests()
+
+
+def _read_certificates_once() -> None:
+    """They take 30 ms of each fork that has a client for another service."""
+    from shared.web import peers
+
+    peers._certificates(trust_env=False)
 
 
 def _alive(pid: int) -> bool:

@@ -112,7 +112,6 @@ def leave(page: Page) -> None:
         page.goto(empty)
         page.evaluate("localStorage.clear(); sessionStorage.clear()")
         page.unroute_all(behavior="ignoreErrors")
-    page.goto("about:blank")
     page.mouse.move(0, 0)
 
 
