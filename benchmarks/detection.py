@@ -165,7 +165,13 @@ def run(data: Data, maps: FeatureMaps, seed: int, labels: int) -> Run:
         rounds.append(time.process_time() - began)
         if labeled in AT or labeled == len(order):
             points.append(Point(labeled, *measure(detector, maps, held_out, data.names)))
-            print(f"  seed {seed}, {labeled} images: mAP@.5 {points[-1].map_50:.3f}", flush=True)
+            boxes = sum(len(each.boxes) for each in order[:labeled])
+            print(
+                f"  seed {seed}, {labeled} images: mAP@.5 {points[-1].map_50:.3f}, mAP@[.5:.95] "
+                f"{points[-1].map_50_95:.3f}; {done.total} actions for {boxes} boxes; "
+                f"{np.median(rounds):.1f} CPU s a round",
+                flush=True,
+            )
     return Run(points, rounds, views, done, sum(len(each.boxes) for each in order))
 
 
@@ -201,17 +207,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--maps", type=Path, help="where feature maps are kept, by default a folder that is deleted")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     data = coco(asked.coco) if asked.coco else scenes()
     pool, held_out = data.held_out()
     print(f"{len(pool)} images to label, {len(held_out)} held out, {len(data.names)} classes; {STEPS} steps a round")
     with tempfile.TemporaryDirectory() as folder:
         place = asked.maps or Path(folder)
         maps = FeatureMaps(place, installed_pyramid(place), LIMITS, data.read)
-        runs = [run(data, maps, seed, min(asked.labels, len(pool))) for seed in range(asked.seeds)]
+        runs = [run(data, maps, seed, min(asked.labels, len(pool))) for seed in seeds]
     print("| images | mAP@.5 | mAP@[.5:.95] |\n|---:|---:|---:|")
     for same in zip(*(each.points for each in runs), strict=True):
         means = np.mean([point[1:] for point in same], axis=0)
@@ -221,7 +229,7 @@ def main() -> None:
     print(f"a round: {np.median(rounds):.1f} CPU seconds, at most {rounds.max():.1f}", end="; ")
     views = np.concatenate([each.views for each in runs])
     print(f"the views of an image: {np.median(views):.2f} CPU seconds" if len(views) else "views were there")
-    for seed, each in enumerate(runs):
+    for seed, each in zip(seeds, runs, strict=True):
         total = each.with_suggestions
         print(
             f"seed {seed}: {each.boxes} boxes; with suggestions {total.total} actions ({total.drawn} drawn, "
