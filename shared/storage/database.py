@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -44,7 +44,7 @@ def masked(url: str) -> str:
         return "***"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str | URL) -> Engine:
     """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; creates the file's folder if missing."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":

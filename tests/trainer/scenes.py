@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -58,7 +59,7 @@ def scenes(folder: Path, count: int, test: Sequence[int] = ()) -> tuple[Path, li
     return folder, entries
 
 
-def answer(number: int) -> dict[str, object]:
+def answer(number: int) -> dict[str, Any]:
     """What a person draws in scene `number`."""
     names = ("label", "x", "y", "w", "h")
     return {"boxes": [{**dict(zip(names, each, strict=True)), "origin": "drawn"} for each in objects(number)]}

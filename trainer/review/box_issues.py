@@ -205,7 +205,7 @@ class BoxJudge:
 
 def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
     """The doubts about one image."""
-    sure = found.at_least(min(SURE, ANOTHER))
+    sure = found.suggested(min(SURE, ANOTHER))
     pairs = pairing(drawn, sure, 0.5)
 
     def doubt(kind: DoubtKind, quality: float, other: int, one: int | None) -> BoxDoubt:
