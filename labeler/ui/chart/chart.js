@@ -152,9 +152,7 @@ class Chart {
       this.map = map;
       this.problem = null;
       this.points.hold(map);
-      map.image_ids.forEach((/** @type {number} */ id, /** @type {number} */ index) => {
-        if (chosen.has(id)) this.points.chosen.add(index);
-      });
+      for (const [index, id] of map.image_ids.entries()) if (chosen.has(id)) this.points.chosen.add(index);
       if (map.computing) this.again = setTimeout(() => this.load(), COMPUTED_MS);
     } catch (error) {
       if (isAbort(error)) return;

@@ -5,6 +5,12 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Draw them over the picture of the image on screen, if there is one. @param {Element} picture @param {any} doubt */
+export function drawOver(picture, doubt) {
+  const boxes = doubt && !doubt.broken ? overlayOf(doubt) : null;
+  if (boxes) picture.append(boxes);
+}
+
 /**
  * Null where there is nothing to draw.
  * @param {{ width?: number | null, height?: number | null, kept?: { boxes: Place[] } | null, at?: Place | null, box?: Place | null }} doubt

@@ -15,7 +15,7 @@ import { keepFor } from "../lib/task.js";
 import { capital, count, number, percent, timeLeft } from "../lib/text.js";
 import { Pace } from "../lib/time.js";
 import { Stage } from "../stage/stage.js";
-import { overlayOf } from "./box_overlay.js";
+import { drawOver } from "./box_overlay.js";
 import { Doubts } from "./doubts.js";
 import { verdictsOf } from "./verdicts.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
@@ -107,10 +107,7 @@ class Review {
       const name = event.target.closest("button")?.dataset.act;
       if (name) this.act(name);
     });
-    this.classes.listen(
-      (classId) => this.choose(classId),
-      (words) => this.say(words),
-    );
+    this.classes.listen(this.choose.bind(this), (words) => this.say(words));
     leaveFields(this.card, signal);
     this.part(".many-at-once").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
@@ -282,8 +279,7 @@ class Review {
       this.shown = current;
       this.painted = false;
       this.stage.show(current);
-      const boxes = current && !current.broken ? overlayOf(current) : null;
-      if (boxes) this.part(".picture").append(boxes);
+      drawOver(this.part(".picture"), current);
       if (current) this.wait(current);
       this.drawVerdicts();
     }
