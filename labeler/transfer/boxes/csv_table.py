@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from labeler.transfer.formats.csv_table import Table, cell, line
 from labeler.transfer.rows.boxed_rows import told_image
-from labeler.transfer.rows.boxes import BOXES, CORNERS, SIZED, BoxRow
+from labeler.transfer.rows.boxes import BOXES, CORNERS, SIZED, BoxRow, number
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import BOX_PARTS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
@@ -25,6 +26,7 @@ from shared.wire.imports import ImportIssue
 MOST_ROWS = 1_000_000
 """Rows of a table that are kept in memory."""
 _PLACE = ("label", "x", "y", "w", "h", "origin")
+_JOINT = "\x1f"  # no cell holds it: it separates units of text
 _PARTS = ("split", "annotator", "confidence", "status", "labeled_at", "history")
 
 
@@ -53,11 +55,11 @@ def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
 
 @dataclass(slots=True)
 class _Image:
-    """The rows of one image: the parts of the first, and the cells of each place."""
+    """The rows of one image: the parts of the first, and the cells of each place, joined to take less memory."""
 
     line: int
     parts: dict[str, str]
-    places: list[tuple[str, ...]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)  # lines of rows that cannot be read
 
 
@@ -95,7 +97,7 @@ class BoxTable:
     def rows(self) -> Iterator[Read]:
         """A row for each image."""
         images: dict[str, _Image] = {}
-        count = 0
+        count, largest = 0, 0.0
         columns = self.dialect.columns
         for given in self._table.cells():
             if isinstance(given, ImportIssue):
@@ -103,7 +105,7 @@ class BoxTable:
                 if given.uri:  # its other boxes would not be all
                     images.setdefault(given.uri, _Image(given.line, {"uri": given.uri})).unread.append(given.line)
                 continue
-            number, cells = given
+            at, cells = given
             count += 1
             if count > MOST_ROWS:
                 raise SettingsError(
@@ -114,14 +116,20 @@ class BoxTable:
             image = images.get(uri)
             if image is None:
                 parts = {part: meant(cells[columns[part]]) for part in _PARTS if part in columns}
-                image = images[uri] = _Image(number, {"uri": uri, **parts})
-            place = tuple(meant(cells[at]) for at in (columns["label"], *self._at, *self._size, *self._origins))
+                image = images[uri] = _Image(at, {"uri": uri, **parts})
+            place = tuple(
+                meant(cells[each]).replace(_JOINT, " ")
+                for each in (columns["label"], *self._at, *self._size, *self._origins)
+            )
             if any(each.strip() for each in place[: 1 + len(self._at)]):
-                image.places.append(place)
-        every = [self._boxes(image, share=False) for image in images.values()]
-        self._share = any(len(row) for row in every) and all(row.share for row in every)
-        for image, row in zip(images.values(), every, strict=True):
-            found = self._boxes(image, share=True) if self._share else row
+                image.places.append(_JOINT.join(place))
+                largest = max(largest, _largest(place[1 : 1 + len(self._at)]))
+        self._share = 0 < largest <= 1
+        last_first = [*images.values()][::-1]
+        images.clear()
+        while last_first:
+            image = last_first.pop()  # frees it
+            found = self._boxes(image)
             if image.unread:
                 found.refuse("", f"stands in line {image.unread[0]}")
             yield from told_image(image.line, image.parts, found.answer, self._chosen, self._left)
@@ -130,10 +138,11 @@ class BoxTable:
     def _origins(self) -> list[int]:
         return [] if self._origin is None else [self._origin]
 
-    def _boxes(self, image: _Image, *, share: bool) -> BoxRow:
-        size = image.places[0][1 + len(self._at) :][: len(self._size)] if image.places else ()
-        row = BoxRow("share" if share else "pixel", (size[0], size[1]) if len(size) == 2 else (None, None))
-        for place in image.places:
+    def _boxes(self, image: _Image) -> BoxRow:
+        places = [each.split(_JOINT) for each in image.places]
+        size = places[0][1 + len(self._at) :][: len(self._size)] if places else []
+        row = BoxRow("share" if self._share else "pixel", (size[0], size[1]) if len(size) == 2 else (None, None))
+        for place in places:
             label, numbers = place[0], place[1 : 1 + len(self._at)]
             if self.dialect.habits.gapped:
                 label = self.dialect.habits.name(label)
@@ -145,6 +154,17 @@ class BoxTable:
             else:
                 row.sized(label, *numbers, origin=origin)
         return row
+
+
+def _largest(cells: Sequence[str]) -> float:
+    """The largest coordinate of a place, 0 if there is none."""
+    largest = 0.0
+    for each in cells:
+        listed = _list(each) if each[:1] in ("[", "(") else [each]
+        for one in listed if isinstance(listed, list) else []:
+            with suppress(ValueError):
+                largest = max(largest, abs(number(one)))
+    return largest
 
 
 def _list(text: str) -> object:

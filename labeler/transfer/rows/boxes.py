@@ -41,7 +41,6 @@ class BoxRow:
         self._boxes: list[NamedBox] = []
         self._count = 0
         self.problem = ""  # what is wrong with the first box that cannot be read
-        self.share = True  # whether all coordinates are from 0 to 1
 
     def __len__(self) -> int:
         return self._count
@@ -124,7 +123,6 @@ class BoxRow:
             self.refuse(label, str(error))
         else:
             self._count += 1
-            self.share = self.share and max(map(abs, numbers)) <= 1
             if self._count <= MOST_BOXES:
                 self._boxes.append(box)
 

@@ -17,12 +17,13 @@ from commands.client import Flywheel
 from commands.connection import FlywheelError
 from commands.labels.annotator import Actions
 from commands.labels.box_person import BoxAnnotator, draw, iou, read_boxes
+from commands.labels.imports import opened
 from shared.settings.services import SettingsError
 from shared.wire.imports import NamedBox, NamedBoxes
 from shared.wire.queries import Query, SuggestedBox
 from tests.commands.labels.test_folders import served
 from tests.commands.labels.test_several_classes import run
-from tests.labeler.projects import labeler, photo, pushed
+from tests.labeler.projects import boxes, labeler, photo, pushed
 
 SIZE = (64, 48)
 
@@ -154,3 +155,26 @@ def test_the_person_leaves_every_object_with_one_box_near_it(truth: list[Any], s
         assert min(box["x"], box["y"], SIZE[0] + 0.01 - box["x"] - box["w"], SIZE[1] + 0.01 - box["y"] - box["h"]) >= 0
         if min(true.w, true.h) >= 5:
             assert iou((box["x"], box["y"], box["w"], box["h"]), (true.x, true.y, true.w, true.h)) > 0.6
+
+
+def test_a_backup_of_boxes_is_restored(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "0000.png", 0, SIZE)
+    with labeler(tmp_path, task="detection", classes=["cat"]) as service:
+        service.annotate([boxes(1, ("cat", 1.25, 2, 10, 20, "corrected"))])
+    here = ("--workspace", tmp_path / "workspace")
+    assert run("backup", tmp_path / "kept", *here).exit_code == 0
+    with labeler(tmp_path, task="detection", classes=["cat"]) as service:
+        service.annotate([boxes(1)])
+    assert run("restore", tmp_path / "kept", "--yes", *here).exit_code == 0
+    assert run("export", tmp_path / "again.jsonl", *here).exit_code == 0
+    [row] = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+    assert row["boxes"] == [{"label": "cat", "x": 1.25, "y": 2, "w": 10, "h": 20, "origin": "corrected"}]
+
+
+def test_a_folder_of_boxes_can_begin_a_project(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 0, SIZE)
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    assert opened([tmp_path], None, "").folder == tmp_path
+    with pytest.raises(SettingsError, match="is neither a folder nor a file that labels can be read from"):
+        opened([tmp_path / "nothing"], None, "")
