@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 log = logging.getLogger(__name__)
 
+WORTH = 1_500
+"""Images that a detector learns from at most, as in `trainer.detection.sampling`."""
 LEAST_IMAGES = 5
 """Labeled images before there is a detector."""
 STEPS = 140
@@ -54,6 +56,7 @@ class LiveDetector:
         self._lessons: Mapping[int, Boxes] = {}
         self._learned: Mapping[int, Boxes] = {}  # lessons of the last round
         self._classes: frozenset[int] = frozenset()
+        self._done: Mapping[int, Boxes] = {}  # the same, and those that it may do without, see `worth_learning`
         self._failed: Mapping[int, Boxes] | None = None  # lessons from which no step could be learned
 
     @property
@@ -86,7 +89,7 @@ class LiveDetector:
 
     def start_over(self) -> None:
         """Forget everything, because ids mean other images now."""
-        self._state, self._lessons, self._learned = None, {}, {}
+        self._state, self._lessons, self._learned, self._done = None, {}, {}, {}
         self._path.unlink(missing_ok=True)
         self.pictures.start_over()
 
@@ -102,17 +105,18 @@ class LiveDetector:
             self._state = saved
             if saved.detector is not None:
                 self._learned = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
+                self._done = lessons if len(saved.seen) >= WORTH else self._learned
         state = self._state
         if not state.seen.isdisjoint(held_out):
             log.info("An image that the detector learned from is held out now: it learns again from the start")
             self._path.unlink(missing_ok=True)
             state = self._state = State(log_id)
-            self._learned = {}
+            self._learned = self._done = {}
         if dict(lessons) != self._lessons:
             self._lessons = dict(lessons)
         self._classes = frozenset(classes)
-        changed = sum(boxes != self._learned.get(image_id) for image_id, boxes in lessons.items())
-        changed += len(self._learned.keys() - lessons.keys())
+        changed = sum(boxes != self._done.get(image_id) for image_id, boxes in lessons.items())
+        changed += len(self._done.keys() - lessons.keys())
         rounds = min(-(-changed // EACH), MOST_ROUNDS)
         state.steps_left = max(state.steps_left, rounds * STEPS)
 
@@ -124,14 +128,14 @@ class LiveDetector:
         state = self._state
         if state is None or not self.due:
             return False
-        began = time.monotonic()
-        lessons, missing = self._prepared(self._lessons, should_stop)
+        began, taught = time.monotonic(), self._lessons
+        lessons, missing = self._prepared(taught, should_stop)
         if should_stop():
             return False
         self._score(state, lessons)
         examples = self._examples(lessons)
         if not any(len(each.labels) for each in examples):
-            self._failed = None if missing else self._lessons
+            self._failed = None if missing else taught
             return False
         deadline = time.monotonic() + ROUND_SECONDS
         before = state.detector.steps if state.detector is not None else 0
@@ -145,6 +149,7 @@ class LiveDetector:
             classes=self._classes,
         )
         if detector.steps == before:
+            self._failed = None if missing or should_stop() else self._lessons
             return False
         state.steps_left -= max(detector.steps - before, 1)
         if missing:  # their turn comes in the next rounds
@@ -152,7 +157,7 @@ class LiveDetector:
         state.detector = detector.with_threshold(least_costly(state.judged))
         state.version, state.acked_seq = f"detector-{uuid4().hex}", acked_seq
         state.seen |= lessons.keys()
-        self._learned = lessons
+        self._learned, self._done = lessons, lessons if missing else taught
         state.seconds = time.monotonic() - began
         state.save(self._path)
         return True

@@ -31,6 +31,7 @@ AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
 BAR, THIN_BAR, MANY_BARS = 28, 20, 12
 NAME = 150  # pixels for a class name
+SHORT_NAME = 12  # letters of a metric whose axis has room for more words
 ROUNDS = 200  # latest rounds shown
 TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
@@ -111,10 +112,11 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
 
 def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.LayerChart | alt.FacetChart:
     """A metric against labels, with its 95 % band; the axis goes from the tenth below the lowest bound to 1."""
+    field = "value" if "." in name else name  # a dot in a field's name would mean a part of it
     frame = pd.DataFrame(
         {
             "labels": [labels for labels, _ in measured],
-            name: [each.value for _, each in measured],
+            field: [each.value for _, each in measured],
             "low": [each.low for _, each in measured],
             "high": [each.high for _, each in measured],
             "test images": [each.n for _, each in measured],
@@ -125,17 +127,20 @@ def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.Lay
     labels = alt.X("labels:Q", title="Labels", axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
-        *(alt.Tooltip(f"{field}:Q", format=".1%") for field in (name, "low", "high")),
+        alt.Tooltip(f"{field}:Q", format=".1%", title=name),
+        *(alt.Tooltip(f"{end}:Q", format=".1%") for end in ("low", "high")),
         alt.Tooltip("test images:Q"),
     ]
     base = alt.Chart(frame).encode(x=labels)
-    title = f"{name[:1].upper()}{name[1:]} on the test sample, 95% interval"
+    title = f"{name if name.startswith('mAP') else name[:1].upper() + name[1:]} on the test sample"
+    if len(name) <= SHORT_NAME:
+        title += ", 95% interval"
     band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
         y=alt.Y("low:Q", scale=scale, title=title, axis=alt.Axis(format="%")),
         y2="high:Q",
     )
-    line = base.mark_line(interpolate="step-after").encode(y=alt.Y(f"{name}:Q", scale=scale))
-    points = base.mark_circle(size=36).encode(y=alt.Y(f"{name}:Q", scale=scale), tooltip=tooltip)
+    line = base.mark_line(interpolate="step-after").encode(y=alt.Y(f"{field}:Q", scale=scale))
+    points = base.mark_circle(size=36).encode(y=alt.Y(f"{field}:Q", scale=scale), tooltip=tooltip)
     return alt.layer(band, line, points).properties(height=320)
 
 

@@ -94,7 +94,7 @@ def test_nothing_stays_of_an_image_that_is_held_out_later(opened) -> None:
 def test_a_round_ends_when_it_is_asked_to_and_the_rest_stays_due(opened) -> None:
     detector = opened()
     detector.prepare(LOG, lessons(*range(6)), held_out=(), classes=(1, 2))
-    asked = iter([False] * (6 + 3))  # before the views of each image, and three steps
+    asked = iter([False] * (6 + 1 + 3))  # before the views of each image, the round, and three steps
     assert detector.learn(1, lambda: next(asked, True))
     assert detector.detector is not None
     assert detector.detector.steps == 3
@@ -161,3 +161,14 @@ def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluati
     while not studies.measure(never):
         assert studies.due(lambda: None) == "measure"
     assert studies.due(lambda: None) == "learn"
+
+
+def test_images_that_it_may_do_without_are_not_due_for_ever(opened, monkeypatch) -> None:
+    monkeypatch.setattr("trainer.detection.sampling.worth_learning", lambda classes: list(classes)[:6])
+    detector, all_of_them = opened(), lessons(*range(12))
+    taught(detector, all_of_them)
+    while detector.due:
+        assert detector.learn(1, never)
+    detector.prepare(LOG, all_of_them, held_out=(), classes=(1, 2))
+    assert not detector.due
+    assert sorted(detector.learned) == list(range(6))
