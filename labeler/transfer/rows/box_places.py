@@ -23,8 +23,9 @@ def placed(given: NamedBoxes, size: tuple[int, int]) -> tuple[NamedBoxes, list[s
         x0, y0, x1, y1 = box.x * across, box.y * down, (box.x + box.w) * across, (box.y + box.h) * down
         left, top, right, bottom = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
         if right <= left or bottom <= top:
-            where = "lies outside the image" if x1 > x0 and y1 > y0 else "has no area"
-            raise AnswerRefusedError(f"{named} {where}, which has {width} × {height} pixels: mend or remove it")
+            outside = f"lies outside the image, which has {width} × {height} pixels"
+            where = outside if x1 > x0 and y1 > y0 else "has no area"
+            raise AnswerRefusedError(f"{named} {where}: mend or remove it")
         x, y, w, h = round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
         if w < SMALLEST or h < SMALLEST:
             raise AnswerRefusedError(f"{named} has {w:g} × {h:g} pixels, and a box needs 1 × 1: mend or remove it")

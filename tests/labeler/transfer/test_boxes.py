@@ -167,7 +167,7 @@ BAD = {
     "has no x, y, w, h: a box needs these four numbers": (7, [1, 2, 3], {}),
     "has 'wide' where a number is needed": (7, [1, 2, "wide", 4], {}),
     r"box 2 \(cat\) lies outside the image, which has 64 × 48 pixels: mend or remove it": (7, [64, 2, 3, 4], {}),
-    r"box 2 \(cat\) has no area": (7, [3, 2, 0, 4], {}),
+    r"box 2 \(cat\) has no area: mend or remove it": (7, [3, 2, 0, 4], {}),
     r"box 2 \(cat\) has 0.5 × 4 pixels, and a box needs 1 × 1": (7, [3, 2, 0.5, 4], {}),
     "has nan where a finite number is needed": (7, [float("nan"), 2, 3, 4], {}),
     "has a box of 'cow', which is not a class here: add it first": (9, [1, 2, 3, 4], {}),
