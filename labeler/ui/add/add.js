@@ -31,6 +31,7 @@ class Add {
       request: data.max_request_bytes,
       noImages: /** @type {Set<string>} */ (new Set(data.no_images)),
     };
+    this.foldersAreLabels = data.folders_are_labels; // false: a label also needs a place
     this.shown = ""; // the label files as drawn
     this.listen();
     this.unsubscribe = uploads.subscribe(() => this.draw());
@@ -123,7 +124,7 @@ class Add {
   /** Photos that lie in one folder per class bring their labels along. */
   drawFolders() {
     const { running, folders } = uploads;
-    const offered = running ? [] : [...folders].filter(([, inner]) => inner.size > 1);
+    const offered = running || !this.foldersAreLabels ? [] : [...folders].filter(([, inner]) => inner.size > 1);
     const shown = JSON.stringify(offered.map(([top, inner]) => [top, inner.size]));
     const row = this.part(".folders");
     if (row.dataset.shown === shown) return;
