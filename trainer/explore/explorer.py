@@ -50,7 +50,7 @@ class Explorer:
 
     def close(self) -> None:
         """End threads and processes."""
-        self._reviewer.worker.close()
+        self._reviewer.close()
         self._umap.close()
 
     def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:

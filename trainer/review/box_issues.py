@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +86,7 @@ class BoxJudge:
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
+        self.closing = Event()  # the trainer ends: give up
 
     def lacking(self, values: Sequence[Boxes]) -> int:
         """Five images in each half, and boxes in both."""
@@ -115,6 +117,8 @@ class BoxJudge:
             if detector is None:
                 return None
             for k in np.flatnonzero(half == number):
+                if self.closing.is_set():
+                    return None
                 found[k] = self._look(detector, int(chosen[k]))
             progress((number + 1) / HALVES)
         return BoxesOutOfFold(chosen, given, found)
@@ -180,7 +184,7 @@ class BoxJudge:
             nonlocal asked
             asked += 1
             progress(min(asked / STEPS, 1.0))
-            return time.monotonic() - began > SECONDS
+            return self.closing.is_set() or time.monotonic() - began > SECONDS
 
         examples = []
         for image_id, boxes in lessons.items():

@@ -104,6 +104,13 @@ class Reviewer:
         self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
         self.worker = Worker("label-issues", self._judge)
 
+    def close(self) -> None:
+        """End the thread. Boxes are judged for minutes, and that is given up."""
+        for judge in self._judges.values():
+            if isinstance(judge, BoxJudge):
+                judge.closing.set()
+        self.worker.close()
+
     def look(self, space: Space, snapshot: Snapshot, limit: int, coming: int = 0) -> LabelIssues:
         """The `limit` worst labels; new labels are judged with the next judgement.
 

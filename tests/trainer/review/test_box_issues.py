@@ -90,4 +90,6 @@ def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monke
     assert len(set(missing) & set(spoiled)) >= 3
     assert set(missing[:2]) <= set(spoiled)
     assert told[-1] == 1.0
+    judge.closing.set()
+    assert judge.judge(ids, np.empty((28, 0), np.float32), values, trusted, seed=0, progress=told.append) is None
     replica.close()
