@@ -31,7 +31,7 @@ from tests.services import Services, running_services, wait_for  # noqa: E402
 
 IMAGES = HOME / "docs" / "images"
 LABELS = 150
-SCENES, BOXED = 60, 40  # images with boxes, and how many are answered
+SCENES, BOXED = 60, 35  # images with boxes, and how many are answered
 WRONG = 0.05  # share of the reviewed labels
 DEMO = {"images": "", "classes": ""}
 LOOKS_AT_MOST = 40  # images skipped until one has a suggestion; test images have none
@@ -124,7 +124,7 @@ def _while_boxing() -> None:
             boxes = [NamedBox(label="digit", x=x, y=y, w=w, h=h) for x, y, w, h in example.boxes.tolist()]
             truth[f"scene-{number:03}.jpg"] = NamedBoxes(boxes=tuple(boxes))
         labeler = {"task": "detection", "images": photos, "classes": "digit"}
-        labeler |= {"test_free_labels": 5, "test_first_share": 0.4}  # a curve needs ten test images
+        labeler |= {"test_set_frac": 0.3, "test_free_labels": 5, "test_first_share": 0.5}  # a curve needs ten of them
         trainer = {"images": photos, "backbone": "auto"}
         with running_services(images=0, labeler=labeler, trainer=trainer) as services:
             annotator = BoxAnnotator(services.labeler.url, truth)
