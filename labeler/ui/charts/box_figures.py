@@ -57,9 +57,12 @@ def in_words(latest: Evaluation) -> str:
 
 
 def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | alt.FacetChart | None:
-    """A metric against labeled images, with its 95 % band; None if it was never measured."""
-    found = [(each.spent, measured) for each in evaluations if (measured := interval(each, metric)) is not None]
-    return progress_charts.metric_curve(found, METRICS[metric]) if found else None
+    """A metric against labeled images, with its 95 % band; None if it was never measured.
+
+    A detector goes on learning the same images, so the last evaluation at each number of them counts.
+    """
+    found = {each.spent: measured for each in evaluations if (measured := interval(each, metric)) is not None}
+    return progress_charts.metric_curve(list(found.items()), METRICS[metric]) if found else None
 
 
 def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:

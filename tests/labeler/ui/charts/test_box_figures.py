@@ -74,9 +74,12 @@ def test_the_curve_is_a_table_without_an_accuracy() -> None:
     (row,) = csv.DictReader(io.StringIO(box_figures.curve_csv([of_boxes(20)]).decode()))
     assert (row["map_50"], row["map_50_95_low_95"]) == ("0.7", "0.30000000000000004")
     assert not [name for name in row if name.startswith("accuracy")]
-    chart = box_figures.curve([of_boxes(20)], "map_50")
+    chart = box_figures.curve([of_boxes(12), of_boxes(20)], "map_50")  # twice at the same number of images
     assert chart is not None
-    drawn = str(chart.to_dict()["layer"])
+    described = chart.to_dict()
+    (rows,) = described["datasets"].values()
+    assert [row["test images"] for row in rows] == [20]
+    drawn = str(described["layer"])
     assert "'field': 'value'" in drawn  # a name with a dot would draw nothing
     assert "mAP at IoU 0.5 on the test sample" in drawn
     assert box_figures.curve([of_boxes(3)], "map_50") is None
