@@ -138,17 +138,19 @@ class Detection(Task):
     # ------------------------------------------------------------ doubts
 
     def is_doubted(self, value: Boxes | None, issue: LabelIssue, live: Live) -> bool:
-        """Whether the box that the issue doubts is still there, or the missing one is not."""
+        """Whether the box that the issue doubts is still there, or the missing one is not and has room."""
         if value is None or issue.box is None or live(issue.proposed) is None:
             return False
         if issue.at is None:
-            return not any(_overlap(each, issue.box) >= SAME_OBJECT for each in value.boxes)
+            return len(value) < MOST_BOXES and not any(_overlap(each, issue.box) >= SAME_OBJECT for each in value.boxes)
         return _doubted(value, issue, live) is not None
 
     def corrected(self, value: Boxes, issue: LabelIssue, live: Live) -> Boxes | None:
         """The boxes with the one that the issue proposes."""
         label, place, number = live(issue.proposed), issue.box, _doubted(value, issue, live)
         if label is None or place is None or (issue.at is not None and number is None):
+            return None
+        if number is None and len(value) >= MOST_BOXES:
             return None
         boxes = list(value.boxes)
         if number is None:

@@ -117,7 +117,7 @@ class FeatureMaps:
                 placement = Placement.of_numbers(file.get_slice("placements")[number].numpy())
                 low, middle, high = (file.get_slice(level)[number] for level in LEVELS)
         except (SafetensorError, OSError, ValueError, IndexError):
-            path.unlink(missing_ok=True)
+            self._delete(path)
             return None
         with suppress(OSError):
             os.utime(path)  # used now

@@ -27,6 +27,8 @@ RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 CELLS = 60_000_000
 """Resamples × matched boxes at most: about a second. There are at least `LEAST_RESAMPLES` resamples."""
 LEAST_RESAMPLES = 100
+AT_ONCE = 4_000_000
+"""Resamples × found boxes of a class that are held at a time: 32 MB for each of a few arrays."""
 PAIRS = 10
 """Pairs of confused classes that are reported."""
 
@@ -61,6 +63,11 @@ def average_precision(boxes: Ranked, weights: Floats) -> Floats:
 
     NaN where none of the images drawn has the class.
     """
+    rows = max(AT_ONCE // max(len(boxes.images), 1), 1)
+    return np.concatenate([_precision(boxes, weights[k : k + rows]) for k in range(0, len(weights), rows)])
+
+
+def _precision(boxes: Ranked, weights: Floats) -> Floats:
     drawn = weights[:, boxes.images]  # (R, D)
     seen = np.cumsum(drawn, axis=1)
     total = weights @ boxes.true.astype(np.float64)

@@ -26,6 +26,7 @@ from trainer.live_detector.pictures import Pictures
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.detection.detector import Detector, Example
+    from trainer.detection.suggestion_threshold import Judged
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class LiveDetector:
         lessons, missing = self._prepared(taught, should_stop)
         if should_stop():
             return False
-        self._score(state, lessons)
+        judged = self._scored(state, lessons)
         examples = self._examples(lessons)
         if not any(len(each.labels) for each in examples):
             self._failed = None if missing else taught
@@ -154,7 +155,8 @@ class LiveDetector:
         state.steps_left -= max(detector.steps - before, 1)
         if missing:  # their turn comes in the next rounds
             state.steps_left = max(state.steps_left, STEPS)
-        state.detector = detector.with_threshold(least_costly(state.judged))
+        state.judged = judged
+        state.detector = detector.with_threshold(least_costly(judged))
         state.version, state.acked_seq = f"detector-{uuid4().hex}", acked_seq
         state.seen |= lessons.keys()
         self._learned, self._done = lessons, lessons if missing else taught
@@ -162,21 +164,22 @@ class LiveDetector:
         state.save(self._path)
         return True
 
-    def _score(self, state: State, lessons: Mapping[int, Boxes]) -> None:
-        """Compare what was found in newly labeled images with what people drew, before it is learned."""
+    def _scored(self, state: State, lessons: Mapping[int, Boxes]) -> list[Judged]:
+        """The last answers beside what was found before they were learned, with those of newly labeled images."""
         from trainer.detection.detections import Detections
         from trainer.detection.suggestion_threshold import LAST, Judged
 
         detector = state.detector
         fresh = [image_id for image_id in lessons if image_id not in state.seen][-LAST:]
         if detector is None or not fresh:
-            return
+            return state.judged
+        judged = list(state.judged)
         for image_id, found in zip(fresh, self.pictures.found(detector, fresh), strict=True):
             if found is not None:
                 drawn = placed(lessons[image_id])
                 seen = Detections(found.places.astype(np.float32), found.classes, found.scores.astype(np.float32))
-                state.judged.append(Judged(seen, drawn.places.astype(np.float32), drawn.classes))
-        del state.judged[:-LAST]
+                judged.append(Judged(seen, drawn.places.astype(np.float32), drawn.classes))
+        return judged[-LAST:]
 
     def _prepared(self, lessons: Mapping[int, Boxes], should_stop: Callable[[], bool]) -> tuple[dict[int, Boxes], int]:
         """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS."""

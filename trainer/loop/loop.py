@@ -344,7 +344,7 @@ class Loop:
             return
         began = time.monotonic()
         with self.control.jobs_held():
-            work = self._studying.step(self.live, pool, snapshot, self.control.interrupts, self.timings)
+            work = self._studying.step(self.live, pool, self.control.interrupts, self.timings)
             if work == "look" and self._asked is not None and self.live.model is not None:
                 anew = {"id": uuid4(), "model_version": self.live.model.version}
                 self._asked = self._asked.model_copy(update=anew)
@@ -365,7 +365,7 @@ class Loop:
         snapshot, pool = Snapshot.of(self.replica), self.live.pool
         if snapshot is not None and pool is not None and pool.whole:
             if self._studying is not None and self._studies(pool, snapshot):
-                self._studying.learn(self.live, pool, snapshot, lambda: self.control.closing, self.timings)
+                self._studying.learn(self.live, pool, lambda: self.control.closing, self.timings)
             else:
                 self._fit(pool, snapshot, self.timings)
             self._evaluate(self.live, snapshot, final=final)

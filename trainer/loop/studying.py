@@ -31,10 +31,12 @@ class Studying:
         self._replica = replica
         self._studies = Studies(detector)
         self._no_news: object = None  # when an evaluation was last found to be none
+        self._taught: Snapshot | None = None  # whose labels the detector learns
 
     def start_over(self) -> None:
         """Forget everything, because ids mean other images now."""
         self._studies.start_over()
+        self._taught = None
 
     def take_over(self, live: LiveModel, pool: ImagePool, snapshot: Snapshot) -> bool:
         """Let the detector learn the labels of `snapshot` from now on. False for a task whose model is another one."""
@@ -45,9 +47,10 @@ class Studying:
         held_out = moved_out(snapshot) | pool.held.row_of.keys()
         detector = self._detector
         detector.prepare(snapshot.log_id, lessons, held_out=held_out, classes=snapshot.names)
+        self._taught = snapshot
         if detector.detector is None:
             live.model = None
-        elif live.model is None:
+        elif live.model is None or live.model.version != detector.version or not detector.due:
             self._put(live, pool, snapshot)
         return True
 
@@ -55,26 +58,22 @@ class Studying:
         """The most urgent work."""
         return self._studies.due(lambda: self._untested(live))
 
-    def step(
-        self, live: LiveModel, pool: ImagePool, snapshot: Snapshot, should_stop: Callable[[], bool], timings: Timings
-    ) -> Work | None:
+    def step(self, live: LiveModel, pool: ImagePool, should_stop: Callable[[], bool], timings: Timings) -> Work | None:
         """Do some of the most urgent work. Returns `look` if a list with more boxes can be sent, `measure` if all test
         images have been looked at."""
         match self.due(live):
             case "learn":
-                self.learn(live, pool, snapshot, should_stop, timings)
+                self.learn(live, pool, should_stop, timings)
             case "look":
                 return "look" if self._studies.look(should_stop) else None
             case "measure":
                 return "measure" if self._studies.measure(should_stop) else None
         return None
 
-    def learn(
-        self, live: LiveModel, pool: ImagePool, snapshot: Snapshot, should_stop: Callable[[], bool], timings: Timings
-    ) -> None:
+    def learn(self, live: LiveModel, pool: ImagePool, should_stop: Callable[[], bool], timings: Timings) -> None:
         """One round of learning. Its model takes the place of the live one."""
-        began = time.perf_counter()
-        if self._detector.learn(snapshot.acked_seq, should_stop):
+        began, snapshot = time.perf_counter(), self._taught
+        if snapshot is not None and self._detector.learn(snapshot.acked_seq, should_stop):
             self._put(live, pool, snapshot)
             timings.steps["fit"] = (time.perf_counter() - began) * 1e3
             self._studies.learned(lambda: self._untested(live))

@@ -123,10 +123,6 @@ class BoxJudge:
             progress((number + 1) / HALVES)
         return BoxesOutOfFold(chosen, given, found)
 
-    def given(self, known: BoxesOutOfFold) -> list[Boxes]:
-        """The answers that were judged."""
-        return known.values
-
     def doubts(
         self,
         known: BoxesOutOfFold,

@@ -126,10 +126,6 @@ class ClassJudge:
         """See `cross_validation.out_of_fold`."""
         return out_of_fold(ids, rows, np.array(values, np.int64), trusted, seed=seed, progress=progress)
 
-    def given(self, known: OutOfFold) -> list[int]:
-        """The class ids that were judged."""
-        return [int(each) for each in known.given]
-
     def doubts(
         self,
         known: OutOfFold,

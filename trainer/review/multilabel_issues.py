@@ -104,10 +104,6 @@ class SeveralJudge:
             return None
         return SeveralOutOfFold(ids, list(values), classes, probabilities, neighbours, similarity, judged, first)
 
-    def given(self, known: SeveralOutOfFold) -> list[Classes]:
-        """The answers that were judged."""
-        return known.values
-
     def doubts(
         self,
         known: SeveralOutOfFold,

@@ -63,9 +63,6 @@ class Judge(Protocol):
     ) -> Any | None:
         """What models that have not seen them say of the `values` of the unit `rows` (n, D); None if too few."""
 
-    def given(self, known: Any) -> list[Value]:
-        """The values that were judged."""
-
     def doubts(
         self, known: Any, now: Sequence[Value | None], trusted: NDArray[np.bool_], before: Sequence[Value | None]
     ) -> Any:
@@ -91,6 +88,7 @@ class Reviewer:
         self._judges = JUDGES if pictures is None else {**JUDGES, "detection": BoxJudge(pictures)}
         self._lock = threading.Lock()
         self._known: Any = None  # what the task's judge found
+        self._given: dict[int, Value] = {}  # image → its label when that was judged, or drawn from
         self._geometry = -1
         self._log_id: UUID | None = None  # of the judgement
         self._wanted: tuple[Space, Snapshot] | None = None
@@ -122,7 +120,7 @@ class Reviewer:
         if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
             coming = 0
         judge = self._judges[snapshot.task]
-        stale = not coming and (another or self._is_stale(judge, known, space, snapshot))
+        stale = not coming and (another or self._is_stale(known, space, snapshot))
         rested = time.monotonic() - self._at > REST * self._took
         if stale and rested:
             with self._lock:
@@ -181,11 +179,11 @@ class Reviewer:
         self._ranking, self._ranked_at = time.monotonic() - began, time.monotonic()
         return known, snapshot.log_id, snapshot.acked_seq, doubts
 
-    def _is_stale(self, judge: Judge, known: Any, space: Space, snapshot: Snapshot) -> bool:
+    def _is_stale(self, known: Any, space: Space, snapshot: Snapshot) -> bool:
         labels = {image: label for image, label in snapshot.labels.items() if image in space.train.row_of}
         if known is None:
             return len(labels) > 0
-        before = dict(zip(known.ids.tolist(), judge.given(known), strict=True))
+        before = self._given
         changed: int = sum(before.get(image) != label for image, label in labels.items()) + len(before.keys() - labels)
         return changed > max(STALE_LEAST, int(STALE * len(labels)))
 
@@ -215,6 +213,7 @@ class Reviewer:
             self._took, self._at = time.monotonic() - began, time.monotonic()
             if known is not None:
                 self._known, self._geometry, self._log_id = known, space.version, snapshot.log_id
+                self._given = dict(zip(images.tolist(), given, strict=True))
                 self._found = found
 
     def _advance(self, share: float) -> None:

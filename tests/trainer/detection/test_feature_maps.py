@@ -43,6 +43,10 @@ def test_a_damaged_file_is_computed_again(tmp_path):
     after = maps.plain(sha256)
     assert before.maps[0].equal(after.maps[0])
     assert len(album.fetched) == 2
+    path.write_bytes(bytes(path.stat().st_size))
+    counted = maps._bytes
+    maps.plain(sha256)
+    assert maps._bytes == counted  # not counted twice
 
 
 def test_the_folder_is_bounded_and_the_oldest_go_first(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -136,3 +137,16 @@ def test_precision_and_recall_count_only_suggested_boxes_and_confusions_are_name
     assert (confused.name, confused.other_name, confused.images, confused.among) == ("cell", "platelet", 1, 2)
     pairs = pairing(truth[0], found[0].suggested(0.5), 0.5)
     assert (pairs.same, pairs.confused, pairs.missed, pairs.extra) == ([(0, 0)], [(1, 1)], [2], [2])
+
+
+def test_thousands_of_found_boxes_take_little_memory() -> None:
+    draw = np.random.default_rng(0)
+    found = [
+        Placed.of([(1, *each, 9, 9) for each in draw.uniform(0, 300, (60, 2))], draw.random(60)) for _ in range(300)
+    ]
+    truth = [Placed.of([(1, *each.places[0])]) for each in found]
+    tracemalloc.start()
+    evaluate(truth, found, NAMES, learned=frozenset({1}), suggested_from=0.5)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 150_000_000

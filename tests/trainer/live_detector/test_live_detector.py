@@ -142,6 +142,17 @@ def test_answers_are_scored_before_they_are_learned(opened) -> None:
     assert [len(each.boxes) for each in restarted._state.judged] == [len(objects(n)) for n in range(5, 9)]
 
 
+def test_answers_of_a_round_that_learned_nothing_are_scored_once(opened) -> None:
+    detector = opened()
+    taught(detector, lessons(*range(5)))
+    detector.prepare(LOG, lessons(*range(9)), held_out=(), classes=(1, 2))
+    asked = iter([False] * (4 + 1))  # before the views of each image, and before the answers are scored
+    assert not detector.learn(2, lambda: next(asked, True))
+    assert detector.learn(2, never)
+    assert detector._state is not None
+    assert len(detector._state.judged) == 4
+
+
 def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluation(opened) -> None:
     detector = opened()
     studies = Studies(detector)

@@ -149,6 +149,27 @@ def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, p
         assert learner._state.seen == set(range(1, 7))
         listed = wait_for(lambda: boxed(offered), 60)
         assert not {each.image_id for each in listed} & {0, 9, *range(18, 24)}
+        after_a_full_disk(trainer, client, learner, acked + 2)
+
+
+def after_a_full_disk(trainer, client, learner, acked):
+    """A detector that could not be kept is the live one all the same, and is saved under the names of today."""
+    wait_for(lambda: not learner.due, 60)
+    file = trainer.folder / "detector" / "live.safetensors"
+    file.unlink()
+    file.mkdir()  # no file can take its place
+    acked = draw(client, [7], after=acked)
+    wait_for(lambda: trainer.loop.failed, 60)
+    file.rmdir()
+    wait_for(lambda: not learner.due, 60)
+    row = Row(seq=acked + 1, id=uuid4(), action="class_renamed", label=1, name="box", created_at=WHEN)
+    message = batch([row], catalog=24).model_copy(update={"task": "detection"}).model_dump(mode="json")
+    assert client.post("/annotations", json=message).status_code == 200
+    wait_for(lambda: client.get("/status").json()["model_version"] == learner.version, 60)
+    saved = client.post("/models", json={"name": "renamed"}).json()["model_version"]
+    [version] = [each for each in client.get("/models").json()["models"] if each["version"] == saved]
+    assert [each["name"] for each in version["classes"]] == ["box", "disc"]
+    assert version["labels"] == 7
 
 
 def moved(image, split, *, after):

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
 from shared.images.opening import ImageLimits
-from shared.tasks.detection import DETECTION, Box, Boxes
+from shared.tasks.detection import DETECTION, MOST_BOXES, Box, Boxes
 from shared.wire.review import LabelIssue
 from tests.trainer.scenes import objects, scene, scenes
 from trainer.detection.feature_maps import FeatureMaps
 from trainer.detection.pyramid import installed_pyramid
+from trainer.embeddings.space import Rows, Space
+from trainer.embeddings.transform import plain
 from trainer.evaluation.box_matching import Placed
 from trainer.live_detector.pictures import Pictures
-from trainer.review import box_issues
+from trainer.review import box_issues, reviewer
 from trainer.review.box_issues import BoxJudge, doubts_of
 from trainer.sync.replica import Replica
+from trainer.sync.snapshot import Snapshot
 
 NAMES = {1: "square", 2: "disc"}
 
@@ -66,6 +71,13 @@ def test_an_accepted_doubt_changes_that_box_and_is_no_doubt_any_more(found, afte
     assert not DETECTION.is_doubted(None, told, live)
 
 
+def test_no_box_is_missing_from_an_image_that_has_as_many_as_it_may() -> None:
+    full = Boxes([Box(1, 0, 0, 20, 20)] * MOST_BOXES)
+    [doubt] = doubts_of(0, Placed.of([]), Placed.of([(1, 80, 80, 20, 20)], [0.9]))
+    assert not DETECTION.is_doubted(full, issue(doubt), live)
+    assert DETECTION.corrected(full, issue(doubt), live) is None
+
+
 def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(box_issues, "STEPS", 90)
     _, entries = scenes(tmp_path / "photos", 28)
@@ -92,4 +104,23 @@ def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monke
     assert told[-1] == 1.0
     judge.closing.set()
     assert judge.judge(ids, np.empty((28, 0), np.float32), values, trusted, seed=0, progress=told.append) is None
+    judged_once(pictures, values, monkeypatch)
     replica.close()
+
+
+def judged_once(pictures: Pictures, values: list[Boxes], monkeypatch) -> None:
+    """Images that were not drawn for a judgement are no reason for another one."""
+    monkeypatch.setattr(box_issues, "MOST", 14)
+    monkeypatch.setattr(box_issues, "STEPS", 1)
+    monkeypatch.setattr(reviewer, "REST", 0)
+    labels = dict(enumerate(values))
+    rows = np.eye(len(values), dtype=np.float32)
+    space = Space(1, 1, plain(rows[0]), Rows(np.arange(len(rows)), rows), Rows(np.arange(0), rows[:0]), {})
+    snapshot = Snapshot(uuid4(), 1, labels, frozenset(labels), NAMES, task="detection")
+    asked = reviewer.Reviewer(0, pictures)
+    assert asked.look(space, snapshot, 10).renewing
+    asked._judge()
+    found = asked.look(space, snapshot, 10)
+    assert (found.judged, found.renewing) == (14, False)
+    fewer = replace(snapshot, labels=dict(list(labels.items())[:-11]))
+    assert asked.look(space, fewer, 10).renewing
