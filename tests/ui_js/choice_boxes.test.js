@@ -13,8 +13,8 @@ const [RED, GREEN, BLUE] = [0, 1, 2];
 const PALETTE = ["#111111", "#222222"];
 
 /** A choice of boxes over a page of its own. */
-function choosing(names = ["red", "green", "blue"]) {
-  forget();
+function choosing(names = ["red", "green", "blue"], { kept = false } = {}) {
+  if (!kept) forget();
   const parts = {};
   const root = {
     querySelector: (selector) => (parts[selector] ??= stub({ textContent: "" })),
@@ -117,10 +117,32 @@ test("what is drawn is kept while another image is looked at, until it is confir
   assert.equal(choice.edits.boxes.length, 1);
   assert.ok(choice.undo()); // with its steps
   assert.ok(choice.redo());
+  choice.accept(); // and the card refuses: an undo is under way
+  choice.begin(question(), [], false, []);
+  choice.begin(first, [], false, []);
+  assert.equal(choice.edits.boxes.length, 1);
   choice.accept();
+  choice.gave();
   choice.begin(question(), [], false, []);
   choice.begin({ item: first.item }, [], false, []);
   assert.equal(choice.edits.boxes.length, 0);
+});
+
+test("what was drawn before a reload, or on an answer that an undo took back, stays when another image is looked at", () => {
+  const { choice } = choosing();
+  const first = question({ draft: { boxes: [box(70)] } });
+  choice.begin(first, [], false, []);
+  draw(choice, 0);
+  choice.begin(question(), [], false, []);
+  choice.begin(first, [], false, []);
+  assert.equal(choice.edits.boxes.length, 2);
+  choice.close(); // writes what is kept
+  const { choice: again } = choosing(undefined, { kept: true });
+  again.begin({ item: first.item }, [], false, []);
+  assert.equal(again.edits.boxes.length, 2);
+  again.begin(question(), [], false, []);
+  again.begin({ item: first.item }, [], false, []);
+  assert.equal(again.edits.boxes.length, 2);
 });
 
 test("undo belongs to the card where nothing was changed on the image", () => {

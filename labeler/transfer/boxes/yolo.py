@@ -127,9 +127,13 @@ class _About:
     folders: Sequence[tuple[str, str]] = ()
 
     def split_of(self, uri: str) -> str | None:
-        """The split of an image: the one whose folder has it, else the one that a folder of its path is called."""
-        inside = next((split for folder, split in self.folders if f"/{uri}".find(f"/{folder}/") >= 0), None)
-        return inside or next((part for part in PurePosixPath(uri).parent.parts if part.lower() in SPLITS), None)
+        """The split of an image: the one whose folder has it, else the one that a folder of its path is called.
+
+        A folder may stand for several splits, because YOLO needs one for `val`: then its name says which it is.
+        """
+        inside = list(dict.fromkeys(split for folder, split in self.folders if f"/{folder}/" in f"/{uri}"))
+        called = next((part for part in PurePosixPath(uri).parent.parts if part.lower() in SPLITS), None)
+        return called if not inside or (len(inside) > 1 and called) else inside[0]
 
 
 def _boxes(text: Path, names: Mapping[int, str], number: int, left: LeftOut) -> NamedBoxes:
@@ -202,7 +206,7 @@ def _about(folder: Path) -> _About | None:
     for name in _LISTS:
         if (folder / name).is_file():
             lines = content_of(folder / name, _LARGEST).decode("utf-8-sig", "replace").splitlines()
-            return _About(dict(enumerate(line.strip() for line in lines if line.strip())))
+            return _About({number: line.strip() for number, line in enumerate(lines) if line.strip()})
     return None
 
 

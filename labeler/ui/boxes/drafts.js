@@ -30,7 +30,7 @@ export class Drafts {
   /** What was drawn on this image; undefined if nothing was. @param {number} imageId @param {import("./geometry.js").Size} size @returns {Edits | undefined} */
   of(imageId, size) {
     const draft = this.known.get(imageId);
-    return draft && (draft.edits ?? new Edits(size, draft.boxes));
+    return draft && (draft.edits ?? Edits.drafted(size, draft.boxes));
   }
 
   /** @param {number} imageId @param {Edits} edits */

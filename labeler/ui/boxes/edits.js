@@ -48,6 +48,13 @@ export class Edits {
     );
   }
 
+  /** What was drawn before a reload: changed, though no step of it is left. @param {Size} size @param {Omit<Box, "key">[]} boxes */
+  static drafted(size, boxes) {
+    const edits = new Edits(size, boxes);
+    edits.begun = [];
+    return edits;
+  }
+
   /** What the answer holds. @returns {AnswerBox[]} */
   get answer() {
     return this.boxes.map(({ label, x, y, w, h, origin }) => ({ label, x, y, w, h, origin }));

@@ -221,8 +221,10 @@ class Card {
 
   /** Do with an answer what the task makes of it. @param {ReturnType<import("./choice.js").Choice["accept"]>} given @param {number} at */
   take(given, at) {
-    if (given === "keep") this.questions.advance();
-    else if (given && "refusal" in given) this.refuse(given.refusal);
+    if (given === "keep") {
+      this.view.choice.gave?.();
+      this.questions.advance();
+    } else if (given && "refusal" in given) this.refuse(given.refusal);
     else if (given) this.answer("label", given, at);
   }
 
@@ -286,6 +288,7 @@ class Card {
     this.view.strip.add(current, annotation);
     this.view.classes.clear();
     this.outbox.add(annotation);
+    if (action === "label") this.view.choice.gave?.();
     this.questions.advance();
   }
 

@@ -40,6 +40,7 @@ import { ChoiceOne } from "./choice_one.js";
  * @property {boolean} [steps] whether arrow keys move something by steps
  * @property {() => boolean} [undo] take a step on this image back; false if there is none
  * @property {() => boolean} [redo]
+ * @property {() => void} [gave] a label was taken as the image's answer
  * @property {() => void} [close] the card is gone
  * @property {(classes: import("../types.js").ClassEntry[]) => import("../types.js").ClassEntry[]} [coloured] the classes as
  *   they are listed

@@ -54,7 +54,7 @@ export class ChoiceBoxes {
     this.before = null; // the image's answer until now
     this.asked = false; // whether a second press rejects all boxes
     /** @type {number | null} */
-    this.answered = null; // the image that Enter has answered: its draft is not needed any more
+    this.answered = null; // the image whose boxes were given as its answer: its draft is not needed any more
   }
 
   close() {
@@ -99,9 +99,9 @@ export class ChoiceBoxes {
     const { image_id, width, height } = question?.item ?? {};
     const size = { width: width ?? 1, height: height ?? 1 };
     if (!question || image_id === undefined) return new Edits(size);
-    if (question.draft?.boxes) return Edits.answered(size, question.draft.boxes);
     const draft = this.drafts.of(image_id, size);
     if (draft) return draft;
+    if (question.draft?.boxes) return Edits.answered(size, question.draft.boxes);
     return this.before ? Edits.answered(size, this.before.boxes) : Edits.suggested(size, suggested);
   }
 
@@ -195,9 +195,12 @@ export class ChoiceBoxes {
         refusal: `There ${boxes === 1 ? "is" : "are"} ${amount(boxes)} on the image. Press ${this.nothingKey} again to remove ${all} and answer “nothing here”.`,
       };
     }
-    if (!this.question) return null;
-    this.answered = this.question.item.image_id;
-    return { label: null, answer: { boxes: [] } };
+    return this.question && { label: null, answer: { boxes: [] } };
+  }
+
+  /** The card has taken the answer, and did not refuse it. */
+  gave() {
+    this.answered = this.question?.item.image_id ?? null;
   }
 
   /** The key for it; with many classes a letter alone looks for a class. */
@@ -234,13 +237,9 @@ export class ChoiceBoxes {
       return { refusal: "The class of this box no longer exists: choose another one, or delete the box." };
     }
     const { answer } = edits;
-    if (this.before && isSame(this.before.boxes, answer)) {
-      this.answered = question.item.image_id;
-      return "keep";
-    }
+    if (this.before && isSame(this.before.boxes, answer)) return "keep";
     if (!boxes.length && !question.broken)
       return { refusal: `No box is drawn. Draw one, or press ${this.nothingKey} for “nothing here”.` };
-    this.answered = question.item.image_id;
     return { label: null, answer: { boxes: answer } };
   }
 

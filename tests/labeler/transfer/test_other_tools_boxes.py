@@ -70,6 +70,8 @@ def test_yolo_reads_both_layouts_empty_files_and_names_of_either_form(tmp_path: 
     (tmp_path / "data.yaml").unlink()
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     assert rows(tmp_path)[:2] == expected[:2]
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")  # a number without a name is a number all the same
+    assert "which has no name" in str(rows(tmp_path)[0])
 
 
 def test_yolo_outlines_are_read_as_the_box_around_them(tmp_path: Path) -> None:
@@ -78,6 +80,16 @@ def test_yolo_outlines_are_read_as_the_box_around_them(tmp_path: Path) -> None:
     (tmp_path / "obj.names").write_text("cat\n")
     assert rows(tmp_path) == [("a.jpg", None, [("cat", 0.1, 0.2, 0.4, 0.4)])]
     assert said(tmp_path) == ["read: 1 outline as the box around it, first line 1"]
+
+
+def test_a_folder_that_stands_for_two_splits_is_the_one_that_it_is_called(tmp_path: Path) -> None:
+    with project(tmp_path, "cat") as service:
+        service.catalog.move([2], "test")
+        service.annotate([boxes(1, ("cat", 16, 12, 32, 24)), boxes(2)])
+        folder = written(service, "yolo", tmp_path)
+    about = yaml.safe_load((folder / "data.yaml").read_text())
+    assert about["val"] == about["test"] == "images/test"  # YOLO needs images to validate on
+    assert [split for _, split, _ in rows(folder)] == ["test", "train"]
 
 
 def test_our_yolo_export_is_what_ultralytics_asks_for(tmp_path: Path) -> None:
