@@ -126,7 +126,8 @@ def restore(source: Path, workspace: Path, database_url: str = "") -> Path | Non
     """Put a backup in the place of `workspace`; returns where the old workspace is kept, None if there was none.
 
     If the labels of `workspace` are in a database server, those of the backup replace them there, and the old ones are
-    kept in the old workspace. Raises SettingsError while a service uses the workspace, or if `source` is not a backup.
+    kept in the old workspace. Raises SettingsError while a service uses the workspace or its server, or if `source` is
+    not a backup; nothing is changed then.
     """
     if not (source / DATABASE).is_file():
         raise SettingsError(f"{source} is not a backup: {DATABASE} is missing.")
@@ -139,20 +140,34 @@ def restore(source: Path, workspace: Path, database_url: str = "") -> Path | Non
         except Timeout:
             raise SettingsError(f"A labeler is using {workspace}: stop it first.") from None
         if server is not None:
-            _copy_labels(server, workspace / DATABASE, workspace / DATABASE)
+            _back_to_server(source / DATABASE, server, workspace / DATABASE)
+            with edit(workspace) as project:  # its labels are in its file now
+                project.labeler.pop("database_url", None)
         aside = workspace.with_name(f"{workspace.name}-before-restore-{uuid4().hex[:8]}")
         workspace.rename(aside)
     shutil.copytree(source, workspace)
     if server is not None:
-        _back_to_server(server, workspace)
+        from shared.storage.database import masked
+
+        with edit(workspace) as project:
+            project.labeler["database_url"] = masked(server)
+        (workspace / DATABASE).unlink()
     return aside
 
 
-def _back_to_server(server: str, workspace: Path) -> None:
-    from labeler.store.copying import copy
-    from shared.storage.database import masked
+def _back_to_server(backed_up: Path, server: str, aside: Path) -> None:
+    """Put the labels of a backup into the server, and those that were there into the file `aside`."""
+    from labeler.store.copying import copy, update
 
-    copy(f"sqlite:///{(workspace / DATABASE).absolute()}", server)
-    with edit(workspace) as project:
-        project.labeler["database_url"] = masked(server)
-    (workspace / DATABASE).unlink()
+    given = aside.with_name(f"restored-{aside.name}")
+    try:
+        _copy_labels(f"sqlite:///{backed_up}", backed_up, given)
+        update(f"sqlite:///{given.absolute()}")
+        _copy_labels(server, aside, aside)
+        copy(f"sqlite:///{given.absolute()}", server)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    finally:
+        for path in given.parent.glob(f"{given.name}*"):  # with the files that SQLite keeps beside it
+            path.unlink()

@@ -43,6 +43,18 @@ def copy(source: str, target: str) -> None:
         take.dispose()
 
 
+def update(address: str) -> None:
+    """Bring a database of an earlier version of Flywheel to the tables of this one. Raises SettingsError."""
+    engine = open_engine(address)
+    try:
+        with write(engine) as connection:
+            migrate(connection)
+    except (SQLAlchemyError, OSError) as error:
+        raise SettingsError(f"{masked(address)} cannot be read: {_first_line(error)}.") from None
+    finally:
+        engine.dispose()
+
+
 def answers(address: str) -> tuple[int, str | None]:
     """How many answers a database holds, and the day of the last one. Raises SQLAlchemyError, ImportError."""
     engine = open_engine(address)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from commands.running.stored_labels import server_of
 from commands.upkeep.backup import backup, restore
+from labeler.store.writer import Writer
 from shared.settings.services import SettingsError
 from shared.settings.starting import remember, remember_task
 from tests.labeler.projects import answer, labeler, photo, photos
@@ -48,8 +52,21 @@ def test_labels_in_a_server_are_in_the_backup_and_go_back_there(tmp_path: Path) 
         assert moved.log.find([first.id])[first.id].note == "kept"
         assert moved.log.log_id != log_id
 
+    with closing(sqlite3.connect(copy / "flywheel.db")) as older:  # as an earlier version of Flywheel left it
+        older.executescript(
+            "ALTER TABLE query DROP COLUMN boxes; DROP TABLE lease; UPDATE alembic_version SET version_num = '0004'"
+        )
+    another = Writer(database)  # a labeler of the same project, on another machine
+    with pytest.raises(SettingsError, match="writes to this database"):
+        restore(copy, workspace)
+    another.close()
+    assert server_of(workspace)
+    assert not [*workspace.glob("*flywheel.db*")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "elsewhere", "photos", "workspace"]
+
     aside = restore(copy, workspace)
     assert aside is not None
+    assert not server_of(aside)
     photo(tmp_path / "photos" / "new.png", 9)
     with labeler(tmp_path, database_url=database) as running:
         assert running.tally.counts().labeled == 1
