@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from labeler.errors import Conflict, Missing
 from labeler.service import Service
+from shared.tasks.detection import DETECTION
 from shared.wire.dataset import SnapshotPost
 from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassPatch
@@ -52,8 +53,9 @@ def save(service: Service, name: str) -> None:
 
 def state(service: Service, snapshot: str | None = None) -> list[Any]:
     lines = b"".join(service.exports.begin("jsonl", snapshot=snapshot)[0]).splitlines()
-    told = ("id", "label", "split", "status", "annotators")
-    return [[json.loads(line)[name] for name in told] for line in lines]
+    rows = [json.loads(line) for line in lines]
+    label = "boxes" if service.log.fold.task is DETECTION else "label"
+    return [[row[name] for name in ("id", label, "split", "status", "annotators")] for row in rows]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
