@@ -59,6 +59,7 @@ class LiveDetector:
         self._classes: frozenset[int] = frozenset()
         self._done: Mapping[int, Boxes] = {}  # the same, and those that it may do without, see `worth_learning`
         self._failed: Mapping[int, Boxes] | None = None  # lessons from which no step could be learned
+        self._left_out: set[int] = set()  # images of the last round that could not be read
 
     @property
     def detector(self) -> Detector | None:
@@ -84,13 +85,18 @@ class LiveDetector:
     def due(self) -> bool:
         """Whether there is something to learn."""
         state = self._state
-        if state is None or self._lessons is self._failed:
+        if state is None or (self._lessons is self._failed and not self._tries_again):
             return False
-        return state.steps_left > 0 and enough(self._lessons.values())
+        return (state.steps_left > 0 or self._tries_again) and enough(self._lessons.values())
+
+    @property
+    def _tries_again(self) -> bool:
+        """Whether an image that could not be read may be read now."""
+        return any(each in self._lessons and self.pictures.hash_of(each) is not None for each in self._left_out)
 
     def start_over(self) -> None:
         """Forget everything, because ids mean other images now."""
-        self._state, self._lessons, self._learned, self._done = None, {}, {}, {}
+        self._state, self._lessons, self._learned, self._done, self._left_out = None, {}, {}, {}, set()
         self._path.unlink(missing_ok=True)
         self.pictures.start_over()
 
@@ -130,8 +136,11 @@ class LiveDetector:
         if state is None or not self.due:
             return False
         began, taught = time.monotonic(), self._lessons
+        left_out = self._left_out
         lessons, missing = self._prepared(taught, should_stop)
-        if should_stop():
+        if not left_out.isdisjoint(lessons):
+            state.steps_left = max(state.steps_left, STEPS)
+        if should_stop() or not state.steps_left:
             return False
         judged = self._scored(state, lessons)
         examples = self._examples(lessons)
@@ -182,7 +191,8 @@ class LiveDetector:
         return judged[-LAST:]
 
     def _prepared(self, lessons: Mapping[int, Boxes], should_stop: Callable[[], bool]) -> tuple[dict[int, Boxes], int]:
-        """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS."""
+        """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS. Images
+        that cannot be read are left out."""
         from trainer.detection.sampling import worth_learning
 
         chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()})
@@ -196,6 +206,8 @@ class LiveDetector:
             self.pictures.make_views(image_id)
             made += 1
         kept = {*ready, *missing[:made]}
+        self._left_out = {image_id for image_id in kept if self.pictures.hash_of(image_id) is None}
+        kept -= self._left_out
         return {image_id: lessons[image_id] for image_id in chosen if image_id in kept}, len(missing) - made
 
     def _examples(self, lessons: Mapping[int, Boxes]) -> list[Example]:

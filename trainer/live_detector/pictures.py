@@ -7,6 +7,7 @@ at a time, because each round gives another one. Only the loop's thread uses it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 """Images in which boxes are looked for between two looks at the clock: a quarter of a second without maps."""
+RETRY_SECONDS = 30.0
+"""Until an image that could not be read is tried again: the labeler may have been away. Each time it takes twice as
+long, up to LONGEST_RETRY."""
+LONGEST_RETRY = 3_600.0
 
 
 class Pictures:
@@ -43,7 +48,7 @@ class Pictures:
         self._open_maps = open_maps
         self._maps: FeatureMaps | None = None
         self._entries: dict[str, ImageEntry] = {}  # by hash, of images that were asked for
-        self._unreadable: set[str] = set()  # hashes
+        self._unreadable: dict[str, tuple[float, float]] = {}  # hash → when it is tried again, and the pause until then
         self._of: Detector | None = None  # who found …
         self._found: dict[str, Placed] = {}  # … these boxes, by hash
 
@@ -60,14 +65,13 @@ class Pictures:
         self._unreadable.clear()
         self._found.clear()
 
-    def try_again(self) -> None:
-        """Try unreadable images again."""
-        self._unreadable.clear()
-
     def hash_of(self, image_id: int) -> str | None:
-        """The content hash of a readable image that is in the catalogue."""
+        """The content hash of an image that is in the catalogue; None while it cannot be read."""
         entry = self._replica.catalog.get(image_id)
-        if entry is None or entry.removed or entry.sha256 in self._unreadable:
+        if entry is None or entry.removed:
+            return None
+        until, _ = self._unreadable.get(entry.sha256, (0.0, 0.0))
+        if until > time.monotonic():
             return None
         self._entries[entry.sha256] = entry
         return entry.sha256
@@ -145,5 +149,8 @@ class Pictures:
         return self._fetch(self._entries[sha256])
 
     def _give_up(self, sha256: str, problem: ImageProblem) -> None:
-        log.warning("No boxes are looked for in %s: it %s.", self._entries[sha256].uri, problem)
-        self._unreadable.add(sha256)
+        _, last = self._unreadable.get(sha256, (0.0, 0.0))
+        if not last:
+            log.warning("No boxes are looked for in %s for now: it %s.", self._entries[sha256].uri, problem)
+        pause = min(2 * last, LONGEST_RETRY) or RETRY_SECONDS
+        self._unreadable[sha256] = time.monotonic() + pause, pause

@@ -129,6 +129,27 @@ def test_an_image_that_cannot_be_read_holds_up_nothing(opened) -> None:
     assert found[1] is not None
 
 
+def test_images_that_a_labeler_could_not_send_are_learned_when_it_is_back(opened, monkeypatch) -> None:
+    detector, away = opened(), [3, 4, 5, 16]
+    fetch = detector.pictures._fetch
+    sent = lambda image: b"" if image.id in away else fetch(image)  # noqa: E731
+    monkeypatch.setattr(detector.pictures, "_fetch", sent)
+    assert taught(detector, lessons(*range(6)))
+    assert (sorted(detector.learned), detector.due) == ([0, 1, 2], False)
+    del away[:2]
+    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 1.0))  # it is later
+    assert detector.due
+    assert detector.learn(2, never)
+    assert sorted(detector.learned) == [0, 1, 2, 3, 4]
+    assert detector._state is not None
+    assert detector._state.seen == {0, 1, 2, 3, 4}
+    assert not detector.due
+    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 1.0))
+    assert detector.due
+    assert not detector.learn(3, never)  # nothing is back
+    assert not detector.due
+
+
 def test_answers_are_scored_before_they_are_learned(opened) -> None:
     detector = opened()
     taught(detector, lessons(*range(5)))
