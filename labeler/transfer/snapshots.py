@@ -21,7 +21,7 @@ from labeler.store.database import Store
 from labeler.store.tables import META
 from shared.figures import choice
 from shared.log import ANSWERS, Fold
-from shared.tasks.detection import DETECTION
+from shared.tasks.detection import DETECTION, Boxes
 from shared.web import audit
 from shared.wire.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
 from shared.wire.fields import MAX_ROWS, Split
@@ -82,7 +82,7 @@ class Snapshots:
             for image_id in ids:
                 label = (_name(before, image_id), _name(after, image_id))
                 if label[0] == label[1] and _moved(before, after, image_id):
-                    label = (label[0], f"{label[1]}, with boxes in other places")
+                    label = (label[0], f"{label[1]}, with other boxes")
                 own = drawn.get(image_id)
                 split = (before.splits.get(image_id, own), after.splits.get(image_id, own))
                 labels += label[0] != label[1]
@@ -176,11 +176,15 @@ def _content(row: Row) -> Draft:
 
 
 def _moved(before: Fold, after: Fold, image_id: int) -> bool:
-    """In a detection project: whether boxes of the same classes are in other places."""
+    """In a detection project: whether as many boxes of each class are in other places."""
     if before.task.name != DETECTION.name:
         return False
     then, now = (fold.live(fold.labels.get(image_id)) for fold in (before, after))
-    return then is not None and now is not None and then.steps != now.steps
+    return then is not None and now is not None and _placed(then) != _placed(now)
+
+
+def _placed(boxes: Boxes) -> list[tuple[int, ...]]:
+    return sorted((label, *boxes.steps[4 * k : 4 * k + 4]) for k, label in enumerate(boxes.labels))
 
 
 def _name(fold: Fold, image_id: int) -> str | None:

@@ -32,12 +32,12 @@ _IN_MEMORY = 1 << 20  # bytes of annotations kept in memory; more are kept on di
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write one JSON object; category ids count from 1 in the order of the project's classes."""
+    """Write one JSON object; category ids count from 1 in the order of the project's classes. A class that was added or
+    renamed meanwhile comes after them."""
     categories = {name: number for number, name in enumerate(classes, start=1)}
-    named = [{"id": number, "name": name} for name, number in categories.items()]
     count = 0
     with SpooledTemporaryFile(_IN_MEMORY) as annotations:
-        yield b'{"info": {"description": "Flywheel"}, "categories": ' + json.dumps(named).encode() + b', "images": [\n'
+        yield b'{"info": {"description": "Flywheel"}, "images": [\n'
         comma = b""
         for row in rows:
             known = {name: value for name, value in row.record(extras).items() if name not in ("uri", BOXES)}
@@ -49,7 +49,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
                 annotation = {
                     "id": count,
                     "image_id": row.id,
-                    "category_id": categories[box.label],
+                    "category_id": categories.setdefault(box.label, len(categories) + 1),
                     "bbox": [box.x, box.y, box.w, box.h],
                     "area": round(box.w * box.h, 2),
                     "iscrowd": 0,
@@ -61,7 +61,8 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
         annotations.seek(0)
         while piece := annotations.read(_IN_MEMORY):
             yield piece
-        yield b"\n]}\n"
+        named = [{"id": number, "name": name} for name, number in categories.items()]
+        yield b'\n], "categories": ' + json.dumps(named).encode() + b"}\n"
 
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:

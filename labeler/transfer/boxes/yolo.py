@@ -43,7 +43,8 @@ _MOST_CLASSES = 100_000
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write labeled images, each with its text file, uncompressed; classes are numbered as in the project.
+    """Write labeled images, each with its text file, uncompressed; classes are numbered as in the project. One that was
+    added or renamed meanwhile comes after them.
 
     YOLO needs images to train and to validate: a project without validation images names its test images, else its
     train images, as `val`.
@@ -69,16 +70,17 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
         folders = {split: f"images/{split}" for split in FOLDERS.values() if split in used}
         first = next((folders[split] for split in ("val", "test", "train") if split in folders), "images/val")
         known = {"train": "images/train", "val": first} | folders
-        about = {**known, "nc": len(classes), "names": dict(enumerate(classes))}
+        about = {**known, "nc": len(numbers), "names": dict(enumerate(numbers))}
         archive.writestr(zipfile.ZipInfo("data.yaml"), yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
         if left_out:
             archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
     yield pipe.drain()
 
 
-def _lines(row: ExportRow, numbers: Mapping[str, int]) -> str:
+def _lines(row: ExportRow, numbers: dict[str, int]) -> str:
     lines = [
-        f"{numbers[box.label]} {(box.x + box.w / 2) / row.width:.8f} {(box.y + box.h / 2) / row.height:.8f} "
+        f"{numbers.setdefault(box.label, len(numbers))} "
+        f"{(box.x + box.w / 2) / row.width:.8f} {(box.y + box.h / 2) / row.height:.8f} "
         f"{box.w / row.width:.8f} {box.h / row.height:.8f}\n"
         for box in row.boxes or ()
     ]

@@ -278,18 +278,22 @@ def test_boxes_that_contradict_an_answer_follow_the_choice_and_those_that_agree_
 
 
 def test_a_snapshot_tells_and_restores_boxes(tmp_path: Path) -> None:
-    with project(tmp_path, "cat") as service:
-        service.annotate([boxes(1, ("cat", 10, 10, 20, 20)), boxes(2)])
+    pair = ("cat", 1, 1, 9, 9), ("dog", 20, 1, 9, 9)
+    with project(tmp_path, "cat", "dog") as service:
+        service.annotate([boxes(1, ("cat", 10, 10, 20, 20)), boxes(2), boxes(3, *pair), boxes(4, *pair)])
         service.snapshots.save(SnapshotPost(name="one", annotator="ann"))
-        service.annotate([boxes(1, ("cat", 12, 10, 20, 20))])
+        swapped = boxes(3, ("dog", *pair[0][1:]), ("cat", *pair[1][1:]))
+        service.annotate([boxes(1, ("cat", 12, 10, 20, 20)), swapped, boxes(4, *pair[::-1])])
         diff = service.snapshots.diff("one", None, 10)
         assert [(each.image_id, each.label) for each in diff.differences] == [
-            (1, ("1 cat", "1 cat, with boxes in other places"))
+            (1, ("1 cat", "1 cat, with other boxes")),
+            (3, ("1 cat, 1 dog", "1 cat, 1 dog, with other boxes")),
         ]
         stream, _ = service.exports.begin("jsonl", snapshot="one")
         assert json.loads(b"".join(stream).splitlines()[0])["boxes"][0]["x"] == 10
         service.snapshots.restore("one", "ann")
-        assert told(service) == {1: [("cat", 10, 10, 20, 20, "drawn")], 2: []}
+        assert {k: told(service)[k] for k in (1, 2)} == {1: [("cat", 10, 10, 20, 20, "drawn")], 2: []}
+        assert [each[0] for each in told(service)[3]] == ["cat", "dog"]
 
 
 def test_a_test_set_with_boxes_is_there_at_the_start(tmp_path: Path) -> None:
