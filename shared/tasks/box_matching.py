@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.tasks.boxes import MOST_BOXES, Box, Boxes, Origin
+from shared.tasks.boxes import MOST_BOXES, SAME_OBJECT, Box, Boxes, Origin
 from shared.tasks.task import majority
 
-LEAST_OVERLAP: Final = 0.5
-"""Intersection over union from which two boxes are of the same object."""
 _CHUNK = 10_000
 Group = dict[int, Box]
 """Person (position in the sequence of answers) → that person's box of one object."""
@@ -112,7 +110,7 @@ def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator
     found = []
     for one, other in combinations(range(len(answers)), 2):
         overlap = overlaps(answers[one], answers[other])
-        k, j = np.nonzero(overlap >= LEAST_OVERLAP)
+        k, j = np.nonzero(overlap >= SAME_OBJECT)
         first, second = ranks[one][k], ranks[other][j]
         differ = np.array(answers[one].labels)[k] != np.array(answers[other].labels)[j]
         order = np.minimum(first, second), np.maximum(first, second)

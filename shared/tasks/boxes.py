@@ -16,6 +16,8 @@ SLACK: Final = 1.0
 """Pixels by which a box may reach outside the image, because tools round. It is clipped."""
 LARGEST_PLACE: Final = 1_000_000
 """Pixels. No image is wider or higher."""
+SAME_OBJECT: Final = 0.5
+"""Intersection over union (IoU) from which two boxes are of the same object."""
 STEPS: Final = 100
 """Places are kept in hundredths of a pixel."""
 

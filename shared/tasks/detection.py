@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.class_names import key
-from shared.tasks.boxes import MOST_BOXES, ORIGINS, SLACK, STEPS, Box, Boxes, Origin
+from shared.tasks.boxes import MOST_BOXES, ORIGINS, SAME_OBJECT, SLACK, STEPS, Box, Boxes, Origin
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
 from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.review import Agreement, LabelIssue, Place
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DETECTION", "MOST_BOXES", "NOTHING_HERE", "ORIGINS", "Box", "Boxes", "Detection", "Origin"]
 
-SAME_OBJECT: Final = 0.5
-"""IoU from which two boxes are of the same object."""
 NOTHING_HERE: Final = "nothing here"
 
 

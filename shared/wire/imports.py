@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from shared.tasks.boxes import MOST_BOXES, Origin
 from shared.wire.fields import MAX_ROWS, ClassName, Confidence, Count, Id, M, Message, Name, Reply, Split, Time, Uuid
 
 
@@ -54,10 +55,7 @@ class NamedClasses(Message):
     rest: bool = False
 
 
-BoxOrigin = Literal["drawn", "accepted", "corrected", "imported"]
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
-MOST_BOXES = 1_000
-"""Maximum number of boxes in an image."""
 
 
 class NamedBox(Message):
@@ -70,7 +68,7 @@ class NamedBox(Message):
     y: Number
     w: Number
     h: Number
-    origin: BoxOrigin = "imported"
+    origin: Origin = "imported"
 
 
 class NamedBoxes(Message):

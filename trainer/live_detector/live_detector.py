@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from shared.tasks.detection import Boxes
+from trainer.detection.sampling import MOST, worth_learning
 from trainer.evaluation.box_matching import Placed
 from trainer.live_detector.kept import State
 from trainer.live_detector.pictures import Pictures
@@ -30,8 +31,6 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 log = logging.getLogger(__name__)
 
-WORTH = 1_500
-"""Images that a detector learns from at most, as in `trainer.detection.sampling`."""
 LEAST_IMAGES = 5
 """Labeled images before there is a detector."""
 STEPS = 140
@@ -112,7 +111,7 @@ class LiveDetector:
             self._state = saved
             if saved.detector is not None:
                 self._learned = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
-                self._done = lessons if len(saved.seen) >= WORTH else self._learned
+                self._done = lessons if len(saved.seen) >= MOST else self._learned
         state = self._state
         if not state.seen.isdisjoint(held_out):
             log.info("An image that the detector learned from is held out now: it learns again from the start")
@@ -193,8 +192,6 @@ class LiveDetector:
     def _prepared(self, lessons: Mapping[int, Boxes], should_stop: Callable[[], bool]) -> tuple[dict[int, Boxes], int]:
         """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS. Images
         that cannot be read are left out."""
-        from trainer.detection.sampling import worth_learning
-
         chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()})
         ready = [image_id for image_id in chosen if self.pictures.has_views(image_id)]
         missing = sorted(set(chosen).difference(ready))

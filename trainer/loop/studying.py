@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from shared.wire.queries import QueryPush
 from trainer.embeddings.space import ImagePool
+from trainer.live_detector import studies
 from trainer.live_detector.live_detector import LiveDetector
 from trainer.live_detector.studies import Studies, Work
 from trainer.loop.evaluator import Evaluator
@@ -85,8 +86,8 @@ class Studying:
         if model is None or not model.task.learns_from_images:
             return push
         queries = []
-        for query in push.queries:
-            found = self._studies.known(query.image_id)
+        for place, query in enumerate(push.queries):
+            found = self._studies.known(query.image_id) if place < studies.SHOWN else None  # a list fits one request
             boxes = model.task.boxes(model.head, found, snapshot.names) if found is not None else []
             queries.append(query.model_copy(update={"boxes": boxes}))
         return push.model_copy(update={"queries": queries})

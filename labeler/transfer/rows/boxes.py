@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from labeler.transfer.rows.texts import class_name, parsed, python
-from shared.wire.imports import MOST_BOXES, BoxOrigin, NamedBox, NamedBoxes
+from shared.tasks.boxes import MOST_BOXES, ORIGINS, Origin
+from shared.wire.imports import NamedBox, NamedBoxes
 
 BOXES: Final = "boxes"
 """The column with the boxes in our own tables."""
@@ -28,7 +29,6 @@ SIZED: Final = (("x", "y", "w", "h"), ("x", "y", "width", "height"))
 NAMED_BY: Final = ("label", "category", "class", "name", "category_id", "label_id", "class_id")
 LISTS: Final = ("category", "categories", "label", "labels", "category_id", "class", "classes", "name", "names", "id")
 _Place = Callable[[float, float, float, float], tuple[float, float, float, float]]
-_ORIGINS: Final = frozenset(get_args(BoxOrigin))
 
 
 class BoxRow:
@@ -111,7 +111,7 @@ class BoxRow:
             name = class_name(label)
             numbers = [_number(each) for each in four]
             x, y, w, h = (round(each, 9 if self._unit == "share" else 3) for each in place(*numbers))
-            where: BoxOrigin = origin if origin in _ORIGINS else "imported"
+            where: Origin = origin if origin in ORIGINS else "imported"
             box = NamedBox(label=name, x=x, y=y, w=w, h=h, origin=where)
         except ValidationError as error:
             if not name:

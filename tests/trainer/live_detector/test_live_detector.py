@@ -196,7 +196,7 @@ def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluati
 
 
 def test_images_that_it_may_do_without_are_not_due_for_ever(opened, monkeypatch) -> None:
-    monkeypatch.setattr("trainer.detection.sampling.worth_learning", lambda classes: list(classes)[:6])
+    monkeypatch.setattr("trainer.live_detector.live_detector.worth_learning", lambda classes: list(classes)[:6])
     detector, all_of_them = opened(), lessons(*range(12))
     taught(detector, all_of_them)
     while detector.due:

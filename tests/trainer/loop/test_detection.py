@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -15,8 +16,9 @@ from tests.trainer.learning import learning, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows
 from tests.trainer.scenes import box_rows, objects, scene, scenes
 from trainer.detection import pyramid
-from trainer.live_detector import live_detector
+from trainer.live_detector import live_detector, studies
 from trainer.routes.api import create_api
+from trainer.sync.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_a_restarted_trainer_goes_on_from_its_detector_and_a_pause_holds(tmp_pat
         assert learner._state.seen == set(range(8))
 
 
-def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, photos):
+def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, photos, monkeypatch):
     with drawing(tmp_path, photos) as (trainer, client, offered):
         acked = draw(client, range(7))
         wait_for(lambda: client.get("/status").json()["labels"] == 7, 60)
@@ -150,6 +152,17 @@ def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, p
         listed = wait_for(lambda: boxed(offered), 60)
         assert not {each.image_id for each in listed} & {0, 9, *range(18, 24)}
         after_a_full_disk(trainer, client, learner, acked + 2)
+        monkeypatch.setattr(studies, "SHOWN", 2)
+        assert trainer.control.inbox.ask(lambda: boxed_if_all_are_known(trainer.loop)) == 2
+
+
+def boxed_if_all_are_known(loop):
+    """How many images of the list get boxes if the detector has looked at all, and suggests nearly everything."""
+    live, detector = loop.live, loop._studying._detector
+    detector.pictures.look(detector.detector, [query.image_id for query in loop._asked.queries])
+    model = replace(live.model, head=live.model.head.with_threshold(0.02))
+    listed = loop._studying.boxed(loop._asked, replace(live, model=model), Snapshot.of(loop.replica))
+    return sum(len(query.boxes) > 0 for query in listed.queries)
 
 
 def after_a_full_disk(trainer, client, learner, acked):
