@@ -73,14 +73,21 @@ def least_costly(judged: Sequence[Judged]) -> float:
     last = judged[-LAST:]
     if len(last) < ENOUGH:
         return FIRST_THRESHOLD
-    costs = {float(step): sum(actions(each, float(step)).total for each in last) for step in STEPS}
+    shown = [each.found.suggested(0.0) for each in last]  # which boxes are in one place depends on no threshold
+    costs = {
+        float(step): sum(_done(some.above(step), each).total for some, each in zip(shown, last, strict=True))
+        for step in STEPS
+    }
     costs[NONE] = sum(len(each.boxes) for each in last)
     return min(costs, key=lambda step: (costs[step], abs(step - FIRST_THRESHOLD)))
 
 
 def actions(judged: Judged, threshold: float) -> Actions:
     """What the person would have done if the boxes from `threshold` on had been suggested."""
-    shown = judged.found.suggested(threshold)
+    return _done(judged.found.suggested(threshold), judged)
+
+
+def _done(shown: Detections, judged: Judged) -> Actions:
     if len(shown) == 0 or len(judged.boxes) == 0:
         return Actions(drawn=len(judged.boxes), deleted=len(shown))
     overlap = overlaps(shown.boxes.astype(np.float64), judged.boxes.astype(np.float64))
