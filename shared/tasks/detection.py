@@ -54,6 +54,8 @@ class Detection(Task):
 
     def fit(self, value: Boxes, size: Size) -> Boxes:
         """The boxes clipped to the image. Raises AnswerRefusedError if one reaches more than a pixel outside."""
+        if not len(value):
+            return value  # said of thousands of images at once, of which each size is a query
         width, height = size()
         fitted, changed = [], False
         for number, box in enumerate(value.boxes, 1):

@@ -110,6 +110,13 @@ def test_an_image_may_have_a_thousand_boxes() -> None:
     assert len(DETECTION.fit(DETECTION.check(given, after()), lambda: (100, 80))) == MOST_BOXES
 
 
+def test_nothing_here_needs_no_size() -> None:
+    def size() -> tuple[int, int]:
+        raise AssertionError
+
+    assert DETECTION.fit(Boxes(), size) == Boxes()
+
+
 def test_up_to_a_pixel_outside_is_clipped_and_the_same_answer_again_is_the_same() -> None:
     fold = after()
     given = {"boxes": [drawn(CAT, -1, -0.5, 101.9, 81.004), drawn(DOG, 80, 60)]}
