@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -127,8 +128,8 @@ class AnnotationLog:
 
     def page(self, after: int, limit: int) -> AnnotationPage:
         """At most `limit` rows after `after`, in order; fewer if they are long, so that they fit one request."""
-        with self._store.read() as connection:
-            rows = next(parts(_rows(connection, after=after, limit=limit), _length, most=limit), [])
+        with self._store.read() as connection, closing(_rows(connection, after=after, limit=limit)) as found:
+            rows = next(parts(found, _length, most=limit), [])
         end = max(self.last_seq, after + len(rows))
         return AnnotationPage(log_id=self.log_id, task=self.fold.task.name, annotations=rows, last_seq=end)
 
@@ -208,7 +209,8 @@ class AnnotationLog:
     def written_with(self, row: Row) -> list[Row]:
         """The rows that were written by the same request as `row`, from it on."""
         batch = _batch(row)
-        return [each for each in self.page(row.seq - 1, MAX_ROWS).annotations if _batch(each) == batch]
+        with self._store.read() as connection:
+            return [each for each in _rows(connection, after=row.seq - 1, limit=MAX_ROWS) if _batch(each) == batch]
 
     def _standing(self, step: Step) -> Step:
         fold = self.fold
@@ -246,10 +248,11 @@ def _content(draft: Draft) -> dict[str, Any]:
     return {name: value for name in _FIELDS if (value := getattr(draft, name)) is not None}
 
 
-def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
+def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Generator[Row, None, None]:
+    """Close it if not all rows are read: a server keeps a cursor for them."""
     statement = select(LOG).where(LOG.c.seq > after).order_by(LOG.c.seq).limit(limit)
-    found: Iterable[RowMapping] = connection.execute(statement.execution_options(yield_per=_AT_ONCE)).mappings()
-    return map(_row, found)
+    with closing(connection.execute(statement.execution_options(yield_per=_AT_ONCE))) as found:
+        yield from map(_row, found.mappings())
 
 
 def _row(stored: RowMapping) -> Row:

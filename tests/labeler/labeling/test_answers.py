@@ -7,6 +7,7 @@ import pytest
 
 from labeler.errors import AnnotationRefused, Conflict, Forbidden, Missing
 from labeler.service import Service
+from shared.web.parts import PART_BYTES
 from shared.wire.imports import ImportPost, ImportRow
 from shared.wire.log import AnnotationReceipt, Undo
 from shared.wire.project import ClassPatch
@@ -171,6 +172,17 @@ def test_undo_is_idempotent_by_id(tmp_path: Path) -> None:
         assert label_of(service, 1) == "cat"
         with pytest.raises(Conflict):
             service.undo(undo(id=given.id))
+
+
+def test_a_repeated_undo_names_all_images_however_long_their_rows_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labeler.store.annotation_log._ROW_BYTES", PART_BYTES)  # a message holds one row
+    photos(tmp_path / "photos", 4)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(image, source="grid") for image in (1, 2, 3)])
+        first = undo(page="grid")
+        assert service.undo(first).undone == service.undo(first).undone == 3
 
 
 def test_an_undone_image_is_not_asked_of_others_meanwhile(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,7 @@ from labeler.service import Service
 from labeler.store import writer
 from labeler.store.database import Store
 from labeler.store.writer import Taken, is_free
+from shared.web.parts import PART_BYTES
 from shared.wire.log import Annotation
 from tests.labeler.projects import answer, labeler, photos, pushed, settings
 from tests.postgresql import CutCommit, server
@@ -160,6 +163,20 @@ def test_what_the_server_cannot_store_is_a_sentence(tmp_path: Path, database: st
             running.annotate([answer(1, note="a\0b")])
         running.annotate([answer(1)])
     assert stored(database) == [1]
+
+
+def test_a_page_of_the_log_that_is_cut_leaves_no_cursor(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labeler.store.annotation_log._ROW_BYTES", PART_BYTES)  # a message holds one row
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path, database_url=database) as running:
+        running.annotate([answer(1), answer(2)])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            assert len(running.log.page(0, 100).annotations) == 1
+            gc.collect()
+    assert not said
 
 
 def test_a_read_sees_one_snapshot(tmp_path: Path, database: str) -> None:
